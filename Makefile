@@ -1,0 +1,70 @@
+# One door. `make` prints what it can do; `make check` is all that CI runs, in the same order.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix lint types floors docs coverage explore bench requirements schemas clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help: ## what can be done here
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found." >&2; echo "hint: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "This Python cannot make virtual environments." >&2; echo "hint: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP) ## make .venv and install what is pinned
+
+demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
+	@$(BIN)/reconciler demo
+
+test: $(STAMP) ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: lint types floors docs coverage ## all that CI runs
+
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict, tests included
+	$(BIN)/mypy
+
+floors: $(STAMP) ## import-linter: stairs lead down only
+	$(BIN)/lint-imports
+
+docs: $(STAMP) ## generated parts of the docs are current
+	$(BIN)/cog --check README.md docs/*.md
+
+coverage: $(STAMP) ## the test suite, with branch coverage of core and controller
+	$(BIN)/python -m pytest --cov
+	$(BIN)/coverage report
+
+fix: $(STAMP) ## repair what can be repaired
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/cog -r README.md docs/*.md
+
+explore: $(STAMP) ## the long profile of the random tests
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m "explore or not explore" -k "property or machine or explore" --timeout 3600
+
+bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON
+	$(BIN)/python -m tests.benchmarks
+
+schemas: $(STAMP) ## write config/schema/*.json anew
+	$(BIN)/reconciler schema --out config/schema
+
+requirements: ## pin anew (needs uv)
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.txt
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements-dev.txt
+	echo 'setuptools' | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate - -o requirements-build.txt
+
+clean: ## remove the environment and what the demo left
+	rm -rf .venv var .cache

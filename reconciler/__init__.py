@@ -1,0 +1,1 @@
+"""customer-parity: Shopify Customers kept equal to user profiles, as a controller would."""
