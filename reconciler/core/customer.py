@@ -1,0 +1,43 @@
+"""Customer: one customer as Shopify shows it, in our names. Knows nothing of users or policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.core.ids import CustomerId
+
+
+class MetafieldValue(BaseModel):
+    """A metafield's value as text, its type, and the digest that Shopify compares on writing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: str
+    type: str = ""
+    digest: str | None = None
+
+
+class Customer(BaseModel):
+    """What was observed. A field named in `unknown` was not shown to us (access): it is None here and means nothing.
+
+    `metafields` holds those that were asked for and exist, by `NAMESPACE.KEY`; `backlink` is the Clerk user id.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: CustomerId
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    phone: str | None = None
+    locale: str | None = None
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+    backlink: str | None = None
+    metafields: Mapping[str, MetafieldValue] = Field(default_factory=dict)
+    can_delete: bool | None = None
+    updated_at: datetime | None = None
+    unknown: frozenset[str] = frozenset()

@@ -1,0 +1,62 @@
+"""Mapping: which customer is which user's in which shop, and what we last agreed on there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+
+Status = Literal["in_sync", "pending", "held", "released", "erased"]
+
+
+class Applied(BaseModel):
+    """What a field was when spec and customer last agreed.
+
+    `value` in Shopify's normal form (for tags: the list of those we added); `ours` says that we wrote it (only then may
+    it be cleared); `config` is the digest of the rule that shaped it, so that a change of rule can be told from a change
+    of profile.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    value: Any = None
+    ours: bool = False
+    config: str = ""
+
+
+class RefusedValue(BaseModel):
+    """A value Shopify refused: digest of the value, its words, and how often an explicit command has tried it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    code: str = ""
+    message: str = ""
+    tries: int = 1
+
+
+class Mapping(BaseModel):
+    """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    store: StoreName
+    shop: ShopDomain
+    customer_id: CustomerId | None = None
+    email: str | None = None
+    status: Status = "pending"
+    reason: str | None = None
+    message: str | None = None
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    left_at: datetime | None = None
+    generation: int = 0
+    applied: MappingOf[str, Applied] = Field(default_factory=dict)
+    refused: MappingOf[str, RefusedValue] = Field(default_factory=dict)
+    profile_digest: str = ""
+    config_digest: str = ""

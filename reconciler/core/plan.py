@@ -1,0 +1,141 @@
+"""Plan: actions and holds of one or many stores, sorted, counted and sealed by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+
+Kind = Literal["create", "adopt", "update", "relink", "merge", "release"]
+Why = Literal["profile changed", "drift", "config changed"]
+WhoActs = Literal["operator", "profile", "shop", "time"]
+KINDS: tuple[Kind, ...] = ("create", "adopt", "update", "relink", "merge", "release")
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Change(_Value):
+    """One field, before and after. Tags are whole sorted lists; the rest is text or None."""
+
+    field: str
+    before: Any
+    after: Any
+    why: Why
+
+
+class Action(_Value):
+    """One step: everything `apply` needs to know beside the store. `how` is the on_leave of a release, else empty.
+
+    `profile_digest` and `customer_digest` say which row and which customer it was decided on.
+    """
+
+    kind: Kind
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    changes: tuple[Change, ...]
+    cost_points: int
+    how: str = ""
+    profile_digest: str = ""
+    customer_digest: str = ""
+
+
+class Hold(_Value):
+    """A decision not to act: a reason from docs/errors.md, what it means here, and who must act."""
+
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    reason: str
+    message: str
+    who_acts: WhoActs
+    field: str | None = None
+
+
+class Summary(_Value):
+    """Counts of one store or of a whole plan."""
+
+    create: int = 0
+    adopt: int = 0
+    update: int = 0
+    relink: int = 0
+    merge: int = 0
+    release: int = 0
+    hold: int = 0
+    in_sync: int = 0
+
+    @property
+    def actions(self) -> int:
+        return sum(getattr(self, kind) for kind in KINDS)
+
+
+class Forecast(_Value):
+    """What the writes will cost at the shop: points, and seconds at its restore rate."""
+
+    points: int = 0
+    seconds: float = 0.0
+
+
+class StorePlan(_Value):
+    """One store's part. With `error` set nothing was decided there, and the rest is empty."""
+
+    store: StoreName
+    shop: ShopDomain
+    error: str | None = None
+    error_hint: str = ""
+    summary: Summary = Summary()
+    actions: tuple[Action, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    forecast: Forecast = Forecast()
+    config_digest: str = ""
+
+
+class Plan(_Value):
+    """The whole: what `plan` shows and `apply` does. The same world gives the same digest."""
+
+    version: Literal[1] = 1
+    digest: str
+    created_at: datetime
+    summary: Summary
+    stores: tuple[StorePlan, ...]
+
+
+def summed(actions: Iterable[Action], holds: Iterable[Hold], in_sync: int) -> Summary:
+    """The counts of one store."""
+    counts: dict[str, int] = dict.fromkeys(KINDS, 0)
+    for action in actions:
+        counts[action.kind] += 1
+    return Summary(**counts, hold=sum(1 for _ in holds), in_sync=in_sync)
+
+
+def planned(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
+    """The plan of these stores: sorted by store name, totalled, and with its digest."""
+    ordered = tuple(sorted(stores, key=lambda s: s.store))
+    totals = {name: sum(getattr(s.summary, name) for s in ordered) for name in Summary.model_fields}
+    return Plan(
+        digest=digest_of_stores(ordered), created_at=created_at, summary=Summary(**totals), stores=ordered
+    )
+
+
+def digest_of_stores(stores: Iterable[StorePlan]) -> str:
+    """`sha256:…` over everything that was decided; the time of planning and the forecast are left out."""
+    body = [s.model_dump(mode="json", exclude={"forecast", "error_hint"}) for s in stores]
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def sorted_actions(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """By kind in the order of KINDS, then by user."""
+    rank = {kind: i for i, kind in enumerate(KINDS)}
+    return tuple(sorted(actions, key=lambda a: (rank[a.kind], a.clerk_user_id)))
+
+
+def sorted_holds(holds: Iterable[Hold]) -> tuple[Hold, ...]:
+    """By user, then reason."""
+    return tuple(sorted(holds, key=lambda h: (h.clerk_user_id, h.reason, h.field or "")))

@@ -1,0 +1,169 @@
+"""What the controller needs of the outside, in the core's words.
+
+Readers change nothing; writers are handed out only to apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from reconciler.core.customer import Customer
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping
+from reconciler.core.profile import Profile
+
+
+class Clock(Protocol):
+    """The time, aware and UTC."""
+
+    def now(self) -> datetime: ...
+
+
+class ProfileReader(Protocol):
+    """The profiles. All errors are SourceError; a row that can't be understood comes as a Profile with problems."""
+
+    def check(self) -> None:
+        """Raise SourceError if the table can't be seen in full: missing table or column, RLS without a policy."""
+
+    def count(self) -> int:
+        """How many rows there are, the deleted ones among them."""
+
+    def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
+        """All rows in key order (code-point order of the key), in chunks; memory does not grow with the table."""
+
+    def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
+        """The rows of these users; who is not there is left out."""
+
+    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
+        """Rows not deleted whose e-mail (normalise.email_key) is among `emails`.
+
+        None: all rows that share theirs with another row.
+        """
+
+
+class CustomerReader(Protocol):
+    """The customers of one shop, by point reads only: they never lag. Absent ones are left out of the answer."""
+
+    def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]: ...
+
+    def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]: ...
+
+    def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
+        """Keyed by the e-mail as it was asked for."""
+
+    def by_phones(self, phones: Collection[str]) -> dict[str, Customer]: ...
+
+    def restore_rate(self) -> float:
+        """Points a second that the shop gives back, as last seen in a reply (100 before the first)."""
+
+
+class CustomerWriter(Protocol):
+    """Writes to one shop, in our field names. Refused: Shopify said no; AnswerLost: look before sending again."""
+
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+        """CustomerSet by back-link: creates the customer and the back-link in one idempotent step."""
+
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+        """Set only these of email, first_name, last_name, phone, locale, note; None clears."""
+
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
+
+    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
+
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+        """`NAMESPACE.KEY` to (value, type), all in one call."""
+
+    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None: ...
+
+    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
+        """Write the back-link where there is none (compare-and-set); else Refused STALE_OBJECT or TAKEN."""
+
+    def unlink(self, customer: CustomerId) -> None:
+        """Take the back-link off."""
+
+    def delete(self, customer: CustomerId) -> None: ...
+
+    def request_erasure(self, customer: CustomerId) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One write that was carried out, or a decision worth telling; `changes` are {field, before, after, why}."""
+
+    at: datetime
+    store: StoreName
+    shop: ShopDomain
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    kind: str
+    changes: tuple[MappingOf[str, Any], ...] = ()
+    plan_digest: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What is remembered of a store between runs."""
+
+    store: StoreName
+    shop: ShopDomain
+    profiles: int | None = None
+    last_sweep_at: datetime | None = None
+    suspended_at: datetime | None = None
+    suspended_reason: str | None = None
+
+
+class MappingReader(Protocol):
+    """The mapping table. Keys carry the shop, never the store's name, so that a store may be renamed."""
+
+    def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]: ...
+
+    def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
+        """Whose these customers are by our mappings, released ones among them; nobody's are left out."""
+
+    def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
+        """Users with a customer whose mapping holds this address (email_key form)."""
+
+    def scan(
+        self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None
+    ) -> Iterator[list[Mapping]]:
+        """All mappings of the shop in key order (code points), in chunks."""
+
+    def count(self, shop: ShopDomain) -> int:
+        """Mappings with a customer that are not released or erased: what `percent` of a guard is taken of."""
+
+    def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
+        """How many rows have each (status, reason)."""
+
+    def facts(self, shop: ShopDomain) -> StoreFacts | None: ...
+
+    def events(
+        self,
+        *,
+        user: ClerkUserId | None = None,
+        shop: ShopDomain | None = None,
+        since: datetime | None = None,
+        plan_digest: str | None = None,
+        limit: int = 1000,
+    ) -> list[Event]: ...
+
+
+class MappingWriter(Protocol):
+    """Each call is one transaction, durable when it returns."""
+
+    def put(self, mapping: Mapping, *events: Event) -> None:
+        """Insert or replace the row of (shop, user), and record what happened, together."""
+
+    def put_many(self, mappings: Sequence[Mapping]) -> None: ...
+
+    def forget(self, shop: ShopDomain, user: ClerkUserId) -> None: ...
+
+    def put_facts(self, facts: StoreFacts) -> None: ...
+
+
+class State(MappingReader, MappingWriter, Protocol):
+    """Both halves."""
