@@ -128,9 +128,7 @@ class MappingReader(Protocol):
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         """Users with a customer whose mapping holds this address (email_key form)."""
 
-    def scan(
-        self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None
-    ) -> Iterator[list[Mapping]]:
+    def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""
 
     def count(self, shop: ShopDomain) -> int:

@@ -118,9 +118,7 @@ def planned(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
     """The plan of these stores: sorted by store name, totalled, and with its digest."""
     ordered = tuple(sorted(stores, key=lambda s: s.store))
     totals = {name: sum(getattr(s.summary, name) for s in ordered) for name in Summary.model_fields}
-    return Plan(
-        digest=digest_of_stores(ordered), created_at=created_at, summary=Summary(**totals), stores=ordered
-    )
+    return Plan(digest=digest_of_stores(ordered), created_at=created_at, summary=Summary(**totals), stores=ordered)
 
 
 def digest_of_stores(stores: Iterable[StorePlan]) -> str:

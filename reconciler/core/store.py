@@ -54,9 +54,7 @@ class MetafieldRule(_Part):
     def _known(cls, source: str) -> str:
         known = (*OWN_FIELDS, "image_url", "clerk_user_id")
         if source not in known and not source.startswith("metadata."):
-            raise ValueError(
-                f"'{source}' is no field of a profile: use one of {', '.join(known)} or metadata.…"
-            )
+            raise ValueError(f"'{source}' is no field of a profile: use one of {', '.join(known)} or metadata.…")
         return source
 
 
@@ -83,14 +81,10 @@ class Store(_Part):
 
     name: Annotated[StoreName, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     shop: ShopDomain
-    where: Mapping[str, Any] = Field(
-        default_factory=dict, description="all must match; a list means any of these"
-    )
+    where: Mapping[str, Any] = Field(default_factory=dict, description="all must match; a list means any of these")
     backlink: Backlink = Backlink()
     fields: FieldPolicies = FieldPolicies()
-    tags: tuple[
-        Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...
-    ] = ()
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...] = ()
     metafields: Mapping[str, MetafieldRule] = Field(default_factory=dict)
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     require_email: bool = True
@@ -102,9 +96,7 @@ class Store(_Part):
     roll_out: Switch = "auto"
     guards: Guards = Guards()
     paused: bool = False
-    trust_email: TrustEmail = Field(
-        default="verified", exclude=True, description="set by profiles.trust_email"
-    )
+    trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
 
     @field_validator("shop")
     @classmethod
