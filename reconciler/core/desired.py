@@ -1,0 +1,208 @@
+"""From a profile and a store's policy to the spec: the fields of the customer that we own, as they should be.
+
+The second step of the walk. Knows nothing of what the shop holds now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.core import normalise
+from reconciler.core.profile import Profile
+from reconciler.core.store import Policy, Store
+
+SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
+
+
+class WantedField(BaseModel):
+    """One field as it should be (None: the profile says there is none), by which policy, and the digest of its rule."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: str | None
+    policy: Policy
+    config: str
+    type: str = ""
+
+
+class Doubt(BaseModel):
+    """A field that the profile can't give us: the reason of the hold and what to say."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    reason: str
+    message: str
+
+
+class Spec(BaseModel):
+    """What one user's customer should be in one store. A field that is missing here is none of our business now.
+
+    `lookup_email` is the address by which an existing customer may be found and taken; None where it must not be.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    fields: Mapping[str, WantedField] = Field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    tags_config: str = ""
+    lookup_email: str | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+    def value(self, field: str) -> str | None:
+        """The value that should be there; None where there is none or we don't know."""
+        wanted = self.fields.get(field)
+        return wanted.value if wanted else None
+
+
+def digest(*parts: Any) -> str:
+    """Sixteen hex digits that stay the same from process to process."""
+    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def config_digest(store: Store) -> str:
+    """Of everything in the policy that shapes a spec or a decision, so that a plan can tell that it has moved."""
+    return digest(store.model_dump(mode="json", by_alias=True), store.trust_email)
+
+
+def profile_digest(profile: Profile | None) -> str:
+    """Of what the row says; the time of its last change left out."""
+    return digest(None if profile is None else profile.model_dump(mode="json", exclude={"updated_at", "mapped"}))
+
+
+def is_wanted(profile: Profile | None, store: Store) -> bool | None:
+    """Whether the store should have this person; None where the row can't tell (then nothing may be concluded)."""
+    if profile is None or profile.deleted:
+        return False
+    answers = [_matches(profile, path, rule) for path, rule in store.where.items()]
+    if False in answers:
+        return False
+    return None if None in answers or not profile.knows("deleted_at") and _unreadable(profile, "deleted_at") else True
+
+
+def spec_of(profile: Profile, store: Store) -> Spec:
+    """The spec of a wanted profile."""
+    fields: dict[str, WantedField] = {}
+    doubts: list[Doubt] = []
+    for field in SCALARS:
+        policy: Policy = getattr(store.fields, field)
+        try:
+            found = _scalar(profile, store, field)
+        except _DoubtError as error:
+            if policy != "ignore" or field == "email":
+                doubts.append(Doubt(field=field, reason=error.reason, message=error.message))
+            continue
+        if found is not _ABSENT and policy != "ignore":
+            fields[field] = WantedField(value=found, policy=policy, config=_rule_digest(store, field))
+    for name, rule in store.metafields.items():
+        if rule.policy == "ignore" or not _has(profile, rule.source):
+            continue
+        value = normalise.metafield(_as_text(profile.value_at(rule.source)), rule.type)
+        raw = (_as_text(profile.value_at(rule.source)) or "").strip() if value is not None else None
+        fields[f"metafields.{name}"] = WantedField(
+            value=raw, policy=rule.policy, config=digest(rule.model_dump()), type=rule.type
+        )
+    doubts.extend(
+        Doubt(field=p.field, reason="ProfileInvalid", message=p.message)
+        for p in profile.problems
+        if p.field not in {"email", "phone", "email_verified"} and p.field in _used_columns(store)
+    )
+    email = normalise.email(profile.email)
+    trusted = store.trust_email == "always" or (store.trust_email == "verified" and profile.email_verified is True)
+    usable = email is not None and trusted and not any(d.field == "email" for d in doubts)
+    return Spec(
+        fields=fields,
+        tags=normalise.tags(store.tags),
+        tags_config=digest(store.tags),
+        lookup_email=email if usable else None,
+        doubts=tuple(doubts),
+    )
+
+
+class _DoubtError(Exception):
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+_ABSENT: Any = object()
+
+
+def _scalar(profile: Profile, store: Store, field: str) -> Any:
+    for problem in profile.problems:
+        if problem.field == field:
+            reason = {"email": "EmailInvalid", "phone": "PhoneInvalid"}.get(field, "ProfileInvalid")
+            raise _DoubtError(reason, problem.message)
+    if field not in profile.mapped:
+        return _ABSENT
+    value: str | None = getattr(profile, field)
+    if field == "email":
+        return _email(profile, store)
+    if field == "phone":
+        try:
+            return normalise.phone(value, store.country)
+        except ValueError as error:
+            raise _DoubtError("PhoneInvalid", f"the profile's phone is left out: {error}") from error
+    clean = {"locale": normalise.locale, "note": normalise.note}.get(field, normalise.name)(value)
+    limit = normalise.NOTE_MAX if field == "note" else normalise.NAME_MAX
+    if clean is not None and len(clean) > limit:
+        raise _DoubtError("Rejected", f"{field} has {len(clean)} characters; Shopify takes {limit} at most")
+    return clean
+
+
+def _email(profile: Profile, store: Store) -> str | None:
+    email = normalise.email(profile.email)
+    if email is None:
+        return None
+    if not normalise.email_is_valid(email):
+        raise _DoubtError("EmailInvalid", "the profile's e-mail is none that Shopify takes")
+    if store.trust_email == "verified" and profile.email_verified is not True:
+        raise _DoubtError("EmailUnverified", "the profile's e-mail is not verified, so it is neither written nor used")
+    return email
+
+
+def _rule_digest(store: Store, field: str) -> str:
+    extra = {"phone": store.country, "email": store.trust_email}.get(field)
+    return digest(getattr(store.fields, field), extra)
+
+
+def _used_columns(store: Store) -> set[str]:
+    used = {f for f in SCALARS if getattr(store.fields, f) != "ignore"}
+    used |= {rule.source.split(".")[0] for rule in store.metafields.values() if rule.policy != "ignore"}
+    return used
+
+
+def _has(profile: Profile, path: str) -> bool:
+    head = path.split(".")[0]
+    return head == "clerk_user_id" or profile.knows(head)
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _unreadable(profile: Profile, field: str) -> bool:
+    return any(p.field == field for p in profile.problems)
+
+
+def _matches(profile: Profile, path: str, rule: Any) -> bool | None:
+    if _unreadable(profile, path.split(".")[0]):
+        return None
+    value = profile.value_at(path)
+    options = rule if isinstance(rule, (list, tuple)) else [rule]
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return any(_same(v, option) for v in values for option in options)
+
+
+def _same(value: Any, option: Any) -> bool:
+    if isinstance(value, bool) or isinstance(option, bool) or value is None or option is None:
+        return value is option or (isinstance(value, str) and value.lower() == str(option).lower())
+    return bool(value == option) or str(value) == str(option)

@@ -1,0 +1,108 @@
+"""The three-way diff: what should be, what is, and what we last agreed on. Says for each field who moved.
+
+deepdiff works only here, and only on pairs that are already known to differ: it costs a thousand times a comparison.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepdiff import DeepDiff
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer
+from reconciler.core.desired import SCALARS, Spec, WantedField
+from reconciler.core.mapping import Applied, Mapping
+from reconciler.core.plan import Change, Why
+
+
+def comparable(field: str, value: str | None, type_: str = "") -> str | None:
+    """A field's value as it counts for equality, after Shopify's own normalisation."""
+    match field:
+        case "email":
+            return normalise.email_key(value)
+        case "phone":
+            return normalise.phone_key(value)
+        case "note":
+            return normalise.note(value)
+        case "locale":
+            return normalise.locale(value)
+        case "first_name" | "last_name":
+            return normalise.name(value)
+        case _:
+            return normalise.metafield(value, type_)
+
+
+def observed_value(customer: Customer, field: str) -> str | None:
+    """What the customer shows for one of our fields."""
+    if field in SCALARS:
+        value: str | None = getattr(customer, field)
+        return value
+    found = customer.metafields.get(field.removeprefix("metafields."))
+    return found.value if found else None
+
+
+def changes_between(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[Change, ...]:
+    """The minimal patch that makes the customer as it should be, field by field in the order of the spec."""
+    found = [_field_change(field, wanted, customer, mapping) for field, wanted in spec.fields.items()]
+    found.append(_tags_change(spec, customer, mapping))
+    return tuple(change for change in found if change is not None)
+
+
+def explained(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """In words, what differs between two whole values that are known to differ (for `explain` and the logs)."""
+    return str(DeepDiff(before, after, ignore_order=True, verbose_level=2).pretty()).splitlines()
+
+
+def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: Mapping | None) -> Change | None:
+    if field in customer.unknown or wanted.policy in {"ignore", "create_only"}:
+        return None
+    observed = observed_value(customer, field)
+    is_now = comparable(field, observed, wanted.type)
+    should_be = comparable(field, wanted.value, wanted.type)
+    if is_now == should_be or (wanted.policy == "fill" and is_now is not None):
+        return None
+    base = mapping.applied.get(field) if mapping else None
+    if should_be is None and not _may_clear(field, is_now, base, wanted.type):
+        return None
+    why = _why(field, should_be, base, wanted, mapping)
+    return Change(field=field, before=observed, after=wanted.value, why=why)
+
+
+def _may_clear(field: str, is_now: str | None, base: Applied | None, type_: str) -> bool:
+    """Only what we set ourselves, and only while it is still what we set. The e-mail never."""
+    return field != "email" and base is not None and base.ours and comparable(field, base.value, type_) == is_now
+
+
+def _why(field: str, should_be: str | None, base: Applied | None, wanted: WantedField, mapping: Mapping | None) -> Why:
+    if base is None:
+        known = mapping is not None and bool(mapping.applied)
+        return "config changed" if known else "profile changed"
+    if comparable(field, base.value, wanted.type) == should_be:
+        return "drift"
+    return "config changed" if base.config != wanted.config else "profile changed"
+
+
+def owned_tags(mapping: Mapping | None) -> tuple[str, ...]:
+    """The tags that we added and no others."""
+    base = mapping.applied.get("tags") if mapping else None
+    return tuple(base.value["owned"]) if base else ()
+
+
+def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Change | None:
+    if "tags" in customer.unknown:
+        return None
+    present = normalise.tag_keys(customer.tags)
+    wanted = normalise.tag_keys(spec.tags)
+    missing = [tag for tag in spec.tags if tag.casefold() not in present]
+    stale = {t.casefold() for t in owned_tags(mapping)} & present - wanted
+    if not missing and not stale:
+        return None
+    base = mapping.applied.get("tags") if mapping else None
+    agreed = {t.casefold() for t in base.value["agreed"]} if base else set()
+    why: Why = "profile changed"
+    if base is not None:
+        drifted = not stale and all(tag.casefold() in agreed for tag in missing)
+        why = "drift" if drifted else "config changed"
+    after = normalise.tags([*(t for t in customer.tags if t.casefold() not in stale), *missing])
+    return Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(after), why=why)
