@@ -1,0 +1,135 @@
+"""The half that looks: only reads, a bounded number of them, never a list and never a search.
+
+Mapped customers by id in batches; whoever has none by back-link; then by the e-mail and the phone that would be written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping as MappingOf, Sequence
+from dataclasses import dataclass
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer
+from reconciler.core.decide import Rival, View
+from reconciler.core.desired import Spec, is_wanted, spec_of
+from reconciler.core.diff import comparable, observed_value
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.mapping import Mapping
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from reconciler.ports import CustomerReader, MappingReader, ProfileReader
+
+Claims = MappingOf[str, tuple[ClerkUserId, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop)."""
+
+    user: ClerkUserId
+    profile: Profile | None
+    mapping: Mapping | None
+
+
+def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[ClerkUserId, ...]]:
+    """Which users of this store claim the same e-mail; addresses with one claimant are left out."""
+    found: defaultdict[str, set[ClerkUserId]] = defaultdict(set)
+    for profile in profiles:
+        key = normalise.email_key(profile.email)
+        if key is not None and is_wanted(profile, store) and "email" in spec_of(profile, store).fields:
+            found[key].add(profile.clerk_user_id)
+    return {key: tuple(sorted(users)) for key, users in found.items() if len(users) > 1}
+
+
+def claims_on(subjects: Sequence[Subject], profiles: ProfileReader, store: Store) -> dict[str, tuple[ClerkUserId, ...]]:
+    """The same for a few users, asked of the profiles by their addresses."""
+    keys = {k for s in subjects if s.profile and (k := normalise.email_key(s.profile.email))}
+    return claims_of(profiles.sharing_email(keys), store) if keys else {}
+
+
+def look(
+    subjects: Sequence[Subject], store: Store, customers: CustomerReader, mappings: MappingReader, claims: Claims
+) -> dict[ClerkUserId, View]:
+    """What the shop shows of these users, one view each."""
+    ids = {s.mapping.customer_id for s in subjects if _is_live(s.mapping) and s.mapping and s.mapping.customer_id}
+    by_id = customers.by_ids(sorted(ids)) if ids else {}
+    mapped = {s.user: by_id.get(s.mapping.customer_id) for s in subjects if s.mapping and s.mapping.customer_id}
+    unlinked = [s.user for s in subjects if _needs_backlink(s, mapped.get(s.user), store)]
+    linked = dict(customers.by_backlinks(unlinked)) if unlinked else {}
+    for user, customer in mapped.items():
+        if customer is not None and customer.backlink == user:
+            linked[user] = customer
+    specs = {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
+    current = {s.user: linked.get(s.user) or mapped.get(s.user) for s in subjects}
+    by_email = _by_email(specs, current, customers)
+    by_phone = _by_phone(specs, current, customers)
+    return {
+        s.user: View(
+            by_backlink=linked.get(s.user),
+            mapped=mapped.get(s.user),
+            by_email=by_email.get(s.user),
+            by_phone=by_phone.get(s.user),
+            owners=_owners(s.user, (mapped.get(s.user), by_email.get(s.user)), mappings, store),
+            rivals=_rivals(s, specs.get(s.user), claims, mappings, store),
+        )
+        for s in subjects
+    }
+
+
+def _is_live(mapping: Mapping | None) -> bool:
+    return mapping is not None and mapping.status != "erased"
+
+
+def _needs_backlink(subject: Subject, mapped: Customer | None, store: Store) -> bool:
+    if mapped is not None and (mapped.backlink == subject.user or "backlink" in mapped.unknown):
+        return False
+    known = subject.mapping is not None and subject.mapping.customer_id is not None and _is_live(subject.mapping)
+    return known or is_wanted(subject.profile, store) is True
+
+
+def _by_email(
+    specs: MappingOf[ClerkUserId, Spec], current: MappingOf[ClerkUserId, Customer | None], customers: CustomerReader
+) -> dict[ClerkUserId, Customer]:
+    asked: dict[ClerkUserId, str] = {}
+    for user, spec in specs.items():
+        email = spec.lookup_email or spec.value("email")
+        there = current.get(user)
+        if email and (
+            there is None or ("email" in spec.fields and comparable("email", there.email) != comparable("email", email))
+        ):
+            asked[user] = email
+    found = customers.by_emails(sorted(set(asked.values()))) if asked else {}
+    return {user: found[email] for user, email in asked.items() if email in found}
+
+
+def _by_phone(
+    specs: MappingOf[ClerkUserId, Spec], current: MappingOf[ClerkUserId, Customer | None], customers: CustomerReader
+) -> dict[ClerkUserId, Customer]:
+    asked: dict[ClerkUserId, str] = {}
+    for user, spec in specs.items():
+        phone, there = spec.value("phone"), current.get(user)
+        if phone and (there is None or comparable("phone", observed_value(there, "phone")) != phone):
+            asked[user] = phone
+    found = customers.by_phones(sorted(set(asked.values()))) if asked else {}
+    return {user: found[phone] for user, phone in asked.items() if phone in found}
+
+
+def _owners(
+    user: ClerkUserId, seen: Iterable[Customer | None], mappings: MappingReader, store: Store
+) -> dict[CustomerId, ClerkUserId]:
+    strangers = {c.id for c in seen if c is not None and c.backlink is None}
+    owners = mappings.owners(store.shop, strangers) if strangers else {}
+    return {customer: owner for customer, owner in owners.items() if owner != user}
+
+
+def _rivals(
+    subject: Subject, spec: Spec | None, claims: Claims, mappings: MappingReader, store: Store
+) -> tuple[Rival, ...]:
+    email = spec.value("email") or spec.lookup_email if spec else None
+    users = [u for u in claims.get(normalise.email_key(email) or "", ()) if u != subject.user]
+    rows = mappings.get(store.shop, users) if users else {}
+    return tuple(
+        Rival(clerk_user_id=u, mapped=u in rows and rows[u].customer_id is not None and rows[u].left_at is None)
+        for u in users
+    )

@@ -1,0 +1,50 @@
+"""Guards: ceilings on what one plan may do in a store. A kind above its ceiling is held whole; the rest goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.plan import KINDS, Action, Hold, Kind
+from reconciler.core.store import Ceiling, Store
+
+
+class Guarded(BaseModel):
+    """The actions that may go, those withheld, and the holds that say so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    actions: tuple[Action, ...]
+    withheld: tuple[Action, ...] = ()
+    holds: tuple[Hold, ...] = ()
+
+
+def allows(ceiling: Ceiling, count: int, mappings: int) -> bool:
+    """Both bounds: n <= max, and 100 n <= percent of the mappings; without mappings only max counts."""
+    if count > ceiling.max:
+        return False
+    return ceiling.percent is None or mappings == 0 or 100 * count <= ceiling.percent * mappings
+
+
+def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:
+    """Hold each kind that is above its ceiling, whole."""
+    counts = Counter(action.kind for action in actions)
+    over: dict[Kind, str] = {}
+    for kind in KINDS:
+        ceiling: Ceiling = getattr(store.guards, kind)
+        if not allows(ceiling, counts[kind], mappings):
+            percent = "" if ceiling.percent is None else f" and {ceiling.percent:g} % of {mappings} mappings"
+            over[kind] = f"{counts[kind]} {kind} actions are above the ceiling of {ceiling.max}{percent}"
+    withheld = tuple(a for a in actions if a.kind in over)
+    holds = tuple(
+        Hold(
+            clerk_user_id=a.clerk_user_id,
+            customer_id=a.customer_id,
+            reason="GuardExceeded",
+            message=over[a.kind],
+            who_acts="operator",
+        )
+        for a in withheld
+    )
+    return Guarded(actions=tuple(a for a in actions if a.kind not in over), withheld=withheld, holds=holds)

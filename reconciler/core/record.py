@@ -1,0 +1,170 @@
+"""What the state should say of a user after a look or a write: the new row of the mapping table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from datetime import datetime, timedelta
+from typing import Any
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer
+from reconciler.core.decide import Decision
+from reconciler.core.desired import Spec, config_digest, profile_digest
+from reconciler.core.diff import comparable, observed_value, owned_tags
+from reconciler.core.ids import CustomerId
+from reconciler.core.mapping import Applied, Mapping, RefusedValue, Status
+from reconciler.core.plan import Change, Hold
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+
+SEEN_EVERY = timedelta(hours=1)  # an unchanged row is written at most this often, only to move last_seen_at
+
+
+def after_look(
+    mapping: Mapping | None, decision: Decision, profile: Profile | None, store: Store, *, now: datetime
+) -> Mapping | None:
+    """The row after a look that led to no write; None where no row is needed or nothing in it would change."""
+    if decision.status is None or (mapping is None and decision.status == "released"):
+        return None
+    if mapping is None and decision.customer is None and not decision.holds:
+        return None
+    row = _base_row(mapping, decision, profile, store, now=now)
+    leaving = row.status in {"released", "erased"}
+    applied = row.applied
+    if decision.spec is not None and decision.customer is not None and not leaving:
+        applied = agreed(mapping, decision.spec, decision.customer, written=())
+    row = row.model_copy(update={"applied": applied})
+    return row if _moved(mapping, row, now=now) else None
+
+
+def after_write(
+    mapping: Mapping | None,
+    decision: Decision,
+    profile: Profile | None,
+    store: Store,
+    *,
+    customer_id: CustomerId,
+    written: tuple[Change, ...],
+    finished: bool,
+    now: datetime,
+) -> Mapping:
+    """The row after these changes were written. `finished` is False while more calls of the same action follow."""
+    row = _base_row(mapping, decision, profile, store, now=now)
+    seen = decision.customer or Customer(id=customer_id)
+    applied: MappingOf[str, Applied] = row.applied
+    if decision.spec is not None:
+        applied = agreed(mapping, decision.spec, seen, written=written)
+    elif decision.action is not None and decision.action.kind == "release":
+        applied = _with_leave_tag(row, written)
+    status: Status = row.status if finished else "pending"
+    email = next((c.after for c in written if c.field == "email"), seen.email)
+    update: dict[str, Any] = {
+        "customer_id": customer_id,
+        "email": email,
+        "applied": applied,
+        "status": status,
+        "generation": row.generation + 1,
+    }
+    return row.model_copy(update=update)
+
+
+def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Mapping:
+    """The row that remembers what Shopify refused, so that it is not asked again until something moves."""
+    merged = dict(mapping.refused)
+    for field, value in refused.items():
+        before = merged.get(field)
+        again = before is not None and before.digest == value.digest
+        merged[field] = value.model_copy(update={"tries": before.tries + 1 if before and again else 1})
+    return mapping.model_copy(update={"refused": merged})
+
+
+def empty_row(decision: Decision, store: Store, *, now: datetime) -> Mapping:
+    """The first row of a user in a shop, before anything is known of her there."""
+    return Mapping(
+        clerk_user_id=decision.clerk_user_id, store=store.name, shop=store.shop, first_seen_at=now, last_seen_at=now
+    )
+
+
+def agreed(
+    mapping: Mapping | None, spec: Spec, customer: Customer, *, written: tuple[Change, ...]
+) -> dict[str, Applied]:
+    """Per field what spec and customer now agree on; a field on which they differ keeps what was agreed before."""
+    same_customer = mapping is not None and mapping.customer_id in {None, customer.id}
+    base: dict[str, Applied] = dict(mapping.applied) if mapping is not None and same_customer else {}
+    now_written = {c.field: c.after for c in written}
+    for field, wanted in spec.fields.items():
+        is_now = now_written[field] if field in now_written else observed_value(customer, field)
+        if field in customer.unknown or comparable(field, is_now, wanted.type) != comparable(
+            field, wanted.value, wanted.type
+        ):
+            continue
+        before = base.get(field)
+        kept = before is not None and before.ours and _same(field, before.value, wanted.value, wanted.type)
+        ours = wanted.value is not None and (field in now_written or kept)
+        base[field] = Applied(value=wanted.value, ours=ours, config=wanted.config)
+    base["tags"] = _agreed_tags(base.get("tags"), spec, customer, now_written.get("tags"))
+    return base
+
+
+def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:
+    return comparable(field, one, type_) == comparable(field, other, type_)
+
+
+def _agreed_tags(before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None) -> Applied:
+    owned = {t.casefold(): t for t in (before.value["owned"] if before else ())}
+    present = normalise.tag_keys(after if after is not None else customer.tags)
+    if after is not None:
+        had = normalise.tag_keys(customer.tags)
+        owned.update({t.casefold(): t for t in after if t.casefold() not in had})
+    kept = sorted(tag for key, tag in owned.items() if key in present)
+    shared = sorted(t for t in spec.tags if t.casefold() in present)
+    return Applied(value={"owned": kept, "agreed": shared}, ours=bool(kept), config=spec.tags_config)
+
+
+def _with_leave_tag(row: Mapping, written: tuple[Change, ...]) -> dict[str, Applied]:
+    tags = next((c for c in written if c.field == "tags"), None)
+    if tags is None:
+        return dict(row.applied)
+    before = row.applied.get("tags")
+    added = [t for t in tags.after if t.casefold() not in normalise.tag_keys(tags.before)]
+    value = {"owned": sorted({*owned_tags(row), *added}), "agreed": before.value["agreed"] if before else []}
+    return {**row.applied, "tags": Applied(value=value, ours=True, config=before.config if before else "")}
+
+
+def _base_row(
+    mapping: Mapping | None, decision: Decision, profile: Profile | None, store: Store, *, now: datetime
+) -> Mapping:
+    row = mapping or empty_row(decision, store, now=now)
+    releasing = decision.action is not None and decision.action.kind == "release"
+    status: Status = decision.status or ("held" if decision.holds else "in_sync")
+    if releasing:
+        status = "erased" if decision.action is not None and decision.action.how == "erase" else "released"
+    leaving = status in {"released", "erased"}
+    reason, message = _reason(decision.holds, row if leaving else None)
+    customer = decision.customer
+    update: dict[str, Any] = {
+        "store": store.name,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "last_seen_at": now,
+        "left_at": (row.left_at or now) if leaving else None,
+        "profile_digest": profile_digest(profile),
+        "config_digest": config_digest(store),
+    }
+    if customer is not None:
+        update |= {"customer_id": customer.id, "email": customer.email}
+    return row.model_copy(update=update)
+
+
+def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, str | None]:
+    if not holds:
+        return (kept.reason, kept.message) if kept else (None, None)
+    first = min(holds, key=lambda h: (h.field is not None, h.reason))
+    return first.reason, "; ".join(h.message for h in holds)
+
+
+def _moved(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
+    if before is None or before.last_seen_at is None or now - before.last_seen_at >= SEEN_EVERY:
+        return True
+    return before.model_copy(update={"last_seen_at": None}) != after.model_copy(update={"last_seen_at": None})
