@@ -6,7 +6,8 @@ Mapped customers by id in batches; whoever has none by back-link; then by the e-
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping as MappingOf, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
 from reconciler.core import normalise

@@ -6,10 +6,11 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 
 from reconciler.controller.observe import Claims, Subject, claims_of, claims_on, look
 from reconciler.core.decide import Decision, decide
-from reconciler.core.desired import config_digest
+from reconciler.core.desired import config_digest, is_wanted
 from reconciler.core.guard import guarded
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
@@ -89,11 +90,13 @@ def _swept(
     holds: list[Hold] = []
     found = Swept(plan=StorePlan(store=store.name, shop=store.shop), whole=users is None)
     in_sync = 0
+    waiting: dict[ClerkUserId, tuple[Subject, Decision]] = {}
     for subjects, claims in _chunks(store, readers, users, mapped):
         for subject, decision in _decided(subjects, store, readers, claims, explicit=explicit):
-            found.profiles += subject.profile is not None and decision.spec is not None
+            found.profiles += is_wanted(subject.profile, store) is not False
             if decision.action is not None:
                 actions.append(decision.action)
+                waiting[subject.user] = (subject, decision)
             elif (row := after_look(subject.mapping, decision, subject.profile, store, now=now)) is not None:
                 found.rows.append(row)
             holds.extend(decision.holds)
@@ -102,6 +105,11 @@ def _swept(
             progress(len(subjects))
     guard = guarded(sorted_actions(actions), store, mappings=mapped)
     all_holds = sorted_holds([*holds, *guard.holds])
+    for hold in guard.holds:
+        subject, decision = waiting[hold.clerk_user_id]
+        held = decision.model_copy(update={"action": None, "holds": (hold, *decision.holds), "status": "held"})
+        if (row := after_look(subject.mapping, held, subject.profile, store, now=now)) is not None:
+            found.rows.append(row)
     points = sum(a.cost_points for a in guard.actions)
     found.withheld = guard.withheld
     found.plan = StorePlan(
@@ -158,12 +166,12 @@ def _joined(store: Store, readers: Readers) -> Iterator[Subject]:
     """Profiles and mappings side by side: both come in key order, so neither is ever held whole."""
     profiles: Iterable[Profile] = (p for chunk in readers.profiles.scan() for p in chunk)
     mappings: Iterable[Mapping] = (m for chunk in readers.mappings.scan(store.shop) for m in chunk)
-    left = ((p.clerk_user_id, 0, p) for p in profiles)
-    right = ((m.clerk_user_id, 1, m) for m in mappings)
+    left: Iterable[tuple[ClerkUserId, Profile | Mapping]] = ((p.clerk_user_id, p) for p in profiles)
+    right: Iterable[tuple[ClerkUserId, Profile | Mapping]] = ((m.clerk_user_id, m) for m in mappings)
     user: ClerkUserId | None = None
     profile: Profile | None = None
     mapping: Mapping | None = None
-    for key, _side, row in heapq.merge(left, right, key=lambda item: (item[0], item[1])):
+    for key, row in heapq.merge(left, right, key=itemgetter(0)):
         if key != user and user is not None:
             yield Subject(user, profile, mapping)
             profile = mapping = None
