@@ -1,0 +1,61 @@
+"""What every command shares: the settings files, the house they describe, and where words go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reconciler import settings
+from reconciler.wiring import House
+
+
+@dataclass
+class Context:
+    """Options given before the command. Data goes to stdout, everything else to `err`."""
+
+    config: Path | None = None
+    stores: Path | None = None
+    debug: bool = False
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=lambda: Console(highlight=False))
+
+    @cached_property
+    def loaded(self) -> settings.Loaded:
+        """Both files, read and checked."""
+        return settings.load(self.config, self.stores, settings.environment())
+
+    @contextmanager
+    def house(self) -> Iterator[House]:
+        """The house, closed afterwards."""
+        key = settings.environment().get("RECONCILER_SECRET_KEY")
+        with House(self.loaded, warn=self.warn, state_key=key) as house:
+            yield house
+
+    def warn(self, message: str) -> None:
+        self.err.print(f"warning: {message}", style="yellow", markup=False)
+
+    def say(self, message: str) -> None:
+        self.err.print(message, markup=False)
+
+    def interactive(self) -> bool:
+        """Whether somebody can answer."""
+        return sys.stdin.isatty()
+
+    def progress(self) -> Progress:
+        """Bars on stderr, only where it is a terminal."""
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.err,
+            transient=True,
+            disable=not self.err.is_terminal,
+        )

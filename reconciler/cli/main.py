@@ -1,0 +1,110 @@
+"""The entrance: options that stand before every command, and how errors and exit codes look.
+
+Commands live in files of their own and are imported when they are used, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.errors import ReconcilerError, UsageError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 64
+
+# command: (module below reconciler.cli, one line for --help)
+COMMANDS = {
+    "plan": ("plan", "Show what would change; change nothing."),
+    "apply": ("apply", "Carry out a plan: a saved one, or one made, shown and confirmed now."),
+    "status": ("status", "What the state knows of each store."),
+    "mappings": ("mappings", "Which customer is which user's, in which shop."),
+    "bootstrap": ("bootstrap", "Show, then make what a shop needs."),
+    "doctor": ("doctor", "Check database, tokens, scopes and shops; say what to do."),
+    "simulate": ("simulate", "Serve a simulated Shopify on loopback."),
+    "demo": ("demo", "Two simulated shops, 200 people, from nothing to an empty plan."),
+    "db": ("db", "The state's schema: upgrade it, check it."),
+    "schema": ("schema", "JSON Schemas of both settings files."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when one is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"reconciler.cli.{COMMANDS[cmd_name][0]}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's call
+    if value:
+        from importlib.metadata import version  # noqa: PLC0415  only where asked for
+
+        click.echo(f"reconciler {version('customer-parity')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="PATH", help="The controller's file [config/reconciler.yaml]."
+)
+@click.option("--stores", type=click.Path(path_type=Path), metavar="PATH", help="The shops' file [stores.yaml].")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None, stores: Path | None, debug: bool) -> None:  # noqa: FBT001  click's call
+    """Keep the Customers of Shopify shops equal to the user profiles in a Supabase table."""
+    from reconciler.cli.context import Context  # noqa: PLC0415  keeps --help quick
+
+    ctx.obj = Context(config=config, stores=stores, debug=debug)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0, what the command says, 1 for errors, 64 for usage."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: list[str]) -> int:
+    """The exit code of one command line."""
+    try:
+        result: Any = cli.main(args=argv, prog_name="reconciler", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        _say("stopped: nothing more was done")
+        return EXIT_FAILED
+    except click.UsageError as error:
+        error.show(sys.stderr)
+        return EXIT_USAGE
+    except click.ClickException as error:
+        _say(error.format_message())
+        return EXIT_FAILED
+    except ReconcilerError as error:
+        if "--debug" in argv:
+            raise
+        _say(error.message, error.hint)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str, hint: str = "") -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)

@@ -1,0 +1,73 @@
+"""Many stores side by side: one broken or slow shop never hurts another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping as MappingOf
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from queue import SimpleQueue
+
+from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.sweep import Progress, Readers, Swept, sweep
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.plan import Plan, planned
+from reconciler.core.store import Store
+
+STORES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan of several stores, and per store what was found on the way."""
+
+    plan: Plan
+    swept: MappingOf[StoreName, Swept]
+
+
+def plan_stores(
+    stores: MappingOf[StoreName, tuple[Store, Readers]],
+    *,
+    now: datetime,
+    users: Collection[ClerkUserId] | None = None,
+    progress: Callable[[StoreName], Progress] | None = None,
+) -> Planned:
+    """Look at each store in a thread of its own; the plan is the same whatever order they end in."""
+    with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
+        found = {
+            name: pool.submit(
+                sweep, store, readers, now=now, users=users, progress=progress(name) if progress else None
+            )
+            for name, (store, readers) in stores.items()
+        }
+        swept = {name: future.result() for name, future in found.items()}
+    return Planned(planned((s.plan for s in swept.values()), created_at=now), swept)
+
+
+def apply_stores(
+    swept: MappingOf[StoreName, Swept], hands: MappingOf[StoreName, Hands], *, fresh: bool
+) -> Iterator[tuple[StoreName, Outcome]]:
+    """Carry out each store's plan in a thread of its own; outcomes of all stores come as they are known.
+
+    An error that ends a store's work (our own database is away) is raised once the others are done.
+    """
+    done: SimpleQueue[tuple[StoreName, Outcome] | None] = SimpleQueue()
+
+    def work(name: StoreName) -> None:
+        try:
+            for outcome in applied(swept[name], hands[name], fresh=fresh):
+                done.put((name, outcome))
+        finally:
+            done.put(None)
+
+    with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="apply") as pool:
+        running = [pool.submit(work, name) for name in hands]
+        left = len(running)
+        while left:
+            item = done.get()
+            if item is None:
+                left -= 1
+            else:
+                yield item
+        for future in running:
+            future.result()
