@@ -1,0 +1,170 @@
+"""`reconciler apply`: a saved plan, or one that is made, shown and confirmed now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from reconciler.cli import planfile, render
+from reconciler.cli.context import Context
+from reconciler.cli.plan_command import planned_by, show
+from reconciler.controller.apply import Outcome
+from reconciler.controller.fleet import Planned, apply_stores
+from reconciler.controller.sweep import Swept, approved
+from reconciler.core.desired import config_digest
+from reconciler.core.ids import StoreName
+from reconciler.core.plan import Plan, digest_of_stores
+from reconciler.core.status import ApplyResult, Failure
+from reconciler.errors import PlanRefused, UsageError
+from reconciler.settings import environment
+from reconciler.wiring import House
+
+FAILED = 1
+
+
+@click.command("apply")
+@click.argument("planfile_", metavar="[PLANFILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(
+    context: Context,
+    planfile_: Path | None,
+    stores: tuple[str, ...],
+    users: tuple[str, ...],
+    yes: bool,  # noqa: FBT001  click's call
+    approve: str | None,
+    output: str,
+) -> int:
+    """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
+    if planfile_ is not None and (stores or users):
+        raise UsageError("a saved plan is applied as it is", hint="leave out --store and --user, or PLANFILE")
+    with context.house() as house:
+        if planfile_ is not None:
+            planned = saved_plan(planfile_, house)
+        else:
+            planned = planned_by(context, house, stores, users)
+        if approve is not None:
+            planned = _approved(planned, approve)
+        if output == "text":
+            show(context, planned, "text")
+        actions = planned.plan.summary.actions
+        if actions and not yes and not _confirmed(context, actions):
+            return FAILED
+        if planfile_ is not None and not house.state.mark_applied(planned.plan.digest, house.clock.now()):
+            raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
+        results = carried_out(context, house, planned, fresh=planfile_ is None)
+    if output == "json":
+        click.echo(render.results_json(results, planned.plan.digest))
+    else:
+        render.results_text(results, context.out)
+    return FAILED if any(r.error or r.failed for r in results) else 0
+
+
+def saved_plan(path: Path, house: House) -> Planned:
+    """A saved plan that still fits the config; refused whole otherwise."""
+    saved = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
+    known = {s.name: s for s in house.loaded.stores}
+    for part in saved.plan.stores:
+        store = known.get(part.store)
+        if store is None or store.shop != part.shop:
+            raise PlanRefused(f"{path} speaks of store {part.store}, which is not configured", hint="plan again")
+        if part.error is None and config_digest(store) != part.config_digest:
+            raise PlanRefused(f"{path} is refused whole: the config of {part.store} has changed", hint="plan again")
+    swept = {
+        p.store: Swept(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False) for p in saved.plan.stores
+    }
+    return Planned(saved.plan, swept)
+
+
+def carried_out(context: Context, house: House, planned: Planned, *, fresh: bool) -> tuple[ApplyResult, ...]:
+    """Apply each store's part and count what became of it."""
+    chosen = (
+        {s.name: s for s in house.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
+        if any(p.error is None for p in planned.plan.stores)
+        else {}
+    )
+    hands = {name: house.hands(store, plan_digest=planned.plan.digest) for name, store in chosen.items()}
+    tallies = {name: _Tally() for name in hands}
+    started = house.clock.now()
+    with context.progress() as progress:
+        bars = {
+            name: progress.add_task(f"applying to {name}", total=planned.swept[name].plan.summary.actions)
+            for name in hands
+        }
+        for name, outcome in apply_stores(planned.swept, hands, fresh=fresh):
+            tallies[name].add(outcome)
+            progress.advance(bars[name], 1)
+    seconds = (house.clock.now() - started).total_seconds()
+    return tuple(_result(p.store, planned.swept[p.store], tallies, seconds) for p in planned.plan.stores)
+
+
+@dataclass
+class _Tally:
+    applied: Counter[str] = field(default_factory=Counter)
+    failed: list[Failure] = field(default_factory=list)
+    points: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        action = outcome.action
+        if outcome.result == "applied":
+            self.applied[action.kind] += 1
+            self.points += action.cost_points
+        else:
+            failure = Failure(
+                clerk_user_id=action.clerk_user_id,
+                kind=action.kind,
+                result=outcome.result,
+                message=outcome.message,
+                hint=outcome.hint,
+            )
+            self.failed.append(failure)
+
+
+def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally], seconds: float) -> ApplyResult:
+    tally = tallies.get(name) or _Tally()
+    return ApplyResult(
+        store=name,
+        applied=dict(tally.applied),
+        failed=tuple(sorted(tally.failed, key=lambda f: f.clerk_user_id)),
+        held=len(swept.plan.holds),
+        error=swept.plan.error,
+        points_spent=tally.points,
+        seconds=seconds,
+    )
+
+
+def _approved(planned: Planned, digest: str) -> Planned:
+    if digest != planned.plan.digest:
+        raise PlanRefused(
+            f"what was approved is {digest}, but the plan is {planned.plan.digest} now", hint="read the plan again"
+        )
+    swept = {name: approved(found) for name, found in planned.swept.items()}
+    stores = tuple(sorted((s.plan for s in swept.values()), key=lambda p: p.store))
+    totals = planned.plan.summary.model_copy(
+        update={name: sum(getattr(s.summary, name) for s in stores) for name in type(planned.plan.summary).model_fields}
+    )
+    update = {"stores": stores, "summary": totals, "digest": digest_of_stores(stores)}
+    plan: Plan = planned.plan.model_copy(update=update)
+    return Planned(plan, swept)
+
+
+def _confirmed(context: Context, actions: int) -> bool:
+    if not context.interactive():
+        raise UsageErrorWithoutTerminal(actions)
+    return click.confirm(f"Carry out these {actions} actions?", default=False, err=True)
+
+
+class UsageErrorWithoutTerminal(PlanRefused):
+    """Nobody can be asked, and --yes was not given."""
+
+    def __init__(self, actions: int) -> None:
+        super().__init__(f"{actions} actions wait for a yes, and there is no terminal to ask", hint="add --yes")

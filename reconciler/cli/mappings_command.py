@@ -1,0 +1,50 @@
+"""`reconciler mappings`: the mapping table."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli import render
+from reconciler.cli.context import Context
+from reconciler.core.ids import ClerkUserId
+from reconciler.errors import UsageError
+
+
+@click.group("mappings")
+def command() -> None:
+    """Which customer is which user's, in which shop."""
+
+
+@command.command("list")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
+    """All mappings, by store and user."""
+    with context.house() as house:
+        chosen = sorted(house.stores(stores), key=lambda s: s.name)
+        rows = [row for store in chosen for chunk in house.state.scan(store.shop) for row in chunk]
+    if output == "json":
+        click.echo(render.mappings_json(rows))
+    else:
+        render.mappings_text(rows, context.out)
+
+
+@command.command("forget")
+@click.argument("user")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> None:  # noqa: FBT001  click's call
+    """Forget what the state holds of USER: the next look starts from her back-link. Lifts `Erased`."""
+    name = ClerkUserId(user)
+    with context.house() as house:
+        chosen = [s for s in house.stores(stores) if house.state.get(s.shop, [name])]
+        if not chosen:
+            raise UsageError(f"no mapping of {user} is known", hint="reconciler mappings list")
+        names = ", ".join(s.name for s in chosen)
+        if not yes and not (context.interactive() and click.confirm(f"Forget {user} in {names}?", err=True)):
+            raise UsageError(f"{user} is mapped in {names}: nothing was forgotten", hint="add --yes")
+        for store in chosen:
+            house.state.forget(store.shop, name)
+    context.say(f"forgotten: {user} in {names}")

@@ -1,0 +1,88 @@
+"""What is told of stores and of an apply: counts for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+
+
+class StatusRow(BaseModel):
+    """One store as the state knows it. `parity` is in_sync over the profiles that the store wants, 1.0 if none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    shop: ShopDomain
+    profiles: int
+    mapped: int
+    in_sync: int
+    pending: int
+    held: MappingOf[str, int] = Field(default_factory=dict)
+    parity: float
+    last_sweep_at: datetime | None = None
+    oldest_request_s: float | None = None
+    suspended: str | None = None
+
+
+class Failure(BaseModel):
+    """One action that was not applied: refused (the world moved), failed, or not tried, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    kind: str
+    result: str
+    message: str
+    hint: str = ""
+
+
+class ApplyResult(BaseModel):
+    """What became of one store's plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    applied: MappingOf[str, int] = Field(default_factory=dict)
+    failed: tuple[Failure, ...] = ()
+    held: int = 0
+    error: str | None = None
+    points_spent: int = 0
+    seconds: float = 0.0
+
+
+def status_row(
+    store: StoreName,
+    shop: ShopDomain,
+    tally: MappingOf[tuple[str, str | None], int],
+    *,
+    profiles: int | None,
+    mapped: int,
+    last_sweep_at: datetime | None,
+    suspended: str | None,
+    oldest_request_s: float | None = None,
+) -> StatusRow:
+    """The row of one store, from how many mappings have each (status, reason)."""
+    held: dict[str, int] = {}
+    for (status, reason), count in tally.items():
+        if status == "held":
+            held[reason or "unknown"] = held.get(reason or "unknown", 0) + count
+    in_sync = sum(n for (status, _), n in tally.items() if status == "in_sync")
+    pending = sum(n for (status, _), n in tally.items() if status == "pending")
+    wanted = profiles if profiles is not None else in_sync + pending + sum(held.values())
+    return StatusRow(
+        store=store,
+        shop=shop,
+        profiles=wanted,
+        mapped=mapped,
+        in_sync=in_sync,
+        pending=max(pending, wanted - in_sync - sum(held.values())),
+        held=dict(sorted(held.items())),
+        parity=round(min(in_sync / wanted, 1.0), 6) if wanted else 1.0,
+        last_sweep_at=last_sweep_at,
+        suspended=suspended,
+        oldest_request_s=oldest_request_s,
+    )
