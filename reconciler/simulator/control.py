@@ -1,0 +1,143 @@
+"""The control API of the simulator: what staff, guests and bad luck do, for tests in other processes and for demos.
+
+    POST /_sim/{domain}/{action}    `shop.staff_ACTION(**json)`: edit, tag, untag, delete, merge, guest_checkout …
+    POST /_sim/{domain}/faults      {"kind": "lost_after", "on": "customerSet", "times": 1, "after": 0, "seconds": …,
+                                    "status": …, "retry_after_s": …}; or {"clear": true}
+    POST /_sim/{domain}/neighbour   {"points_per_s": 50}: somebody else spends the same bucket; 0 ends it
+    POST /_sim/{domain}/status      {"status": 402}: every call gets it; null ends it
+    GET  /_sim/{domain}/customers   all customers, as plain JSON
+    GET  /_sim/{domain}/calls       the calls seen: at, kind, roots, cost, status, outcome
+    GET  /_sim/stats                per shop: calls, mutations, points spent, THROTTLED replies, counts by root field
+
+Nothing of this is Shopify's. Served on loopback only, like all of the simulator.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from reconciler.simulator.documents import Json
+from reconciler.simulator.world import SimShop, World
+
+PAGE_SIZE: Final = 250
+
+
+def routes(world: World) -> list[BaseRoute]:
+    control = _Control(world)
+    return [
+        Route("/_sim/stats", control.stats, methods=["GET"]),
+        Route("/_sim/{domain}/customers", control.customers, methods=["GET"]),
+        Route("/_sim/{domain}/calls", control.calls, methods=["GET"]),
+        Route("/_sim/{domain}/{action}", control.act, methods=["POST"]),
+    ]
+
+
+def fallback(world: World, sim: SimShop) -> dict[str, Callable[..., Any]]:
+    """Root fields that speak of the app and the API rather than of the shop, where the domain does not answer them."""
+
+    def public_api_versions() -> list[Json]:
+        return [{"handle": each, "displayName": each, "supported": True} for each in world.versions]
+
+    def current_app_installation() -> Json:
+        app = {"id": "gid://shopify/App/1", "title": "customer-parity", "apiKey": sim.tokens.client_id, "handle": None}
+        scopes = [{"handle": each, "description": each} for each in sorted(sim.shop.scopes)]
+        return {"id": "gid://shopify/AppInstallation/1", "app": app, "accessScopes": scopes}
+
+    return {"publicApiVersions": public_api_versions, "currentAppInstallation": current_app_installation}
+
+
+def all_customers(sim: SimShop) -> list[Json]:
+    """Every customer of a shop, as plain JSON: values only, nothing that has to be called."""
+    found: list[Json] = []
+    after: str | None = None
+    with sim.lock:
+        while True:
+            page = sim.shop.customers(first=PAGE_SIZE, after=after)
+            found += [plain(node) for node in page["nodes"]]
+            if not page["pageInfo"]["hasNextPage"]:
+                return found
+            after = page["pageInfo"]["endCursor"]
+
+
+def plain(value: Any) -> Any:
+    """A value without what has to be called."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items() if not callable(each)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(each) for each in value if not callable(each)]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+class _Control:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def stats(self, _request: Request) -> Response:
+        return JSONResponse({domain: _stats(sim) for domain, sim in self.world.shops.items()})
+
+    async def customers(self, request: Request) -> Response:
+        sim = self.world.shops.get(request.path_params["domain"])
+        return _unknown("shop") if sim is None else JSONResponse(all_customers(sim))
+
+    async def calls(self, request: Request) -> Response:
+        sim = self.world.shops.get(request.path_params["domain"])
+        return _unknown("shop") if sim is None else JSONResponse([asdict(call) for call in list(sim.calls)])
+
+    async def act(self, request: Request) -> Response:
+        sim = self.world.shops.get(request.path_params["domain"])
+        if sim is None:
+            return _unknown("shop")
+        action = request.path_params["action"]
+        details = await request.json() if await request.body() else {}
+        own = OWN_ACTIONS.get(action)
+        try:
+            if own is not None:
+                return JSONResponse(own(sim, **details))
+            if not hasattr(sim.shop, f"staff_{action}"):
+                return _unknown(f"action {action}")
+            return JSONResponse(plain(sim.staff(action, **details)))
+        except (TypeError, ValueError, KeyError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+
+
+def _faults(sim: SimShop, *, clear: bool = False, **details: Any) -> Json:
+    if clear:
+        sim.faults.clear()
+    else:
+        sim.faults.add(**details)
+    return {"pending": sim.faults.pending()}
+
+
+def _neighbour(sim: SimShop, *, points_per_s: float) -> Json:
+    sim.bucket.neighbour(points_per_s)
+    return {"points_per_s": points_per_s}
+
+
+def _status(sim: SimShop, *, status: int | None) -> Json:
+    sim.status = status
+    return {"status": status}
+
+
+OWN_ACTIONS: Final[Mapping[str, Callable[..., Json]]] = {
+    "faults": _faults,
+    "neighbour": _neighbour,
+    "status": _status,
+}
+
+
+def _stats(sim: SimShop) -> Json:
+    return {
+        "calls": len(sim.calls),
+        "mutations": sim.mutations,
+        "spent": sim.bucket.spent,
+        "throttled": sim.bucket.throttled,
+        "counts": dict(sorted(sim.counts.items())),
+    }
+
+
+def _unknown(what: str) -> Response:
+    return JSONResponse({"error": f"unknown {what}"}, 404)

@@ -1,0 +1,103 @@
+"""Faults on demand: how one simulated shop is told to fail.
+
+Stands at the door of `app.py`, which asks for the faults of each call before it runs.
+Knows nothing of customers or costs.
+A fault applies to calls that hold the root field `on` (any call without it), after the first `after` of them, and then
+`times` times (None: until it is cleared).
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+FaultKind = Literal[
+    "lost_before",  # the connection drops before anything was done
+    "lost_after",  # the work is done, then the connection drops without an answer
+    "slow",  # answers after `seconds`
+    "status",  # HTTP `status`, with Retry-After where `retry_after_s` is set
+    "throttled",  # THROTTLED on HTTP 200, whatever the bucket holds
+    "html",  # a page instead of JSON, with HTTP `status` (200 unless set)
+    "truncated",  # the work is done, half of the JSON arrives
+    "missing_scope",  # ACCESS_DENIED
+    "internal_error",  # INTERNAL_SERVER_ERROR on HTTP 200; nothing was done
+    "internal_error_after",  # the same, but the work was done
+    "null_payload",  # data with the root field null and no error; nothing was done
+]
+KINDS: Final[frozenset[str]] = frozenset(get_args(FaultKind))
+
+
+@dataclass(slots=True)
+class Fault:
+    kind: FaultKind
+    on: str | None = None
+    when: Callable[[dict[str, Any]], bool] | None = None
+    times: int | None = 1
+    after: int = 0
+    seconds: float = 0.0
+    status: int | None = None
+    retry_after_s: float | None = None
+    body: str | None = None
+    hits: int = 0
+
+    def matches(self, roots: Iterable[str], variables: dict[str, Any]) -> bool:
+        return (self.on is None or self.on in roots) and (self.when is None or self.when(variables))
+
+
+class Faults:
+    """The faults of one shop, in the order they were asked for. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        kind: FaultKind,
+        *,
+        on: str | None = None,
+        when: Callable[[dict[str, Any]], bool] | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float = 0.0,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        body: str | None = None,
+    ) -> Fault:
+        """Ask for a fault; `when` sees the call's variables. `hits` of the returned fault counts what it did."""
+        if kind not in KINDS:
+            raise ValueError(f"unknown fault {kind!r}; known are {', '.join(sorted(KINDS))}")
+        fault = Fault(kind, on, when, times, after, seconds, status, retry_after_s, body)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def take(self, roots: Iterable[str], variables: dict[str, Any]) -> tuple[float, Fault | None]:
+        """The seconds to wait and the fault to act out for one call; each fault that applies is used up once."""
+        names = frozenset(roots)
+        wait_s = 0.0
+        chosen: Fault | None = None
+        with self._lock:
+            for fault in self._faults:
+                if (chosen is not None and fault.kind != "slow") or not fault.matches(names, variables):
+                    continue
+                if fault.after > 0:
+                    fault.after -= 1
+                    continue
+                fault.hits += 1
+                if fault.times is not None:
+                    fault.times -= 1
+                if fault.kind == "slow":
+                    wait_s += fault.seconds
+                else:
+                    chosen = fault
+            self._faults = [fault for fault in self._faults if fault.times is None or fault.times > 0]
+        return wait_s, chosen
+
+    def pending(self) -> int:
+        with self._lock:
+            return len(self._faults)

@@ -1,0 +1,100 @@
+"""Serves a world on loopback: in a thread, for tests and the demo, or in the foreground, for `simulate`.
+
+One uvicorn listens on a port for each shop, so that `admin_url` (scheme, host and port only) is enough to name a shop.
+"""
+
+import socket
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self
+
+import uvicorn
+
+from reconciler.simulator.app import make_app
+from reconciler.simulator.world import World
+
+LOOPBACK: Final = "127.0.0.1"
+START_S: Final = 20.0
+
+
+def _config(world: World) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(world),
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+        backlog=512,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
+
+
+def _open_ports(world: World, host: str, ports: Mapping[str, int]) -> list[socket.socket]:
+    """A listening socket for each shop, noted in `world.ports`; port 0 takes any free one."""
+    sockets = []
+    for domain in world.shops:
+        listener = _listen(host, ports.get(domain, 0))
+        world.ports[listener.getsockname()[1]] = domain
+        sockets.append(listener)
+    return sockets
+
+
+class SimulatorServer:
+    """`with SimulatorServer(world) as server:` serves the shops there are; `server.url(domain)` is an admin_url."""
+
+    def __init__(self, world: World, *, ports: Mapping[str, int] | None = None) -> None:
+        self.world = world
+        self._ports = dict(ports or {})
+        self._server = _ThreadServer(_config(world))
+        self._sockets: list[socket.socket] = []
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._sockets = _open_ports(self.world, LOOPBACK, self._ports)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": self._sockets}, name="simulator", daemon=True
+        )
+        self._thread.start()
+        if not self._server.ready.wait(START_S):
+            raise RuntimeError(f"the simulator did not start within {START_S:g} s")
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        if self._thread is not None:
+            self._thread.join(START_S)
+        for listener in self._sockets:
+            self.world.ports.pop(listener.getsockname()[1] if listener.fileno() >= 0 else 0, None)
+            listener.close()
+
+    def url(self, domain: str) -> str:
+        """Where this shop is served: scheme, host and port."""
+        return next(f"http://{LOOPBACK}:{port}" for port, name in self.world.ports.items() if name == domain)
+
+
+class _ThreadServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+
+def serve(world: World, host: str = LOOPBACK, port: int = 4010) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM: the first shop on `port`, the next on the ports after it."""
+    ports = {domain: port + offset for offset, domain in enumerate(world.shops)} if port else {}
+    uvicorn.Server(_config(world)).run(sockets=_open_ports(world, host, ports))

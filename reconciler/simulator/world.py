@@ -1,0 +1,220 @@
+"""The simulated world: its shops, each with an app's tokens, a bucket, its faults and a log of the calls it saw.
+
+`app.py` serves it, tests and the demo hold it in their hands. The domain itself is `shop.py`.
+"""
+
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from reconciler.simulator.costs import Bucket, CostModel
+from reconciler.simulator.documents import Json, load_schema
+from reconciler.simulator.faults import Faults
+from reconciler.simulator.shop import Shop
+
+ALL_SCOPES: Final = frozenset(
+    {
+        "read_customers", "write_customers", "read_customer_merge", "write_customer_merge",
+        "write_customer_data_erasure", "read_customer_data_erasure",
+    }
+)  # fmt: skip
+VERSIONS: Final = ("2026-01", "2026-04", "2026-07", "2026-10")
+CALLS_KEPT: Final = 20_000
+TOKEN_TTL_S: Final = 86_399.0
+REFRESHED_TTL_S: Final = 3600.0
+REFRESH_TOKEN_TTL_S: Final = 7_776_000.0
+CHANGES_NOTHING: Final = frozenset({"bulkOperationRunQuery", "bulkOperationCancel"})
+
+
+def wall_clock() -> float:
+    """Seconds since the epoch: the simulator's own clock, where a test brings none."""
+    return time.time()  # noqa: TID251 - the simulator stands for a machine of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call a shop answered, or refused."""
+
+    at: float
+    kind: str
+    roots: tuple[str, ...]
+    cost: int
+    status: int
+    outcome: str
+
+
+@dataclass(slots=True)
+class Tokens:
+    """An app's tokens for one shop: fixed ones, ones by client credentials, and a rotating pair.
+
+    A refresh token that was used may be used again until the pair it gave is used (2026-08-28 changelog).
+    """
+
+    clock: Callable[[], float]
+    client_id: str
+    client_secret: str
+    ttl_s: float = TOKEN_TTL_S
+    refresh_token: str | None = None
+    same_organisation: bool = True
+    issued: int = 0
+    _valid: dict[str, float | None] = field(default_factory=dict)
+    _previous_refresh: str | None = None
+    _last_pair: Json | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def allow(self, token: str, ttl_s: float | None = None) -> None:
+        """Make a token valid, for ever or for a time."""
+        self._valid[token] = None if ttl_s is None else self.clock() + ttl_s
+
+    def revoke_all(self) -> None:
+        """All access tokens end now; credentials and refresh tokens stay."""
+        self._valid.clear()
+
+    def accepts(self, token: str | None) -> bool:
+        if token is None or token not in self._valid:
+            return False
+        until = self._valid[token]
+        return until is None or self.clock() < until
+
+    def knows(self, token: str | None) -> bool:
+        return token in self._valid
+
+    def used(self, token: str) -> None:
+        """A call came with this token: with a new pair in use, the refresh token before it ends."""
+        if self._last_pair is not None and token == self._last_pair["access_token"]:
+            self._previous_refresh = None
+
+    def by_credentials(self, scopes: Iterable[str]) -> Json:
+        with self._lock:
+            token = self._issue(self.ttl_s)
+            return {"access_token": token, "scope": ",".join(sorted(scopes)), "expires_in": int(self.ttl_s)}
+
+    def by_refresh(self, refresh_token: str, scopes: Iterable[str]) -> Json | None:
+        """The next pair; the same pair once more for a repeat; None for a token that is no longer good."""
+        with self._lock:
+            if self._previous_refresh is not None and refresh_token == self._previous_refresh:
+                return self._last_pair
+            if self.refresh_token is None or refresh_token != self.refresh_token:
+                return None
+            ttl_s = min(self.ttl_s, REFRESHED_TTL_S)
+            self._previous_refresh = refresh_token
+            self.refresh_token = f"shprt_{secrets.token_hex(16)}"
+            self._last_pair = {
+                "access_token": self._issue(ttl_s),
+                "scope": ",".join(sorted(scopes)),
+                "expires_in": int(ttl_s),
+                "refresh_token": self.refresh_token,
+                "refresh_token_expires_in": int(REFRESH_TOKEN_TTL_S),
+            }
+            return self._last_pair
+
+    def _issue(self, ttl_s: float) -> str:
+        self.issued += 1
+        token = f"shpat_{secrets.token_hex(16)}"
+        self.allow(token, ttl_s)
+        return token
+
+
+class SimShop:
+    """One shop of the world as an app sees it: `shop` is the domain, the rest what stands between it and HTTP."""
+
+    def __init__(self, shop: Shop, tokens: Tokens, bucket: Bucket, costs: CostModel) -> None:
+        self.shop = shop
+        self.domain: str = shop.domain
+        self.tokens = tokens
+        self.bucket = bucket
+        self.costs = costs
+        self.faults = Faults()
+        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self.counts: Counter[str] = Counter()
+        self.mutations = 0
+        """Mutation calls that ran and could have changed the shop: starting or cancelling a bulk query is not one."""
+        self.status: int | None = None
+        """An HTTP status that every call gets until it is None again: 402 frozen, 403, 404, 423 locked."""
+        self.latency_s = 0.0
+        self.lock = threading.RLock()
+
+    def staff(self, action: str, **details: Any) -> Any:
+        """What a person does in Shopify's admin: `shop.staff_ACTION(**details)`, with no call running meanwhile."""
+        with self.lock:
+            return getattr(self.shop, f"staff_{action}")(**details)
+
+    def note(self, call: Call) -> None:
+        with self.lock:
+            self.calls.append(call)
+            if call.outcome in {"done", "lost"}:
+                self.counts.update(call.roots)
+                if call.kind == "mutation" and not CHANGES_NOTHING.issuperset(call.roots):
+                    self.mutations += 1
+
+
+class World:
+    """Several shops on one clock. Add the shops before it is served by a SimulatorServer with a port for each."""
+
+    def __init__(self, clock: Callable[[], float] = wall_clock, *, versions: Iterable[str] = VERSIONS) -> None:
+        self.clock = clock
+        self.versions = tuple(versions)
+        self.shops: dict[str, SimShop] = {}
+        self.ports: dict[int, str] = {}
+
+    def add_shop(
+        self,
+        domain: str,
+        *,
+        access_token: str | None = None,
+        client_id: str = "client-id",
+        client_secret: str = "client-secret",  # noqa: S107 - of a simulated app
+        refresh_token: str | None = None,
+        scopes: Iterable[str] = ALL_SCOPES,
+        restore_rate: float = 100,
+        bucket_size: float = 2000,
+        token_ttl_s: float = TOKEN_TTL_S,
+        same_organisation: bool = True,
+        charge_per_id: bool = False,
+        country: str = "US",
+        locale: str = "en",
+        seed: int = 0,
+        shop: Shop | None = None,
+    ) -> SimShop:
+        """A new shop with one app installed in it. `shop` brings a domain object of your own."""
+        if domain in self.shops:
+            raise ValueError(f"shop {domain} is there already")
+        shop = shop or Shop(domain, clock=self.clock, seed=seed, country=country, locale=locale)
+        shop.scopes = set(scopes)
+        tokens = Tokens(
+            self.clock,
+            client_id,
+            client_secret,
+            ttl_s=token_ttl_s,
+            refresh_token=refresh_token,
+            same_organisation=same_organisation,
+        )
+        if access_token is not None:
+            tokens.allow(access_token)
+        bucket = Bucket(self.clock, size=bucket_size, restore_rate=restore_rate)
+        sim = SimShop(shop, tokens, bucket, CostModel(load_schema(), charge_per_id=charge_per_id))
+        self.shops[domain] = sim
+        return sim
+
+    def find(self, *, host: str = "", port: int | None = None, token: str | None = None) -> SimShop | None:
+        """The shop a request is for: by Host, by the port it came in on, by its token, or the only one there is."""
+        named = self.shops.get(host.partition(":")[0].lower()) or self.shops.get(self.ports.get(port or 0, ""))
+        if named is not None:
+            return named
+        for sim in self.shops.values():
+            if sim.tokens.knows(token):
+                return sim
+        return next(iter(self.shops.values())) if len(self.shops) == 1 else None
+
+    def version(self, asked: str) -> str | None:
+        """The API version that runs for one asked for: unsupported ones fall forward to the oldest supported."""
+        if asked in self.versions or asked == "unstable":
+            return asked
+        year, dash, month = asked.partition("-")
+        if not (dash and year.isdigit() and month in {"01", "04", "07", "10"}) or asked > self.versions[-1]:
+            return None
+        return self.versions[0]
