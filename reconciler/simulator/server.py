@@ -56,10 +56,12 @@ class SimulatorServer:
         self._ports = dict(ports or {})
         self._server = _ThreadServer(_config(world))
         self._sockets: list[socket.socket] = []
+        self._mine: tuple[int, ...] = ()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self._sockets = _open_ports(self.world, LOOPBACK, self._ports)
+        self._mine = tuple(listener.getsockname()[1] for listener in self._sockets)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": self._sockets}, name="simulator", daemon=True
         )
@@ -75,8 +77,9 @@ class SimulatorServer:
         self._server.force_exit = True
         if self._thread is not None:
             self._thread.join(START_S)
+        for port in self._mine:
+            self.world.ports.pop(port, None)
         for listener in self._sockets:
-            self.world.ports.pop(listener.getsockname()[1] if listener.fileno() >= 0 else 0, None)
             listener.close()
 
     def url(self, domain: str) -> str:
