@@ -16,6 +16,8 @@ from reconciler.simulator.documents import Document, Json, load_schema
 
 log = logging.getLogger(__name__)
 
+SEARCH: Final = "__search"
+"""Where a root field's value may say how its search query was read: it goes to `extensions.search` with its path."""
 SCOPES_PAGE: Final = "https://shopify.dev/api/usage/access-scopes"
 CUSTOMER_DATA_PAGE: Final = "https://partners.shopify.com/1/apps/1/customer_data"
 UNAPPROVED: Final = (
@@ -84,6 +86,7 @@ class Execution:
         self.shop = shop
         self.fallback = fallback
         self.denied = denied
+        self.search: list[Json] = []
 
     def run(self, document: Document, variables: Json, request_id: str) -> Json:
         """`data` and `errors` of the reply."""
@@ -99,6 +102,8 @@ class Execution:
         reply: Json = {"data": result.data}
         if result.errors:
             reply["errors"] = [_worded(error, request_id) for error in result.errors]
+        if self.search:
+            reply["extensions"] = {"search": self.search}
         return reply
 
     def resolve(self, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
@@ -125,7 +130,10 @@ class Execution:
             raise GraphQLError(
                 f"{name} is not part of this simulated shop", extensions={"code": "NOT_IMPLEMENTED_BY_SIMULATOR"}
             )
-        return method(**{snake(key): given for key, given in arguments.items()})
+        value = method(**{snake(key): given for key, given in arguments.items()})
+        if isinstance(value, Mapping) and value.get(SEARCH):
+            self.search.append({"path": info.path.as_list(), **value[SEARCH]})
+        return value
 
 
 def _attribute(source: Any, name: str) -> Any:

@@ -42,10 +42,18 @@ class TinyShop:
     def nodes(self, ids: list[str]) -> list[dict[str, Any] | None]:
         return [self.people.get(each) for each in ids]
 
-    def customers(self, first: int | None = None, **_other: Any) -> dict[str, Any]:
+    def customers(self, first: int | None = None, **other: Any) -> dict[str, Any]:
         nodes = list(self.people.values())[: first or 0]
         page = {"hasNextPage": False, "hasPreviousPage": False, "startCursor": None, "endCursor": None}
-        return {"nodes": nodes, "edges": [{"cursor": each["id"], "node": each} for each in nodes], "pageInfo": page}
+        search = {}
+        if "query" in other:
+            warnings = [{"field": "nope", "message": "Invalid search field for this query.", "code": "invalid_field"}]
+            search = {"__search": {"query": other["query"], "warnings": warnings}}
+        return search | {
+            "nodes": nodes,
+            "edges": [{"cursor": each["id"], "node": each} for each in nodes],
+            "pageInfo": page,
+        }
 
     def tags_add(self, id: str, tags: list[str]) -> dict[str, Any]:  # noqa: A002
         raise RuntimeError(f"a bug of the simulator at {id} {tags}")

@@ -282,6 +282,12 @@ def test_what_was_asked_for_but_not_used_is_refunded(client: Client) -> None:
     assert before - client.sim.bucket.status()["currentlyAvailable"] == cost["actualQueryCost"] < 24
 
 
+def test_a_search_that_was_not_understood_is_only_a_warning_beside_the_data(client: Client) -> None:
+    reply = client.post('{ found: customers(first: 1, query: "nope:1") { nodes { id } } }')
+    (search,) = reply["extensions"]["search"]
+    assert (search["path"], search["query"], search["warnings"][0]["code"]) == (["found"], "nope:1", "invalid_field")
+
+
 def test_the_app_can_ask_for_its_scopes_and_the_versions(client: Client) -> None:
     reply = client.post("{ currentAppInstallation { accessScopes { handle } } publicApiVersions { handle supported } }")
     handles = [each["handle"] for each in reply["data"]["currentAppInstallation"]["accessScopes"]]

@@ -1,0 +1,121 @@
+"""The whole simulator end to end: the real shop behind real HTTP, as a reconciler uses it."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from reconciler.simulator.control import fallback
+from reconciler.simulator.documents import load_schema
+from reconciler.simulator.execution import snake
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import World
+from tests.simulator.domain import Clock
+
+US = "acme-us.myshopify.com"
+UK = "acme-uk.myshopify.com"
+BULK = {
+    "bulkOperation",
+    "bulkOperations",
+    "bulkOperationCancel",
+    "bulkOperationRunMutation",
+    "bulkOperationRunQuery",
+    "stagedUploadsCreate",
+}
+DEFINE = """
+mutation($d: MetafieldDefinitionInput!) {
+  metafieldDefinitionCreate(definition: $d) {
+    createdDefinition { namespace key type { name } } userErrors { code message }
+  }
+}"""
+SET = """
+mutation($n: CustomerSetIdentifiers, $i: CustomerSetInput!) {
+  customerSet(identifier: $n, input: $i) { customer { id updatedAt } userErrors { code field message } }
+}"""
+BY_LINK = """
+query($n: CustomerIdentifierInput!) {
+  customerByIdentifier(identifier: $n) {
+    id email firstName tags numberOfOrders canDelete
+    defaultEmailAddress { emailAddress marketingState } defaultPhoneNumber { phoneNumber }
+    metafield(namespace: "clerk", key: "user_id") { value type namespace compareDigest }
+    metafields(first: 5) { nodes { key value } }
+  }
+}"""
+LINK = {"namespace": "clerk", "key": "user_id", "value": "user_1"}
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(Clock())
+    world.add_shop(US, access_token="us")
+    world.add_shop(UK, access_token="uk", country="GB")
+    return world
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[SimulatorServer]:
+    with SimulatorServer(world) as server:
+        yield server
+
+
+def post(server: SimulatorServer, domain: str, text: str, **variables: Any) -> dict[str, Any]:
+    response = httpx.post(
+        f"{server.url(domain)}/admin/api/2026-10/graphql.json",
+        json={"query": text, "variables": variables},
+        headers={"X-Shopify-Access-Token": domain[5:7]},
+    )
+    assert response.status_code == 200
+    reply = cast("dict[str, Any]", response.json())
+    assert "errors" not in reply, reply["errors"]
+    return cast("dict[str, Any]", reply["data"])
+
+
+def define(server: SimulatorServer, domain: str) -> None:
+    link = {"name": "Clerk user", "namespace": "clerk", "key": "user_id", "ownerType": "CUSTOMER", "type": "id"}
+    made = post(server, domain, DEFINE, d=link)["metafieldDefinitionCreate"]
+    assert made == {
+        "createdDefinition": {"namespace": "clerk", "key": "user_id", "type": {"name": "id"}},
+        "userErrors": [],
+    }
+
+
+def test_a_customer_is_created_by_back_link_and_found_by_it(server: SimulatorServer) -> None:
+    define(server, US)
+    wanted = {"email": "ada@example.com", "firstName": "Ada", "phone": "+16134505293", "tags": ["b", "A"]}
+    first = post(server, US, SET, n={"customId": LINK}, i=wanted)["customerSet"]
+    again = post(server, US, SET, n={"customId": LINK}, i=wanted)["customerSet"]
+    assert first["userErrors"] == again["userErrors"] == []
+    assert first["customer"]["id"] == again["customer"]["id"]
+    found = post(server, US, BY_LINK, n={"customId": LINK})["customerByIdentifier"]
+    assert found["id"] == first["customer"]["id"]
+    assert (found["email"], found["firstName"], found["tags"]) == ("ada@example.com", "Ada", ["A", "b"])
+    assert (found["numberOfOrders"], found["canDelete"]) == ("0", True)
+    assert found["defaultEmailAddress"]["emailAddress"] == "ada@example.com"
+    assert found["defaultPhoneNumber"]["phoneNumber"] == "+16134505293"
+    assert (found["metafield"]["value"], found["metafield"]["type"]) == ("user_1", "id")
+    assert {"key": "user_id", "value": "user_1"} in found["metafields"]["nodes"]
+
+
+def test_shops_do_not_see_each_other(server: SimulatorServer) -> None:
+    define(server, US)
+    define(server, UK)
+    post(server, US, SET, n={"customId": LINK}, i={"email": "ada@example.com"})
+    assert post(server, UK, BY_LINK, n={"customId": LINK})["customerByIdentifier"] is None
+
+
+def test_what_staff_do_is_seen_at_the_next_look(server: SimulatorServer, world: World) -> None:
+    made = post(server, US, SET, i={"email": "ada@example.com"})["customerSet"]["customer"]["id"]
+    world.shops[US].staff("delete", id=made)
+    assert post(server, US, BY_LINK, n={"id": made})["customerByIdentifier"] is None
+    assert httpx.get(f"{server.url(US)}/_sim/{US}/customers").json() == []
+
+
+def test_every_root_field_of_the_schema_is_answered_save_bulk_operations(world: World) -> None:
+    sim = world.shops[US]
+    schema = load_schema()
+    assert schema.query_type is not None
+    assert schema.mutation_type is not None
+    roots = {*schema.query_type.fields, *schema.mutation_type.fields} - BULK
+    answered = fallback(world, sim)
+    assert [root for root in sorted(roots) if not hasattr(sim.shop, snake(root)) and root not in answered] == []
