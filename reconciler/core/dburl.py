@@ -1,0 +1,48 @@
+"""Database URLs, made fit for use: the driver named, TLS asked for, and no password in what is shown."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+
+from reconciler.errors import ConfigError
+
+
+def rewritten(url: str) -> str:
+    """The URL as SQLAlchemy needs it: psycopg named, `sslmode=require` for hosts that are not this machine.
+
+    Supabase accepts connections without TLS unless told otherwise, and libpq's default verifies nothing (Supabase docs,
+    read 2026-11). A URL that names an sslmode keeps it. Raises ConfigError for what is no database URL.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/"):
+        return url
+    if scheme.split("+")[0] not in {"postgres", "postgresql"} or not rest:
+        raise ConfigError(
+            f"'{shown(url)}' is no database URL", hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        )
+    parts = urlsplit("postgresql+psycopg://" + rest)
+    query = parts.query
+    names = dict(parse_qsl(query))
+    if "sslmode" not in names and not is_loopback(names.get("host", parts.hostname or "")):
+        query = f"{query}&sslmode=require" if query else "sslmode=require"
+    return urlunsplit(parts._replace(query=query))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is the machine itself: a socket's path, localhost, 127.0.0.0/8 or ::1."""
+    if host == "" or host.startswith(("/", "%2F", "%2f")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def shown(url: str) -> str:
+    """The URL without its password, for messages."""
+    scheme, sep, rest = url.partition("://")
+    if "@" not in rest:
+        return url
+    login, _, tail = rest.rpartition("@")
+    return f"{scheme}{sep}{quote(login.partition(':')[0], safe='%.')}:***@{tail}"

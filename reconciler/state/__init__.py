@@ -1,0 +1,1 @@
+"""Our own database: mappings, events, what is remembered of stores. Rows never leave this room."""

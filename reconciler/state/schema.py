@@ -1,0 +1,125 @@
+"""The state's schema: made where there is none, upgraded step by step, never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, text
+
+from reconciler.errors import StateError
+from reconciler.state.engine import SCHEMA, is_sqlite, translated
+from reconciler.state.tables import metadata
+
+VERSION_TABLE = "reconciler_version"
+LOCK_KEY = 7_305_811_905  # a number of our own: two starters never make the schema at once
+STRANGERS = ("anon", "authenticated", "service_role")
+
+
+def ensure_schema(engine: Engine) -> None:
+    """Make the schema where there is none; upgrade SQLite. An older or newer Postgres schema is a StateError."""
+    with translated(), engine.begin() as connection:
+        current = _current(connection)
+        head = _script().get_current_head()
+        if current == head:
+            return
+        known = {revision.revision for revision in _script().walk_revisions()}
+        if current is not None and current not in known:
+            raise StateError(
+                f"the state's schema is at {current}, which is newer than this program", hint="upgrade customer-parity"
+            )
+        if current is not None and not is_sqlite(engine):
+            raise StateError(
+                f"the state's schema is at {current}, this program needs {head}", hint="reconciler db upgrade"
+            )
+        _upgrade(connection)
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to this program's; safe to repeat."""
+    with translated(), engine.begin() as connection:
+        _upgrade(connection)
+
+
+def check(engine: Engine) -> list[str]:
+    """What differs between the schema and the tables of this program, a line each; empty where nothing does."""
+    with translated(), engine.begin() as connection:
+        if _current(connection) != _script().get_current_head():
+            return [f"it is at {_current(connection) or 'nothing'}, this program needs {_script().get_current_head()}"]
+        return [
+            str(difference)
+            for difference in compare_metadata(_context(connection), options(connection)["target_metadata"])
+        ]
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        _lock_out_strangers(connection)
+
+
+def _lock_out_strangers(connection: Connection) -> None:
+    """Row level security on, and nothing granted: Supabase's API roles see none of it."""
+    roles = connection.execute(
+        text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(STRANGERS)}
+    ).scalars()
+    for role in ["PUBLIC", *roles]:
+        connection.execute(text(f"REVOKE ALL ON SCHEMA {SCHEMA} FROM {role}"))
+        connection.execute(text(f"REVOKE ALL ON ALL TABLES IN SCHEMA {SCHEMA} FROM {role}"))
+        connection.execute(text(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} FROM {role}"))
+        connection.execute(text(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {SCHEMA} REVOKE ALL ON TABLES FROM {role}"))
+    tables = connection.execute(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = :schema AND NOT rowsecurity"), {"schema": SCHEMA}
+    ).scalars()
+    for table in list(tables):
+        connection.execute(text(f'ALTER TABLE {SCHEMA}."{table}" ENABLE ROW LEVEL SECURITY'))
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(__file__).with_name("migrations")))
+
+
+def _current(connection: Connection) -> str | None:
+    return _context(connection).get_current_revision()
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts=options(connection))
+
+
+def options(connection: Connection) -> dict[str, Any]:
+    """How Alembic is set up, for migrations and for comparing."""
+    postgres = connection.dialect.name == "postgresql"
+
+    def ours(name: str | None, kind: str, parents: object) -> bool:
+        if kind == "schema":
+            return name == (SCHEMA if postgres else None)
+        return kind != "table" or ((name or "").startswith("reconciler_") and name != VERSION_TABLE)
+
+    return {
+        "target_metadata": metadata if postgres else _without_schema(),
+        "version_table": VERSION_TABLE,
+        "version_table_schema": SCHEMA if postgres else None,
+        "include_schemas": postgres,
+        "include_name": ours,
+        "transactional_ddl": True,
+    }
+
+
+def _without_schema() -> MetaData:
+    """The same tables as SQLite has them."""
+    plain = MetaData()
+    for table in metadata.tables.values():
+        table.to_metadata(plain, schema=None)
+    return plain
