@@ -62,9 +62,9 @@ schemas: $(STAMP) ## write config/schema/*.json anew
 	$(BIN)/reconciler schema --out config/schema
 
 requirements: ## pin anew (needs uv)
-	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.txt
-	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements-dev.txt
-	echo 'setuptools' | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate - -o requirements-build.txt
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras pyproject.toml -o requirements.txt
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras --extra dev pyproject.toml -o requirements-dev.txt
+	echo 'setuptools' | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras - -o requirements-build.txt
 
 clean: ## remove the environment and what the demo left
 	rm -rf .venv var .cache

@@ -45,6 +45,14 @@ class ProfileReader(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class MergePreview:
+    """Who would be left (None: can't be said), and Shopify's own words for what forbids the merge (empty: nothing)."""
+
+    winner: CustomerId | None
+    blockers: tuple[str, ...] = ()
+
+
 class CustomerReader(Protocol):
     """The customers of one shop, by point reads only: they never lag. Absent ones are left out of the answer."""
 
@@ -56,6 +64,9 @@ class CustomerReader(Protocol):
         """Keyed by the e-mail as it was asked for."""
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]: ...
+
+    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
+        """What merging these two would do, and what stands in its way; changes nothing."""
 
     def restore_rate(self) -> float:
         """Points a second that the shop gives back, as last seen in a reply (100 before the first)."""
@@ -85,9 +96,70 @@ class CustomerWriter(Protocol):
     def unlink(self, customer: CustomerId) -> None:
         """Take the back-link off."""
 
+    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
+        """Merge for good, wait for Shopify's job to end, and give the one that is left, as its answer names it.
+
+        Refused MERGE_FAILED where the job fails; AnswerLost where its end is not known.
+        """
+
     def delete(self, customer: CustomerId) -> None: ...
 
     def request_erasure(self, customer: CustomerId) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metafield definition of customers as the shop has it. `unique`: two customers can't carry one value."""
+
+    id: str
+    namespace: str
+    key: str
+    type: str
+    unique: bool
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook subscription of this app: the topic as in Shopify's enum, and where it goes."""
+
+    id: str
+    topic: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShopFacts:
+    """What a shop says of itself and of our app. `api_version` is the one that really answered."""
+
+    name: str
+    domain: ShopDomain
+    scopes: frozenset[str]
+    api_version: str
+    supported_versions: tuple[str, ...]
+    restore_rate: float
+    server_time: datetime | None
+
+
+class ShopReader(Protocol):
+    """What `doctor` and `bootstrap` look at; changes nothing."""
+
+    def facts(self) -> ShopFacts: ...
+
+    def definition(self, namespace: str, key: str) -> Definition | None: ...
+
+    def subscriptions(self) -> tuple[Subscription, ...]: ...
+
+
+class ShopMaker(Protocol):
+    """What `bootstrap` makes. Doing it twice does no harm: what is there already is success."""
+
+    def create_definition(self, namespace: str, key: str) -> None:
+        """The back-link's definition: owner CUSTOMER, type `id`, pinned; pinning is given up where Shopify's limit is reached."""
+
+    def subscribe(self, topic: str, uri: str) -> None: ...
+
+    def unsubscribe(self, subscription: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

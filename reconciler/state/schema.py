@@ -121,5 +121,5 @@ def _without_schema() -> MetaData:
     """The same tables as SQLite has them."""
     plain = MetaData()
     for table in metadata.tables.values():
-        table.to_metadata(plain, schema=None)
+        table.to_metadata(plain, schema=None)  # type: ignore[arg-type]  # None is meant
     return plain
