@@ -40,7 +40,11 @@ class RefusedValue(BaseModel):
 
 
 class Mapping(BaseModel):
-    """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone."""
+    """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone.
+
+    `intent` says what an action of several steps is in the middle of, so that a crash is finished by the next look;
+    `waits_for_email` is the address (email_key form) that a customer of another user still has.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,5 +62,7 @@ class Mapping(BaseModel):
     generation: int = 0
     applied: MappingOf[str, Applied] = Field(default_factory=dict)
     refused: MappingOf[str, RefusedValue] = Field(default_factory=dict)
+    intent: MappingOf[str, Any] | None = None
+    waits_for_email: str | None = None
     profile_digest: str = ""
     config_digest: str = ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 
 Policy = Literal["enforce", "fill", "create_only", "ignore"]
 Switch = Literal["auto", "hold"]
@@ -76,6 +77,31 @@ class Guards(_Part):
     release: Ceiling = Ceiling(max=25, percent=5)
 
 
+class Accepted(_Part):
+    """Drift that somebody has agreed to for a time: these fields of this user stay as they were edited in Shopify."""
+
+    user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)]
+    fields: tuple[str, ...] = Field(min_length=1)
+    until: date | datetime = Field(description="the last day, or the moment; from then on it is drift again")
+    why: Annotated[str, StringConstraints(min_length=1)]
+
+    @field_validator("fields")
+    @classmethod
+    def _known(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*OWN_FIELDS, "tags", "backlink")
+        for name in fields:
+            if name not in known and not name.startswith("metafields."):
+                raise ValueError(f"'{name}' is no field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
+        return fields
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether it has not expired: a day lasts to its end (UTC)."""
+        if isinstance(self.until, datetime):
+            moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+            return now < moment
+        return now <= datetime.combine(self.until, time.max, UTC)
+
+
 class Store(_Part):
     """The policy of one store: whom it wants, which fields we own there, and what may happen by itself."""
 
@@ -95,6 +121,7 @@ class Store(_Part):
     heal_drift: Switch = "auto"
     roll_out: Switch = "auto"
     guards: Guards = Guards()
+    accept: tuple[Accepted, ...] = Field(default=(), description="drift that is agreed to, each with an end")
     paused: bool = False
     trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
 
@@ -104,6 +131,10 @@ class Store(_Part):
         if not SHOP_PATTERN.fullmatch(shop):
             raise ValueError(f"'{shop}' is not a bare shop name such as acme.myshopify.com")
         return shop
+
+    def accepts(self, user: ClerkUserId, now: datetime) -> frozenset[str]:
+        """The fields of this user whose drift is agreed to now."""
+        return frozenset(f for a in self.accept if a.user == user and a.holds_at(now) for f in a.fields)
 
     @field_validator("tags")
     @classmethod
