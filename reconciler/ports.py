@@ -30,13 +30,27 @@ class ProfileReader(Protocol):
         """Raise SourceError if the table can't be seen in full: missing table or column, RLS without a policy."""
 
     def count(self) -> int:
-        """How many rows there are, the deleted ones among them."""
+        """How many rows there are that name a user, the deleted ones among them."""
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
-        """All rows in key order (code-point order of the key), in chunks; memory does not grow with the table."""
+        """All rows in key order (code-point order of the key), in chunks; memory does not grow with the table.
+
+        One snapshot from first to last. A user whose key stands on several rows comes once, with a problem
+        in every field. What fails on the way is a SourceError, never a shortened scan.
+        """
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         """The rows of these users; who is not there is left out."""
+
+    def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
+        """Rows whose `updated_at` is not before `at` less the overlap, in key order; all rows where it is not mapped.
+
+        A row whose `updated_at` is null or can't be read always comes. Rows are committed later than they are stamped,
+        so the overlap must be longer than the longest write. Rows that went away are told by `vanished`.
+        """
+
+    def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        """Those of these users who have no row (any more)."""
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
         """Rows not deleted whose e-mail (normalise.email_key) is among `emails`.
@@ -155,7 +169,7 @@ class ShopMaker(Protocol):
     """What `bootstrap` makes. Doing it twice does no harm: what is there already is success."""
 
     def create_definition(self, namespace: str, key: str) -> None:
-        """The back-link's definition: owner CUSTOMER, type `id`, pinned; pinning is given up where Shopify's limit is reached."""
+        """The back-link's definition: owner CUSTOMER, type `id`, pinned unless Shopify's limit of pins is reached."""
 
     def subscribe(self, topic: str, uri: str) -> None: ...
 
@@ -200,6 +214,9 @@ class MappingReader(Protocol):
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         """Users with a customer whose mapping holds this address (email_key form)."""
 
+    def waiting_for(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
+        """Users whose mapping waits for one of these addresses (email_key form) to become free; sorted."""
+
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""
 
@@ -223,12 +240,21 @@ class MappingReader(Protocol):
 
 
 class MappingWriter(Protocol):
-    """Each call is one transaction, durable when it returns."""
+    """Each call is one transaction, durable when it returns.
 
-    def put(self, mapping: Mapping, *events: Event) -> None:
-        """Insert or replace the row of (shop, user), and record what happened, together."""
+    A customer is one user's at most. What is written last holds: where a row is written with a customer that another
+    user's row holds (a back-link was followed), that row loses the customer in the same transaction, with the e-mail
+    and what was agreed on there; `pending` unless it is a tombstone. Those users are the answer: they need a look.
+    """
 
-    def put_many(self, mappings: Sequence[Mapping]) -> None: ...
+    def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
+        """Insert or replace the row of (shop, user), and record what happened, together. Gives who lost a customer."""
+
+    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+        """The same for many rows at once, in which customers may have changed hands in a circle.
+
+        StateError where two of the rows name the same customer, or the same user twice in one shop.
+        """
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None: ...
 
@@ -237,3 +263,29 @@ class MappingWriter(Protocol):
 
 class State(MappingReader, MappingWriter, Protocol):
     """Both halves."""
+
+
+class Budgets(Protocol):
+    """What the guards have let pass in a store in an hour, shared by all processes."""
+
+    def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
+        """How many of `count` may pass without the hour's sum rising above `ceiling`; those are booked at once."""
+
+
+class Leases(Protocol):
+    """Who does what only one process may do, by a lease that runs out.
+
+    Each taking has a fencing number higher than all before it, so that work of a holder who was frozen can be told.
+    """
+
+    def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
+        """The fencing number where the lease was free or has run out; None where another holds it.
+
+        For who holds it already: the number she has, and the lease anew.
+        """
+
+    def renew(self, name: str, owner: str, fence: int, *, ttl_s: float, now: datetime) -> bool:
+        """Hold on to it; False where it is not hers by this number any more: she must stop."""
+
+    def release_lease(self, name: str, owner: str, fence: int, *, now: datetime) -> None:
+        """Give it back at once; nothing where it is not hers any more."""
