@@ -13,6 +13,8 @@
     ├── SourceError               the profiles can't be trusted now: nobody is released, nothing is cleared
     ├── StateError                our own database can't be used
     ├── PlanRefused               a saved plan does not fit the world any more
+    ├── Unauthentic               a webhook that is not from whom it says: nobody acts
+    ├── NotAnEvent                an authentic webhook whose body makes no sense: nobody acts
     ├── ConfigError               a file is wrong: refuse to start
     └── UsageError                the command line is wrong
 
@@ -96,6 +98,14 @@ class StateError(ReconcilerError):
 
 class PlanRefused(ReconcilerError):
     """A saved plan no longer fits the world, the config or its own seal."""
+
+
+class Unauthentic(ReconcilerError):
+    """A webhook whose signature, time or sender does not hold."""
+
+
+class NotAnEvent(ReconcilerError):
+    """A webhook that is signed rightly, and whose body is not what its sender promises."""
 
 
 class ConfigError(ReconcilerError):
