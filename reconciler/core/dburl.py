@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from reconciler.errors import ConfigError
+
+_PASSWORD = re.compile(r"(?i)([?&](?:ssl)?password=)[^&]*")
 
 
 def rewritten(url: str) -> str:
@@ -21,7 +24,14 @@ def rewritten(url: str) -> str:
         raise ConfigError(
             f"'{shown(url)}' is no database URL", hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
         )
-    parts = urlsplit("postgresql+psycopg://" + rest)
+    try:
+        parts = urlsplit("postgresql+psycopg://" + rest)
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(
+            f"'{shown(url)}' is no database URL: its host and port can't be told",
+            hint="percent-encode what is special in the password",
+        ) from None
     query = parts.query
     names = dict(parse_qsl(query))
     if "sslmode" not in names and not is_loopback(names.get("host", parts.hostname or "")):
@@ -40,9 +50,11 @@ def is_loopback(host: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """The URL without its password, for messages."""
+    """The URL without its password, for messages; of what is no URL nothing that could be one is shown."""
     scheme, sep, rest = url.partition("://")
-    if "@" not in rest:
-        return url
-    login, _, tail = rest.rpartition("@")
-    return f"{scheme}{sep}{quote(login.partition(':')[0], safe='%.')}:***@{tail}"
+    if not sep:
+        return "***" if set(":@=") & set(url) else url
+    if "@" in rest:
+        login, _, rest = rest.rpartition("@")
+        scheme, sep = f"{scheme}{sep}{quote(login.partition(':')[0], safe='%.')}", ":***@"
+    return scheme + sep + _PASSWORD.sub(r"\1***", rest)
