@@ -1,23 +1,27 @@
-"""Read, fill in, check: from a file to values, or to one ConfigError that lists everything that is wrong in it."""
+"""Read, fill in, check: from both files to values, or to one ConfigError that lists everything that is wrong in them."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import ConfigError
-from reconciler.settings.models import Settings, StoresFile, StoreSettings
-from reconciler.settings.source import Source, read
+from reconciler.settings.models import COLUMNS, Settings, StoreSettings, StoresFile
+from reconciler.settings.schemas import keys_at
+from reconciler.settings.source import KeyPath, Source, read
 
 CONFIG = Path("config/reconciler.yaml")
 STORES = Path("stores.yaml")
+HINT = "`reconciler schema` prints what may be set"
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,127 +38,150 @@ def environment() -> dict[str, str]:
 
 
 def load(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> Loaded:
-    """Both files; ConfigError with file, line and key path of everything that is wrong."""
-    config = config or Path(env.get("RECONCILER_CONFIG") or CONFIG)
-    stores = stores or Path(env.get("RECONCILER_STORES") or STORES)
-    settings = _checked(Settings, read(config, env))
-    source = read(stores, env)
-    _with_defaults(source, settings.profiles.trust_email)
-    file = _checked(StoresFile, source)
-    _no_twins(file.stores, source)
+    """Both files; ConfigError with file, line and key path of everything that is wrong in either."""
+    wrong: list[str] = []
+    hints: list[str] = []
+    settings = file = None
+    try:
+        settings = _settings(read(config or Path(env.get("RECONCILER_CONFIG") or CONFIG), env))
+    except ConfigError as error:
+        wrong.append(error.message)
+        hints.append(error.hint)
+    try:
+        file = _stores(read(stores or Path(env.get("RECONCILER_STORES") or STORES), env), settings)
+    except ConfigError as error:
+        wrong.append(error.message)
+        hints.append(error.hint)
+    if settings is None or file is None:
+        raise ConfigError("\n".join(wrong), hint=next((h for h in hints if h), HINT))
     return Loaded(settings, file.stores)
 
 
-def json_schemas() -> dict[str, dict[str, Any]]:
-    """JSON Schemas of both files, by file name; `${…}` is allowed wherever a value may stand."""
-    return {
-        "reconciler.schema.json": _open_to_variables(TypeAdapter(Settings).json_schema(by_alias=True)),
-        "stores.schema.json": _open_to_variables(_stores_schema()),
-    }
+def _settings(source: Source) -> Settings:
+    source.data = {key: value for key, value in source.data.items() if value is not None or key == "version"}
+    columns = source.value_at(("profiles", "columns"))
+    for key in columns if isinstance(columns, dict) else ():
+        if key not in COLUMNS:
+            source.fail(("profiles", "columns", key), _unknown(key, COLUMNS))
+    return _checked(Settings, source)
 
 
-def _stores_schema() -> dict[str, Any]:
-    schema = TypeAdapter(StoresFile).json_schema(by_alias=True)
-    store = schema["$defs"]["StoreSettings"]
-    store["properties"].pop("trust_email")
-    defaults = {name: part for name, part in store["properties"].items() if name not in {"name", "shop"}}
-    schema["properties"]["defaults"] = {"type": "object", "properties": defaults, "additionalProperties": False}
-    store["required"] = ["name", "shop"]
-    return schema
-
-
-def _open_to_variables(schema: Any) -> Any:
-    """Numbers and booleans may also be written as ${NAME}."""
-    if isinstance(schema, list):
-        return [_open_to_variables(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    opened = {key: _open_to_variables(part) for key, part in schema.items()}
-    if opened.get("type") in {"number", "integer", "boolean"}:
-        return {"anyOf": [opened, {"type": "string", "pattern": r"\$\{"}]}
-    return opened
+def _stores(source: Source, settings: Settings | None) -> StoresFile:
+    if source.data.get("defaults", {}) is None:
+        del source.data["defaults"]
+    _with_defaults(source, settings.profiles.trust_email if settings else "always")
+    _no_twins(source)
+    if settings is not None:
+        _selectors_have_columns(source, settings.profiles.columns)
+    return _checked(StoresFile, source)
 
 
 def _with_defaults(source: Source, trust_email: str) -> None:
     """Give each store what it does not say itself: maps are merged, everything else is replaced."""
-    data = source.data
-    defaults = data.get("defaults")
-    stores = data.get("stores")
-    if isinstance(defaults, dict):
-        for key in ("name", "shop"):
-            if key in defaults:
-                source.fail(("defaults", key), f"'{key}' belongs to each store, not to defaults")
-    source.stop_if_wrong()
-    if not isinstance(stores, list):
+    defaults = source.data.get("defaults", {})
+    if not isinstance(defaults, dict):
         return
-    for index, store in enumerate(stores):
-        if isinstance(store, dict):
-            if "trust_email" in store:
-                source.fail(
-                    ("stores", index, "trust_email"), "unknown key; set profiles.trust_email in reconciler.yaml"
-                )
-            merged = _merged(defaults, store) if isinstance(defaults, dict) else dict(store)
-            stores[index] = {**merged, "trust_email": trust_email}
-    source.stop_if_wrong()
+    for key in ("name", "shop", "trust_email"):
+        if key in defaults:
+            source.fail(("defaults", key), _misplaced(key))
+    for index, store in _each_store(source):
+        if "trust_email" in store:
+            source.fail(("stores", index, "trust_email"), _misplaced("trust_email"))
+        source.data["stores"][index] = {**_merged(defaults, store), "trust_email": trust_email}
+
+
+def _misplaced(key: str) -> str:
+    if key == "trust_email":
+        return "unknown key; it is set for all stores by profiles.trust_email in reconciler.yaml"
+    return f"unknown key; each store has a {key} of its own"
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`auth` and `where` are replaced whole: half of somebody else's credentials or selector is nobody's wish."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict) and key not in {"auth", "where"}
-        result[key] = _merged(below, value) if both and isinstance(below, dict) else value
+        if isinstance(below, dict) and isinstance(value, dict) and key not in {"auth", "where"}:
+            result[key] = _merged(below, value)
+        else:
+            result[key] = value
     return result
 
 
-M = TypeVar("M", bound=BaseModel)
+def _each_store(source: Source) -> list[tuple[int, dict[str, Any]]]:
+    stores = source.data.get("stores")
+    found = enumerate(stores) if isinstance(stores, list) else ()
+    return [(index, store) for index, store in found if isinstance(store, dict)]
 
 
-def _checked(model: type[M], source: Source) -> M:
-    try:
-        return model.model_validate(source.data)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False, include_context=False, include_input=False):
-            source.fail(detail["loc"], _words(model, detail))
-    source.stop_if_wrong()
-    raise ConfigError(f"{source.path} is wrong")
-
-
-def _words(model: type[BaseModel], detail: ErrorDetails) -> str:
-    if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        near = difflib.get_close_matches(key, _keys_at(model, detail["loc"][:-1]), n=1, cutoff=0.5)
-        return f"unknown key; did you mean '{near[0]}'?" if near else "unknown key"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["loc"] and detail["loc"][-1] == "country":
-        message += " (quote it: YAML reads a bare NO as false)"
-    return message
-
-
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    schema = TypeAdapter(model).json_schema(by_alias=True)
-    part: Any = schema
-    for step in path:
-        part = _resolved(part, schema)
-        if isinstance(step, int):
-            part = part.get("items", {})
-        else:
-            part = part.get("properties", {}).get(step) or part.get("additionalProperties") or {}
-    return list(_resolved(part, schema).get("properties", {}))
-
-
-def _resolved(part: Any, schema: dict[str, Any]) -> dict[str, Any]:
-    while isinstance(part, dict) and ("$ref" in part or "anyOf" in part):
-        part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part["anyOf"][0]
-    return part if isinstance(part, dict) else {}
-
-
-def _no_twins(stores: tuple[StoreSettings, ...], source: Source) -> None:
+def _no_twins(source: Source) -> None:
     for key in ("name", "shop"):
         seen: dict[str, int] = {}
-        for index, store in enumerate(stores):
-            value = getattr(store, key)
+        for index, store in _each_store(source):
+            value = store.get(key)
+            if not isinstance(value, str):
+                continue
             if value in seen:
                 source.fail(("stores", index, key), f"'{value}' is already the {key} of stores[{seen[value]}]")
             seen.setdefault(value, index)
-    source.stop_if_wrong()
+
+
+def _selectors_have_columns(source: Source, columns: Mapping[str, str]) -> None:
+    """A selector on a column that nobody reads would match nobody, and the store would let everybody go."""
+    known = set(columns) | ({"first_name", "last_name"} if "full_name" in columns else set())
+    for index, store in _each_store(source):
+        where = store.get("where")
+        for path in where if isinstance(where, dict) else ():
+            head = str(path).split(".")[0]
+            if head in COLUMNS and head not in known:
+                message = f"profiles.columns maps no {head}, so this would match nobody"
+                source.fail(_placed(("stores", index, "where", path), source), message)
+
+
+def _checked(model: type[M], source: Source) -> M:
+    found: M | None = None
+    try:
+        found = model.model_validate(source.data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=False, include_input=False):
+            where = _placed(detail["loc"], source)
+            if not source.failed_at(where):
+                source.fail(where, _words(model, detail, source))
+    if found is None or source.wrong:
+        raise ConfigError("\n".join(source.errors()), hint=HINT)
+    return found
+
+
+def _placed(where: KeyPath, source: Source) -> KeyPath:
+    """Where the key was written: what a store inherits stands under `defaults`."""
+    if len(where) > 2 and where[0] == "stores" and where not in source.lines:  # noqa: PLR2004  stores, index, key
+        inherited = ("defaults", *where[2:])
+        if inherited in source.lines:
+            return inherited
+    return where
+
+
+def _words(model: type[BaseModel], detail: ErrorDetails, source: Source) -> str:
+    where = detail["loc"]
+    value = source.value_at(where)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return _unknown(str(where[-1]), [key for key in keys_at(model, where[:-1]) if key != "trust_email"])
+    if where == ("version",):
+        return "say `version: 1`, the one version of this file that is known"
+    if kind == "missing":
+        return "it must be set"
+    if kind == "too_short" and where == ("stores",):
+        return "name at least one store"
+    if value is None:
+        return "it is empty: give it a value, or leave the key out"
+    message = detail["msg"].removeprefix("Value error, ")
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        spelled = str(value).lower() if isinstance(value, bool) else str(value)
+        return f'{message}; YAML reads a bare {spelled} otherwise: put it in quotes, "{spelled}"'
+    return message
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key.lower(), list(known), n=1, cutoff=0.5)
+    return f"unknown key; did you mean '{near[0]}'?" if near else f"unknown key; known are {', '.join(known) or 'none'}"

@@ -1,17 +1,35 @@
-"""What may be set, as pydantic models. Secrets are SecretStr and never shown."""
+"""What may be set, as pydantic models. Secrets are SecretStr, database URLs are shown without their password."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import difflib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
-from reconciler.core.dburl import is_loopback, rewritten
+from reconciler.core.dburl import is_loopback, rewritten, shown
 from reconciler.core.profile import PROFILE_FIELDS
 from reconciler.core.store import Store, TrustEmail
 from reconciler.errors import ConfigError
+
+COLUMNS = ("clerk_user_id", "full_name", *PROFILE_FIELDS)
+WHSEC = "whsec_"
+KEY_BYTES_MIN, KEY_BYTES_MAX = 16, 96  # Clerk's are 24 bytes; Standard Webhooks allows 24 to 64
 
 
 class _Part(BaseModel):
@@ -26,41 +44,90 @@ def _database(url: str) -> str:
     return url
 
 
+def _header_safe(secret: SecretStr) -> SecretStr:
+    """Without white space at its ends, which copying leaves; refused where no HTTP header could carry it."""
+    text = secret.get_secret_value().strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("it holds characters that no token has (a blank, a line break, or not ASCII): copy it again")
+    return SecretStr(text)
+
+
+def _signing_key(secret: SecretStr) -> SecretStr:
+    """`whsec_` and the base64 of the key. A made-up text would be taken for a key by the library, and never match."""
+    text = secret.get_secret_value().strip()
+    try:
+        key = base64.b64decode(text.removeprefix(WHSEC), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith(WHSEC) or not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
+        raise ValueError(
+            "it is no signing secret of Clerk: that is whsec_ and the base64 of 24 bytes; "
+            "copy it from the endpoint's page in Clerk's dashboard"
+        )
+    return SecretStr(text)
+
+
+def _origin(url: str, *, name: str, path: bool = False) -> str:
+    """Scheme, host and port (and a path, where one may be); plain http to this machine only."""
+    parts = urlsplit(url)
+    try:
+        port_is_sound = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_sound = False
+    extra = parts.query or parts.fragment or "@" in parts.netloc or (parts.path not in {"", "/"} and not path)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_sound or extra:
+        what = "scheme, host, port and path" if path else "scheme, host and port"
+        raise ValueError(f"{name} is {what} only, such as https://acme.example")
+    if not url.isascii() or not url.isprintable() or set(" \\") & set(url):
+        raise ValueError(f"{name} holds a character that no address has")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError(f"plain http is allowed to loopback only, and {parts.hostname} is elsewhere: use https")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+DatabaseUrl = Annotated[
+    str, StringConstraints(strip_whitespace=True), AfterValidator(_database), PlainSerializer(shown, return_type=str)
+]
+Token = Annotated[SecretStr, AfterValidator(_header_safe)]
+SigningKey = Annotated[SecretStr, AfterValidator(_signing_key)]
+
+
 class StateSettings(_Part):
     """Our own database."""
 
-    url: str = Field(default="sqlite:///var/reconciler.db", repr=False)
-
-    _check = field_validator("url")(_database)
+    url: DatabaseUrl = Field(
+        default="sqlite:///var/reconciler.db",
+        repr=False,
+        description="sqlite:///FILE (relative to the working directory) or postgresql://…",
+    )
 
 
 def _default_columns() -> dict[str, str]:
-    theirs = {"image_url": "avatar_url"}
-    return {"clerk_user_id": "clerk_user_id", "full_name": "display_name"} | {
-        f: theirs.get(f, f) for f in PROFILE_FIELDS
-    }
+    theirs = {"image_url": "avatar_url", "full_name": "display_name"}
+    return {field: theirs.get(field, field) for field in COLUMNS}
 
 
 class ProfileSettings(_Part):
     """The table or view of profiles, and which of its columns mean what."""
 
-    url: str | None = Field(default=None, repr=False, description="default: state.url")
-    table: str = "public.customers"
-    columns: dict[str, str] = Field(default_factory=_default_columns, description="ours: theirs")
-    trust_email: TrustEmail = "verified"
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, url: str | None) -> str | None:
-        return _database(url) if url else None
+    url: DatabaseUrl | None = Field(default=None, repr=False, description="where the profiles are; default: state.url")
+    table: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        default="public.customers", description="a table or a view; on SQLite the default is `customers`"
+    )
+    columns: dict[str, Annotated[str, StringConstraints(min_length=1)]] = Field(
+        default_factory=_default_columns, description="ours: theirs; all but clerk_user_id may be left out"
+    )
+    trust_email: TrustEmail = Field(
+        default="verified",
+        description="whose e-mails may be used to find and take a customer; `verified` needs the column email_verified",
+    )
 
     @field_validator("columns")
     @classmethod
     def _known(cls, columns: dict[str, str]) -> dict[str, str]:
-        known = ("clerk_user_id", "full_name", *PROFILE_FIELDS)
         for name in columns:
-            if name not in known:
-                raise ValueError(f"'{name}' is no field of a profile: use {', '.join(known)}")
+            if name not in COLUMNS:
+                raise ValueError(f"'{name}' is no field of a profile: use {', '.join(COLUMNS)}")
         if "clerk_user_id" not in columns:
             raise ValueError("clerk_user_id must be mapped: it is the key")
         return columns
@@ -77,54 +144,97 @@ class ProfileSettings(_Part):
 class ClerkSettings(_Part):
     """Clerk's webhooks and API."""
 
-    webhook_secrets: tuple[SecretStr, ...] = ()
-    secret_key: SecretStr | None = None
-    api_url: str = "https://api.clerk.com/v1"
-    upsert_profiles: bool = False
-    instance_id: str | None = None
+    webhook_secrets: tuple[SigningKey, ...] = Field(
+        default=(), description="signing secrets (whsec_…) of the endpoint; several while one is rotated"
+    )
+    secret_key: Token | None = Field(default=None, description="sk_live_… or sk_test_…: backfill and confirmation")
+    api_url: str = Field(default="https://api.clerk.com/v1", description="Clerk's Backend API")
+    upsert_profiles: bool = Field(default=False, description="true: the webhook path writes the profile row first")
+    instance_id: str | None = Field(default=None, description="ins_…: events of any other Clerk instance are ignored")
+
+    @field_validator("api_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return _origin(url, name="api_url", path=True)
 
 
 class ControllerSettings(_Part):
     """The always-on half."""
 
-    workers: int = Field(default=8, ge=1, le=256)
-    resync_s: float = Field(default=900, gt=0)
-    full_resync_cron: str = "0 3 * * *"
+    workers: int = Field(default=8, ge=1, le=256, description="threads that look at users")
+    resync_s: float = Field(
+        default=900, gt=0, allow_inf_nan=False, description="seconds between looks at what changed in each store"
+    )
+    full_resync_cron: str = Field(
+        default="0 3 * * *", description="when everything is looked at: minute, hour, day, month, weekday (UTC)"
+    )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("it is a number, not yes or no")  # noqa: TRY004  pydantic reads ValueError
+        return value
 
     @field_validator("full_resync_cron")
     @classmethod
     def _cron(cls, expression: str) -> str:
-        CronTrigger.from_crontab(expression, timezone="UTC")
+        try:
+            CronTrigger.from_crontab(expression, timezone="UTC")
+        except ValueError as error:
+            raise ValueError(f"it is no cron expression such as 0 3 * * *: {error}") from error
         return expression
 
 
 class ServerSettings(_Part):
     """Where `run` listens."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str = ""
-    console_token: SecretStr | None = None
+    host: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535, description="0: any free one")
+    public_url: str = Field(default="", description="https://…, where webhooks reach us; `bootstrap` subscribes it")
+    console_token: Token | None = Field(
+        default=None, description="needed to change anything in the console, and to show it beyond loopback"
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return _origin(url, name="public_url", path=True) if url else ""
 
 
 class Settings(_Part):
     """config/reconciler.yaml."""
 
-    version: Literal[1]
+    version: Literal[1] = Field(description="of this file's format")
     state: StateSettings = StateSettings()
     profiles: ProfileSettings = ProfileSettings()
     clerk: ClerkSettings = ClerkSettings()
     controller: ControllerSettings = ControllerSettings()
     server: ServerSettings = ServerSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _table_of_sqlite(cls, data: Any) -> Any:
+        """SQLite has no schema `public`: where no table is named there, it is `customers`."""
+        if not isinstance(data, Mapping):
+            return data
+        profiles = data.get("profiles", {})
+        state = data.get("state", {})
+        if not isinstance(profiles, Mapping) or "table" in profiles or not isinstance(state, Mapping):
+            return data
+        url = profiles.get("url") or state.get("url") or StateSettings().url
+        return {**data, "profiles": {**profiles, "table": "customers"}} if str(url).startswith("sqlite") else data
+
 
 class AuthSettings(_Part):
     """A fixed token; or client credentials; or those and a refresh token that rotates."""
 
-    access_token: SecretStr | None = None
-    client_id: str | None = None
-    client_secret: SecretStr | None = None
-    refresh_token: SecretStr | None = None
+    access_token: Token | None = Field(default=None, description="shpat_…: a fixed token of a custom app")
+    client_id: str | None = Field(default=None, description="client credentials, for shops of one's own organisation")
+    client_secret: Token | None = None
+    refresh_token: Token | None = Field(
+        default=None, description="with both above: a pair that rotates; needs RECONCILER_SECRET_KEY"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -142,30 +252,45 @@ class StoreSettings(Store):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api_version: Annotated[str, StringConstraints(pattern=r"^20\d\d-(01|04|07|10)$")] = Field(
-        default="2026-10", exclude=True
+        default="2026-10", exclude=True, description="of Shopify's Admin API: year and quarter"
     )
-    admin_url: str | None = Field(default=None, exclude=True)
+    admin_url: str | None = Field(
+        default=None, exclude=True, description="replaces https://SHOP: scheme, host and port; http only to loopback"
+    )
     auth: AuthSettings = Field(default=AuthSettings(), exclude=True)
-    webhook_secret: SecretStr | None = Field(default=None, exclude=True)
+    webhook_secret: Token | None = Field(
+        default=None, exclude=True, description="signs Shopify's webhooks: the app's client secret"
+    )
 
     @field_validator("admin_url")
     @classmethod
     def _plain_origin(cls, url: str | None) -> str | None:
-        if not url:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("admin_url is scheme, host and port, such as https://acme.example")
-        if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username or parts.password:
-            raise ValueError("admin_url is scheme, host and port only")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ValueError("plain http is allowed to loopback only: a token would travel in the open")
-        return url.rstrip("/")
+        return _origin(url, name="admin_url") if url else None
+
+    @field_validator("where")
+    @classmethod
+    def _selectors(cls, where: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A selector that can't match would let everybody go, so a typing error must not get past here."""
+        for path, rule in where.items():
+            head, _, rest = path.partition(".")
+            if head == "metadata" and isinstance(rule, Mapping):
+                inner = next(iter(rule), "…")
+                raise ValueError(f"write `metadata.{inner}: …` instead of a mapping below metadata")
+            if head not in COLUMNS or head == "full_name" or bool(rest) != (head == "metadata"):
+                near = difflib.get_close_matches(head, COLUMNS, n=1, cutoff=0.5)
+                meant = f"did you mean '{near[0]}'?" if near else f"use metadata.… or {', '.join(PROFILE_FIELDS)}"
+                raise ValueError(f"'{path}' is no field of a profile; {meant}")
+            options = rule if isinstance(rule, list | tuple) else [rule]
+            if not options:
+                raise ValueError(f"'{path}' has an empty list, which matches nobody")
+            if any(isinstance(option, Mapping | list | tuple) for option in options):
+                raise ValueError(f"'{path}' takes one value, or a list of values")
+        return where
 
 
 class StoresFile(_Part):
     """stores.yaml."""
 
-    version: Literal[1]
-    defaults: dict[str, Any] = {}
+    version: Literal[1] = Field(description="of this file's format")
+    defaults: dict[str, Any] = Field(default={}, description="any key of a store but name and shop")
     stores: tuple[StoreSettings, ...] = Field(min_length=1)

@@ -1,9 +1,14 @@
-"""One YAML file: its values with variables filled in, and the line of each key."""
+"""One YAML file: its values with variables filled in, and the line of each key.
+
+Scalars are read as YAML 1.2 does: `NO`, `on`, `12:30`, `01234` and `2026-10-01` are text, because in these files they
+nearly always are (a country, a time, a post code, a version). Duplicate keys, foreign tags, bombs of aliases and
+files of absurd size are refused with their place; nothing here raises anything but ConfigError.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +16,33 @@ from typing import Any
 import yaml
 
 from reconciler.errors import ConfigError
+from reconciler.settings.variables import UNSET, Missing, filled
 
-Path_ = tuple[int | str, ...]
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KeyPath = tuple[int | str, ...]
+SIZE_MAX = 4 * 1024 * 1024
+NODES_MAX = 200_000  # what aliases may unfold to: some ten thousand stores
+DEPTH_MAX = 50
+
+_TAG = "tag:yaml.org,2002:"
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's scanner with the scalars of YAML 1.2's core schema, and merge keys."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  as PyYAML declares it
+
+
+for _name, _pattern, _first in (
+    ("merge", r"<<", "<"),
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("bool", "|".join(_BOOLEANS), "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:(?:0|[1-9][0-9]*)?\.[0-9]+|(?:0|[1-9][0-9]*)\.?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(
+        _TAG + _name, re.compile(f"(?:{_pattern})\\Z"), [*_first, *([""] if _name == "null" else [])]
+    )
 
 
 @dataclass
@@ -22,49 +50,48 @@ class Source:
     """A file's values, where each stands, and what was found wrong so far."""
 
     path: Path
-    data: dict[str, Any]
-    lines: dict[Path_, int]
-    wrong: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(repr=False)  # secrets are in it
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    wrong: dict[tuple[KeyPath, str], int] = field(default_factory=dict)
 
-    def fail(self, where: Path_, message: str) -> None:
+    def fail(self, where: KeyPath, message: str) -> None:
         """Note an error at this key; the nearest key that stands in the file gives the line."""
         known = where
         while known and known not in self.lines:
             known = known[:-1]
-        self.wrong.append(f"{self.path}:{self.lines.get(known, 1)}: {dotted(where) or 'the file'}: {message}")
+        self.wrong[where, message] = self.lines.get(known, 1)
 
-    def stop_if_wrong(self) -> None:
-        """Raise what was noted, if anything was: all of it, a line each."""
-        if self.wrong:
-            raise ConfigError("\n".join(self.wrong), hint="`reconciler schema` prints what may be set")
+    def failed_at(self, where: KeyPath) -> bool:
+        """Whether this key, one above it or one below it is known to be wrong: what else is said of it is an echo."""
+        return any(at == where[: len(at)] or where == at[: len(where)] for at, _ in self.wrong)
+
+    def errors(self) -> list[str]:
+        """What was noted, a line each, in the order of the file."""
+        found = sorted((line, dotted(where), message) for (where, message), line in self.wrong.items())
+        return [f"{self.path}:{line}: {where or 'the file'}: {message}" for line, where, message in found]
+
+    def value_at(self, where: KeyPath) -> Any:
+        """What stands there; UNSET where nothing does."""
+        value: Any = self.data
+        for step in where:
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                return UNSET
+        return value
 
 
 def read(path: Path, env: Mapping[str, str]) -> Source:
-    """The file, with `${…}` filled in; ConfigError for what can't be read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} can't be read: {error.strerror}",
-            hint="start in the project's folder, or name it by --config, --stores",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: it is not UTF-8 text") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from error
-    source = Source(path, {}, {})
+    """The file, with `${…}` filled in. ConfigError for what is no YAML mapping; the rest is noted in `wrong`."""
+    node = _composed(path, _text(path))
+    source = Source(path, {})
     if not isinstance(node, yaml.MappingNode):
-        source.fail((), "it must be a mapping, beginning with `version: 1`")
-        source.stop_if_wrong()
-    values = _value(node, (), source, env)
-    source.data.update(values if isinstance(values, dict) else {})
-    source.stop_if_wrong()
+        raise ConfigError(f"{path}:1: the file: it must be a mapping, beginning with `version: 1`")
+    source.data = _Reader(source, env).mapping(node, ())
     return source
 
 
-def dotted(where: Path_) -> str:
+def dotted(where: KeyPath) -> str:
     """`stores[0].fields.email`."""
     text = ""
     for step in where:
@@ -72,59 +99,163 @@ def dotted(where: Path_) -> str:
     return text
 
 
-def _value(node: yaml.Node, where: Path_, source: Source, env: Mapping[str, str]) -> Any:
-    source.lines.setdefault(where, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, (*where, index), source, env) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, where, source, env)
-    loader = yaml.SafeLoader("")
+def _text(path: Path) -> str:
     try:
-        value = loader.construct_object(node)  # type: ignore[no-untyped-call]
-    except (yaml.YAMLError, ValueError):
-        value = node.value
-    if isinstance(value, str) and "${" in value:
-        return _filled(value, where, source, env)
-    return value
+        with path.open("rb") as file:
+            raw = file.read(SIZE_MAX + 1)
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} can't be read: {error.strerror}",
+            hint="start in the project's folder, or name the file by --config or --stores",
+        ) from error
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: it is not UTF-8 text", hint="save the file as UTF-8") from error
+    if len(raw) > SIZE_MAX:
+        raise ConfigError(f"{path} is larger than {SIZE_MAX // 1024 // 1024} MiB: that is no settings file")
+    return text
 
 
-def _mapping(node: yaml.MappingNode, where: Path_, source: Source, env: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = str(key_node.value)
-        place = (*where, key)
-        if key in values:
-            source.lines[place] = key_node.start_mark.line + 1
-            source.fail(place, "this key stands here twice")
-            continue
-        source.lines[place] = key_node.start_mark.line + 1
-        values[key] = _value(value_node, place, source, env)
-    return values
+def _composed(path: Path, text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = error.problem or error.context or "it can't be read"
+        tab = " (indent with spaces: YAML allows no tabs)" if "'\\t'" in problem else ""
+        raise ConfigError(f"{path}:{line}: not valid YAML: {problem}{tab}") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: a control character stands here") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid YAML: it is nested too deeply") from error
 
 
-def _filled(text: str, where: Path_, source: Source, env: Mapping[str, str]) -> Any:
-    def value_of(match: re.Match[str]) -> str:
-        inner = match.group(1)
-        if inner.startswith("file:"):
-            return _file(inner.removeprefix("file:"), where, source)
-        name, has_default, default = inner.partition(":-")
-        if not _NAME.fullmatch(name):
-            source.fail(where, f"'${{{inner}}}' is no variable; use ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}")
+class _BombError(Exception):
+    """More values than a settings file can hold: aliases that multiply, or that hold themselves."""
+
+
+@dataclass
+class _Reader:
+    """Turns nodes into values; counts them, so that aliases can't multiply without end."""
+
+    source: Source
+    env: Mapping[str, str]
+    nodes: int = 0
+
+    def mapping(self, root: yaml.MappingNode, where: KeyPath) -> dict[str, Any]:
+        """The whole file."""
+        try:
+            values = self._mapping(root, where)
+        except _BombError:
+            raise ConfigError(
+                f"{self.source.path}: its aliases unfold to more than {NODES_MAX} values, or {DEPTH_MAX} levels"
+            ) from None
+        return values
+
+    def _value(self, node: yaml.Node, where: KeyPath) -> Any:
+        self.nodes += 1
+        if self.nodes > NODES_MAX or len(where) > DEPTH_MAX:
+            raise _BombError
+        self.source.lines.setdefault(where, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            if node.tag != _TAG + "seq":
+                self.source.fail(where, f"the tag {_shown_tag(node)} has no meaning here")
+            return self._sequence(node, where)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, where)
+        return self._scalar(node, where)
+
+    def _sequence(self, node: yaml.SequenceNode, where: KeyPath) -> list[Any]:
+        values: list[Any] = []
+        for item in node.value:
+            place = (*where, len(values))
+            self.source.lines[place] = item.start_mark.line + 1
+            value = self._value(item, place)
+            if value is not UNSET:
+                values.append(value)
+        return values
+
+    def _mapping(self, node: yaml.MappingNode, where: KeyPath) -> dict[str, Any]:
+        if node.tag != _TAG + "map":
+            self.source.fail(where, f"the tag {_shown_tag(node)} has no meaning here")
+        values: dict[str, Any] = {}
+        seen: set[str] = set()
+        for key_node, value_node, merged in self._pairs(node, where):
+            key = str(key_node.value)
+            place = (*where, key)
+            if key in seen:
+                if not merged:
+                    self.source.lines[place] = key_node.start_mark.line + 1
+                    self.source.fail(place, "this key stands here twice")
+                continue
+            seen.add(key)
+            self.source.lines[place] = key_node.start_mark.line + 1
+            value = self._value(value_node, place)
+            if value is not UNSET:
+                values[key] = value
+        return values
+
+    def _pairs(
+        self, node: yaml.MappingNode, where: KeyPath, depth: int = 0
+    ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node, bool]]:
+        """The mapping's own keys, then those merged in by `<<`: the first one counts."""
+        self.nodes += len(node.value)
+        if self.nodes > NODES_MAX or depth > DEPTH_MAX:
+            raise _BombError
+        merges: list[yaml.Node] = []
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.source.lines.setdefault(where, key.start_mark.line + 1)
+                self.source.fail(where, f"line {key.start_mark.line + 1} has a key that is no plain text")
+            elif key.tag == _TAG + "merge":
+                merges.extend(value.value if isinstance(value, yaml.SequenceNode) else [value])
+            else:
+                yield key, value, depth > 0
+        for merge in merges:
+            if isinstance(merge, yaml.MappingNode):
+                yield from ((key, value, True) for key, value, _ in self._pairs(merge, where, depth + 1))
+            else:
+                self.source.fail((*where, "<<"), "only a mapping, or a list of mappings, can be merged in")
+
+    def _scalar(self, node: yaml.Node, where: KeyPath) -> Any:
+        text = str(node.value)
+        kind = node.tag.removeprefix(_TAG)
+        if kind not in {"str", "int", "float", "bool", "null", "merge"}:
+            self.source.fail(where, f"the tag {_shown_tag(node)} has no meaning here")
+            return text
+        if kind in {"str", "merge"}:
+            return self._text(text, where)
+        try:
+            return _plain(kind, text)
+        except (ValueError, KeyError):
+            self.source.fail(where, f"it is marked as {kind}, but is none")
+            return text
+
+    def _text(self, text: str, where: KeyPath) -> Any:
+        if "${" not in text:
+            return text
+        try:
+            value = filled(text, self.env)
+        except Missing as missing:
+            for message in missing.messages:
+                self.source.fail(where, message)
             return ""
-        if env.get(name):
-            return env[name]
-        if not has_default:
-            source.fail(where, f"the environment has no {name}")
-        return default
-
-    filled = _VARIABLE.sub(value_of, text)
-    whole = _VARIABLE.fullmatch(text) is not None
-    return None if whole and filled == "" else filled
+        # A selector never widens because a variable is empty: there, empty is empty text.
+        return "" if value is UNSET and "where" in where else value
 
 
-def _file(name: str, where: Path_, source: Source) -> str:
-    try:
-        return Path(name).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        source.fail(where, f"the file {name} can't be read: {getattr(error, 'strerror', None) or 'not text'}")
-        return ""
+def _plain(kind: str, text: str) -> Any:
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return _BOOLEANS[text]
+    return int(text) if kind == "int" else float(text)
+
+
+def _shown_tag(node: yaml.Node) -> str:
+    return str(node.tag).replace(_TAG, "!!")

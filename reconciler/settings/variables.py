@@ -1,0 +1,87 @@
+"""`${NAME}`, `${NAME:-default}` and `${file:PATH}` in a value. Knows nothing of YAML; reads the files that are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+FILE_MAX = 64 * 1024
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class _Unset(Enum):
+    UNSET = "unset"
+
+
+UNSET: Final = _Unset.UNSET
+"""A value that consists of one variable with an empty default: as if its key were not there."""
+
+
+class Missing(Exception):
+    """What can't be filled in, a message each; never a value."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
+
+
+def filled(text: str, env: Mapping[str, str]) -> str | _Unset:
+    """The text with each variable's value in its place, or UNSET. What a variable holds is never read again.
+
+    Raises Missing with everything that is wrong in this value.
+    """
+    wrong: list[str] = []
+
+    def value_of(match: re.Match[str]) -> str:
+        try:
+            return _one(match.group(1), env)
+        except ValueError as error:
+            wrong.append(str(error))
+            return ""
+
+    result = _VARIABLE.sub(value_of, text)
+    if "${" in _VARIABLE.sub("", text):
+        wrong.append("a '${' is never closed by '}'")
+    if wrong:
+        raise Missing(wrong)
+    return UNSET if result == "" and _VARIABLE.fullmatch(text) else result
+
+
+def _one(inner: str, env: Mapping[str, str]) -> str:
+    if inner.startswith("file:"):
+        return _file(inner.removeprefix("file:"))
+    name, has_default, default = inner.partition(":-")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"'${{{inner}}}' is no variable: use ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}")
+    if "${" in default:
+        raise ValueError(f"the default of ${{{name}}} holds another variable: variables can't be nested")
+    if env.get(name):
+        return env[name]
+    if has_default:
+        return default
+    if name in env:
+        raise ValueError(f"the environment's {name} is empty; write ${{{name}:-}} if it may be")
+    raise ValueError(f"the environment has no {name}; set it, or write ${{{name}:-default}}")
+
+
+def _file(name: str) -> str:
+    """The file's text without white space at its ends; secrets' files usually end with a line break."""
+    if not name.strip():
+        raise ValueError("${file:} names no file")
+    try:
+        with Path(name).open("rb") as file:
+            raw = file.read(FILE_MAX + 1)
+        text = raw.decode("utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"the file {name} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"the file {name!r} can't be read: it is no text") from error
+    if len(raw) > FILE_MAX:
+        raise ValueError(f"the file {name} is larger than {FILE_MAX // 1024} KiB: that is no setting")
+    if not text:
+        raise ValueError(f"the file {name} is empty")
+    return text
