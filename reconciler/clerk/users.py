@@ -1,0 +1,313 @@
+"""Clerk's Backend API, the three calls we need: one user, whether she is there, all users page by page.
+
+Read-only. Used to confirm a deletion and to find users that no webhook told of; everything works without it. Clerk's own
+SDK is not used: it fails a whole page for one odd user, does not retry 429 and has no cursor (version 7.0.0, tried
+2026-11-23).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.clerk.webhook import moment
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Problem, Profile
+from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
+
+API_VERSION: Final = "2026-05-12"
+API_URL: Final = "https://api.clerk.com/v1"
+PAGE: Final = 500
+TRIES: Final = 5
+WAIT_MAX_S: Final = 30.0
+WAIT_FIRST_S: Final = 0.5
+CLERK_FIELDS: Final = frozenset(
+    {"email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "updated_at", "metadata"}
+)
+
+_OK: Final = 200
+_GONE: Final = 404
+_TOO_MANY: Final = 429
+_SERVER: Final = 500
+_NO_CURSOR: Final = frozenset({400, 404, 422})
+
+
+class ClerkUser(BaseModel):
+    """A user as Clerk has her. The e-mail and phone are the primary ones or None, never just the first in the list.
+
+    `problems` are parts that could not be understood: they are None here, and unknown rather than absent.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: ClerkUserId
+    email: str | None = None
+    email_verified: bool = False
+    first_name: str | None = None
+    last_name: str | None = None
+    phone: str | None = None
+    image_url: str | None = None
+    locale: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    banned: bool = False
+    locked: bool = False
+    problems: tuple[Problem, ...] = ()
+
+    def profile(self) -> Profile:
+        """The same in the core's words, for the profile table. Clerk knows of no note and no deletion mark."""
+        return Profile(
+            clerk_user_id=self.id,
+            mapped=CLERK_FIELDS,
+            problems=self.problems,
+            **{name: getattr(self, name) for name in CLERK_FIELDS},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """Users of one page, and what could not be read of it: place in the page, or the user's id, and why."""
+
+    users: tuple[ClerkUser, ...]
+    problems: tuple[str, ...] = ()
+
+
+# --- one user -----------------------------------------------------------------------------------------------------
+
+
+def parse_user(raw: object) -> ClerkUser:
+    """The user in Clerk's user object, from a webhook or the API. ValueError only if it does not say who."""
+    if not isinstance(raw, Mapping):
+        raise ValueError("it is not an object")  # noqa: TRY004  the caller asks whether it is a user at all
+    user_id = raw.get("id")
+    if not isinstance(user_id, str) or not user_id or not user_id.isascii() or not user_id.isprintable():
+        raise ValueError("it has no id")
+    problems: list[Problem] = []
+    email, entry = _primary(raw, "email_addresses", "primary_email_address_id", "email_address", problems, "email")
+    phone, _ = _primary(raw, "phone_numbers", "primary_phone_number_id", "phone_number", problems, "phone")
+    metadata = raw.get("public_metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        problems.append(Problem(field="metadata", message="public_metadata is not an object"))
+        metadata = None
+    return ClerkUser(
+        id=ClerkUserId(user_id),
+        email=email,
+        email_verified=email is not None and _verified(entry),
+        first_name=_text(raw, "first_name", problems),
+        last_name=_text(raw, "last_name", problems),
+        phone=phone,
+        image_url=_text(raw, "image_url", problems),
+        locale=_text(raw, "locale", problems),
+        metadata=metadata,
+        created_at=moment(raw.get("created_at")),
+        updated_at=moment(raw.get("updated_at")),
+        banned=raw.get("banned") is True,
+        locked=raw.get("locked") is True,
+        problems=tuple(problems),
+    )
+
+
+def _primary(
+    raw: Mapping[str, Any], entries: str, primary: str, value: str, problems: list[Problem], ours: str
+) -> tuple[str | None, Mapping[str, Any]]:
+    """The primary entry's value, and the entry. No primary id means none, even if there are entries."""
+    wanted, listed = raw.get(primary), raw.get(entries)
+    if wanted is None:
+        return None, {}
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, Mapping) and entry.get("id") == wanted:
+            return _text(entry, value, problems, ours=ours), entry
+    problems.append(Problem(field=ours, message=f"{primary} names none of {entries}"))
+    return None, {}
+
+
+def _verified(entry: Mapping[str, Any]) -> bool:
+    verification = entry.get("verification")
+    return isinstance(verification, Mapping) and verification.get("status") == "verified"
+
+
+def _text(raw: Mapping[str, Any], key: str, problems: list[Problem], *, ours: str = "") -> str | None:
+    """The text there, None where there is none. What a database could not hold is a problem."""
+    value = raw.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        problems.append(Problem(field=ours or key, message=f"{key} is not text"))
+        return None
+    if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        problems.append(Problem(field=ours or key, message=f"{key} holds characters that are no text"))
+        return None
+    return value
+
+
+# --- the API ------------------------------------------------------------------------------------------------------
+
+
+class ClerkUsers:
+    """Reads users from Clerk. Safe to share between threads. `now` serves a Retry-After that is a date."""
+
+    def __init__(
+        self,
+        secret_key: str,
+        *,
+        api_url: str = API_URL,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] | None = None,
+        timeout_s: float = 20.0,
+    ) -> None:
+        if not secret_key.strip().startswith("sk_") or not secret_key.isascii():
+            raise ConfigError(
+                "clerk.secret_key is no secret key of Clerk's: they begin with sk_live_ or sk_test_",
+                hint="Clerk's dashboard, API keys",
+            )
+        self._sleep = sleep
+        self._now = now
+        self._http = httpx.Client(
+            base_url=api_url.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {secret_key.strip()}", "Clerk-API-Version": API_VERSION},
+            timeout=timeout_s,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, user: ClerkUserId) -> ClerkUser | None:
+        """The user as she is now, or None if Clerk says there is no such user.
+
+        TemporaryError, AccessError (the key), PermanentError (an answer that makes no sense).
+        """
+        response = self._ask(f"users/{quote(user, safe='')}")
+        if response.status_code == _GONE:
+            return None
+        try:
+            found = parse_user(_json(response))
+        except ValueError as error:
+            raise PermanentError(f"Clerk's answer for {user} is no user: {error}") from error
+        if found.id != user:
+            raise PermanentError(f"Clerk was asked for {user} and answered with {found.id}")
+        return found
+
+    def exists(self, user: ClerkUserId) -> bool:
+        """Whether Clerk has this user: the only proof of a deletion."""
+        return self.get(user) is not None
+
+    def pages(self, *, limit: int = PAGE) -> Iterator[UserPage]:
+        """All users, oldest first, in pages of `limit`; each user once. Not a snapshot: absence here proves nothing."""
+        seen: set[ClerkUserId] = set()
+        trail: list[str] = []
+        while True:
+            listed = self._listed(limit, trail)
+            page, ids = _page(listed, seen)
+            yield page
+            if len(listed) < limit:
+                return
+            if not ids or ids[-1:] == trail[-1:]:
+                raise PermanentError("Clerk's list of users goes nowhere: a full page has no user to go on from")
+            trail = ids
+
+    def _listed(self, limit: int, trail: list[str]) -> list[Any]:
+        """The page after the last user of `trail` who still is one: the cursor may have been deleted meanwhile."""
+        while True:
+            parameters: dict[str, str | int] = {"limit": limit, "order_by": "+created_at"}
+            if trail:
+                parameters["starting_after"] = trail[-1]
+            response = self._ask("users", parameters, or_else=_NO_CURSOR if len(trail) > 1 else frozenset())
+            if response.status_code != _OK and len(trail) > 1:
+                trail.pop()
+                continue
+            listed = _json(response) if response.status_code == _OK else None
+            if not isinstance(listed, list):
+                raise PermanentError("Clerk's list of users is not a list", hint="check clerk.api_url")
+            return listed
+
+    def _ask(
+        self, path: str, parameters: Mapping[str, str | int] | None = None, *, or_else: frozenset[int] = frozenset()
+    ) -> httpx.Response:
+        """The answer: 200, 404 or one of `or_else`; asks again, a bounded number of times, while time may heal it."""
+        wait_s = WAIT_FIRST_S
+        for tries_left in reversed(range(TRIES)):
+            try:
+                response = self._http.get(path, params=parameters)
+            except httpx.HTTPError as error:
+                failure = TemporaryError(f"Clerk's API does not answer: {type(error).__name__}")
+            else:
+                if response.status_code < _SERVER and response.status_code != _TOO_MANY:
+                    return _usable(response, or_else)
+                asked = self._retry_after_s(response)
+                failure = TemporaryError(f"Clerk's API answered {response.status_code}", retry_after_s=asked)
+            asked_s = failure.retry_after_s
+            if not tries_left or (asked_s is not None and asked_s > WAIT_MAX_S):
+                raise failure
+            self._sleep(min(WAIT_MAX_S, asked_s if asked_s is not None else wait_s))
+            wait_s *= 2
+        raise AssertionError("unreachable: the last try raises")
+
+    def _retry_after_s(self, response: httpx.Response) -> float | None:
+        """What Retry-After asks for: seconds, or a date."""
+        text = response.headers.get("retry-after", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if self._now is None or at.tzinfo is None:
+            return None
+        return max(0.0, (at - self._now()).total_seconds())
+
+
+def _usable(response: httpx.Response, or_else: frozenset[int]) -> httpx.Response:
+    status = response.status_code
+    if status in {_OK, _GONE} or status in or_else:
+        return response
+    if status in {401, 403}:
+        raise AccessError(f"Clerk's API refuses the key ({status})", hint="check clerk.secret_key and its instance")
+    raise PermanentError(f"Clerk's API answered {status}", hint="check clerk.api_url")
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError) as error:
+        raise PermanentError(
+            "Clerk's API answered with something that is not JSON", hint="check clerk.api_url"
+        ) from error
+
+
+def _page(listed: list[Any], seen: set[ClerkUserId]) -> tuple[UserPage, list[str]]:
+    """The page's users that were not seen before, its problems, and all its ids in order, to go on from."""
+    users: list[ClerkUser] = []
+    problems: list[str] = []
+    ids: list[str] = []
+    for place, raw in enumerate(listed):
+        try:
+            user = parse_user(raw)
+        except ValueError as error:
+            problems.append(f"user {place} of the page can't be read: {error}")
+            continue
+        ids.append(user.id)
+        problems += [f"{user.id}: {problem.field}: {problem.message}" for problem in user.problems]
+        if user.id not in seen:
+            seen.add(user.id)
+            users.append(user)
+    return UserPage(tuple(users), tuple(problems)), ids

@@ -1,0 +1,183 @@
+"""Clerk's webhooks: signature and body in, the name of a user out. The first step of a nudge; knows no queue.
+
+Clerk sends through Svix: `svix-id`, `svix-timestamp` (seconds, of this attempt) and `svix-signature` sign the raw body
+(Standard Webhooks; docs.svix.com, read 2026-11-23). The library that checks the signature does not know Svix's header
+names, and lets ValueError, binascii.Error and UnicodeDecodeError out for hostile input; here they become two errors:
+Unauthentic (401) and NotAnEvent (400).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Never
+
+from pydantic import BaseModel, ConfigDict, Field
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
+
+USER_TYPES: Final = frozenset({"user.created", "user.updated", "user.deleted"})
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  a prefix, no secret
+SIGNATURES_MAX: Final = 32  # Svix signs with up to 11 keys while old ones run out
+DIGEST_BYTES: Final = 32
+SECONDS_MAX: Final = 100_000_000_000  # a timestamp above this is in milliseconds: year 5138 otherwise
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+_USER_ID = re.compile(r"[\x21-\x7e]{1,255}")
+_TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+
+
+class ClerkEvent(BaseModel):
+    """What one authentic webhook says: whom to look at, and how new the profile should be by then.
+
+    `user_id` is None for all that does not concern us, and nothing of such a body is kept: e-mail and SMS events carry
+    one-time codes. `foreign` says that another Clerk instance sent it than the one that is configured. `user` is Clerk's
+    user object as it came, for `clerk.upsert_profiles`; it is personal and not shown in repr.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    type: str
+    user_id: ClerkUserId | None = None
+    updated_at: datetime | None = None
+    deleted: bool = False
+    foreign: bool = False
+    sent_at: datetime | None = None
+    user: Mapping[str, Any] | None = Field(default=None, repr=False)
+
+
+class ClerkWebhooks:
+    """Reads Clerk's webhooks with any of several secrets (one is rotated by having both for a while).
+
+    The time of a message may be five minutes off, either way. Secrets are checked here, at the start: ConfigError.
+    """
+
+    def __init__(self, secrets: Sequence[str], *, instance_id: str | None = None) -> None:
+        self._keys = tuple(Webhook(_key_of(secret, place)) for place, secret in enumerate(secrets))
+        if not self._keys:
+            raise ConfigError(
+                "clerk.webhook_secrets is empty: no webhook of Clerk's could be trusted",
+                hint="copy the signing secret (whsec_…) of the endpoint from Clerk's dashboard, Webhooks",
+            )
+        self._instance_id = instance_id
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> ClerkEvent:
+        """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
+        message_id = self._verified(headers, body)
+        return _event(message_id, _parsed(body), self._instance_id)
+
+    def _verified(self, headers: Mapping[str, str], body: bytes) -> str:
+        """The message's id, once one of the secrets is found to have signed this body."""
+        given = {name.lower(): value for name, value in headers.items()}
+        message_id, timestamp, signatures = (
+            given.get(f"svix-{part}") or given.get(f"webhook-{part}") or "" for part in ("id", "timestamp", "signature")
+        )
+        if not (message_id and timestamp and signatures):
+            raise Unauthentic("a webhook without svix-id, svix-timestamp and svix-signature")
+        if not _TIMESTAMP.fullmatch(timestamp):
+            raise Unauthentic("svix-timestamp is not a number of seconds")
+        usable = _usable(signatures)
+        if not usable:
+            raise Unauthentic("svix-signature holds no v1 signature")
+        standard = {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": usable}
+        refusal = "no secret fits"
+        for key in self._keys:
+            try:
+                key.verify(body, standard, json_parse=False)
+            except (WebhookVerificationError, ValueError) as error:  # ValueError: not UTF-8, not base64
+                refusal = str(error) if isinstance(error, WebhookVerificationError) else "not text in UTF-8"
+            else:
+                return message_id
+        raise Unauthentic(
+            f"a webhook at /webhooks/clerk is not signed by Clerk: {refusal}",
+            hint="compare clerk.webhook_secrets with the endpoint's signing secret, and this machine's clock",
+        )
+
+
+def _key_of(secret: str, place: int) -> bytes:
+    """The key in a `whsec_…` secret. A secret the library would silently take for another key is refused."""
+    text = secret.strip().removeprefix(SECRET_PREFIX)
+    unpadded = text.rstrip("=")
+    try:
+        key = base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise ConfigError(
+            f"clerk.webhook_secrets[{place}] is no signing secret: after whsec_ there must be base64",
+            hint="copy the signing secret of the endpoint from Clerk's dashboard, Webhooks",
+        )
+    return key
+
+
+def _usable(signatures: str) -> str:
+    """The v1 signatures of the header. What is not well formed is left out: it would make the library fail."""
+    kept = []
+    for entry in signatures.split(" ", SIGNATURES_MAX)[:SIGNATURES_MAX]:
+        version, _, text = entry.partition(",")
+        try:
+            digest = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if version == "v1" and len(digest) == DIGEST_BYTES:
+            kept.append(entry)
+    return " ".join(kept)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotAnEvent("a signed webhook of Clerk's is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise NotAnEvent("a signed webhook of Clerk's is not a JSON object")
+    return parsed
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _event(message_id: str, body: Mapping[str, Any], instance_id: str | None) -> ClerkEvent:
+    kind, data = body.get("type"), body.get("data")
+    if body.get("object", "event") != "event" or not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        raise NotAnEvent("a signed webhook of Clerk's has no type: it is not an event")
+    if not isinstance(data, dict):
+        raise NotAnEvent("a signed webhook of Clerk's has no data: it is not an event")
+    sent_at = moment(body.get("timestamp"))
+    foreign = instance_id is not None and body.get("instance_id") != instance_id
+    if kind not in USER_TYPES or foreign:
+        return ClerkEvent(id=message_id, type=kind, foreign=foreign, sent_at=sent_at)
+    deleted = kind == "user.deleted"
+    user_id = data.get("id")
+    if user_id is None and deleted:  # Clerk's schema lets it be left out; who it was, the next sweep finds
+        return ClerkEvent(id=message_id, type=kind, deleted=True, sent_at=sent_at)
+    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+        raise NotAnEvent(f"a signed {kind} of Clerk's does not say which user")
+    return ClerkEvent(
+        id=message_id,
+        type=kind,
+        user_id=ClerkUserId(user_id),
+        updated_at=None if deleted else moment(data.get("updated_at")),
+        deleted=deleted,
+        sent_at=sent_at,
+        user=None if deleted else data,
+    )
+
+
+def moment(value: object) -> datetime | None:
+    """The time in a number of seconds or milliseconds (Clerk's papers say both), None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        return None
+    try:
+        return EPOCH + (timedelta(milliseconds=value) if value >= SECONDS_MAX else timedelta(seconds=value))
+    except OverflowError:
+        return None

@@ -1,0 +1,208 @@
+"""Shopify's webhooks: raw bytes and headers in, the names of customers out. Knows no queue.
+
+The HMAC covers the body and nothing else (Shopify docs, read 2026-11-23). Topic, shop and id stand in headers that
+anybody who has seen one signed body could set as he likes, so an event is a reason to look and never proof of what it
+says; what names its shop in the body is held to it. Ids are whole numbers above 2^53: they are never floats here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Never
+
+from reconciler.core.ids import CustomerId, ShopDomain
+from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
+
+# topic → the keys of its body that name customers, best first
+_BY_ID: Final = (("admin_graphql_api_id", "id"),)
+_CUSTOMER_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "customers/create": _BY_ID,
+    "customers/update": _BY_ID,
+    "customers/enable": _BY_ID,
+    "customers/disable": _BY_ID,
+    "customers/delete": _BY_ID,
+    "customers/merge": (("admin_graphql_api_customer_kept_id",), ("admin_graphql_api_customer_deleted_id",)),
+    "customer.tags_added": (("customerId", "customer_id"),),
+    "customer.tags_removed": (("customerId", "customer_id"),),
+}
+CUSTOMER_TOPICS: Final = frozenset(_CUSTOMER_KEYS)
+PRIVACY_TOPICS: Final = frozenset({"customers/redact", "customers/data_request", "shop/redact"})
+SHOP_TOPICS: Final = PRIVACY_TOPICS | {"app/uninstalled"}
+TOPICS: Final = CUSTOMER_TOPICS | SHOP_TOPICS
+
+_SHOP_KEYS: Final = ("shop_domain", "myshopify_domain")
+_GID = re.compile(r"gid://shopify/Customer/([0-9]{1,20})", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_TOPIC = re.compile(r"[a-z_./]{3,80}")
+_WEBHOOK_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyEvent:
+    """What one authentic webhook says. `customers` are whom it names; nothing else of the body is kept.
+
+    `id` is the same over all retries of one delivery, empty where the sender gave none. `known` is False for topics
+    that we did not ask for. `data_request` is the number of a customers/data_request. `merge_status` is Shopify's word:
+    customers/merge comes for failed merges too.
+    """
+
+    id: str
+    topic: str
+    shop: ShopDomain
+    customers: tuple[CustomerId, ...] = ()
+    known: bool = True
+    triggered_at: datetime | None = None
+    api_version: str = ""
+    data_request: str = ""
+    merge_status: str = ""
+
+
+class ShopifyWebhooks:
+    """Reads the webhooks of one shop with any of several secrets of its app: the old one is used for up to an hour."""
+
+    def __init__(self, shop: ShopDomain, secrets: Sequence[str]) -> None:
+        self.shop = shop
+        self._keys = tuple(secret.strip().encode() for secret in secrets if secret.strip())
+        if not self._keys:
+            raise ConfigError(
+                f"no secret to check the webhooks of {shop} with",
+                hint="set webhook_secret (the app's client secret) in stores.yaml",
+            )
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> ShopifyEvent:
+        """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
+        given = {name.lower(): value for name, value in headers.items()}
+        self._verify(given.get("x-shopify-hmac-sha256", ""), body)
+        if given.get("x-shopify-shop-domain", "").strip().lower() != self.shop:
+            raise Unauthentic(
+                f"a webhook of another shop came in for {self.shop}",
+                hint="compare the subscription's address with the store names in stores.yaml",
+            )
+        topic = given.get("x-shopify-topic", "").strip().lower()
+        if not _TOPIC.fullmatch(topic):
+            raise NotAnEvent("a signed webhook of Shopify's has no topic")
+        webhook_id = given.get("x-shopify-webhook-id", "")
+        return _event(
+            topic,
+            _parsed(body),
+            self.shop,
+            webhook_id=webhook_id if _WEBHOOK_ID.fullmatch(webhook_id) else "",
+            api_version=given.get("x-shopify-api-version", "")[:20],
+            triggered_at=_time(given.get("x-shopify-triggered-at", "")),
+        )
+
+    def _verify(self, signature: str, body: bytes) -> None:
+        try:
+            digest = base64.b64decode(signature, validate=True)
+        except (binascii.Error, ValueError):
+            digest = b""
+        fits = [hmac.compare_digest(hmac.new(key, body, hashlib.sha256).digest(), digest) for key in self._keys]
+        if not any(fits):
+            raise Unauthentic(
+                f"a webhook for {self.shop} is not signed by Shopify for our app",
+                hint="webhook_secret is the client secret of the app that made the subscription",
+            )
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotAnEvent("a signed webhook of Shopify's is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise NotAnEvent("a signed webhook of Shopify's is not a JSON object")
+    return parsed
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _event(
+    topic: str,
+    body: Mapping[str, Any],
+    shop: ShopDomain,
+    *,
+    webhook_id: str,
+    api_version: str,
+    triggered_at: datetime | None,
+) -> ShopifyEvent:
+    customers: tuple[CustomerId, ...] = ()
+    data_request = merge_status = ""
+    if topic in CUSTOMER_TOPICS:
+        named = [_customer(body, keys) for keys in _CUSTOMER_KEYS[topic]]
+        customers = tuple(dict.fromkeys(customer for customer in named if customer is not None))
+        merge_status = _word(body.get("status")) if topic == "customers/merge" else ""
+        if not customers:
+            raise NotAnEvent(f"a signed {topic} of Shopify's does not say which customer")
+    elif topic in SHOP_TOPICS:
+        _same_shop(topic, body, shop)
+        if topic in {"customers/redact", "customers/data_request"}:
+            person = body.get("customer")
+            customer = _customer(person, ("admin_graphql_api_id", "id")) if isinstance(person, dict) else None
+            if customer is None:
+                raise NotAnEvent(f"a signed {topic} of Shopify's does not say which customer")
+            customers = (customer,)
+            request = body.get("data_request")
+            data_request = _number(request.get("id")) if isinstance(request, dict) else ""
+    return ShopifyEvent(
+        id=webhook_id,
+        topic=topic,
+        shop=shop,
+        customers=customers,
+        known=topic in TOPICS,
+        triggered_at=triggered_at,
+        api_version=api_version,
+        data_request=data_request,
+        merge_status=merge_status,
+    )
+
+
+def _same_shop(topic: str, body: Mapping[str, Any], shop: ShopDomain) -> None:
+    """These speak of a whole shop: it must stand in the part that is signed, since the header is not."""
+    named = next((body[key] for key in _SHOP_KEYS if key in body), None)
+    if not isinstance(named, str) or named.lower() != shop:
+        raise NotAnEvent(f"a signed {topic} of Shopify's does not speak of {shop}")
+
+
+def _customer(body: Mapping[str, Any], keys: tuple[str, ...]) -> CustomerId | None:
+    for key in keys:
+        value = body.get(key)
+        if isinstance(value, str) and _GID.fullmatch(value):
+            return CustomerId(value)
+        number = _number(value)
+        if number:
+            return CustomerId(f"gid://shopify/Customer/{number}")
+    return None
+
+
+def _number(value: object) -> str:
+    """A whole number as text; empty for anything else, floats and booleans among it."""
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, int):
+        value = str(value) if 0 < value < 10**20 else ""
+    return value if isinstance(value, str) and _NUMBER.fullmatch(value) else ""
+
+
+def _word(value: object) -> str:
+    return value.lower() if isinstance(value, str) and value.isascii() and value.isalnum() else ""
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    try:
+        return at.astimezone(UTC) if at.tzinfo is not None else None
+    except OverflowError:
+        return None
