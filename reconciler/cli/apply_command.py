@@ -48,10 +48,7 @@ def command(
     if planfile_ is not None and (stores or users):
         raise UsageError("a saved plan is applied as it is", hint="leave out --store and --user, or PLANFILE")
     with context.house() as house:
-        if planfile_ is not None:
-            planned = saved_plan(planfile_, house)
-        else:
-            planned = planned_by(context, house, stores, users)
+        planned = saved_plan(planfile_, house) if planfile_ else planned_by(context, house, stores, users)
         if approve is not None:
             planned = _approved(planned, approve)
         if output == "text":

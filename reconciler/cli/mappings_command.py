@@ -23,11 +23,12 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
     """All mappings, by store and user."""
     with context.house() as house:
         chosen = sorted(house.stores(stores), key=lambda s: s.name)
-        rows = [row for store in chosen for chunk in house.state.scan(store.shop) for row in chunk]
-    if output == "json":
-        click.echo(render.mappings_json(rows))
-    else:
-        render.mappings_text(rows, context.out)
+        rows = (row for store in chosen for chunk in house.state.scan(store.shop) for row in chunk)
+        if output == "json":
+            for part in render.mappings_json(rows):
+                click.echo(part, nl=False)
+        else:
+            render.mappings_text(rows, context.out)
 
 
 @command.command("forget")

@@ -25,6 +25,7 @@ OUTPUTS = ("text", "json", "markdown", "html")
 @click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
+@click.option("--all", "everything", is_flag=True, help="Text: show each action and hold, however many there are.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
 @click.pass_obj
 def command(
@@ -33,12 +34,13 @@ def command(
     users: tuple[str, ...],
     output: str,
     out: Path | None,
+    everything: bool,  # noqa: FBT001  click's call
     detailed_exitcode: bool,  # noqa: FBT001  click's call
 ) -> int:
     """Show what `apply` would do. Reads only: nothing in a shop or in the state changes."""
     with context.house() as house:
         planned = planned_by(context, house, stores, users)
-    show(context, planned, output)
+    show(context, planned, output, everything=everything)
     if out is not None:
         save(planned, out, narrowed=bool(users))
         context.say(f"saved as {out}; apply it with: reconciler apply {out}")
@@ -66,7 +68,7 @@ def planned_by(context: Context, house: House, stores: Sequence[str], users: Seq
         return plan_stores(readers, now=house.clock.now(), users=names, progress=bar)
 
 
-def show(context: Context, planned: Planned, output: str) -> None:
+def show(context: Context, planned: Planned, output: str, *, everything: bool = False) -> None:
     """Print the plan to stdout."""
     match output:
         case "json":
@@ -76,7 +78,7 @@ def show(context: Context, planned: Planned, output: str) -> None:
         case "html":
             click.echo(render.plan_html(planned.plan))
         case _:
-            render.plan_text(planned.plan, context.out)
+            render.plan_text(planned.plan, context.out, everything=everything)
 
 
 def save(planned: Planned, path: Path, *, narrowed: bool) -> None:

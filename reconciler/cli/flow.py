@@ -1,0 +1,62 @@
+"""Words set into lines: wraps at the console's width between pieces, never inside one, so that values can be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+Piece = tuple[str, str]  # words, style
+
+ASCII = {"→": "->", "·": "-", "…": "...", "–": "-", "✓": "ok", "✗": "no", "│": "|", "─": "-"}
+
+
+class Lines:
+    """Prints to one console, in characters that it can show."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.width = max(console.width, 20)
+
+    def blank(self) -> None:
+        self.console.print()
+
+    def put(self, *pieces: Piece, indent: int = 0) -> None:
+        """One line as it is, however long."""
+        text = Text(" " * indent)
+        for words, style in pieces:
+            text.append(self._shown(words), style)
+        self.console.print(text, soft_wrap=True)
+
+    def flow(self, pieces: Iterable[Piece], *, indent: int = 0, hang: int = 0, between: str = " ") -> None:
+        """Pieces in a row, wrapped between them; later lines are indented by `hang` more."""
+        row = [(self._shown(words), style) for words, style in pieces]
+        gap = self._shown(between)
+        lines = [Text(" " * indent)]
+        filled = indent
+        for index, (words, style) in enumerate(row):
+            trailing = 0 if index == len(row) - 1 else cell_len(gap.rstrip())
+            if index and filled + cell_len(gap) + cell_len(words) + trailing > self.width:
+                lines[-1].append(gap.rstrip(), "dim")
+                lines.append(Text(" " * (indent + hang)))
+                filled = indent + hang
+            elif index:
+                lines[-1].append(gap, "dim")
+                filled += cell_len(gap)
+            lines[-1].append(words, style)
+            filled += cell_len(words)
+        for line in lines if row else []:
+            self.console.print(line, soft_wrap=True)
+
+    def prose(self, words: str, style: str = "", *, indent: int = 0, hang: int = 0) -> None:
+        """A sentence, wrapped between its words."""
+        self.flow([(word, style) for word in words.split(" ")], indent=indent, hang=hang)
+
+    def _shown(self, words: str) -> str:
+        if not self.console.options.ascii_only:
+            return words
+        for sign, plain in ASCII.items():
+            words = words.replace(sign, plain)
+        return words

@@ -1,0 +1,86 @@
+"""Text from elsewhere, made harmless: names, notes and replies may hold anything, a terminal must not obey it."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+JOINERS = frozenset("\u200c\u200d")  # written words of Persian, Hindi and others, and many emoji, need them
+LONGEST = 200  # characters of one value in text; JSON has it whole
+
+
+def clean(text: str) -> str:
+    r"""The same text with everything that is no visible character spelled out: `\x1b`, `\u202e`, `\n`.
+
+    Controls (C0, C1, escape sequences with them), marks that turn the reading direction, unassigned and private code
+    points and lone surrogates: none of them reaches a terminal.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _visible(c) else _spelled(c) for c in text)
+
+
+def shortened(text: str, limit: int = LONGEST) -> str:
+    """At most `limit` characters, with a mark where something was left out."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def value_text(value: Any) -> str:
+    """One value for people: text as it is, nothing as `–`, lists joined by commas."""
+    if value is None:
+        return "–"
+    if value == "":
+        return '""'
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(clean(str(item)) for item in value) or "–"
+    return shortened(clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
+
+
+def customer_text(customer: str | None) -> str:
+    """`customer 7` for `gid://shopify/Customer/7`."""
+    return f"customer {clean(customer.rpartition('/')[2])}" if customer else ""
+
+
+def time_z(at: datetime | None) -> str | None:
+    """`2026-11-23T09:00:00Z`."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_text(at: datetime | None) -> str:
+    """`2026-11-23 09:00 UTC`."""
+    return "never" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def seconds_text(seconds: float) -> str:
+    """`0.4 s`, `25 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:  # noqa: PLR2004  below it tenths are worth reading
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:  # noqa: PLR2004  two minutes
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 change`, `1,200 changes`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _visible(character: str) -> bool:
+    if character in JOINERS:
+        return True
+    kind = unicodedata.category(character)
+    return kind[0] != "C" and kind not in {"Zl", "Zp"}
+
+
+def _spelled(character: str) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    if named is not None:
+        return named
+    code = ord(character)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004  widths of the escapes

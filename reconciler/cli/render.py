@@ -1,0 +1,20 @@
+"""Faces of what the commands found: text for people, JSON for programs, Markdown and a page for reviews."""
+
+from reconciler.cli.render_html import plan_html
+from reconciler.cli.render_json import mappings_json, plan_json, results_json, status_json
+from reconciler.cli.render_markdown import plan_markdown
+from reconciler.cli.render_tables import mappings_text, results_text, status_text
+from reconciler.cli.render_text import plan_text
+
+__all__ = [
+    "mappings_json",
+    "mappings_text",
+    "plan_html",
+    "plan_json",
+    "plan_markdown",
+    "plan_text",
+    "results_json",
+    "results_text",
+    "status_json",
+    "status_text",
+]

@@ -1,0 +1,67 @@
+"""Plans, results, status and mappings as JSON: the shapes of docs/cli.md, alone on stdout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from reconciler.cli.plain import clean, time_z
+from reconciler.core.mapping import Mapping
+from reconciler.core.plan import Plan
+from reconciler.core.status import ApplyResult, StatusRow
+
+_NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
+
+
+def dumps(value: Any, *, indent: int | None = 2) -> str:
+    r"""JSON that people can read too: letters stay as they are, what a terminal could obey is written `\uXXXX`."""
+    return _NOT_ASCII.sub(_escaped, json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def plan_json(plan: Plan) -> str:
+    """The whole plan."""
+    body = plan.model_dump(mode="json")
+    body["created_at"] = time_z(plan.created_at)
+    return dumps(body)
+
+
+def results_json(results: Sequence[ApplyResult], digest: str) -> str:
+    """What became of a plan, per store."""
+    return dumps({"version": 1, "digest": digest, "stores": [r.model_dump(mode="json") for r in results]})
+
+
+def status_json(rows: Sequence[StatusRow], at: datetime) -> str:
+    """What the state knows of each store."""
+    stores = [{**row.model_dump(mode="json"), "last_sweep_at": time_z(row.last_sweep_at)} for row in rows]
+    return dumps({"at": time_z(at), "stores": stores})
+
+
+def mappings_json(rows: Iterable[Mapping]) -> Iterator[str]:
+    """The mapping table, a line a row: one JSON list, never held whole."""
+    opening = "["
+    for row in rows:
+        yield opening + "\n " + dumps(_mapping(row), indent=None)
+        opening = ","
+    yield "[]\n" if opening == "[" else "\n]\n"
+
+
+def _mapping(row: Mapping) -> dict[str, Any]:
+    return {
+        "clerk_user_id": row.clerk_user_id,
+        "store": row.store,
+        "shopify_shop": row.shop,
+        "shopify_customer_id": row.customer_id,
+        "email": row.email,
+        "first_seen_at": time_z(row.first_seen_at),
+        "last_seen_at": time_z(row.last_seen_at),
+        "status": row.status,
+        "reason": row.reason,
+    }
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match.group()
+    return character if clean(character) == character else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")

@@ -1,0 +1,129 @@
+"""What text, Markdown and the page say alike: words for kinds, reasons and counts, and how a plan is grouped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from reconciler.cli.plain import clean, counted, seconds_text, value_text
+from reconciler.core.plan import KINDS, Action, Change, Forecast, Hold, Kind, StorePlan, Summary, WhoActs
+
+ERRORS_PAGE = "docs/errors.md"
+
+
+@dataclass(frozen=True, slots=True)
+class KindWords:
+    """A kind of action: its mark and colour in a terminal, and what it does, for one and for many."""
+
+    mark: str
+    style: str
+    one: str
+    many: str
+
+    def says(self, count: int) -> str:
+        return counted(count, self.one, self.many)
+
+
+KIND_WORDS: dict[Kind, KindWords] = {
+    "create": KindWords("+", "green", "new customer", "new customers"),
+    "adopt": KindWords(
+        "&", "cyan", "customer who was there before, now linked", "customers who were there before, now linked"
+    ),
+    "update": KindWords("~", "yellow", "customer whose fields change", "customers whose fields change"),
+    "relink": KindWords(">", "magenta", "user who moves to another customer", "users who move to another customer"),
+    "merge": KindWords(
+        "*", "bright_red", "pair of customers made one, for good", "pairs of customers made one, for good"
+    ),
+    "release": KindWords("-", "red", "customer we let go of", "customers we let go of"),
+}
+WHO_WORDS: dict[WhoActs, str] = {
+    "operator": "the operator acts",
+    "profile": "the profile must change",
+    "shop": "staff act in Shopify",
+    "time": "time heals it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """The holds of one reason in one store."""
+
+    reason: str
+    who_acts: WhoActs
+    holds: tuple[Hold, ...]
+
+    @property
+    def anchor(self) -> str:
+        return f"{ERRORS_PAGE}#{self.reason.lower()}"
+
+    @property
+    def message(self) -> str | None:
+        """The message, where all of them say the same."""
+        said = {h.message for h in self.holds}
+        return clean(said.pop()) if len(said) == 1 else None
+
+
+def actions_by_kind(store: StorePlan) -> list[tuple[Kind, tuple[Action, ...]]]:
+    """In the order of KINDS, empty kinds left out."""
+    found = ((kind, tuple(a for a in store.actions if a.kind == kind)) for kind in KINDS)
+    return [(kind, actions) for kind, actions in found if actions]
+
+
+def holds_by_reason(store: StorePlan) -> list[HeldGroup]:
+    """Most frequent first."""
+    ordered = sorted(store.holds, key=attrgetter("reason", "clerk_user_id"))
+    groups = [(reason, tuple(holds)) for reason, holds in groupby(ordered, key=attrgetter("reason"))]
+    return [HeldGroup(r, h[0].who_acts, h) for r, h in sorted(groups, key=lambda g: (-len(g[1]), g[0]))]
+
+
+def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
+    """Name, number and words of what there is: `("create", 3, "3 to create")`; zeros are left out, in sync is not."""
+    found = [(kind, getattr(summary, kind), f"{getattr(summary, kind):,} to {kind}") for kind in KINDS]
+    found.append(("hold", summary.hold, f"{summary.hold:,} held"))
+    return [part for part in found if part[1]] + [("in_sync", summary.in_sync, f"{summary.in_sync:,} in sync")]
+
+
+def totals_of(summary: Summary, stores: Sequence[StorePlan]) -> str:
+    """One line on the whole plan."""
+    broken = sum(1 for s in stores if s.error)
+    parts = [counted(summary.actions, "action"), counted(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
+    if broken:
+        parts.append(f"{counted(broken, 'store')} could not be planned")
+    return ", ".join(parts)
+
+
+def forecast_of(forecast: Forecast) -> str:
+    """`2,480 points, about 25 s at this shop's restore rate`."""
+    return f"{counted(forecast.points, 'point')}, about {seconds_text(forecast.seconds)} at the shop's restore rate"
+
+
+def change_parts(change: Change) -> tuple[str, str]:
+    """Before and after in words; of tags only what comes and what goes."""
+    if change.field != "tags":
+        return value_text(change.before), value_text(change.after)
+    before, after = _tags(change.before), _tags(change.after)
+    gone = [before[t] for t in before if t not in after]
+    come = [after[t] for t in after if t not in before]
+    return value_text(gone), value_text(come)
+
+
+def common_why(action: Action) -> str:
+    """The one reason of all its changes, or nothing where they differ."""
+    reasons = Counter(c.why for c in action.changes)
+    return next(iter(reasons)) if len(reasons) == 1 else ""
+
+
+def field_text(change: Change) -> str:
+    return clean(change.field)
+
+
+def guarded_holds(stores: Sequence[StorePlan]) -> int:
+    """How many actions wait for an approval."""
+    return sum(1 for s in stores for h in s.holds if h.reason == "GuardExceeded")
+
+
+def _tags(value: object) -> dict[str, str]:
+    return {str(t).casefold(): str(t) for t in value} if isinstance(value, (list, tuple)) else {}

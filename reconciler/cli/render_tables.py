@@ -1,0 +1,132 @@
+"""Results, status and mappings as text: tables where there are columns to compare, sentences elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.cli.flow import Lines
+from reconciler.cli.plain import clean, counted, customer_text, seconds_text, time_text
+from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
+from reconciler.core.mapping import Mapping
+from reconciler.core.plan import KINDS
+from reconciler.core.status import ApplyResult, StatusRow
+
+FAILURES_SHOWN = 20
+ROWS_AT_ONCE = 500  # a table's columns are as wide as what is in them: measured over this many rows
+STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
+WHOLE = 1.0
+NEARLY = 0.99
+
+
+def results_text(results: Sequence[ApplyResult], console: Console) -> None:
+    """What became of each store's part, and each action that was not applied with its reason."""
+    lines = Lines(console)
+    for result in results:
+        done = sum(result.applied.values())
+        lines.put((clean(result.store), "bold"))
+        if result.error is not None:
+            lines.prose(f"nothing was done: {clean(result.error)}", "bold red", indent=2, hang=2)
+            continue
+        parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
+        if result.failed:
+            parts.append((f"{len(result.failed):,} not applied", "bold red"))
+        if result.held:
+            parts.append((f"{result.held:,} held", "yellow"))
+        lines.flow(parts or [("nothing to do", "green")], indent=2, between=" · ")
+        if done:
+            spent = f"{counted(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
+            lines.put((f"{counted(done, 'action')} applied, {spent}", "dim"), indent=2)
+        for failure in result.failed[:FAILURES_SHOWN]:
+            what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {clean(failure.message)}"
+            lines.prose(what, "red", indent=2, hang=4)
+            if failure.hint:
+                lines.prose(f"hint: {clean(failure.hint)}", indent=6, hang=2)
+        if len(result.failed) > FAILURES_SHOWN:
+            lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
+
+
+def status_text(rows: Sequence[StatusRow], console: Console) -> None:
+    """One line a store, and below it what asks for somebody's attention."""
+    table = Table(box=_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
+    table.add_column("store", overflow="fold")
+    for name in ("profiles", "mapped", "in sync", "pending", "held", "parity"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last look, UTC", no_wrap=True)
+    for row in rows:
+        held = sum(row.held.values())
+        table.add_row(
+            Text(clean(row.store), "bold"),
+            f"{row.profiles:,}",
+            f"{row.mapped:,}",
+            Text(f"{row.in_sync:,}", "green"),
+            Text(f"{row.pending:,}", "cyan" if row.pending else ""),
+            Text(f"{held:,}", "yellow" if held else ""),
+            Text(_percent(row.parity), "green" if row.parity == WHOLE else "yellow" if row.parity >= NEARLY else "red"),
+            time_text(row.last_sweep_at).removesuffix(" UTC"),
+        )
+    console.print(table)
+    lines = Lines(console)
+    for row in rows:
+        _remarks(row, lines)
+
+
+def _remarks(row: StatusRow, lines: Lines) -> None:
+    if not (row.held or row.suspended or row.oldest_request_s or row.last_sweep_at is None):
+        return
+    lines.blank()
+    lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
+    if row.suspended:
+        lines.prose(f"suspended: {clean(row.suspended)}", "bold red", indent=2, hang=2)
+        lines.prose("hint: reconciler doctor", indent=2)
+    if row.last_sweep_at is None:
+        lines.prose("never looked at as a whole: reconciler apply, or reconciler run", "dim", indent=2)
+    if row.oldest_request_s:
+        lines.prose(f"the oldest request waits for {seconds_text(row.oldest_request_s)}", indent=2)
+    for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):
+        lines.flow(
+            [(f"! {clean(reason)} {count:,}", "yellow"), (f"{ERRORS_PAGE}#{reason.lower()}", "dim")],
+            indent=2, hang=4, between="  ",
+        )  # fmt: skip
+
+
+def mappings_text(rows: Iterable[Mapping], console: Console) -> None:
+    """One line a mapping; the table is made anew each few hundred rows, so that a long list is never held whole."""
+    waiting = iter(rows)
+    total = 0
+    while part := list(islice(waiting, ROWS_AT_ONCE)):
+        table = Table(box=_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False)
+        for name in ("user", "store", "customer", "e-mail", "status"):
+            table.add_column(name, overflow="fold")
+        for row in part:
+            status = Text(row.status.replace("_", " "), STATUS_STYLES[row.status])
+            table.add_row(
+                Text(clean(row.clerk_user_id)),
+                Text(clean(row.store)),
+                Text(customer_text(row.customer_id).removeprefix("customer ") or "–"),
+                Text(clean(row.email or "–")),
+                status.append(f" {clean(row.reason)}") if row.reason else status,
+            )
+        console.print(table)
+        total += len(part)
+    Lines(console).put((counted(total, "mapping"), "dim"))
+
+
+def _past(kind: str) -> str:
+    return {"create": "created", "adopt": "adopted", "update": "updated", "relink": "re-linked", "merge": "merged"}.get(
+        kind, "released"
+    )
+
+
+def _percent(parity: float) -> str:
+    """Never rounded up to 100."""
+    return "100 %" if parity == WHOLE else f"{int(parity * 1000) / 10:.1f} %"
+
+
+def _box(console: Console) -> box.Box:
+    return box.ASCII if console.options.ascii_only else box.SIMPLE_HEAD

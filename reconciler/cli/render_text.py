@@ -1,0 +1,146 @@
+"""A plan as text that people enjoy reading: per store a heading, what would change and why, what is held and who acts.
+
+Readable without colour and at 80 columns; long plans are cut with a line that says how much more there is.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from reconciler.cli.flow import Lines, Piece
+from reconciler.cli.plain import clean, counted, customer_text, time_text
+from reconciler.cli.render_parts import (
+    KIND_WORDS,
+    WHO_WORDS,
+    HeldGroup,
+    actions_by_kind,
+    change_parts,
+    common_why,
+    counts_of,
+    field_text,
+    forecast_of,
+    guarded_holds,
+    holds_by_reason,
+    totals_of,
+)
+from reconciler.core.plan import Action, Change, Kind, Plan, StorePlan
+
+SHOWN = 8  # actions of one kind, or users held for one reason, in one store
+IN_SYNC, HELD = "green", "yellow"
+
+
+def plan_text(plan: Plan, console: Console, *, everything: bool = False) -> None:
+    """Print the plan; `everything` shows each action and hold, otherwise long lists are cut."""
+    limit = None if everything else SHOWN
+    lines = Lines(console)
+    for store in plan.stores:
+        _store(store, lines, limit)
+        lines.blank()
+    _ending(plan, lines)
+
+
+def _store(store: StorePlan, lines: Lines, limit: int | None) -> None:
+    lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
+    if store.error is not None:
+        lines.prose(f"could not be planned: {clean(store.error)}", "bold red", indent=2, hang=2)
+        if store.error_hint:
+            lines.prose(f"hint: {clean(store.error_hint)}", indent=2, hang=2)
+        return
+    lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
+    for kind, actions in actions_by_kind(store):
+        _kind(kind, actions, lines, limit)
+    groups = holds_by_reason(store)
+    if groups:
+        lines.blank()
+        lines.put(("held", f"bold {HELD}"), (f"  {counted(len(store.holds), 'decision')} not to act", "dim"), indent=2)
+    for group in groups:
+        _held(group, lines, limit)
+    if store.actions:
+        lines.blank()
+        words = [(word, "") for word in forecast_of(store.forecast).split(" ")]
+        lines.flow([("forecast ", "bold"), *words], indent=2, hang=2)
+
+
+def _count_style(name: str) -> str:
+    words = KIND_WORDS.get(name)  # type: ignore[call-overload]  # "hold" and "in_sync" are no kinds
+    return words.style if words else HELD if name == "hold" else IN_SYNC
+
+
+def _kind(kind: Kind, actions: tuple[Action, ...], lines: Lines, limit: int | None) -> None:
+    words = KIND_WORDS[kind]
+    lines.blank()
+    lines.put((kind, f"bold {words.style}"), (f"  {words.says(len(actions))}", "dim"), indent=2)
+    for action in actions[:limit]:
+        _action(action, lines)
+    _cut(len(actions), limit, kind, lines)
+
+
+def _action(action: Action, lines: Lines) -> None:
+    words = KIND_WORDS[action.kind]
+    why = common_why(action) if action.kind == "create" else ""
+    heading: list[Piece] = [(f"{words.mark} {clean(action.clerk_user_id)}", words.style)]
+    if action.customer_id is not None:
+        heading.append((customer_text(action.customer_id), "dim"))
+    if action.how:
+        heading.append((f"on_leave: {clean(action.how)}", "dim"))
+    if why:
+        heading.append((f"({why})", "dim"))
+    lines.flow(heading, indent=2, hang=2, between="  ")
+    if action.kind == "create":
+        lines.flow([_new_value(c) for c in action.changes if c.field != "backlink"], indent=6, between=" · ")
+        return
+    for change in action.changes:
+        _change(change, lines)
+
+
+def _new_value(change: Change) -> Piece:
+    return f"{field_text(change)}: {change_parts(change)[1]}", ""
+
+
+def _change(change: Change, lines: Lines) -> None:
+    before, after = change_parts(change)
+    pieces: list[Piece] = [(f"{field_text(change)}:", "bold")]
+    if change.field == "tags":
+        pieces += [(f"+ {after}", "green")] if after != "–" else []
+        pieces += [(f"- {before}", "red")] if before != "–" else []
+    else:
+        pieces += [(before, "red"), (f"→ {after}", "green")]
+    lines.flow([*pieces, (f" ({change.why})", "dim")], indent=6, hang=4)
+
+
+def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
+    heading: list[Piece] = [
+        (f"! {group.reason} {len(group.holds):,}", HELD),
+        (WHO_WORDS[group.who_acts], ""),
+        (group.anchor, "dim"),
+    ]
+    lines.flow(heading, indent=2, hang=4, between="  ")
+    same = group.message
+    if same is not None:
+        lines.prose(same, indent=6)
+        users = [(clean(h.clerk_user_id), "dim") for h in group.holds[:limit]]
+        lines.flow(users, indent=6, between=", ")
+    else:
+        for hold in group.holds[:limit]:
+            words = [(word, "") for word in clean(hold.message).split(" ")]
+            lines.flow([(f"{clean(hold.clerk_user_id)} ", "dim"), *words], indent=6, hang=2)
+    _cut(len(group.holds), limit, "held", lines)
+
+
+def _cut(count: int, limit: int | None, what: str, lines: Lines) -> None:
+    if limit is not None and count > limit:
+        lines.prose(f"… and {count - limit:,} more {what}: --all shows them, --output json has them", "dim", indent=6)
+
+
+def _ending(plan: Plan, lines: Lines) -> None:
+    summary = plan.summary
+    broken = any(s.error for s in plan.stores)
+    if not summary.actions and not summary.hold and not broken:
+        lines.put(("✓ ", "bold green"), (f"nothing to do: {summary.in_sync:,} in sync", "bold"))
+    else:
+        lines.prose(totals_of(summary, plan.stores), "bold")
+    waiting = guarded_holds(plan.stores)
+    if waiting:
+        lines.prose(f"{counted(waiting, 'action')} held by a guard: reconciler apply --approve DIGEST lets them go")
+    lines.put(("digest ", "dim"), (plan.digest, "dim"))
+    lines.put((f"made at {time_text(plan.created_at)}", "dim"))

@@ -1,0 +1,112 @@
+"""A plan with something of everything, as it might come out of two stores."""
+
+from datetime import UTC, datetime
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.plan import Action, Change, Forecast, Hold, Plan, StorePlan, WhoActs, Why, planned, summed
+
+AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+LINK = "backlink"
+
+
+def change(field: str, before: object, after: object, why: Why = "profile changed") -> Change:
+    return Change(field=field, before=before, after=after, why=why)
+
+
+def create(user: str, email: str, first: str, last: str) -> Action:
+    changes = (
+        change("email", None, email),
+        change("first_name", None, first),
+        change("last_name", None, last),
+        change("metafields.clerk.avatar_url", None, f"https://img.example.com/{user}.png"),
+        change("tags", [], ["app-user"]),
+        change(LINK, None, user),
+    )
+    return Action(kind="create", clerk_user_id=ClerkUserId(user), customer_id=None, changes=changes, cost_points=20)
+
+
+def update(user: str, customer: int, *changes: Change) -> Action:
+    return Action(
+        kind="update",
+        clerk_user_id=ClerkUserId(user),
+        customer_id=CustomerId(f"gid://shopify/Customer/{customer}"),
+        changes=changes,
+        cost_points=10,
+    )
+
+
+def hold(user: str, reason: str, message: str, who: WhoActs = "operator", customer: str | None = None) -> Hold:
+    return Hold(
+        clerk_user_id=ClerkUserId(user),
+        customer_id=CustomerId(customer) if customer else None,
+        reason=reason,
+        message=message,
+        who_acts=who,
+    )
+
+
+def store_plan(name: str, actions: tuple[Action, ...], holds: tuple[Hold, ...], in_sync: int = 0) -> StorePlan:
+    points = sum(a.cost_points for a in actions)
+    return StorePlan(
+        store=StoreName(name),
+        shop=ShopDomain(f"{name}.myshopify.com"),
+        summary=summed(actions, holds, in_sync),
+        actions=actions,
+        holds=holds,
+        forecast=Forecast(points=points, seconds=points / 100),
+    )
+
+
+def example() -> Plan:
+    actions = (
+        create("user_2Nq8Vb1RkYxW3cTfZs5LhJ0aMdE", "ada@example.com", "Ada", "Lovelace"),
+        create("user_2Nq8Vb1RkYxW3cTfZs5LhJ0aMdF", "grace@example.com", "Grace", "Hopper"),
+        Action(
+            kind="adopt",
+            clerk_user_id=ClerkUserId("user_3"),
+            customer_id=CustomerId("gid://shopify/Customer/7"),
+            changes=(change("first_name", None, "Edsger"), change("tags", ["vip"], ["app-user", "vip"])),
+            cost_points=30,
+        ),
+        update(
+            "user_4",
+            8,
+            change("first_name", "Ada", "Adah"),
+            change("phone", "+16134505293", None),
+            change("last_name", "Staff Edit", "Byron", "drift"),
+            change("tags", ["app-user", "old-tag"], ["app-user", "new-tag"], "config changed"),
+        ),
+        Action(
+            kind="release",
+            clerk_user_id=ClerkUserId("user_9"),
+            customer_id=CustomerId("gid://shopify/Customer/9"),
+            changes=(),
+            cost_points=0,
+            how="keep",
+        ),
+    )
+    holds = (
+        hold("user_5", "EmailTaken", "her e-mail is also that of user_6"),
+        hold("user_6", "EmailTaken", "her e-mail is also that of user_5"),
+        hold(
+            "user_7",
+            "EmailUnverified",
+            "the profile's e-mail is not verified, so it is neither written nor used",
+            "profile",
+        ),
+        hold(
+            "user_8",
+            "EmailUnverified",
+            "the profile's e-mail is not verified, so it is neither written nor used",
+            "profile",
+        ),
+    )
+    broken = StorePlan(
+        store=StoreName("acme-fr"),
+        shop=ShopDomain("acme-fr.myshopify.com"),
+        error="StoreSuspended: acme-fr.myshopify.com refuses the token",
+        error_hint="install the app anew, or set its token",
+    )
+    return planned(
+        [store_plan("acme-us", actions, holds, 195), store_plan("acme-eu", (), (), 88), broken], created_at=AT
+    )

@@ -1,0 +1,211 @@
+"""Results, status and mappings, in a terminal and as JSON."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from inline_snapshot import snapshot
+
+from reconciler.cli import render
+from reconciler.cli.plain import clean, seconds_text, time_z
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping, Status
+from reconciler.core.status import ApplyResult, Failure, StatusRow
+from tests.cli.screen import shown
+
+AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+ROWS = (
+    StatusRow(
+        store=StoreName("acme-eu"),
+        shop=ShopDomain("acme-eu.myshopify.com"),
+        profiles=0,
+        mapped=0,
+        in_sync=0,
+        pending=0,
+        parity=1.0,
+    ),
+    StatusRow(
+        store=StoreName("acme-us"),
+        shop=ShopDomain("acme-us.myshopify.com"),
+        profiles=100_000,
+        mapped=99_990,
+        in_sync=99_988,
+        pending=2,
+        held={"EmailTaken": 2, "NoEmail": 8},
+        parity=0.99988,
+        last_sweep_at=AT,
+        oldest_request_s=3.2,
+        suspended="the shop refuses the token",
+    ),
+)
+RESULTS = (
+    ApplyResult(
+        store=StoreName("acme-us"),
+        applied={"create": 120, "update": 1},
+        failed=(
+            Failure(
+                clerk_user_id=ClerkUserId("user_7"),
+                kind="update",
+                result="refused",
+                message="the customer has changed in Shopify since the plan was made",
+                hint="plan again",
+            ),
+        ),
+        held=3,
+        points_spent=2420,
+        seconds=24.2,
+    ),
+    ApplyResult(store=StoreName("acme-eu")),
+    ApplyResult(store=StoreName("acme-fr"), error="StoreSuspended: the shop refuses the token"),
+)
+
+
+def mapping(user: str, customer: str | None, email: str | None, status: Status, reason: str | None = None) -> Mapping:
+    return Mapping(
+        clerk_user_id=ClerkUserId(user),
+        store=StoreName("acme-us"),
+        shop=ShopDomain("acme-us.myshopify.com"),
+        customer_id=CustomerId(customer) if customer else None,
+        email=email,
+        status=status,
+        reason=reason,
+        first_seen_at=AT,
+        last_seen_at=AT + timedelta(hours=1),
+    )
+
+
+MAPPINGS = [
+    mapping("user_1", "gid://shopify/Customer/7", "ada@example.com", "in_sync"),
+    mapping("user_2", None, None, "held", "NoEmail"),
+]
+
+
+def test_status_shows_parity_and_what_asks_for_attention() -> None:
+    assert shown(lambda console: render.status_text(ROWS, console)) == snapshot("""\
+store    profiles  mapped  in sync  pending  held  parity  last look, UTC  \n\
+───────────────────────────────────────────────────────────────────────────
+acme-eu         0       0        0        0     0   100 %  never           \n\
+acme-us   100,000  99,990   99,988        2    10  99.9 %  2026-11-23 09:00
+
+acme-eu  acme-eu.myshopify.com
+  never looked at as a whole: reconciler apply, or reconciler run
+
+acme-us  acme-us.myshopify.com
+  suspended: the shop refuses the token
+  hint: reconciler doctor
+  the oldest request waits for 3.2 s
+  ! NoEmail 8  docs/errors.md#noemail
+  ! EmailTaken 2  docs/errors.md#emailtaken
+""")
+
+
+def test_parity_is_never_rounded_up_to_a_hundred() -> None:
+    assert "99.9 %" in shown(lambda console: render.status_text(ROWS, console))
+
+
+def test_status_as_json_has_the_promised_keys() -> None:
+    body = json.loads(render.status_json(ROWS, AT))
+    assert body["at"] == "2026-11-23T09:00:00Z"
+    row = body["stores"][1]
+    assert row.keys() >= {
+        "store", "profiles", "mapped", "in_sync", "pending", "held", "parity", "last_sweep_at", "oldest_request_s",
+    }  # fmt: skip
+    assert row["held"] == {"EmailTaken": 2, "NoEmail": 8}
+    assert row["last_sweep_at"] == "2026-11-23T09:00:00Z"
+    assert body["stores"][0]["last_sweep_at"] is None
+
+
+def test_results_name_each_action_that_was_not_applied() -> None:
+    assert shown(lambda console: render.results_text(RESULTS, console)) == snapshot("""\
+acme-us
+  120 created · 1 updated · 1 not applied · 3 held
+  121 actions applied, 2,420 points in 24 s
+  ✗ update user_7 refused: the customer has changed in Shopify since the plan
+      was made
+      hint: plan again
+acme-eu
+  nothing to do
+acme-fr
+  nothing was done: StoreSuspended: the shop refuses the token
+""")
+
+
+def test_results_as_json_carry_the_digest() -> None:
+    body = json.loads(render.results_json(RESULTS, "sha256:abc"))
+    assert body["digest"] == "sha256:abc"
+    assert [s["store"] for s in body["stores"]] == ["acme-us", "acme-eu", "acme-fr"]
+    assert body["stores"][0]["failed"][0]["result"] == "refused"
+
+
+def test_mappings_are_one_line_each() -> None:
+    assert shown(lambda console: render.mappings_text(MAPPINGS, console)) == snapshot("""\
+user     store     customer   e-mail            status      \n\
+────────────────────────────────────────────────────────────
+user_1   acme-us   7          ada@example.com   in sync     \n\
+user_2   acme-us   –          –                 held NoEmail
+2 mappings
+""")
+
+
+def test_mappings_as_json_have_the_promised_keys() -> None:
+    rows = json.loads("".join(render.mappings_json(MAPPINGS)))
+    assert rows == [
+        {
+            "clerk_user_id": "user_1",
+            "store": "acme-us",
+            "shopify_shop": "acme-us.myshopify.com",
+            "shopify_customer_id": "gid://shopify/Customer/7",
+            "email": "ada@example.com",
+            "first_seen_at": "2026-11-23T09:00:00Z",
+            "last_seen_at": "2026-11-23T10:00:00Z",
+            "status": "in_sync",
+            "reason": None,
+        },
+        {
+            "clerk_user_id": "user_2",
+            "store": "acme-us",
+            "shopify_shop": "acme-us.myshopify.com",
+            "shopify_customer_id": None,
+            "email": None,
+            "first_seen_at": "2026-11-23T09:00:00Z",
+            "last_seen_at": "2026-11-23T10:00:00Z",
+            "status": "held",
+            "reason": "NoEmail",
+        },
+    ]
+
+
+def test_no_mappings_are_an_empty_list() -> None:
+    assert json.loads("".join(render.mappings_json([]))) == []
+    assert "0 mappings" in shown(lambda console: render.mappings_text([], console))
+
+
+def test_times_are_told_in_utc() -> None:
+    assert time_z(datetime(2026, 11, 23, 10, 0, tzinfo=timezone(timedelta(hours=1)))) == "2026-11-23T09:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0.0 s"), (0.44, "0.4 s"), (25, "25 s"), (119.4, "119 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_told_as_people_say_them(seconds: float, words: str) -> None:
+    assert seconds_text(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("Zoë", "Zoë"),
+        ("a\tb\r\n", "a\\tb\\r\\n"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("\u2028", "\\u2028"),
+        ("\ue000", "\\ue000"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\x7f", "\\x7f"),
+    ],
+)
+def test_what_is_not_visible_is_spelled_out(text: str, safe: str) -> None:
+    assert clean(text) == safe
