@@ -236,7 +236,8 @@ class MappingReader(Protocol):
         since: datetime | None = None,
         plan_digest: str | None = None,
         limit: int = 1000,
-    ) -> list[Event]: ...
+    ) -> list[Event]:
+        """The newest `limit` of them, oldest first; those of one moment in the order they were written."""
 
 
 class MappingWriter(Protocol):

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from reconciler.core.dburl import rewritten
-from reconciler.errors import StateError
+from reconciler.core.dburl import rewritten, shown
+from reconciler.errors import ConfigError, StateError
 
 SCHEMA = "reconciler"
+READS = "reconciler_reads"  # execution option: this SQLite transaction need not keep writers out
 
 
 def open_engine(url: str) -> Engine:
@@ -35,17 +37,31 @@ def open_engine(url: str) -> Engine:
 
 
 def _sqlite(address: str) -> Engine:
-    path = address.removeprefix("sqlite:///")
-    if path not in {"", ":memory:"}:
+    path = make_url(address).database
+    if not path or path == ":memory:":
+        raise ConfigError("the state must outlive the process", hint="use a file: sqlite:///var/reconciler.db")
+    try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"the folder of {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
+        ) from error
     engine = create_engine(address, connect_args={"check_same_thread": False, "timeout": 30})
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin below, not where the driver guesses
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later fails at once where another has written in between, whatever the
+        # busy timeout says: so whoever may write says so from the start.
+        reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine.execution_options(schema_translate_map={SCHEMA: None})
 
@@ -56,20 +72,53 @@ def is_sqlite(engine: Engine) -> bool:
 
 
 @contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that only reads, errors in our own words."""
+    with translated(), engine.connect().execution_options(**{READS: True}) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction, durable where this returns; errors in our own words."""
+    with translated(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
 def translated() -> Iterator[None]:
     """Errors of the database in our own words, without its statements and values."""
     try:
         yield
     except IntegrityError as error:
-        said = str(error.orig).splitlines()[0]
         raise StateError(
-            f"the state refuses the row: {said}", hint="reconciler mappings list shows who has it"
+            f"the state refuses the row: {_said(error)}", hint="reconciler mappings list shows who has it"
         ) from error
     except OperationalError as error:
-        said = str(error.orig).splitlines()[0] if error.orig else "no answer"
-        raise StateError(
-            f"the state's database can't be used: {said}", hint="check state.url and the server"
-        ) from error
-    except (DBAPIError, SQLAlchemyError) as error:
-        said = str(getattr(error, "orig", error)).splitlines()[0]
-        raise StateError(f"the state's database failed: {said}", hint="reconciler db check") from error
+        raise StateError(f"the state's database can't be used: {_said(error)}", hint=_way_out(_said(error))) from error
+    except SQLAlchemyError as error:
+        hint = _way_out(_said(error)) if isinstance(error, DBAPIError) else "check state.url and the server"
+        raise StateError(f"the state's database failed: {_said(error)}", hint=hint) from error
+
+
+def _said(error: SQLAlchemyError) -> str:
+    """The first line of the server's own words: those that follow may hold values."""
+    words = str(getattr(error, "orig", None) or error).strip()
+    return words.splitlines()[0] if words else "no answer"
+
+
+_WAYS_OUT = (
+    ("readonly database", "give the program's user the right to write the file and its folder, or name another file"),
+    ("unable to open database", "give the program's user the right to write the file and its folder, or name another"),
+    ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
+    ("not a database", "the file in state.url is something else: name another"),
+    ("password authentication failed", "check user and password in state.url (a password must be percent-encoded)"),
+    ("Tenant or user not found", "on Supabase's shared pooler the user is NAME.PROJECT"),
+    ("permission denied", "connect as the owner of the schema reconciler, or grant the role what is missing"),
+    ('"reconciler.', "reconciler db upgrade"),
+    ("no such table", "reconciler db upgrade"),
+)
+
+
+def _way_out(said: str) -> str:
+    return next((way for words, way in _WAYS_OUT if words in said), "check state.url and the server")

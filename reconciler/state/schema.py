@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from reconciler.errors import StateError
-from reconciler.state.engine import SCHEMA, is_sqlite, translated
+from reconciler.state.engine import SCHEMA, is_sqlite, reading, writing
 from reconciler.state.tables import metadata
 
 VERSION_TABLE = "reconciler_version"
@@ -23,32 +23,32 @@ STRANGERS = ("anon", "authenticated", "service_role")
 
 def ensure_schema(engine: Engine) -> None:
     """Make the schema where there is none; upgrade SQLite. An older or newer Postgres schema is a StateError."""
-    with translated(), engine.begin() as connection:
+    head = _script().get_current_head()
+    with reading(engine) as connection:
         current = _current(connection)
-        head = _script().get_current_head()
-        if current == head:
-            return
-        known = {revision.revision for revision in _script().walk_revisions()}
-        if current is not None and current not in known:
-            raise StateError(
-                f"the state's schema is at {current}, which is newer than this program", hint="upgrade customer-parity"
-            )
-        if current is not None and not is_sqlite(engine):
-            raise StateError(
-                f"the state's schema is at {current}, this program needs {head}", hint="reconciler db upgrade"
-            )
-        _upgrade(connection)
+        if current is None:
+            _refuse_unseen(connection)
+    if current == head:
+        return
+    known = {revision.revision for revision in _script().walk_revisions()}
+    if current is not None and current not in known:
+        raise StateError(
+            f"the state's schema is at {current}, which is newer than this program", hint="upgrade customer-parity"
+        )
+    if current is not None and not is_sqlite(engine):
+        raise StateError(f"the state's schema is at {current}, this program needs {head}", hint="reconciler db upgrade")
+    upgrade(engine)
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema to this program's; safe to repeat."""
-    with translated(), engine.begin() as connection:
+    """Bring the schema to this program's; safe to repeat, and by two at once: the second waits, and finds it done."""
+    with writing(engine) as connection:
         _upgrade(connection)
 
 
 def check(engine: Engine) -> list[str]:
     """What differs between the schema and the tables of this program, a line each; empty where nothing does."""
-    with translated(), engine.begin() as connection:
+    with reading(engine) as connection:
         if _current(connection) != _script().get_current_head():
             return [f"it is at {_current(connection) or 'nothing'}, this program needs {_script().get_current_head()}"]
         return [
@@ -60,13 +60,37 @@ def check(engine: Engine) -> list[str]:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        if not _has_schema(connection):  # IF NOT EXISTS would ask for the right to create one even where it is there
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.dialect.name == "postgresql":
         _lock_out_strangers(connection)
+
+
+def _has_schema(connection: Connection) -> bool:
+    found = connection.execute(text("SELECT count(*) FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA})
+    return bool(found.scalar_one())
+
+
+def _refuse_unseen(connection: Connection) -> None:
+    """Row level security shows a role that is not the owner empty tables, without an error: not the same as none."""
+    if connection.dialect.name != "postgresql":
+        return
+    hidden = connection.execute(
+        text(
+            "SELECT current_user FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname = :schema AND relname = :name AND row_security_active(pg_class.oid)"
+        ),
+        {"schema": SCHEMA, "name": VERSION_TABLE},
+    ).scalar_one_or_none()
+    if hidden is not None:
+        raise StateError(
+            f"row level security hides the state's tables from the role {hidden}",
+            hint=f"name their owner in state.url, or: alter role {hidden} bypassrls",
+        )
 
 
 def _lock_out_strangers(connection: Connection) -> None:
@@ -102,7 +126,7 @@ def options(connection: Connection) -> dict[str, Any]:
     """How Alembic is set up, for migrations and for comparing."""
     postgres = connection.dialect.name == "postgresql"
 
-    def ours(name: str | None, kind: str, parents: object) -> bool:
+    def ours(name: str | None, kind: str, _parents: object) -> bool:
         if kind == "schema":
             return name == (SCHEMA if postgres else None)
         return kind != "table" or ((name or "").startswith("reconciler_") and name != VERSION_TABLE)

@@ -1,6 +1,7 @@
 """The tables, as SQLModel classes. On Postgres they live in the schema `reconciler`, on SQLite they carry its prefix.
 
-Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams.
+Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in a
+file of its own derives from `Row`, and is imported by schema.py, so that `db check` knows it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -23,37 +24,44 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without its zone: pass aware ones")
         return value.astimezone(UTC) if value is not None else None
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _key(**options: Any) -> Column[str]:
+def key_column(**options: Any) -> Column[str]:
+    """Text that is sorted by code point wherever it lies."""
     return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
 
 
-def _json() -> Column[Any]:
-    return Column(JSON().with_variant(JSONB(), "postgresql"), nullable=False)
+def json_column(*, nullable: bool = False) -> Column[Any]:
+    """JSONB on Postgres, text on SQLite; None is NULL, never the JSON word."""
+    return Column(JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"), nullable=nullable)
 
 
-def _time(*, nullable: bool = True) -> Column[datetime]:
+def time_column(*, nullable: bool = True) -> Column[datetime]:
+    """A point in time, aware and UTC on our side."""
     return Column(UtcDateTime(), nullable=nullable)
 
 
-class _Row(SQLModel):
+class Row(SQLModel):
+    """What all our tables share: one metadata, which is not SQLModel's own."""
+
     metadata = metadata
 
 
-class MappingRow(_Row, table=True):
+class MappingRow(Row, table=True):
     """Which customer is which user's (M5), unique in both directions per shop."""
 
     __tablename__ = "reconciler_mapping"
-    shopify_shop: str = Field(sa_column=_key(primary_key=True))
-    clerk_user_id: str = Field(sa_column=_key(primary_key=True))
+    shopify_shop: str = Field(sa_column=key_column(primary_key=True))
+    clerk_user_id: str = Field(sa_column=key_column(primary_key=True))
     store: str
     shopify_customer_id: str | None = None
     email: str | None = None
@@ -61,34 +69,37 @@ class MappingRow(_Row, table=True):
     status: str
     reason: str | None = None
     message: str | None = Field(default=None, sa_column=Column(Text))
-    first_seen_at: datetime | None = Field(default=None, sa_column=_time())
-    last_seen_at: datetime | None = Field(default=None, sa_column=_time())
-    left_at: datetime | None = Field(default=None, sa_column=_time())
+    first_seen_at: datetime | None = Field(default=None, sa_column=time_column())
+    last_seen_at: datetime | None = Field(default=None, sa_column=time_column())
+    left_at: datetime | None = Field(default=None, sa_column=time_column())
     generation: int = 0
-    applied: dict[str, Any] = Field(sa_column=_json())
-    refused: dict[str, Any] = Field(sa_column=_json())
+    applied: dict[str, Any] = Field(sa_column=json_column())
+    refused: dict[str, Any] = Field(sa_column=json_column())
+    intent: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    waits_for_email: str | None = None
     profile_digest: str = ""
     config_digest: str = ""
     __table_args__ = (
         Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
         Index("reconciler_mapping_email", "shopify_shop", "email_key"),
+        Index("reconciler_mapping_waits", "shopify_shop", "waits_for_email"),
         Index("reconciler_mapping_status", "shopify_shop", "status", "reason"),
         {"schema": SCHEMA},
     )
 
 
-class EventRow(_Row, table=True):
+class EventRow(Row, table=True):
     """One write that was carried out, with before and after values."""
 
     __tablename__ = "reconciler_event"
     id: int | None = Field(default=None, primary_key=True)
-    at: datetime = Field(sa_column=_time(nullable=False))
+    at: datetime = Field(sa_column=time_column(nullable=False))
     store: str
     shopify_shop: str
     clerk_user_id: str
     shopify_customer_id: str | None = None
     kind: str
-    changes: list[Any] = Field(sa_column=_json())
+    changes: list[Any] = Field(sa_column=json_column())
     plan_digest: str = ""
     message: str = ""
     __table_args__ = (
@@ -99,33 +110,55 @@ class EventRow(_Row, table=True):
     )
 
 
-class StoreRow(_Row, table=True):
+class StoreRow(Row, table=True):
     """What is remembered of a store between runs."""
 
     __tablename__ = "reconciler_store"
     shopify_shop: str = Field(primary_key=True)
     store: str
     profiles: int | None = None
-    last_sweep_at: datetime | None = Field(default=None, sa_column=_time())
-    suspended_at: datetime | None = Field(default=None, sa_column=_time())
+    last_sweep_at: datetime | None = Field(default=None, sa_column=time_column())
+    suspended_at: datetime | None = Field(default=None, sa_column=time_column())
     suspended_reason: str | None = None
     __table_args__ = ({"schema": SCHEMA},)
 
 
-class AppliedPlanRow(_Row, table=True):
+class AppliedPlanRow(Row, table=True):
     """Sealed plans that were applied: each may be once."""
 
     __tablename__ = "reconciler_applied_plan"
     digest: str = Field(primary_key=True)
-    applied_at: datetime = Field(sa_column=_time(nullable=False))
+    applied_at: datetime = Field(sa_column=time_column(nullable=False))
     __table_args__ = ({"schema": SCHEMA},)
 
 
-class TokenRow(_Row, table=True):
+class TokenRow(Row, table=True):
     """A rotated token pair, encrypted: the only secret that is kept."""
 
     __tablename__ = "reconciler_token"
     shopify_shop: str = Field(primary_key=True)
     sealed: str
-    stored_at: datetime = Field(sa_column=_time(nullable=False))
+    stored_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class BudgetRow(Row, table=True):
+    """How many actions of one kind the guards let pass in a shop in one hour of `run`."""
+
+    __tablename__ = "reconciler_budget"
+    shopify_shop: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    hour: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
+    spent: int
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class LeaseRow(Row, table=True):
+    """Who holds what only one process may do. The row stays when it is given back, so that `fence` only ever grows."""
+
+    __tablename__ = "reconciler_lease"
+    name: str = Field(primary_key=True)
+    owner: str
+    fence: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    until: datetime = Field(sa_column=time_column(nullable=False))
     __table_args__ = ({"schema": SCHEMA},)

@@ -1,4 +1,4 @@
-"""Mappings, events, stores, applied plans and tokens."""
+"""Mappings, events, stores, applied plans, tokens, budgets and leases."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,6 +34,8 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("applied", JSON, nullable=False),
         sa.Column("refused", JSON, nullable=False),
+        sa.Column("intent", JSON, nullable=True),
+        sa.Column("waits_for_email", sa.String(), nullable=True),
         sa.Column("profile_digest", sa.String(), nullable=False),
         sa.Column("config_digest", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("shopify_shop", "clerk_user_id"),
@@ -42,6 +44,7 @@ def upgrade() -> None:
     for name, columns, unique in (
         ("reconciler_mapping_customer", ["shopify_shop", "shopify_customer_id"], True),
         ("reconciler_mapping_email", ["shopify_shop", "email_key"], False),
+        ("reconciler_mapping_waits", ["shopify_shop", "waits_for_email"], False),
         ("reconciler_mapping_status", ["shopify_shop", "status", "reason"], False),
     ):
         op.create_index(name, "reconciler_mapping", columns, unique=unique, schema=schema)
@@ -90,5 +93,23 @@ def upgrade() -> None:
         sa.Column("sealed", sa.String(), nullable=False),
         sa.Column("stored_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("shopify_shop"),
+        schema=schema,
+    )
+    op.create_table(
+        "reconciler_budget",
+        sa.Column("shopify_shop", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("hour", TIME, nullable=False),
+        sa.Column("spent", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("shopify_shop", "kind", "hour"),
+        schema=schema,
+    )
+    op.create_table(
+        "reconciler_lease",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("until", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
         schema=schema,
     )

@@ -1,0 +1,40 @@
+"""What the parts of the state share: an engine, one query, one upsert that both databases understand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from reconciler.state.engine import is_sqlite, reading
+
+ASK = 500  # names in one IN list
+
+
+class Database:
+    """Thread-safe: each call takes a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _rows(self, query: Any) -> Sequence[Any]:
+        with reading(self._engine) as connection:
+            return connection.execute(query).all()
+
+    def _insert(self, table: Table) -> Any:
+        """An INSERT that has `on_conflict_…` on both databases."""
+        return sqlite.insert(table) if is_sqlite(self._engine) else postgresql.insert(table)
+
+    def _upsert(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
+
+
+def parts(names: Collection[str]) -> Iterator[list[str]]:
+    """The names without doubles, sorted, as many as go into one statement."""
+    ordered = sorted(set(names))
+    return (ordered[i : i + ASK] for i in range(0, len(ordered), ASK))

@@ -1,0 +1,67 @@
+"""Leases and budgets: what several processes on one state agree on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Table, and_, case, delete, or_, select, update
+
+from reconciler.core.ids import ShopDomain
+from reconciler.state.database import Database
+from reconciler.state.engine import writing
+from reconciler.state.tables import BudgetRow, LeaseRow
+
+BUDGETS_KEPT = timedelta(days=2)
+
+_lease: Table = LeaseRow.__table__  # type: ignore[attr-defined]
+_budget: Table = BudgetRow.__table__  # type: ignore[attr-defined]
+
+
+class Leases(Database):
+    """ports.Leases. One statement takes a lease, so no lock is held and a transaction pooler does no harm."""
+
+    def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
+        until = now + timedelta(seconds=ttl_s)
+        insert = self._insert(_lease)
+        first = insert.values(name=name, owner=owner, fence=1, until=until).on_conflict_do_nothing()
+        free = _lease.c.until <= now
+        again = (
+            update(_lease)
+            .where(_lease.c.name == name, or_(free, _lease.c.owner == owner))
+            .values(owner=owner, until=until, fence=_lease.c.fence + case((free, 1), else_=0))
+            .returning(_lease.c.fence)
+        )
+        with writing(self._engine) as connection:
+            if connection.execute(first).rowcount == 1:
+                return 1
+            fence: int | None = connection.execute(again).scalar_one_or_none()
+            return fence
+
+    def renew(self, name: str, owner: str, fence: int, *, ttl_s: float, now: datetime) -> bool:
+        hers = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)
+        with writing(self._engine) as connection:
+            changed = connection.execute(update(_lease).where(hers).values(until=now + timedelta(seconds=ttl_s)))
+            return changed.rowcount == 1
+
+    def release_lease(self, name: str, owner: str, fence: int, *, now: datetime) -> None:
+        hers = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)
+        with writing(self._engine) as connection:
+            connection.execute(update(_lease).where(hers).values(owner="", until=now))
+
+
+class Budgets(Database):
+    """ports.Budgets. Hours that are over for two days are swept away when a new one begins."""
+
+    def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
+        start = hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        this = and_(_budget.c.shopify_shop == shop, _budget.c.kind == kind, _budget.c.hour == start)
+        first = self._insert(_budget).values(shopify_shop=shop, kind=kind, hour=start, spent=0).on_conflict_do_nothing()
+        with writing(self._engine) as connection:
+            if connection.execute(first).rowcount == 1:
+                old = and_(_budget.c.shopify_shop == shop, _budget.c.hour < start - BUDGETS_KEPT)
+                connection.execute(delete(_budget).where(old))
+            spent = int(connection.execute(select(_budget.c.spent).where(this).with_for_update()).scalar_one())
+            granted = max(0, min(count, ceiling - spent))
+            if granted:
+                connection.execute(update(_budget).where(this).values(spent=spent + granted))
+            return granted

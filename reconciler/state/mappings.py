@@ -1,0 +1,196 @@
+"""The mapping table, the events beside it, and what is remembered of stores: ports.State."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, delete, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.errors import StateError
+from reconciler.ports import Event, StoreFacts
+from reconciler.state.database import Database, parts
+from reconciler.state.engine import translated, writing
+from reconciler.state.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
+from reconciler.state.tables import EventRow, MappingRow, StoreRow
+
+TRIES = 5
+LOST_RACE = frozenset({"23505", "40P01", "40001"})  # unique violation, deadlock, serialization failure
+TOMBSTONES = ("released", "erased")
+
+_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]
+_event: Table = EventRow.__table__  # type: ignore[attr-defined]
+_store: Table = StoreRow.__table__  # type: ignore[attr-defined]
+
+
+class Mappings(Database):
+    """ports.State on SQLite or Postgres."""
+
+    def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
+        found: dict[ClerkUserId, Mapping] = {}
+        for part in parts(users):
+            query = select(_mapping).where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part))
+            for row in self._rows(query):
+                mapping = mapping_of(row)
+                found[mapping.clerk_user_id] = mapping
+        return found
+
+    def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
+        found: dict[CustomerId, ClerkUserId] = {}
+        column = _mapping.c.shopify_customer_id
+        for part in parts(customers):
+            query = select(column, _mapping.c.clerk_user_id).where(_mapping.c.shopify_shop == shop, column.in_(part))
+            found |= {CustomerId(customer): ClerkUserId(user) for customer, user in self._rows(query)}
+        return found
+
+    def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
+        return self._users_by(_mapping.c.email_key, shop, emails, _mapping.c.shopify_customer_id.is_not(None))
+
+    def waiting_for(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
+        return self._users_by(_mapping.c.waits_for_email, shop, emails)
+
+    def _users_by(
+        self, column: Column[str], shop: ShopDomain, emails: Collection[str], *also: ColumnElement[bool]
+    ) -> dict[str, tuple[ClerkUserId, ...]]:
+        found: defaultdict[str, list[ClerkUserId]] = defaultdict(list)
+        for part in parts(emails):
+            query = select(column, _mapping.c.clerk_user_id)
+            for email, user in self._rows(query.where(_mapping.c.shopify_shop == shop, column.in_(part), *also)):
+                found[email].append(ClerkUserId(user))
+        return {email: tuple(sorted(users)) for email, users in found.items()}
+
+    def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
+        while True:
+            query = select(_mapping).where(_mapping.c.shopify_shop == shop)
+            if after is not None:
+                query = query.where(_mapping.c.clerk_user_id > after)
+            rows = [mapping_of(row) for row in self._rows(query.order_by(_mapping.c.clerk_user_id).limit(chunk))]
+            if rows:
+                yield rows
+            if len(rows) < chunk:
+                return
+            after = rows[-1].clerk_user_id
+
+    def count(self, shop: ShopDomain) -> int:
+        living = and_(_mapping.c.shopify_customer_id.is_not(None), _mapping.c.status.not_in(TOMBSTONES))
+        query = select(func.count()).select_from(_mapping).where(_mapping.c.shopify_shop == shop, living)
+        return int(self._rows(query)[0][0])
+
+    def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
+        columns = (_mapping.c.status, _mapping.c.reason)
+        query = select(*columns, func.count()).where(_mapping.c.shopify_shop == shop).group_by(*columns)
+        return {(status, reason): count for status, reason, count in self._rows(query)}
+
+    def facts(self, shop: ShopDomain) -> StoreFacts | None:
+        rows = self._rows(select(_store).where(_store.c.shopify_shop == shop))
+        return facts_of(rows[0]) if rows else None
+
+    def events(
+        self,
+        *,
+        user: ClerkUserId | None = None,
+        shop: ShopDomain | None = None,
+        since: datetime | None = None,
+        plan_digest: str | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        asked = {
+            _event.c.clerk_user_id: user,
+            _event.c.shopify_shop: shop,
+            _event.c.plan_digest: plan_digest,
+        }
+        wanted = [column == value for column, value in asked.items() if value is not None]
+        if since is not None:
+            wanted.append(_event.c.at >= since)
+        newest = select(_event).where(*wanted).order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit)
+        return [event_of(row) for row in reversed(self._rows(newest))]
+
+    def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
+        return self._put([mapping], events)
+
+    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+        return self._put(mappings, ()) if mappings else ()
+
+    def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(
+                delete(_mapping).where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == user)
+            )
+
+    def put_facts(self, facts: StoreFacts) -> None:
+        with writing(self._engine) as connection:
+            self._upsert(connection, _store, [facts_row(facts)])
+
+    def _put(self, mappings: Sequence[Mapping], events: Sequence[Event]) -> tuple[ClerkUserId, ...]:
+        _refuse_doubles(mappings)
+        rows = [mapping_row(m) for m in sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))]
+        for left in reversed(range(TRIES)):
+            try:
+                # Two processes may map one customer at the same moment; whoever comes second sees the other's row now.
+                with translated(), self._engine.begin() as connection:
+                    losers = _take_over(connection, mappings)
+                    self._upsert(connection, _mapping, rows)
+                    if events:
+                        connection.execute(_event.insert(), [event_row(event) for event in events])
+                    return losers
+            except StateError as error:
+                if not left or not _lost_race(error.__cause__):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+
+def _refuse_doubles(mappings: Sequence[Mapping]) -> None:
+    users = Counter((m.shop, m.clerk_user_id) for m in mappings)
+    customers = Counter((m.shop, m.customer_id) for m in mappings if m.customer_id is not None)
+    for (shop, name), count in (users + customers).items():
+        if count > 1:
+            raise StateError(f"{name} of {shop} stands in {count} rows that were to be written together")
+
+
+def _lost_race(cause: BaseException | None) -> bool:
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in LOST_RACE
+
+
+def _take_over(connection: Connection, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+    """Free the customers that the new rows name from the rows that hold them; those of other users are the answer.
+
+    All rows that will be written are locked first, in key order, so that two processes can't wait for each other.
+    """
+    losers: set[ClerkUserId] = set()
+    for shop in sorted({m.shop for m in mappings}):
+        writers = {m.clerk_user_id: m.customer_id for m in mappings if m.shop == shop}
+        moved: set[ClerkUserId] = set()
+        for users in parts(writers):
+            wanted = [customer for user in users if (customer := writers[ClerkUserId(user)]) is not None]
+            touched = or_(_mapping.c.clerk_user_id.in_(users), _mapping.c.shopify_customer_id.in_(wanted))
+            query = select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id).where(
+                _mapping.c.shopify_shop == shop, touched
+            )
+            held = connection.execute(query.order_by(_mapping.c.clerk_user_id).with_for_update())
+            moved |= {user for user, customer in held if customer in wanted and writers.get(user) != customer}
+        for users in parts(moved):
+            connection.execute(_emptied(shop, users))
+        losers |= moved - writers.keys()
+    return tuple(sorted(losers))
+
+
+def _emptied(shop: ShopDomain, users: Sequence[str]) -> Any:
+    """The rows without their customer: what was agreed on there is nothing to go by any more."""
+    tombstone = or_(*(_mapping.c.status == status for status in TOMBSTONES))
+    return (
+        update(_mapping)
+        .where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
+        .values(
+            shopify_customer_id=None,
+            email=None,
+            email_key=None,
+            applied={},
+            status=case((tombstone, _mapping.c.status), else_="pending"),
+            generation=_mapping.c.generation + 1,
+        )
+    )

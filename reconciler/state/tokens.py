@@ -1,0 +1,62 @@
+"""The only secrets that are kept: rotated token pairs, encrypted. And the sealed plans that were applied."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy import Engine, Table, select
+
+from reconciler.core.ids import ShopDomain
+from reconciler.errors import ConfigError
+from reconciler.state.database import Database
+from reconciler.state.engine import writing
+from reconciler.state.tables import AppliedPlanRow, TokenRow
+
+_plan: Table = AppliedPlanRow.__table__  # type: ignore[attr-defined]
+_token: Table = TokenRow.__table__  # type: ignore[attr-defined]
+
+
+class Tokens(Database):
+    """Token pairs by shop, sealed with a key that is derived from RECONCILER_SECRET_KEY."""
+
+    def __init__(self, engine: Engine, *, secret_key: str | None = None) -> None:
+        super().__init__(engine)
+        self._secret_key = secret_key
+
+    def load_tokens(self, shop: ShopDomain) -> str | None:
+        """The shop's rotated token pair as it was stored, or None. ConfigError without the right key."""
+        rows = self._rows(select(_token.c.sealed).where(_token.c.shopify_shop == shop))
+        if not rows:
+            return None
+        try:
+            return self._fernet().decrypt(rows[0][0].encode()).decode()
+        except InvalidToken as error:
+            raise ConfigError(
+                f"the stored tokens of {shop} were sealed with another key", hint="set RECONCILER_SECRET_KEY as it was"
+            ) from error
+
+    def store_tokens(self, shop: ShopDomain, tokens: str, at: datetime) -> None:
+        """Keep a rotated token pair, encrypted."""
+        row = {"shopify_shop": shop, "sealed": self._fernet().encrypt(tokens.encode()).decode(), "stored_at": at}
+        with writing(self._engine) as connection:
+            self._upsert(connection, _token, [row])
+
+    def _fernet(self) -> Fernet:
+        if not self._secret_key:
+            raise ConfigError(
+                "rotating tokens must be kept, and there is no key to encrypt them", hint="set RECONCILER_SECRET_KEY"
+            )
+        return Fernet(base64.urlsafe_b64encode(hashlib.sha256(self._secret_key.encode()).digest()))
+
+
+class AppliedPlans(Database):
+    """Sealed plans: each may be applied once."""
+
+    def mark_applied(self, digest: str, at: datetime) -> bool:
+        """Remember that this sealed plan is being applied; False if it was before."""
+        statement = self._insert(_plan).values(digest=digest, applied_at=at).on_conflict_do_nothing()
+        with writing(self._engine) as connection:
+            return bool(connection.execute(statement).rowcount == 1)
