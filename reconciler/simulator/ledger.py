@@ -1,0 +1,132 @@
+"""What all rooms of a simulated shop share: its people, its clock, its numbers, and the events it tells of.
+
+The rooms (customers, metafields, merges, subscriptions …) are classes on top of this one; `shop.py` puts them together.
+Callers see to it that one call runs at a time (`SimShop.lock`).
+"""
+
+import copy
+import json
+import random
+import zlib
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+
+from graphql import GraphQLError
+
+from reconciler.simulator.documents import Json
+from reconciler.simulator.normalisation import Habits
+from reconciler.simulator.people import People
+from reconciler.simulator.records import Customer, Definition, Event, Merge, Subscription
+
+OUTBOX_MAX: Final = 100_000
+FIRST_NUMBER: Final = 700_000_000_000_000_000
+"""Above 2^53, as an id read as a float would lose digits."""
+SHOP_OFFSET_S: Final = -5 * 3600
+CURRENCIES: Final = {"US": "USD", "GB": "GBP", "CA": "CAD", "CH": "CHF", "AU": "AUD", "JP": "JPY", "SE": "SEK"}
+
+
+def gid(kind: str, number: int) -> str:
+    return f"gid://shopify/{kind}/{number}"
+
+
+def iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def offset_iso(at: float) -> str:
+    """As webhooks write a time: with the shop's offset."""
+    zone = timezone(timedelta(seconds=SHOP_OFFSET_S))
+    return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
+
+
+def user_error(path: tuple[str, ...] | None, message: str, code: str | None = None, **more: Any) -> Json:
+    return {"field": None if path is None else list(path), "message": message, "code": code, **more}
+
+
+def top_level(message: str, code: str) -> GraphQLError:
+    return GraphQLError(message, extensions={"code": code})
+
+
+class Ledger:
+    """One shop's memory. `clock` gives seconds since the epoch; `seed` makes all that is random repeatable."""
+
+    def __init__(
+        self,
+        domain: str,
+        *,
+        clock: Callable[[], float],
+        seed: int = 0,
+        country: str = "US",
+        locale: str = "en",
+        habits: Habits | None = None,
+        search_lag_s: float = 1.0,
+    ) -> None:
+        self.domain = domain
+        self.clock = clock
+        self.random = random.Random(f"{domain} {seed}")  # noqa: S311 - repeatable on purpose
+        self.country = country
+        self.primary_locale = locale
+        self.habits = habits or Habits()
+        self.search_lag_s = search_lag_s
+        self.scopes: set[str] = set()
+        self.unapproved_fields: set[str] = set()
+        self.app_id = 10_000_000 + zlib.crc32(domain.encode()) % 1_000_000
+        self.people = People(self.habits)
+        self.definitions: dict[tuple[str, str, str], Definition] = {}
+        self.subscriptions: dict[int, Subscription] = {}
+        self.merges: dict[str, Merge] = {}
+        self.known_tags: dict[str, str] = {}
+        self.webhook_secret: str | None = None
+        """The app's client secret, which signs its webhooks. Once set, events are kept even without subscriptions."""
+        self.outbox: deque[Event] = deque(maxlen=OUTBOX_MAX)
+        self.history: deque[tuple[float, int, Customer | None]] = deque()
+        """How customers looked before a change (None: they were not there), as long as search has not heard of it."""
+        self._last_number = FIRST_NUMBER + zlib.crc32(domain.encode()) % 1_000_000 * 1_000_000_000
+
+    @property
+    def currency(self) -> str:
+        return CURRENCIES.get(self.country, "EUR")
+
+    def now(self) -> float:
+        return self.clock()
+
+    def next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def number_of(self, identifier: str, kind: str) -> int:
+        """The number in a gid of this kind; a top-level error for anything else."""
+        head, _, tail = str(identifier).rpartition("/")
+        if head != f"gid://shopify/{kind}" or not tail.isdigit():
+            raise top_level(f"Invalid id: {identifier}", "RESOURCE_NOT_FOUND")
+        return int(tail)
+
+    def find(self, identifier: str) -> Customer | None:
+        """The customer with this gid."""
+        return self.people.by_number.get(self.number_of(identifier, "Customer"))
+
+    def namespace(self, given: str | None) -> str:
+        """A namespace as it is kept: `$app` and none are the app's own."""
+        own = f"app--{self.app_id}"
+        if given is None or given == "$app":
+            return own
+        return f"{own}--{given[5:]}" if given.startswith("$app:") else given
+
+    def remember(self, number: int, before: Customer | None) -> None:
+        """Call before a change: search goes on seeing what was, until it has caught up."""
+        now = self.clock()
+        while self.history and self.history[0][0] <= now - self.search_lag_s:
+            self.history.popleft()
+        if self.search_lag_s > 0:
+            self.history.append((now, number, None if before is None else copy.copy(before)))
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def tell(self, topic: str, payload: Callable[[], Json]) -> None:
+        """Put an event in the outbox, if anybody could be listening."""
+        if self.webhook_secret is None and not self.subscriptions:
+            return
+        frozen = json.loads(json.dumps(payload()))
+        self.outbox.append(Event(self.next_number(), topic, self.clock(), frozen))

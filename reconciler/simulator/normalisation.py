@@ -1,0 +1,120 @@
+"""What the simulated Shopify makes of the words it is given, before it keeps or compares them.
+
+Live replies of the Admin API, read 2026-11-23. Where it is not known what Shopify does, `Habits` has a switch, so that
+clients can be tried against both.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import phonenumbers
+
+_SPACE: Final = re.compile(r"\s+")
+_EMAIL: Final = re.compile(r"[^@\s]+@(?:[\w-]+\.)+[\w-]{2,}")
+_STRICT_TLD: Final = re.compile(r".+\.[^\W\d_]{2,}")
+_LOCALE: Final = re.compile(r"[a-zA-Z]{2,3}([-_][a-zA-Z]{4})?([-_]([a-zA-Z]{2}|\d{3}))?")
+URL: Final = re.compile(r"https?://|www\.", re.IGNORECASE)
+LOCAL_PART_MAX: Final = 128
+
+
+@dataclass(slots=True)
+class Habits:
+    """What Shopify is not known for sure to do. Each may be changed at any time."""
+
+    fold_email_case: bool = False
+    """E-mails are stored in lower case."""
+    fold_plus_addresses: bool = False
+    """`a+b@c.d` is the same person as `a@c.d`."""
+    trim_names: bool = True
+    names_refuse_urls: bool = True
+    strict_tld: bool = False
+    """Digits and hyphens in the last label, and local parts above 128, are refused (dataSaleOptOut always does)."""
+    refused_domains: frozenset[str] = frozenset()
+    """E-mail domains that do not resolve."""
+    snap_tag_casing: bool = False
+    """A tag takes the casing under which the shop knows it already."""
+    id_values_case_sensitive: bool = True
+    custom_id_adopts_email: bool = False
+    """customerSet by an unknown customId takes the customer with this e-mail over, instead of TAKEN."""
+    unique_metafield_code: Literal["TAKEN", "CAPABILITY_VIOLATION"] = "TAKEN"
+    metafields_bump_updated_at: bool = True
+    erasure_wipes_metafields: bool = True
+    merge_sends_delete: bool = False
+    """A merge is told as customers/delete of the loser, too."""
+    updated_at_whole_days: bool = False
+    """`updated_at:` in a search looks at the day only."""
+    identity_message: str = "A name, phone number, or email address must be present"
+    loopback_callbacks: bool = True
+    """Webhooks may go to http:// on loopback, which Shopify refuses, and where else should a simulator's go."""
+
+
+def email(value: str | None, habits: Habits) -> str | None:
+    """As it is stored: without any white space."""
+    text = _SPACE.sub("", value or "")
+    return (text.lower() if habits.fold_email_case else text) or None
+
+
+def email_key(value: str, habits: Habits) -> str:
+    """What makes two e-mails one."""
+    key = _SPACE.sub("", value).lower()
+    if habits.fold_plus_addresses:
+        local, at, domain = key.partition("@")
+        key = local.partition("+")[0] + at + domain
+    return key
+
+
+def email_is_valid(value: str) -> bool:
+    return _EMAIL.fullmatch(value) is not None and ".." not in value
+
+
+def email_is_strictly_valid(value: str) -> bool:
+    """As dataSaleOptOut asks for it."""
+    local, _, domain = value.partition("@")
+    return email_is_valid(value) and len(local) <= LOCAL_PART_MAX and _STRICT_TLD.fullmatch(domain) is not None
+
+
+def name(value: str | None, habits: Habits) -> str | None:
+    if value is None or not value.strip():
+        return None
+    return value.strip() if habits.trim_names else value
+
+
+@lru_cache(maxsize=65_536)
+def phone(value: str, country: str) -> str | None:
+    """E.164, or None for what is no phone number. A number without `+` is read with the country."""
+    try:
+        number = phonenumbers.parse(value, country)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number) or number.extension:
+        return None
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+def split_tags(values: Iterable[str]) -> list[str]:
+    """Trimmed, split at commas, no empty ones, in the order given."""
+    return [tag for value in values for part in value.split(",") if (tag := part.strip())]
+
+
+def tags(values: Iterable[str]) -> tuple[str, ...]:
+    """Unique ignoring case, the first casing wins; sorted ignoring case."""
+    kept: dict[str, str] = {}
+    for tag in split_tags(values):
+        kept.setdefault(tag.casefold(), tag)
+    return tuple(kept[key] for key in sorted(kept))
+
+
+def locale_is_valid(value: str) -> bool:
+    return _LOCALE.fullmatch(value) is not None
+
+
+def id_key(value: str, habits: Habits) -> str:
+    """What makes two values of an `id` metafield one."""
+    return value if habits.id_values_case_sensitive else value.casefold()
+
+
+def has_emoji(value: Any) -> bool:
+    return isinstance(value, str) and any(ord(char) >= 0x1F000 or 0x2600 <= ord(char) <= 0x27BF for char in value)

@@ -1,0 +1,91 @@
+"""What people do in Shopify's admin and at the checkout, behind a reconciler's back. For tests and demos.
+
+Actions take plain names (`first_name`) and answer with the customer. A wrong wish is a ValueError that says why.
+"""
+
+from typing import Any
+
+from reconciler.simulator.documents import Json
+from reconciler.simulator.examine import examine
+from reconciler.simulator.ledger import gid
+from reconciler.simulator.normalisation import split_tags
+from reconciler.simulator.reading import Reading
+from reconciler.simulator.records import Customer
+from reconciler.simulator.views import CustomerView
+
+_WORDS = {"first_name": "firstName", "last_name": "lastName", "tax_exempt": "taxExempt"}
+
+
+class Staff(Reading):
+    def staff_create(self, **fields: Any) -> CustomerView:
+        """A new customer: email, first_name, last_name, phone, note, tags, locale, tax_exempt, addresses."""
+        return CustomerView(self, self._saved(None, fields))
+
+    def staff_edit(self, id: str, **fields: Any) -> CustomerView:  # noqa: A002 - as in Shopify
+        """Change fields; None clears one."""
+        return CustomerView(self, self._saved(self._known(id), fields))
+
+    def staff_tag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
+        return self._answer(self.tags_add(id=self._gid(id), tags=_list(tags)), "node")
+
+    def staff_untag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
+        return self._answer(self.tags_remove(id=self._gid(id), tags=_list(tags)), "node")
+
+    def staff_delete(self, id: str) -> str:  # noqa: A002 - as in Shopify
+        return str(self._answer(self.customer_delete(input={"id": self._gid(id)}), "deletedCustomerId"))
+
+    def staff_set_metafield(
+        self, id: str, namespace: str, key: str, value: str, type: str | None = None  # noqa: A002 - as in Shopify
+    ) -> CustomerView:  # fmt: skip
+        given = {"ownerId": self._gid(id), "namespace": namespace, "key": key, "value": value, "type": type}
+        self._answer(self.metafields_set(metafields=[given]), "metafields")
+        return CustomerView(self, self._known(id))
+
+    def staff_delete_metafield(self, id: str, namespace: str, key: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        customer = self._known(id)
+        if customer.metafield((namespace, key)) is None:
+            raise ValueError(f"customer {id} has no metafield {namespace}.{key}")
+        self.remove_metafield(customer, (namespace, key))
+        return CustomerView(self, customer)
+
+    def staff_guest_checkout(self, email: str, **fields: Any) -> CustomerView:
+        """Somebody buys without an account: the customer with this e-mail, made if need be, has one order more."""
+        customer = self.people.with_email(email) or self._saved(None, {"email": email, **fields})
+        return self.staff_order(gid("Customer", customer.number))
+
+    def staff_order(self, id: str, count: int = 1) -> CustomerView:  # noqa: A002 - as in Shopify
+        """Somebody buys: the customer can never be deleted any more."""
+        customer = self._known(id)
+        self.remember(customer.number, customer)
+        facts = customer.seldom()
+        facts.had_orders, facts.last_order_at = True, self.now()
+        self.people.change(customer, {"orders": customer.orders + count, "updated_at": self.now()})
+        self.updated(customer)
+        return CustomerView(self, customer)
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def _saved(self, customer: Customer | None, fields: Json) -> Customer:
+        draft = examine(self, customer, {_WORDS.get(name, name): value for name, value in fields.items()})
+        if draft.problems:
+            raise ValueError("; ".join(each.message for each in draft.problems))
+        return self.save(customer, draft)
+
+    def _known(self, identifier: str) -> Customer:
+        customer = self.find(self._gid(identifier))
+        if customer is None:
+            raise ValueError(f"there is no customer {identifier} in {self.domain}")
+        return customer
+
+    def _gid(self, identifier: str | int) -> str:
+        """A gid, also from the bare number."""
+        return gid("Customer", int(identifier)) if str(identifier).isdigit() else str(identifier)
+
+    def _answer(self, reply: Json, name: str) -> Any:
+        if reply["userErrors"]:
+            raise ValueError("; ".join(each["message"] for each in reply["userErrors"]))
+        return reply[name]
+
+
+def _list(tags: list[str] | str) -> list[str]:
+    return split_tags([tags] if isinstance(tags, str) else tags)

@@ -1,0 +1,330 @@
+"""Customers and metafields as GraphQL shows them: each field is made when it is asked for, and only then.
+
+Between the records and `execution.py`. A view is a mapping, so that it can be printed whole; it shows the record as it is
+when a field is read.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from reconciler.simulator.documents import Json
+from reconciler.simulator.ledger import Ledger, gid, iso
+from reconciler.simulator.normalisation import email_is_valid
+from reconciler.simulator.paging import paged
+from reconciler.simulator.records import Address, Consent, Customer, Definition, Metafield, rare
+
+R = TypeVar("R")
+
+
+class View(Mapping[str, Any], Generic[R]):
+    """One record as GraphQL shows it."""
+
+    __slots__ = ("ledger", "record")
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+
+    def __init__(self, ledger: Ledger, record: R) -> None:
+        self.ledger = ledger
+        self.record = record
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name](self)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        field = self.fields.get(name)
+        return default if field is None else field(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+
+class CustomerView(View[Customer]):
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        return gid("Customer", self.record.number)
+
+    def metafield(self, key: str, namespace: str | None = None) -> "MetafieldView | None":
+        found = self.record.metafield((self.ledger.namespace(namespace), key))
+        return None if found is None else MetafieldView(self.ledger, found, self.record)
+
+    def metafields(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        namespace: str | None = None,
+        keys: list[str] | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Json:
+        rows: list[Metafield] = list(self.record.metafields)
+        if namespace is not None:
+            wanted = self.ledger.namespace(namespace)
+            rows = [each for each in rows if each.namespace == wanted]
+        if keys is not None:
+            rows = [each for each in rows if f"{each.namespace}.{each.key}" in keys]
+        return paged(
+            sorted(rows, key=lambda each: each.number),
+            key=lambda each: (None, each.number),
+            view=lambda each: MetafieldView(self.ledger, each, self.record),
+            first=first, last=last, after=after, before=before, reverse=reverse,
+        )  # fmt: skip
+
+    def addresses_v2(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Json:
+        return paged(
+            rare(self.record).addresses,
+            key=lambda each: (None, each.number),
+            view=address_view,
+            first=first, last=last, after=after, before=before, reverse=reverse,
+        )  # fmt: skip
+
+    def display_name(self) -> str:
+        person = self.record
+        names = " ".join(part for part in (person.first_name, person.last_name) if part)
+        return names or person.email or person.phone or ""
+
+    def default_address(self) -> Json | None:
+        facts = rare(self.record)
+        return next((address_view(each) for each in facts.addresses if each.number == facts.default_address), None)
+
+    def default_email_address(self) -> Json | None:
+        return None if self.record.email is None else email_view(self.record.email, rare(self.record).email_consent)
+
+    def default_phone_number(self) -> Json | None:
+        return None if self.record.phone is None else phone_view(self.record.phone, rare(self.record).sms_consent)
+
+    def can_delete(self) -> bool:
+        return self.record.orders == 0 and not rare(self.record).had_orders
+
+    def mergeable(self) -> Json:
+        return mergeable(self.record)
+
+    def email_consent(self) -> Json | None:
+        if self.record.email is None:
+            return None
+        return consent_view(rare(self.record).email_consent)
+
+    def sms_consent(self) -> Json | None:
+        if self.record.phone is None:
+            return None
+        given = consent_view(rare(self.record).sms_consent)
+        return given | {
+            "marketingOptInLevel": given["marketingOptInLevel"] or "UNKNOWN",
+            "consentCollectedFrom": "OTHER",
+        }
+
+    fields = {
+        "__typename": lambda _: "Customer",
+        "id": lambda view: view.id,
+        "legacyResourceId": lambda view: str(view.record.number),
+        "createdAt": lambda view: iso(view.record.created_at),
+        "updatedAt": lambda view: iso(view.record.updated_at),
+        "firstName": lambda view: view.record.first_name,
+        "lastName": lambda view: view.record.last_name,
+        "displayName": display_name,
+        "defaultEmailAddress": default_email_address,
+        "defaultPhoneNumber": default_phone_number,
+        "email": lambda view: view.record.email,
+        "phone": lambda view: view.record.phone,
+        "verifiedEmail": lambda view: not rare(view.record).unverified,
+        "validEmailAddress": lambda view: view.record.email is not None and email_is_valid(view.record.email),
+        "locale": lambda view: view.record.locale,
+        "note": lambda view: view.record.note,
+        "tags": lambda view: list(view.record.tags),
+        "state": lambda view: view.record.state,
+        "numberOfOrders": lambda view: str(view.record.orders),
+        "amountSpent": lambda view: {
+            "amount": f"{view.record.orders * 42:d}.0",
+            "currencyCode": view.ledger.currency,
+        },
+        "canDelete": can_delete,
+        "mergeable": mergeable,
+        "dataSaleOptOut": lambda view: rare(view.record).opted_out,
+        "taxExempt": lambda view: rare(view.record).tax_exempt,
+        "taxExemptions": lambda view: list(rare(view.record).tax_exemptions),
+        "multipassIdentifier": lambda view: rare(view.record).multipass,
+        "defaultAddress": default_address,
+        "addressesV2": lambda view: view.addresses_v2,
+        "metafield": lambda view: view.metafield,
+        "metafields": lambda view: view.metafields,
+        "emailMarketingConsent": email_consent,
+        "smsMarketingConsent": sms_consent,
+        # not in the schema: for the control API and tests
+        "metafieldValues": lambda view: {f"{each.namespace}.{each.key}": each.value for each in view.record.metafields},
+    }
+
+
+def consent_view(consent: Consent | None) -> Json:
+    return {
+        "marketingState": consent.state if consent else "NOT_SUBSCRIBED",
+        "marketingOptInLevel": consent.level if consent else None,
+        "consentUpdatedAt": iso(consent.updated_at) if consent and consent.updated_at is not None else None,
+    }
+
+
+def email_view(email: str, consent: Consent | None) -> Json:
+    given = consent_view(consent)
+    return {
+        "emailAddress": email,
+        "marketingState": given["marketingState"],
+        "marketingOptInLevel": given["marketingOptInLevel"],
+        "marketingUpdatedAt": given["consentUpdatedAt"],
+        "marketingUnsubscribeUrl": "https://shopify.com/unsubscribe",
+        "openTrackingLevel": "UNKNOWN",
+        "openTrackingUrl": "https://shopify.com/opt-in-to-open-tracking",
+        "sourceLocation": None,
+        "validFormat": email_is_valid(email),
+    }
+
+
+def phone_view(phone: str, consent: Consent | None) -> Json:
+    given = consent_view(consent)
+    return {
+        "phoneNumber": phone,
+        "marketingState": given["marketingState"],
+        "marketingOptInLevel": given["marketingOptInLevel"],
+        "marketingUpdatedAt": given["consentUpdatedAt"],
+        "marketingCollectedFrom": None,
+        "sourceLocation": None,
+    }
+
+
+def address_view(address: Address) -> Json:
+    given = address.fields
+    name = " ".join(part for part in (given.get("firstName"), given.get("lastName")) if part)
+    return {
+        "__typename": "MailingAddress",
+        **given,
+        "id": f"{gid('MailingAddress', address.number)}?model_name=CustomerAddress",
+        "name": name or None,
+    }
+
+
+def mergeable(customer: Customer) -> Json:
+    fields = merge_blockers(customer)
+    return {
+        "isMergeable": not fields,
+        "errorFields": fields,
+        "mergeInProgress": None,
+        "reason": f"{fields[0].replace('_', ' ').capitalize()} prevents the merge." if fields else None,
+    }
+
+
+def merge_blockers(customer: Customer) -> list[str]:
+    """What of a customer alone forbids to merge it: members of CustomerMergeErrorFieldType."""
+    facts = rare(customer)
+    found = set(facts.blockers)
+    if facts.multipass is not None:
+        found.add("MULTIPASS_IDENTIFIER")
+    if facts.erasure_requested_at is not None:
+        found.add("PENDING_DATA_REQUEST")
+    if facts.redacted_at is not None:
+        found.add("REDACTED_AT")
+    return sorted(found)
+
+
+def digest(metafield: Metafield) -> str:
+    """compareDigest: the same for the same value and type."""
+    return hashlib.sha256(f"{metafield.type}\n{metafield.value}".encode()).hexdigest()
+
+
+def json_value(metafield: Metafield) -> Any:
+    kind = metafield.type
+    if kind == "json" or kind in {"boolean", "number_integer", "rating", "money"} or kind.startswith("list."):
+        try:
+            return json.loads(metafield.value)
+        except ValueError:
+            return metafield.value
+    return metafield.value
+
+
+class MetafieldView(View[Metafield]):
+    __slots__ = ("customer",)
+
+    def __init__(self, ledger: Ledger, record: Metafield, customer: Customer) -> None:
+        super().__init__(ledger, record)
+        self.customer = customer
+
+    def definition(self) -> "DefinitionView | None":
+        found = self.ledger.definitions.get(("CUSTOMER", *self.record.name))
+        return None if found is None else DefinitionView(self.ledger, found)
+
+    fields = {
+        "__typename": lambda _: "Metafield",
+        "id": lambda view: gid("Metafield", view.record.number),
+        "namespace": lambda view: view.record.namespace,
+        "key": lambda view: view.record.key,
+        "value": lambda view: view.record.value,
+        "jsonValue": lambda view: json_value(view.record),
+        "type": lambda view: view.record.type,
+        "compareDigest": lambda view: digest(view.record),
+        "createdAt": lambda view: iso(view.record.created_at),
+        "updatedAt": lambda view: iso(view.record.updated_at),
+        "ownerType": lambda _: "CUSTOMER",
+        "owner": lambda view: CustomerView(view.ledger, view.customer),
+        "definition": definition,
+    }
+
+
+class DefinitionView(View[Definition]):
+    __slots__ = ()
+
+    def metafields_count(self, validation_status: str | None = None) -> int:
+        if validation_status == "INVALID" or self.record.owner_type != "CUSTOMER":
+            return 0
+        name = (self.record.namespace, self.record.key)
+        index = self.ledger.people.unique.get(name)
+        if index is not None:
+            return len(index)
+        return sum(1 for each in self.ledger.people if each.metafield(name) is not None)
+
+    def capabilities(self) -> Json:
+        status = "FILTERABLE" if self.record.filterable else "NOT_FILTERABLE"
+        return {
+            "uniqueValues": {"eligible": True, "enabled": self.record.unique},
+            "adminFilterable": {"eligible": True, "enabled": self.record.filterable, "status": status},
+        }
+
+    fields = {
+        "__typename": lambda _: "MetafieldDefinition",
+        "id": lambda view: gid("MetafieldDefinition", view.record.number),
+        "namespace": lambda view: view.record.namespace,
+        "key": lambda view: view.record.key,
+        "name": lambda view: view.record.name,
+        "ownerType": lambda view: view.record.owner_type,
+        "type": lambda view: {"name": view.record.type, "category": category(view.record.type)},
+        "access": lambda view: view.record.access,
+        "capabilities": capabilities,
+        "metafieldsCount": lambda view: view.metafields_count,
+        "validationStatus": lambda _: "ALL_VALID",
+        "description": lambda view: view.record.description,
+        "pinnedPosition": lambda view: view.record.pinned_position,
+        "validations": lambda view: [
+            {"name": name, "type": view.record.type, "value": value} for name, value in view.record.validations
+        ],
+    }
+
+
+def category(type_name: str) -> str:
+    plain = type_name.removeprefix("list.")
+    for prefix, name in (("number", "NUMBER"), ("date", "DATE_TIME"), ("json", "CUSTOM"), ("url", "URL")):
+        if plain.startswith(prefix):
+            return name
+    if plain.endswith("_reference"):
+        return "REFERENCE"
+    return {"boolean": "TRUE_FALSE", "id": "ID", "color": "COLOR"}.get(plain, "TEXT")
