@@ -12,6 +12,7 @@ import click
 
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context
+from reconciler.cli.plain import counted
 from reconciler.cli.plan_command import planned_by, show
 from reconciler.controller.apply import Outcome
 from reconciler.controller.fleet import Planned, apply_stores
@@ -49,14 +50,17 @@ def command(
         raise UsageError("a saved plan is applied as it is", hint="leave out --store and --user, or PLANFILE")
     with context.house() as house:
         planned = saved_plan(planfile_, house) if planfile_ else planned_by(context, house, stores, users)
+        sealed = planned.plan.digest
         if approve is not None:
             planned = _approved(planned, approve)
+        actions = planned.plan.summary.actions
         if output == "text":
             show(context, planned, "text")
-        actions = planned.plan.summary.actions
+        elif actions and not yes:
+            render.plan_text(planned.plan, context.err)
         if actions and not yes and not _confirmed(context, actions):
             return FAILED
-        if planfile_ is not None and not house.state.mark_applied(planned.plan.digest, house.clock.now()):
+        if planfile_ is not None and not house.state.mark_applied(sealed, house.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
         results = carried_out(context, house, planned, fresh=planfile_ is None)
     if output == "json":
@@ -155,13 +159,6 @@ def _approved(planned: Planned, digest: str) -> Planned:
 
 
 def _confirmed(context: Context, actions: int) -> bool:
-    if not context.interactive():
-        raise UsageErrorWithoutTerminal(actions)
-    return click.confirm(f"Carry out these {actions} actions?", default=False, err=True)
-
-
-class UsageErrorWithoutTerminal(PlanRefused):
-    """Nobody can be asked, and --yes was not given."""
-
-    def __init__(self, actions: int) -> None:
-        super().__init__(f"{actions} actions wait for a yes, and there is no terminal to ask", hint="add --yes")
+    what = counted(actions, "action")
+    question = f"Carry out this {what.removeprefix('1 ')}?" if actions == 1 else f"Carry out these {what}?"
+    return context.confirmed(question, waiting=f"{what} {'waits' if actions == 1 else 'wait'} for a yes")

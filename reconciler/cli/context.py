@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reconciler import settings
+from reconciler.cli.plain import clean
+from reconciler.errors import PermanentError
 from reconciler.wiring import House
 
 
@@ -39,14 +42,19 @@ class Context:
             yield house
 
     def warn(self, message: str) -> None:
-        self.err.print(f"warning: {message}", style="yellow", markup=False)
+        self.err.print(f"warning: {clean(message)}", style="yellow", markup=False)
 
     def say(self, message: str) -> None:
         self.err.print(message, markup=False)
 
-    def interactive(self) -> bool:
-        """Whether somebody can answer."""
-        return sys.stdin.isatty()
+    def confirmed(self, question: str, *, waiting: str) -> bool:
+        """Whether a person says yes; PermanentError where there is nobody to ask. `waiting` says what waits for it."""
+        if not sys.stdin.isatty():
+            raise PermanentError(f"{waiting}, and there is no terminal to ask", hint="add --yes")
+        if click.confirm(question, default=False, err=True):
+            return True
+        self.say("nothing was done")
+        return False
 
     def progress(self) -> Progress:
         """Bars on stderr, only where it is a terminal."""

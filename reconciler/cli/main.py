@@ -5,8 +5,12 @@ Commands live in files of their own and are imported when they are used, so that
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import io
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
+FAULT = "a fault of this program: say `reconciler --debug …` once more and report what it prints"
 
 # command: (module below reconciler.cli, one line for --help)
 COMMANDS = {
@@ -44,6 +49,14 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"reconciler.cli.{COMMANDS[cmd_name][0]}_command")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"there is no command '{args[0]}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's call
         with formatter.section("Commands"):
@@ -75,6 +88,9 @@ def cli(ctx: click.Context, config: Path | None, stores: Path | None, debug: boo
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0, what the command says, 1 for errors, 64 for usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of few letters still gets its answer
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
@@ -88,23 +104,36 @@ def run(argv: list[str]) -> int:
         _say("stopped: nothing more was done")
         return EXIT_FAILED
     except click.UsageError as error:
-        error.show(sys.stderr)
+        path = error.ctx.command_path if error.ctx else "reconciler"
+        _say(error.format_message(), f"{path} --help")
         return EXIT_USAGE
     except click.ClickException as error:
         _say(error.format_message())
         return EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
+        return EXIT_FAILED
     except ReconcilerError as error:
-        if "--debug" in argv:
-            raise
+        _traceback(argv)
         _say(error.message, error.hint)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except Exception as error:  # noqa: BLE001  the front door: tracebacks are for --debug only
+        _traceback(argv)
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        _say(f"unexpected {type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}", FAULT)
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
 
 
+def _traceback(argv: list[str]) -> None:
+    if "--debug" in argv:
+        traceback.print_exc()
+
+
 def _say(message: str, hint: str = "") -> None:
-    click.echo(f"error: {message}", err=True)
+    from reconciler.cli.plain import clean  # noqa: PLC0415  keeps --help quick
+
+    for line in message.splitlines() or [""]:
+        click.echo(f"error: {clean(line)}", err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        click.echo(f"hint: {clean(hint)}", err=True)

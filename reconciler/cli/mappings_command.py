@@ -9,6 +9,8 @@ from reconciler.cli.context import Context
 from reconciler.core.ids import ClerkUserId
 from reconciler.errors import UsageError
 
+FAILED = 1
+
 
 @click.group("mappings")
 def command() -> None:
@@ -36,7 +38,7 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
-def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> None:  # noqa: FBT001  click's call
+def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> int:  # noqa: FBT001  click's call
     """Forget what the state holds of USER: the next look starts from her back-link. Lifts `Erased`."""
     name = ClerkUserId(user)
     with context.house() as house:
@@ -44,8 +46,9 @@ def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> N
         if not chosen:
             raise UsageError(f"no mapping of {user} is known", hint="reconciler mappings list")
         names = ", ".join(s.name for s in chosen)
-        if not yes and not (context.interactive() and click.confirm(f"Forget {user} in {names}?", err=True)):
-            raise UsageError(f"{user} is mapped in {names}: nothing was forgotten", hint="add --yes")
+        if not yes and not context.confirmed(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
+            return FAILED
         for store in chosen:
             house.state.forget(store.shop, name)
     context.say(f"forgotten: {user} in {names}")
+    return 0

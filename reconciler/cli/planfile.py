@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reconciler.core.plan import Action, Plan
-from reconciler.errors import PlanRefused
+from reconciler.errors import PermanentError, PlanRefused
 
 FORMAT = "customer-parity plan 1"
 
@@ -32,9 +32,12 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
     body = saved.model_dump(mode="json")
     text = json.dumps({"seal": seal(body, key), **body}, indent=1, ensure_ascii=False) + "\n"
     part = path.with_name(path.name + ".part")
-    part.touch(mode=0o600)
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.touch(mode=0o600)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise PermanentError(f"{path} can't be written: {error.strerror}", hint="name another file by --out") from error
 
 
 def load(path: Path, *, key: str | None, program: str) -> SavedPlan:
@@ -42,7 +45,9 @@ def load(path: Path, *, key: str | None, program: str) -> SavedPlan:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PlanRefused(f"{path} can't be read: {error.strerror}") from error
+        raise PlanRefused(
+            f"{path} can't be read: {error.strerror}", hint="make one with `reconciler plan --out FILE`"
+        ) from error
     except ValueError as error:
         raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`") from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
