@@ -1,0 +1,84 @@
+"""Databases for every test that wants one: a server a worker, a database a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import upgrade
+from tests import servers
+
+BACKENDS = ("sqlite", "postgres", "pooler")
+MIGRATED = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Server]:
+    """A Postgres of this worker's own, with a database whose copies are states at the newest schema."""
+    with servers.postgres() as server:
+        server.create(name=MIGRATED)
+        engine = open_engine(server.url(MIGRATED))
+        upgrade(engine)
+        engine.dispose()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres: servers.Server) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode before it."""
+    with servers.pgbouncer(postgres) as port:
+        yield port
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One test's database: its kind, the URL that the product is given, and one that is never pooled."""
+
+    backend: str
+    url: str
+    direct: str
+
+
+@pytest.fixture
+def postgres_database(postgres: servers.Server) -> Iterator[Callable[..., str]]:
+    """Makes databases of the worker's Postgres that are gone after the test; gives their names."""
+    made: list[str] = []
+
+    def make(*, migrated: bool = False) -> str:
+        made.append(postgres.create(template=MIGRATED if migrated else "template1"))
+        return made[-1]
+
+    yield make
+    for name in made:
+        postgres.drop(name)
+
+
+def _database(request: pytest.FixtureRequest, tmp_path: Path, *, migrated: bool) -> Database:
+    backend: str = request.param
+    if backend == "sqlite":
+        url = f"sqlite:///{tmp_path / 'database.db'}"
+        if migrated:
+            engine = open_engine(url)
+            upgrade(engine)
+            engine.dispose()
+        return Database(backend, url, url)
+    server: servers.Server = request.getfixturevalue("postgres")
+    name = request.getfixturevalue("postgres_database")(migrated=migrated)
+    port = request.getfixturevalue("pooler") if backend == "pooler" else None
+    return Database(backend, server.url(name, port=port), server.url(name))
+
+
+@pytest.fixture(params=BACKENDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """An empty database: SQLite, Postgres, and Postgres through a transaction pooler."""
+    return _database(request, tmp_path, migrated=False)
+
+
+@pytest.fixture(params=BACKENDS)
+def state_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """The same three, with the state's schema in it."""
+    return _database(request, tmp_path, migrated=True)
