@@ -107,6 +107,7 @@ class House:
             writer=self._customers(store),
             state=self.state,
             clock=self.clock,
+            warn=self._warn,
             plan_digest=plan_digest,
         )
 

@@ -11,7 +11,7 @@ import click
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context
 from reconciler.controller.fleet import Planned, plan_stores
-from reconciler.controller.sweep import Progress
+from reconciler.controller.sweep import Ask, Progress
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.settings import environment
 from reconciler.wiring import House
@@ -65,7 +65,7 @@ def planned_by(context: Context, house: House, stores: Sequence[str], users: Seq
 
             return advance
 
-        return plan_stores(readers, now=house.clock.now(), users=names, progress=bar)
+        return plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar)
 
 
 def show(context: Context, planned: Planned, output: str, *, everything: bool = False) -> None:

@@ -1,29 +1,32 @@
-"""Carry out actions: the only place that is handed a writer. Each mapping is written before the next action.
+"""Carry out a plan: each action is checked against the world, carried out, and written down before the next.
 
 Everything may be done twice and the process may die between any two lines: a create is sent by back-link, an adoption
-writes the back-link first, and the next look goes on from whatever is there.
+writes the back-link first, steps that must not be taken for an edit declare themselves, and the next look goes on from
+whatever is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
-from reconciler.controller.observe import Subject, claims_on, look
-from reconciler.controller.sweep import Readers, Swept, named
-from reconciler.core import normalise
-from reconciler.core.decide import Decision, decide, refusal_digest
-from reconciler.core.desired import SCALARS, is_wanted, profile_digest, spec_of
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.controller.act import Step, park, perform, unpark
+from reconciler.controller.hands import Hands
+from reconciler.controller.observe import claims_on
+from reconciler.controller.sweep import Ask, Swept, decided, named
+from reconciler.core import chains
+from reconciler.core.desired import is_wanted, profile_digest, spec_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import RefusedValue
 from reconciler.core.plan import Action, Change
-from reconciler.core.record import after_look, after_write, empty_row, with_refused
-from reconciler.core.store import Store
-from reconciler.errors import AccessError, AnswerLost, PermanentError, Refused, TemporaryError
-from reconciler.ports import Clock, CustomerWriter, Event, MappingWriter, StoreFacts
+from reconciler.core.record import after_look, empty_row, with_refused
+from reconciler.core.refused import refusal_digest
+from reconciler.core.view import Decision
+from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
+from reconciler.ports import StoreFacts
 
 BATCH = 100
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
@@ -35,77 +38,181 @@ Result = Literal["applied", "refused", "failed", "not tried"]
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
-    """All that the acting half needs in one store. `workers` are the calls that may be under way at once."""
-
-    store: Store
-    readers: Readers
-    writer: CustomerWriter
-    state: MappingWriter
-    clock: Clock
-    plan_digest: str = ""
-    workers: int = 4
-    explicit: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one action. `refused`: the world had moved since the plan; `message` says how."""
+    """What became of one action. `refused`: the world had moved since the plan; `message` says how.
+
+    `freed`: the address (email_key form) that it gave up, which somebody may wait for. `error` is what ended it.
+    """
 
     action: Action
     result: Result
     message: str = ""
     hint: str = ""
-
-
-@dataclass(slots=True)
-class _Step:
-    """An action that still fits, with what it was decided on; `written` grows call by call."""
-
-    action: Action
-    subject: Subject
-    decision: Decision
-    written: list[Change] = field(default_factory=list)
+    freed: str | None = None
+    error: ReconcilerError | None = None
 
 
 def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known.
 
     With `fresh` the plan was made just now, and creates are sent without another look at the shop: their key makes
-    that harmless. Otherwise each action is checked against row and customer first. A store whose access is refused
-    stops there: the rest is reported as not tried.
+    that harmless. Otherwise each action is checked against row and customer first. Who waits for another's address goes
+    in a later round. A store whose access is refused stops there: the rest is reported as not tried.
     """
     _record(swept, hands)
-    stopped: AccessError | None = None
+    run = _Run(hands, fresh=fresh)
+    actions = {a.clerk_user_id: a for a in swept.plan.actions}
+    rounds = chains.waves(actions)
     with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
-        for batch in _batches(swept.plan.actions, BATCH):
-            if stopped is not None:
-                yield from (Outcome(a, "not tried", stopped.message, stopped.hint) for a in batch)
-                continue
+        run.park([a for a in swept.plan.actions if a.park])
+        for number in range(max(rounds.values(), default=-1) + 1):
+            due = [a for a in swept.plan.actions if rounds[a.clerk_user_id] == number]
+            for batch in batches(due, BATCH):
+                yield from run.batch(batch, pool)
+        run.unpark()
+
+
+class _Run:
+    """One plan being carried out in one store: what stopped it, and who gave up her address for a moment."""
+
+    def __init__(self, hands: Hands, *, fresh: bool) -> None:
+        self._hands = hands
+        self._fresh = fresh
+        self._stopped: AccessError | None = None
+        self._parked: dict[ClerkUserId, str] = {}
+
+    def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        steps: Sequence[Step | Outcome] = ()
+        if self._stopped is None:
             try:
-                steps = _rechecked(batch, hands, fresh=fresh)
+                steps = self._rechecked(batch)
             except AccessError as error:
-                stopped = error
-                yield from (Outcome(a, "not tried", error.message, error.hint) for a in batch)
-                continue
-            yield from (s for s in steps if isinstance(s, Outcome))
-            for outcome, refusal in pool.map(lambda s: _tried(s, hands), [s for s in steps if isinstance(s, _Step)]):
-                stopped = stopped or refusal
-                yield outcome
+                self._stopped = error
+            except TemporaryError as error:
+                yield from (Outcome(a, "failed", error.message, error.hint, error=error) for a in batch)
+                return
+        if self._stopped is not None:
+            stopped = self._stopped
+            yield from (Outcome(a, "not tried", stopped.message, stopped.hint, error=stopped) for a in batch)
+            return
+        yield from (s for s in steps if isinstance(s, Outcome))
+        for outcome in pool.map(lambda s: carried(s, self._hands), [s for s in steps if isinstance(s, Step)]):
+            if isinstance(outcome.error, AccessError):
+                self._stopped = self._stopped or outcome.error
+            if outcome.result == "applied":
+                self._parked.pop(outcome.action.clerk_user_id, None)
+            yield outcome
+
+    def park(self, actions: Sequence[Action]) -> None:
+        """Break the circles: one in each gives up her address, if nothing has moved since the plan was made.
+
+        Where that fails, whoever waits for her is refused by name at her turn, and the next look finds what became of it.
+        """
+        for action in actions:
+            with self._forgiving():
+                step = looked([action.clerk_user_id], self._hands, explicit=False)[0]
+                customer = step.decision.customer
+                same_row = profile_digest(step.subject.profile) == action.profile_digest
+                if customer is None or customer.email is None:
+                    continue
+                if same_row and step.decision.blocked_by == action.waits_for:
+                    self._parked[action.clerk_user_id] = customer.email
+                    park(step, self._hands)
+
+    def unpark(self) -> None:
+        """Whoever gave up her address and got no other has her own again; if not here, then by the next look."""
+        for user, email in self._parked.items():
+            with self._forgiving():
+                step = looked([user], self._hands, explicit=False)[0]
+                customer = step.decision.customer
+                if customer is not None and customer.email is None:
+                    unpark(step, self._hands, email)
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        try:
+            yield
+        except AccessError as error:
+            self._stopped = self._stopped or error
+        except (TemporaryError, PermanentError) as error:
+            self._hands.warn(f"{self._hands.store.name}: an address could not be parked: {error.message}")
+
+    def _rechecked(self, batch: Sequence[Action]) -> list[Step | Outcome]:
+        """Each action with what it rests on now, or why it does not fit any more."""
+        unseen = [a for a in batch if self._fresh and a.kind == "create"]
+        planned = {a.clerk_user_id: a for a in batch if a not in unseen}
+        ready: list[Step | Outcome] = _creates(unseen, self._hands)
+        for step in looked(list(planned), self._hands, explicit=self._hands.explicit) if planned else []:
+            action = planned[step.subject.user]
+            if _is_same(action, step.decision.action, parked=step.subject.user in self._parked):
+                ready.append(step)
+            else:
+                ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
+        return ready
 
 
-def reconciled(user: ClerkUserId, hands: Hands) -> Outcome | None:
-    """Look at one user, decide, act and write down; None where nothing had to be done."""
-    step = _looked([user], hands, explicit=hands.explicit)[0]
-    if step.decision.action is None:
-        _write_down(step, hands)
-        return None
-    return _carried(_Step(step.decision.action, step.subject, step.decision), hands)
+def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[Step]:
+    """A fresh look at these users, one step each; one without an action carries an empty update."""
+    readers, store = hands.readers, hands.store
+    subjects = named(users, store, readers)
+    claims = claims_on(subjects, readers.profiles, store)
+    ask = Ask(now=hands.clock.now(), users=users, explicit=explicit)
+    return [
+        Step(decision.action or _nothing(subject.user), subject, decision)
+        for subject, decision, _ in decided(subjects, store, readers, claims, ask)
+    ]
+
+
+def carried(step: Step, hands: Hands) -> Outcome:
+    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another."""
+    try:
+        return _carried(step, hands)
+    except (TemporaryError, PermanentError, AccessError) as error:
+        return Outcome(step.action, "failed", error.message, error.hint, error=error)
+
+
+def _carried(step: Step, hands: Hands) -> Outcome:
+    planned = step.action
+    freed = chains.gives_up(step.decision)
+    message = ""
+    for turn in range(ROUNDS):
+        try:
+            perform(step, hands)
+        except AnswerLost as lost:
+            message = lost.message
+        except Refused as refused:
+            message = refused.message
+            if not _learned(refused, step, hands, again=turn > 0):
+                return Outcome(planned, "failed", message, refused.hint, error=refused)
+        else:
+            if step.action.kind != "merge":
+                return Outcome(planned, "applied", message, freed=freed)
+        step = looked([planned.clerk_user_id], hands, explicit=False)[0]
+        if step.decision.action is None:
+            write_down(step, hands)
+            held = ", ".join(sorted({h.reason for h in step.decision.holds}))
+            if held and planned.kind != "merge":
+                return Outcome(planned, "failed", f"{held}: {message}")
+            return Outcome(planned, "applied", message, freed=freed)
+    return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def write_down(step: Step, hands: Hands) -> None:
+    """What a look taught that led to no write."""
+    subject = step.subject
+    row = after_look(subject.mapping, step.decision, subject.profile, hands.store, now=hands.clock.now())
+    if row is not None:
+        hands.state.put(row)
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, `size` at a time."""
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def _record(swept: Swept, hands: Hands) -> None:
     """What the look alone has taught: followed back-links, holds, what is in sync."""
-    for rows in _batches(swept.rows, RECORDS):
+    for rows in batches(swept.rows, RECORDS):
         hands.state.put_many(rows)
     if swept.whole and swept.plan.error is None:
         now = hands.clock.now()
@@ -113,45 +220,15 @@ def _record(swept: Swept, hands: Hands) -> None:
         hands.state.put_facts(facts)
 
 
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
+def _nothing(user: ClerkUserId) -> Action:
+    return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
 
 
-def _looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[_Step]:
-    readers, store = hands.readers, hands.store
-    subjects = named(users, store, readers)
-    views = look(subjects, store, readers.customers, readers.mappings, claims_on(subjects, readers.profiles, store))
-    steps = []
-    for s in subjects:
-        decision = decide(s.user, s.profile, s.mapping, views[s.user], store, explicit=explicit)
-        steps.append(_Step(decision.action or _NOTHING, s, decision))
-    return steps
-
-
-_NOTHING = Action(kind="update", clerk_user_id=ClerkUserId(""), customer_id=None, changes=(), cost_points=0)
-
-
-def _rechecked(batch: Sequence[Action], hands: Hands, *, fresh: bool) -> list[_Step | Outcome]:
-    """Each action with what it rests on now, or why it does not fit any more."""
-    sent_unseen = [a for a in batch if fresh and a.kind == "create"]
-    seen = {a.clerk_user_id: a for a in batch if a not in sent_unseen}
-    ready: list[_Step | Outcome] = _creates(sent_unseen, hands)
-    if not seen:
-        return ready
-    for step in _looked(list(seen), hands, explicit=hands.explicit):
-        planned = seen[step.subject.user]
-        if step.decision.action == planned:
-            ready.append(_Step(planned, step.subject, step.decision))
-        else:
-            ready.append(Outcome(planned, "refused", _moved_because(planned, step.decision)))
-    return ready
-
-
-def _creates(batch: Sequence[Action], hands: Hands) -> list[_Step | Outcome]:
+def _creates(batch: Sequence[Action], hands: Hands) -> list[Step | Outcome]:
     if not batch:
         return []
     subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], hands.store, hands.readers)}
-    ready: list[_Step | Outcome] = []
+    ready: list[Step | Outcome] = []
     for action in batch:
         subject = subjects[action.clerk_user_id]
         if subject.profile is None or profile_digest(subject.profile) != action.profile_digest:
@@ -161,8 +238,24 @@ def _creates(batch: Sequence[Action], hands: Hands) -> list[_Step | Outcome]:
         else:
             spec = spec_of(subject.profile, hands.store)
             decision = Decision(clerk_user_id=subject.user, action=action, spec=spec)
-            ready.append(_Step(action, subject, decision))
+            ready.append(Step(action, subject, decision))
     return ready
+
+
+def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
+    """Whether what is due now is what was planned; whoever was parked has another customer than the plan saw."""
+    if now is None:
+        return False
+    aside: dict[str, object] = {"waits_for": None, "park": False, "cost_points": 0}
+    if parked:
+        aside |= {"customer_digest": "", "changes": ()}
+        if _ends(planned) != _ends(now):
+            return False
+    return planned.model_copy(update=aside) == now.model_copy(update=aside)
+
+
+def _ends(action: Action) -> dict[str, object]:
+    return {c.field: c.after for c in action.changes}
 
 
 def _moved_because(planned: Action, decision: Decision) -> str:
@@ -177,46 +270,7 @@ def _moved_because(planned: Action, decision: Decision) -> str:
     return "another decision is due now"
 
 
-def _tried(step: _Step, hands: Hands) -> tuple[Outcome, AccessError | None]:
-    try:
-        return _carried(step, hands), None
-    except AccessError as error:
-        return Outcome(step.action, "failed", error.message, error.hint), error
-
-
-def _carried(step: _Step, hands: Hands) -> Outcome:
-    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another."""
-    planned = step.action
-    message = ""
-    for turn in range(ROUNDS):
-        try:
-            _perform(step, hands)
-        except AnswerLost as lost:
-            message = lost.message
-        except Refused as refused:
-            message = refused.message
-            if not _learned(refused, step, hands, again=turn > 0):
-                return Outcome(planned, "failed", message, refused.hint)
-        except (TemporaryError, PermanentError) as error:
-            return Outcome(planned, "failed", error.message, error.hint)
-        else:
-            return Outcome(planned, "applied", message)
-        step = _looked([planned.clerk_user_id], hands, explicit=False)[0]
-        if step.decision.action is None:
-            _write_down(step, hands)
-            held = ", ".join(sorted({h.reason for h in step.decision.holds}))
-            return Outcome(planned, "failed" if held else "applied", f"{held}: {message}" if held else message)
-    return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
-
-
-def _write_down(step: _Step, hands: Hands) -> None:
-    subject = step.subject
-    row = after_look(subject.mapping, step.decision, subject.profile, hands.store, now=hands.clock.now())
-    if row is not None:
-        hands.state.put(row)
-
-
-def _learned(refused: Refused, step: _Step, hands: Hands, *, again: bool) -> bool:
+def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool:
     """Whether a fresh look can lead on: the world moved, or the refused fields can be left out from now on."""
     changes = {c.field: c for c in step.action.changes}
     lost: dict[str, RefusedValue] = {}
@@ -241,111 +295,4 @@ def _fields_of(name: str | None, changes: dict[str, Change]) -> list[str]:
     return [f for f in changes if name == "metafields" and f.startswith("metafields.")]
 
 
-def _perform(step: _Step, hands: Hands) -> None:
-    """All calls of one action, each written down as soon as it is done."""
-    action = step.action
-    calls = _calls(action, hands)
-    customer = action.customer_id
-    for position, (covered, call) in enumerate(calls):
-        found = call(customer)
-        customer = found or customer
-        step.written.extend(covered)
-        if customer is not None:
-            _note(step, hands, customer, covered, finished=position == len(calls) - 1)
-    if not calls and customer is not None:
-        _note(step, hands, customer, (), finished=True)
-
-
-Call = Callable[[CustomerId | None], CustomerId | None]
-
-
-def _calls(action: Action, hands: Hands) -> list[tuple[tuple[Change, ...], Call]]:
-    """The mutations of one action in order, each with the changes that it carries."""
-    user, writer = action.clerk_user_id, hands.writer
-    scalars = tuple(c for c in action.changes if c.field in SCALARS)
-    tags = tuple(c for c in action.changes if c.field == "tags")
-    link = tuple(c for c in action.changes if c.field == "backlink")
-    sets = tuple(c for c in action.changes if c.field.startswith("metafields.") and c.after is not None)
-    drops = tuple(c for c in action.changes if c.field.startswith("metafields.") and c.after is None)
-    calls: list[tuple[tuple[Change, ...], Call]] = []
-    if action.kind == "create":
-        values: dict[str, Any] = {c.field: c.after for c in (*scalars, *tags)}
-        calls.append(((*scalars, *tags, *link), lambda _: writer.create(user, values)))
-    elif action.kind == "release" and action.how == "delete":
-        calls.append((action.changes, _on(writer.delete)))
-    elif action.kind == "release" and action.how == "erase":
-        calls.append((action.changes, _on(writer.request_erasure)))
-    else:
-        if link:
-            calls.append((link, _on(lambda c: writer.link(c, user))))
-        if scalars:
-            patch = {c.field: c.after for c in scalars}
-            calls.append((scalars, _on(lambda c: writer.update(c, patch))))
-        calls.extend(_tag_calls(tags, writer))
-    if sets:
-        rules = hands.store.metafields
-        named_values = {
-            name: (c.after, rules[name].type) for c in sets if (name := c.field.removeprefix("metafields."))
-        }
-        calls.append((sets, _on(lambda c: writer.set_metafields(c, named_values))))
-    if drops:
-        names = [c.field.removeprefix("metafields.") for c in drops]
-        calls.append((drops, _on(lambda c: writer.delete_metafields(c, names))))
-    return calls
-
-
-def _tag_calls(tags: tuple[Change, ...], writer: CustomerWriter) -> list[tuple[tuple[Change, ...], Call]]:
-    """Adding and taking off apart, so that nobody else's tags are touched; the change counts as done with the last."""
-    calls: list[tuple[tuple[Change, ...], Call]] = []
-    for change in tags:
-        before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
-        added = [t for t in change.after if t.casefold() not in before]
-        removed = [t for t in change.before if t.casefold() not in after]
-        if added:
-            calls.append(((change,) if not removed else (), _on(partial(_add, writer, added))))
-        if removed:
-            calls.append(((change,), _on(partial(_remove, writer, removed))))
-    return calls
-
-
-def _add(writer: CustomerWriter, tags: list[str], customer: CustomerId) -> None:
-    writer.add_tags(customer, tags)
-
-
-def _remove(writer: CustomerWriter, tags: list[str], customer: CustomerId) -> None:
-    writer.remove_tags(customer, tags)
-
-
-def _on(call: Callable[[CustomerId], object]) -> Call:
-    """A call on a customer that is known by then."""
-
-    def made(customer: CustomerId | None) -> None:
-        assert customer is not None
-        call(customer)
-
-    return made
-
-
-def _note(step: _Step, hands: Hands, customer: CustomerId, covered: tuple[Change, ...], *, finished: bool) -> None:
-    now = hands.clock.now()
-    row: Mapping = after_write(
-        step.subject.mapping,
-        step.decision,
-        step.subject.profile,
-        hands.store,
-        customer_id=customer,
-        written=tuple(step.written),
-        finished=finished,
-        now=now,
-    )
-    event = Event(
-        at=now,
-        store=hands.store.name,
-        shop=hands.store.shop,
-        clerk_user_id=step.subject.user,
-        customer_id=customer,
-        kind=step.action.kind,
-        changes=tuple(c.model_dump(mode="json") for c in covered),
-        plan_digest=hands.plan_digest,
-    )
-    hands.state.put(row, *([event] if covered or finished else []))
+__all__ = ["Hands", "Outcome", "Step", "applied", "batches", "carried", "looked", "write_down"]

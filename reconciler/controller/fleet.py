@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping as MappingOf
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from queue import SimpleQueue
 
 from reconciler.controller.apply import Hands, Outcome, applied
-from reconciler.controller.sweep import Progress, Readers, Swept, sweep
-from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.controller.sweep import Ask, Progress, Readers, Swept, sweep
+from reconciler.core.ids import StoreName
 from reconciler.core.plan import Plan, planned
 from reconciler.core.store import Store
 
@@ -27,21 +27,18 @@ class Planned:
 
 def plan_stores(
     stores: MappingOf[StoreName, tuple[Store, Readers]],
+    ask: Ask,
     *,
-    now: datetime,
-    users: Collection[ClerkUserId] | None = None,
     progress: Callable[[StoreName], Progress] | None = None,
 ) -> Planned:
     """Look at each store in a thread of its own; the plan is the same whatever order they end in."""
     with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
         found = {
-            name: pool.submit(
-                sweep, store, readers, now=now, users=users, progress=progress(name) if progress else None
-            )
+            name: pool.submit(sweep, store, readers, ask, progress=progress(name) if progress else None)
             for name, (store, readers) in stores.items()
         }
         swept = {name: future.result() for name, future in found.items()}
-    return Planned(planned((s.plan for s in swept.values()), created_at=now), swept)
+    return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept)
 
 
 def apply_stores(

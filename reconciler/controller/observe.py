@@ -8,29 +8,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.decide import Rival, View
 from reconciler.core.desired import Spec, is_wanted, spec_of
 from reconciler.core.diff import comparable, observed_value
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
+from reconciler.core.view import Rival, Subject, View
 from reconciler.ports import CustomerReader, MappingReader, ProfileReader
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop)."""
-
-    user: ClerkUserId
-    profile: Profile | None
-    mapping: Mapping | None
 
 
 def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[ClerkUserId, ...]]:
@@ -65,17 +55,23 @@ def look(
     current = {s.user: linked.get(s.user) or mapped.get(s.user) for s in subjects}
     by_email = _by_email(specs, current, customers)
     by_phone = _by_phone(specs, current, customers)
-    return {
+    seen = {s.user: (mapped.get(s.user), by_email.get(s.user)) for s in subjects}
+    owners = _owners(seen, mappings, store)
+    mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
+    views = {
         s.user: View(
             by_backlink=linked.get(s.user),
             mapped=mapped.get(s.user),
             by_email=by_email.get(s.user),
             by_phone=by_phone.get(s.user),
-            owners=_owners(s.user, (mapped.get(s.user), by_email.get(s.user)), mappings, store),
-            rivals=_rivals(s, specs.get(s.user), claims, mappings, store),
+            owners={c.id: owners[c.id] for c in seen[s.user] if c and c.id in owners and owners[c.id] != s.user},
+            rivals=_rivals(s.user, specs.get(s.user), claims, mapped_rivals),
         )
         for s in subjects
     }
+    if store.on_email_conflict != "merge":
+        return views
+    return {user: _previewed(view, current[user], user, customers) for user, view in views.items()}
 
 
 def _is_live(mapping: Mapping | None) -> bool:
@@ -117,20 +113,34 @@ def _by_phone(
 
 
 def _owners(
-    user: ClerkUserId, seen: Iterable[Customer | None], mappings: MappingReader, store: Store
+    seen: MappingOf[ClerkUserId, tuple[Customer | None, ...]], mappings: MappingReader, store: Store
 ) -> dict[CustomerId, ClerkUserId]:
-    strangers = {c.id for c in seen if c is not None and c.backlink is None}
-    owners = mappings.owners(store.shop, strangers) if strangers else {}
-    return {customer: owner for customer, owner in owners.items() if owner != user}
+    strangers = {c.id for pair in seen.values() for c in pair if c is not None and c.backlink is None}
+    return mappings.owners(store.shop, strangers) if strangers else {}
 
 
-def _rivals(
-    subject: Subject, spec: Spec | None, claims: Claims, mappings: MappingReader, store: Store
-) -> tuple[Rival, ...]:
+def _claimants(spec: Spec | None, claims: Claims) -> tuple[ClerkUserId, ...]:
     email = spec.value("email") or spec.lookup_email if spec else None
-    users = [u for u in claims.get(normalise.email_key(email) or "", ()) if u != subject.user]
-    rows = mappings.get(store.shop, users) if users else {}
-    return tuple(
-        Rival(clerk_user_id=u, mapped=u in rows and rows[u].customer_id is not None and rows[u].left_at is None)
-        for u in users
-    )
+    return claims.get(normalise.email_key(email) or "", ())
+
+
+def _mapped_rivals(
+    specs: MappingOf[ClerkUserId, Spec], claims: Claims, mappings: MappingReader, store: Store
+) -> frozenset[ClerkUserId]:
+    """Those among all claimants who have a customer here."""
+    users = {user for spec in specs.values() for user in _claimants(spec, claims)}
+    rows = mappings.get(store.shop, sorted(users)) if users else {}
+    return frozenset(u for u, row in rows.items() if row.customer_id is not None and row.left_at is None)
+
+
+def _rivals(user: ClerkUserId, spec: Spec | None, claims: Claims, mapped: frozenset[ClerkUserId]) -> tuple[Rival, ...]:
+    return tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in _claimants(spec, claims) if u != user)
+
+
+def _previewed(view: View, current: Customer | None, user: ClerkUserId, customers: CustomerReader) -> View:
+    """With what Shopify says against merging her customer with the one that has her new e-mail, where that may come."""
+    other = view.by_email
+    if current is None or other is None or other.id == current.id or view.owner(other) not in {None, user}:
+        return view
+    blockers = customers.merge_preview(current.id, other.id).blockers
+    return view.model_copy(update={"merge_blockers": blockers})

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from reconciler.controller.observe import Claims, Subject, claims_of, claims_on, look
-from reconciler.core.decide import Decision, decide
-from reconciler.core.desired import config_digest, is_wanted
-from reconciler.core.guard import guarded
+from reconciler.controller.observe import Claims, claims_of, claims_on, look
+from reconciler.core.decide import decide
+from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Action, Forecast, Hold, StorePlan, sorted_actions, sorted_holds, summed
+from reconciler.core.plan import StorePlan
 from reconciler.core.profile import Profile
-from reconciler.core.record import after_look
 from reconciler.core.store import Store
+from reconciler.core.view import Decision, Subject
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, ProfileReader
 
@@ -34,29 +33,25 @@ class Readers:
     mappings: MappingReader
 
 
-@dataclass(slots=True)
-class Swept:
-    """What a look at one store found: its plan, what the guards withheld, and the rows that should be written."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How to look: at whom (None: at everybody), as of when, and what to leave out.
 
-    plan: StorePlan
-    withheld: tuple[Action, ...] = ()
-    rows: list[Mapping] = field(default_factory=list)
-    profiles: int = 0
-    whole: bool = True
+    `explicit`: a person asked, so what Shopify refused is tried once more. `guards` False: nothing is withheld.
+    `keep_all`: the decisions themselves are wanted, also of those for whom there is nothing to do.
+    """
+
+    now: datetime
+    users: Collection[ClerkUserId] | None = None
+    explicit: bool = True
+    guards: bool = True
+    keep_all: bool = False
 
 
-def sweep(
-    store: Store,
-    readers: Readers,
-    *,
-    now: datetime,
-    users: Collection[ClerkUserId] | None = None,
-    explicit: bool = True,
-    progress: Progress | None = None,
-) -> Swept:
+def sweep(store: Store, readers: Readers, ask: Ask, *, progress: Progress | None = None) -> Swept:
     """The plan of one store; a store that can't be looked at comes back with its error in place."""
     try:
-        return _swept(store, readers, now=now, users=users, explicit=explicit, progress=progress)
+        return _swept(store, readers, ask, progress)
     except SourceError:
         raise
     except ReconcilerError as error:
@@ -65,71 +60,31 @@ def sweep(
         return Swept(plan=plan, whole=False)
 
 
-def approved(swept: Swept) -> Swept:
-    """The same with what the guards withheld let go: somebody has approved exactly this."""
-    if not swept.withheld:
-        return swept
-    actions = sorted_actions([*swept.plan.actions, *swept.withheld])
-    holds = tuple(h for h in swept.plan.holds if h.reason != "GuardExceeded")
-    summary = summed(actions, holds, swept.plan.summary.in_sync)
-    plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary})
-    return Swept(plan=plan, rows=swept.rows, profiles=swept.profiles, whole=swept.whole)
-
-
-def _swept(
-    store: Store,
-    readers: Readers,
-    *,
-    now: datetime,
-    users: Collection[ClerkUserId] | None,
-    explicit: bool,
-    progress: Progress | None,
-) -> Swept:
+def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None) -> Swept:
     mapped = readers.mappings.count(store.shop)
-    actions: list[Action] = []
-    holds: list[Hold] = []
-    found = Swept(plan=StorePlan(store=store.name, shop=store.shop), whole=users is None)
-    in_sync = 0
-    waiting: dict[ClerkUserId, tuple[Subject, Decision]] = {}
-    for subjects, claims in _chunks(store, readers, users, mapped):
-        for subject, decision in _decided(subjects, store, readers, claims, explicit=explicit):
-            found.profiles += is_wanted(subject.profile, store) is not False
-            if decision.action is not None:
-                actions.append(decision.action)
-                waiting[subject.user] = (subject, decision)
-            elif (row := after_look(subject.mapping, decision, subject.profile, store, now=now)) is not None:
-                found.rows.append(row)
-            holds.extend(decision.holds)
-            in_sync += decision.action is None and decision.status == "in_sync"
+    gathered = Gathered(store, now=ask.now, keep_all=ask.keep_all)
+    for subjects, claims in _chunks(store, readers, ask.users, mapped):
+        for subject, decision, if_free in decided(subjects, store, readers, claims, ask):
+            gathered.add(subject, decision, if_free)
         if progress is not None:
             progress(len(subjects))
-    guard = guarded(sorted_actions(actions), store, mappings=mapped)
-    all_holds = sorted_holds([*holds, *guard.holds])
-    for hold in guard.holds:
-        subject, decision = waiting[hold.clerk_user_id]
-        held = decision.model_copy(update={"action": None, "holds": (hold, *decision.holds), "status": "held"})
-        if (row := after_look(subject.mapping, held, subject.profile, store, now=now)) is not None:
-            found.rows.append(row)
-    points = sum(a.cost_points for a in guard.actions)
-    found.withheld = guard.withheld
-    found.plan = StorePlan(
-        store=store.name,
-        shop=store.shop,
-        summary=summed(guard.actions, all_holds, in_sync),
-        actions=guard.actions,
-        holds=all_holds,
-        forecast=Forecast(points=points, seconds=round(points / max(readers.customers.restore_rate(), 1.0), 1)),
-        config_digest=config_digest(store),
-    )
-    return found
+    rate = readers.customers.restore_rate()
+    return gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None, guards=ask.guards)
 
 
-def _decided(
-    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, *, explicit: bool
-) -> Iterator[tuple[Subject, Decision]]:
+def decided(
+    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask
+) -> Iterator[tuple[Subject, Decision, Decision | None]]:
+    """Each one's decision, and for those whose new address is taken the one that would hold if it were free."""
     views = look(subjects, store, readers.customers, readers.mappings, claims)
     for s in subjects:
-        yield s, decide(s.user, s.profile, s.mapping, views[s.user], store, explicit=explicit)
+        view = views[s.user]
+        decision = decide(s.user, s.profile, s.mapping, view, store, now=ask.now, explicit=ask.explicit)
+        if_free = None
+        if decision.blocked_by is not None:
+            free = view.model_copy(update={"by_email": None})
+            if_free = decide(s.user, s.profile, s.mapping, free, store, now=ask.now, explicit=ask.explicit)
+        yield s, decision, if_free
 
 
 def _chunks(
@@ -182,3 +137,6 @@ def _joined(store: Store, readers: Readers) -> Iterator[Subject]:
             mapping = row
     if user is not None:
         yield Subject(user, profile, mapping)
+
+
+__all__ = ["Ask", "Progress", "Readers", "Swept", "approved", "decided", "named", "sweep"]

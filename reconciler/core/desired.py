@@ -83,7 +83,7 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
     answers = [_matches(profile, path, rule) for path, rule in store.where.items()]
     if False in answers:
         return False
-    return None if None in answers or not profile.knows("deleted_at") and _unreadable(profile, "deleted_at") else True
+    return None if None in answers or (not profile.knows("deleted_at") and _unreadable(profile, "deleted_at")) else True
 
 
 def spec_of(profile: Profile, store: Store) -> Spec:
@@ -179,7 +179,7 @@ def _used_columns(store: Store) -> set[str]:
 
 
 def _has(profile: Profile, path: str) -> bool:
-    head = path.split(".")[0]
+    head = path.split(".", maxsplit=1)[0]
     return head == "clerk_user_id" or profile.knows(head)
 
 
@@ -194,7 +194,7 @@ def _unreadable(profile: Profile, field: str) -> bool:
 
 
 def _matches(profile: Profile, path: str, rule: Any) -> bool | None:
-    if _unreadable(profile, path.split(".")[0]):
+    if _unreadable(profile, path.split(".", maxsplit=1)[0]):
         return None
     value = profile.value_at(path)
     options = rule if isinstance(rule, (list, tuple)) else [rule]

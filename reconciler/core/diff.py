@@ -75,6 +75,8 @@ def _may_clear(field: str, is_now: str | None, base: Applied | None, type_: str)
 
 
 def _why(field: str, should_be: str | None, base: Applied | None, wanted: WantedField, mapping: Mapping | None) -> Why:
+    if mapping is not None and mapping.intent is not None:
+        return "profile changed"  # what differs may be our own half-done step, never somebody's edit
     if base is None:
         known = mapping is not None and bool(mapping.applied)
         return "config changed" if known else "profile changed"
@@ -101,7 +103,7 @@ def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Cha
     base = mapping.applied.get("tags") if mapping else None
     agreed = {t.casefold() for t in base.value["agreed"]} if base else set()
     why: Why = "profile changed"
-    if base is not None:
+    if base is not None and (mapping is None or mapping.intent is None):
         drifted = not stale and all(tag.casefold() in agreed for tag in missing)
         why = "drift" if drifted else "config changed"
     after = normalise.tags([*(t for t in customer.tags if t.casefold() not in stale), *missing])

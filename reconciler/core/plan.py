@@ -34,7 +34,9 @@ class Change(_Value):
 class Action(_Value):
     """One step: everything `apply` needs to know beside the store. `how` is the on_leave of a release, else empty.
 
-    `profile_digest` and `customer_digest` say which row and which customer it was decided on.
+    `profile_digest` and `customer_digest` say which row and which customer it was decided on. A re-link or merge comes
+    `from_customer_id` and ends on `customer_id`. `waits_for` is the user whose customer must give up the new e-mail
+    first; `park` says that this one closes a circle of such waits, and gives up her own for a moment.
     """
 
     kind: Kind
@@ -43,6 +45,9 @@ class Action(_Value):
     changes: tuple[Change, ...]
     cost_points: int
     how: str = ""
+    from_customer_id: CustomerId | None = None
+    waits_for: ClerkUserId | None = None
+    park: bool = False
     profile_digest: str = ""
     customer_digest: str = ""
 
@@ -76,10 +81,15 @@ class Summary(_Value):
 
 
 class Forecast(_Value):
-    """What the writes will cost at the shop: points, and seconds at its restore rate."""
+    """What the writes will cost at the shop: points, and seconds at its restore rate; the same work as bulk operations.
+
+    Bulk operations draw no points while they run, but take minutes to come back: worth it where the paced way is longer.
+    """
 
     points: int = 0
     seconds: float = 0.0
+    bulk_points: int = 0
+    bulk_worth_it: bool = False
 
 
 class StorePlan(_Value):

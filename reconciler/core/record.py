@@ -47,10 +47,17 @@ def after_write(
     written: tuple[Change, ...],
     finished: bool,
     now: datetime,
+    intent: MappingOf[str, Any] | None = None,
 ) -> Mapping:
-    """The row after these changes were written. `finished` is False while more calls of the same action follow."""
+    """The row after these changes were written on this customer.
+
+    `finished` is False while more calls of the same action follow; `intent` says what those will do, where a crash in
+    between must be told from somebody's edit.
+    """
     row = _base_row(mapping, decision, profile, store, now=now)
-    seen = decision.customer or Customer(id=customer_id)
+    seen = next(
+        (c for c in (decision.target, decision.customer) if c and c.id == customer_id), Customer(id=customer_id)
+    )
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
         applied = agreed(mapping, decision.spec, seen, written=written)
@@ -64,6 +71,7 @@ def after_write(
         "applied": applied,
         "status": status,
         "generation": row.generation + 1,
+        "intent": None if finished else intent,
     }
     return row.model_copy(update=update)
 
@@ -76,6 +84,19 @@ def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Map
         again = before is not None and before.digest == value.digest
         merged[field] = value.model_copy(update={"tries": before.tries + 1 if before and again else 1})
     return mapping.model_copy(update={"refused": merged})
+
+
+def with_intent(
+    mapping: Mapping | None,
+    decision: Decision,
+    store: Store,
+    intent: MappingOf[str, Any],
+    *,
+    now: datetime,
+) -> Mapping:
+    """The row before the first call of an action that must not be taken for somebody's edit if it ends half-way."""
+    row = mapping or empty_row(decision, store, now=now)
+    return row.model_copy(update={"intent": intent, "status": "pending", "last_seen_at": now})
 
 
 def empty_row(decision: Decision, store: Store, *, now: datetime) -> Mapping:
@@ -141,6 +162,8 @@ def _base_row(
         status = "erased" if decision.action is not None and decision.action.how == "erase" else "released"
     leaving = status in {"released", "erased"}
     reason, message = _reason(decision.holds, row if leaving else None)
+    still_gone = leaving and mapping is not None and mapping.status == status
+    waits = any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
     customer = decision.customer
     update: dict[str, Any] = {
         "store": store.name,
@@ -149,7 +172,9 @@ def _base_row(
         "message": message,
         "last_seen_at": now,
         "left_at": (row.left_at or now) if leaving else None,
-        "profile_digest": profile_digest(profile),
+        "intent": row.intent if waits else None,
+        "waits_for_email": decision.blocked_email if waits else None,
+        "profile_digest": row.profile_digest if still_gone else profile_digest(profile),
         "config_digest": config_digest(store),
     }
     if customer is not None:

@@ -1,0 +1,237 @@
+"""The calls of one action, in order, each written down as soon as it is done. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.controller.hands import Hands
+from reconciler.core import normalise
+from reconciler.core.desired import SCALARS
+from reconciler.core.diff import owned_tags
+from reconciler.core.ids import CustomerId
+from reconciler.core.plan import Action, Change
+from reconciler.core.record import after_write, with_intent
+from reconciler.core.view import Decision, Subject
+from reconciler.ports import Event
+
+TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
+TRACE_TYPE = "single_line_text_field"
+
+
+@dataclass(slots=True)
+class Step:
+    """An action that fits the world, with what it was decided on; `written` grows call by call.
+
+    `at` is the customer that the calls are on; `intent` is kept in the row until the last call is done.
+    """
+
+    action: Action
+    subject: Subject
+    decision: Decision
+    written: list[Change] = field(default_factory=list)
+    at: CustomerId | None = None
+    intent: MappingOf[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.at = self.action.from_customer_id or self.action.customer_id
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One mutation: what it changes (for the row), what to tell of it (for the event), and where the user is after it."""
+
+    do: Callable[[], CustomerId | None]
+    covers: tuple[Change, ...] = ()
+    tells: tuple[Change, ...] = ()
+    moves_to: CustomerId | None = None
+
+
+def perform(step: Step, hands: Hands) -> None:
+    """All calls of one action. Raises what a call raises; what was done by then is written down."""
+    action = step.action
+    if action.kind in {"relink", "merge"}:
+        intent = {"kind": action.kind, "from": action.from_customer_id, "to": action.customer_id}
+        declare(step, hands, intent)
+    calls = list(_calls(step, hands))
+    for position, call in enumerate(calls):
+        found = call.do()
+        step.at = found or call.moves_to or step.at
+        step.written.extend(call.covers)
+        last = position == len(calls) - 1
+        _note(step, hands, call.tells or call.covers, finished=last and action.kind != "merge")
+    if not calls:
+        _note(step, hands, (), finished=True)
+
+
+def park(step: Step, hands: Hands) -> None:
+    """Take her address off for a moment, the intent written down first."""
+    customer = step.decision.customer
+    assert customer is not None
+    declare(step, hands, {"kind": "park", "email": customer.email})
+    hands.writer.update(customer.id, {"email": None})
+    change = Change(field="email", before=customer.email, after=None, why="profile changed")
+    hands.state.put(_declared(step, hands), _event(step, hands, customer.id, "park", (change,)))
+
+
+def unpark(step: Step, hands: Hands, email: str) -> None:
+    """Give a parked address back."""
+    customer = step.decision.customer
+    assert customer is not None
+    hands.writer.update(customer.id, {"email": email})
+    change = Change(field="email", before=None, after=email, why="profile changed")
+    row = _declared(step, hands).model_copy(update={"intent": None})
+    hands.state.put(row, _event(step, hands, customer.id, "park", (change,)))
+
+
+def declare(step: Step, hands: Hands, intent: MappingOf[str, Any]) -> None:
+    """Write down what is about to be done in several steps."""
+    step.intent = intent
+    hands.state.put(_declared(step, hands))
+
+
+def _declared(step: Step, hands: Hands) -> Any:
+    return with_intent(step.subject.mapping, step.decision, hands.store, step.intent or {}, now=hands.clock.now())
+
+
+def _calls(step: Step, hands: Hands) -> Iterator[Call]:
+    action, writer = step.action, hands.writer
+    match action.kind:
+        case "create":
+            yield from _create(step, hands)
+        case "release":
+            yield from _release(action, hands)
+        case "merge":
+            one, other = action.from_customer_id, action.customer_id
+            assert one is not None
+            assert other is not None
+            told = Change(field="customer", before=one, after=other, why="profile changed")
+            yield Call(lambda: writer.merge(one, other, keep_email_of=other), tells=(told,))
+        case "relink":
+            yield from _leave_old(step, hands)
+            yield from _patch(action, hands)
+        case _:
+            yield from _patch(action, hands)
+
+
+def _create(step: Step, hands: Hands) -> Iterator[Call]:
+    user, changes = step.action.clerk_user_id, step.action.changes
+    first = tuple(c for c in changes if not c.field.startswith("metafields."))
+    values: dict[str, Any] = {c.field: c.after for c in first if c.field != "backlink"}
+    yield Call(lambda: hands.writer.create(user, values), first)
+    yield from _metafields(changes, hands, lambda: _known(step))
+
+
+def _known(step: Step) -> CustomerId:
+    assert step.at is not None
+    return step.at
+
+
+def _release(action: Action, hands: Hands) -> Iterator[Call]:
+    customer = action.customer_id
+    assert customer is not None
+    if action.how == "delete":
+        yield Call(lambda: hands.writer.delete(customer), action.changes)
+    elif action.how == "erase":
+        yield Call(lambda: hands.writer.request_erasure(customer), action.changes)
+    else:
+        yield from _tags(action.changes, hands, customer)
+
+
+def _leave_old(step: Step, hands: Hands) -> Iterator[Call]:
+    """A customer that is left: back-link off, our tags off, and a trace that says where its user went."""
+    old, new = step.decision.customer, step.action.customer_id
+    assert old is not None
+    assert new is not None
+    store, writer, user = hands.store, hands.writer, step.action.clerk_user_id
+    trace = f"{store.backlink.namespace}.{TRACE_KEY}"
+    if old.backlink is not None:
+        told = Change(field="backlink", before=user, after=None, why="profile changed")
+        yield Call(lambda: writer.unlink(old.id), tells=(told,))
+    ours = {t.casefold() for t in owned_tags(step.subject.mapping)}
+    stale = [t for t in old.tags if t.casefold() in ours]
+    if stale:
+        left = [t for t in old.tags if t not in stale]
+        told = Change(field="tags", before=list(old.tags), after=left, why="profile changed")
+        yield Call(lambda: writer.remove_tags(old.id, stale), tells=(told,))
+    told = Change(field=f"metafields.{trace}", before=None, after=new, why="profile changed")
+    yield Call(lambda: writer.set_metafields(old.id, {trace: (new, TRACE_TYPE)}), tells=(told,))
+    yield Call(lambda: writer.delete_metafields(new, [trace]))
+
+
+def _patch(action: Action, hands: Hands) -> Iterator[Call]:
+    """Back-link first: it is what makes the customer hers; then the rest, each kind in one call."""
+    customer, writer, user = action.customer_id, hands.writer, action.clerk_user_id
+    assert customer is not None
+    link = tuple(c for c in action.changes if c.field == "backlink")
+    scalars = tuple(c for c in action.changes if c.field in SCALARS)
+    if link:
+        yield Call(lambda: writer.link(customer, user), link, moves_to=customer)
+    if scalars:
+        patch = {c.field: c.after for c in scalars}
+        yield Call(lambda: writer.update(customer, patch), scalars)
+    yield from _tags(action.changes, hands, customer)
+    yield from _metafields(action.changes, hands, lambda: customer)
+
+
+def _tags(changes: tuple[Change, ...], hands: Hands, customer: CustomerId) -> Iterator[Call]:
+    """Adding and taking off apart, so that nobody else's tags are touched; the change counts as done with the last."""
+    change = next((c for c in changes if c.field == "tags"), None)
+    if change is None:
+        return
+    before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+    added = [t for t in change.after if t.casefold() not in before]
+    removed = [t for t in change.before if t.casefold() not in after]
+    if added:
+        yield Call(lambda: hands.writer.add_tags(customer, added), () if removed else (change,))
+    if removed:
+        yield Call(lambda: hands.writer.remove_tags(customer, removed), (change,))
+
+
+def _metafields(changes: tuple[Change, ...], hands: Hands, at: Callable[[], CustomerId]) -> Iterator[Call]:
+    found = tuple(c for c in changes if c.field.startswith("metafields."))
+    sets = tuple(c for c in found if c.after is not None)
+    drops = tuple(c for c in found if c.after is None)
+    rules = hands.store.metafields
+    if sets:
+        values = {_name(c): (c.after, rules[_name(c)].type if _name(c) in rules else TRACE_TYPE) for c in sets}
+        yield Call(lambda: hands.writer.set_metafields(at(), values), sets)
+    if drops:
+        names = [_name(c) for c in drops]
+        yield Call(lambda: hands.writer.delete_metafields(at(), names), drops)
+
+
+def _name(change: Change) -> str:
+    return change.field.removeprefix("metafields.")
+
+
+def _note(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> None:
+    assert step.at is not None
+    row = after_write(
+        step.subject.mapping,
+        step.decision,
+        step.subject.profile,
+        hands.store,
+        customer_id=step.at,
+        written=tuple(step.written),
+        finished=finished,
+        now=hands.clock.now(),
+        intent=step.intent,
+    )
+    events = [_event(step, hands, step.at, step.action.kind, told)] if told or finished else []
+    hands.state.put(row, *events)
+
+
+def _event(step: Step, hands: Hands, customer: CustomerId, kind: str, told: tuple[Change, ...]) -> Event:
+    return Event(
+        at=hands.clock.now(),
+        store=hands.store.name,
+        shop=hands.store.shop,
+        clerk_user_id=step.subject.user,
+        customer_id=customer,
+        kind=kind,
+        changes=tuple(c.model_dump(mode="json") for c in told),
+        plan_digest=hands.plan_digest,
+    )

@@ -1,0 +1,298 @@
+"""Rules 4 and 5: the patch of somebody who has a customer. What may not go now is held, and never blocks the rest.
+
+The new e-mail may be another customer's: then it is re-linked, merged, held, or waits until it is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer
+from reconciler.core.desired import Spec, digest, profile_digest
+from reconciler.core.diff import changes_between, comparable, observed_value
+from reconciler.core.forecast import points_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping, Status
+from reconciler.core.plan import Action, Change, Hold, Kind, Why
+from reconciler.core.profile import Profile
+from reconciler.core.reasons import hold
+from reconciler.core.store import Store
+from reconciler.core.view import Decision, View
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything one decision rests on."""
+
+    user: ClerkUserId
+    profile: Profile
+    mapping: Mapping | None
+    view: View
+    store: Store
+    spec: Spec
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Conflict:
+    """Her new e-mail is on another customer: whose (None: nobody's), and the hold that says so."""
+
+    other: Customer
+    owner: str | None
+    hold: Hold
+
+
+def patched(case: Case, customer: Customer) -> Decision:
+    """The minimal patch of this customer, or what stands in its way."""
+    mapping = case.mapping
+    known = customer.backlink == case.user or (mapping is not None and mapping.customer_id == customer.id)
+    rivals = rival_holds(case, customer)
+    if not known and rivals:
+        return Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
+    changes = list(changes_between(case.spec, customer, mapping if known else None))
+    accepted: tuple[str, ...] = ()
+    if known:
+        changes, accepted = _agreed_to(case, changes)
+    email = next((c for c in changes if c.field == "email"), None)
+    conflict = _conflict(case, customer) if email is not None and not rivals else None
+    held_back = email is not None and email.why == "drift" and case.store.heal_drift == "hold"
+    if conflict is not None and conflict.owner is None and known and not held_back:
+        resolved = _other_customer(case, customer, conflict)
+        if resolved is not None:
+            return resolved
+    holds = [*doubts_of(case, customer)]
+    if email is not None and rivals:
+        holds += rivals
+    if conflict is not None:
+        holds.append(conflict.hold)
+    phone = next((c.after for c in changes if c.field == "phone"), None)
+    holds += is_phone_taken(case, customer, phone)
+    back = _parked(case, customer) if conflict is not None and conflict.owner is not None else None
+    decision = _patch(case, customer, changes, holds, known=known, back=back)
+    decision = decision.model_copy(update={"accepted": accepted})
+    if conflict is not None and conflict.owner is not None:
+        blocked = {"blocked_by": ClerkUserId(conflict.owner), "blocked_email": _key(case.spec.value("email"))}
+        decision = decision.model_copy(update=blocked)
+    return decision
+
+
+def _key(email: str | None) -> str | None:
+    return normalise.email_key(email)
+
+
+def _parked(case: Case, customer: Customer) -> Change | None:
+    """Her address was taken off for a moment, and the circle that was to turn does not: she gets it back."""
+    intent = case.mapping.intent if case.mapping is not None else None
+    if intent is None or intent.get("kind") != "park" or customer.email is not None:
+        return None
+    return Change(field="email", before=None, after=intent["email"], why="profile changed")
+
+
+def _patch(
+    case: Case,
+    customer: Customer,
+    changes: list[Change],
+    holds: list[Hold],
+    *,
+    known: bool,
+    back: Change | None = None,
+) -> Decision:
+    user, store = case.user, case.store
+    blocked = {h.field for h in holds}
+    changes = [c for c in changes if c.field not in blocked] + ([back] if back else [])
+    if known:
+        changes, held = _switched(user, customer, changes, store)
+        holds = holds + held
+    last = _last_identity(user, customer, changes)
+    changes = [c for c in changes if c.field not in {h.field for h in last}]
+    holds = holds + last
+    if customer.backlink != user and "backlink" not in customer.unknown:
+        link, held = _backlink(case, customer, known=known)
+        changes, holds = changes + link, holds + held
+    if not changes:
+        status: Status = "held" if holds else "in_sync"
+        return Decision(clerk_user_id=user, holds=tuple(holds), customer=customer, spec=case.spec, status=status)
+    action = action_of(case, "update" if known else "adopt", customer, tuple(changes))
+    decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
+    return decision if known else rolled(decision, store)
+
+
+def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
+    """Her customer does not carry her back-link: it is written, unless somebody took it off and drift is held."""
+    ours = case.mapping is not None and case.mapping.intent is not None
+    drifted = known and not ours
+    if drifted and "backlink" in case.store.accepts(case.user, case.now):
+        return [], []
+    if drifted and case.store.heal_drift == "hold":
+        return [], [hold(case.user, customer, "DriftHeld", "her back-link was taken off in Shopify", "backlink")]
+    why: Why = "drift" if drifted else "profile changed"
+    return [Change(field="backlink", before=customer.backlink, after=case.user, why=why)], []
+
+
+def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:
+    """Without the drift that the config agrees to for now."""
+    fields = case.store.accepts(case.user, case.now)
+    left = [c for c in changes if c.why != "drift" or c.field not in fields]
+    return left, tuple(c.field for c in changes if c not in left)
+
+
+# --- the new e-mail is another customer's --------------------------------------------------------------------------
+
+
+def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
+    """Two users, one address: the one with the mapping keeps it; two without are both held."""
+    spec, user = case.spec, case.user
+    if spec.value("email") is None and spec.lookup_email is None:
+        return ()
+    hers = customer is not None and (
+        customer.backlink == user or (case.mapping is not None and case.mapping.customer_id == customer.id)
+    )
+    if hers and customer is not None and _key(customer.email) == _key(spec.value("email")):
+        return ()
+    in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or customer.backlink != user]
+    if not in_the_way:
+        return ()
+    names = ", ".join(sorted(r.clerk_user_id for r in in_the_way))
+    return (hold(user, customer, "EmailTaken", f"her e-mail is also that of {names}", "email"),)
+
+
+def _conflict(case: Case, customer: Customer) -> _Conflict | None:
+    other = case.view.by_email
+    if other is None or other.id == customer.id:
+        return None
+    owner = case.view.owner(other)
+    if owner is not None and owner != case.user:
+        message = f"her new e-mail belongs to the customer of {owner}"
+        return _Conflict(other, owner, hold(case.user, customer, "EmailTaken", message, "email"))
+    message = f"her new e-mail belongs to {other.id}, a customer that nobody owns"
+    return _Conflict(other, None, hold(case.user, customer, "EmailConflict", message, "email"))
+
+
+def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Decision | None:
+    """Nobody owns the customer that has her new e-mail: she moves to it, or both become one; None where it is held."""
+    policy = case.store.on_email_conflict
+    if policy == "hold" or case.spec.lookup_email is None:
+        return None
+    kind: Kind = "relink"
+    if policy == "merge":
+        kind = "merge"
+        if case.view.merge_blockers is None or case.view.merge_blockers:
+            blockers = "; ".join(case.view.merge_blockers or ("the merge could not be previewed",))
+            message = f"{conflict.hold.message}, and Shopify does not merge them: {blockers}"
+            held = conflict.hold.model_copy(update={"message": message})
+            return _patch(case, customer, _others(case, customer), [*doubts_of(case, customer), held], known=True)
+    other = conflict.other
+    changes = changes_between(case.spec, other, None) if kind == "relink" else ()
+    holds = [*doubts_of(case, other)]
+    phone = next((c.after for c in changes if c.field == "phone"), None)
+    left_behind = phone is not None and comparable("phone", customer.phone) == comparable("phone", phone)
+    seen = case.view.model_copy(update={"by_phone": customer}) if left_behind else case.view
+    holds += is_phone_taken(replace(case, view=seen), other, phone)
+    blocked = {h.field for h in holds}
+    kept = [c.model_copy(update={"why": "profile changed"}) for c in changes if c.field not in blocked]
+    kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
+    action = action_of(case, kind, other, tuple(kept), moved_from=customer)
+    decision = Decision(
+        clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec
+    )
+    return rolled(decision, case.store)
+
+
+def _others(case: Case, customer: Customer) -> list[Change]:
+    return [c for c in changes_between(case.spec, customer, case.mapping) if c.field != "email"]
+
+
+# --- parts ---------------------------------------------------------------------------------------------------------
+
+
+def doubts_of(case: Case, at: Mapping | Customer | None) -> tuple[Hold, ...]:
+    """What the profile can't give us, a hold each."""
+    return tuple(hold(case.user, at, d.reason, d.message, d.field) for d in case.spec.doubts)
+
+
+def is_phone_taken(case: Case, customer: Customer | None, phone: object) -> tuple[Hold, ...]:
+    """A hold where another customer has the phone that would be written."""
+    other = case.view.by_phone
+    if phone is None or other is None or (customer is not None and other.id == customer.id):
+        return ()
+    return (hold(case.user, customer, "PhoneTaken", f"her phone is that of {other.id}; the rest goes on", "phone"),)
+
+
+def _switched(
+    user: ClerkUserId, customer: Customer, changes: list[Change], store: Store
+) -> tuple[list[Change], list[Hold]]:
+    """The two switches: what was edited in Shopify, and what is not rolled out yet."""
+    kept: list[Change] = []
+    holds: list[Hold] = []
+    for change in changes:
+        reason = "DriftHeld" if change.why == "drift" else "RollOutHeld"
+        switch = store.heal_drift if change.why == "drift" else store.roll_out
+        if switch == "hold":
+            holds.append(hold(user, customer, reason, f"{change.field} differs ({change.why})", change.field))
+        else:
+            kept.append(change)
+    return kept, holds
+
+
+def _last_identity(user: ClerkUserId, customer: Customer, changes: list[Change]) -> list[Hold]:
+    """Shopify keeps one of name, phone and e-mail on every customer: what would clear the last is held."""
+    after = {f: observed_value(customer, f) for f in ("email", "phone", "first_name", "last_name")}
+    after.update({c.field: c.after for c in changes if c.field in after})
+    cleared = [c for c in changes if c.field in after and c.after is None]
+    if not cleared or any(after.values()):
+        return []
+    message = "Shopify needs a name, a phone or an e-mail: the last one is not cleared"
+    return [hold(user, customer, "Rejected", message, c.field) for c in cleared]
+
+
+def rolled(decision: Decision, store: Store) -> Decision:
+    """Creates, adoptions, re-links, merges and releases are intent: roll_out: hold keeps them back whole."""
+    if store.roll_out == "auto" or decision.action is None:
+        return decision
+    message = f"{decision.action.kind} waits: roll_out says hold"
+    return without_action(decision, hold(decision.clerk_user_id, decision.customer, "RollOutHeld", message))
+
+
+def drift_held(decision: Decision, store: Store) -> Decision:
+    """Her customer was deleted in Shopify: heal_drift: hold keeps the new one back."""
+    if store.heal_drift == "auto" or decision.action is None:
+        return decision
+    message = f"her customer is gone from the shop; {decision.action.kind} waits: heal_drift says hold"
+    return without_action(decision, hold(decision.clerk_user_id, decision.customer, "DriftHeld", message))
+
+
+def without_action(decision: Decision, *holds: Hold) -> Decision:
+    """The same decision, held."""
+    return decision.model_copy(update={"action": None, "holds": (*decision.holds, *holds), "status": "held"})
+
+
+def action_of(
+    case: Case,
+    kind: Kind,
+    customer: Customer | None,
+    changes: tuple[Change, ...],
+    *,
+    moved_from: Customer | None = None,
+) -> Action:
+    """The action, with the digests of what it was decided on."""
+    seen = (customer_digest(customer), customer_digest(moved_from)) if moved_from else customer_digest(customer)
+    return Action(
+        kind=kind,
+        clerk_user_id=case.user,
+        customer_id=customer.id if customer else None,
+        changes=changes,
+        cost_points=points_of(kind, changes),
+        from_customer_id=moved_from.id if moved_from else None,
+        profile_digest=profile_digest(case.profile),
+        customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
+    )
+
+
+def customer_digest(customer: Customer | None) -> str:
+    """Of what a decision is taken on; the time of the last change and digests left out."""
+    if customer is None:
+        return digest(None)
+    values = {name: value.value for name, value in customer.metafields.items()}
+    return digest(customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete"}), values)

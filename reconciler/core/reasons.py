@@ -1,0 +1,45 @@
+"""Reasons: every word by which a decision not to act is known, and who must act. docs/errors.md has a heading for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+
+from reconciler.core.customer import Customer
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
+from reconciler.core.plan import Hold, WhoActs
+
+WHO_ACTS: MappingOf[str, WhoActs] = {
+    "NoEmail": "profile",
+    "EmailInvalid": "profile",
+    "EmailUnverified": "profile",
+    "EmailTaken": "operator",
+    "EmailConflict": "operator",
+    "PhoneTaken": "operator",
+    "PhoneInvalid": "profile",
+    "CustomerMissing": "operator",
+    "CannotDelete": "operator",
+    "Departed": "time",
+    "Erased": "operator",
+    "GuardExceeded": "operator",
+    "DriftHeld": "operator",
+    "RollOutHeld": "operator",
+    "StorePaused": "operator",
+    "StoreSuspended": "operator",
+    "Rejected": "profile",
+    "ProfileInvalid": "profile",
+    "Undone": "operator",
+}
+
+
+def hold(user: ClerkUserId, at: Mapping | Customer | None, reason: str, message: str, field: str | None = None) -> Hold:
+    """A hold of this user; `at` names her customer, where one is known. `field`: only this part of the patch waits."""
+    customer = at.id if isinstance(at, Customer) else at.customer_id if at else None
+    return Hold(
+        clerk_user_id=user,
+        customer_id=customer,
+        reason=reason,
+        message=message,
+        who_acts=WHO_ACTS[reason],
+        field=field,
+    )

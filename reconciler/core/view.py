@@ -1,0 +1,78 @@
+"""View: what the looking half saw of one user in one shop, and what was decided on it. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.core.customer import Customer
+from reconciler.core.desired import Spec
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.mapping import Mapping, Status
+from reconciler.core.plan import Action, Hold
+from reconciler.core.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop)."""
+
+    user: ClerkUserId
+    profile: Profile | None
+    mapping: Mapping | None
+
+
+class Rival(BaseModel):
+    """Another user of ours who claims the same e-mail in this store, and whether she has a customer here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    mapped: bool
+
+
+class View(BaseModel):
+    """None: looked for, and not there (or no reason to look).
+
+    `owners` are users by our mappings; `merge_blockers` is what Shopify says against merging her customer with
+    `by_email` (None: it was not asked).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    by_backlink: Customer | None = None
+    mapped: Customer | None = None
+    by_email: Customer | None = None
+    by_phone: Customer | None = None
+    owners: MappingOf[CustomerId, ClerkUserId] = Field(default_factory=dict)
+    rivals: tuple[Rival, ...] = ()
+    merge_blockers: tuple[str, ...] | None = None
+
+    def owner(self, customer: Customer) -> str | None:
+        """Whose customer this is: by its back-link, else by our mappings; None for nobody's."""
+        return customer.backlink or self.owners.get(customer.id)
+
+
+class Decision(BaseModel):
+    """What is to be done for one user in one store, and what the state should say of it if nothing is done.
+
+    `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `blocked_by` is
+    another user of ours whose customer still has the address `blocked_email` (email_key form): where that one moves
+    away first, the decision is another (core/chains.py). `target` is the customer that a
+    re-link or merge ends on. `accepted` are drifted fields that the config agrees to.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    action: Action | None = None
+    holds: tuple[Hold, ...] = ()
+    customer: Customer | None = None
+    target: Customer | None = None
+    spec: Spec | None = None
+    status: Status | None = None
+    blocked_by: ClerkUserId | None = None
+    blocked_email: str | None = None
+    accepted: tuple[str, ...] = ()
