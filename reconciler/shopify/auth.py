@@ -1,0 +1,257 @@
+"""Access tokens of one shop: a fixed one, one by client credentials, or a rotating pair.
+
+A source is asked before every call and told when the shop refused what it gave. It gets its way to the token endpoint lent
+by the client (`Exchange`), so it knows neither addresses nor HTTP. Facts of Shopify's token endpoint as of 2026-11: client
+credentials give a day, refresh tokens an hour and 90 days; a refresh token may be used again until the pair it gave
+has been used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from pydantic import SecretStr
+
+from reconciler.errors import AccessError, TemporaryError
+
+RENEW_AT: Final = 0.8  # of a token's life
+RENEW_AGAIN_S: Final = 30.0  # after an early renewal that failed
+DAY_S: Final = 86_400.0
+
+Exchange = Callable[[Mapping[str, str]], Mapping[str, Any]]
+"""Posts a form to the shop's token endpoint and gives its JSON.
+
+Raises AccessError for a refusal, GrantRefused if the grant itself is no good any more, TemporaryError for the rest.
+"""
+
+
+class GrantRefused(AccessError):
+    """The token endpoint says that this grant (such as a refresh token) is not good any more."""
+
+
+class TokenSource(Protocol):
+    """Where a shop's access token comes from. Safe to share between threads."""
+
+    def token(self, exchange: Exchange) -> SecretStr:
+        """A token that should be good now."""
+
+    def refused(self, token: SecretStr) -> bool:
+        """The shop refused this one: whether asking again gives another."""
+
+
+class FixedToken:
+    """A permanent token of an app that the merchant made."""
+
+    def __init__(self, token: str) -> None:
+        self._token = SecretStr(token)
+
+    def token(self, exchange: Exchange) -> SecretStr:  # noqa: ARG002  of the protocol
+        return self._token
+
+    def refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    token: SecretStr
+    renew_at: float
+    until: float
+
+
+class _Renewed:
+    """A token that is renewed in time, exactly once however many threads ask; those that still can, don't wait."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: _Held | None = None
+        self._not_before = 0.0
+
+    def token(self, exchange: Exchange) -> SecretStr:
+        held = self._held
+        now = self._clock()
+        if held is not None and (now < held.renew_at or (now < held.until and now < self._not_before)):
+            return held.token
+        if held is not None and now < held.until:
+            return self._early(held, exchange)
+        with self._lock:
+            held = self._held
+            if held is None or self._clock() >= held.renew_at:
+                held = self._held = self._fetch(exchange)
+            return held.token
+
+    def refused(self, token: SecretStr) -> bool:
+        with self._lock:
+            if self._held is not None and self._held.token == token:
+                self._held = None
+                self._forget()
+            return True
+
+    def _early(self, held: _Held, exchange: Exchange) -> SecretStr:
+        """One thread renews while the others go on with what they have; so does this one if it can't be renewed yet."""
+        if not self._lock.acquire(blocking=False):
+            return held.token
+        try:
+            if self._held is held:
+                self._held = self._fetch(exchange)
+        except TemporaryError:
+            self._not_before = self._clock() + RENEW_AGAIN_S
+        finally:
+            self._lock.release()
+        return (self._held or held).token
+
+    def _holding(self, token: str, lives_s: float) -> _Held:
+        now = self._clock()
+        return _Held(SecretStr(token), now + lives_s * RENEW_AT, now + lives_s)
+
+    def _fetch(self, exchange: Exchange) -> _Held:
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """The shop refused the token we hold."""
+
+
+class ClientCredentials(_Renewed):
+    """A day's token for the id and secret of an app that belongs to the shop's own organisation."""
+
+    def __init__(self, client_id: str, client_secret: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._client_id = client_id
+        self._client_secret = SecretStr(client_secret)
+
+    def _fetch(self, exchange: Exchange) -> _Held:
+        answer = exchange(
+            {
+                "grant_type": "client_credentials",
+                "client_id": self._client_id,
+                "client_secret": self._client_secret.get_secret_value(),
+            }
+        )
+        return self._holding(_text(answer, "access_token"), _seconds(answer, "expires_in", DAY_S))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A rotated pair as it is kept. `seed` names the configured refresh token that it descends from."""
+
+    access: SecretStr
+    refresh: SecretStr
+    until: datetime
+    seed: str
+
+    def as_text(self) -> str:
+        return json.dumps(
+            {
+                "access_token": self.access.get_secret_value(),
+                "refresh_token": self.refresh.get_secret_value(),
+                "until": self.until.isoformat(),
+                "seed": self.seed,
+            }
+        )
+
+
+class RefreshingToken(_Renewed):
+    """An hour's token and a refresh token, both replaced by each use of the latter.
+
+    `load` and `store` keep the newest pair. A new pair is stored before it is used: until its first use the old refresh
+    token can be tried again, so that a crash, or a state that can't be written, in between costs nothing. Several
+    processes may share what is stored: each looks there before it refreshes, and again if its own refresh token
+    turns out to be spent. A refresh token that the config names anew replaces the stored pair.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str,
+        refresh_token: str,
+        *,
+        load: Callable[[], str | None],
+        store: Callable[[str], None],
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(clock)
+        self._client_id = client_id
+        self._client_secret = SecretStr(client_secret)
+        self._first = SecretStr(refresh_token)
+        self._seed = hashlib.sha256(refresh_token.encode()).hexdigest()[:16]
+        self._load, self._store, self._now = load, store, now
+        self._spent: SecretStr | None = None  # an access token that the shop refused
+
+    def refused(self, token: SecretStr) -> bool:
+        self._spent = token
+        return super().refused(token)
+
+    def _fetch(self, exchange: Exchange) -> _Held:
+        stored = self._stored()
+        if stored is not None and self._is_good(stored):
+            return self._of(stored)
+        refresh = stored.refresh if stored else self._first
+        try:
+            pair = self._refreshed(refresh, exchange)
+        except GrantRefused:
+            other = self._stored()
+            if other is None or other.refresh == refresh:
+                raise
+            if self._is_good(other):  # another process was faster
+                return self._of(other)
+            pair = self._refreshed(other.refresh, exchange)
+        self._store(pair.as_text())
+        return self._of(pair)
+
+    def _refreshed(self, refresh: SecretStr, exchange: Exchange) -> _Pair:
+        answer = exchange(
+            {
+                "grant_type": "refresh_token",
+                "client_id": self._client_id,
+                "client_secret": self._client_secret.get_secret_value(),
+                "refresh_token": refresh.get_secret_value(),
+            }
+        )
+        lives_s = _seconds(answer, "expires_in", 3600.0)
+        return _Pair(
+            SecretStr(_text(answer, "access_token")),
+            SecretStr(_text(answer, "refresh_token")),
+            self._now() + timedelta(seconds=lives_s),
+            self._seed,
+        )
+
+    def _stored(self) -> _Pair | None:
+        """The pair that is kept, if it descends from the refresh token in the config."""
+        text = self._load()
+        if text is None:
+            return None
+        kept = json.loads(text)
+        if kept["seed"] != self._seed:
+            return None
+        access, refresh = SecretStr(kept["access_token"]), SecretStr(kept["refresh_token"])
+        return _Pair(access, refresh, datetime.fromisoformat(kept["until"]), kept["seed"])
+
+    def _is_good(self, pair: _Pair) -> bool:
+        """Not refused, not the one that is being renewed, and with life left in it."""
+        held = self._held.token if self._held is not None else None
+        left_s = (pair.until - self._now()).total_seconds()
+        return pair.access not in {self._spent, held} and left_s > RENEW_AGAIN_S
+
+    def _of(self, pair: _Pair) -> _Held:
+        return self._holding(pair.access.get_secret_value(), max(0.0, (pair.until - self._now()).total_seconds()))
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise TemporaryError(f"the token endpoint's answer holds no {name}")
+    return value
+
+
+def _seconds(answer: Mapping[str, Any], name: str, otherwise: float) -> float:
+    value = answer.get(name)
+    return float(value) if isinstance(value, int | float) and value > 0 else otherwise

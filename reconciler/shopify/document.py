@@ -1,0 +1,89 @@
+"""GraphQL documents: the files in `documents/`, and the look-ups that are put together from them.
+
+Values never become part of a text, they travel as variables; only the names of metafields, which the settings give, do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Literal
+
+Kind = Literal["query", "mutation"]
+Identifier = Literal["customId", "emailAddress", "phoneNumber"]
+
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+_POINTS = re.compile(r"^# points: (\d+)$", re.MULTILINE)
+_VARIABLE_TYPE = {
+    "customId": "UniqueMetafieldValueInput!",
+    "emailAddress": "String!",
+    "phoneNumber": "String!",
+}  # customerByIdentifier's names; customerSet calls the last two email and phone
+CUSTOMER_POINTS = 3  # the customer, her address and her phone; each metafield costs one more
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One operation as it is sent. `points`: the requested cost we expect, until a reply has told the real one."""
+
+    name: str
+    kind: Kind
+    text: str
+    points: int
+
+
+@lru_cache(maxsize=64)
+def document(name: str) -> Document:
+    """The operation in `documents/NAME.graphql`; its first line says its points."""
+    raw = _read(name)
+    points = _POINTS.search(raw)
+    if points is None:
+        raise LookupError(f"documents/{name}.graphql does not say its points")
+    text = _COMMENT.sub("", raw).strip()
+    return Document(name, "mutation" if text.startswith("mutation") else "query", text, int(points[1]))
+
+
+@lru_cache(maxsize=256)
+def customers_by_ids(metafields: tuple[tuple[str, str], ...]) -> Document:
+    """`nodes(ids: $ids)` with all that we observe of a customer, and these metafields as m0, m1, …"""
+    ids = document("customers_by_ids")
+    text = "\n".join([ids.text, _fragments(metafields)])
+    return Document(ids.name, "query", text, CUSTOMER_POINTS + len(metafields))
+
+
+@lru_cache(maxsize=1024)
+def customers_by(identifier: Identifier, count: int, metafields: tuple[tuple[str, str], ...] | None) -> Document:
+    """`count` look-ups in one document: c0, c1, … by the variables $k0, $k1, …; the id alone if `metafields` is None."""
+    variables = ", ".join(f"$k{i}: {_VARIABLE_TYPE[identifier]}" for i in range(count))
+    selection = "id" if metafields is None else "...CustomerFields ...CustomerMetafields"
+    lines = [
+        f"  c{i}: customerByIdentifier(identifier: {{ {identifier}: $k{i} }}) {{ {selection} }}" for i in range(count)
+    ]
+    text = "\n".join([f"query CustomersBy{identifier[0].upper()}{identifier[1:]}({variables}) {{", *lines, "}"])
+    if metafields is None:
+        return Document(f"customers_by_{identifier}_ids", "query", text, count)
+    points = count * (CUSTOMER_POINTS + len(metafields))
+    return Document(f"customers_by_{identifier}", "query", f"{text}\n{_fragments(metafields)}", points)
+
+
+def names() -> tuple[str, ...]:
+    """All files that hold an operation, in order."""
+    files = resources.files("reconciler.shopify").joinpath("documents").iterdir()
+    return tuple(sorted(name for f in files if (name := f.name.removesuffix(".graphql")) not in {f.name, "customer"}))
+
+
+def _read(name: str) -> str:
+    return resources.files("reconciler.shopify").joinpath("documents", f"{name}.graphql").read_text("utf-8")
+
+
+def _fragments(metafields: Iterable[tuple[str, str]]) -> str:
+    lines = [
+        f"  m{i}: metafield(namespace: {json.dumps(namespace)}, key: {json.dumps(key)}) {{ value type compareDigest }}"
+        for i, (namespace, key) in enumerate(metafields)
+    ]
+    own = _COMMENT.sub("", _read("customer")).strip()
+    return "\n".join([own, "fragment CustomerMetafields on Customer {", *lines, "}"])
