@@ -1,0 +1,281 @@
+"""One document to one shop: the only place that speaks HTTP with Shopify's Admin API.
+
+A reply that comes back from here is a success: its data is whole but for what Shopify did not show us (`denied`). All
+else is one of the house's errors, see `failures.py`. Knows documents, tokens and points; nothing of customers.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from reconciler.core.ids import ShopDomain
+from reconciler.errors import AccessError, TemporaryError, Throttled
+from reconciler.shopify import failures
+from reconciler.shopify.auth import GrantRefused, TokenSource
+from reconciler.shopify.document import Document
+from reconciler.shopify.failures import Path, Sent
+from reconciler.shopify.pace import Lane, Pace, Reservation, Status
+
+CONNECTIONS: Final = 4
+CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
+TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0, pool=60.0)
+SENDS_MAX: Final = 8  # of one call that is throttled each time
+TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
+TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
+"""Stands for the token endpoint in messages. Asking it twice does no harm, so its failures are those of a query."""
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a document gave. `denied`: paths below the root that were not shown to us; what is null there is unknown.
+
+    `requested` and `spent` are its points as Shopify counted them, None where the reply did not say.
+    """
+
+    data: Mapping[str, Any]
+    denied: tuple[Path, ...]
+    requested: float | None
+    spent: float | None
+    api_version: str
+    server_time: datetime | None
+
+
+class ShopClient:
+    """One shop, its connections, its token and its pace. Safe to share between threads; close it when done."""
+
+    def __init__(
+        self,
+        shop: ShopDomain,
+        *,
+        auth: TokenSource,
+        api_version: str,
+        admin_url: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        on_warning: Callable[[str], None] | None = None,
+        pace: Pace | None = None,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        if connections not in CONNECTIONS_ALLOWED:
+            raise ValueError(f"connections must be 2 to 5, not {connections}")
+        self.shop = shop
+        self.pace = pace or Pace()
+        self.connections = connections
+        self._auth = auth
+        self._api_version = api_version
+        self._path = f"/admin/api/{api_version}/graphql.json"
+        self._warn = on_warning or (lambda _message: None)
+        self._warned: set[str] = set()
+        self._points: dict[str, float] = {}
+        self._lock = threading.Lock()
+        url = admin_url or f"https://{shop}"
+        self._http = httpx.Client(
+            base_url=url,
+            verify=ssl_context if ssl_context is not None else True,
+            follow_redirects=False,  # the token would go along
+            timeout=TIMEOUT,
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=25.0
+            ),
+            headers={"User-Agent": "customer-parity", "Accept": "application/json"},
+            trust_env=urlsplit(url).hostname not in LOOPBACK,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def restore_rate(self) -> float:
+        """Points a second that the shop gives back, as last seen (100 before the first reply)."""
+        return self.pace.restore_rate
+
+    def run(
+        self,
+        document: Document,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        lane: Lane = "sweep",
+        points: float | None = None,
+    ) -> Reply:
+        """Send it when the bucket allows, and give what came back. `points`: what it will be charged, if that is known.
+
+        Sent again only where Shopify says for certain that nothing was done: THROTTLED, and once after a 401.
+        """
+        sent = Sent(self.shop, document)
+        turn: int | None = None
+        renewed = False
+        throttled: Throttled | None = None
+        for _ in range(SENDS_MAX):
+            token = self._auth.token(self._exchange)
+            asked = points if points is not None else self._points.get(document.text, document.points)
+            reservation = self.pace.reserve(asked, lane, turn=turn)
+            turn = reservation.turn
+            response = self._post(sent, variables, token, reservation)
+            if response.status_code == httpx.codes.UNAUTHORIZED and not renewed and self._auth.refused(token):
+                self.pace.settle(reservation, spent=0, status=None)
+                renewed = True
+                continue
+            outcome = self._read(sent, response, reservation)
+            if isinstance(outcome, Reply):
+                return outcome
+            throttled = outcome
+        raise throttled or AccessError(f"{self.shop} refuses every token", hint=failures.ACCESS[401][1])
+
+    def _post(
+        self, sent: Sent, variables: Mapping[str, Any] | None, token: SecretStr, reservation: Reservation
+    ) -> httpx.Response:
+        try:
+            return self._http.post(
+                self._path,
+                json={"query": sent.document.text, "variables": variables or {}},
+                headers={"X-Shopify-Access-Token": token.get_secret_value()},
+            )
+        except httpx.RequestError as error:
+            failure = failures.of_transport(sent, error)
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            self.pace.settle(reservation, spent=0 if unsent else None, status=None)
+            raise failure from None  # httpx's error holds the request, and that the token
+        except BaseException:
+            self.pace.settle(reservation, spent=None, status=None)
+            raise
+
+    def _read(self, sent: Sent, response: httpx.Response, reservation: Reservation) -> Reply | Throttled:
+        """The reply, or Throttled where nothing was done; all else is raised."""
+        body = _json(response) if response.status_code == httpx.codes.OK else None
+        errors = _errors(body)
+        throttled = failures.is_throttled(errors)
+        requested, spent, status = _cost(body)
+        if requested is not None:
+            self._learn(sent.document, requested)
+        self.pace.settle(reservation, spent=0 if throttled else spent, status=status, throttled=throttled)
+        failure = failures.of_status(sent, response)
+        if failure is not None:
+            raise failure
+        version = response.headers.get("X-Shopify-API-Version", self._api_version)
+        self._check_version(version)
+        if throttled:
+            return Throttled(
+                f"{self.shop}: {sent.document.name}: the bucket was empty {SENDS_MAX} times in a row",
+                hint="somebody else spends the same bucket: look at other uses of this app's credentials",
+                retry_after_s=(requested or sent.document.points) / self.pace.restore_rate,
+            )
+        if body is None:
+            kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
+            raise sent.unanswered(f"the answer is no whole JSON ({kind}, {len(response.content)} bytes)")
+        error, denied = failures.of_errors(sent, errors)
+        if error is not None:
+            raise error
+        data = body.get("data")
+        if not isinstance(data, Mapping):
+            raise sent.unanswered("the answer holds no data and no error")
+        if sent.is_mutation and any(payload is None for payload in data.values()):
+            raise sent.unanswered("the answer is empty and says no error")
+        return Reply(data, denied, requested, spent, version, _date(response))
+
+    def _learn(self, document: Document, requested: float) -> None:
+        with self._lock:
+            self._points[document.text] = requested
+
+    def _check_version(self, version: str) -> None:
+        if version == self._api_version:
+            return
+        with self._lock:
+            news = version not in self._warned
+            self._warned.add(version)
+        if news:
+            self._warn(
+                f"{self.shop} was asked for API version {self._api_version} and answered with {version}: "
+                "set api_version in stores.yaml to one that Shopify supports"
+            )
+
+    # --- tokens ---------------------------------------------------------------------------------------------------
+
+    def _exchange(self, form: Mapping[str, str]) -> Mapping[str, Any]:
+        """auth.Exchange for this shop."""
+        sent = Sent(self.shop, TOKEN_EXCHANGE)
+        try:
+            response = self._http.post(TOKEN_PATH, data=dict(form))
+        except httpx.RequestError as error:
+            raise failures.of_transport(sent, error) from None
+        if response.status_code in {400, 401, 403}:
+            raise self._grant_refused(response)
+        failure = failures.of_status(sent, response)
+        if failure is not None:
+            raise failure
+        body = _json(response)
+        if body is None:
+            raise TemporaryError(f"{self.shop}: the token endpoint's answer is no JSON")
+        return body
+
+    def _grant_refused(self, response: httpx.Response) -> AccessError:
+        body = _json(response) or {}
+        if "shop_not_permitted" in response.text:
+            return AccessError(
+                f"{self.shop}: client credentials work only where app and shop belong to one organisation",
+                hint="use an app of the shop's own organisation, or install this one and give its refresh_token",
+            )
+        error = str(body.get("error") or f"HTTP {response.status_code}")
+        if error == "invalid_grant":
+            return GrantRefused(
+                f"{self.shop}: the refresh token is not good any more",
+                hint="install the app in the shop again and put the new refresh_token into stores.yaml",
+            )
+        return AccessError(
+            f"{self.shop}: the token endpoint refuses us: {error}",
+            hint="compare client_id and client_secret in stores.yaml with the app's own",
+        )
+
+
+def _json(response: httpx.Response) -> Mapping[str, Any] | None:
+    """The body if it is a JSON object, whatever the content type says."""
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        return None
+    return body if isinstance(body, Mapping) else None
+
+
+def _errors(body: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    errors = body.get("errors") if body else None
+    if not errors:
+        return ()
+    if not isinstance(errors, list):
+        return ({"message": str(errors)},)
+    return [error if isinstance(error, Mapping) else {"message": str(error)} for error in errors]
+
+
+def _cost(body: Mapping[str, Any] | None) -> tuple[float | None, float | None, Status | None]:
+    """Requested and actual points and the bucket, as far as the reply says."""
+    extensions = body.get("extensions") if body else None
+    cost = extensions.get("cost") if isinstance(extensions, Mapping) else None
+    if not isinstance(cost, Mapping):
+        return None, None, None
+    requested, spent, bucket = cost.get("requestedQueryCost"), cost.get("actualQueryCost"), cost.get("throttleStatus")
+    status = None
+    if isinstance(bucket, Mapping):
+        numbers = [bucket.get(name) for name in ("maximumAvailable", "currentlyAvailable", "restoreRate")]
+        if all(isinstance(number, int | float) for number in numbers):
+            status = Status(*(float(number or 0) for number in numbers))
+    return _number(requested), _number(spent), status
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _date(response: httpx.Response) -> datetime | None:
+    try:
+        return parsedate_to_datetime(response.headers.get("Date", ""))
+    except (TypeError, ValueError):
+        return None

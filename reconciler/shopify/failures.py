@@ -1,0 +1,210 @@
+"""What a reply that is no success means, told apart and put into the house's own errors.
+
+Facts of the Admin GraphQL API 2026-10 (read 2026-11-23): HTTP 200 is no success; `data` and `errors` may both be there; a
+null beside ACCESS_DENIED was not shown to us and is never blank; after a mutation was sent, no whole answer means that it
+may have been carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import httpx
+
+from reconciler.core.ids import ShopDomain
+from reconciler.errors import (
+    AccessError,
+    AnswerLost,
+    PermanentError,
+    ReconcilerError,
+    Refusal,
+    Refused,
+    SetupError,
+    TemporaryError,
+)
+from reconciler.shopify.document import Document
+
+Path = tuple[str | int, ...]
+
+ACCESS: Final[Mapping[int, tuple[str, str]]] = {
+    401: ("refuses the access token", "give the store a token that is good: `auth` in stores.yaml"),
+    402: ("is frozen: its owner has to pay Shopify's bill", "nothing can be done until the shop is unfrozen"),
+    403: ("forbids this app the call", "look at the app's scopes and install it anew: `reconciler doctor` names them"),
+    404: (
+        "is not there, or not this API version",
+        "compare `shop`, `admin_url` and `api_version` in stores.yaml with the shop's own address",
+    ),
+    423: ("is locked by Shopify", "its owner has to settle this with Shopify"),
+}
+DEFECTS: Final = frozenset({400, 405, 406, 411, 413, 414, 415, 422})
+MAYBE_DONE: Final = frozenset({408, 409, 500, 502, 504})
+"""Statuses after which a mutation may have been carried out: the answer broke or timed out on its way back."""
+DEFECT_CODES: Final = frozenset(
+    {
+        "MAX_COST_EXCEEDED", "INVALID_VARIABLE", "MAX_INPUT_SIZE_EXCEEDED", "BAD_REQUEST", "PARSE_ERROR", "INVALID",
+        "MISSING_ARGUMENT", "undefinedField", "missingRequiredArguments", "argumentLiteralsIncompatible",
+        "argumentNotAccepted", "selectionMismatch", "variableMismatch", "variableNotDefined", "variableNotUsed",
+        "undefinedType", "missingRequiredInputObjectAttribute", "invalidOneOfInputObject",
+    }
+)  # fmt: skip
+DEFECT_HINT: Final = "this is a defect of reconciler, or of its fit with this API version: please report it"
+UNAPPROVED: Final = "not approved to access"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The call that a failure belongs to."""
+
+    shop: ShopDomain
+    document: Document
+
+    @property
+    def is_mutation(self) -> bool:
+        return self.document.kind == "mutation"
+
+    def unanswered(self, why: str, *, retry_after_s: float | None = None) -> TemporaryError:
+        """The call left and no whole answer came: for a mutation nobody knows what became of it."""
+        said = f"{self.shop}: {self.document.name}: {why}"
+        if self.is_mutation:
+            return AnswerLost(said, hint="look before sending again", retry_after_s=retry_after_s)
+        return TemporaryError(said, retry_after_s=retry_after_s)
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Retry-After in seconds, however it is written; None where it is not there or makes no sense."""
+    text = response.headers.get("Retry-After", "").strip()
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    then, now = _date(text), _date(response.headers.get("Date", ""))
+    return max(0.0, then - now) if then is not None and now is not None else None
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
+    """The error of an HTTP status; None for 200."""
+    status = response.status_code
+    if status == httpx.codes.OK:
+        return None
+    if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004  the HTTP class
+        target = _host(response.headers.get("Location", "")) or "another place"
+        return AccessError(
+            f"{sent.shop} answers with a redirect ({status}) to {target}; the token was not sent there",
+            hint="name the shop by its own *.myshopify.com address, and leave admin_url out unless it is needed",
+        )
+    if status in ACCESS:
+        what, hint = ACCESS[status]
+        return AccessError(f"{sent.shop} {what} (HTTP {status})", hint=hint)
+    if status in DEFECTS:
+        return PermanentError(f"{sent.shop}: {sent.document.name} was refused with HTTP {status}", hint=DEFECT_HINT)
+    wait_s = retry_after_s(response)
+    if status in MAYBE_DONE:
+        return sent.unanswered(f"HTTP {status}", retry_after_s=wait_s)
+    if status in {429, 430} or status >= 500:  # noqa: PLR2004  the HTTP class
+        return TemporaryError(f"{sent.shop}: {sent.document.name}: HTTP {status}", retry_after_s=wait_s)
+    return PermanentError(f"{sent.shop}: {sent.document.name} was answered with HTTP {status}", hint=DEFECT_HINT)
+
+
+def _host(location: str) -> str:
+    try:
+        return httpx.URL(location).host
+    except httpx.InvalidURL:
+        return ""
+
+
+def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
+    """The error of a connection that could not be made, or broke."""
+    why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
+        return TemporaryError(
+            f"{sent.shop}: {sent.document.name}: no connection ({why})", hint="nothing was sent; look at the network"
+        )
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return PermanentError(f"{sent.shop}: {sent.document.name} can't be sent ({why})", hint=DEFECT_HINT)
+    return sent.unanswered(f"the connection broke before the whole answer was there ({why})")
+
+
+def is_throttled(errors: Sequence[Mapping[str, Any]]) -> bool:
+    return any(_code(error) == "THROTTLED" for error in errors)
+
+
+def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[ReconcilerError | None, tuple[Path, ...]]:
+    """The error that the GraphQL errors of one reply amount to, and the paths of fields that were not shown to us.
+
+    What concerns the whole store goes before what concerns this call.
+    """
+    denied: list[Path] = []
+    found: list[ReconcilerError] = []
+    for error in errors:
+        path = tuple(error.get("path") or ())
+        if _is_denied(error) and len(path) > 1 and not sent.is_mutation:
+            denied.append(path)
+        else:
+            found.append(_of_error(sent, error, path))
+    found.sort(key=lambda each: 0 if isinstance(each, AccessError) else 1)
+    return (found[0] if found else None), tuple(denied)
+
+
+def _code(error: Mapping[str, Any]) -> str:
+    extensions = error.get("extensions")
+    code = extensions.get("code") if isinstance(extensions, Mapping) else None
+    return code if isinstance(code, str) else ""
+
+
+def _is_denied(error: Mapping[str, Any]) -> bool:
+    return _code(error) == "ACCESS_DENIED" or UNAPPROVED in str(error.get("message", ""))
+
+
+def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
+    code, message = _code(error), str(error.get("message") or "no message")
+    where = f"{sent.shop}: {sent.document.name}"
+    if _is_denied(error):
+        return access_denied(sent, message, error.get("extensions"))
+    if code == "SHOP_INACTIVE":
+        return AccessError(f"{sent.shop} is inactive: {message}", hint="its owner has to open the shop again")
+    if code == "NOT_FOUND" and "etafield definition" in message:
+        return SetupError(
+            f"{sent.shop} has no metafield definition of type id for the back-link", hint="run `reconciler bootstrap`"
+        )
+    if code in {"NOT_FOUND", "RESOURCE_NOT_FOUND"}:
+        if sent.is_mutation:
+            return Refused((Refusal(None, "NOT_FOUND", message),))
+        return PermanentError(f"{where}: {message}", hint="an id in our state is none of this shop's")
+    if code in DEFECT_CODES:
+        # Not the message: it repeats values, and those are people's.
+        at = ".".join(str(step) for step in _problem_path(error) or path)
+        return PermanentError(f"{where} was refused: {code}{f' at {at}' if at else ''}", hint=DEFECT_HINT)
+    return sent.unanswered(f"{code}: {message}" if code else message)
+
+
+def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessError:
+    """Something of the shop is closed to our app."""
+    needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
+    if UNAPPROVED in message:
+        return AccessError(
+            f"{sent.shop}: {sent.document.name}: the app is not approved for protected customer data",
+            hint="ask for levels 1 and 2 (name, e-mail, phone) in the app's settings at Shopify",
+        )
+    lacks = str(needed or message).rstrip(".")
+    return AccessError(
+        f"{sent.shop}: {sent.document.name}: access denied, needed: {lacks}",
+        hint="give the app the scope and install it anew: `reconciler doctor` lists all that are needed",
+    )
+
+
+def _problem_path(error: Mapping[str, Any]) -> Path:
+    extensions = error.get("extensions")
+    problems = extensions.get("problems") if isinstance(extensions, Mapping) else None
+    if isinstance(problems, list) and problems and isinstance(problems[0], Mapping):
+        return tuple(problems[0].get("path") or ())
+    return ()
