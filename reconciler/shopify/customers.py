@@ -1,0 +1,169 @@
+"""ports.CustomerReader and CustomerWriter for one shop. Each write is one mutation of ten points; none reads anything back.
+
+Never sends addresses, consent, or a list of tags but at creation: those would overwrite what others wrote.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
+from typing import Any, Final
+
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.store import OWN_FIELDS, Store
+from reconciler.errors import AnswerLost, Refusal, Refused, TemporaryError
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.document import document
+from reconciler.shopify.pace import Lane
+from reconciler.shopify.reads import CustomerReads
+from reconciler.shopify.refusals import refusal, refused
+
+MERGE_WAIT_S: Final = 120.0
+MERGE_FIRST_PAUSE_S: Final = 0.5
+MERGE_PAUSE_MAX_S: Final = 5.0
+THEIR_NAME: Final[MappingOf[str, str]] = {
+    "email": "email",
+    "first_name": "firstName",
+    "last_name": "lastName",
+    "phone": "phone",
+    "locale": "locale",
+    "note": "note",
+}
+assert set(THEIR_NAME) == set(OWN_FIELDS)
+
+
+class ShopCustomers(CustomerReads):
+    """The customers of one shop, as one store's policy wants to see them."""
+
+    def __init__(
+        self,
+        client: ShopClient,
+        store: Store,
+        *,
+        lane: Lane = "sweep",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(client, store, lane=lane)
+        self._sleep = sleep
+
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+        namespace, key = self._backlink
+        identifier = {"customId": {"namespace": namespace, "key": key, "value": user}}
+        scalars = {name: value for name, value in fields.items() if name != "tags" and value is not None}
+        sent = _input(scalars)
+        if fields.get("tags"):
+            sent["tags"] = list(fields["tags"])
+        payload = self._write("customer_set", {"identifier": identifier, "input": sent})
+        return CustomerId(self._told(payload.get("customer"), "id"))
+
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+        self._write("customer_set", {"identifier": {"id": customer}, "input": _input(fields)})
+
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+        self._write("tags_add", {"id": customer, "tags": list(tags)})
+
+    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+        self._write("tags_remove", {"id": customer, "tags": list(tags)})
+
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+        items = [
+            {"ownerId": customer, **_place(name), "value": value, "type": type_}
+            for name, (value, type_) in values.items()
+        ]
+        self._write("metafields_set", {"metafields": items}, items=[f"metafields.{name}" for name in values])
+
+    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
+        items = [{"ownerId": customer, **_place(name)} for name in names]
+        self._write("metafields_delete", {"metafields": items}, items=[f"metafields.{name}" for name in names])
+
+    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
+        namespace, key = self._backlink
+        item = {
+            "ownerId": customer,
+            "namespace": namespace,
+            "key": key,
+            "value": user,
+            "type": "id",
+            "compareDigest": None,  # only where there is none
+        }
+        self._write("metafields_set", {"metafields": [item]}, items=["backlink"])
+
+    def unlink(self, customer: CustomerId) -> None:
+        namespace, key = self._backlink
+        item = {"ownerId": customer, "namespace": namespace, "key": key}
+        self._write("metafields_delete", {"metafields": [item]}, items=["backlink"])
+
+    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
+        payload = self._write("customer_merge", {"one": one, "other": other, "keep": keep_email_of})
+        winner = CustomerId(self._told(payload, "resultingCustomerId"))
+        job = payload.get("job") or {}
+        return winner if job.get("done") else self._merged(self._told(job, "id"))
+
+    def delete(self, customer: CustomerId) -> None:
+        """Who is not there any more counts as deleted."""
+        self._gone_is_done("customer_delete", customer)
+
+    def request_erasure(self, customer: CustomerId) -> None:
+        self._write("customer_request_data_erasure", {"id": customer})
+
+    # --- below the port -------------------------------------------------------------------------------------------
+
+    def _write(self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()) -> MappingOf[str, Any]:
+        """The payload of one mutation that was carried out."""
+        reply = self._client.run(document(name), variables, lane=self._lane)
+        payload: MappingOf[str, Any] = next(iter(reply.data.values()))
+        if payload.get("userErrors"):
+            raise refused(payload["userErrors"], items=items)
+        return payload
+
+    def _told(self, payload: MappingOf[str, Any] | None, name: str) -> str:
+        value = (payload or {}).get(name)
+        if not isinstance(value, str):
+            raise AnswerLost(f"{self._client.shop}: the answer to a write names no {name}")
+        return value
+
+    def _gone_is_done(self, name: str, customer: CustomerId) -> None:
+        try:
+            self._write(name, {"id": customer})
+        except Refused as error:
+            if not all(each.code == "NOT_FOUND" for each in error.refusals):
+                raise
+
+    def _merged(self, job: str) -> CustomerId:
+        """Wait for Shopify's job, in growing pauses; who is left stands in its answer."""
+        pause_s, waited_s, last = MERGE_FIRST_PAUSE_S, 0.0, "still under way"
+        while waited_s < MERGE_WAIT_S:
+            self._sleep(pause_s)
+            waited_s += pause_s
+            pause_s = min(pause_s * 1.6, MERGE_PAUSE_MAX_S)
+            try:
+                reply = self._client.run(document("customer_merge_job_status"), {"job": job}, lane=self._lane)
+            except TemporaryError as error:
+                last = error.message
+                continue
+            request = reply.data.get("customerMergeJobStatus") or {}
+            last = str(request.get("status") or "not known to the shop").lower()
+            if request.get("status") == "COMPLETED":
+                return CustomerId(self._told(request, "resultingCustomerId"))
+            if request.get("status") == "FAILED":
+                raise _merge_failed(request.get("customerMergeErrors") or ())
+        raise AnswerLost(f"{self._client.shop}: the merge had not ended after {MERGE_WAIT_S:g} s: {last}")
+
+
+def _merge_failed(errors: Sequence[MappingOf[str, Any]]) -> Refused:
+    reasons = tuple(
+        Refusal(None, "MERGE_FAILED", f"{refusal(error).message} ({', '.join(error.get('errorFields') or ())})")
+        for error in errors
+    )
+    return Refused(reasons or (Refusal(None, "MERGE_FAILED", "Shopify gives no reason"),))
+
+
+def _input(fields: MappingOf[str, Any]) -> dict[str, Any]:
+    """CustomerSetInput of these of our fields; None becomes null and clears."""
+    return {THEIR_NAME[name]: value for name, value in fields.items()}
+
+
+def _place(name: str) -> dict[str, str]:
+    namespace, _, key = name.rpartition(".")
+    return {"namespace": namespace, "key": key}

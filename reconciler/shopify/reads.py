@@ -1,0 +1,228 @@
+"""ports.CustomerReader for one shop: point reads only, in batches; never a list, never the search index.
+
+What Shopify did not show us is named in `Customer.unknown`; a whole customer that is not shown is an AccessError and never
+counts as absent. Every hit is compared with what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer, MetafieldValue
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.store import Store
+from reconciler.ports import MergePreview
+from reconciler.shopify.client import Reply, ShopClient
+from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, customers_by, customers_by_ids, document
+from reconciler.shopify.failures import Path, Sent, access_denied
+from reconciler.shopify.pace import Lane
+
+IDS_MAX: Final = 250  # Shopify's own limit
+IDS_POINTS_MAX: Final = 500  # a call refused above 1000; whether `nodes` costs by the id is not certain
+LOOKUPS_MAX: Final = 50
+LOOKUP_POINTS_MAX: Final = 200
+FEW: Final = 8  # up to here one call is better than two; above, two are cheaper
+FIELDS: Final[Mapping[str, str]] = {
+    "firstName": "first_name",
+    "lastName": "last_name",
+    "locale": "locale",
+    "note": "note",
+    "tags": "tags",
+    "canDelete": "can_delete",
+    "updatedAt": "updated_at",
+    "defaultEmailAddress": "email",
+    "defaultPhoneNumber": "phone",
+}
+
+Answer = TypeVar("Answer")
+Task = TypeVar("Task")
+
+
+class CustomerReads:
+    """The looking half. `lane`: whether its calls go before those of sweeps."""
+
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "sweep") -> None:
+        self._client = client
+        self._lane: Lane = lane
+        self._backlink = (store.backlink.namespace, store.backlink.key)
+        rules = [(name, *name.rsplit(".", 1)) for name in store.metafields]
+        self._names = ("backlink", *(f"metafields.{name}" for name, _, _ in rules))
+        self._metafields = (self._backlink, *((namespace, key) for _, namespace, key in rules))
+        self._points_an_id: float | None = None  # beyond the first; None: not seen yet
+
+    def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]:
+        asked = list(dict.fromkeys(ids))
+        found: dict[CustomerId, Customer] = {}
+        if asked and self._points_an_id is None:  # the first batch alone tells what an id costs
+            head = asked[: self._batch()]
+            found |= self._by_ids(head)
+            asked = asked[len(head) :]
+        for part in self._all(_parts(asked, self._batch()), self._by_ids):
+            found |= part
+        return found
+
+    def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]:
+        namespace, key = self._backlink
+        asked = {u: {"namespace": namespace, "key": key, "value": u} for u in users}
+        return {u: c for u, c in self._by("customId", asked).items() if _shows(c, "backlink", c.backlink, u)}
+
+    def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
+        found = self._by("emailAddress", {e: e for e in emails if normalise.email_key(e)})
+        key = normalise.email_key
+        return {e: c for e, c in found.items() if _shows(c, "email", key(c.email), key(e))}
+
+    def by_phones(self, phones: Collection[str]) -> dict[str, Customer]:
+        found = self._by("phoneNumber", {p: p for p in phones if normalise.phone_key(p)})
+        key = normalise.phone_key
+        return {p: c for p, c in found.items() if _shows(c, "phone", key(c.phone), key(p))}
+
+    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
+        variables = {"one": one, "other": other}
+        reply = self._client.run(document("customer_merge_preview"), variables, lane=self._lane)
+        preview = reply.data.get("customerMergePreview") or {}
+        blockers = [str(error.get("message")) for error in preview.get("customerMergeErrors") or ()]
+        blocking = preview.get("blockingFields") or {}
+        if blocking.get("note"):
+            blockers.append("the notes of both together are longer than 5000 characters")
+        if blocking.get("tags"):
+            blockers.append("both together have more than 250 tags")
+        winner = preview.get("resultingCustomerId")
+        return MergePreview(CustomerId(winner) if winner else None, tuple(dict.fromkeys(blockers)))
+
+    def restore_rate(self) -> float:
+        return self._client.restore_rate()
+
+    # --- by id ----------------------------------------------------------------------------------------------------
+
+    def _batch(self) -> int:
+        """How many ids in one call, so that it stays far below the ceiling whatever an id may cost."""
+        one = CUSTOMER_POINTS + len(self._metafields)
+        each = one if self._points_an_id is None else self._points_an_id
+        return IDS_MAX if each <= 0 else max(1, min(IDS_MAX, int((IDS_POINTS_MAX - one) / each)))
+
+    def _by_ids(self, ids: Sequence[CustomerId]) -> dict[CustomerId, Customer]:
+        asking = customers_by_ids(self._metafields)
+        points = asking.points + (self._points_an_id or 0) * (len(ids) - 1)
+        reply = self._client.run(asking, {"ids": list(ids)}, lane=self._lane, points=points)
+        if reply.requested is not None and len(ids) > 1:
+            self._points_an_id = max(0.0, (reply.requested - asking.points) / (len(ids) - 1))
+        nodes = reply.data.get("nodes") or ()
+        if len(nodes) != len(ids):
+            raise self._not_shown(asking, reply, ("nodes",))
+        found = {}
+        for i, (customer_id, node) in enumerate(zip(ids, nodes, strict=True)):
+            customer = self._customer(asking, reply, ("nodes", i), node)
+            if customer is not None:
+                found[customer_id] = customer
+        return found
+
+    # --- by identifier --------------------------------------------------------------------------------------------
+
+    def _by(self, identifier: Identifier, asked: Mapping[Any, Any]) -> dict[Any, Customer]:
+        """Who is found by each value, keyed as asked.
+
+        Many are asked for their id only, and who is there is read by id: a point each instead of four and more. What is
+        found is compared afterwards, so a change between the two reads shows as nobody there.
+        """
+        if len(asked) <= FEW or self._points_an_id:
+            each = CUSTOMER_POINTS + len(self._metafields)
+            parts = _parts(list(asked.items()), max(1, min(LOOKUPS_MAX, LOOKUP_POINTS_MAX // each)))
+            whole: dict[Any, Customer] = {}
+            for part in self._all(parts, lambda pairs: self._whole(identifier, pairs)):
+                whole |= part
+            return whole
+        ids: dict[Any, CustomerId] = {}
+        for answer in self._all(_parts(list(asked.items()), LOOKUPS_MAX), lambda pairs: self._ids(identifier, pairs)):
+            ids |= answer
+        customers = self.by_ids(ids.values())
+        return {key: customers[id_] for key, id_ in ids.items() if id_ in customers}
+
+    def _whole(self, identifier: Identifier, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Customer]:
+        asking = customers_by(identifier, len(pairs), self._metafields)
+        reply = self._client.run(asking, _variables(pairs), lane=self._lane)
+        found = {}
+        for i, (key, _) in enumerate(pairs):
+            customer = self._customer(asking, reply, (f"c{i}",), reply.data.get(f"c{i}"))
+            if customer is not None:
+                found[key] = customer
+        return found
+
+    def _ids(self, identifier: Identifier, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, CustomerId]:
+        asking = customers_by(identifier, len(pairs), None)
+        reply = self._client.run(asking, _variables(pairs), lane=self._lane)
+        if reply.denied:
+            raise self._not_shown(asking, reply, reply.denied[0])
+        return {key: CustomerId(c["id"]) for i, (key, _) in enumerate(pairs) if (c := reply.data.get(f"c{i}"))}
+
+    def _all(self, parts: Sequence[Task], call: Callable[[Task], Answer]) -> list[Answer]:
+        """Each part by its own call, as many at once as there are connections."""
+        if len(parts) <= 1:
+            return [call(part) for part in parts]
+        with ThreadPoolExecutor(min(len(parts), self._client.connections), thread_name_prefix="read") as pool:
+            return list(pool.map(call, parts))
+
+    # --- a reply in our words -------------------------------------------------------------------------------------
+
+    def _customer(self, asking: Document, reply: Reply, at: Path, node: Mapping[str, Any] | None) -> Customer | None:
+        denied = [path[len(at) :] for path in reply.denied if path[: len(at)] == at]
+        if not node or not node.get("id"):
+            if denied:
+                raise self._not_shown(asking, reply, at)
+            return None
+        unknown = {self._our_name(str(path[0])) for path in denied if path}
+        email, phone = node.get("defaultEmailAddress") or {}, node.get("defaultPhoneNumber") or {}
+        values = {name: _metafield(node.get(f"m{i}")) for i, name in enumerate(self._names)}
+        backlink = values.pop("backlink")
+        return Customer(
+            id=CustomerId(node["id"]),
+            email=email.get("emailAddress"),
+            first_name=node.get("firstName"),
+            last_name=node.get("lastName"),
+            phone=phone.get("phoneNumber"),
+            locale=node.get("locale"),
+            note=node.get("note"),
+            tags=tuple(node.get("tags") or ()),
+            backlink=backlink.value if backlink else None,
+            metafields={name.removeprefix("metafields."): value for name, value in values.items() if value},
+            can_delete=node.get("canDelete"),
+            updated_at=_time(node.get("updatedAt")),
+            unknown=frozenset(unknown),
+        )
+
+    def _our_name(self, field: str) -> str:
+        if field[1:].isdigit():
+            return self._names[int(field[1:])]
+        return FIELDS.get(field, field)
+
+    def _not_shown(self, asking: Document, reply: Reply, at: Path) -> Exception:
+        sent = Sent(self._client.shop, asking)
+        if reply.denied:
+            return access_denied(sent, f"read access to {'.'.join(str(step) for step in at)}")
+        return sent.unanswered(f"the answer lacks {'.'.join(str(step) for step in at)}")
+
+
+def _variables(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    return {f"k{i}": value for i, (_, value) in enumerate(pairs)}
+
+
+def _parts(items: Sequence[Task], size: int) -> list[Sequence[Task]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _shows(customer: Customer, field: str, shown: str | None, asked: str | None) -> bool:
+    """Whether the hit is who was asked for. What is not shown can't speak against it: Shopify's look-up is exact."""
+    return field in customer.unknown or shown == asked
+
+
+def _metafield(node: Mapping[str, Any] | None) -> MetafieldValue | None:
+    if not node or node.get("value") is None:
+        return None
+    return MetafieldValue(value=node["value"], type=node.get("type") or "", digest=node.get("compareDigest"))
+
+
+def _time(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None

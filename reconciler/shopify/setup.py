@@ -1,0 +1,131 @@
+"""ports.ShopReader and ShopMaker: what `doctor` looks at in a shop, and what `bootstrap` makes there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from reconciler.core.ids import ShopDomain
+from reconciler.errors import Refused, SetupError
+from reconciler.ports import Definition, ShopFacts, Subscription
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.document import document
+from reconciler.shopify.refusals import refused
+
+BACKLINK_TYPE: Final = "id"
+BACKLINK_NAME: Final = "Clerk user ID"
+BACKLINK_DESCRIPTION: Final = "Which Clerk user this customer is. Kept by reconciler: please don't edit."
+PAGES_MAX: Final = 100
+
+
+class ShopSetup:
+    """One shop, seen by whoever sets it up."""
+
+    def __init__(self, client: ShopClient) -> None:
+        self._client = client
+
+    def facts(self) -> ShopFacts:
+        reply = self._client.run(document("shop_facts"), lane="nudge")
+        shop = reply.data["shop"]
+        scopes = reply.data["currentAppInstallation"]["accessScopes"]
+        versions = reply.data["publicApiVersions"]
+        return ShopFacts(
+            name=shop["name"],
+            domain=ShopDomain(shop["myshopifyDomain"]),
+            scopes=frozenset(scope["handle"] for scope in scopes),
+            api_version=reply.api_version,
+            supported_versions=tuple(sorted(v["handle"] for v in versions if v["supported"])),
+            restore_rate=self._client.restore_rate(),
+            server_time=reply.server_time,
+        )
+
+    def definition(self, namespace: str, key: str) -> Definition | None:
+        variables = {"namespace": namespace, "key": key}
+        reply = self._client.run(document("metafield_definition"), variables, lane="nudge")
+        found = reply.data.get("metafieldDefinition")
+        if found is None:
+            return None
+        return Definition(
+            id=found["id"],
+            namespace=found["namespace"],
+            key=found["key"],
+            type=found["type"]["name"],
+            unique=bool(found["capabilities"]["uniqueValues"]["enabled"]),
+            pinned=found["pinnedPosition"] is not None,
+        )
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        found: list[Subscription] = []
+        after: str | None = None
+        for _ in range(PAGES_MAX):
+            reply = self._client.run(document("webhook_subscriptions"), {"after": after}, lane="nudge")
+            page = reply.data["webhookSubscriptions"]
+            found.extend(Subscription(node["id"], node["topic"], node["uri"]) for node in page["nodes"])
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+            after = page["pageInfo"]["endCursor"]
+        return tuple(found)
+
+    def create_definition(self, namespace: str, key: str) -> None:
+        definition = {
+            "name": BACKLINK_NAME,
+            "description": BACKLINK_DESCRIPTION,
+            "namespace": namespace,
+            "key": key,
+            "ownerType": "CUSTOMER",
+            "type": BACKLINK_TYPE,
+            "pin": True,
+        }
+        try:
+            self._create(definition)
+        except Refused as error:
+            if error.has("TAKEN"):
+                self._check_type(namespace, key)
+            elif error.has("PINNED_LIMIT_REACHED"):
+                self._create_unpinned(definition)
+            else:
+                raise
+
+    def subscribe(self, topic: str, uri: str) -> None:
+        payload = self._payload("webhook_subscription_create", {"topic": topic, "uri": uri})
+        _unless(payload, "TAKEN")
+
+    def unsubscribe(self, subscription: str) -> None:
+        payload = self._payload("webhook_subscription_delete", {"id": subscription})
+        _unless(payload, "NOT_FOUND")
+
+    def _create_unpinned(self, definition: Mapping[str, Any]) -> None:
+        try:
+            self._create({**definition, "pin": False})
+        except Refused as error:
+            if not error.has("TAKEN"):
+                raise
+            self._check_type(definition["namespace"], definition["key"])
+
+    def _create(self, definition: Mapping[str, Any]) -> None:
+        payload = self._payload("metafield_definition_create", {"definition": definition})
+        if payload.get("userErrors"):
+            raise refused(payload["userErrors"])
+
+    def _check_type(self, namespace: str, key: str) -> None:
+        """A definition of this name is there already: good if it is of our type."""
+        found = self.definition(namespace, key)
+        if found is None or found.type != BACKLINK_TYPE:
+            is_now = f"of type {found.type}" if found else "not shown to this app"
+            raise SetupError(
+                f"{self._client.shop}: the metafield definition {namespace}.{key} is there already and {is_now}, "
+                f"but a back-link needs type {BACKLINK_TYPE}",
+                hint="name another `backlink` in stores.yaml, or delete that definition in Shopify first",
+            )
+
+    def _payload(self, name: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        reply = self._client.run(document(name), variables, lane="nudge")
+        payload: Mapping[str, Any] = next(iter(reply.data.values()))
+        return payload
+
+
+def _unless(payload: Mapping[str, Any], code: str) -> None:
+    """Raise the refusal of this payload, unless it only says what we wanted."""
+    errors: Sequence[Mapping[str, Any]] = payload.get("userErrors") or ()
+    if errors and not (failure := refused(errors)).has(code):
+        raise failure
