@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
-from types import TracebackType
 from typing import Self
 
 from reconciler.controller.apply import Hands
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import StoreName
 from reconciler.core.store import Store
-from reconciler.errors import UsageError
+from reconciler.errors import ConfigError, UsageError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingToken, TokenSource
 from reconciler.shopify.client import ShopClient
@@ -116,4 +115,29 @@ class House:
         return ShopCustomers(self.client(store), store)
 
     def _auth(self, store: StoreSettings) -> TokenSource:
-        raise NotImplementedError
+        """How this store's tokens are got; a rotating pair is kept in the state, and only with a key to encrypt it."""
+        auth = store.auth
+        if auth.access_token is not None and auth.access_token.get_secret_value():
+            return FixedToken(auth.access_token.get_secret_value())
+        if not auth.client_id or auth.client_secret is None or not auth.client_secret.get_secret_value():
+            raise ConfigError(
+                f"store '{store.name}' has no way to get a token",
+                hint="give it `auth`: access_token, or client_id and client_secret, or those and refresh_token",
+            )
+        app = (auth.client_id, auth.client_secret.get_secret_value())
+        if auth.refresh_token is None:
+            return ClientCredentials(*app)
+        if not self._state_key:
+            raise ConfigError(
+                f"store '{store.name}' has a refresh_token: rotated tokens must be kept, and there is no key to "
+                "encrypt them",
+                hint="set RECONCILER_SECRET_KEY",
+            )
+        state, shop, clock = self.state, store.shop, self.clock
+        return RefreshingToken(
+            *app,
+            auth.refresh_token.get_secret_value(),
+            load=lambda: state.load_tokens(shop),
+            store=lambda pair: state.store_tokens(shop, pair, clock.now()),
+            now=clock.now,
+        )
