@@ -26,7 +26,8 @@ def rewritten(url: str) -> str:
         )
     try:
         parts = urlsplit("postgresql+psycopg://" + rest)
-        _ = parts.port
+        if parts.port == 0 or "@" in parts.path + parts.fragment:
+            raise ValueError  # noqa: TRY301  the same words for all of them
     except ValueError:
         raise ConfigError(
             f"'{shown(url)}' is no database URL: its host and port can't be told",
