@@ -143,10 +143,13 @@ def _checked(model: type[M], source: Source) -> M:
     try:
         found = model.model_validate(source.data, by_alias=True, by_name=False)
     except ValidationError as error:
+        seen: list[KeyPath] = []
         for detail in error.errors(include_url=False, include_context=False, include_input=False):
-            where = _placed(detail["loc"], source)
-            if not source.failed_at(where):
+            at = detail["loc"]
+            where = _placed(at, source)
+            if not source.failed_at(where) and not any(at == below[: len(at)] for below in seen):
                 source.fail(where, _words(model, detail, source))
+            seen.append(at)
     if found is None or source.wrong:
         raise ConfigError("\n".join(source.errors()), hint=HINT)
     return found

@@ -13,6 +13,7 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -85,11 +86,19 @@ def _origin(url: str, *, name: str, path: bool = False) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def _whole_number(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise ValueError("it is a whole number")  # noqa: TRY004  pydantic reads ValueError
+    return value
+
+
 DatabaseUrl = Annotated[
     str, StringConstraints(strip_whitespace=True), AfterValidator(_database), PlainSerializer(shown, return_type=str)
 ]
 Token = Annotated[SecretStr, AfterValidator(_header_safe)]
 SigningKey = Annotated[SecretStr, AfterValidator(_signing_key)]
+Version = Annotated[Literal[1], BeforeValidator(_whole_number)]
+Number = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class StateSettings(_Part):
@@ -161,20 +170,13 @@ class ClerkSettings(_Part):
 class ControllerSettings(_Part):
     """The always-on half."""
 
-    workers: int = Field(default=8, ge=1, le=256, description="threads that look at users")
+    workers: Number = Field(default=8, ge=1, le=256, description="threads that look at users")
     resync_s: float = Field(
         default=900, gt=0, allow_inf_nan=False, description="seconds between looks at what changed in each store"
     )
     full_resync_cron: str = Field(
         default="0 3 * * *", description="when everything is looked at: minute, hour, day, month, weekday (UTC)"
     )
-
-    @field_validator("workers", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("it is a number, not yes or no")  # noqa: TRY004  pydantic reads ValueError
-        return value
 
     @field_validator("full_resync_cron")
     @classmethod
@@ -190,7 +192,7 @@ class ServerSettings(_Part):
     """Where `run` listens."""
 
     host: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535, description="0: any free one")
+    port: Number = Field(default=8080, ge=0, le=65535, description="0: any free one")
     public_url: str = Field(default="", description="https://…, where webhooks reach us; `bootstrap` subscribes it")
     console_token: Token | None = Field(
         default=None, description="needed to change anything in the console, and to show it beyond loopback"
@@ -205,7 +207,7 @@ class ServerSettings(_Part):
 class Settings(_Part):
     """config/reconciler.yaml."""
 
-    version: Literal[1] = Field(description="of this file's format")
+    version: Version = Field(description="of this file's format")
     state: StateSettings = StateSettings()
     profiles: ProfileSettings = ProfileSettings()
     clerk: ClerkSettings = ClerkSettings()
@@ -291,6 +293,6 @@ class StoreSettings(Store):
 class StoresFile(_Part):
     """stores.yaml."""
 
-    version: Literal[1] = Field(description="of this file's format")
+    version: Version = Field(description="of this file's format")
     defaults: dict[str, Any] = Field(default={}, description="any key of a store but name and shop")
     stores: tuple[StoreSettings, ...] = Field(min_length=1)

@@ -62,8 +62,9 @@ def _open_to_variables(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     opened = {key: _open_to_variables(part) for key, part in schema.items()}
-    narrow = opened.get("type") in {"number", "integer", "boolean"} and "const" not in opened
-    if narrow or (opened.get("type") == "string" and {"enum", "pattern"} & opened.keys()):
+    type_ = opened["type"] if isinstance(opened.get("type"), str) else ""  # else a property of this name
+    narrow = type_ in {"number", "integer", "boolean"} and "const" not in opened
+    if narrow or (type_ == "string" and {"enum", "pattern"} & opened.keys()):
         outer = {key: opened.pop(key) for key in ("title", "description", "default") if key in opened}
         return {**outer, "anyOf": [opened, _VARIABLE]}
     return opened
