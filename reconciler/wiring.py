@@ -18,6 +18,7 @@ from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingToken, TokenSource
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
+from reconciler.shopify.setup import ShopSetup
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
@@ -109,6 +110,10 @@ class House:
             warn=self._warn,
             plan_digest=plan_digest,
         )
+
+    def setup(self, store: StoreSettings) -> ShopSetup:
+        """What `doctor` looks at in the shop, and what `bootstrap` makes there."""
+        return ShopSetup(self.client(store))
 
     def _customers(self, store: Store) -> ShopCustomers:
         assert isinstance(store, StoreSettings)
