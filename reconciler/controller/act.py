@@ -25,12 +25,14 @@ TRACE_TYPE = "single_line_text_field"
 class Step:
     """An action that fits the world, with what it was decided on; `written` grows call by call.
 
-    `at` is the customer that the calls are on; `intent` is kept in the row until the last call is done.
+    `if_free` would hold if her new address were nobody's. `at` is the customer
+    that the calls are on; `intent` is kept in the row until the last call is done.
     """
 
     action: Action
     subject: Subject
     decision: Decision
+    if_free: Decision | None = None
     written: list[Change] = field(default_factory=list)
     at: CustomerId | None = None
     intent: MappingOf[str, Any] | None = None

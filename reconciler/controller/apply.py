@@ -158,8 +158,8 @@ def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> lis
     claims = claims_on(subjects, readers.profiles, store)
     ask = Ask(now=hands.clock.now(), users=users, explicit=explicit)
     return [
-        Step(decision.action or _nothing(subject.user), subject, decision)
-        for subject, decision, _ in decided(subjects, store, readers, claims, ask)
+        Step(decision.action or _nothing(subject.user), subject, decision, if_free)
+        for subject, decision, if_free in decided(subjects, store, readers, claims, ask)
     ]
 
 

@@ -20,11 +20,11 @@ class Guarded(BaseModel):
     holds: tuple[Hold, ...] = ()
 
 
-def allows(ceiling: Ceiling, count: int, mappings: int) -> bool:
-    """Both bounds: n <= max, and 100 n <= percent of the mappings; without mappings only max counts."""
-    if count > ceiling.max:
-        return False
-    return ceiling.percent is None or mappings == 0 or 100 * count <= ceiling.percent * mappings
+def ceiling_of(ceiling: Ceiling, mappings: int) -> int:
+    """How many may go: n <= max, and 100 n <= percent times the mappings; without mappings only max counts."""
+    if ceiling.percent is None or mappings == 0:
+        return ceiling.max
+    return min(ceiling.max, int(ceiling.percent * mappings / 100 + 1e-9))
 
 
 def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:
@@ -33,7 +33,7 @@ def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guar
     over: dict[Kind, str] = {}
     for kind in KINDS:
         ceiling: Ceiling = getattr(store.guards, kind)
-        if not allows(ceiling, counts[kind], mappings):
+        if counts[kind] > ceiling_of(ceiling, mappings):
             percent = "" if ceiling.percent is None else f" and {ceiling.percent:g} % of {mappings} mappings"
             over[kind] = f"{counts[kind]} {kind} actions are above the ceiling of {ceiling.max}{percent}"
     withheld = tuple(a for a in actions if a.kind in over)

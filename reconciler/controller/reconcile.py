@@ -1,0 +1,155 @@
+"""The corridor: one request walked from its name to its status. Read, decide, act, write down; then say what follows.
+
+Touches only the customer of the user it was called for: whoever must move first is nudged, and comes back by herself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from reconciler.controller.act import Step, park
+from reconciler.controller.apply import Outcome, carried, looked, write_down
+from reconciler.controller.hands import Hands
+from reconciler.core import chains
+from reconciler.core.guard import ceiling_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.patch import without_action
+from reconciler.core.plan import Kind
+from reconciler.core.reasons import hold
+from reconciler.core.view import Decision
+from reconciler.errors import ReconcilerError
+from reconciler.ports import Budgets
+
+CIRCLE_MAX = 20  # users in one circle of addresses; a longer one is left to the next sweep
+
+Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of one request. `nudge`: who should be looked at now because of it.
+
+    `waiting`: another user's customer still has her new address. `early`: the row is older than the event that asked,
+    so nothing was done yet. `kind` and `points` tell what was carried out; `reasons` why something was not.
+    """
+
+    result: Result
+    nudge: tuple[ClerkUserId, ...] = ()
+    reasons: tuple[str, ...] = ()
+    kind: Kind | None = None
+    points: int = 0
+    error: ReconcilerError | None = None
+
+
+def reconcile(
+    user: ClerkUserId,
+    hands: Hands,
+    budgets: Budgets,
+    *,
+    wants_updated_at: datetime | None = None,
+) -> Reconciled:
+    """Look at one user, decide, act within the hour's budget, and write down.
+
+    `wants_updated_at`: the row should be at least this new.
+    """
+    step = looked([user], hands, explicit=False)[0]
+    if _is_early(step, wants_updated_at):
+        return Reconciled("early")
+    if step.decision.blocked_by is not None:
+        return _waits(step, hands, budgets)
+    action = step.decision.action
+    if action is None:
+        write_down(step, hands)
+        return _nothing_to_do(step)
+    if not _granted(action.kind, hands, budgets):
+        return _over_budget(step, hands)
+    outcome = carried(step, hands)
+    return _after(outcome, step, hands)
+
+
+def _is_early(step: Step, wanted: datetime | None) -> bool:
+    if wanted is None:
+        return False
+    profile = step.subject.profile
+    if profile is None:
+        return step.subject.mapping is None or step.subject.mapping.status not in {"released", "erased"}
+    return profile.updated_at is not None and profile.updated_at < wanted
+
+
+def _nothing_to_do(step: Step) -> Reconciled:
+    reasons = tuple(sorted({h.reason for h in step.decision.holds}))
+    if reasons:
+        return Reconciled("held", reasons=reasons)
+    return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
+
+
+def _granted(kind: Kind, hands: Hands, budgets: Budgets) -> bool:
+    """One more of this kind within this hour's ceiling."""
+    store = hands.store
+    ceiling = ceiling_of(getattr(store.guards, kind), hands.readers.mappings.count(store.shop))
+    hour = hands.clock.now().replace(minute=0, second=0, microsecond=0)
+    return budgets.spend(store.shop, kind, hour, 1, ceiling) == 1
+
+
+def _over_budget(step: Step, hands: Hands) -> Reconciled:
+    kind = step.action.kind
+    message = f"this hour's budget for {kind} is spent: {getattr(hands.store.guards, kind).max} at most"
+    held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message)
+    write_down(Step(step.action, step.subject, without_action(step.decision, held)), hands)
+    return Reconciled("held", reasons=("GuardExceeded",))
+
+
+def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
+    if outcome.result != "applied":
+        return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
+    waiting: tuple[ClerkUserId, ...] = ()
+    if outcome.freed is not None:
+        waiting = hands.readers.mappings.waiting_for(hands.store.shop, [outcome.freed]).get(outcome.freed, ())
+    reasons = tuple(sorted({h.reason for h in step.decision.holds}))
+    return Reconciled(
+        "applied", nudge=waiting, reasons=reasons, kind=outcome.action.kind, points=outcome.action.cost_points
+    )
+
+
+def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
+    """Somebody else's customer has her new address: in a circle one parks hers, else whoever has it is nudged."""
+    owner = step.decision.blocked_by
+    assert owner is not None
+    circle = _circle(step, hands)
+    mine = circle.get(step.subject.user)
+    if mine is not None and mine.action is not None and mine.action.park:
+        customer = step.decision.customer
+        if customer is not None and customer.email is not None:
+            park(step, hands)
+        return Reconciled("waiting", nudge=tuple(sorted(u for u in circle if u != step.subject.user)))
+    if step.decision.action is None:
+        write_down(Step(step.action, step.subject, _as_told(step, mine)), hands)
+    elif not _granted(step.action.kind, hands, budgets):
+        return _over_budget(step, hands)
+    else:  # the rest of her patch does not wait
+        outcome = carried(step, hands)
+        if outcome.result != "applied":
+            return _after(outcome, step, hands)
+    return Reconciled("waiting", nudge=(owner,), reasons=("EmailTaken",))
+
+
+def _as_told(step: Step, mine: Decision | None) -> Decision:
+    """Her decision as it is now; where a circle can't be turned, with what is said of that."""
+    return mine if mine is not None and mine.action is None else step.decision
+
+
+def _circle(step: Step, hands: Hands) -> dict[ClerkUserId, Decision]:
+    """The decisions of a circle of addresses that she is part of; empty where there is none."""
+    blocked: dict[ClerkUserId, chains.Blocked] = {}
+    at = step
+    while len(blocked) < CIRCLE_MAX and at.if_free is not None and at.decision.blocked_by is not None:
+        blocked[at.subject.user] = chains.Blocked(as_is=at.decision, if_free=at.if_free)
+        owner = at.decision.blocked_by
+        if owner == step.subject.user:
+            return chains.resolved(blocked, {})
+        if owner in blocked:
+            return {}
+        at = looked([owner], hands, explicit=False)[0]
+    return {}
