@@ -1,0 +1,140 @@
+"""`reconciler doctor`: looks at all that has to be right, and says what to do. Sends no mutation, never stops early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
+
+import click
+from rich.console import Console
+
+from reconciler.cli.checks import Check, Level, clerk_checks, shop_checks
+from reconciler.cli.context import Context
+from reconciler.cli.flow import Lines
+from reconciler.cli.plain import clean, counted, time_z
+from reconciler.cli.render_json import dumps
+from reconciler.cli.shop_needs import look
+from reconciler.errors import ReconcilerError
+from reconciler.settings import StoreSettings
+from reconciler.state.access import openings
+from reconciler.state.engine import is_sqlite, open_engine
+from reconciler.state.schema import check as schema_differences
+from reconciler.wiring import House
+
+FAILED = 1
+SHOPS_AT_ONCE = 8
+MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red")}
+
+
+@click.command("doctor")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, stores: tuple[str, ...], output: str) -> int:
+    """Check database, profiles, tokens, scopes, API version, definition, webhooks and clocks; say what to do."""
+    with context.house() as house:
+        checks = tuple(all_checks(house, house.stores(stores)))
+        at = house.clock.now()
+    failed = any(c.level == "failed" for c in checks)
+    if output == "json":
+        body = {"version": 1, "at": time_z(at), "ok": not failed, "checks": [c.model_dump() for c in checks]}
+        click.echo(dumps(body))
+    else:
+        show(checks, context.out)
+    return FAILED if failed else 0
+
+
+def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]:
+    """Everything, in a fixed order; the shops are asked side by side."""
+    yield from state_checks(house)
+    yield from profile_checks(house)
+    yield from clerk_checks(house.loaded.settings)
+    with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
+        for found in pool.map(lambda store: tuple(store_checks(house, store)), stores):
+            yield from found
+
+
+def state_checks(house: House) -> Iterator[Check]:
+    """Our own database: it answers, its schema is this program's, and nobody else sees it."""
+    yield from _tried("state", "database", lambda: _state(house))
+
+
+def _state(house: House) -> Iterator[Check]:
+    _ = house.state  # makes the schema where there is none, as every command does
+    engine = open_engine(house.loaded.settings.state.url)
+    try:
+        kind = "SQLite, for one process" if is_sqlite(engine) else f"Postgres at {engine.url.host or 'a local socket'}"
+        yield Check(area="state", what="database", level="ok", message=f"{kind}, answers")
+        differences = schema_differences(engine)
+        open_to = openings(engine)
+    finally:
+        engine.dispose()
+    if differences:
+        message = f"differs: {'; '.join(differences)}"
+        yield Check(area="state", what="schema", level="failed", message=message, hint="reconciler db upgrade")
+    else:
+        yield Check(area="state", what="schema", level="ok", message="current")
+    if open_to:
+        hint = "reconciler db upgrade takes these rights away"
+        yield Check(area="state", what="roles", level="failed", message="; ".join(open_to), hint=hint)
+    elif not kind.startswith("SQLite"):
+        message = "row level security is on, and Supabase's API roles may not look"
+        yield Check(area="state", what="roles", level="ok", message=message)
+
+
+def profile_checks(house: House) -> Iterator[Check]:
+    """The profiles: table and columns are there, and the role sees them all."""
+    yield from _tried("profiles", "table", lambda: _profiles(house))
+
+
+def _profiles(house: House) -> Iterator[Check]:
+    source = house.loaded.settings.profiles
+    count = house.profiles.count()
+    mapped = ", ".join(source.columns)
+    yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
+    yield Check(area="profiles", what="columns", level="ok", message=f"there: {mapped}")
+    if count:
+        yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
+    else:
+        hint = "check table and role; with mappings and no profiles nobody is ever released"
+        yield Check(area="profiles", what="rows", level="warning", message="the table is empty", hint=hint)
+
+
+def store_checks(house: House, store: StoreSettings) -> Iterator[Check]:
+    """One shop. Where it refuses the token, nothing else can be said of it."""
+
+    def asked() -> Iterator[Check]:
+        seen = look(house.setup(store), store)
+        yield from shop_checks(seen, store, house.loaded.settings, now=house.clock.now())
+
+    yield from _tried(store.name, "shop", asked)
+
+
+def _tried(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    try:
+        yield from checks()
+    except ReconcilerError as error:
+        yield Check(area=area, what=what, level="failed", message=error.message, hint=error.hint)
+
+
+def show(checks: Sequence[Check], console: Console) -> None:
+    """Print the checks by area, and how many ask for somebody."""
+    lines = Lines(console)
+    for area, found in groupby(checks, key=attrgetter("area")):
+        lines.put((clean(area), "bold"))
+        for check in found:
+            mark, style = MARKS[check.level]
+            words = [(word, "") for word in clean(check.message).split(" ")]
+            lines.flow([(mark, style), (f"{clean(check.what):<15}", style), *words], indent=2, hang=18)
+            if check.hint:
+                lines.prose(f"hint: {clean(check.hint)}", "cyan", indent=20, hang=6)
+    failed = sum(c.level == "failed" for c in checks)
+    warnings = sum(c.level == "warning" for c in checks)
+    lines.blank()
+    if not failed and not warnings:
+        lines.put((f"✓ all {counted(len(checks), 'check')} are well", "bold green"))
+    else:
+        style = "bold red" if failed else "yellow"
+        lines.put((f"{failed:,} failed, {counted(warnings, 'warning')}, of {counted(len(checks), 'check')}", style))
