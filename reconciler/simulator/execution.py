@@ -90,6 +90,9 @@ class Execution:
 
     def run(self, document: Document, variables: Json, request_id: str) -> Json:
         """`data` and `errors` of the reply."""
+        settle = getattr(self.shop, "settle", None)
+        if settle is not None:
+            settle()
         result = execute_sync(
             load_schema(),
             document.ast,

@@ -77,6 +77,8 @@ class Ledger:
         self.definitions: dict[tuple[str, str, str], Definition] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.merges: dict[str, Merge] = {}
+        self.merging: dict[int, Merge] = {}
+        """The merges under way, by either customer's number."""
         self.known_tags: dict[str, str] = {}
         self.webhook_secret: str | None = None
         """The app's client secret, which signs its webhooks. Once set, events are kept even without subscriptions."""
@@ -121,6 +123,9 @@ class Ledger:
             self.history.popleft()
         if self.search_lag_s > 0:
             self.history.append((now, number, None if before is None else copy.copy(before)))
+
+    def settle(self) -> None:
+        """Finish what is due by the clock. Called before each call."""
 
     # --- events ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import phonenumbers
 
@@ -16,6 +16,7 @@ _SPACE: Final = re.compile(r"\s+")
 _EMAIL: Final = re.compile(r"[^@\s]+@(?:[\w-]+\.)+[\w-]{2,}")
 _STRICT_TLD: Final = re.compile(r".+\.[^\W\d_]{2,}")
 _LOCALE: Final = re.compile(r"[a-zA-Z]{2,3}([-_][a-zA-Z]{4})?([-_]([a-zA-Z]{2}|\d{3}))?")
+_EMOJI: Final = re.compile("[\u2600-\u27bf\U0001f000-\U0010ffff]")
 URL: Final = re.compile(r"https?://|www\.", re.IGNORECASE)
 LOCAL_PART_MAX: Final = 128
 
@@ -42,6 +43,8 @@ class Habits:
     unique_metafield_code: Literal["TAKEN", "CAPABILITY_VIOLATION"] = "TAKEN"
     metafields_bump_updated_at: bool = True
     erasure_wipes_metafields: bool = True
+    merge_s: float = 2.0
+    """A merge is done after this time, or at the second look at its job."""
     merge_sends_delete: bool = False
     """A merge is told as customers/delete of the loser, too."""
     updated_at_whole_days: bool = False
@@ -116,5 +119,5 @@ def id_key(value: str, habits: Habits) -> str:
     return value if habits.id_values_case_sensitive else value.casefold()
 
 
-def has_emoji(value: Any) -> bool:
-    return isinstance(value, str) and any(ord(char) >= 0x1F000 or 0x2600 <= ord(char) <= 0x27BF for char in value)
+def has_emoji(text: str) -> bool:
+    return _EMOJI.search(text) is not None

@@ -5,7 +5,6 @@ Times are seconds since the epoch, numbers are the last part of a gid.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from reconciler.simulator.documents import Json
 
@@ -153,11 +152,14 @@ class Event:
 
 @dataclass(slots=True)
 class Merge:
-    """A merge as its job sees it. `looks` counts how often the job was asked for."""
+    """A merge as its job sees it. `looks` counts how often the job was asked for; `at` is when it was asked for."""
 
-    number: int
     job: str
     winner: int
     loser: int
+    at: float
+    overrides: Json
+    status: str = "REQUESTED"
     looks: int = 0
-    errors: tuple[Any, ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
+    """Pairs of a field and a message."""

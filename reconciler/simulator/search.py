@@ -70,7 +70,7 @@ def read_query(text: str | None, habits: Habits, only: frozenset[str] | None = N
 
 class _Reader:
     def __init__(self, text: str, habits: Habits, only: frozenset[str] | None) -> None:
-        self.tokens = [found for found in _TOKEN.finditer(text)]
+        self.tokens = list(_TOKEN.finditer(text))
         self.position = 0
         self.habits = habits
         self.only = only
@@ -215,7 +215,7 @@ def _time(get: Callable[[Customer], float | None]) -> Callable[[Term, Habits], M
 
 
 def _moment(text: str) -> tuple[float, bool]:
-    at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    at = datetime.fromisoformat(text)
     return at.replace(tzinfo=at.tzinfo or UTC).timestamp(), len(text) <= len("2024-01-01")
 
 

@@ -1,11 +1,11 @@
 """The domain of the simulated Shopify: one shop, put together from its rooms. `world.py` puts HTTP in front of it.
 
 Each root field of the schema is a method in snake_case. The rooms stand on each other:
-ledger > customers > metafields > tagging > reading > staff.
+ledger, customers, metafields, tagging, reading, merges, consent, residence, subscriptions, staff, populate.
 """
 
-from reconciler.simulator.staff import Staff
+from reconciler.simulator.populate import Filling
 
 
-class Shop(Staff):
+class Shop(Filling):
     """One simulated shop. All that may be switched is in `habits`, `search_lag_s` and `webhook_secret`."""

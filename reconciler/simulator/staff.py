@@ -6,17 +6,18 @@ Actions take plain names (`first_name`) and answer with the customer. A wrong wi
 from typing import Any
 
 from reconciler.simulator.documents import Json
+from reconciler.simulator.events import customer_body, merge_body
 from reconciler.simulator.examine import examine
 from reconciler.simulator.ledger import gid
 from reconciler.simulator.normalisation import split_tags
-from reconciler.simulator.reading import Reading
-from reconciler.simulator.records import Customer
+from reconciler.simulator.records import Customer, Merge
+from reconciler.simulator.subscriptions import Subscriptions
 from reconciler.simulator.views import CustomerView
 
 _WORDS = {"first_name": "firstName", "last_name": "lastName", "tax_exempt": "taxExempt"}
 
 
-class Staff(Reading):
+class Staff(Subscriptions):
     def staff_create(self, **fields: Any) -> CustomerView:
         """A new customer: email, first_name, last_name, phone, note, tags, locale, tax_exempt, addresses."""
         return CustomerView(self, self._saved(None, fields))
@@ -61,6 +62,44 @@ class Staff(Reading):
         facts.had_orders, facts.last_order_at = True, self.now()
         self.people.change(customer, {"orders": customer.orders + count, "updated_at": self.now()})
         self.updated(customer)
+        return CustomerView(self, customer)
+
+    def staff_merge(self, keep: str, other: str) -> CustomerView:
+        """Staff choose in the merge dialogue who stays, and it is done at once."""
+        winner, loser = self._known(keep), self._known(other)
+        if winner is loser:
+            raise ValueError("Customers IDs should not match")
+        blocked = self._blocked(winner, loser, {})
+        if blocked:
+            raise ValueError("; ".join(message for _, message in blocked))
+        merge = Merge(gid("Job", self.next_number()), winner.number, loser.number, self.now(), {}, "COMPLETED")
+        self.merges[merge.job] = merge
+        self.merge_now(winner, loser, {})
+        self.tell("CUSTOMERS_MERGE", lambda: merge_body(merge, "completed"))
+        return CustomerView(self, winner)
+
+    def staff_redact(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """The data erasure, asked for or not, is carried out now."""
+        customer = self._known(id)
+        self.redact(customer)
+        return CustomerView(self, customer)
+
+    def staff_state(self, id: str, state: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """A classic account: DISABLED, INVITED, ENABLED or DECLINED."""
+        if state not in {"DISABLED", "INVITED", "ENABLED", "DECLINED"}:
+            raise ValueError(f"unknown state {state}")
+        customer = self._known(id)
+        self.remember(customer.number, customer)
+        self.people.change(customer, {"state": state, "updated_at": self.now()})
+        if state in {"ENABLED", "DISABLED"}:
+            topic = "CUSTOMERS_ENABLE" if state == "ENABLED" else "CUSTOMERS_DISABLE"
+            self.tell(topic, lambda: customer_body(customer, self.currency))
+        return CustomerView(self, customer)
+
+    def staff_block_merge(self, id: str, fields: list[str]) -> CustomerView:  # noqa: A002 - as in Shopify
+        """Give a customer what forbids merges: GIFT_CARDS, SUBSCRIPTIONS, STORE_CREDIT and the like."""
+        customer = self._known(id)
+        customer.seldom().blockers = frozenset(fields)
         return CustomerView(self, customer)
 
     # --- steps ----------------------------------------------------------------------------------------------------

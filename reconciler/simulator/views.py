@@ -13,7 +13,7 @@ from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
 from reconciler.simulator.normalisation import email_is_valid
 from reconciler.simulator.paging import paged
-from reconciler.simulator.records import Address, Consent, Customer, Definition, Metafield, rare
+from reconciler.simulator.records import Address, Consent, Customer, Definition, Merge, Metafield, rare
 
 R = TypeVar("R")
 
@@ -112,7 +112,8 @@ class CustomerView(View[Customer]):
         return self.record.orders == 0 and not rare(self.record).had_orders
 
     def mergeable(self) -> Json:
-        return mergeable(self.record)
+        merge = self.ledger.merging.get(self.record.number)
+        return mergeable(self.record, None if merge is None else merge_view(merge))
 
     def email_consent(self) -> Json | None:
         if self.record.email is None:
@@ -128,7 +129,7 @@ class CustomerView(View[Customer]):
             "consentCollectedFrom": "OTHER",
         }
 
-    fields = {
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "__typename": lambda _: "Customer",
         "id": lambda view: view.id,
         "legacyResourceId": lambda view: str(view.record.number),
@@ -215,13 +216,25 @@ def address_view(address: Address) -> Json:
     }
 
 
-def mergeable(customer: Customer) -> Json:
+def mergeable(customer: Customer, in_progress: Json | None) -> Json:
     fields = merge_blockers(customer)
+    if in_progress is not None:
+        fields = sorted([*fields, "MERGE_IN_PROGRESS"])
     return {
         "isMergeable": not fields,
         "errorFields": fields,
-        "mergeInProgress": None,
+        "mergeInProgress": in_progress,
         "reason": f"{fields[0].replace('_', ' ').capitalize()} prevents the merge." if fields else None,
+    }
+
+
+def merge_view(merge: Merge) -> Json:
+    """A CustomerMergeRequest."""
+    return {
+        "jobId": merge.job,
+        "resultingCustomerId": gid("Customer", merge.winner),
+        "status": merge.status,
+        "customerMergeErrors": [{"errorFields": [field], "message": message} for field, message in merge.errors],
     }
 
 
@@ -264,7 +277,7 @@ class MetafieldView(View[Metafield]):
         found = self.ledger.definitions.get(("CUSTOMER", *self.record.name))
         return None if found is None else DefinitionView(self.ledger, found)
 
-    fields = {
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "__typename": lambda _: "Metafield",
         "id": lambda view: gid("Metafield", view.record.number),
         "namespace": lambda view: view.record.namespace,
@@ -300,7 +313,7 @@ class DefinitionView(View[Definition]):
             "adminFilterable": {"eligible": True, "enabled": self.record.filterable, "status": status},
         }
 
-    fields = {
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "__typename": lambda _: "MetafieldDefinition",
         "id": lambda view: gid("MetafieldDefinition", view.record.number),
         "namespace": lambda view: view.record.namespace,
