@@ -194,7 +194,7 @@ def _number(value: object) -> str:
 
 
 def _word(value: object) -> str:
-    return value.lower() if isinstance(value, str) and value.isascii() and value.isalnum() else ""
+    return value.lower() if isinstance(value, str) and value.isascii() and value.replace("_", "").isalnum() else ""
 
 
 def _time(text: str) -> datetime | None:

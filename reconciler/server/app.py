@@ -1,0 +1,75 @@
+"""The application: webhooks and probes as JSON with an OpenAPI page, the console as HTML. Made once by the manager.
+
+    app = make_app(door, Options(host="127.0.0.1", sources=…, clock=…))
+
+Handlers are plain functions and run in threads; only bodies are awaited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from reconciler.ports import Clock
+from reconciler.server import console, health, nudges, webhooks
+from reconciler.server.access import Access
+from reconciler.server.door import Door
+from reconciler.server.limits import BODY_MAX, BODY_S, Limits, SecurityHeaders, harden
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one server is set up. `host` decides whether the console may be open without a token."""
+
+    sources: webhooks.Sources
+    clock: Clock
+    host: str = "127.0.0.1"
+    console_token: str = ""
+    body_max: int = BODY_MAX
+    body_s: float = BODY_S
+
+
+def make_app(door: Door, options: Options) -> FastAPI:
+    """The whole HTTP half on this door. Registers its counters in the door's metrics, so once per registry."""
+    app = FastAPI(title="customer-parity", version=version("customer-parity"), docs_url=None, redoc_url=None)
+    access = Access(options.host, options.console_token)
+    metrics = health.WebhookMetrics(door.metrics())
+    app.include_router(webhooks.routes(door, options.sources, metrics))
+    app.include_router(nudges.routes(door, options.sources, access, metrics))
+    app.include_router(health.routes(door))
+    app.include_router(console.routes(door, access, options.clock, stores=tuple(options.sources.shops)))
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _wrong_shape)
+    app.add_exception_handler(Exception, _our_fault)
+    app.add_middleware(Limits, body_max=options.body_max, body_s=options.body_s)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail: Any = error.detail
+    said = detail if isinstance(detail, dict) else {"error": str(detail), "hint": ""}
+    return JSONResponse(said, error.status_code, headers=error.headers)
+
+
+async def _wrong_shape(_request: Request, error: Exception) -> Response:
+    """Which parts are wrong, without their values."""
+    assert isinstance(error, RequestValidationError)
+    wrong = sorted({f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()})
+    return JSONResponse({"error": "; ".join(wrong), "hint": "/openapi.json says what is expected"}, 422)
+
+
+async def _our_fault(_request: Request, _error: Exception) -> Response:
+    """Outside of all middleware, so it carries the headers by itself."""
+    response = JSONResponse({"error": "this should not have happened", "hint": "the log says more"}, 500)
+    harden(response.headers)
+    return response

@@ -1,0 +1,224 @@
+"""The console: pages for people, rendered here, without scripts and without anything from elsewhere.
+
+Parity per store, who is held and why, one person in all stores, what changed lately. It reads the state only; whoever
+has shown the token may also ask for a look at somebody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args
+from urllib.parse import quote, urlencode, urlsplit
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.mapping import Status
+from reconciler.errors import ReconcilerError
+from reconciler.ports import Clock
+from reconciler.server.access import COOKIE, COOKIE_S, Access, Verdict
+from reconciler.server.console import words
+from reconciler.server.door import Door
+
+HERE: Final = Path(__file__).parent
+PEOPLE_MAX: Final = 100
+EVENTS_MAX: Final = 100
+QUERY_MAX: Final = 320
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+
+View = Callable[[Request, Verdict], Response]
+
+
+def routes(door: Door, access: Access, clock: Clock, *, stores: tuple[StoreName, ...]) -> APIRouter:
+    """All pages, none of them in the OpenAPI page."""
+    pages = _Pages(door, access, clock, stores)
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    router.add_api_route("/", pages.guarded(pages.parity), methods=["GET"])
+    router.add_api_route("/people", pages.guarded(pages.people), methods=["GET"])
+    router.add_api_route("/people/{user}", pages.guarded(pages.person), methods=["GET"])
+    router.add_api_route("/people/{user}/look", pages.guarded(pages.look), methods=["POST"])
+    router.add_api_route("/events", pages.guarded(pages.events), methods=["GET"])
+    router.add_api_route("/login", pages.login, methods=["POST"])
+    router.add_api_route("/logout", pages.logout, methods=["POST"])
+    router.add_api_route("/static/console.css", _css, methods=["GET"])
+    return router
+
+
+def _css() -> Response:
+    style = (HERE / "static" / "console.css").read_text(encoding="utf-8")
+    return Response(style, media_type="text/css", headers={"cache-control": "public, max-age=300"})
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "ago": words.ago,
+        "stamp": words.stamp,
+        "percent": words.percent,
+        "shown": words.shown,
+        "span": words.span,
+        "admin_url": words.admin_url,
+        "segment": lambda text: quote(text, safe=""),
+        "field": words.field_name,
+    }
+    return made
+
+
+class _Pages:
+    def __init__(self, door: Door, access: Access, clock: Clock, stores: tuple[StoreName, ...]) -> None:
+        self._door = door
+        self._access = access
+        self._clock = clock
+        self._stores = stores
+        self._templates = _environment()
+
+    # --- the door-keeper ----------------------------------------------------------------------------------------
+
+    def guarded(self, view: View) -> Callable[[Request], Response]:
+        """The view, for those who may see it; others get a page that says what is missing."""
+
+        def handler(request: Request) -> Response:
+            given = request.query_params.get("token")
+            if given is not None and self._access.has_token:
+                return self._token_for_cookie(request, given)
+            verdict = self._access.verdict(request, self._clock.now())
+            if verdict == "closed":
+                return self._page("gate.html", request, status=403, mode="closed")
+            if verdict == "needs token":
+                return self._page("gate.html", request, status=401, mode="token")
+            try:
+                return view(request, verdict)
+            except ReconcilerError as error:
+                return self._page("failed.html", request, status=503, error=error)
+
+        return handler
+
+    def _token_for_cookie(self, request: Request, given: str) -> Response:
+        """The token goes out of the address at once, so that it stays in no history."""
+        if not self._access.fits(given):
+            return self._page("gate.html", request, status=401, mode="wrong")
+        rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
+        return self._with_cookie(request, quote(request.url.path) + ("?" + urlencode(rest) if rest else ""))
+
+    def login(self, request: Request, token: Annotated[str, Form(max_length=4096)]) -> Response:
+        if not self._access.has_token:
+            return self._page("gate.html", request, status=403, mode="closed")
+        if not self._access.fits(token.strip()):
+            return self._page("gate.html", request, status=401, mode="wrong")
+        return self._with_cookie(request, "/")
+
+    def logout(self) -> Response:
+        response = RedirectResponse("/", 303)
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax")
+        return response
+
+    def _with_cookie(self, request: Request, to: str) -> Response:
+        response = RedirectResponse("/" + to.lstrip("/"), 303)  # never //elsewhere
+        secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
+        response.set_cookie(
+            COOKIE,
+            self._access.cookie(self._clock.now()),
+            max_age=COOKIE_S,
+            httponly=True,
+            samesite="lax",
+            secure=secure,
+        )
+        return response
+
+    # --- the pages ----------------------------------------------------------------------------------------------
+
+    def parity(self, request: Request, verdict: Verdict) -> Response:
+        rows = sorted(self._door.status_rows(), key=lambda row: (row.suspended is None, row.parity, row.store))
+        totals = {
+            "profiles": sum(row.profiles for row in rows),
+            "in_sync": sum(row.in_sync for row in rows),
+            "pending": sum(row.pending for row in rows),
+            "held": sum(sum(row.held.values()) for row in rows),
+        }
+        return self._page(
+            "parity.html",
+            request,
+            verdict=verdict,
+            rows=rows,
+            totals=totals,
+            reasons=self._door.readiness(),
+            events=self._door.recent_events(limit=12),
+        )
+
+    def people(self, request: Request, verdict: Verdict) -> Response:
+        asked = {
+            name: request.query_params.get(name, "").strip()[:QUERY_MAX] for name in ("q", "store", "status", "reason")
+        }
+        status = next((known for known in STATUSES if known == asked["status"]), None)
+        store = StoreName(asked["store"]) if asked["store"] in self._stores else None
+        found = self._door.find_people(
+            asked["q"].replace("\x00", ""),
+            store=store,
+            status=status,
+            reason=asked["reason"] or None,
+            limit=PEOPLE_MAX + 1,
+        )
+        return self._page(
+            "people.html",
+            request,
+            verdict=verdict,
+            asked=asked,
+            people=found[:PEOPLE_MAX],
+            more=len(found) > PEOPLE_MAX,
+            stores=self._stores,
+            statuses=STATUSES,
+        )
+
+    def person(self, request: Request, verdict: Verdict) -> Response:
+        user = ClerkUserId(request.path_params["user"])
+        rows = self._door.person(user)
+        return self._page(
+            "person.html",
+            request,
+            status=200 if rows else 404,
+            verdict=verdict,
+            user=user,
+            rows=rows,
+            looked="looked" in request.query_params,
+            events=self._door.recent_events(user=user, limit=EVENTS_MAX),
+        )
+
+    def look(self, request: Request, verdict: Verdict) -> Response:
+        """Ask for a look at this user. For whoever has shown the token, and from our own page only."""
+        origin = request.headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+        if verdict != "operator" or foreign:
+            return self._page("gate.html", request, status=403, mode="closed" if verdict != "operator" else "foreign")
+        user = ClerkUserId(request.path_params["user"])
+        if not self._door.person(user):
+            return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
+        self._door.nudge_user(user, reason="nudge")
+        return RedirectResponse(f"/people/{quote(user, safe='')}?looked", 303)
+
+    def events(self, request: Request, verdict: Verdict) -> Response:
+        asked = request.query_params.get("store", "")
+        store = StoreName(asked) if asked in self._stores else None
+        return self._page(
+            "events.html",
+            request,
+            verdict=verdict,
+            events=self._door.recent_events(store=store, limit=EVENTS_MAX),
+            stores=self._stores,
+            store=store,
+        )
+
+    def _page(self, template: str, request: Request, *, status: int = 200, **values: Any) -> Response:
+        values = {"verdict": "needs token", **values}
+        html = self._templates.get_template(template).render(
+            now=self._clock.now(), path=request.url.path, explain=words.explain, **values
+        )
+        return HTMLResponse(html, status)

@@ -1,0 +1,128 @@
+"""What every request is held to, and what every response carries. Plain ASGI: costs microseconds.
+
+A body is counted while it comes in, not after, and must be there in time; a client that is neither fast nor small enough
+is told so and cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_MAX: Final = 1024 * 1024
+BODY_S: Final = 10.0
+DRAIN_MAX: Final = 16 * 1024 * 1024
+DRAIN_S: Final = 2.0
+
+SECURITY_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
+
+
+class Limits:
+    """Wraps the application: at most BODY_MAX bytes of body, all of it within BODY_S."""
+
+    def __init__(self, app: ASGIApp, *, body_max: int = BODY_MAX, body_s: float = BODY_S) -> None:
+        self._app = app
+        self._max = body_max
+        self._s = body_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        said = Headers(scope=scope).get("content-length", "")
+        if said.isascii() and said.isdigit() and int(said[:20]) > self._max:
+            if "expect" not in Headers(scope=scope):  # who asks first has not sent it yet
+                await _drained(receive)
+            await _too_large(self._max, scope, receive, send)
+            return
+        await self._app(scope, _Counted(receive, self._max, self._s), send)
+
+
+async def _too_large(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+    body = {"error": f"the body is above {limit} bytes", "hint": ""}
+    await JSONResponse(body, 413, headers={"connection": "close"})(scope, receive, send)
+
+
+async def _drained(receive: Receive) -> None:
+    """Take in and forget what is still coming, within bounds: a client whose sending breaks off never reads our answer."""
+    left = DRAIN_MAX
+    more = True
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError:
+        return
+
+
+class _Counted:
+    """`receive` with a purse of bytes and of time; HTTPException 413 or 408 where it is spent."""
+
+    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._seconds = seconds
+        self._left = limit
+        self._until: float | None = None
+        self._whole = False
+
+    async def __call__(self) -> Message:
+        if self._whole:  # the body is in: this waits for the client to go away, however long that takes
+            return await self._receive()
+        loop = asyncio.get_running_loop()
+        if self._until is None:
+            self._until = loop.time() + self._seconds
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise HTTPException(
+                408, f"the body did not come in within {self._seconds:g} s", headers={"connection": "close"}
+            ) from error
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            if message.get("more_body", False):
+                await _drained(self._receive)
+            raise HTTPException(413, f"the body is above {self._limit} bytes", headers={"connection": "close"})
+        self._whole = not message.get("more_body", False)
+        return message
+
+
+class SecurityHeaders:
+    """Adds the headers to every response, and `no-store` to all but what says otherwise."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                harden(MutableHeaders(scope=message))
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+def harden(headers: MutableHeaders) -> None:
+    """Set what is not set yet."""
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("cache-control", "no-store")

@@ -1,0 +1,103 @@
+"""Nudges by whoever holds the token: a user by name, or a row of the profiles' table that a database webhook tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.errors import NotAnEvent
+from reconciler.server.access import Access
+from reconciler.server.door import Intake
+from reconciler.server.health import WebhookMetrics
+from reconciler.server.webhooks import ERRORS, JSON_BODY, MAY_NOT, Desk, RawBody, Result, Sources, Taken
+
+USER_ID_MAX: Final = 255
+UserId = Annotated[ClerkUserId, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+
+
+class Nudge(BaseModel):
+    """Whom to look at now, in these stores or in all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: UserId
+    stores: tuple[StoreName, ...] | None = Field(default=None, min_length=1, max_length=1000)
+
+
+class RowChange(BaseModel):
+    """A Supabase database webhook. What stands in the row is not looked at, but for the key."""
+
+    type: Literal["INSERT", "UPDATE", "DELETE"]
+    table: str
+    schema_: str = Field(alias="schema")
+    record: Mapping[str, Any] | None = None
+    old_record: Mapping[str, Any] | None = None
+
+
+def routes(door: Intake, sources: Sources, access: Access, metrics: WebhookMetrics) -> APIRouter:
+    """/webhooks/supabase and /nudge."""
+    router = APIRouter(tags=["nudges"])
+    desk = Desk(door, metrics)
+
+    def bearer(request: Request) -> None:
+        if not access.has_token:
+            raise HTTPException(403, {"error": "no token is configured", "hint": "set server.console_token"})
+        if not access.bears_token(request):
+            raise HTTPException(
+                401,
+                {"error": "the token is missing or wrong", "hint": "send Authorization: Bearer TOKEN"},
+                {"www-authenticate": "Bearer"},
+            )
+
+    @router.post(
+        "/webhooks/supabase",
+        status_code=202,
+        responses={**ERRORS, 403: MAY_NOT[403]},
+        dependencies=[Depends(bearer)],
+        openapi_extra=JSON_BODY,
+    )
+    def supabase(body: RawBody) -> Taken:
+        """A database webhook of the profiles' table, with the console's token in Authorization or X-Reconciler-Token."""
+        return desk.take("supabase", lambda: _row_result(door, sources, _row_change(body)))
+
+    @router.post("/nudge", status_code=202, responses={**ERRORS, **MAY_NOT}, dependencies=[Depends(bearer)])
+    def nudge(wish: Nudge) -> Taken:
+        """Look at one user now."""
+        unknown = [name for name in wish.stores or () if name not in sources.shops]
+        if unknown:
+            raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
+
+        def work() -> Result:
+            door.nudge_user(wish.user, reason="nudge", stores=wish.stores)
+            return "queued"
+
+        return desk.take("nudge", work)
+
+    return router
+
+
+def _row_result(door: Intake, sources: Sources, change: RowChange) -> Result:
+    schema, _, table = sources.table.rpartition(".")
+    if change.table != table or (schema and change.schema_ != schema):
+        return "ignored"
+    named = [row.get(sources.key_column) for row in (change.record, change.old_record) if row]
+    users = dict.fromkeys(
+        user for user in named if isinstance(user, str) and user.isprintable() and 0 < len(user) <= USER_ID_MAX
+    )
+    for user in users:
+        door.nudge_user(ClerkUserId(user), reason="profile changed")
+    return "queued" if users else "ignored"
+
+
+def _row_change(body: bytes) -> RowChange:
+    try:
+        return RowChange.model_validate_json(body)
+    except ValidationError as error:
+        places = ", ".join(sorted({".".join(str(part) for part in e["loc"]) or "body" for e in error.errors()}))
+        raise NotAnEvent(
+            f"not a Supabase database webhook: {places}", hint="its body is {type, table, schema, record, old_record}"
+        ) from None

@@ -1,0 +1,160 @@
+"""Runs an application with uvicorn in a thread: started and stopped by the manager.
+
+    with ServerThread(app, "127.0.0.1", 0) as server:
+        server.url
+
+Signals stay the manager's. Slow clients are cut off: the head of a request must be whole within HEAD_S, a body within
+limits.BODY_S, and idle connections are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Final, Self
+
+import uvicorn
+from h11 import IDLE
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reconciler.errors import ConfigError, StateError
+
+HEAD_S: Final = 10.0
+HEAD_MAX: Final = 32 * 1024
+KEEP_ALIVE_S: Final = 30
+START_S: Final = 20.0
+STOP_S: Final = 10.0
+CONNECTIONS_MAX: Final = 1000
+
+
+def _protocol(head_s: float) -> type[H11Protocol]:
+    class PromptProtocol(H11Protocol):
+        """uvicorn's HTTP/1.1, with a limit on how long the head of a request may take: it has none of its own."""
+
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            self._head_timer = self.loop.call_later(head_s, self._too_slow)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is not IDLE:
+                self._stop_timer()
+            elif self._head_timer is None and self.timeout_keep_alive_task is None:
+                self._head_timer = self.loop.call_later(head_s, self._too_slow)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _too_slow(self) -> None:
+            self.transport.close()
+
+    return PromptProtocol
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+
+class ServerThread:
+    """Serves until `stop`. The port is taken when this is made, so that `port` and `url` are known; 0 takes a free one.
+
+    ConfigError if host and port can't be listened on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, *, head_s: float = HEAD_S, **options: Any) -> None:
+        self._socket = _listening(host, port)
+        self.host = host
+        self.port = int(self._socket.getsockname()[1])
+        settings: dict[str, Any] = {
+            "http": _protocol(head_s),
+            "ws": "none",
+            "lifespan": "off",
+            "log_config": None,
+            "access_log": False,
+            "proxy_headers": False,
+            "server_header": False,
+            "timeout_keep_alive": KEEP_ALIVE_S,
+            "timeout_graceful_shutdown": int(STOP_S / 2),
+            "limit_concurrency": CONNECTIONS_MAX,
+            "h11_max_incomplete_event_size": HEAD_MAX,
+            "backlog": 512,
+        }
+        self._server = _Server(uvicorn.Config(app, **(settings | options)))
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is served, for this machine."""
+        name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  compared, not bound
+        return f"http://{f'[{name}]' if ':' in name and not name.startswith('[') else name}:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Returns once requests are answered. StateError if that does not come to pass."""
+        self._thread.start()
+        if not self._server.ready.wait(START_S):
+            self.stop()
+            raise StateError(f"the HTTP server did not start within {START_S:g} s", hint="the log says more")
+
+    def stop(self) -> None:
+        """Takes no more connections, lets requests in hand end, and returns. Safe to repeat."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            self._server.force_exit = True
+            self._thread.join(STOP_S)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(
+            f"server.host {host} can't be listened on: {error.strerror}", hint="127.0.0.1 or 0.0.0.0"
+        ) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"port {port} of {host} can't be taken: {error.strerror}", hint="set server.port, or stop what has it"
+        ) from error
+    return listener
