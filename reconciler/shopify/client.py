@@ -53,7 +53,10 @@ class Reply:
 
 
 class ShopClient:
-    """One shop, its connections, its token and its pace. Safe to share between threads; close it when done."""
+    """One shop, its connections, its token and its pace. Safe to share between threads; close it when done.
+
+    `transport` is httpx's own seam: what carries the requests, in place of sockets.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class ShopClient:
         on_warning: Callable[[str], None] | None = None,
         pace: Pace | None = None,
         connections: int = CONNECTIONS,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         if connections not in CONNECTIONS_ALLOWED:
             raise ValueError(f"connections must be 2 to 5, not {connections}")
@@ -90,6 +94,7 @@ class ShopClient:
             ),
             headers={"User-Agent": "customer-parity", "Accept": "application/json"},
             trust_env=urlsplit(url).hostname not in LOOPBACK,
+            transport=transport,
         )
 
     def close(self) -> None:
