@@ -1,0 +1,125 @@
+"""Who may know whom, where import-linter can't say it."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any, Protocol, get_type_hints
+
+import pytest
+
+from reconciler import ports
+from reconciler.controller.sweep import Readers
+from tests.house.tree import ROOT, imported, modules, project
+
+READING_COMMANDS = ("plan", "drift", "status", "explain", "doctor")
+SLOW = {"sqlmodel", "sqlalchemy", "httpx", "pydantic", "fastapi", "alembic", "apscheduler", "faker", "rich", "deepdiff"}
+
+
+def layers() -> list[set[str]]:
+    contract = next(c for c in project()["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    assert contract["exhaustive"] is True
+    return [{part.strip(" ()") for part in layer.split("|")} for layer in contract["layers"]]
+
+
+def test_every_room_of_the_house_stands_on_a_floor() -> None:
+    rooms = {name.split("/")[1].removesuffix(".py") for name in modules()} - {"__init__"}
+    named = set().union(*layers())
+    assert rooms - named == set()
+
+
+def test_the_simulator_knows_nothing_of_the_rest() -> None:
+    own = {name: imported(tree) for name, tree in modules().items() if name.startswith("reconciler/simulator/")}
+    strangers = {
+        (name, target)
+        for name, targets in own.items()
+        for target in targets
+        if target.startswith("reconciler") and not target.startswith("reconciler.simulator")
+    }
+    assert own
+    assert strangers == set()
+
+
+def test_only_the_settings_read_yaml() -> None:
+    readers = {
+        name.split("/")[1] for name, tree in modules().items() if any(t.split(".")[0] == "yaml" for t in imported(tree))
+    }
+    assert readers <= {"settings"}
+
+
+def test_the_core_touches_nothing() -> None:
+    outside = {"os", "io", "pathlib", "socket", "time", "random", "sqlite3", "httpx", "sqlmodel", "sqlalchemy", "subprocess",
+               "threading", "logging", "structlog"}  # fmt: skip
+    met = {
+        (name, target)
+        for name, tree in modules().items()
+        if name.startswith("reconciler/core/")
+        for target in imported(tree)
+        if target.split(".")[0] in outside
+    }
+    assert met == set()
+
+
+def _promises(protocol: type[Any]) -> set[str]:
+    return {name for name, _ in inspect.getmembers(protocol, inspect.isfunction) if not name.startswith("_")}
+
+
+def _protocols() -> dict[str, type[Any]]:
+    return {
+        name: kind
+        for name, kind in vars(ports).items()
+        if inspect.isclass(kind) and Protocol in kind.__mro__ and kind.__module__ == ports.__name__
+    }
+
+
+def test_the_looking_half_is_handed_readers_only() -> None:
+    kinds = get_type_hints(Readers)
+    assert kinds
+    assert all(kind.__name__.endswith("Reader") for kind in kinds.values()), kinds
+    writing = set().union(
+        *(_promises(kind) for name, kind in _protocols().items() if name.endswith(("Writer", "Maker")))
+    )
+    assert writing
+    for kind in kinds.values():
+        assert _promises(kind) & writing == set()
+
+
+def test_whoever_can_write_says_so_by_its_name() -> None:
+    """A port named Reader promises nothing that a port named Writer or Maker promises."""
+    ports_by_name = _protocols()
+    writing = set().union(*(_promises(k) for name, k in ports_by_name.items() if name.endswith(("Writer", "Maker"))))
+    for name, kind in ports_by_name.items():
+        if name.endswith("Reader"):
+            assert _promises(kind) & writing == set(), name
+
+
+@pytest.mark.parametrize("module", ["reconciler/controller/observe.py", "reconciler/controller/sweep.py"])
+def test_what_looks_does_not_know_the_writers(module: str) -> None:
+    writers = {
+        f"reconciler.ports.{name}" for name in _protocols() if name.endswith(("Writer", "Maker")) or name == "State"
+    }
+    assert imported(modules()[module]) & writers == set()
+
+
+def test_commands_that_only_read_never_ask_for_hands() -> None:
+    acting = ("Hands", "apply_stores", "applied", "reconciled", "CustomerWriter", "ShopMaker")
+    for command in READING_COMMANDS:
+        tree = modules().get(f"reconciler/cli/{command}_command.py")
+        if tree is not None:
+            assert {t for t in imported(tree) if t.split(".")[-1] in acting} == set(), command
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_imports_nothing_that_is_slow(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from reconciler.cli.main import run\n"
+        f"code = run({arguments!r})\n"
+        f"print(sorted(set(sys.modules) & {SLOW!r}), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "reconciler" in done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"
