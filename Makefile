@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS := README.md $(sort $(wildcard docs/*.md))
 
 help: ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -25,10 +26,10 @@ setup: $(STAMP) ## make .venv and install what is pinned
 demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 	@$(BIN)/reconciler demo
 
-test: $(STAMP) ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
+	$(BIN)/python -m pytest $(ARGS)
 
-check: lint types floors docs coverage ## all that CI runs
+check: lint types floors docs coverage ## all that can be checked here; CI runs the same, and the demo
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -41,16 +42,16 @@ floors: $(STAMP) ## import-linter: stairs lead down only
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## generated parts of the docs are current
-	$(BIN)/cog --check README.md docs/*.md
+	$(BIN)/cog -I . --check $(DOCS)
 
-coverage: $(STAMP) ## the test suite, with branch coverage of core and controller
-	$(BIN)/python -m pytest --cov
-	$(BIN)/coverage report
+coverage: ARGS += --cov
+coverage: test ## the test suite, with branch coverage of core and controller
 
 fix: $(STAMP) ## repair what can be repaired
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/cog -r README.md docs/*.md
+	$(BIN)/cog -I . -r $(DOCS)
+	$(BIN)/reconciler schema --out config/schema
 
 explore: $(STAMP) ## the long profile of the random tests
 	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m "explore or not explore" -k "property or machine or explore" --timeout 3600
