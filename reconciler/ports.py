@@ -5,16 +5,18 @@ Readers change nothing; writers are handed out only to apply.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from reconciler.core.customer import Customer
+from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
+from reconciler.core.request import Claim, Outcome, Priority, Request, Waiting
 
 
 class Clock(Protocol):
@@ -26,8 +28,11 @@ class Clock(Protocol):
 class ProfileReader(Protocol):
     """The profiles. All errors are SourceError; a row that can't be understood comes as a Profile with problems."""
 
-    def check(self) -> None:
-        """Raise SourceError if the table can't be seen in full: missing table or column, RLS without a policy."""
+    def check(self) -> tuple[str, ...]:
+        """Raise SourceError if the table can't be seen in full: missing table or column, RLS without a policy.
+
+        The answer is what is odd without being wrong, a line each, to be told: rows that name no user.
+        """
 
     def count(self) -> int:
         """How many rows there are that name a user, the deleted ones among them."""
@@ -177,21 +182,6 @@ class ShopMaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One write that was carried out, or a decision worth telling; `changes` are {field, before, after, why}."""
-
-    at: datetime
-    store: StoreName
-    shop: ShopDomain
-    clerk_user_id: ClerkUserId
-    customer_id: CustomerId | None
-    kind: str
-    changes: tuple[MappingOf[str, Any], ...] = ()
-    plan_digest: str = ""
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class StoreFacts:
     """What is remembered of a store between runs."""
 
@@ -290,3 +280,81 @@ class Leases(Protocol):
 
     def release_lease(self, name: str, owner: str, fence: int, *, now: datetime) -> None:
         """Give it back at once; nothing where it is not hers any more."""
+
+
+class RequestQueue(Protocol):
+    """The requests, one row a key, with a workqueue's promises. Safe to share by threads, and by processes on Postgres.
+
+    A key is in it once, never worked on twice at once, and looked at once more where it was added while worked on.
+    A holder whose lease has run out may be taken over at once; by its claim's `fencing` all its late calls are void.
+    """
+
+    def add(
+        self,
+        requests: Iterable[Request],
+        now: datetime,
+        *,
+        priority: Priority = Priority.NUDGE,
+        reason: str,
+        due_at: datetime | None = None,
+        wants_updated_at: datetime | None = None,
+        explicit: bool = False,
+    ) -> int:
+        """Ask for a look at each, now or at `due_at`; gives how many requests that changed.
+
+        One look for many adds; a nudge cuts a backoff short, a resync doesn't. A delayed add of a key that is due
+        before, or being worked on, is owed a look of its own.
+        """
+
+    def add_all(
+        self,
+        store: StoreName,
+        users: Iterable[ClerkUserId],
+        now: datetime,
+        *,
+        interval_s: float,
+        reason: str = "resync",
+    ) -> int:
+        """A resync: a look at each of any number of users, due at once, overtaken by nudges, all within the interval.
+
+        Written in chunks, so that a million keys never stall a nudge; broken off in the middle, it may be repeated.
+        """
+
+    def claim(
+        self, owner: str, now: datetime, *, limit: int, lease_s: float, stores: MappingOf[StoreName, int]
+    ) -> list[Claim]:
+        """Take up to `limit` requests that are due, the oldest by rank first, for `lease_s`.
+
+        Only of `stores`, and so many of each that this owner has at most that number of it in hand: a store that is
+        suspended is left out, and a slow one never takes all workers.
+        """
+
+    def done(self, claims: Collection[Claim], now: datetime) -> dict[Request, Outcome]:
+        """Looked at: gone from the queue; `again` where it was asked for meanwhile; `lost` where no longer ours."""
+
+    def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
+        """The look failed: another after the delay, or as soon as asked for; one attempt more. False: no longer ours."""
+
+    def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
+        """The look did not fail, but must be repeated then: counts no attempt. False: no longer ours."""
+
+    def release(self, claims: Collection[Claim]) -> None:
+        """Hand back what was not looked at (on SIGTERM): others may take it at once."""
+
+    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> frozenset[Request]:
+        """Hold on to these for `lease_s` from now; gives those that are no longer ours: their work must stop."""
+
+    def still_mine(self, claim: Claim) -> bool:
+        """Whether nobody has taken it over: to be asked before a write that no transaction can fence."""
+
+    def depth(self, store: StoreName | None = None) -> int:
+        """How many requests there are, delayed ones and those in hand among them."""
+
+    def oldest_age_s(self, now: datetime, stores: Collection[StoreName]) -> float:
+        """How long the request that has been due longest in these stores has been so, in hand or not; 0 without one."""
+
+    def tally(self, now: datetime) -> dict[StoreName, Waiting]:
+        """How the requests of each store stand; reads the whole table."""
+
+    def forget(self, store: StoreName) -> int:
+        """Drop all requests of a store that is no more; gives how many."""

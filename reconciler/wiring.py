@@ -64,7 +64,8 @@ class House:
         source = settings.profiles
         profiles = TableProfiles(source.url or settings.state.url, source.table, source.columns)
         self._open.callback(profiles.close)
-        profiles.check()
+        for oddity in profiles.check():
+            self._warn(oddity)
         return profiles
 
     @cached_property
