@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from reconciler.simulator.world import SimShop, World
 
 DOMAIN = ShopDomain("acme.myshopify.com")
 TOKEN = "shpat_fixed"
+SSL = ssl.create_default_context()  # making one takes longer than most tests
 ADA = ClerkUserId("user_ada")
 STORE = Store(
     name=StoreName("acme"),
@@ -40,7 +42,12 @@ class Acme:
     open: list[ShopClient] = field(default_factory=list)
 
     def client(self, auth: TokenSource | None = None, **more: Any) -> ShopClient:
-        settings: dict[str, Any] = {"api_version": "2026-10", "admin_url": self.url, "on_warning": self.warnings.append}
+        settings: dict[str, Any] = {
+            "api_version": "2026-10",
+            "admin_url": self.url,
+            "ssl_context": SSL,
+            "on_warning": self.warnings.append,
+        }
         client = ShopClient(DOMAIN, auth=auth or FixedToken(TOKEN), **(settings | more))
         self.open.append(client)
         return client
@@ -56,20 +63,29 @@ class Acme:
         return CustomerId(self.sim.staff("create", **fields)["id"])
 
 
-@pytest.fixture
-def acme() -> Iterator[Acme]:
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[World, str]]:
+    """One server for a whole module: its shop is replaced for each test."""
     world = World()
+    world.add_shop(DOMAIN)
+    with SimulatorServer(world) as server:
+        yield world, server.url(DOMAIN)
+
+
+@pytest.fixture
+def acme(served: tuple[World, str]) -> Iterator[Acme]:
+    world, url = served
+    del world.shops[DOMAIN]
     sim = world.add_shop(
         DOMAIN, access_token=TOKEN, client_id="app", client_secret="hush", refresh_token="r1", restore_rate=1000,
         bucket_size=20_000,
     )  # fmt: skip
-    with SimulatorServer(world) as server:
-        acme = Acme(world, sim, server.url(DOMAIN))
-        try:
-            yield acme
-        finally:
-            for client in acme.open:
-                client.close()
+    acme = Acme(world, sim, url)
+    try:
+        yield acme
+    finally:
+        for client in acme.open:
+            client.close()
 
 
 @pytest.fixture
@@ -77,6 +93,3 @@ def ready(acme: Acme) -> Acme:
     """The same with the back-link's definition in place."""
     ShopSetup(acme.client(pace=Pace())).create_definition("clerk", "user_id")
     return acme
-
-
-Make = Callable[..., CustomerId]

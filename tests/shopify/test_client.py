@@ -1,0 +1,263 @@
+"""Every way a call can fail lands in the error that says who acts next, and what was perhaps done is never sent twice."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from reconciler.errors import (
+    AccessError,
+    AnswerLost,
+    PermanentError,
+    ReconcilerError,
+    Refused,
+    SetupError,
+    TemporaryError,
+    Throttled,
+)
+from reconciler.shopify.auth import FixedToken
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.document import Document, document
+from tests.shopify.conftest import ADA, DOMAIN, SSL, TOKEN, Acme
+from tests.shopify.scripted import scripted
+
+READ = Document("read", "query", "query R { shop { name } }", 1)
+WRITE = document("customer_set")
+NEW = {"identifier": {"customId": {"namespace": "clerk", "key": "user_id", "value": ADA}}, "input": {"firstName": "A"}}
+
+
+def read(client: ShopClient) -> ReconcilerError:
+    with pytest.raises(ReconcilerError) as caught:
+        client.run(READ)
+    return caught.value
+
+
+def write(client: ShopClient) -> ReconcilerError:
+    with pytest.raises(ReconcilerError) as caught:
+        client.run(WRITE, NEW)
+    return caught.value
+
+
+def people(acme: Acme) -> int:
+    return len(acme.sim.shop.people)
+
+
+@pytest.mark.parametrize(
+    ("status", "of_a_read", "of_a_write"),
+    [
+        (400, PermanentError, PermanentError),
+        (401, AccessError, AccessError),
+        (402, AccessError, AccessError),
+        (403, AccessError, AccessError),
+        (404, AccessError, AccessError),
+        (406, PermanentError, PermanentError),
+        (408, TemporaryError, AnswerLost),
+        (409, TemporaryError, AnswerLost),
+        (414, PermanentError, PermanentError),
+        (415, PermanentError, PermanentError),
+        (418, PermanentError, PermanentError),
+        (422, PermanentError, PermanentError),
+        (423, AccessError, AccessError),
+        (429, TemporaryError, TemporaryError),
+        (430, TemporaryError, TemporaryError),
+        (500, TemporaryError, AnswerLost),
+        (501, TemporaryError, TemporaryError),
+        (502, TemporaryError, AnswerLost),
+        (503, TemporaryError, TemporaryError),
+        (504, TemporaryError, AnswerLost),
+        (530, TemporaryError, TemporaryError),
+        (540, TemporaryError, TemporaryError),
+    ],
+)
+def test_each_http_status_says_who_acts_next(
+    ready: Acme, status: int, of_a_read: type[ReconcilerError], of_a_write: type[ReconcilerError]
+) -> None:
+    client = ready.client()
+    ready.sim.faults.add("status", status=status, times=2, retry_after_s=7)
+    for error, expected in ((read(client), of_a_read), (write(client), of_a_write)):
+        assert type(error) is expected
+        assert DOMAIN in error.message
+        assert str(status) in error.message
+        if isinstance(error, TemporaryError):
+            assert error.retry_after_s == 7
+        else:
+            assert error.hint
+    assert people(ready) == 0
+
+
+GRAPHQL = [
+    ("MAX_COST_EXCEEDED", PermanentError, PermanentError),
+    ("INVALID_VARIABLE", PermanentError, PermanentError),
+    ("MAX_INPUT_SIZE_EXCEEDED", PermanentError, PermanentError),
+    ("BAD_REQUEST", PermanentError, PermanentError),
+    ("PARSE_ERROR", PermanentError, PermanentError),
+    ("undefinedField", PermanentError, PermanentError),
+    ("missingRequiredArguments", PermanentError, PermanentError),
+    ("argumentLiteralsIncompatible", PermanentError, PermanentError),
+    ("ACCESS_DENIED", AccessError, AccessError),
+    ("SHOP_INACTIVE", AccessError, AccessError),
+    ("INTERNAL_SERVER_ERROR", TemporaryError, AnswerLost),
+    ("RESOURCE_NOT_FOUND", PermanentError, Refused),
+    ("NOT_FOUND", PermanentError, Refused),
+    ("SOMETHING_NEW", TemporaryError, AnswerLost),
+    (None, TemporaryError, AnswerLost),
+]
+
+
+@pytest.mark.parametrize(("code", "of_a_read", "of_a_write"), GRAPHQL)
+def test_each_graphql_error_says_who_acts_next_though_http_says_200(
+    ready: Acme, code: str | None, of_a_read: type[ReconcilerError], of_a_write: type[ReconcilerError]
+) -> None:
+    error = {"message": "Secret person@example.com", **({"extensions": {"code": code}} if code else {})}
+    ready.sim.faults.add("status", status=200, body=json.dumps({"errors": [error]}), times=2)
+    client = ready.client()
+    found = read(client), write(client)
+    assert [type(each) for each in found] == [of_a_read, of_a_write]
+    if of_a_read is PermanentError and "NOT_FOUND" not in (code or ""):
+        assert all("defect" in each.hint and "person@example.com" not in each.message for each in found)
+
+
+def test_what_concerns_the_store_goes_before_what_concerns_the_call(ready: Acme) -> None:
+    errors = [
+        {"message": "Internal error", "path": ["a"], "extensions": {"code": "INTERNAL_SERVER_ERROR"}},
+        {"message": "denied", "path": ["b"], "extensions": {"code": "ACCESS_DENIED", "requiredAccess": "`x` scope."}},
+    ]
+    ready.sim.faults.add("status", status=200, body=json.dumps({"data": {"a": None, "b": None}, "errors": errors}))
+    error = read(ready.client())
+    assert type(error) is AccessError
+    assert "`x` scope" in error.message
+
+
+def test_a_real_defect_is_called_one_and_repeats_nobodys_data(ready: Acme) -> None:
+    client = ready.client()
+    with pytest.raises(PermanentError, match="INVALID_VARIABLE at email") as caught:
+        client.run(WRITE, {"identifier": {"id": "gid://shopify/Customer/1"}, "input": {"email": ["ada@example.com"]}})
+    assert "ada@example.com" not in caught.value.message
+    dear = "query D { " + " ".join(
+        f"c{i}: customers(first: 250) {{ nodes {{ defaultAddress {{ id }} metafields(first: 250) {{ nodes {{ id }} }} }} }}"
+        for i in range(9)
+    )
+    with pytest.raises(PermanentError, match="MAX_COST_EXCEEDED"):
+        client.run(Document("dear", "query", dear + " }", 5))
+
+
+def test_without_the_definition_the_shop_is_not_set_up(acme: Acme) -> None:
+    error = write(acme.client())
+    assert type(error) is SetupError
+    assert "reconciler bootstrap" in error.hint
+
+
+def test_a_missing_scope_is_named(ready: Acme) -> None:
+    ready.sim.shop.scopes = {"read_customers"}
+    error = write(ready.client())
+    assert type(error) is AccessError
+    assert "write_customers" in error.message
+    assert TOKEN not in error.message + error.hint
+
+
+@pytest.mark.parametrize(
+    ("fault", "done"),
+    [("lost_before", 0), ("lost_after", 1), ("truncated", 1), ("internal_error", 0), ("internal_error_after", 1),
+     ("null_payload", 0), ("html", 0)],
+)  # fmt: skip
+def test_a_write_without_a_whole_answer_is_lost_and_never_sent_again_from_here(
+    ready: Acme, fault: Any, done: int
+) -> None:
+    ready.sim.faults.add(fault)
+    error = write(ready.client())
+    assert type(error) is AnswerLost
+    assert people(ready) == done
+    assert sum("customerSet" in call.roots for call in ready.sim.calls) == 1
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after", "truncated", "internal_error", "html"])
+def test_a_read_without_a_whole_answer_is_only_temporary(ready: Acme, fault: Any) -> None:
+    ready.sim.faults.add(fault)
+    assert type(read(ready.client())) is TemporaryError
+
+
+def test_where_nobody_listens_nothing_was_sent() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    client = ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", ssl_context=SSL, admin_url=url)
+    error = write(client)
+    client.close()
+    assert type(error) is TemporaryError
+    assert "nothing was sent" in error.hint
+
+
+def test_a_throttled_call_waits_and_is_sent_again(ready: Acme) -> None:
+    ready.sim.faults.add("throttled", times=3)
+    client = ready.client()
+    assert client.run(WRITE, NEW).data["customerSet"]["customer"]["id"]
+    assert people(ready) == 1
+
+
+def test_a_call_that_is_throttled_for_ever_gives_up(ready: Acme) -> None:
+    fault = ready.sim.faults.add("throttled", times=None)
+    error = write(ready.client())
+    assert type(error) is Throttled
+    assert error.retry_after_s is not None
+    assert fault.hits == 8
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_token_never_follows_a_redirect(status: int) -> None:
+    with scripted() as thief, scripted() as shop:
+        thief.then(200, b'{"data": {"shop": {"name": "thief"}}}')
+        shop.then(status, Location=f"{thief.url}/admin/api/2026-10/graphql.json?to=evil")
+        client = ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", ssl_context=SSL, admin_url=shop.url)
+        error = read(client)
+        client.close()
+        assert type(error) is AccessError
+        assert "redirect" in error.message
+        assert "127.0.0.1" in error.message
+        assert shop.seen[0][1]["X-Shopify-Access-Token"] == TOKEN
+        assert thief.seen == []
+
+
+@pytest.mark.parametrize("body", [b"[]", b"nonsense", b'{"data": null}', b"{}", b"\xff\xfe", b'{"data": 7}'])
+def test_an_answer_that_is_none_is_not_taken_for_one(body: bytes) -> None:
+    with scripted() as shop:
+        shop.then(200, body)
+        client = ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", ssl_context=SSL, admin_url=shop.url)
+        assert type(read(client)) is TemporaryError
+        assert type(write(client)) is AnswerLost
+        client.close()
+
+
+def test_retry_after_may_be_a_date() -> None:
+    with scripted() as shop:
+        shop.then(503, Retry_After="Wed, 21 Oct 2026 07:28:30 GMT", Date="Wed, 21 Oct 2026 07:28:00 GMT")
+        client = ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", ssl_context=SSL, admin_url=shop.url)
+        error = read(client)
+        client.close()
+        assert isinstance(error, TemporaryError)
+        assert error.retry_after_s == 30
+
+
+def test_another_api_version_than_asked_is_told_once(acme: Acme) -> None:
+    client = acme.client(api_version="2025-01")
+    for _ in range(3):
+        assert client.run(READ).api_version == "2026-01"
+    assert len(acme.warnings) == 1
+    assert "2025-01" in acme.warnings[0]
+    assert "2026-01" in acme.warnings[0]
+
+
+def test_the_points_of_a_document_are_learnt_from_its_first_reply(acme: Acme) -> None:
+    client = acme.client()
+    dear = Document("dear", "query", "query D { customers(first: 250) { nodes { id } } }", 1)
+    reply = client.run(dear)
+    assert (reply.requested, reply.spent) == (13, 2)
+    assert client._points[dear.text] == 13
+
+
+def test_connections_are_few() -> None:
+    for wrong in (0, 1, 6, 100):
+        with pytest.raises(ValueError, match="2 to 5"):
+            ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", connections=wrong)
