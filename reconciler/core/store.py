@@ -47,8 +47,8 @@ class MetafieldRule(_Part):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     source: str = Field(alias="from", description="image_url, locale, … or metadata.a.b")
-    type: str = "single_line_text_field"
-    policy: Policy = "enforce"
+    type: str = Field(default="single_line_text_field", description="Shopify's type of the metafield")
+    policy: Policy = Field(default="enforce", description="as in `fields`")
 
     @field_validator("source")
     @classmethod
@@ -62,8 +62,8 @@ class MetafieldRule(_Part):
 class Ceiling(_Part):
     """How many actions of one kind may pass; both bounds hold."""
 
-    max: int = Field(ge=0)
-    percent: float | None = Field(default=None, ge=0, le=100)
+    max: int = Field(ge=0, description="a count")
+    percent: float | None = Field(default=None, ge=0, le=100, description="of the store's mappings")
 
 
 class Guards(_Part):
@@ -80,10 +80,10 @@ class Guards(_Part):
 class Accepted(_Part):
     """Drift that somebody has agreed to for a time: these fields of this user stay as they were edited in Shopify."""
 
-    user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)]
-    fields: tuple[str, ...] = Field(min_length=1)
+    user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)] = Field(description="her Clerk id")
+    fields: tuple[str, ...] = Field(min_length=1, description="our names: email, tags, metafields.NAMESPACE.KEY, …")
     until: date | datetime = Field(description="the last day, or the moment; from then on it is drift again")
-    why: Annotated[str, StringConstraints(min_length=1)]
+    why: Annotated[str, StringConstraints(min_length=1)] = Field(description="for whoever reads it next year")
 
     @field_validator("fields")
     @classmethod
@@ -105,24 +105,47 @@ class Accepted(_Part):
 class Store(_Part):
     """The policy of one store: whom it wants, which fields we own there, and what may happen by itself."""
 
-    name: Annotated[StoreName, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-    shop: ShopDomain
+    name: Annotated[StoreName, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = Field(
+        description="our name of the store, in commands, addresses and logs"
+    )
+    shop: ShopDomain = Field(description="the bare name: acme.myshopify.com")
     where: Mapping[str, Any] = Field(default_factory=dict, description="all must match; a list means any of these")
-    backlink: Backlink = Backlink()
-    fields: FieldPolicies = FieldPolicies()
-    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...] = ()
-    metafields: Mapping[str, MetafieldRule] = Field(default_factory=dict)
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
-    require_email: bool = True
-    on_leave: Literal["keep", "tag", "delete", "erase"] = "keep"
-    leave_tag: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "clerk-left"
-    on_email_conflict: Literal["relink", "merge", "hold"] = "relink"
-    on_missing: Literal["recreate", "hold"] = "recreate"
-    heal_drift: Switch = "auto"
-    roll_out: Switch = "auto"
-    guards: Guards = Guards()
+    backlink: Backlink = Field(default=Backlink(), description="the metafield that carries the Clerk user id")
+    fields: FieldPolicies = Field(
+        default=FieldPolicies(),
+        description="who owns each field: enforce (ours wins), fill (only where Shopify is blank), create_only, ignore",
+    )
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...] = Field(
+        default=(), description="tags that every customer of ours gets; nobody else's are touched"
+    )
+    metafields: Mapping[str, MetafieldRule] = Field(
+        default_factory=dict, description="NAMESPACE.KEY: where its value comes from, its type and policy"
+    )
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
+        default=None, description="of phones without a country code; left out: such phones are held"
+    )
+    require_email: bool = Field(
+        default=True, description="false: people without an e-mail are created by their back-link alone"
+    )
+    on_leave: Literal["keep", "tag", "delete", "erase"] = Field(
+        default="keep", description="what becomes of the customer of somebody who is gone or not wanted any more"
+    )
+    leave_tag: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        default="clerk-left", description="the tag of `on_leave: tag`"
+    )
+    on_email_conflict: Literal["relink", "merge", "hold"] = Field(
+        default="relink", description="what to do when her new e-mail is that of another customer"
+    )
+    on_missing: Literal["recreate", "hold"] = Field(
+        default="recreate", description="what to do when her customer was deleted in Shopify"
+    )
+    heal_drift: Switch = Field(default="auto", description="hold: edits made in Shopify are shown, and wait")
+    roll_out: Switch = Field(default="auto", description="hold: what is new in profiles or config is shown, and waits")
+    guards: Guards = Field(
+        default=Guards(), description="ceilings per kind of action, for one plan and for one hour of `run`"
+    )
     accept: tuple[Accepted, ...] = Field(default=(), description="drift that is agreed to, each with an end")
-    paused: bool = False
+    paused: bool = Field(default=False, description="true: look and decide, but write nothing")
     trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
 
     @field_validator("shop")
