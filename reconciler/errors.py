@@ -12,6 +12,7 @@
     ├── AccessError               one store is suspended, the others go on
     ├── SourceError               the profiles can't be trusted now: nobody is released, nothing is cleared
     ├── StateError                our own database can't be used
+    ├── LeaseLost                 another replica has taken the work over: drop what is in hand, nobody need act
     ├── PlanRefused               a saved plan does not fit the world any more
     ├── Unauthentic               a webhook that is not from whom it says: nobody acts
     ├── NotAnEvent                an authentic webhook whose body makes no sense: nobody acts
@@ -94,6 +95,10 @@ class SourceError(ReconcilerError):
 
 class StateError(ReconcilerError):
     """Our own database is away, older than this program, or not ours."""
+
+
+class LeaseLost(ReconcilerError):
+    """Another replica has taken this work over, since our lease had run out: what is in hand must be dropped."""
 
 
 class PlanRefused(ReconcilerError):

@@ -1,0 +1,236 @@
+"""The queue of requests behind its port: one row a key, with the promises of a Kubernetes workqueue.
+
+A key is in it once, and is never worked on twice at once, also by several processes; a nudge while it is worked on
+means one more look; a nudge cuts a backoff short. Postgres is the distributed engine, SQLite serves one process.
+
+A lease says who works on a key, and its fencing number which claim of the key that is. A holder that was frozen past
+its lease has lost it when another claims the key: `fence` refuses its late writes inside their own transaction.
+`now` is an argument; replicas that share a database should take it from `state.clock`, so that a lease is as long for
+one as for the other. Where their clocks differ all the same, a lease may end early and a look be made twice, but the
+writes of the first are fenced. Rows move through Core statements: a claim of a hundred keys is one round trip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from datetime import datetime, timedelta
+from itertools import islice
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine
+
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
+from reconciler.errors import LeaseLost
+from reconciler.state.engine import is_sqlite, reading, writing
+from reconciler.state.requests_sql import Statements
+
+CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
+_NEVER = timedelta(days=36_500)
+
+_STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
+
+
+def new_owner() -> str:
+    """An identity for this process, which no other has or will have; host names and process ids are used twice."""
+    return uuid4().hex
+
+
+def fence(connection: Connection, claim: Claim) -> None:
+    """Call first inside the transaction of a write: raises LeaseLost unless the claim still holds.
+
+    Until that transaction ends nobody can take the key over, so the write is either before a takeover or not at all.
+    """
+    statements = _STATEMENTS[connection.dialect.name == "sqlite"]
+    if connection.execute(statements.hold, _mine(claim)).first() is None:
+        raise LeaseLost(
+            f"another replica has taken over {claim.clerk_user_id} in {claim.store}; this late write is dropped"
+        )
+
+
+class RequestTable:
+    """ports.RequestQueue on SQLite or Postgres. Thread-safe; each call is durable when it returns."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._sqlite = is_sqlite(engine)
+        self._sql = _STATEMENTS[self._sqlite]
+        # On Postgres each call is one statement, or several that may each stand alone: no BEGIN, no COMMIT to wait for.
+        self._engine = engine if self._sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._claiming = Lock()  # two threads of one owner would each see the other's room
+
+    def add(
+        self,
+        requests: Iterable[Request],
+        now: datetime,
+        *,
+        priority: Priority = Priority.NUDGE,
+        reason: str,
+        due_at: datetime | None = None,
+        wants_updated_at: datetime | None = None,
+        explicit: bool = False,
+    ) -> int:
+        due = due_at or now
+        ranked = ((request, rank_at(priority, due)) for request in requests)
+        values = {"due_at": due, "priority": int(priority), "explicit": int(explicit), "wants": wants_updated_at}
+        return sum(self._add(part, now, values | {"reason": reason}) for part in _parts(ranked))
+
+    def add_all(
+        self,
+        store: StoreName,
+        users: Iterable[ClerkUserId],
+        now: datetime,
+        *,
+        interval_s: float,
+        reason: str = "resync",
+    ) -> int:
+        named = (Request(store, user) for user in users)
+        ranked = ((request, resync_rank_at(request, now, interval_s)) for request in named)
+        values = {"due_at": now, "priority": int(Priority.RESYNC), "explicit": 0, "wants": None, "reason": reason}
+        return sum(self._add(part, now, values) for part in _parts(ranked))
+
+    def claim(
+        self, owner: str, now: datetime, *, limit: int, lease_s: float, stores: MappingOf[StoreName, int]
+    ) -> list[Claim]:
+        if limit < 1 or not stores:
+            return []
+        values = {
+            "owner": owner,
+            "now": now,
+            "until": now + timedelta(seconds=lease_s),
+            "limit": limit,
+            "ask": 2 * limit,  # another replica may hold the first ones at this very moment: skip them, and go on
+            "stores": json.dumps(sorted(stores.items())),
+            "nudge_horizon": now,
+            "retry_horizon": now + timedelta(seconds=HEAD_START_S[Priority.RETRY]),
+            "resync_horizon": now + _NEVER,
+        }
+        with self._claiming:
+            rows = self._taken_in_steps(values) if self._sqlite else self._taken(values)
+        return [_claim_of(row, owner) for row in sorted(rows, key=lambda row: (row.rank_at, row.store, row.fencing))]
+
+    def _taken(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+        with writing(self._engine) as connection:
+            return connection.execute(self._sql.take, values).all()
+
+    def _taken_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+        """On SQLite: look first, so that an idle queue writes nothing and keeps no writer out."""
+        with reading(self._engine) as connection:
+            picked = connection.execute(self._sql.picked, values).all()
+        if not picked:
+            return []
+        keys = json.dumps([list(row) for row in picked])
+        with writing(self._engine) as connection:
+            number = connection.execute(self._sql.next_number).scalar_one()
+            connection.execute(self._sql.spent_number)
+            return connection.execute(self._sql.take, {**values, "fencing": number, "picked": keys}).all()
+
+    def done(self, claims: Collection[Claim], now: datetime) -> dict[Request, Outcome]:
+        outcomes: dict[Request, Outcome] = {claim.request: "lost" for claim in claims}
+        if not claims:
+            return outcomes
+        values = {"claims": _claims_json(claims)}
+        with writing(self._engine) as connection:
+            gone = connection.execute(self._sql.gone, values).all()
+            outcomes |= {_request_of(row): "done" for row in gone}
+            if len(gone) < len(outcomes):  # a statement of its own: a nudge may have come since the first began
+                again = connection.execute(self._sql.again, values | {"now": now}).all()
+                outcomes |= {_request_of(row): "again" for row in again}
+        return outcomes
+
+    def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
+        return self._put_off(claim, now + timedelta(seconds=delay_s), reason, failed=1)
+
+    def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
+        return self._put_off(claim, due_at, reason, failed=0)
+
+    def release(self, claims: Collection[Claim]) -> None:
+        self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
+
+    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> frozenset[Request]:
+        values = {"claims": _claims_json(claims), "until": now + timedelta(seconds=lease_s)}
+        with writing(self._engine) as connection:
+            kept = {_request_of(row) for row in connection.execute(self._sql.renew, values)}
+        return frozenset(claim.request for claim in claims) - kept
+
+    def still_mine(self, claim: Claim) -> bool:
+        return bool(self._rows(self._sql.mine, _mine(claim)))
+
+    def depth(self, store: StoreName | None = None) -> int:
+        if store is None:
+            return int(self._rows(self._sql.depth, {})[0][0])
+        return int(self._rows(self._sql.depth_of, {"store": store})[0][0])
+
+    def oldest_age_s(self, now: datetime, stores: Collection[StoreName]) -> float:
+        rows = self._rows(self._sql.oldest, {"names": json.dumps(sorted(stores))})
+        return max(((now - row.due_at).total_seconds() for row in rows if row.due_at and row.due_at < now), default=0.0)
+
+    def tally(self, now: datetime) -> dict[StoreName, Waiting]:
+        return {
+            StoreName(row.store): Waiting(
+                ready=row.total - row.in_flight - row.delayed,
+                delayed=row.delayed,
+                in_flight=row.in_flight,
+                failing=row.failing,
+            )
+            for row in self._rows(self._sql.tally, {"now": now})
+        }
+
+    def forget(self, store: StoreName) -> int:
+        return self._run(self._sql.forget, {"store": store})
+
+    def _add(self, part: Sequence[tuple[Request, datetime]], now: datetime, values: MappingOf[str, Any]) -> int:
+        unique = {request.clerk_user_id + "\0" + request.store: (request, rank) for request, rank in part}
+        rows = [[*request, self._sql.stamp(rank)] for _, (request, rank) in sorted(unique.items())]
+        return self._run(self._sql.add, {**values, "now": now, "requests": json.dumps(rows)})
+
+    def _put_off(self, claim: Claim, due_at: datetime, reason: str, *, failed: int) -> bool:
+        rank = rank_at(Priority.RETRY, due_at)
+        values = {"due_at": due_at, "rank_at": rank, "reason": reason, "failed": failed}
+        return self._run(self._sql.put_off, _mine(claim) | values) == 1
+
+    def _run(self, statement: Any, values: MappingOf[str, Any]) -> int:
+        with writing(self._engine) as connection:
+            return int(connection.execute(statement, values).rowcount)
+
+    def _rows(self, query: Any, values: MappingOf[str, Any]) -> Sequence[Any]:
+        with reading(self._engine) as connection:
+            return connection.execute(query, values).all()
+
+
+def _parts(
+    ranked: Iterable[tuple[Request, datetime]],
+) -> Iterator[list[tuple[Request, datetime]]]:
+    rest = iter(ranked)
+    while part := list(islice(rest, CHUNK)):
+        yield part
+
+
+def _mine(claim: Claim) -> dict[str, Any]:
+    return {"user": claim.clerk_user_id, "store": claim.store, "fencing": claim.fencing}
+
+
+def _claims_json(claims: Collection[Claim]) -> str:
+    return json.dumps([[claim.store, claim.clerk_user_id, claim.fencing, claim.generation] for claim in claims])
+
+
+def _request_of(row: Any) -> Request:
+    return Request(StoreName(row[0]), ClerkUserId(row[1]))
+
+
+def _claim_of(row: Any, owner: str) -> Claim:
+    return Claim(
+        request=_request_of(row),
+        owner=owner,
+        fencing=row.fencing,
+        priority=Priority(row.priority),
+        generation=row.generation,
+        attempts=row.attempts,
+        reason=row.reason,
+        due_at=row.due_at,
+        wants_updated_at=row.wants_updated_at,
+        explicit=row.explicit,
+    )

@@ -1,0 +1,260 @@
+"""The queue's statements, one text for both databases: only the words in which they differ are filled in.
+
+Lists of requests travel as one JSON parameter, so that a statement is one round trip and one plan for any number of
+rows. Rows are always locked in the order of the key: two statements over many rows never wait for each other in a
+circle. Each statement relies on nothing but itself: no temporary table, no session setting, no lock that outlives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Boolean, Integer, String, TextClause, bindparam, column, text
+from sqlalchemy.sql.selectable import TextualSelect
+
+from reconciler.core.request import Priority
+from reconciler.state.tables import UtcDateTime
+
+# An add merges with the row that is there. `{owed}`: it asks for a look after the one that is under way or comes first.
+_OWED = "(r.owner IS NOT NULL OR (excluded.due_at > :now AND r.due_at < excluded.due_at))"
+# A resync never cuts a backoff short: the key has its turn already.
+_IN_BACKOFF = "(excluded.priority = {resync} AND r.owner IS NULL AND r.attempts > 0 AND r.due_at > :now)"
+# What changes nothing writes nothing: a resync over a queue that still waits leaves no dead rows behind.
+_CHANGES = """(r.due_at > excluded.due_at OR r.priority > excluded.priority OR r.rank_at > excluded.rank_at
+   OR excluded.explicit_generation > 0
+   OR (excluded.wants_updated_at IS NOT NULL
+       AND (r.wants_updated_at IS NULL OR r.wants_updated_at < excluded.wants_updated_at))
+   OR ({owed} AND (r.again_at IS NULL OR r.again_at > excluded.due_at)))"""
+
+_ADD = """
+INSERT INTO {request} AS r (clerk_user_id, store, priority, due_at, rank_at, attempts, generation, seen,
+                            explicit_generation, wants_updated_at, fencing, reason)
+SELECT value->>1, value->>0, :priority, :due_at, {rank}, 0, 1, 0, :explicit, :wants, 0, :reason
+  FROM {requests} WHERE true
+ON CONFLICT (clerk_user_id, store) DO UPDATE SET
+  generation = r.generation + 1,
+  explicit_generation = CASE WHEN excluded.explicit_generation > 0 THEN r.generation + 1
+                             ELSE r.explicit_generation END,
+  wants_updated_at = {greatest}(coalesce(r.wants_updated_at, excluded.wants_updated_at),
+                                coalesce(excluded.wants_updated_at, r.wants_updated_at)),
+  reason = CASE WHEN excluded.priority <= r.priority OR r.owner IS NOT NULL THEN excluded.reason ELSE r.reason END,
+  again_at = CASE WHEN {owed} THEN {least}(coalesce(r.again_at, excluded.due_at), excluded.due_at)
+                  ELSE r.again_at END,
+  due_at = CASE WHEN {owed} THEN r.due_at ELSE {least}(r.due_at, excluded.due_at) END,
+  priority = CASE WHEN {owed} THEN r.priority WHEN r.due_at > :now THEN excluded.priority
+                  ELSE {least}(r.priority, excluded.priority) END,
+  rank_at = {least}(r.rank_at, excluded.rank_at)
+WHERE NOT {in_backoff} AND {changes}
+"""
+
+# A claim: of all lanes (a store's nudges, retries, resyncs) those whose first is oldest, their front by the index, what
+# the caps leave room for, then the oldest. Twice as many as wanted are looked at, for another replica may be taking
+# some at this moment: they are skipped. `:horizon` bounds a lane, for what is due ranks at most its lane's head start
+# ahead: keys in backoff behind it are never read.
+_LANE = """FROM {request} r WHERE r.store = {of}.store AND r.priority = {of}.priority
+  AND r.rank_at <= {of}.horizon AND r.due_at <= :now AND {free} ORDER BY r.rank_at"""
+
+_FREE = "(r.owner IS NULL OR r.lease_until <= :now)"
+
+_FRONT = """
+room AS (SELECT value->>0 AS store, CAST(value->>1 AS integer)
+              - (SELECT count(*) FROM {request} b WHERE b.owner = :owner AND b.store = value->>0) AS room
+           FROM {stores}),
+lane AS (SELECT store, room, priority, horizon FROM room CROSS JOIN
+         (SELECT 0 AS priority, :nudge_horizon AS horizon UNION ALL SELECT 1, :retry_horizon
+          UNION ALL SELECT 2, :resync_horizon) bound
+         WHERE room > 0),
+head AS MATERIALIZED (SELECT * FROM (SELECT lane.*, (SELECT r.rank_at {lane} LIMIT 1) AS first FROM lane) every
+         WHERE first IS NOT NULL ORDER BY first LIMIT :ask),
+front AS (SELECT {front_row}, head.room FROM head CROSS JOIN {front_rows}),
+oldest AS MATERIALIZED (SELECT store, clerk_user_id, rank_at, room FROM
+           (SELECT front.*, row_number() OVER (PARTITION BY store ORDER BY rank_at) AS place FROM front) placed
+           WHERE place <= 2 * room ORDER BY rank_at LIMIT :ask),
+{locked}
+picked AS (SELECT store, clerk_user_id FROM
+           (SELECT {found}.*, row_number() OVER (PARTITION BY store ORDER BY rank_at, clerk_user_id) AS place
+              FROM {found}) placed
+            WHERE place <= room ORDER BY rank_at, store, clerk_user_id LIMIT :limit)
+"""
+
+_LOCKED = """
+locked AS (SELECT r.store, r.clerk_user_id, oldest.rank_at, oldest.room
+             FROM oldest JOIN {request} r ON r.clerk_user_id = oldest.clerk_user_id AND r.store = oldest.store
+            WHERE r.due_at <= :now AND {free} ORDER BY oldest.rank_at FOR UPDATE OF r SKIP LOCKED),
+"""
+
+# A dead owner's look counts as one that failed: what kills its process must not be tried at full speed for ever.
+_TAKE = """
+UPDATE {request} AS r
+   SET owner = :owner, lease_until = :until, fencing = {fencing}, rank_at = {least}(r.rank_at, :now),
+       attempts = r.attempts + CASE WHEN r.owner IS NULL THEN 0 ELSE 1 END,
+       again_at = CASE WHEN r.again_at <= :now THEN NULL ELSE r.again_at END
+  FROM {source}
+ WHERE r.clerk_user_id = {source_user} AND r.store = {source_store} AND {free}
+RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r}attempts, {r}reason, {r}due_at,
+          {r}wants_updated_at, {r}explicit_generation > {r}seen AS explicit, {r}rank_at
+"""
+
+_HELD = """
+WITH held AS (SELECT r.clerk_user_id, r.store, CAST(value->>3 AS bigint) AS generation FROM {claims}
+              JOIN {request} r ON r.clerk_user_id = value->>1 AND r.store = value->>0
+               AND r.fencing = CAST(value->>2 AS bigint)
+              WHERE r.owner IS NOT NULL {ordered_locks})"""
+
+_MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND owner IS NOT NULL"
+
+_GONE = """
+DELETE FROM {request} WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held) AND again_at IS NULL
+RETURNING store, clerk_user_id
+"""
+
+_AGAIN = """
+UPDATE {request} AS r
+   SET owner = NULL, lease_until = NULL, attempts = 0, seen = held.generation, again_at = NULL, priority = 0,
+       due_at = coalesce(r.again_at, :now), rank_at = coalesce(r.again_at, :now)
+  FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
+RETURNING {r}store, {r}clerk_user_id
+"""
+
+_PUT_OFF = """
+UPDATE {request}
+   SET owner = NULL, lease_until = NULL, attempts = attempts + :failed, priority = 1, reason = :reason,
+       due_at = {least}(:due_at, coalesce(again_at, :due_at)),
+       rank_at = {least}(:rank_at, coalesce(again_at, :rank_at)),
+       again_at = CASE WHEN again_at > :due_at THEN again_at ELSE NULL END
+ WHERE {mine}
+"""
+
+_HAND_BACK = """
+UPDATE {request} AS r SET owner = NULL, lease_until = NULL
+  FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
+"""
+
+_RENEW = """
+UPDATE {request} AS r SET lease_until = :until
+  FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
+RETURNING {r}store, {r}clerk_user_id
+"""
+
+_OLDEST = """
+WITH lane AS (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2)
+SELECT (SELECT r.due_at FROM {request} r WHERE r.store = value AND r.priority = lane.priority
+         ORDER BY r.rank_at LIMIT 1) AS due_at FROM {names} CROSS JOIN lane
+"""
+
+_TALLY = """
+SELECT store, count(*) AS total, sum(CASE WHEN owner IS NOT NULL THEN 1 ELSE 0 END) AS in_flight,
+       sum(CASE WHEN owner IS NULL AND due_at > :now THEN 1 ELSE 0 END) AS delayed,
+       sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) AS failing
+  FROM {request} GROUP BY store
+"""
+
+_CLAIM_COLUMNS = (
+    column("store", String()),
+    column("clerk_user_id", String()),
+    column("fencing", BigInteger()),
+    column("priority", Integer()),
+    column("generation", BigInteger()),
+    column("attempts", Integer()),
+    column("reason", String()),
+    column("due_at", UtcDateTime()),
+    column("wants_updated_at", UtcDateTime()),
+    column("explicit", Boolean()),
+    column("rank_at", UtcDateTime()),
+)
+_TIMES = ("now", "until", "due_at", "rank_at", "wants", "nudge_horizon", "retry_horizon", "resync_horizon")
+
+
+class Statements:
+    """The texts for one database. On Postgres `take` is a whole claim; on SQLite it takes what `picked` names."""
+
+    def __init__(self, *, sqlite: bool) -> None:
+        self._words = _words(sqlite=sqlite)
+        self._sqlite = sqlite
+        self.add = self._text(_ADD)
+        self.picked = self._text("WITH {picking} SELECT store, clerk_user_id FROM picked")
+        self.take: TextualSelect = self._text(_TAKE if sqlite else "WITH {picking} " + _TAKE).columns(*_CLAIM_COLUMNS)
+        self.gone = self._text(_HELD + _GONE)
+        self.again = self._text(_HELD + _AGAIN)
+        self.put_off = self._text(_PUT_OFF)
+        self.hand_back = self._text(_HELD + _HAND_BACK)
+        self.renew = self._text(_HELD + _RENEW)
+        self.mine = self._text("SELECT 1 FROM {request} WHERE {mine}")
+        self.hold = self._text("SELECT 1 FROM {request} WHERE {mine} {share}")
+        self.oldest: TextualSelect = self._text(_OLDEST).columns(column("due_at", UtcDateTime()))
+        self.tally = self._text(_TALLY)
+        self.depth = self._text("SELECT count(*) FROM {request}")
+        self.depth_of = self._text("SELECT count(*) FROM {request} WHERE store = :store")
+        self.stores = self._text("SELECT DISTINCT store FROM {request}")
+        self.forget = self._text("DELETE FROM {request} WHERE store = :store")
+        self.next_number = self._text("INSERT INTO reconciler_fencing DEFAULT VALUES RETURNING id")
+        self.spent_number = self._text("DELETE FROM reconciler_fencing")
+
+    def stamp(self, moment: datetime) -> str:
+        """A time inside a JSON parameter, as this database writes it (SQLite: as SQLAlchemy stores it, to compare)."""
+        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f" if self._sqlite else "%Y-%m-%dT%H:%M:%S.%f+00:00")
+
+    def _text(self, template: str) -> TextClause:
+        filled = template
+        while "{" in filled:  # words hold words
+            filled = filled.format_map(self._words)
+        made = text(filled)
+        return made.bindparams(*(bindparam(name, type_=UtcDateTime()) for name in _TIMES if f":{name}" in filled))
+
+
+def _words(*, sqlite: bool) -> Mapping[str, str]:
+    common = {
+        "owed": _OWED,
+        "in_backoff": _IN_BACKOFF,
+        "changes": _CHANGES,
+        "free": _FREE,
+        "lane": _LANE.replace("{of}", "lane"),
+        "front_lane": _LANE.replace("{of}", "head"),
+        "picking": _FRONT,
+        "mine": _MINE,
+        "resync": str(int(Priority.RESYNC)),
+    }
+    if sqlite:
+        return common | {
+            "request": "reconciler_request",
+            "requests": "json_each(:requests)",
+            "stores": "json_each(:stores)",
+            "claims": "json_each(:claims)",
+            "names": "(SELECT value FROM json_each(:names))",
+            "rank": "value->>2",
+            "front_row": "r.store, r.clerk_user_id, r.rank_at",
+            "front_rows": "{request} r ON r.rowid IN (SELECT r.rowid {front_lane} LIMIT :ask)",
+            "locked": "",
+            "found": "oldest",
+            "least": "min",
+            "greatest": "max",
+            "ordered_locks": "",
+            "share": "",  # a transaction that writes has begun IMMEDIATE: nobody else writes until it ends
+            "r": "",
+            "fencing": ":fencing",
+            "source": "json_each(:picked)",
+            "source_user": "value->>1",
+            "source_store": "value->>0",
+        }
+    return common | {
+        "request": "reconciler.reconciler_request",
+        "requests": "json_array_elements(CAST(:requests AS json)) AS j(value)",
+        "stores": "json_array_elements(CAST(:stores AS json)) AS j(value)",
+        "claims": "json_array_elements(CAST(:claims AS json)) AS j(value)",
+        "names": "json_array_elements_text(CAST(:names AS json)) AS j(value)",
+        "rank": "CAST(value->>2 AS timestamptz)",
+        "front_row": "f.store, f.clerk_user_id, f.rank_at",
+        "front_rows": "LATERAL (SELECT r.store, r.clerk_user_id, r.rank_at {front_lane} LIMIT :ask) f",
+        "locked": _LOCKED,
+        "found": "locked",
+        "least": "least",
+        "greatest": "greatest",
+        "ordered_locks": "ORDER BY r.clerk_user_id, r.store FOR UPDATE OF r",
+        "share": "FOR SHARE",
+        "r": "r.",
+        "fencing": "nextval('reconciler.reconciler_fencing_id_seq')",
+        "source": "picked",
+        "source_user": "picked.clerk_user_id",
+        "source_store": "picked.store",
+    }

@@ -1,0 +1,59 @@
+"""The rows of the queue: one a request, gone when nothing is owed. No job table: what can't exist can't be lost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, text
+from sqlmodel import Field, SQLModel
+
+from reconciler.state.engine import SCHEMA
+from reconciler.state.tables import UtcDateTime, metadata
+
+_KEY = String().with_variant(String(collation="C"), "postgresql")
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+_TAKEN = text("owner IS NOT NULL")
+
+
+class RequestRow(SQLModel, table=True):
+    """One request. `rank_at` is the order of the queue (core.request), `again_at` a look owed after the present one.
+
+    `generation` grows with each add that changed something, `seen` is the one the last finished look covered,
+    `explicit_generation` that of the last add by a person. The key begins with the user, so that only the index of
+    the claims can find a store's rows: with stale statistics Postgres would else read a whole store and sort it.
+    """
+
+    metadata = metadata
+    __tablename__ = "reconciler_request"
+    clerk_user_id: str = Field(sa_column=Column(_KEY, primary_key=True))
+    store: str = Field(sa_column=Column(_KEY, primary_key=True))
+    priority: int = Field(sa_column=Column(SmallInteger(), nullable=False))
+    due_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    rank_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    again_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+    attempts: int = Field(sa_column=Column(Integer(), nullable=False))
+    generation: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    seen: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    explicit_generation: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    wants_updated_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+    owner: str | None = None
+    lease_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+    fencing: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    reason: str
+    __table_args__ = (
+        Index("reconciler_request_rank", "store", "priority", "rank_at"),
+        Index("reconciler_request_owner", "owner", "store", postgresql_where=_TAKEN, sqlite_where=_TAKEN),
+        {"schema": SCHEMA},
+    )
+
+
+class FencingRow(SQLModel, table=True):
+    """Where fencing numbers come from: this table's identity. It stays empty.
+
+    They must outlive the requests' rows: a key that is done and asked for again must not be given an old number.
+    """
+
+    metadata = metadata
+    __tablename__ = "reconciler_fencing"
+    id: int | None = Field(default=None, sa_column=Column(_NUMBER, primary_key=True, autoincrement=True))
+    __table_args__ = ({"schema": SCHEMA, "sqlite_autoincrement": True},)
