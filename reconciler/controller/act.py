@@ -11,11 +11,12 @@ from reconciler.controller.hands import Hands
 from reconciler.core import normalise
 from reconciler.core.desired import SCALARS
 from reconciler.core.diff import owned_tags
+from reconciler.core.event import Event
 from reconciler.core.ids import CustomerId
 from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, with_intent
+from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
-from reconciler.ports import Event
 
 TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
 TRACE_TYPE = "single_line_text_field"
@@ -116,6 +117,28 @@ def _calls(step: Step, hands: Hands) -> Iterator[Call]:
             yield from _patch(action, hands)
         case _:
             yield from _patch(action, hands)
+
+
+def put_back(step: Step, hands: Hands) -> None:
+    """All calls that take one action back, then the row that says so: nothing of it is written again by itself."""
+    action, writer, user = step.action, hands.writer, step.action.clerk_user_id
+    customer = action.customer_id
+    assert customer is not None
+    backlink = next((c for c in action.changes if c.field == "backlink"), None)
+    scalars = {c.field: c.after for c in action.changes if c.field in SCALARS}
+    if action.kind == "release":
+        writer.delete(customer)
+    if backlink is not None and backlink.after is None:
+        writer.unlink(customer)
+    elif backlink is not None:
+        writer.link(customer, user)
+    if scalars:
+        writer.update(customer, scalars)
+    for call in (*_tags(action.changes, hands, customer), *_metafields(action.changes, hands, lambda: customer)):
+        call.do()
+    events = [_event(step, hands, customer, "undo", action.changes)]
+    if step.subject.mapping is not None:
+        hands.state.put(after_undo(step.subject.mapping, action, now=hands.clock.now()), *events)
 
 
 def _create(step: Step, hands: Hands) -> Iterator[Call]:

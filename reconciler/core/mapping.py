@@ -29,7 +29,10 @@ class Applied(BaseModel):
 
 
 class RefusedValue(BaseModel):
-    """A value Shopify refused: digest of the value, its words, and how often an explicit command has tried it."""
+    """A value Shopify refused: digest of the value, its words, and how often an explicit command has tried it.
+
+    `profile`: the digest of the row it was decided on, where the refusal ends as soon as that row moves.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +40,7 @@ class RefusedValue(BaseModel):
     code: str = ""
     message: str = ""
     tries: int = 1
+    profile: str = ""
 
 
 class Mapping(BaseModel):

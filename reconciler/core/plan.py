@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
 Kind = Literal["create", "adopt", "update", "relink", "merge", "release"]
-Why = Literal["profile changed", "drift", "config changed"]
+Why = Literal["profile changed", "drift", "config changed", "undo"]
 WhoActs = Literal["operator", "profile", "shop", "time"]
 KINDS: tuple[Kind, ...] = ("create", "adopt", "update", "relink", "merge", "release")
 

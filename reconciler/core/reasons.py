@@ -29,6 +29,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "Rejected": "profile",
     "ProfileInvalid": "profile",
     "Undone": "operator",
+    "CannotUndo": "operator",
 }
 
 

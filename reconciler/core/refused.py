@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
+
+from reconciler.core import normalise
 from reconciler.core.desired import digest
 from reconciler.core.forecast import points_of
-from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Change
+from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.core.plan import Change, Kind
 from reconciler.core.reasons import hold
 from reconciler.core.view import Decision
 
 UNDONE = "UNDONE"
 EXPLICIT_TRIES = 2
+NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to carry out
+    "create": frozenset({"backlink", "email"}),
+    "adopt": frozenset({"backlink"}),
+    "relink": frozenset({"backlink", "email"}),
+    "merge": frozenset({"backlink"}),
+}
 
 
 def refusal_digest(change: Change) -> str:
     """Names a refused value: what was to be written over what. The value, the policy's result or the field must move."""
+    if change.field == "tags":  # whole lists: what others add to them moves nothing
+        before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+        return digest("tags", sorted(before - after), sorted(after - before))
     return digest(change.field, change.before, change.after)
 
 
@@ -27,8 +39,7 @@ def without_refused(decision: Decision, mapping: Mapping | None, *, explicit: bo
     kept: list[Change] = []
     for change in action.changes:
         refused = mapping.refused.get(change.field)
-        again = explicit and refused is not None and refused.code != UNDONE and refused.tries < EXPLICIT_TRIES
-        if refused is None or refused.digest != refusal_digest(change) or again:
+        if refused is None or not _stands(refused, change, action.profile_digest, explicit=explicit):
             kept.append(change)
             continue
         reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
@@ -38,10 +49,18 @@ def without_refused(decision: Decision, mapping: Mapping | None, *, explicit: bo
         holds.append(hold(action.clerk_user_id, decision.customer or mapping, reason, message, change.field))
     if len(kept) == len(action.changes):
         return decision
-    lost_key = action.kind == "create" and not {"backlink", "email"} <= {c.field for c in kept}
+    needed = NEEDED.get(action.kind, frozenset()) & {c.field for c in action.changes}
+    lost_key = not needed <= {c.field for c in kept}
     nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]
     if lost_key or nothing_left:
         return decision.model_copy(update={"action": None, "holds": tuple(holds), "status": "held"})
     cost = points_of(action.kind, tuple(kept))
     patched = action.model_copy(update={"changes": tuple(kept), "cost_points": cost})
     return decision.model_copy(update={"action": patched, "holds": tuple(holds)})
+
+
+def _stands(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:
+    """Whether the refusal still speaks of this change."""
+    if refused.digest != refusal_digest(change) or (refused.profile and refused.profile != profile):
+        return False
+    return refused.code == UNDONE or not explicit or refused.tries >= EXPLICIT_TRIES

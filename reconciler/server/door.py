@@ -17,7 +17,8 @@ from reconciler.clerk.webhook import ClerkEvent
 from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.mapping import Mapping, Status
 from reconciler.core.status import StatusRow
-from reconciler.ports import Event
+from reconciler.core.event import Event
+
 from reconciler.shopify.webhooks import ShopifyEvent
 
 

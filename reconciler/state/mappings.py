@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.errors import StateError
-from reconciler.ports import Event, StoreFacts
+from reconciler.core.event import Event
+from reconciler.ports import StoreFacts
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import translated, writing
 from reconciler.state.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row

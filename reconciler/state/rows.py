@@ -8,7 +8,8 @@ from typing import Any
 from reconciler.core import normalise
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
-from reconciler.ports import Event, StoreFacts
+from reconciler.core.event import Event
+from reconciler.ports import StoreFacts
 
 _SAME_NAME = (
     "store",

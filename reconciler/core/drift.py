@@ -1,0 +1,102 @@
+"""What was changed in a shop behind our back, apart from what is not rolled out yet. Pure: decisions in, a report out.
+
+Looks past both switches and the pause: a change waits or goes, but where it came from stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.plan import Change, Kind
+from reconciler.core.store import Store
+from reconciler.core.view import Decision, Subject
+
+How = Literal["edited", "deleted", "merged"]
+
+
+class Finding(BaseModel):
+    """One user of one store that differs. `how` only for drift: her customer was edited, deleted or merged in Shopify."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    kind: Kind | None = None
+    how: How | None = None
+    changes: tuple[Change, ...] = ()
+
+
+class StoreDrift(BaseModel):
+    """One store's part; with `error` set nothing is known of it. `accepted` is drift that the config agrees to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    shop: ShopDomain
+    error: str | None = None
+    error_hint: str = ""
+    drift: tuple[Finding, ...] = ()
+    intent: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+
+
+class Drift(BaseModel):
+    """All stores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    at: datetime
+    stores: tuple[StoreDrift, ...]
+
+
+def unswitched(store: Store) -> Store:
+    """The policy with both switches on and no pause: what would be done, whoever has to allow it."""
+    return store.model_copy(update={"heal_drift": "auto", "roll_out": "auto", "paused": False})
+
+
+def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> StoreDrift:
+    """Drift and intent of one store; one user may have both. Holds are neither."""
+    drift: list[Finding] = []
+    intent: list[Finding] = []
+    accepted: list[Finding] = []
+    for subject, decision in sorted(looked_at, key=lambda pair: pair[0].user):
+        user = subject.user
+        merged = _merged(subject, decision)
+        if merged is not None:
+            drift.append(merged)
+        if decision.accepted:
+            customer = decision.customer.id if decision.customer else None
+            accepted.append(Finding(clerk_user_id=user, customer_id=customer, how="edited"))
+        action = decision.action
+        if action is None:
+            continue
+        edited = tuple(c for c in action.changes if c.why == "drift")
+        other = tuple(c for c in action.changes if c.why != "drift")
+        if edited:
+            how: How = "deleted" if action.kind == "create" else "edited"
+            drift.append(
+                Finding(clerk_user_id=user, customer_id=action.customer_id, kind=action.kind, how=how, changes=edited)
+            )
+        if other or not edited:
+            intent.append(Finding(clerk_user_id=user, customer_id=action.customer_id, kind=action.kind, changes=other))
+    return StoreDrift(
+        store=store.name, shop=store.shop, drift=tuple(drift), intent=tuple(intent), accepted=tuple(accepted)
+    )
+
+
+def _merged(subject: Subject, decision: Decision) -> Finding | None:
+    """Her customer is gone, and her back-link is on another one: a merge in the shop moved it."""
+    before = subject.mapping.customer_id if subject.mapping else None
+    now = decision.customer.id if decision.customer else None
+    live = subject.mapping is not None and subject.mapping.status not in {"released", "erased"}
+    if before is None or now is None or before == now or not live or decision.customer is None:
+        return None
+    if decision.customer.backlink != subject.user:
+        return None
+    return Finding(clerk_user_id=subject.user, customer_id=now, how="merged")

@@ -1,0 +1,191 @@
+"""Why a user is as she is in a store: what is wanted, what is there, who owns each field, what would happen next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.customer import Customer
+from reconciler.core.desired import SCALARS, Spec
+from reconciler.core.diff import comparable, observed_value, owned_tags
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.plan import Action, Hold, WhoActs
+from reconciler.core.store import Store
+from reconciler.core.view import Decision, Subject
+
+Owner = Literal["reconciler", "shopify", "whoever was first"]
+OWNERS: Mapping[str, Owner] = {
+    "enforce": "reconciler",
+    "fill": "whoever was first",
+    "create_only": "shopify",
+    "ignore": "shopify",
+}
+
+
+class ExplainedField(BaseModel):
+    """One field: what should be there, what is, what was last agreed on, and who owns it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    policy: str
+    owner: Owner
+    wanted: Any = None
+    observed: Any = None
+    last_applied: Any = None
+    equal: bool = True
+    why: str | None = None
+    last_written_at: datetime | None = None
+
+
+class Next(BaseModel):
+    """What the next look would do, in words and as the action itself; who must act where it waits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    does: str
+    action: Action | None = None
+    holds: tuple[Hold, ...] = ()
+    who_acts: WhoActs | None = None
+
+
+class ExplainedStore(BaseModel):
+    """One store's part; with `error` set the shop could not be looked at."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    shop: ShopDomain
+    error: str | None = None
+    status: str
+    reason: str | None = None
+    customer_id: str | None = None
+    wanted: Mapping[str, Any] | None = None
+    observed: Mapping[str, Any] | None = None
+    fields: tuple[ExplainedField, ...] = ()
+    next: Next | None = None
+    events: tuple[Mapping[str, Any], ...] = ()
+    last_write_at: datetime | None = None
+    accepted: tuple[str, ...] = ()
+
+
+class Explained(BaseModel):
+    """One user in all stores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    stores: tuple[ExplainedStore, ...]
+
+
+def explained(
+    store: Store, subject: Subject, decision: Decision, events: Iterable[Mapping[str, Any]]
+) -> ExplainedStore:
+    """One user in one store. `events` are what was written for her there, oldest first."""
+    told = tuple(events)
+    customer = decision.customer
+    status, reason = _status(subject, decision)
+    return ExplainedStore(
+        store=store.name,
+        shop=store.shop,
+        status=status,
+        reason=reason,
+        customer_id=customer.id if customer else None,
+        wanted=_wanted(decision.spec),
+        observed=_observed(customer),
+        fields=_fields(store, subject, decision, told),
+        next=_next(decision),
+        events=told,
+        last_write_at=told[-1]["at"] if told else None,
+        accepted=decision.accepted,
+    )
+
+
+def _status(subject: Subject, decision: Decision) -> tuple[str, str | None]:
+    reason = decision.holds[0].reason if decision.holds else None
+    if decision.action is not None:
+        return "pending", reason
+    if decision.status is not None:
+        return decision.status, reason
+    return (subject.mapping.status, subject.mapping.reason) if subject.mapping else ("unwanted", None)
+
+
+def _wanted(spec: Spec | None) -> dict[str, Any] | None:
+    if spec is None:
+        return None
+    values: dict[str, Any] = {name: field.value for name, field in spec.fields.items()}
+    return {**values, "tags": list(spec.tags)}
+
+
+def _observed(customer: Customer | None) -> dict[str, Any] | None:
+    if customer is None:
+        return None
+    values: dict[str, Any] = {name: getattr(customer, name) for name in SCALARS}
+    values |= {f"metafields.{name}": value.value for name, value in customer.metafields.items()}
+    return {**values, "tags": list(customer.tags), "backlink": customer.backlink}
+
+
+def _fields(
+    store: Store, subject: Subject, decision: Decision, events: tuple[Mapping[str, Any], ...]
+) -> tuple[ExplainedField, ...]:
+    policies = {name: getattr(store.fields, name) for name in SCALARS}
+    policies |= {f"metafields.{name}": rule.policy for name, rule in store.metafields.items()}
+    written = {change["field"]: event["at"] for event in events for change in event["changes"]}
+    why = {c.field: c.why for c in decision.action.changes} if decision.action else {}
+    found = [_field(name, policy, subject, decision, written, why) for name, policy in policies.items()]
+    if store.tags or owned_tags(subject.mapping):
+        ours = owned_tags(subject.mapping)
+        found.append(
+            ExplainedField(
+                field="tags",
+                policy="enforce",
+                owner="reconciler",
+                wanted=list(store.tags),
+                observed=list(decision.customer.tags) if decision.customer else None,
+                last_applied=list(ours),
+                equal="tags" not in why,
+                why=why.get("tags"),
+                last_written_at=written.get("tags"),
+            )
+        )
+    return tuple(found)
+
+
+def _field(
+    name: str,
+    policy: str,
+    subject: Subject,
+    decision: Decision,
+    written: Mapping[str, datetime],
+    why: Mapping[str, str],
+) -> ExplainedField:
+    wanted = decision.spec.fields.get(name) if decision.spec else None
+    observed = observed_value(decision.customer, name) if decision.customer else None
+    base = subject.mapping.applied.get(name) if subject.mapping else None
+    value, type_ = (wanted.value, wanted.type) if wanted else (None, "")
+    differs = wanted is not None and comparable(name, value, type_) != comparable(name, observed, type_)
+    return ExplainedField(
+        field=name,
+        policy=policy,
+        owner=OWNERS[policy],
+        wanted=value,
+        observed=observed,
+        last_applied=base.value if base else None,
+        equal=not differs,
+        why=why.get(name),
+        last_written_at=written.get(name),
+    )
+
+
+def _next(decision: Decision) -> Next:
+    who = decision.holds[0].who_acts if decision.holds else None
+    action = decision.action
+    if action is not None:
+        fields = ", ".join(c.field for c in action.changes) or "nothing but the mapping"
+        return Next(does=f"{action.kind}: {fields}", action=action, holds=decision.holds, who_acts=who)
+    if decision.holds:
+        return Next(does="waits: " + "; ".join(h.message for h in decision.holds), holds=decision.holds, who_acts=who)
+    return Next(does="nothing: she is as she should be" if decision.status == "in_sync" else "nothing")

@@ -1,0 +1,183 @@
+"""The way back from what was written: from recorded before-values to actions that restore them.
+
+Only what is still as we left it is taken back; what somebody has changed since is held, and so is what Shopify can't
+undo. Values that were taken back are remembered as refused, so that the next look does not write them again before the
+profile or the config moves.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
+from datetime import datetime
+from typing import Any
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer
+from reconciler.core.desired import SCALARS
+from reconciler.core.diff import comparable, observed_value
+from reconciler.core.event import Event
+from reconciler.core.forecast import points_of
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.core.patch import customer_digest
+from reconciler.core.plan import Action, Change, Hold
+from reconciler.core.reasons import hold
+from reconciler.core.refused import UNDONE, refusal_digest
+
+Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
+TELLS_NOTHING = frozenset({"park", "undo"})
+
+
+def way_back(
+    events: Iterable[Event], customers: MappingOf[CustomerId, Customer], *, trace: str
+) -> tuple[tuple[Action, ...], tuple[Hold, ...]]:
+    """Actions that restore what was before these events (oldest first), and holds for what can't be.
+
+    `customers` are those of the events as the shop shows them now; `trace` is the field that says
+    where a user went. One user may have two actions, where she was moved
+    from one customer to another.
+    """
+    told = [e for e in events if e.customer_id is not None and e.kind not in TELLS_NOTHING]
+    created = {e.customer_id for e in told if e.kind == "create" and any(c["field"] == "backlink" for c in e.changes)}
+    actions: list[Action] = []
+    holds: list[Hold] = []
+    for (user, customer_id), changes in sorted(_net(told).items()):
+        customer = customers.get(customer_id)
+        if "customer" in changes:
+            holds.append(_held(user, customer_id, "a merge, a deletion or an erasure can't be taken back in Shopify"))
+        elif customer is None:
+            holds.append(_held(user, customer_id, "her customer is not in the shop any more"))
+        elif customer_id in created:
+            action = _deleted(user, customer)
+            if action is None:
+                message = "the customer was created, and Shopify does not delete her: she has orders"
+                holds.append(_held(user, customer_id, message))
+            else:
+                actions.append(action)
+        else:
+            back, held = _restored(user, customer, changes, trace)
+            actions += back
+            holds += held
+    return tuple(actions), tuple(holds)
+
+
+def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
+    """The row after one action of the way back: held as `Undone`, and what was meant is not written again by itself."""
+    refused = dict(mapping.refused) | _remembered(mapping, action)
+    update: dict[str, Any] = {
+        "status": "held", "reason": "Undone", "message": "taken back by `undo`", "refused": refused,
+        "last_seen_at": now, "generation": mapping.generation + 1, "intent": None,
+    }  # fmt: skip
+    backlink = next((c for c in action.changes if c.field == "backlink"), None)
+    lost = action.kind == "release" or (backlink is not None and backlink.after is None)
+    if lost and mapping.customer_id in {None, action.customer_id}:
+        update |= {"customer_id": None, "email": None, "applied": {}}
+    elif not lost:
+        applied = dict(mapping.applied) if mapping.customer_id == action.customer_id else {}
+        for change in action.changes:
+            if change.field in applied and change.field != "tags":
+                applied[change.field] = applied[change.field].model_copy(update={"value": change.after})
+        update |= {"customer_id": action.customer_id, "applied": applied}
+    return mapping.model_copy(update=update)
+
+
+def _remembered(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
+    """Each change that was taken back, as it was meant; a back-link only until her row moves."""
+    changes = action.changes
+    if action.kind == "release":
+        changes = (Change(field="backlink", before=action.clerk_user_id, after=None, why="undo"),)
+    found = {}
+    for change in changes:
+        meant = Change(field=change.field, before=change.after, after=change.before, why="profile changed")
+        row = mapping.profile_digest if change.field == "backlink" else ""
+        found[change.field] = RefusedValue(digest=refusal_digest(meant), code=UNDONE, message="undone", profile=row)
+    return found
+
+
+def _net(events: Iterable[Event]) -> Net:
+    """Per user and customer and field: what was before the first and after the last of these events."""
+    found: defaultdict[tuple[ClerkUserId, CustomerId], dict[str, Change]] = defaultdict(dict)
+    for event in events:
+        assert event.customer_id is not None
+        fields = found[event.clerk_user_id, event.customer_id]
+        for told in event.changes:
+            name = told["field"]
+            first = fields[name].before if name in fields else told["before"]
+            fields[name] = Change(field=name, before=first, after=told["after"], why="undo")
+    return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
+
+
+def _deleted(user: ClerkUserId, customer: Customer) -> Action | None:
+    if customer.can_delete is not True:
+        return None
+    change = Change(field="customer", before=customer.id, after=None, why="undo")
+    return Action(
+        kind="release",
+        clerk_user_id=user,
+        customer_id=customer.id,
+        changes=(change,),
+        cost_points=points_of("release", (change,), "delete"),
+        how="delete",
+        customer_digest=customer_digest(customer),
+    )
+
+
+def _restored(
+    user: ClerkUserId, customer: Customer, changes: MappingOf[str, Change], trace: str
+) -> tuple[list[Action], list[Hold]]:
+    back: list[Change] = []
+    holds: list[Hold] = []
+    for name, change in sorted(changes.items()):
+        restored = _back(customer, change, trace)
+        if restored is None:
+            message = f"{name} was changed since by somebody else: it stays as it is"
+            holds.append(hold(user, customer, "CannotUndo", message, name))
+        elif restored.before != restored.after:
+            back.append(restored)
+    if not back:
+        return [], holds
+    action = Action(
+        kind="update",
+        clerk_user_id=user,
+        customer_id=customer.id,
+        changes=tuple(back),
+        cost_points=points_of("update", tuple(back)),
+        customer_digest=customer_digest(customer),
+    )
+    return [action], holds
+
+
+def _back(customer: Customer, change: Change, trace: str) -> Change | None:
+    """The change that takes this one back; None where somebody has been there since."""
+    if change.field == "tags":
+        return _tags(customer, change)
+    if change.field == trace:
+        return Change(field=trace, before=change.after, after=change.before, why="undo")
+    return _value(customer, change)
+
+
+def _value(customer: Customer, change: Change) -> Change | None:
+    """The field put back, if it is still what we wrote."""
+    name = change.field
+    now: Any = customer.backlink if name == "backlink" else observed_value(customer, name)
+    if name in SCALARS or name.startswith("metafields."):
+        same = comparable(name, now) == comparable(name, change.after)
+    else:
+        same = now == change.after
+    return Change(field=name, before=now, after=change.before, why="undo") if same else None
+
+
+def _tags(customer: Customer, change: Change) -> Change:
+    """What we added is taken off, what we took off is put back; everybody else's tags stay."""
+    before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+    added, removed = after - before, [t for t in change.before if t.casefold() not in after]
+    left = [t for t in customer.tags if t.casefold() not in added]
+    restored = normalise.tags([*left, *removed])
+    return Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(restored), why="undo")
+
+
+def _held(user: ClerkUserId, customer: CustomerId, message: str) -> Hold:
+    found = hold(user, None, "CannotUndo", message)
+    return found.model_copy(update={"customer_id": customer})
