@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,9 +15,10 @@ import click
 
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context
-from reconciler.cli.plain import counted
+from reconciler.cli.plain import counted, seconds_text
 from reconciler.cli.plan_command import planned_by, show
-from reconciler.controller.apply import Outcome
+from reconciler.cli.times import length_of
+from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.fleet import Planned, apply_stores
 from reconciler.controller.sweep import Swept, approved
 from reconciler.core.desired import config_digest
@@ -34,6 +38,7 @@ FAILED = 1
 @click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
+@click.option("--max-age", metavar="T", default="24h", show_default=True, help="Refuse a saved plan that is older.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(
@@ -43,26 +48,25 @@ def command(
     users: tuple[str, ...],
     yes: bool,  # noqa: FBT001  click's call
     approve: str | None,
+    max_age: str,
     output: str,
 ) -> int:
     """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
     if planfile_ is not None and (stores or users):
         raise UsageError("a saved plan is applied as it is", hint="leave out --store and --user, or PLANFILE")
     with context.house() as house:
-        planned = saved_plan(planfile_, house) if planfile_ else planned_by(context, house, stores, users)
+        if planfile_:
+            planned = saved_plan(planfile_, house, max_age=length_of(max_age))
+        else:
+            planned = planned_by(context, house, stores, users)
         sealed = planned.plan.digest
         if approve is not None:
-            planned = _approved(planned, approve)
-        actions = planned.plan.summary.actions
-        if output == "text":
-            show(context, planned, "text")
-        elif actions and not yes:
-            render.plan_text(planned.plan, context.err)
-        if actions and not yes and not _confirmed(context, actions):
+            planned = approved_by(planned, approve)
+        if not ask(context, planned, output=output, yes=yes):
             return FAILED
         if planfile_ is not None and not house.state.mark_applied(sealed, house.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
-        results = carried_out(context, house, planned, fresh=planfile_ is None)
+        results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None))
     if output == "json":
         click.echo(render.results_json(results, planned.plan.digest))
     else:
@@ -70,9 +74,25 @@ def command(
     return FAILED if any(r.error or r.failed for r in results) else 0
 
 
-def saved_plan(path: Path, house: House) -> Planned:
-    """A saved plan that still fits the config; refused whole otherwise."""
+def ask(context: Context, planned: Planned, *, output: str, yes: bool) -> bool:
+    """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do."""
+    actions = planned.plan.summary.actions
+    if output == "text":
+        show(context, planned, "text")
+    elif actions and not yes:
+        render.plan_text(planned.plan, context.err)
+    return not actions or yes or _confirmed(context, actions)
+
+
+def saved_plan(path: Path, house: House, *, max_age: timedelta) -> Planned:
+    """A saved plan that still fits the config and is not too old; refused whole otherwise."""
     saved = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
+    age = house.clock.now() - saved.plan.created_at
+    if age > max_age:
+        raise PlanRefused(
+            f"{path} is {seconds_text(age.total_seconds())} old, more than {seconds_text(max_age.total_seconds())}",
+            hint="plan again, or allow it with --max-age",
+        )
     known = {s.name: s for s in house.loaded.stores}
     for part in saved.plan.stores:
         store = known.get(part.store)
@@ -86,7 +106,9 @@ def saved_plan(path: Path, house: House) -> Planned:
     return Planned(saved.plan, swept)
 
 
-def carried_out(context: Context, house: House, planned: Planned, *, fresh: bool) -> tuple[ApplyResult, ...]:
+def carried_out(
+    context: Context, house: House, planned: Planned, *, carry: Callable[[Swept, Hands], Iterator[Outcome]]
+) -> tuple[ApplyResult, ...]:
     """Apply each store's part and count what became of it."""
     chosen = (
         {s.name: s for s in house.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
@@ -101,7 +123,7 @@ def carried_out(context: Context, house: House, planned: Planned, *, fresh: bool
             name: progress.add_task(f"applying to {name}", total=planned.swept[name].plan.summary.actions)
             for name in hands
         }
-        for name, outcome in apply_stores(planned.swept, hands, fresh=fresh):
+        for name, outcome in apply_stores(planned.swept, hands, carry):
             tallies[name].add(outcome)
             progress.advance(bars[name], 1)
     seconds = (house.clock.now() - started).total_seconds()
@@ -143,7 +165,8 @@ def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally]
     )
 
 
-def _approved(planned: Planned, digest: str) -> Planned:
+def approved_by(planned: Planned, digest: str) -> Planned:
+    """With what the guards held let go, if this is the plan that was read."""
     if digest != planned.plan.digest:
         raise PlanRefused(
             f"what was approved is {digest}, but the plan is {planned.plan.digest} now", hint="read the plan again"

@@ -26,7 +26,10 @@ FAULT = "a fault of this program: say `reconciler --debug …` once more and rep
 COMMANDS = {
     "plan": ("plan", "Show what would change; change nothing."),
     "apply": ("apply", "Carry out a plan: a saved one, or one made, shown and confirmed now."),
+    "drift": ("drift", "What was changed in Shopify behind us, apart from what is not rolled out yet."),
+    "undo": ("undo", "The way back from what was written, planned and confirmed."),
     "status": ("status", "What the state knows of each store."),
+    "explain": ("explain", "Why a user is as she is in each shop, and what would happen next."),
     "mappings": ("mappings", "Which customer is which user's, in which shop."),
     "bootstrap": ("bootstrap", "Show, then make what a shop needs."),
     "doctor": ("doctor", "Check database, tokens, scopes and shops; say what to do."),

@@ -53,7 +53,7 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
 
 def status_text(rows: Sequence[StatusRow], console: Console) -> None:
     """One line a store, and below it what asks for somebody's attention."""
-    table = Table(box=_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
+    table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
     table.add_column("store", overflow="fold")
     for name in ("profiles", "mapped", "in sync", "pending", "held", "parity"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -100,7 +100,9 @@ def mappings_text(rows: Iterable[Mapping], console: Console) -> None:
     waiting = iter(rows)
     total = 0
     while part := list(islice(waiting, ROWS_AT_ONCE)):
-        table = Table(box=_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False)
+        table = Table(
+            box=table_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False
+        )
         for name in ("user", "store", "customer", "e-mail", "status"):
             table.add_column(name, overflow="fold")
         for row in part:
@@ -128,5 +130,5 @@ def _percent(parity: float) -> str:
     return "100 %" if parity == WHOLE else f"{int(parity * 1000) / 10:.1f} %"
 
 
-def _box(console: Console) -> box.Box:
+def table_box(console: Console) -> box.Box:
     return box.ASCII if console.options.ascii_only else box.SIMPLE_HEAD

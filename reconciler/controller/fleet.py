@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 
-from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.apply import Hands, Outcome
 from reconciler.controller.sweep import Ask, Progress, Readers, Swept, sweep
 from reconciler.core.ids import StoreName
 from reconciler.core.plan import Plan, planned
@@ -32,27 +33,36 @@ def plan_stores(
     progress: Callable[[StoreName], Progress] | None = None,
 ) -> Planned:
     """Look at each store in a thread of its own; the plan is the same whatever order they end in."""
-    with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
-        found = {
-            name: pool.submit(sweep, store, readers, ask, progress=progress(name) if progress else None)
-            for name, (store, readers) in stores.items()
-        }
-        swept = {name: future.result() for name, future in found.items()}
+    work = {
+        name: partial(sweep, store, readers, ask, progress=progress(name) if progress else None)
+        for name, (store, readers) in stores.items()
+    }
+    swept = side_by_side(work)
     return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept)
 
 
+def side_by_side(work: MappingOf[StoreName, Callable[[], Swept]]) -> dict[StoreName, Swept]:
+    """Each store's look in a thread of its own."""
+    with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
+        found = {name: pool.submit(look) for name, look in work.items()}
+        return {name: future.result() for name, future in found.items()}
+
+
 def apply_stores(
-    swept: MappingOf[StoreName, Swept], hands: MappingOf[StoreName, Hands], *, fresh: bool
+    swept: MappingOf[StoreName, Swept],
+    hands: MappingOf[StoreName, Hands],
+    carry: Callable[[Swept, Hands], Iterator[Outcome]],
 ) -> Iterator[tuple[StoreName, Outcome]]:
     """Carry out each store's plan in a thread of its own; outcomes of all stores come as they are known.
 
-    An error that ends a store's work (our own database is away) is raised once the others are done.
+    `carry` carries out one store's plan. An error that ends a store's work (our own database is away) is raised once
+    the others are done.
     """
     done: SimpleQueue[tuple[StoreName, Outcome] | None] = SimpleQueue()
 
     def work(name: StoreName) -> None:
         try:
-            for outcome in applied(swept[name], hands[name], fresh=fresh):
+            for outcome in carry(swept[name], hands[name]):
                 done.put((name, outcome))
         finally:
             done.put(None)

@@ -1,0 +1,55 @@
+"""`reconciler explain USER`: per shop what is wanted, what is there, why it waits, and what would happen next."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from reconciler.cli import render_explain
+from reconciler.cli.context import Context
+from reconciler.controller.sweep import Ask, Swept, sweep
+from reconciler.core.explain import Explained, ExplainedStore, explained
+from reconciler.core.ids import ClerkUserId
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+FAILED = 1
+EVENTS = 50
+
+
+@click.command("explain")
+@click.argument("user")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, user: str, stores: tuple[str, ...], output: str) -> int:
+    """Why USER is as she is in each shop. Reads only."""
+    name = ClerkUserId(user)
+    with context.house() as house:
+        parts = tuple(_of(house, store, name) for store in sorted(house.stores(stores), key=lambda s: s.name))
+    found = Explained(clerk_user_id=name, stores=parts)
+    if output == "json":
+        click.echo(render_explain.explain_json(found))
+    else:
+        render_explain.explain_text(found, context.out)
+    return FAILED if any(s.error for s in parts) else 0
+
+
+def _of(house: House, store: StoreSettings, user: ClerkUserId) -> ExplainedStore:
+    events = [asdict(e) for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
+    ask = Ask(now=house.clock.now(), users=[user], explicit=False, guards=False, keep_all=True)
+    swept: Swept = sweep(store, house.readers(store), ask)
+    if swept.plan.error is not None:
+        row = house.state.get(store.shop, [user]).get(user)
+        return ExplainedStore(
+            store=store.name,
+            shop=store.shop,
+            error=swept.plan.error,
+            status=row.status if row else "unknown",
+            reason=row.reason if row else None,
+            customer_id=row.customer_id if row else None,
+            events=tuple(events),
+        )
+    subject, decision = swept.decisions[user]
+    return explained(store, subject, decision, events)

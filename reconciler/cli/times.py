@@ -1,0 +1,30 @@
+"""Times as people write them: `90m`, `2h`, `1d`, or a moment in ISO 8601."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from reconciler.errors import UsageError
+
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def length_of(text: str) -> timedelta:
+    """A length of time; UsageError for anything else."""
+    found = _LENGTH.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"'{text}' is no length of time", hint="write 45s, 90m, 2h or 1d")
+    return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """A moment, or a length of time before now; a moment without a zone is UTC."""
+    if _LENGTH.fullmatch(text.strip()):
+        return now - length_of(text)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no moment", hint="write 2026-11-23T09:00Z, or 90m, 2h, 1d ago") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
