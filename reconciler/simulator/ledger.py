@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from graphql import GraphQLError
 
+from reconciler.simulator.bulk_records import BulkFault, Operation, Staged
+from reconciler.simulator.depot import Depot
 from reconciler.simulator.documents import Json
 from reconciler.simulator.normalisation import Habits
 from reconciler.simulator.people import People
@@ -85,6 +87,14 @@ class Ledger:
         self.outbox: deque[Event] = deque(maxlen=OUTBOX_MAX)
         self.history: deque[tuple[float, int, Customer | None]] = deque()
         """How customers looked before a change (None: they were not there), as long as search has not heard of it."""
+        self.staged: dict[str, Staged] = {}
+        """Places for uploads, by key."""
+        self.operations: dict[int, Operation] = {}
+        self.bulk_faults: deque[BulkFault] = deque()
+        self.settling = False
+        self.depot = Depot()
+        self.base_url: Callable[[], str] = lambda: f"https://{domain}"
+        """Where this shop is served: scheme, host and port."""
         self._last_number = FIRST_NUMBER + zlib.crc32(domain.encode()) % 1_000_000 * 1_000_000_000
 
     @property

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from reconciler.simulator import normalisation
+from reconciler.simulator.bulk import Bulk
 from reconciler.simulator.documents import Json
 from reconciler.simulator.records import Customer, Metafield
-from reconciler.simulator.staff import Staff
 
 FIRST_NAMES: Final = (
     "Ada", "Amara", "Björn", "Chloé", "Dmitri", "Elif", "Fatima", "Grace", "Hiro", "Ines", "Jürgen", "Kofi", "Leila",
@@ -38,7 +38,7 @@ def person(index: int, seed: int = 0) -> Json:
     }
 
 
-class Filling(Staff):
+class Filling(Bulk):
     def fill(
         self, people: Iterable[Json], *, link: tuple[str, str] | None = ("clerk", "user_id"), age_s: float = 3600
     ) -> int:

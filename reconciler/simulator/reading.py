@@ -156,24 +156,30 @@ class Reading(Tagging):
         )
 
     def _search(self, asked: Query, sort_key: str) -> list[Customer]:
-        """Those who match as the index knows them, as they are now; who is gone by now is not shown."""
-        old = self._index_lags()
-        mark = (asked.text, sort_key, self.people.version, id(old) if old else None)
-        if self._sorted is not None and self._sorted[0] == mark and not old:
+        """Those who match, sorted, up to the limit; kept for the next page while nothing changes."""
+        mark = (asked.text, sort_key, self.people.version)
+        lagging = bool(self._index_lags())
+        if self._sorted is not None and self._sorted[0] == mark and not lagging:
             return self._sorted[1]
-        matches = asked.matches
-        found = [each for each in self.people if each.number not in old and matches(each)]
-        for number, before in old.items():
-            live = self.people.by_number.get(number)
-            if before is not None and live is not None and matches(before):
-                found.append(live)
+        found = self.matching(asked)
         value = sort_value(sort_key)
         if sort_key in {"ID", "RELEVANCE"}:
             found.sort(key=lambda each: each.number)
         else:
             found.sort(key=lambda each: (value(each), each.number))
         found = found[:SORTED_MAX]
-        self._sorted = (mark, found)
+        self._sorted = None if lagging else (mark, found)
+        return found
+
+    def matching(self, asked: Query) -> list[Customer]:
+        """Those who match as the index knows them, as they are now; who is gone by now is not shown."""
+        old = self._index_lags()
+        matches = asked.matches
+        found = [each for each in self.people if each.number not in old and matches(each)]
+        for number, before in old.items():
+            live = self.people.by_number.get(number)
+            if before is not None and live is not None and matches(before):
+                found.append(live)
         return found
 
     def _index_lags(self) -> dict[int, Customer | None]:

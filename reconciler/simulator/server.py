@@ -16,6 +16,7 @@ from reconciler.simulator.world import World
 
 LOOPBACK: Final = "127.0.0.1"
 START_S: Final = 20.0
+IDLE_S: Final = 0.01
 
 
 def _config(world: World) -> uvicorn.Config:
@@ -58,6 +59,7 @@ class SimulatorServer:
         self._sockets: list[socket.socket] = []
         self._mine: tuple[int, ...] = ()
         self._thread: threading.Thread | None = None
+        self._housekeeper = _Housekeeper(world)
 
     def __enter__(self) -> Self:
         self._sockets = _open_ports(self.world, LOOPBACK, self._ports)
@@ -68,11 +70,13 @@ class SimulatorServer:
         self._thread.start()
         if not self._server.ready.wait(START_S):
             raise RuntimeError(f"the simulator did not start within {START_S:g} s")
+        self._housekeeper.__enter__()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self._housekeeper.__exit__(None, None, None)
         self._server.should_exit = True
         self._server.force_exit = True
         if self._thread is not None:
@@ -84,7 +88,33 @@ class SimulatorServer:
 
     def url(self, domain: str) -> str:
         """Where this shop is served: scheme, host and port."""
-        return next(f"http://{LOOPBACK}:{port}" for port, name in self.world.ports.items() if name == domain)
+        return self.world.url(domain)
+
+
+class _Housekeeper:
+    """Moves bulk operations on while nobody looks, a small piece at a time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="simulator bulk", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(IDLE_S):
+            for sim in list(self._world.shops.values()):
+                if sim.shop.bulk_is_running():
+                    with sim.lock:
+                        sim.shop.settle()
 
 
 class _ThreadServer(uvicorn.Server):
@@ -100,4 +130,6 @@ class _ThreadServer(uvicorn.Server):
 def serve(world: World, host: str = LOOPBACK, port: int = 4010) -> None:
     """Serve in the foreground until SIGINT or SIGTERM: the first shop on `port`, the next on the ports after it."""
     ports = {domain: port + offset for offset, domain in enumerate(world.shops)} if port else {}
-    uvicorn.Server(_config(world)).run(sockets=_open_ports(world, host, ports))
+    sockets = _open_ports(world, host, ports)
+    with _Housekeeper(world):
+        uvicorn.Server(_config(world)).run(sockets=sockets)

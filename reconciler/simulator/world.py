@@ -9,9 +9,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from reconciler.simulator.costs import Bucket, CostModel
+from reconciler.simulator.depot import Depot
 from reconciler.simulator.documents import Json, load_schema
 from reconciler.simulator.faults import Faults
 from reconciler.simulator.shop import Shop
@@ -155,7 +157,14 @@ class SimShop:
 class World:
     """Several shops on one clock. Add the shops before it is served by a SimulatorServer with a port for each."""
 
-    def __init__(self, clock: Callable[[], float] = wall_clock, *, versions: Iterable[str] = VERSIONS) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = wall_clock,
+        *,
+        versions: Iterable[str] = VERSIONS,
+        files: Path | None = None,
+    ) -> None:
+        self.depot = Depot(files)
         self.clock = clock
         self.versions = tuple(versions)
         self.shops: dict[str, SimShop] = {}
@@ -185,6 +194,8 @@ class World:
             raise ValueError(f"shop {domain} is there already")
         shop = shop or Shop(domain, clock=self.clock, seed=seed, country=country, locale=locale)
         shop.scopes = set(scopes)
+        shop.depot = self.depot
+        shop.base_url = lambda: self.url(domain)
         tokens = Tokens(
             self.clock,
             client_id,
@@ -199,6 +210,13 @@ class World:
         sim = SimShop(shop, tokens, bucket, CostModel(load_schema(), charge_per_id=charge_per_id))
         self.shops[domain] = sim
         return sim
+
+    def url(self, domain: str) -> str:
+        """Where a shop is served: scheme, host and port; its own domain where it is not."""
+        for port, name in self.ports.items():
+            if name == domain:
+                return f"http://127.0.0.1:{port}"
+        return f"https://{domain}"
 
     def find(self, *, host: str = "", port: int | None = None, token: str | None = None) -> SimShop | None:
         """The shop a request is for: by Host, by the port it came in on, by its token, or the only one there is."""

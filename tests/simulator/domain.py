@@ -12,6 +12,9 @@ class TinyShop:
         self.unapproved_fields: set[str] = set()
         self.people: dict[str, dict[str, Any]] = {}
 
+    def bulk_is_running(self) -> bool:
+        return False
+
     def customer_set(self, input: dict[str, Any], identifier: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002
         if (identifier or {}).get("customId"):
             raise GraphQLError(
