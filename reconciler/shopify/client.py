@@ -30,7 +30,7 @@ from reconciler.shopify.pace import Lane, Pace, Reservation, Status
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0, pool=60.0)
-SENDS_MAX: Final = 8  # of one call that is throttled each time
+SENDS_MAX: Final = 6  # of one call that is throttled each time
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Stands for the token endpoint in messages. Asking it twice does no harm, so its failures are those of a query."""

@@ -29,9 +29,7 @@ WAIT_MAX_S = 120.0
 NUDGES_IN_A_ROW = 9  # then a waiting sweep call has its turn
 RESERVE_S = 0.5  # seconds of the rate that sweep calls leave in the bucket for nudges
 RESERVE_SHARE = 0.05  # but never more than this share of the bucket
-SLOWER = 0.7  # how much less we believe in the rate after a THROTTLED, until replies come through again
-FASTER = 0.02
-SHARE_MIN = 0.1
+PAUSE_S = 1.0  # after a THROTTLED, as Shopify's documentation asks for; nobody sends meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,6 @@ class Reservation:
     points: float
     turn: int
     lane: Lane
-    sent_at: float
     settled_before: float  # all that had been settled when this was sent: the reply knows of those for certain
 
 
@@ -63,15 +60,17 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         signal: threading.Condition | None = None,
         wait_max_s: float = WAIT_MAX_S,
+        pause_s: float = PAUSE_S,
     ) -> None:
         self._clock = clock
         self._signal = signal or threading.Condition()
         self._wait_max_s = wait_max_s
+        self._pause_s = pause_s
+        self._paused_until = clock()
         self._left = FIRST_SIZE
         self._at = clock()
         self._size = FIRST_SIZE
         self._rate = FIRST_RATE
-        self._share = 1.0
         self._known = False
         self._under_way = 0.0
         self._reserved = 0.0
@@ -119,9 +118,9 @@ class Pace:
             if spent is not None:
                 self._left += reservation.points - spent
             if throttled:
-                self._share = max(SHARE_MIN, self._share * SLOWER)
-            elif status is not None:
-                self._share = min(1.0, self._share + FASTER)
+                self._at = self._paused_until = (
+                    self._clock() + self._pause_s
+                )  # what comes in meanwhile, replies will tell
             if status is not None:
                 self._learn(reservation, status)
             self._left = min(self._left, self._size - self._under_way)
@@ -141,6 +140,8 @@ class Pace:
             return None
         if self._under_way > 0 and not self._known:
             return None  # one call alone finds out what the bucket holds
+        if (pause_s := self._paused_until - self._clock()) > 0:
+            return pause_s
         self._restore()
         spare = self._reserve() if lane == "sweep" and not self._is_overdue() else 0.0
         missing = min(points + spare, self._size) - self._left
@@ -148,7 +149,7 @@ class Pace:
             return 0
         if self._left >= self._size - self._under_way:
             return None  # it can't grow before a reply comes
-        return max(missing / (self._rate * self._share), 0.001)
+        return max(missing / self._rate, 0.001)
 
     def _is_lanes_turn(self, lane: Lane) -> bool:
         if lane == "sweep":
@@ -166,13 +167,13 @@ class Pace:
         self._left -= points
         self._under_way += points
         self._reserved += points
-        return Reservation(points, turn, lane, self._clock(), self._settled)
+        return Reservation(points, turn, lane, self._settled)
 
     def _restore(self) -> None:
         now = self._clock()
-        grown = self._left + self._rate * self._share * max(0.0, now - self._at)
+        grown = self._left + self._rate * max(0.0, now - self._at)
         self._left = max(self._left, min(grown, self._size - self._under_way))
-        self._at = now
+        self._at = max(self._at, now)
 
     def _learn(self, reservation: Reservation, status: Status) -> None:
         if status.restore_rate > 0:

@@ -21,6 +21,7 @@ from reconciler.errors import (
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import Document, document
+from reconciler.shopify.pace import Pace
 from tests.shopify.conftest import ADA, DOMAIN, SSL, TOKEN, Acme
 from tests.shopify.scripted import scripted
 
@@ -192,17 +193,17 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
 
 def test_a_throttled_call_waits_and_is_sent_again(ready: Acme) -> None:
     ready.sim.faults.add("throttled", times=3)
-    client = ready.client()
+    client = ready.client(pace=Pace(pause_s=0.01))
     assert client.run(WRITE, NEW).data["customerSet"]["customer"]["id"]
     assert people(ready) == 1
 
 
 def test_a_call_that_is_throttled_for_ever_gives_up(ready: Acme) -> None:
     fault = ready.sim.faults.add("throttled", times=None)
-    error = write(ready.client())
+    error = write(ready.client(pace=Pace(pause_s=0.01)))
     assert type(error) is Throttled
     assert error.retry_after_s is not None
-    assert fault.hits == 8
+    assert fault.hits == 6
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
