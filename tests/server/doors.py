@@ -1,0 +1,183 @@
+"""A door for tests: keeps in memory what was written down through it, and shows what it is given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping, Status
+from reconciler.core.status import StatusRow
+from reconciler.errors import ReconcilerError
+from reconciler.ports import Event
+from reconciler.server.app import Options, make_app
+from reconciler.server.run import ServerThread
+from reconciler.server.seen import SeenWebhooks
+from reconciler.server.webhooks import Sources
+from reconciler.shopify.webhooks import ShopifyEvent, ShopifyWebhooks
+from tests.clerk.sender import INSTANCE, OLD_SECRET, SECRET
+
+US, EU, MUTE = StoreName("acme-us"), StoreName("acme-eu"), StoreName("mute")
+SHOP_US, SHOP_EU = ShopDomain("acme-us.myshopify.com"), ShopDomain("acme-eu.myshopify.com")
+APP_SECRET, OLD_APP_SECRET = "app-secret-of-acme", "app-secret-of-last-year"
+TOKEN = "a-token-for-the-console"
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+class Noon:
+    """A clock that can be moved on."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+    def reset(self) -> None:
+        self.at = NOON
+
+    def moved(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+def wall_clock() -> datetime:
+    """The real time: the library that checks Svix's signatures reads no other."""
+    return datetime.now(UTC)  # noqa: TID251  see above
+
+
+@dataclass(frozen=True)
+class Nudged:
+    user: str
+    reason: str
+    stores: tuple[str, ...] | None
+
+
+@dataclass
+class MemoryDoor:
+    """server.door.Door in memory. `fails` is raised by whatever would write."""
+
+    clerk_events: list[ClerkEvent] = field(default_factory=list)
+    nudges: list[Nudged] = field(default_factory=list)
+    customers: list[tuple[str, str, str]] = field(default_factory=list)
+    shop_events: list[tuple[str, ShopifyEvent]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    rows: list[StatusRow] = field(default_factory=list)
+    mappings: list[Mapping] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    fails: ReconcilerError | None = None
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    seen: SeenWebhooks = field(default_factory=SeenWebhooks)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def untouched(self) -> bool:
+        return not (self.clerk_events or self.nudges or self.customers or self.shop_events)
+
+    def empty(self) -> None:
+        """As new, but for the counters."""
+        for kept in (self.clerk_events, self.nudges, self.customers, self.shop_events, self.reasons):
+            kept.clear()
+        for shown in (self.rows, self.mappings, self.events):
+            shown.clear()
+        self.fails = None
+        self.seen = SeenWebhooks()
+
+    def _write(self, write: Callable[[], None]) -> None:
+        if self.fails is not None:
+            raise self.fails
+        with self.lock:
+            write()
+
+    def clerk_event(self, event: ClerkEvent) -> None:
+        self._write(lambda: self.clerk_events.append(event))
+
+    def nudge_user(
+        self,
+        user: ClerkUserId,
+        *,
+        reason: str,
+        wants_updated_at: datetime | None = None,
+        stores: Collection[StoreName] | None = None,
+    ) -> None:
+        self._write(lambda: self.nudges.append(Nudged(user, reason, tuple(stores) if stores is not None else None)))
+
+    def nudge_customer(self, store: StoreName, customer: CustomerId, *, reason: str) -> None:
+        self._write(lambda: self.customers.append((store, customer, reason)))
+
+    def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
+        self._write(lambda: self.shop_events.append((store, event)))
+
+    def seen_webhook(self, webhook_id: str) -> bool:
+        return self.seen.seen(webhook_id)
+
+    def webhook_done(self, webhook_id: str) -> None:
+        self.seen.add(webhook_id)
+
+    def readiness(self) -> Sequence[str]:
+        if self.fails is not None:
+            raise self.fails
+        return self.reasons
+
+    def metrics(self) -> CollectorRegistry:
+        return self.registry
+
+    def status_rows(self) -> Sequence[StatusRow]:
+        if self.fails is not None:
+            raise self.fails
+        return self.rows
+
+    def find_people(
+        self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
+    ) -> Sequence[Mapping]:
+        return [
+            row
+            for row in sorted(self.mappings, key=lambda row: row.clerk_user_id)
+            if (row.clerk_user_id.startswith(text) or (row.email or "").startswith(text))
+            and store in {None, row.store}
+            and status in {None, row.status}
+            and reason in {None, row.reason}
+        ][:limit]
+
+    def person(self, user: ClerkUserId) -> Sequence[Mapping]:
+        return [row for row in self.mappings if row.clerk_user_id == user]
+
+    def recent_events(
+        self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
+    ) -> Sequence[Event]:
+        fitting = [e for e in self.events if user in {None, e.clerk_user_id} and store in {None, e.store}]
+        return sorted(fitting, key=lambda e: e.at, reverse=True)[:limit]
+
+
+def sources() -> Sources:
+    return Sources(
+        clerk=ClerkWebhooks([SECRET, OLD_SECRET], instance_id=INSTANCE),
+        shops={
+            US: ShopifyWebhooks(SHOP_US, [APP_SECRET, OLD_APP_SECRET]),
+            EU: ShopifyWebhooks(SHOP_EU, [APP_SECRET]),
+            MUTE: None,
+        },
+        table="public.customers",
+        key_column="clerk_user_id",
+    )
+
+
+def options(**changes: Any) -> Options:
+    return replace(Options(sources=sources(), clock=Noon(), console_token=TOKEN), **changes)
+
+
+@contextmanager
+def serving(door: MemoryDoor, chosen: Options | None = None, **server: Any) -> Iterator[httpx.Client]:
+    """A client of a real server with this door."""
+    with (
+        ServerThread(make_app(door, chosen or options()), "127.0.0.1", 0, **server) as running,
+        httpx.Client(base_url=running.url, timeout=20) as client,
+    ):
+        yield client
