@@ -1,0 +1,231 @@
+"""One row of somebody's table to a Profile, in any usual spelling. Pure.
+
+A value that can't be understood is a problem of that field, which holds that user; it never ends a run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import PROFILE_FIELDS, Problem, Profile
+
+_TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
+_FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_TEXT = re.compile(r"-?\d{9,17}(\.\d+)?")
+_MS_FROM = 100_000_000_000  # as seconds: the year 5138; as milliseconds: 1973
+_US_FROM = 100_000_000_000_000
+
+
+class UnreadableError(Exception):
+    """Says of a value what is wrong with it, without the value."""
+
+
+class Endless:
+    """A time that is none: infinity, or beyond the year 9999."""
+
+
+def profile_of(key: str, values: Mapping[str, Any]) -> Profile:
+    """The profile of one row: `values` by our field names, `full_name` among them where it is mapped."""
+    mapped = set(values) - {"full_name"}
+    known: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for field in PROFILE_FIELDS:
+        if field not in values or field == "deleted_at":
+            continue
+        try:
+            known[field] = _reader(field)(values[field])
+        except UnreadableError as error:
+            problems.append(Problem(field=field, message=f"{field} {error}"))
+    if "full_name" in values:
+        mapped |= {"first_name", "last_name"}
+        problems += _split_name(values["full_name"], known, problems)
+    if "deleted_at" in values:
+        try:
+            known["deleted"], known["deleted_at"] = deletion(values["deleted_at"])
+        except UnreadableError as error:
+            problems.append(Problem(field="deleted_at", message=f"deleted_at {error}"))
+    if key != key.strip():
+        return unusable(key, mapped, "the key has blanks around it")
+    return Profile(clerk_user_id=ClerkUserId(key), mapped=frozenset(mapped), problems=tuple(problems), **known)
+
+
+def unusable(key: str, mapped: set[str] | frozenset[str], message: str) -> Profile:
+    """A profile of which nothing may be concluded, not even that it is wanted: that user is held."""
+    fields = sorted({*mapped, "deleted_at", "clerk_user_id"})
+    problems = tuple(Problem(field=field, message=message) for field in fields)
+    return Profile(clerk_user_id=ClerkUserId(key), mapped=frozenset(mapped), problems=problems)
+
+
+def _split_name(value: Any, known: dict[str, Any], problems: list[Problem]) -> list[Problem]:
+    """First word and rest into `known`, where first and last name are absent or blank; what is wrong is the answer."""
+    if any((known.get(field) or "").strip() for field in ("first_name", "last_name")):
+        return []
+    if any(p.field in {"first_name", "last_name"} for p in problems):
+        return []
+    try:
+        first, _, rest = " ".join((text(value) or "").split()).partition(" ")
+    except UnreadableError as error:
+        return [Problem(field=field, message=f"full_name {error}") for field in ("first_name", "last_name")]
+    known["first_name"], known["last_name"] = first or None, rest or None
+    return []
+
+
+def text(value: Any) -> str | None:
+    """Text as it stands. A number is none: what was a phone has lost its plus and its zeros."""
+    if value is None:
+        return None
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, str):
+        raise UnreadableError(f"is {_kind(value)}, not text")
+    if "\0" in value:
+        raise UnreadableError("has a zero character in it")
+    return value
+
+
+def email(value: Any) -> str | None:
+    """An e-mail; blanks around it don't count, blanks in it are a mistake."""
+    address = text(value)
+    if address is not None and len(address.split()) > 1:
+        raise UnreadableError("has a blank in it")
+    return address
+
+
+def truth(value: Any) -> bool | None:
+    """Yes or no. A time (`email_verified_at`) is a yes."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (datetime, date)):
+        return True
+    if isinstance(value, (int, float, Decimal)) and value in {0, 1}:
+        return bool(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+        if not word:
+            return None
+    raise UnreadableError("is neither yes nor no")
+
+
+def moment(value: Any) -> datetime | None:
+    """A time, aware and UTC: ISO 8601, seconds or milliseconds since 1970; one without a zone is UTC."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        if isinstance(value, str) and not _EPOCH_TEXT.fullmatch(value.strip()):
+            return _utc(datetime.fromisoformat(value.strip()))
+        if isinstance(value, datetime):
+            return _utc(value)
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool):
+            return since_1970(Decimal(value))
+    except (ValueError, OverflowError, ArithmeticError) as error:
+        raise UnreadableError("is no time") from error
+    raise UnreadableError("is no time")
+
+
+def since_1970(number: Decimal) -> datetime:
+    """Seconds, milliseconds or microseconds, told apart by size. ValueError or OverflowError for what is no time."""
+    if not number.is_finite():
+        raise ValueError("no finite time")
+    size = abs(number)
+    seconds = number / (1 if size < _MS_FROM else 1000 if size < _US_FROM else 1_000_000)
+    return from_seconds(seconds)
+
+
+def from_seconds(seconds: Decimal) -> datetime:
+    """The moment so many seconds after 1970 began. ValueError or OverflowError where there is none such."""
+    if not seconds.is_finite():
+        raise ValueError("no finite time")
+    return _EPOCH + timedelta(microseconds=int(seconds.scaleb(6)))
+
+
+def deletion(value: Any) -> tuple[bool, datetime | None]:
+    """Whether and when: a time, or a plain yes or no. What is neither raises: such a row is neither here nor gone."""
+    if not isinstance(value, (datetime, date)):
+        try:
+            return bool(truth(value)), None
+        except UnreadableError:
+            pass
+    at = moment(value)
+    return at is not None, at
+
+
+def json_object(value: Any) -> Mapping[str, Any] | None:
+    """A JSON object, native or as text. What could not be written as JSON again is none."""
+    if isinstance(value, dict):
+        try:
+            value = json.dumps(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UnreadableError("is no JSON") from error
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if not isinstance(value, str):
+        raise UnreadableError(f"is {_kind(value)}, not a JSON object")
+    try:
+        found = _DECODER.decode(value)
+        if "\\u" in value:
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError("is no JSON") from error
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise UnreadableError(f"is {_kind(found)}, not a JSON object")
+    if "\\u0000" in value:
+        raise UnreadableError("has a zero character in it")
+    return found
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number beyond all measure")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+
+
+def _kind(value: Any) -> str:
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "a yes or no"),
+        ((int, float, Decimal), "a number"),
+        ((bytes, bytearray, memoryview), "binary or not in UTF-8"),
+        ((list, tuple, set), "a list"),
+        (dict, "a JSON object"),
+        ((datetime, date, Endless), "a time"),
+        (str, "text"),
+    )
+    return next((words for type_, words in kinds if isinstance(value, type_)), f"of type {type(value).__name__}")
+
+
+def _reader(field: str) -> Callable[[Any], Any]:
+    return _READERS.get(field, text)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "email": email,
+    "email_verified": truth,
+    "updated_at": moment,
+    "metadata": json_object,
+}

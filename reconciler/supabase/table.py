@@ -1,0 +1,234 @@
+"""Somebody's table in SQL: which columns it has, of what types, and how to ask for them on Postgres and on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+from sqlalchemy.sql.elements import quoted_name
+from sqlalchemy.types import UserDefinedType
+
+from reconciler.errors import SourceError
+from reconciler.supabase.rows import Endless, from_seconds
+
+KEY = "clerk_user_id"
+TIMES = frozenset({"timestamptz", "timestamp", "date"})
+_COMPARABLE = frozenset({"text", "varchar", "bpchar", "name", "citext", "uuid"})
+# Kelvin's K and the dotted capital I are the only letters beyond ASCII whose lower case holds an ASCII one. Written as
+# literals, so that an index on the same words can answer.
+_Text = ColumnElement[str]
+_LOWER_TO_ASCII: tuple[_Text, ...] = (sa.literal_column("U&'\\212A\\0130'"), sa.literal_column("'ki'"))
+_UNSEEN: tuple[_Text, ...] = (sa.literal_column("'[^\\x21-\\x7e]'"), sa.literal_column("''"), sa.literal_column("'g'"))
+
+_COLUMNS = """
+SELECT a.attname, bn.nspname, b.typname,
+       has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT'), current_user
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+JOIN pg_namespace bn ON bn.oid = b.typnamespace
+WHERE n.nspname = :schema AND c.relname = :name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+_TABLES = """
+SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'reconciler')
+AND n.nspname NOT LIKE 'pg_toast%'
+"""
+
+
+class _Named(UserDefinedType[Any]):
+    """A type of the database by its own name, to cast a parameter to."""
+
+    cache_ok = True
+
+    def __init__(self, schema: str, name: str) -> None:
+        self.schema, self.name = schema, name
+
+    def get_col_spec(self, **_: Any) -> str:
+        return ".".join('"{}"'.format(part.replace('"', '""')) for part in (self.schema, self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column there: its type's schema and name; empty on SQLite, but for a text column."""
+
+    name: str
+    type_schema: str = ""
+    type_name: str = ""
+
+
+@dataclass(frozen=True)
+class ProfileTable:
+    """The table with the columns that were mapped, as they were found: `columns` by our field names."""
+
+    schema: str | None
+    name: str
+    columns: Mapping[str, Column]
+    source: sa.TableClause
+
+    @property
+    def postgres(self) -> bool:
+        return self.schema is not None
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(field for field in self.columns if field != KEY)
+
+    @cached_property
+    def _times(self) -> tuple[str, ...]:
+        return tuple(field for field in self.fields if self.columns[field].type_name in TIMES)
+
+    def raw(self, field: str) -> ColumnElement[Any]:
+        """The column as it is."""
+        return self.source.c[self.columns[field].name]
+
+    @property
+    def key(self) -> ColumnElement[str]:
+        """The key as text, sorted and compared by code point."""
+        return sa.cast(self.raw(KEY), sa.Text).collate("C" if self.postgres else "BINARY")
+
+    @property
+    def named(self) -> ColumnElement[bool]:
+        """Whether a row names a user at all."""
+        blanks: ColumnElement[str] = sa.literal_column("E' \\t\\r\\n'" if self.postgres else "' ' || char(9, 10, 13)")
+        trim = sa.func.btrim if self.postgres else sa.func.trim
+        return sa.and_(self.raw(KEY).is_not(None), trim(sa.cast(self.raw(KEY), sa.Text), blanks) != "")
+
+    def read(self, field: str) -> ColumnElement[Any]:
+        """The column in a form that no driver fails at: times as seconds (they may be infinite), JSON as text."""
+        column = self.columns[field]
+        if column.type_name in TIMES:
+            return sa.cast(sa.extract("epoch", self.raw(field)), sa.Numeric)
+        if column.type_name in {"json", "jsonb"}:
+            return sa.cast(self.raw(field), sa.Text)
+        return self.raw(field)
+
+    def select(self) -> sa.Select[Any]:
+        """Key and fields of the rows that name a user."""
+        return sa.select(self.key, *(self.read(field) for field in self.fields)).where(self.named)
+
+    def values(self, row: Sequence[Any]) -> dict[str, Any]:
+        """The fields of such a row by our names."""
+        values = dict(zip(self.fields, row[1:], strict=False))
+        for field in self._times:
+            values[field] = _time_of(values[field])
+        return values
+
+    def among(self, users: Collection[str]) -> ColumnElement[bool]:
+        """Whether the key is one of these, in words that an index on the key can answer. May let others through."""
+        column = self.columns[KEY]
+        if not self.postgres and column.type_name == "text":
+            return self.raw(KEY).in_(list(users))
+        if column.type_name not in _COMPARABLE:
+            return sa.cast(self.raw(KEY), sa.Text).in_(list(users))
+        fitting = [user for user in users if column.type_name != "uuid" or _is_uuid(user)]
+        type_ = _Named(column.type_schema, column.type_name)
+        return self.raw(KEY).in_([sa.cast(sa.literal(user, sa.Text), type_) for user in fitting])
+
+    def rough_email(self) -> ColumnElement[str]:
+        """What two e-mails have in common that are one by email_key; others may have it in common too.
+
+        SQLite runs email_key itself. Postgres folds by its own collation, so there only visible ASCII is compared.
+        """
+        if not self.postgres:
+            return sa.func.email_key(self.raw("email"))
+        folded = sa.func.translate(sa.cast(self.raw("email"), sa.Text), *_LOWER_TO_ASCII)
+        visible: ColumnElement[str] = sa.func.regexp_replace(folded, *_UNSEEN)
+        return sa.func.lower(visible.collate("C"))
+
+    def rough_emails(self, keys: Iterable[str]) -> list[str]:
+        """The same of addresses in email_key form."""
+        if not self.postgres:
+            return sorted(set(keys))
+        return sorted({"".join(c for c in key if "\x21" <= c <= "\x7e") for key in keys} - {""})
+
+    def touched_since(self, at: datetime) -> ColumnElement[bool] | None:
+        """Whether `updated_at` is null or not before this; None where only reading it can tell."""
+        type_name = self.columns["updated_at"].type_name
+        if type_name not in TIMES:
+            return None
+        zoned = at.astimezone(UTC)
+        bound = sa.literal(zoned if type_name == "timestamptz" else zoned.replace(tzinfo=None))
+        typed = sa.cast(bound, _Named("pg_catalog", type_name))
+        return sa.or_(self.raw("updated_at").is_(None), self.raw("updated_at") >= typed)
+
+
+def _time_of(seconds: Decimal | None) -> datetime | Endless | None:
+    try:
+        return None if seconds is None else from_seconds(seconds)
+    except (ValueError, OverflowError):
+        return Endless()
+
+
+def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -> ProfileTable:
+    """The table as the database has it. SourceError where it, a column or the right to read is missing."""
+    postgres = connection.dialect.name == "postgresql"
+    schema, _, name = table.rpartition(".")
+    if postgres:
+        schema = schema or "public"
+        rows = connection.execute(sa.text(_COLUMNS), {"schema": schema, "name": name}).all()
+        there = {row[0]: Column(row[0], row[1], row[2]) for row in rows}
+        denied = [row[0] for row in rows if row[0] in columns.values() and not row[3]]
+        if denied:
+            _deny(f"{schema}.{name}", sorted(denied), rows[0][4])
+    else:
+        if schema not in {"", "main", "public"}:
+            raise SourceError(f"SQLite has no schema '{schema}'", hint=f"profiles.table: {name}")
+        query = sa.text("SELECT name, type FROM pragma_table_xinfo(:name)")
+        found = connection.execute(query, {"name": name}).all()
+        textual = ("CHAR", "CLOB", "TEXT")
+        there = {n: Column(n, "", "text" if any(t in type_.upper() for t in textual) else "") for n, type_ in found}
+    full = f"{schema}.{name}" if postgres else name
+    if not there:
+        raise _no_table(connection, full)
+    _refuse_missing(full, columns, there)
+    theirs: list[sa.ColumnClause[Any]] = [sa.column(quoted_name(c, quote=True)) for c in sorted(set(columns.values()))]
+    in_schema = quoted_name(schema, quote=True) if postgres else None
+    source = sa.table(quoted_name(name, quote=True), *theirs, schema=in_schema)
+    return ProfileTable(in_schema, name, {field: there[column] for field, column in columns.items()}, source)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _deny(table: str, columns: list[str], role: str) -> None:
+    schema = table.partition(".")[0]
+    raise SourceError(
+        f"the role {role} may not read {', '.join(columns)} of {table}",
+        hint=f"grant usage on schema {schema} to {role}; grant select on {table} to {role};",
+    )
+
+
+def _no_table(connection: Connection, table: str) -> SourceError:
+    query = _TABLES if "." in table else "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    names = [str(name) for name in connection.execute(sa.text(query)).scalars()]
+    near = get_close_matches(table, names, n=1, cutoff=0.0)
+    hint = f"the nearest is {near[0]}; set profiles.table" if near else "the database has no table: check profiles.url"
+    return SourceError(f"there is no table or view {table}", hint=hint)
+
+
+def _refuse_missing(table: str, columns: Mapping[str, str], there: Mapping[str, Column]) -> None:
+    missing = {field: column for field, column in columns.items() if column not in there}
+    if not missing:
+        return
+    said = "; ".join(
+        f"{field}: {column} (the nearest is {get_close_matches(column, there, n=1, cutoff=0.0)[0]})"
+        for field, column in missing.items()
+    )
+    raise SourceError(
+        f"{table} lacks {'a column that is' if len(missing) == 1 else 'columns that are'} mapped: {said}",
+        hint="correct profiles.columns, or leave out what the table does not have",
+    )
