@@ -166,8 +166,8 @@ def rows_of(source: Any, selection: Selection) -> list[Row]:
     row = values_of(source, selection)
     rows: list[Row] = [(row, True)]
     for name, arguments, below in selection.connections:
-        for node in _all_nodes(source[name], arguments):
-            rows.append((values_of(node, below) | {PARENT: row["id"]}, False))
+        parent = {PARENT: row["id"]}
+        rows += [(values_of(node, below) | parent, False) for node in _all_nodes(source[name], arguments)]
     return rows
 
 

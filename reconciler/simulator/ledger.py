@@ -131,8 +131,12 @@ class Ledger:
         now = self.clock()
         while self.history and self.history[0][0] <= now - self.search_lag_s:
             self.history.popleft()
-        if self.search_lag_s > 0:
-            self.history.append((now, number, None if before is None else copy.copy(before)))
+        if self.search_lag_s <= 0:
+            return
+        old = None if before is None else copy.copy(before)
+        if old is not None and old.rare is not None:
+            old.rare = copy.copy(old.rare)
+        self.history.append((now, number, old))
 
     def settle(self) -> None:
         """Finish what is due by the clock. Called before each call."""

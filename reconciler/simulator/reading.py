@@ -9,12 +9,13 @@ from itertools import islice
 from typing import Any, Final
 
 from reconciler.simulator.documents import Json
-from reconciler.simulator.ledger import gid, top_level
+from reconciler.simulator.ledger import top_level
+from reconciler.simulator.metafield_views import DefinitionView, MetafieldView
 from reconciler.simulator.paging import Key, connection, page_size, paged, read_cursor
 from reconciler.simulator.records import Customer
 from reconciler.simulator.search import COUNTABLE, Query, read_query, sort_value
 from reconciler.simulator.tagging import Tagging
-from reconciler.simulator.views import CustomerView, DefinitionView, MetafieldView, address_view
+from reconciler.simulator.views import CustomerView, address_view
 
 SORTED_MAX: Final = 25_000
 """No list by search or by another order than the id goes further."""
@@ -60,35 +61,11 @@ class Reading(Tagging):
         for customer in self.people if kind in {"Metafield", "MailingAddress"} else ():
             for metafield in customer.metafields if kind == "Metafield" else ():
                 if metafield.number == number:
-                    return MetafieldView(self, metafield, customer)
+                    return MetafieldView(self, metafield, CustomerView(self, customer))
             for address in customer.rare.addresses if customer.rare and kind == "MailingAddress" else ():
                 if address.number == number:
                     return address_view(address)
         return None
-
-    def shop(self) -> Json:
-        name = self.domain.partition(".")[0]
-        return {
-            "__typename": "Shop",
-            "id": gid("Shop", self.app_id),
-            "name": name,
-            "myshopifyDomain": self.domain,
-            "primaryDomain": {
-                "__typename": "Domain", "id": gid("Domain", self.app_id), "host": self.domain,
-                "url": f"https://{self.domain}", "sslEnabled": True,
-            },
-            "ianaTimezone": "America/New_York",
-            "currencyCode": self.currency,
-            "plan": {"publicDisplayName": "Basic", "partnerDevelopment": False, "shopifyPlus": False},
-            "customerAccountsV2": {
-                "customerAccountsVersion": "NEW_CUSTOMER_ACCOUNTS", "loginLinksVisibleOnStorefrontAndCheckout": True,
-                "loginRequiredAtCheckout": False, "url": f"https://{self.domain}/account",
-            },
-            "shopAddress": {
-                "__typename": "ShopAddress", "id": gid("ShopAddress", self.app_id), "country": self.country,
-                "countryCodeV2": self.country,
-            },
-        }  # fmt: skip
 
     # --- lists ----------------------------------------------------------------------------------------------------
 

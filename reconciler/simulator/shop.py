@@ -1,7 +1,7 @@
 """The domain of the simulated Shopify: one shop, put together from its rooms. `world.py` puts HTTP in front of it.
 
 Each root field of the schema is a method in snake_case. The rooms stand on each other:
-ledger, customers, metafields, tagging, reading, merges, consent, residence, subscriptions,
+ledger, changes, metafields, definitions, customers, tagging, reading, merges, consent, residence, subscriptions,
 staff, uploads, bulk, populate.
 """
 

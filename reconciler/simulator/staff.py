@@ -27,10 +27,12 @@ class Staff(Subscriptions):
         return CustomerView(self, self._saved(self._known(id), fields))
 
     def staff_tag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
-        return self._answer(self.tags_add(id=self._gid(id), tags=_list(tags)), "node")
+        self._answer(self.tags_add(id=self._gid(id), tags=_list(tags)), "node")
+        return CustomerView(self, self._known(id))
 
     def staff_untag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
-        return self._answer(self.tags_remove(id=self._gid(id), tags=_list(tags)), "node")
+        self._answer(self.tags_remove(id=self._gid(id), tags=_list(tags)), "node")
+        return CustomerView(self, self._known(id))
 
     def staff_delete(self, id: str) -> str:  # noqa: A002 - as in Shopify
         return str(self._answer(self.customer_delete(input={"id": self._gid(id)}), "deletedCustomerId"))

@@ -1,15 +1,15 @@
 """tagsAdd and tagsRemove: deltas, so that nobody's tags are lost. Live replies of the Admin API, read 2026-11-23."""
 
 from reconciler.simulator import normalisation
+from reconciler.simulator.customers import Customers
 from reconciler.simulator.documents import Json
 from reconciler.simulator.examine import ledger_tags, tag_problems
 from reconciler.simulator.ledger import top_level, user_error
-from reconciler.simulator.metafields import Metafields
 from reconciler.simulator.records import Customer
 from reconciler.simulator.views import CustomerView
 
 
-class Tagging(Metafields):
+class Tagging(Customers):
     def tags_add(self, id: str, tags: list[str]) -> Json:  # noqa: A002 - Shopify's name
         customer = self._tagged(id)
         if customer is None:

@@ -1,45 +1,19 @@
-"""Customers and metafields as GraphQL shows them: each field is made when it is asked for, and only then.
+"""Customers as GraphQL shows them: each field is made when it is asked for, and only then.
 
 Between the records and `execution.py`. A view is a mapping, so that it can be printed whole; it shows the record as it is
 when a field is read.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from reconciler.simulator.documents import Json
-from reconciler.simulator.ledger import Ledger, gid, iso
+from reconciler.simulator.ledger import gid, iso
+from reconciler.simulator.metafield_views import MetafieldView
 from reconciler.simulator.normalisation import email_is_valid
 from reconciler.simulator.paging import paged
-from reconciler.simulator.records import Address, Consent, Customer, Definition, Merge, Metafield, rare
-
-R = TypeVar("R")
-
-
-class View(Mapping[str, Any], Generic[R]):
-    """One record as GraphQL shows it."""
-
-    __slots__ = ("ledger", "record")
-    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
-
-    def __init__(self, ledger: Ledger, record: R) -> None:
-        self.ledger = ledger
-        self.record = record
-
-    def __getitem__(self, name: str) -> Any:
-        return self.fields[name](self)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        field = self.fields.get(name)
-        return default if field is None else field(self)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.fields)
-
-    def __len__(self) -> int:
-        return len(self.fields)
+from reconciler.simulator.records import Address, Consent, Customer, Merge, Metafield, rare
+from reconciler.simulator.view import View
 
 
 class CustomerView(View[Customer]):
@@ -49,9 +23,9 @@ class CustomerView(View[Customer]):
     def id(self) -> str:
         return gid("Customer", self.record.number)
 
-    def metafield(self, key: str, namespace: str | None = None) -> "MetafieldView | None":
+    def metafield(self, key: str, namespace: str | None = None) -> MetafieldView | None:
         found = self.record.metafield((self.ledger.namespace(namespace), key))
-        return None if found is None else MetafieldView(self.ledger, found, self.record)
+        return None if found is None else MetafieldView(self.ledger, found, self)
 
     def metafields(
         self,
@@ -73,7 +47,7 @@ class CustomerView(View[Customer]):
         return paged(
             sorted(rows, key=lambda each: each.number),
             key=lambda each: (None, each.number),
-            view=lambda each: MetafieldView(self.ledger, each, self.record),
+            view=lambda each: MetafieldView(self.ledger, each, self),
             first=first, last=last, after=after, before=before, reverse=reverse,
         )  # fmt: skip
 
@@ -249,95 +223,3 @@ def merge_blockers(customer: Customer) -> list[str]:
     if facts.redacted_at is not None:
         found.add("REDACTED_AT")
     return sorted(found)
-
-
-def digest(metafield: Metafield) -> str:
-    """compareDigest: the same for the same value and type."""
-    return hashlib.sha256(f"{metafield.type}\n{metafield.value}".encode()).hexdigest()
-
-
-def json_value(metafield: Metafield) -> Any:
-    kind = metafield.type
-    if kind == "json" or kind in {"boolean", "number_integer", "rating", "money"} or kind.startswith("list."):
-        try:
-            return json.loads(metafield.value)
-        except ValueError:
-            return metafield.value
-    return metafield.value
-
-
-class MetafieldView(View[Metafield]):
-    __slots__ = ("customer",)
-
-    def __init__(self, ledger: Ledger, record: Metafield, customer: Customer) -> None:
-        super().__init__(ledger, record)
-        self.customer = customer
-
-    def definition(self) -> "DefinitionView | None":
-        found = self.ledger.definitions.get(("CUSTOMER", *self.record.name))
-        return None if found is None else DefinitionView(self.ledger, found)
-
-    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        "__typename": lambda _: "Metafield",
-        "id": lambda view: gid("Metafield", view.record.number),
-        "namespace": lambda view: view.record.namespace,
-        "key": lambda view: view.record.key,
-        "value": lambda view: view.record.value,
-        "jsonValue": lambda view: json_value(view.record),
-        "type": lambda view: view.record.type,
-        "compareDigest": lambda view: digest(view.record),
-        "createdAt": lambda view: iso(view.record.created_at),
-        "updatedAt": lambda view: iso(view.record.updated_at),
-        "ownerType": lambda _: "CUSTOMER",
-        "owner": lambda view: CustomerView(view.ledger, view.customer),
-        "definition": definition,
-    }
-
-
-class DefinitionView(View[Definition]):
-    __slots__ = ()
-
-    def metafields_count(self, validation_status: str | None = None) -> int:
-        if validation_status == "INVALID" or self.record.owner_type != "CUSTOMER":
-            return 0
-        name = (self.record.namespace, self.record.key)
-        index = self.ledger.people.unique.get(name)
-        if index is not None:
-            return len(index)
-        return sum(1 for each in self.ledger.people if each.metafield(name) is not None)
-
-    def capabilities(self) -> Json:
-        status = "FILTERABLE" if self.record.filterable else "NOT_FILTERABLE"
-        return {
-            "uniqueValues": {"eligible": True, "enabled": self.record.unique},
-            "adminFilterable": {"eligible": True, "enabled": self.record.filterable, "status": status},
-        }
-
-    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        "__typename": lambda _: "MetafieldDefinition",
-        "id": lambda view: gid("MetafieldDefinition", view.record.number),
-        "namespace": lambda view: view.record.namespace,
-        "key": lambda view: view.record.key,
-        "name": lambda view: view.record.name,
-        "ownerType": lambda view: view.record.owner_type,
-        "type": lambda view: {"name": view.record.type, "category": category(view.record.type)},
-        "access": lambda view: view.record.access,
-        "capabilities": capabilities,
-        "metafieldsCount": lambda view: view.metafields_count,
-        "validationStatus": lambda _: "ALL_VALID",
-        "description": lambda view: view.record.description,
-        "pinnedPosition": lambda view: view.record.pinned_position,
-        "validations": lambda view: [
-            {"name": name, "type": view.record.type, "value": value} for name, value in view.record.validations
-        ],
-    }
-
-
-def category(type_name: str) -> str:
-    plain = type_name.removeprefix("list.")
-    for prefix, name in (("number", "NUMBER"), ("date", "DATE_TIME"), ("json", "CUSTOM"), ("url", "URL")):
-        if plain.startswith(prefix):
-            return name
-    if plain.endswith("_reference"):
-        return "REFERENCE"
-    return {"boolean": "TRUE_FALSE", "id": "ID", "color": "COLOR"}.get(plain, "TEXT")
