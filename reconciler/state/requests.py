@@ -110,36 +110,38 @@ class RequestTable:
         }
         with self._claiming:
             rows = self._taken_in_steps(values) if self._sqlite else self._taken(values)
-        return [_claim_of(row, owner) for row in sorted(rows, key=lambda row: (row.rank_at, row.store, row.fencing))]
+        return [_claim_of(row, owner) for row in rows]
 
     def _taken(self, values: MappingOf[str, Any]) -> Sequence[Any]:
         with writing(self._engine) as connection:
-            return connection.execute(self._sql.take, values).all()
+            rows = connection.execute(self._sql.take, values).all()
+        return sorted(rows, key=lambda row: (row.turn, row.store, row.clerk_user_id))
 
     def _taken_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
         """On SQLite: look first, so that an idle queue writes nothing and keeps no writer out."""
         with reading(self._engine) as connection:
-            picked = connection.execute(self._sql.picked, values).all()
+            picked = [tuple(row) for row in connection.execute(self._sql.picked, values)]
         if not picked:
             return []
-        keys = json.dumps([list(row) for row in picked])
         with writing(self._engine) as connection:
             number = connection.execute(self._sql.next_number).scalar_one()
             connection.execute(self._sql.spent_number)
-            return connection.execute(self._sql.take, {**values, "fencing": number, "picked": keys}).all()
+            keys = {"fencing": number, "picked": json.dumps(picked)}
+            rows = connection.execute(self._sql.take, {**values, **keys}).all()
+        place = {key: n for n, key in enumerate(picked)}
+        return sorted(rows, key=lambda row: place[row.store, row.clerk_user_id])
 
-    def done(self, claims: Collection[Claim], now: datetime) -> dict[Request, Outcome]:
-        outcomes: dict[Request, Outcome] = {claim.request: "lost" for claim in claims}
-        if not claims:
-            return outcomes
-        values = {"claims": _claims_json(claims)}
-        with writing(self._engine) as connection:
-            gone = connection.execute(self._sql.gone, values).all()
-            outcomes |= {_request_of(row): "done" for row in gone}
-            if len(gone) < len(outcomes):  # a statement of its own: a nudge may have come since the first began
-                again = connection.execute(self._sql.again, values | {"now": now}).all()
-                outcomes |= {_request_of(row): "again" for row in again}
-        return outcomes
+    def done(self, claims: Collection[Claim], now: datetime) -> tuple[Outcome, ...]:
+        found: dict[tuple[str, str, int], Outcome] = {}
+        if claims:
+            values = {"claims": _claims_json(claims)}
+            with writing(self._engine) as connection:
+                gone = connection.execute(self._sql.gone, values).all()
+                found |= {tuple(row): "done" for row in gone}
+                if len(gone) < len(claims):  # a statement of its own: a nudge may have come since the first began
+                    again = connection.execute(self._sql.again, values | {"now": now}).all()
+                    found |= {tuple(row): "again" for row in again}
+        return tuple(found.get(_name_of(claim), "lost") for claim in claims)
 
     def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
         return self._put_off(claim, now + timedelta(seconds=delay_s), reason, failed=1)
@@ -150,11 +152,11 @@ class RequestTable:
     def release(self, claims: Collection[Claim]) -> None:
         self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
 
-    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> frozenset[Request]:
+    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
         values = {"claims": _claims_json(claims), "until": now + timedelta(seconds=lease_s)}
         with writing(self._engine) as connection:
-            kept = {_request_of(row) for row in connection.execute(self._sql.renew, values)}
-        return frozenset(claim.request for claim in claims) - kept
+            kept = {tuple(row) for row in connection.execute(self._sql.renew, values)}
+        return tuple(claim for claim in claims if _name_of(claim) not in kept)
 
     def still_mine(self, claim: Claim) -> bool:
         return bool(self._rows(self._sql.mine, _mine(claim)))
@@ -215,6 +217,10 @@ def _mine(claim: Claim) -> dict[str, Any]:
 
 def _claims_json(claims: Collection[Claim]) -> str:
     return json.dumps([[claim.store, claim.clerk_user_id, claim.fencing, claim.generation] for claim in claims])
+
+
+def _name_of(claim: Claim) -> tuple[str, str, int]:
+    return claim.store, claim.clerk_user_id, claim.fencing
 
 
 def _request_of(row: Any) -> Request:

@@ -72,7 +72,7 @@ oldest AS MATERIALIZED (SELECT store, clerk_user_id, rank_at, room FROM
            (SELECT front.*, row_number() OVER (PARTITION BY store ORDER BY rank_at) AS place FROM front) placed
            WHERE place <= 2 * room ORDER BY rank_at LIMIT :ask),
 {locked}
-picked AS (SELECT store, clerk_user_id FROM
+picked AS (SELECT store, clerk_user_id, rank_at AS turn FROM
            (SELECT {found}.*, row_number() OVER (PARTITION BY store ORDER BY rank_at, clerk_user_id) AS place
               FROM {found}) placed
             WHERE place <= room ORDER BY rank_at, store, clerk_user_id LIMIT :limit)
@@ -93,20 +93,21 @@ UPDATE {request} AS r
   FROM {source}
  WHERE r.clerk_user_id = {source_user} AND r.store = {source_store} AND {free}
 RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r}attempts, {r}reason, {r}due_at,
-          {r}wants_updated_at, {r}explicit_generation > {r}seen AS explicit, {r}rank_at
+          {r}wants_updated_at, {r}explicit_generation > {r}seen AS explicit, {turn} AS turn
 """
 
+# `lease_until` instead of `owner`: so that Postgres goes by the key, and never through the index of all that is in hand.
 _HELD = """
 WITH held AS (SELECT r.clerk_user_id, r.store, CAST(value->>3 AS bigint) AS generation FROM {claims}
               JOIN {request} r ON r.clerk_user_id = value->>1 AND r.store = value->>0
                AND r.fencing = CAST(value->>2 AS bigint)
-              WHERE r.owner IS NOT NULL {ordered_locks})"""
+              WHERE r.lease_until IS NOT NULL {ordered_locks})"""
 
-_MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND owner IS NOT NULL"
+_MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL"
 
 _GONE = """
 DELETE FROM {request} WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held) AND again_at IS NULL
-RETURNING store, clerk_user_id
+RETURNING store, clerk_user_id, fencing
 """
 
 _AGAIN = """
@@ -114,7 +115,7 @@ UPDATE {request} AS r
    SET owner = NULL, lease_until = NULL, attempts = 0, seen = held.generation, again_at = NULL, priority = 0,
        due_at = coalesce(r.again_at, :now), rank_at = coalesce(r.again_at, :now)
   FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
-RETURNING {r}store, {r}clerk_user_id
+RETURNING {r}store, {r}clerk_user_id, {r}fencing
 """
 
 _PUT_OFF = """
@@ -134,7 +135,7 @@ UPDATE {request} AS r SET owner = NULL, lease_until = NULL
 _RENEW = """
 UPDATE {request} AS r SET lease_until = :until
   FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
-RETURNING {r}store, {r}clerk_user_id
+RETURNING {r}store, {r}clerk_user_id, {r}fencing
 """
 
 _OLDEST = """
@@ -161,7 +162,7 @@ _CLAIM_COLUMNS = (
     column("due_at", UtcDateTime()),
     column("wants_updated_at", UtcDateTime()),
     column("explicit", Boolean()),
-    column("rank_at", UtcDateTime()),
+    column("turn", UtcDateTime()),
 )
 _TIMES = ("now", "until", "due_at", "rank_at", "wants", "nudge_horizon", "retry_horizon", "resync_horizon")
 
@@ -173,7 +174,9 @@ class Statements:
         self._words = _words(sqlite=sqlite)
         self._sqlite = sqlite
         self.add = self._text(_ADD)
-        self.picked = self._text("WITH {picking} SELECT store, clerk_user_id FROM picked")
+        self.picked = self._text(
+            "WITH {picking} SELECT store, clerk_user_id FROM picked ORDER BY turn, store, clerk_user_id"
+        )
         self.take: TextualSelect = self._text(_TAKE if sqlite else "WITH {picking} " + _TAKE).columns(*_CLAIM_COLUMNS)
         self.gone = self._text(_HELD + _GONE)
         self.again = self._text(_HELD + _AGAIN)
@@ -232,6 +235,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
             "ordered_locks": "",
             "share": "",  # a transaction that writes has begun IMMEDIATE: nobody else writes until it ends
             "r": "",
+            "turn": "rank_at",  # the order is that of the keys picked
             "fencing": ":fencing",
             "source": "json_each(:picked)",
             "source_user": "value->>1",
@@ -253,6 +257,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "ordered_locks": "ORDER BY r.clerk_user_id, r.store FOR UPDATE OF r",
         "share": "FOR SHARE",
         "r": "r.",
+        "turn": "picked.turn",
         "fencing": "nextval('reconciler.reconciler_fencing_id_seq')",
         "source": "picked",
         "source_user": "picked.clerk_user_id",
