@@ -92,7 +92,11 @@ def read(path: Path, env: Mapping[str, str]) -> Source:
 
 
 def dotted(where: KeyPath) -> str:
-    """`stores[0].fields.email`."""
+    """A key's path as people write it.
+
+    >>> dotted(("stores", 0, "fields", "email"))
+    'stores[0].fields.email'
+    """
     text = ""
     for step in where:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step

@@ -33,6 +33,9 @@ def filled(text: str, env: Mapping[str, str]) -> str | _Unset:
     """The text with each variable's value in its place, or UNSET. What a variable holds is never read again.
 
     Raises Missing with everything that is wrong in this value.
+
+    >>> filled("postgresql://${USER:-ada}@${HOST}/x", {"HOST": "db.example"})
+    'postgresql://ada@db.example/x'
     """
     wrong: list[str] = []
 
