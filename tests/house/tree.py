@@ -17,7 +17,9 @@ PACKAGE = ROOT / "reconciler"
 @cache
 def tracked() -> tuple[Path, ...]:
     """Every file that is tracked, but those that were removed and not yet committed."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    )
     return tuple(path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file())
 
 
