@@ -329,8 +329,8 @@ class RequestQueue(Protocol):
         suspended is left out, and a slow one never takes all workers.
         """
 
-    def done(self, claims: Collection[Claim], now: datetime) -> dict[Request, Outcome]:
-        """Looked at: gone from the queue; `again` where it was asked for meanwhile; `lost` where no longer ours."""
+    def done(self, claims: Collection[Claim], now: datetime) -> tuple[Outcome, ...]:
+        """Looked at: what became of each: `done` (gone from the queue), `again` (asked for meanwhile), `lost`."""
 
     def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
         """The look failed: another after the delay, or as soon as asked for; one attempt more. False: no longer ours."""
@@ -341,7 +341,7 @@ class RequestQueue(Protocol):
     def release(self, claims: Collection[Claim]) -> None:
         """Hand back what was not looked at (on SIGTERM): others may take it at once."""
 
-    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> frozenset[Request]:
+    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
         """Hold on to these for `lease_s` from now; gives those that are no longer ours: their work must stop."""
 
     def still_mine(self, claim: Claim) -> bool:
