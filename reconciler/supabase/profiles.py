@@ -1,12 +1,12 @@
 r"""ports.ProfileReader on any table or view of Postgres or SQLite: the first step of the walk. Reads, never writes.
 
 What it asks of the table: a key that names the Clerk user, and nothing else. An index on the key makes looks at single users
-fast; one on `updated_at` makes resyncs fast. Without them each is a pass over the table, and so is the question of each nudge
+fast; one on `updated_at` makes resyncs fast. Without them each is a pass over the table. So is the question of each nudge
 who else has this e-mail (2 ms for 1,000 rows), unless there is an index on
 `lower(regexp_replace(translate(email::text, U&'\212A\0130', 'ki'), '[^\x21-\x7e]', '', 'g') collate "C")`.
 
-Rows that name no user (key null or blank) are no business of ours, `check` tells how many there are. A key on several rows is
-that user's problem: she is held, the others go on.
+Rows that name no user (key null or blank) are no business of ours, `check` tells how many there are. A key on several rows
+is that user's problem: she is held, the others go on.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class TableProfiles:
             query = table.select().order_by(table.key)
             if after is not None:
                 query = query.where(table.key > after)
-            rows = _streamed(connection, query, chunk)
-            yield from _chunks(_profiles(table, rows), chunk)
+            with _streamed(connection, query, chunk) as rows:
+                yield from _chunks(_profiles(table, rows), chunk)
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         if not users:
@@ -97,10 +97,10 @@ class TableProfiles:
             touched = table.touched_since(since)
             if touched is not None:
                 query = query.where(touched)
-            rows = _streamed(connection, query, chunk)
-            keys = (key for key, value in rows if touched is not None or _is_since(value, since))
-            for part in _chunks((key for key, _ in groupby(keys)), chunk):
-                yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
+            with _streamed(connection, query, chunk) as rows:
+                keys = (key for key, value in rows if touched is not None or _is_since(value, since))
+                for part in _chunks((key for key, _ in groupby(keys)), chunk):
+                    yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
 
     def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         there: set[str] = set()
@@ -117,14 +117,15 @@ class TableProfiles:
             query = table.select().add_columns(rough).order_by(rough, table.key)
             if emails is None:
                 groups = sa.select(rough).where(table.named, rough != "").group_by(rough)
-                query = query.where(rough.in_(groups.having(sa.func.count() > 1).correlate(None)))
-                found = _shared(table, _streamed(connection, query, ASK), None)
-            else:
-                wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
-                found = []
-                for part in _parts(table.rough_emails(wanted)):
-                    found += _shared(table, _streamed(connection, query.where(rough.in_(part)), ASK), wanted)
-        return sorted(found, key=lambda profile: profile.clerk_user_id)
+                shared = rough.in_(groups.having(sa.func.count() > 1).correlate(None))
+                with _streamed(connection, query.where(shared), ASK) as rows:
+                    return _shared(table, rows, None)
+            wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
+            found: list[Profile] = []
+            for part in _parts(table.rough_emails(wanted)):
+                with _streamed(connection, query.where(rough.in_(part)), ASK) as rows:
+                    found += _shared(table, rows, wanted)
+        return found
 
     @contextmanager
     def _looking(self, *, anew: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
@@ -155,8 +156,8 @@ class TableProfiles:
         self._refused = None
 
 
-def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> Iterable[Sequence[Any]]:
-    """Rows as they are read, through a cursor of the server's: memory does not grow with the table."""
+def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> sa.CursorResult[Any]:
+    """Rows as they are read, through a cursor of the server's: memory does not grow with the table. Close it."""
     return connection.execute(query, execution_options={"yield_per": chunk})
 
 
@@ -180,7 +181,10 @@ def _named(connection: Connection, table: ProfileTable, users: Collection[str]) 
 
 
 def _shared(table: ProfileTable, rows: Iterable[Sequence[Any]], wanted: set[str] | None) -> list[Profile]:
-    """Of rows sorted by rough e-mail those not deleted whose real e-mail is wanted, or (None) is another user's too."""
+    """Of rows sorted by rough e-mail those not deleted whose real e-mail is wanted, or (None) is another user's too.
+
+    Each row counts by itself, also where a user's key stands on several: to claim an address it takes no more.
+    """
     found: list[Profile] = []
     for _, group in groupby(rows, key=itemgetter(-1)):
         people: dict[str, dict[ClerkUserId, Profile]] = {}
@@ -191,7 +195,7 @@ def _shared(table: ProfileTable, rows: Iterable[Sequence[Any]], wanted: set[str]
         for key, profiles in people.items():
             if key in wanted if wanted is not None else len(profiles) > 1:
                 found.extend(profiles.values())
-    return found
+    return sorted(found, key=lambda profile: profile.clerk_user_id)
 
 
 def _is_since(value: Any, since: datetime) -> bool:
