@@ -42,6 +42,7 @@ class Lines:
                 lines[-1].append(gap.rstrip(), "dim")
                 lines.append(Text(" " * (indent + hang)))
                 filled = indent + hang
+                words = words.lstrip()  # noqa: PLW2901  a line begins with a word
             elif index:
                 lines[-1].append(gap, "dim")
                 filled += cell_len(gap)

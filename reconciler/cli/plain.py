@@ -23,6 +23,11 @@ def clean(text: str) -> str:
     return "".join(c if _visible(c) else _spelled(c) for c in text)
 
 
+def sentence(text: str) -> str:
+    """A message from elsewhere on one line: every run of white space is one blank."""
+    return clean(" ".join(text.split()))
+
+
 def shortened(text: str, limit: int = LONGEST) -> str:
     """At most `limit` characters, with a mark where something was left out."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

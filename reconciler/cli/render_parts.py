@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from reconciler.cli.plain import clean, counted, seconds_text, value_text
+from reconciler.cli.plain import clean, counted, seconds_text, sentence, value_text
 from reconciler.core.plan import KINDS, Action, Change, Forecast, Hold, Kind, StorePlan, Summary, WhoActs
 
 ERRORS_PAGE = "docs/errors.md"
+TENTH_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class HeldGroup:
     def message(self) -> str | None:
         """The message, where all of them say the same."""
         said = {h.message for h in self.holds}
-        return clean(said.pop()) if len(said) == 1 else None
+        return sentence(said.pop()) if len(said) == 1 else None
 
 
 def actions_by_kind(store: StorePlan) -> list[tuple[Kind, tuple[Action, ...]]]:
@@ -97,7 +97,8 @@ def totals_of(summary: Summary, stores: Sequence[StorePlan]) -> str:
 
 def forecast_of(forecast: Forecast) -> str:
     """`2,480 points, about 25 s at this shop's restore rate`."""
-    return f"{counted(forecast.points, 'point')}, about {seconds_text(forecast.seconds)} at the shop's restore rate"
+    time = f"about {seconds_text(forecast.seconds)}" if forecast.seconds >= TENTH_S else "less than 0.1 s"
+    return f"{counted(forecast.points, 'point')}, {time} at the shop's restore rate"
 
 
 def change_parts(change: Change) -> tuple[str, str]:
@@ -110,10 +111,10 @@ def change_parts(change: Change) -> tuple[str, str]:
     return value_text(gone), value_text(come)
 
 
-def common_why(action: Action) -> str:
-    """The one reason of all its changes, or nothing where they differ."""
-    reasons = Counter(c.why for c in action.changes)
-    return next(iter(reasons)) if len(reasons) == 1 else ""
+def common_why(*actions: Action) -> str:
+    """The one reason of all their changes, or nothing where they differ."""
+    reasons = {change.why for action in actions for change in action.changes}
+    return reasons.pop() if len(reasons) == 1 else ""
 
 
 def field_text(change: Change) -> str:

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli.flow import Lines
-from reconciler.cli.plain import clean, counted, customer_text, seconds_text, time_text
+from reconciler.cli.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import KINDS
 from reconciler.core.status import ApplyResult, StatusRow
 
-FAILURES_SHOWN = 20
+FAILURES_SHOWN = 10
 ROWS_AT_ONCE = 500  # a table's columns are as wide as what is in them: measured over this many rows
 STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
 WHOLE = 1.0
@@ -31,7 +31,7 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
         done = sum(result.applied.values())
         lines.put((clean(result.store), "bold"))
         if result.error is not None:
-            lines.prose(f"nothing was done: {clean(result.error)}", "bold red", indent=2, hang=2)
+            lines.prose(f"nothing was done: {sentence(result.error)}", "bold red", indent=2, hang=2)
             continue
         parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
         if result.failed:
@@ -43,10 +43,10 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
             spent = f"{counted(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
             lines.put((f"{counted(done, 'action')} applied, {spent}", "dim"), indent=2)
         for failure in result.failed[:FAILURES_SHOWN]:
-            what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {clean(failure.message)}"
+            what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {sentence(failure.message)}"
             lines.prose(what, "red", indent=2, hang=4)
             if failure.hint:
-                lines.prose(f"hint: {clean(failure.hint)}", indent=6, hang=2)
+                lines.prose(f"hint: {sentence(failure.hint)}", indent=6, hang=2)
         if len(result.failed) > FAILURES_SHOWN:
             lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
 
@@ -82,7 +82,7 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
     if row.suspended:
-        lines.prose(f"suspended: {clean(row.suspended)}", "bold red", indent=2, hang=2)
+        lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
         lines.prose("hint: reconciler doctor", indent=2)
     if row.last_sweep_at is None:
         lines.prose("never looked at as a whole: reconciler apply, or reconciler run", "dim", indent=2)

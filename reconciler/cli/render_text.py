@@ -8,7 +8,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from reconciler.cli.flow import Lines, Piece
-from reconciler.cli.plain import clean, counted, customer_text, time_text
+from reconciler.cli.plain import clean, counted, customer_text, sentence, time_text
 from reconciler.cli.render_parts import (
     KIND_WORDS,
     WHO_WORDS,
@@ -25,8 +25,9 @@ from reconciler.cli.render_parts import (
 )
 from reconciler.core.plan import Action, Change, Kind, Plan, StorePlan
 
-SHOWN = 8  # actions of one kind, or users held for one reason, in one store
+SHOWN = 5  # actions of one kind, or users held for one reason, in one store
 IN_SYNC, HELD = "green", "yellow"
+NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most is set where there was nothing: in a row, not a list
 
 
 def plan_text(plan: Plan, console: Console, *, everything: bool = False) -> None:
@@ -42,9 +43,9 @@ def plan_text(plan: Plan, console: Console, *, everything: bool = False) -> None
 def _store(store: StorePlan, lines: Lines, limit: int | None) -> None:
     lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
     if store.error is not None:
-        lines.prose(f"could not be planned: {clean(store.error)}", "bold red", indent=2, hang=2)
+        lines.prose(f"could not be planned: {sentence(store.error)}", "bold red", indent=2, hang=2)
         if store.error_hint:
-            lines.prose(f"hint: {clean(store.error_hint)}", indent=2, hang=2)
+            lines.prose(f"hint: {sentence(store.error_hint)}", indent=2, hang=2)
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
     for kind, actions in actions_by_kind(store):
@@ -69,15 +70,19 @@ def _count_style(name: str) -> str:
 def _kind(kind: Kind, actions: tuple[Action, ...], lines: Lines, limit: int | None) -> None:
     words = KIND_WORDS[kind]
     lines.blank()
-    lines.put((kind, f"bold {words.style}"), (f"  {words.says(len(actions))}", "dim"), indent=2)
+    why = common_why(*actions) if kind in NEWLY else ""
+    heading: list[Piece] = [(kind, f"bold {words.style}"), (words.says(len(actions)), "dim")]
+    lines.flow([*heading, (f"({why})", "dim")] if why else heading, indent=2, hang=2, between="  ")
     for action in actions[:limit]:
-        _action(action, lines)
+        _action(action, lines, told=bool(why))
     _cut(len(actions), limit, kind, lines)
 
 
-def _action(action: Action, lines: Lines) -> None:
+def _action(action: Action, lines: Lines, *, told: bool) -> None:
+    """One action; the reason of its changes is left out where it was `told` for all of its kind."""
     words = KIND_WORDS[action.kind]
-    why = common_why(action) if action.kind == "create" else ""
+    newly = action.kind in NEWLY
+    why = common_why(action) if newly and not told else ""
     heading: list[Piece] = [(f"{words.mark} {clean(action.clerk_user_id)}", words.style)]
     if action.customer_id is not None:
         heading.append((customer_text(action.customer_id), "dim"))
@@ -86,18 +91,19 @@ def _action(action: Action, lines: Lines) -> None:
     if why:
         heading.append((f"({why})", "dim"))
     lines.flow(heading, indent=2, hang=2, between="  ")
-    if action.kind == "create":
-        lines.flow([_new_value(c) for c in action.changes if c.field != "backlink"], indent=6, between=" · ")
-        return
-    for change in action.changes:
-        _change(change, lines)
+    changes = [c for c in action.changes if not (newly and c.field == "backlink")]
+    set_now = [c for c in changes if newly and c.before in (None, [], ())]
+    lines.flow([_new_value(c) for c in set_now], indent=6, between=" · ")
+    for change in changes:
+        if change not in set_now:
+            _change(change, lines, with_why=not why and not told)
 
 
 def _new_value(change: Change) -> Piece:
     return f"{field_text(change)}: {change_parts(change)[1]}", ""
 
 
-def _change(change: Change, lines: Lines) -> None:
+def _change(change: Change, lines: Lines, *, with_why: bool) -> None:
     before, after = change_parts(change)
     pieces: list[Piece] = [(f"{field_text(change)}:", "bold")]
     if change.field == "tags":
@@ -105,7 +111,8 @@ def _change(change: Change, lines: Lines) -> None:
         pieces += [(f"- {before}", "red")] if before != "–" else []
     else:
         pieces += [(before, "red"), (f"→ {after}", "green")]
-    lines.flow([*pieces, (f" ({change.why})", "dim")], indent=6, hang=4)
+    pieces += [(f" ({change.why})", "dim")] if with_why else []
+    lines.flow(pieces, indent=6, hang=4)
 
 
 def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
@@ -122,7 +129,7 @@ def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
         lines.flow(users, indent=6, between=", ")
     else:
         for hold in group.holds[:limit]:
-            words = [(word, "") for word in clean(hold.message).split(" ")]
+            words = [(word, "") for word in sentence(hold.message).split(" ")]
             lines.flow([(f"{clean(hold.clerk_user_id)} ", "dim"), *words], indent=6, hang=2)
     _cut(len(group.holds), limit, "held", lines)
 
