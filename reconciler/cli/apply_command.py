@@ -15,8 +15,9 @@ import click
 
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context
-from reconciler.cli.plain import counted, seconds_text
+from reconciler.cli.plain import counted, seconds_text, time_text
 from reconciler.cli.plan_command import planned_by, show
+from reconciler.cli.render_parts import totals_of
 from reconciler.cli.times import length_of
 from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.fleet import Planned, apply_stores
@@ -56,15 +57,14 @@ def command(
         raise UsageError("a saved plan is applied as it is", hint="leave out --store and --user, or PLANFILE")
     with context.house() as house:
         if planfile_:
-            planned = saved_plan(planfile_, house, max_age=length_of(max_age))
+            planned, seal = saved_plan(planfile_, house, max_age=length_of(max_age))
         else:
-            planned = planned_by(context, house, stores, users)
-        sealed = planned.plan.digest
+            planned, seal = planned_by(context, house, stores, users), ""
         if approve is not None:
             planned = approved_by(planned, approve)
-        if not ask(context, planned, output=output, yes=yes):
+        if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None):
             return FAILED
-        if planfile_ is not None and not house.state.mark_applied(sealed, house.clock.now()):
+        if seal and not house.state.mark_applied(seal, house.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
         results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None))
     if output == "json":
@@ -74,19 +74,26 @@ def command(
     return FAILED if any(r.error or r.failed for r in results) else 0
 
 
-def ask(context: Context, planned: Planned, *, output: str, yes: bool) -> bool:
-    """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do."""
+def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False) -> bool:
+    """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do.
+
+    A plan that is `known`, as it was saved after it was shown, is not shown once more where nothing is asked.
+    """
     actions = planned.plan.summary.actions
-    if output == "text":
+    if known and yes:
+        context.say(
+            f"{totals_of(planned.plan.summary, planned.plan.stores)}, made {time_text(planned.plan.created_at)}"
+        )
+    elif output == "text":
         show(context, planned, "text")
     elif actions and not yes:
         render.plan_text(planned.plan, context.err)
     return not actions or yes or _confirmed(context, actions)
 
 
-def saved_plan(path: Path, house: House, *, max_age: timedelta) -> Planned:
-    """A saved plan that still fits the config and is not too old; refused whole otherwise."""
-    saved = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
+def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned, str]:
+    """A saved plan that still fits the config and is not too old, and its seal; refused whole otherwise."""
+    saved, seal = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
     age = house.clock.now() - saved.plan.created_at
     if age > max_age:
         raise PlanRefused(
@@ -103,7 +110,7 @@ def saved_plan(path: Path, house: House, *, max_age: timedelta) -> Planned:
     swept = {
         p.store: Swept(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False) for p in saved.plan.stores
     }
-    return Planned(saved.plan, swept)
+    return Planned(saved.plan, swept), seal
 
 
 def carried_out(

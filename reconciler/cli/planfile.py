@@ -40,8 +40,8 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
         raise PermanentError(f"{path} can't be written: {error.strerror}", hint="name another file by --out") from error
 
 
-def load(path: Path, *, key: str | None, program: str) -> SavedPlan:
-    """The saved plan, or PlanRefused: not a plan, changed since it was saved, sealed by another key or program."""
+def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
+    """The saved plan and its seal; PlanRefused: no plan, changed since, sealed by another key or program."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -62,7 +62,7 @@ def load(path: Path, *, key: str | None, program: str) -> SavedPlan:
         raise PlanRefused(f"{path} is refused whole: it is of another version", hint="plan again") from error
     if saved.program != program:
         raise PlanRefused(f"{path} was made by version {saved.program}, this is {program}", hint="plan again")
-    return saved
+    return saved, found
 
 
 def seal(body: dict[str, object], key: str | None) -> str:
