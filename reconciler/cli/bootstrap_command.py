@@ -11,7 +11,7 @@ from rich.console import Console
 
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
-from reconciler.cli.plain import clean, counted
+from reconciler.cli.plain import clean, counted, sentence
 from reconciler.cli.render_json import dumps
 from reconciler.cli.shop_needs import Needs, look, needs_of
 from reconciler.errors import ReconcilerError
@@ -144,9 +144,9 @@ def _show_made(reports: Sequence[Report], console: Console) -> None:
 
 def _show_error(report: Report, lines: Lines) -> None:
     if report.error is not None:
-        lines.prose(f"✗ {clean(report.error)}", "bold red", indent=2, hang=2)
+        lines.prose(f"✗ {sentence(report.error)}", "bold red", indent=2, hang=2)
         if report.hint:
-            lines.prose(f"hint: {clean(report.hint)}", indent=4, hang=2)
+            lines.prose(f"hint: {sentence(report.hint)}", indent=4, hang=2)
 
 
 def _json(reports: Sequence[Report]) -> str:

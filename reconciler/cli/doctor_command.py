@@ -13,7 +13,7 @@ from rich.console import Console
 from reconciler.cli.checks import Check, Level, clerk_checks, shop_checks
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
-from reconciler.cli.plain import clean, counted, time_z
+from reconciler.cli.plain import clean, counted, sentence, time_z
 from reconciler.cli.render_json import dumps
 from reconciler.cli.shop_needs import look
 from reconciler.errors import ReconcilerError
@@ -126,10 +126,10 @@ def show(checks: Sequence[Check], console: Console) -> None:
         lines.put((clean(area), "bold"))
         for check in found:
             mark, style = MARKS[check.level]
-            words = [(word, "") for word in clean(check.message).split(" ")]
+            words = [(word, "") for word in sentence(check.message).split(" ")]
             lines.flow([(mark, style), (f"{clean(check.what):<15}", style), *words], indent=2, hang=18)
             if check.hint:
-                lines.prose(f"hint: {clean(check.hint)}", "cyan", indent=20, hang=6)
+                lines.prose(f"hint: {sentence(check.hint)}", "cyan", indent=20, hang=6)
     failed = sum(c.level == "failed" for c in checks)
     warnings = sum(c.level == "warning" for c in checks)
     lines.blank()

@@ -1,0 +1,102 @@
+"""Bootstrap: shown, asked, made, and nothing to do the second time."""
+
+import pytest
+
+from tests.cli.town import EU, US, Town
+
+PUBLIC = "https://parity.example.com"
+TOPICS = {
+    "CUSTOMERS_CREATE",
+    "CUSTOMERS_UPDATE",
+    "CUSTOMERS_DELETE",
+    "CUSTOMERS_MERGE",
+    "CUSTOMER_TAGS_ADDED",
+    "CUSTOMER_TAGS_REMOVED",
+    "APP_UNINSTALLED",
+}
+
+
+def test_what_a_shop_lacks_is_shown_and_made_and_a_second_run_finds_nothing(town: Town) -> None:
+    first = town("bootstrap", "--yes")
+    assert first.code == 0
+    assert first.out.count("+ metafield definition clerk.user_id of type id, unique, on customers") == 2
+    assert "✓ made 2 things" in first.out
+    made = town.mutations
+    second = town("bootstrap", "--yes")
+    assert second.code == 0
+    assert second.out.count("✓ nothing to make") == 2
+    assert town.mutations == made
+
+
+def test_without_a_terminal_and_a_yes_nothing_is_made(town: Town) -> None:
+    said = town("bootstrap")
+    assert said.code == 1
+    assert "error: 2 things to make, and there is no terminal to ask" in said.err
+    assert "hint: add --yes" in said.err
+    assert town.mutations == 0
+
+
+def test_webhooks_are_subscribed_where_shopify_can_reach_us(town: Town) -> None:
+    town.settings["server"] = {"public_url": f"{PUBLIC}/"}
+    said = town("bootstrap", "--yes", "--output", "json")
+    assert said.code == 0
+    us = said.json["stores"][0]
+    assert f"webhook CUSTOMERS_UPDATE to {PUBLIC}/webhooks/shopify/{US}" in us["lacked"]
+    assert {line.removeprefix("webhook ") for line in us["made"][1:]} == TOPICS
+    again = town("bootstrap", "--output", "json")
+    assert again.code == 0
+    assert [s["lacked"] for s in again.json["stores"]] == [[], []]
+
+
+def test_a_topic_that_the_token_may_not_have_is_left_out_and_said(town: Town) -> None:
+    town.settings["server"] = {"public_url": PUBLIC}
+    town.shop().shop.scopes = {"read_customers", "write_customers"}
+    said = town("bootstrap", "--yes", "--store", US)
+    assert said.code == 0
+    assert "no webhook CUSTOMERS_MERGE: the token lacks the scope read_customer_merge" in said.out
+    assert "✓ made 7 things" in said.out
+
+
+@pytest.mark.parametrize("public_url", ["http://parity.example.com"])
+def test_an_address_without_tls_gets_no_webhooks(town: Town, public_url: str) -> None:
+    town.settings["server"] = {"public_url": public_url}
+    said = town("bootstrap", "--yes")
+    if said.code == 0:
+        assert "Shopify sends to https only" in said.out
+        assert "webhook CUSTOMERS" not in said.out
+    else:  # the settings may refuse it before
+        assert "public_url" in said.err
+
+
+def test_one_broken_shop_is_reported_in_its_place_and_the_others_are_made(town: Town) -> None:
+    town.stores[EU]["auth"] = {"access_token": "wrong"}
+    said = town("bootstrap", "--yes", "--output", "json")
+    assert said.code == 1
+    us, eu = said.json["stores"]
+    assert us["error"] is None
+    assert us["made"] == ["metafield definition clerk.user_id"]
+    assert eu["error"]
+    assert eu["hint"]
+    assert eu["made"] == []
+
+
+def test_a_definition_of_another_type_is_left_alone(town: Town) -> None:
+    definition = {
+        "name": "Old",
+        "namespace": "clerk",
+        "key": "user_id",
+        "ownerType": "CUSTOMER",
+        "type": "single_line_text_field",
+    }
+    town.shop().shop.metafield_definition_create(definition=definition)
+    before = town.mutations
+    said = town("bootstrap", "--yes", "--store", US)
+    assert said.code == 1
+    assert "is of type single_line_text_field" in said.out
+    assert town.mutations == before
+
+
+def test_another_back_link_is_made_under_its_own_name(town: Town) -> None:
+    town.stores[US]["backlink"] = {"namespace": "identity", "key": "clerk_id"}
+    assert "identity.clerk_id" in town("bootstrap", "--yes", "--store", US).out
+    assert "nothing to make" in town("bootstrap", "--store", US).out

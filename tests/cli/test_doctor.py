@@ -1,0 +1,182 @@
+"""Doctor: what is right, what is not, what to do; nothing is changed, and nothing keeps it from going on."""
+
+import base64
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from reconciler.cli.checks import clock_check, secret_check, supported_until, version_check
+from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.ports import ShopFacts
+from reconciler.settings import StoreSettings
+from tests.cli.town import EU, US, Said, Town
+
+STORE = StoreSettings(name=StoreName("acme-us"), shop=ShopDomain("acme-us.myshopify.com"))
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+VERSIONS = ("2026-01", "2026-04", "2026-07", "2026-10")
+GOOD_SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+
+
+def found(said: Said, area: str, what: str) -> dict[str, str]:
+    """The one check of this name."""
+    (check,) = [c for c in said.json["checks"] if (c["area"], c["what"]) == (area, what)]
+    return {"level": check["level"], "message": check["message"], "hint": check["hint"]}
+
+
+def facts(version: str, supported: tuple[str, ...] = VERSIONS) -> ShopFacts:
+    return ShopFacts(
+        name="Acme",
+        domain=ShopDomain("acme-us.myshopify.com"),
+        scopes=frozenset(),
+        api_version=version,
+        supported_versions=supported,
+        restore_rate=100,
+        server_time=NOW,
+    )
+
+
+def test_where_all_is_well_it_says_so_and_ends_with_zero(ready: Town) -> None:
+    before = ready.mutations
+    said = ready("doctor")
+    assert said.code == 0, said.out
+    assert "✗" not in said.out
+    assert "checks are well" in said.out
+    assert ready.mutations == before
+
+
+def test_a_shop_without_its_definition_is_told_to_bootstrap(town: Town) -> None:
+    said = town("doctor", "--output", "json")
+    assert said.code == 1
+    assert said.json["ok"] is False
+    check = found(said, US, "back-link")
+    assert check["level"] == "failed"
+    assert check["hint"] == "reconciler bootstrap --store acme-us"
+    assert town.mutations == 0
+
+
+def test_one_broken_shop_does_not_keep_the_others_from_being_looked_at(ready: Town) -> None:
+    ready.stores[US]["auth"] = {"access_token": "wrong"}
+    said = ready("doctor", "--output", "json")
+    assert said.code == 1
+    assert found(said, US, "shop")["level"] == "failed"
+    assert found(said, EU, "token")["level"] == "ok"
+
+
+def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_looked_at(ready: Town) -> None:
+    ready.settings["profiles"]["table"] = "nowhere"
+    said = ready("doctor", "--output", "json")
+    assert said.code == 1
+    assert found(said, "profiles", "table")["level"] == "failed"
+    assert found(said, US, "token")["level"] == "ok"
+
+
+def test_a_state_that_can_not_be_used_does_not_keep_the_shops_from_being_looked_at(ready: Town) -> None:
+    (ready.folder / "broken.db").write_text("this is no database, but a note about one")
+    ready.settings["state"] = {"url": f"sqlite:///{ready.folder / 'broken.db'}"}
+    said = ready("doctor", "--output", "json")
+    assert said.code == 1
+    assert found(said, "state", "database")["level"] == "failed"
+    assert found(said, "profiles", "rows")["level"] == "ok"
+    assert found(said, US, "token")["level"] == "ok"
+
+
+def test_an_empty_table_is_a_warning(ready: Town) -> None:
+    ready.sql("delete from customers")
+    said = ready("doctor", "--output", "json")
+    assert said.code == 0
+    assert found(said, "profiles", "rows")["level"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("policy", "missing"),
+    [
+        ({}, {"read_customers", "write_customers"}),
+        ({"on_email_conflict": "merge"}, {"read_customer_merge", "write_customer_merge"}),
+        ({"on_leave": "erase"}, {"write_customer_data_erasure"}),
+    ],
+)
+def test_scopes_are_asked_for_by_what_the_policy_needs(town: Town, policy: dict[str, str], missing: set[str]) -> None:
+    town.stores[US] |= policy
+    assert found(town("doctor", "--output", "json"), US, "scopes")["level"] == "ok"
+    town.shop().shop.scopes -= missing
+    said = town("doctor", "--output", "json")
+    if "read_customers" in missing:  # nothing else can be read then either
+        assert said.code == 1
+        return
+    check = found(said, US, "scopes")
+    assert check["level"] == "failed"
+    assert all(scope in check["message"] for scope in missing)
+
+
+def test_webhooks_that_were_dropped_are_missed(ready: Town) -> None:
+    ready.settings["server"] = {"public_url": "https://parity.example.com"}
+    ready.stores[US]["webhook_secret"] = "s3cret-of-the-app"
+    check = found(ready("doctor", "--output", "json"), US, "webhooks")
+    assert check["level"] == "failed"
+    assert "CUSTOMERS_UPDATE" in check["message"]
+    assert ready("bootstrap", "--yes").code == 0
+    said = ready("doctor", "--output", "json", "--store", US)
+    assert found(said, US, "webhooks")["level"] == "ok"
+    assert "s3cret-of-the-app" not in said.out
+
+
+def test_webhooks_that_nobody_could_check_are_a_failure(ready: Town) -> None:
+    ready.settings["server"] = {"public_url": "https://parity.example.com"}
+    ready("bootstrap", "--yes")
+    check = found(ready("doctor", "--output", "json"), US, "webhook secret")
+    assert check["level"] == "failed"
+
+
+def test_a_version_that_fell_forward_is_a_failure(ready: Town) -> None:
+    ready.stores[US]["api_version"] = "2025-04"
+    check = found(ready("doctor", "--output", "json"), US, "API version")
+    assert check["level"] == "failed"
+    assert "2025-04 was asked for and 2026-01 answered" in check["message"]
+
+
+def test_a_version_is_supported_for_a_year() -> None:
+    assert supported_until("2026-10") == date(2027, 10, 1)
+    store = STORE.model_copy(update={"api_version": "2026-01"})
+    assert version_check(facts("2026-01"), store, date(2026, 9, 1)).level == "ok"
+    late = version_check(facts("2026-01"), store, date(2026, 11, 23))
+    assert late.level == "warning"
+    assert "39 days left" in late.message
+    assert "2026-10" in late.hint
+    gone = version_check(facts("2026-01", VERSIONS[1:]), store, date(2027, 2, 1))
+    assert gone.level == "failed"
+
+
+def test_clocks_a_minute_apart_are_a_warning() -> None:
+    assert clock_check(NOW - timedelta(seconds=59), STORE, NOW).level == "ok"
+    for apart in (-61, 61):
+        check = clock_check(NOW + timedelta(seconds=apart), STORE, NOW)
+        assert check.level == "warning"
+        assert "61 s apart" in check.message
+    assert clock_check(None, STORE, NOW).level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("secret", "level"),
+    [
+        (GOOD_SECRET, "ok"),
+        (GOOD_SECRET + "\n", "ok"),
+        (GOOD_SECRET.removeprefix("whsec_"), "warning"),
+        ("whsec_my-secret", "failed"),
+        ("whsec_abcd", "failed"),
+        ("whsec_!!!!", "failed"),
+        ("whsec_", "failed"),
+    ],
+)
+def test_a_signing_secret_that_would_be_a_wrong_key_is_found_out(secret: str, level: str) -> None:
+    check = secret_check(secret, "webhook_secrets[0]")
+    assert check.level == level
+    assert (check.hint == "") == (level == "ok")
+
+
+def test_no_secret_is_ever_shown(ready: Town) -> None:
+    ready.settings["clerk"] = {"webhook_secrets": ["whsec_my-secret"], "secret_key": "pk_live_wrong"}
+    for output in ("text", "json"):
+        said = ready("doctor", "--output", output)
+        assert said.code == 1
+        for secret in ("my-secret", "pk_live_wrong", "token-acme-us"):
+            assert secret not in said.out + said.err

@@ -1,0 +1,112 @@
+"""The front door: help, usage, errors, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from reconciler.cli import main, mappings_command
+from reconciler.cli.main import COMMANDS, run
+from tests.cli.town import Town
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name, (_, text) in COMMANDS.items():
+        assert name in out
+        assert text in " ".join(out.split())
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in COMMANDS:
+        assert run([name, "--help"]) == 0, name
+        assert "Usage: reconciler" in capsys.readouterr().out
+
+
+def test_help_is_quick_because_it_imports_little() -> None:
+    script = (
+        "import sys; from reconciler.cli.main import run; run(['--help']);"
+        "heavy = {'pydantic', 'httpx', 'sqlalchemy', 'sqlmodel', 'rich', 'yaml', 'fastapi'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["plam"], "there is no command 'plam'; did you mean 'plan'?", "reconciler --help"),
+        (["plan", "--nope"], "No such option", "reconciler plan --help"),
+        (["plan", "--output", "yaml"], "is not one of", "reconciler plan --help"),
+        (["mappings", "forget"], "Missing argument", "reconciler mappings forget --help"),
+        (["plan", "--store", "nope"], "there is no store 'nope'", "stores.yaml has acme-us, acme-eu"),
+    ],
+)
+def test_wrong_usage_exits_64_with_one_line_and_a_hint(town: Town, words: list[str], said: str, hint: str) -> None:
+    found = town(*words)
+    assert found.code == 64
+    assert found.out == ""
+    first, second = found.err.splitlines()
+    assert first.startswith("error: ")
+    assert said in first
+    assert second == f"hint: {hint}"
+
+
+def test_a_wrong_setting_is_told_with_file_and_place(town: Town) -> None:
+    town.stores["acme-us"]["on_leeve"] = "keep"
+    town.settings["controller"] = {"workers": 0}
+    found = town("plan")
+    assert found.code == 1
+    assert "reconciler.yaml:1: controller.workers" in found.err
+    assert "Traceback" not in found.err
+
+
+def test_missing_files_are_told_with_a_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--config", str(tmp_path / "none.yaml"), "status"]) == 1
+    err = capsys.readouterr().err
+    assert "none.yaml can't be read" in err
+    assert "hint: " in err
+
+
+def test_tracebacks_are_for_debug_only(town: Town) -> None:
+    town.settings["profiles"]["table"] = "nowhere"
+    assert "Traceback" not in town("plan").err
+    found = town("--debug", "plan")
+    assert found.code == 1
+    assert "Traceback" in found.err
+    assert "error: " in found.err
+
+
+def test_a_fault_of_the_program_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command("mappings")
+    def broken() -> None:
+        raise ZeroDivisionError("told\x1b[2J")
+
+    monkeypatch.setattr(mappings_command, "command", broken)
+    assert run(["mappings"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: unexpected ZeroDivisionError at test_main.py:")
+    assert err.splitlines()[1] == f"hint: {main.FAULT}"
+    assert "\x1b" not in err
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("reconciler ")
+
+
+def test_a_reader_who_leaves_early_gets_no_complaint(town: Town) -> None:
+    town("status")
+    files = ["--config", town.folder / "reconciler.yaml", "--stores", town.folder / "stores.yaml"]
+    command = [sys.executable, "-m", "reconciler.cli", *map(str, files), "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

@@ -1,0 +1,109 @@
+"""A small town for the command line: two simulated shops over real HTTP, a table of people, and both settings files."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.cli.main import run
+from reconciler.simulator.control import all_customers
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import ALL_SCOPES, SimShop, World
+
+US, EU = "acme-us", "acme-eu"
+COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "locale", "deleted_at")
+PEOPLE: tuple[Mapping[str, Any], ...] = (
+    {"clerk_user_id": "user_ada", "email": "ada@example.com", "first_name": "Ada", "locale": "en-US"},
+    {"clerk_user_id": "user_bob", "email": "bob@example.com", "first_name": "Bob", "locale": "en-US"},
+    {"clerk_user_id": "user_cleo", "email": None, "first_name": "Cleo", "locale": "en-US"},
+    {"clerk_user_id": "user_dora", "email": "dora@example.com", "first_name": "Dora", "locale": "de-DE"},
+)
+
+
+@dataclass(slots=True)
+class Said:
+    """What one command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Town:
+    """Change `settings` and `stores` before a command; each command reads the files anew."""
+
+    folder: Path
+    world: World
+    server: SimulatorServer
+    capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any] = field(default_factory=dict)
+    stores: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def shop(self, name: str = US) -> SimShop:
+        return self.world.shops[f"{name}.myshopify.com"]
+
+    def __call__(self, *words: str) -> Said:
+        """Run one command line."""
+        config, stores = self.folder / "reconciler.yaml", self.folder / "stores.yaml"
+        config.write_text(json.dumps({"version": 1, **self.settings}))
+        stores.write_text(json.dumps({"version": 1, "stores": [{"name": n, **s} for n, s in self.stores.items()]}))
+        self.capsys.readouterr()
+        code = run(["--config", str(config), "--stores", str(stores), *words])
+        out, err = self.capsys.readouterr()
+        return Said(code, out, err)
+
+    def sql(self, statement: str, *values: Any) -> None:
+        with closing(sqlite3.connect(self.folder / "profiles.db")) as connection, connection:
+            connection.execute(statement, values)
+
+    def add(self, person: Mapping[str, Any]) -> None:
+        row = {"email_verified": 1, **person}
+        marks = ", ".join("?" for _ in COLUMNS)
+        self.sql(f"insert into customers values ({marks})", *(row.get(c) for c in COLUMNS))
+
+    def customers(self, name: str = US) -> dict[str, dict[str, Any]]:
+        """The customers of a shop by e-mail, as they are."""
+        return {c["email"]: c for c in all_customers(self.shop(name))}
+
+    @property
+    def mutations(self) -> int:
+        return sum(sim.mutations for sim in self.world.shops.values())
+
+
+@contextmanager
+def a_town(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Town]:
+    world = World()
+    for name in (US, EU):
+        world.add_shop(f"{name}.myshopify.com", access_token=f"token-{name}", scopes=set(ALL_SCOPES))
+    with SimulatorServer(world) as server:
+        town = Town(folder, world, server, capsys)
+        town.settings = {
+            "state": {"url": f"sqlite:///{folder / 'state.db'}"},
+            "profiles": {
+                "url": f"sqlite:///{folder / 'profiles.db'}",
+                "table": "customers",
+                "columns": {c: c for c in COLUMNS},
+            },
+        }
+        for name, locale in ((US, "en-US"), (EU, "de-DE")):
+            town.stores[name] = {
+                "shop": f"{name}.myshopify.com",
+                "admin_url": server.url(f"{name}.myshopify.com"),
+                "auth": {"access_token": f"token-{name}"},
+                "where": {"locale": locale},
+                "tags": ["app-user"],
+            }
+        town.sql("create table customers (clerk_user_id text primary key, " + ", ".join(COLUMNS[1:]) + ")")
+        for person in PEOPLE:
+            town.add(person)
+        yield town
