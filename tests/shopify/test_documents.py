@@ -1,0 +1,92 @@
+"""Every document is one that Shopify takes, in each API version, and costs what its file says."""
+
+from __future__ import annotations
+
+import gzip
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import GraphQLSchema, OperationDefinitionNode, build_ast_schema, build_schema, parse, validate
+from graphql.language import FragmentDefinitionNode
+
+from reconciler.shopify.document import Document, Identifier, customers_by, customers_by_ids, document, names
+from reconciler.simulator.costs import CostModel
+
+ROOT = Path(__file__).parents[2]
+EXCERPT = ROOT / "reconciler" / "simulator" / "schema.graphql"
+OFFICIAL = ROOT.parent / "shared" / "schema"
+VERSIONS = ("2026-01", "2026-10")  # the oldest and the newest: nothing left the API in between to come back
+ONE = (("clerk", "user_id"),)
+MANY = (*ONE, ("clerk", "avatar_url"), ("$app:loyalty", "tier"), ('od"d', "k\\ey"))
+IDENTIFIERS: tuple[Identifier, ...] = ("customId", "emailAddress", "phoneNumber")
+PARTS = ("customers_by_ids",)  # a file that needs the fragments to be whole
+WHOLE = [
+    *(document(name) for name in names() if name not in PARTS),
+    customers_by_ids(ONE),
+    customers_by_ids(MANY),
+    *(customers_by(i, count, metafields) for i in IDENTIFIERS for count in (1, 50) for metafields in (ONE, MANY, None)),
+]
+
+
+@lru_cache(maxsize=1)
+def excerpt() -> GraphQLSchema:
+    return build_schema(EXCERPT.read_text("utf-8"))
+
+
+@lru_cache(maxsize=1)
+def official(version: str) -> GraphQLSchema:
+    path = OFFICIAL / f"admin_{version}.graphql.gz"
+    if not path.exists():
+        pytest.skip("Shopify's own schemas are not at hand")
+    text = gzip.decompress(path.read_bytes()).decode()
+    return build_ast_schema(parse(text, no_location=True), assume_valid=True, assume_valid_sdl=True)
+
+
+def faults(schema: GraphQLSchema, documents: list[Document]) -> list[str]:
+    return [f"{each.name}: {error.message}" for each in documents for error in validate(schema, parse(each.text))]
+
+
+def cost(each: Document, variables: dict[str, Any]) -> int:
+    ast = parse(each.text)
+    operation = next(node for node in ast.definitions if isinstance(node, OperationDefinitionNode))
+    fragments = {node.name.value: node for node in ast.definitions if isinstance(node, FragmentDefinitionNode)}
+    return CostModel(excerpt()).requested(operation, fragments, variables)
+
+
+def test_every_file_is_a_document_or_a_part_of_one() -> None:
+    files = {path.stem for path in (ROOT / "reconciler" / "shopify" / "documents").iterdir()}
+    assert files == {*names(), "customer"}
+    assert len(files) >= 18
+
+
+def test_every_document_fits_the_excerpt() -> None:
+    assert faults(excerpt(), WHOLE) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_document_fits_shopifys_own_schema(version: str) -> None:
+    assert faults(official(version), WHOLE) == []
+
+
+@pytest.mark.parametrize("each", WHOLE, ids=lambda each: f"{each.name}-{each.points}")
+def test_every_document_costs_what_it_says(each: Document) -> None:
+    assert cost(each, {}) == each.points
+
+
+def test_a_mutation_costs_the_floor_of_ten_points() -> None:
+    mutations = [each for each in WHOLE if each.kind == "mutation"]
+    assert len(mutations) == 11
+    assert {cost(each, {}) for each in mutations} == {10}
+
+
+def test_a_look_up_of_fifty_stays_below_the_ceiling_of_a_call() -> None:
+    assert max(cost(customers_by(i, 50, ONE), {}) for i in IDENTIFIERS) == 200
+    assert max(cost(customers_by(i, 50, None), {}) for i in IDENTIFIERS) == 50
+
+
+def test_no_document_sends_what_is_not_ours_to_send() -> None:
+    for each in WHOLE:
+        for word in ("addresses", "Consent", "multipass", "taxExempt", "customers("):
+            assert word not in each.text
