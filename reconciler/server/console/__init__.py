@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -180,7 +180,7 @@ class _Pages:
 
     def person(self, request: Request, verdict: Verdict) -> Response:
         user = ClerkUserId(request.path_params["user"])
-        rows = self._door.person(user)
+        rows = self._door.person(user) if user.isprintable() else ()
         return self._page(
             "person.html",
             request,
@@ -189,17 +189,17 @@ class _Pages:
             user=user,
             rows=rows,
             looked="looked" in request.query_params,
-            events=self._door.recent_events(user=user, limit=EVENTS_MAX),
+            events=self._door.recent_events(user=user, limit=EVENTS_MAX) if rows else (),
         )
 
     def look(self, request: Request, verdict: Verdict) -> Response:
         """Ask for a look at this user. For whoever has shown the token, and from our own page only."""
         origin = request.headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+        foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
         if verdict != "operator" or foreign:
             return self._page("gate.html", request, status=403, mode="closed" if verdict != "operator" else "foreign")
         user = ClerkUserId(request.path_params["user"])
-        if not self._door.person(user):
+        if not user.isprintable() or not self._door.person(user):
             return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
         self._door.nudge_user(user, reason="nudge")
         return RedirectResponse(f"/people/{quote(user, safe='')}?looked", 303)

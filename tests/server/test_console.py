@@ -1,0 +1,402 @@
+"""The console: who may see it, what it shows, and that nothing in it is believed."""
+
+from __future__ import annotations
+
+import re
+import socket
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.status import StatusRow
+from reconciler.errors import StateError
+from reconciler.ports import Event
+from reconciler.server.access import COOKIE
+from reconciler.server.console import words
+from tests.server.doors import EU, NOON, SHOP_EU, SHOP_US, TOKEN, US, MemoryDoor, Noon, Nudged, options, serving
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+TOVE = ClerkUserId("user_tove")
+EVIL = "<script>alert(1)</script>"
+PAGES = ["/", "/people", f"/people/{TOVE}", "/events"]
+
+
+def row(user: str = TOVE, **changes: Any) -> Mapping:
+    known: dict[str, Any] = {
+        "clerk_user_id": ClerkUserId(user),
+        "store": US,
+        "shop": SHOP_US,
+        "customer_id": CustomerId("gid://shopify/Customer/77"),
+        "email": "tove@tove.example",
+        "status": "in_sync",
+        "last_seen_at": NOON - timedelta(minutes=5),
+    }
+    return Mapping(**(known | changes))
+
+
+def happened(**changes: Any) -> Event:
+    known: dict[str, Any] = {
+        "at": NOON - timedelta(hours=2),
+        "store": US,
+        "shop": SHOP_US,
+        "clerk_user_id": TOVE,
+        "customer_id": None,
+        "kind": "update",
+        "changes": ({"field": "first_name", "before": "Ada", "after": "Adah", "why": "profile changed"},),
+    }
+    return Event(**(known | changes))
+
+
+def text_of(answer: httpx.Response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
+
+
+# --- who may see it -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_with_a_token_set_no_page_is_shown_without_it(http: httpx.Client, door: MemoryDoor, path: str) -> None:
+    door.mappings = [row()]
+    answer = http.get(path)
+    assert answer.status_code == 401
+    assert "tove@" not in answer.text
+    assert 'action="/login"' in answer.text
+    assert http.get(path, headers=BEARER).status_code == 200
+
+
+def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(http: httpx.Client, door: MemoryDoor) -> None:
+    answer = http.get("/people", params={"token": TOKEN, "q": "user_tove"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/people?q=user_tove")
+    cookie = answer.headers["set-cookie"]
+    assert TOKEN not in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert http.get("/").status_code == 200
+
+
+def test_the_cookie_is_for_https_only_where_that_is_spoken(http: httpx.Client) -> None:
+    assert "Secure" not in http.get("/", params={"token": TOKEN}).headers["set-cookie"]
+    behind = http.get("/", params={"token": TOKEN}, headers={"x-forwarded-proto": "https"})
+    assert "Secure" in behind.headers["set-cookie"]
+
+
+def test_signing_in_by_the_form_and_out_again(http: httpx.Client) -> None:
+    assert http.post("/login", data={"token": "wrong"}).status_code == 401
+    assert http.post("/login", data={"token": TOKEN}).headers["location"] == "/"
+    assert http.get("/").status_code == 200
+    assert http.post("/logout").status_code == 303
+    assert http.get("/").status_code == 401
+
+
+def test_a_cookie_ends_after_twelve_hours(http: httpx.Client, clock: Noon) -> None:
+    http.post("/login", data={"token": TOKEN})
+    clock.moved(hours=11, minutes=59)
+    assert http.get("/").status_code == 200
+    clock.moved(minutes=2)
+    assert http.get("/").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", ".", "9999999999.", "9999999999." + "0" * 64, "٣.abc", "1" * 40 + ".x", TOKEN]
+)
+def test_a_made_up_cookie_opens_nothing(http: httpx.Client, value: str) -> None:
+    answer = http.get("/", headers={"cookie": f"{COOKIE}={value}".encode()})
+    assert answer.status_code == 401
+
+
+def test_a_cookie_can_not_be_made_to_last_longer(http: httpx.Client) -> None:
+    http.post("/login", data={"token": TOKEN})
+    until, _, signature = http.cookies[COOKIE].strip('"').partition(".")
+    http.cookies.clear()
+    answer = http.get("/", headers={"cookie": f"{COOKIE}={int(until) + 1}.{signature}"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("path", ["//elsewhere.example", "//elsewhere.example/%2e%2e"])
+def test_the_way_back_after_the_token_leads_nowhere_else(http: httpx.Client, path: str) -> None:
+    with socket.create_connection((http.base_url.host, http.base_url.port or 80), timeout=20) as raw:
+        raw.sendall(f"GET {path}?token={TOKEN} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".encode())
+        answer = raw.makefile("rb").read().lower()
+    assert b"location: //" not in answer
+    assert b"location: http" not in answer
+
+
+def test_without_a_token_the_machine_itself_may_read_and_nothing_more() -> None:
+    door = MemoryDoor(mappings=[row()])
+    with serving(door, options(console_token="")) as http:
+        assert http.get("/").status_code == 200
+        assert "read-only" in http.get("/").text
+        assert "Look again" not in http.get(f"/people/{TOVE}").text
+        assert http.post(f"/people/{TOVE}/look").status_code == 403
+        assert http.post("/login", data={"token": ""}).status_code in {403, 422}
+    assert door.untouched
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "console.example"},
+        {"host": "rebound.example:8080"},
+        {"host": "127.0.0.1.example"},
+        {"host": "/"},
+        {"x-forwarded-for": "203.0.113.9"},
+        {"forwarded": "for=203.0.113.9"},
+        {"x-real-ip": "203.0.113.9"},
+    ],
+    ids=str,
+)
+def test_without_a_token_a_rebound_name_or_a_proxy_sees_nothing(headers: dict[str, str]) -> None:
+    with serving(MemoryDoor(mappings=[row()]), options(console_token="")) as http:
+        answer = http.get("/people", headers=headers)
+    assert answer.status_code == 403
+    assert "tove@" not in answer.text
+    assert "server.console_token" in answer.text
+
+
+def test_a_server_that_listens_to_others_shows_nothing_without_a_token() -> None:
+    with serving(MemoryDoor(mappings=[row()]), options(console_token="", host="0.0.0.0")) as http:
+        answer = http.get("/people")
+    assert answer.status_code == 403
+    assert "hint:" in answer.text
+    assert "tove@" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080"])
+def test_the_machines_own_names_are_all_known(host: str) -> None:
+    with serving(MemoryDoor(), options(console_token="")) as http:
+        assert http.get("/", headers={"host": host}).status_code == 200
+
+
+# --- what it shows ------------------------------------------------------------------------------------------------
+
+
+def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, door: MemoryDoor) -> None:
+    door.rows = [
+        StatusRow(store=EU, shop=SHOP_EU, profiles=10, mapped=10, in_sync=10, pending=0, parity=1.0),
+        StatusRow(
+            store=US,
+            shop=SHOP_US,
+            profiles=2000,
+            mapped=1999,
+            in_sync=1999,
+            pending=0,
+            held={"EmailTaken": 1},
+            parity=0.9995,
+            oldest_request_s=125,
+            last_sweep_at=NOON - timedelta(hours=3),
+            suspended="token refused",
+        ),
+    ]
+    answer = http.get("/", headers=BEARER)
+    shown = text_of(answer)
+    assert shown.index("acme-us") < shown.index("acme-eu")
+    for words_ in (
+        "99.95 %",
+        "100 %",
+        "EmailTaken 1",
+        "2 min",
+        "3 h ago",
+        "suspended: token refused",
+        "of 2,010 wanted",
+    ):
+        assert words_ in shown
+    assert "/people?store=acme-us&amp;status=held&amp;reason=EmailTaken" in answer.text
+
+
+def test_what_is_not_ready_stands_on_the_first_page(http: httpx.Client, door: MemoryDoor) -> None:
+    door.reasons = ["nothing was finished for 600 s"]
+    assert "nothing was finished for 600 s" in http.get("/", headers=BEARER).text
+
+
+def test_a_person_is_found_by_the_beginning_of_her_name(http: httpx.Client, door: MemoryDoor) -> None:
+    door.mappings = [
+        row(),
+        row("user_other", email="o@o.example", status="held", reason="NoEmail", message="no address"),
+    ]
+    found = text_of(http.get("/people", params={"q": "user_t"}, headers=BEARER))
+    assert "user_tove" in found
+    assert "user_other" not in found
+    assert "Nobody fits" in text_of(http.get("/people", params={"q": "zzz"}, headers=BEARER))
+
+
+def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, door: MemoryDoor) -> None:
+    door.mappings = [row(), row("user_other", status="held", reason="NoEmail", message="no address")]
+    found = text_of(http.get("/people", params={"status": "held", "reason": "NoEmail"}, headers=BEARER))
+    assert "user_other" in found
+    assert "user_tove" not in found
+    assert words.explain("NoEmail")[0] in found
+
+
+@pytest.mark.parametrize("name", ["a%00b", "%ED%A0%80", "a%0Ab"])
+def test_a_name_that_is_none_is_nobody(http: httpx.Client, door: MemoryDoor, name: str) -> None:
+    assert http.get(f"/people/{name}", headers=BEARER).status_code == 404
+    assert http.post(f"/people/{name}/look", headers=BEARER).status_code == 303
+    assert door.untouched
+
+
+@pytest.mark.parametrize("query", ["store=nobody", "status=x", "q=%00", "q=" + "x" * 5000, "reason=%ff", "q=%ED%A0%80"])
+def test_an_odd_question_has_an_answer(http: httpx.Client, query: str) -> None:
+    assert http.get(f"/people?{query}", headers=BEARER).status_code == 200
+
+
+def test_a_long_list_ends_with_a_word_that_there_are_more(http: httpx.Client, door: MemoryDoor) -> None:
+    door.mappings = [row(f"user_{n:03}") for n in range(150)]
+    answer = http.get("/people", headers=BEARER)
+    assert "There are more" in answer.text
+    assert "user_099" in answer.text
+    assert "user_100" not in answer.text
+
+
+def test_a_persons_page_says_why_she_is_held_what_is_agreed_and_what_was_done(
+    http: httpx.Client, door: MemoryDoor
+) -> None:
+    door.mappings = [
+        row(
+            status="held",
+            reason="EmailTaken",
+            message="the address is user_2's",
+            applied={
+                "first_name": Applied(value="Tove", ours=True),
+                "tags": Applied(value={"owned": [], "agreed": ["vip"]}),
+            },
+            refused={"phone": RefusedValue(digest="d", code="TAKEN", message="Phone has already been taken")},
+        ),
+        row(store=EU, shop=SHOP_EU),
+    ]
+    door.events = [happened()]
+    answer = http.get(f"/people/{TOVE}", headers=BEARER)
+    shown = text_of(answer)
+    for words_ in (
+        "EmailTaken.", words.explain("EmailTaken")[1], "the address is user_2", "first name Tove set by us", "tags vip",
+        "phone was refused (TAKEN).", "acme-eu", "in sync", "first name Ada → Adah", "2 h ago",
+    ):  # fmt: skip
+        assert words_ in shown
+    assert "https://admin.shopify.com/store/acme-us/customers/77" in answer.text
+
+
+def test_somebody_unknown_is_404_and_says_what_that_means(http: httpx.Client) -> None:
+    answer = http.get("/people/user_nobody", headers=BEARER)
+    assert answer.status_code == 404
+    assert "The state knows nobody" in answer.text
+
+
+def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, door: MemoryDoor) -> None:
+    door.events = [
+        happened(at=NOON - timedelta(days=2), message="the older"),
+        happened(at=NOON - timedelta(seconds=9), message="the newer"),
+        happened(store=EU, message="elsewhere"),
+    ]
+    shown = text_of(http.get("/events", headers=BEARER))
+    assert shown.index("the newer") < shown.index("elsewhere") < shown.index("the older")
+    assert "9 s ago" in shown
+    assert "elsewhere" not in text_of(http.get("/events?store=acme-us", headers=BEARER))
+
+
+def test_whoever_has_the_token_may_ask_for_a_look(http: httpx.Client, door: MemoryDoor) -> None:
+    door.mappings = [row()]
+    own = {"origin": str(http.base_url).rstrip("/")}
+    assert "Look again now" in http.get(f"/people/{TOVE}", headers=BEARER).text
+    answer = http.post(f"/people/{TOVE}/look", headers=BEARER | own)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/people/{TOVE}?looked")
+    assert door.nudges == [Nudged(TOVE, "nudge", None)]
+    http.post("/people/user_nobody/look", headers=BEARER | own)
+    assert len(door.nudges) == 1
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "http://[", ""])
+def test_another_sites_page_can_not_ask_for_a_look(http: httpx.Client, door: MemoryDoor, origin: str) -> None:
+    door.mappings = [row()]
+    assert http.post(f"/people/{TOVE}/look", headers=BEARER | {"origin": origin}).status_code == 403
+    assert door.untouched
+
+
+def test_a_state_that_does_not_answer_is_a_page_that_says_so(http: httpx.Client, door: MemoryDoor) -> None:
+    door.fails = StateError("the state's database can't be used", hint="check state.url")
+    answer = http.get("/", headers=BEARER)
+    assert answer.status_code == 503
+    assert "hint: check state.url" in text_of(answer)
+
+
+# --- nothing in it is believed ------------------------------------------------------------------------------------
+
+
+def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Client, door: MemoryDoor) -> None:
+    door.rows = [
+        StatusRow(
+            store=US,
+            shop=ShopDomain(EVIL),
+            profiles=1,
+            mapped=0,
+            in_sync=0,
+            pending=0,
+            held={EVIL: 1},
+            parity=0,
+            suspended=EVIL,
+        )
+    ]
+    door.reasons = [EVIL]
+    evil_row = row(
+        EVIL,
+        email=EVIL,
+        status="held",
+        reason=EVIL,
+        message=EVIL,
+        applied={EVIL: Applied(value=EVIL)},
+        refused={EVIL: RefusedValue(digest="d", code=EVIL, message=EVIL)},
+        customer_id=CustomerId('gid://shopify/Customer/"><script>'),
+    )
+    door.mappings = [evil_row, row()]
+    door.events = [
+        happened(
+            clerk_user_id=ClerkUserId(EVIL),
+            message=EVIL,
+            kind=EVIL,
+            changes=({"field": EVIL, "before": EVIL, "after": [EVIL], "why": EVIL},),
+        )
+    ]
+    for path in ("/", "/events", f"/people?q={EVIL}&reason={EVIL}", "/people/%3Cscript%3Ealert(1)%3C%2Fscript%3E"):
+        answer = http.get(path, headers=BEARER)
+        assert "<script" not in answer.text
+    assert "&lt;script&gt;" in http.get("/events", headers=BEARER).text
+
+
+def test_no_page_asks_for_anything_from_elsewhere(http: httpx.Client, door: MemoryDoor) -> None:
+    door.mappings, door.events = [row()], [happened()]
+    for path in PAGES:
+        page = http.get(path, headers=BEARER).text
+        assert not re.search(r"<script|\son\w+=|\sstyle=", page)
+        assert set(re.findall(r'(?:src|<link[^>]+href)="([^"]*)"', page)) == {"/static/console.css", "data:,"}
+        assert page.startswith("<!doctype html>")
+    style = http.get("/static/console.css")
+    assert style.headers["content-type"].startswith("text/css")
+    assert "url(" not in style.text
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(1.0, "100 %"), (0.999999, "99.99 %"), (0.5, "50 %"), (0.0, "0 %"), (0.98765, "98.77 %")]
+)
+def test_a_share_is_never_rounded_up_to_all(share: float, shown: str) -> None:
+    assert words.percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "–"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (7199, "1 h"), (200_000, "2 d"), (-5, "0 s")],
+)
+def test_a_stretch_of_time_is_put_in_its_largest_unit(seconds: float | None, shown: str) -> None:
+    assert words.span(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "∅"), ("", "∅"), ([], "∅"), (["a", "b"], "a, b"), ("x" * 200, "x" * 119 + "…"), (0, "0")],
+)
+def test_a_value_is_put_on_one_line(value: object, shown: str) -> None:
+    assert words.shown(value) == shown
