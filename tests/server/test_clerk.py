@@ -10,15 +10,15 @@ import httpx
 import pytest
 
 from reconciler.errors import StateError
-from tests.clerk.sender import OLD_KEY, USER, event, headers
+from tests.clerk.sender import KEY, OLD_KEY, USER, event, headers
 from tests.server.doors import MemoryDoor, options, serving, sources, wall_clock
 
 PATH = "/webhooks/clerk"
 
 
 def send(http: httpx.Client, body: bytes, *, key: bytes | None = None, message_id: str = "msg_1") -> httpx.Response:
-    signed = {"key": key} if key else {}
-    return http.post(PATH, content=body, headers=headers(body, at=wall_clock(), message_id=message_id, **signed))
+    signed = headers(body, at=wall_clock(), message_id=message_id, key=key or KEY)
+    return http.post(PATH, content=body, headers=signed)
 
 
 @pytest.mark.parametrize("kind", ["user.created", "user.updated", "user.deleted"])
@@ -89,7 +89,7 @@ def test_a_changed_body_a_wrong_key_and_no_headers_are_401(http: httpx.Client, d
 )
 def test_hostile_signatures_are_401_and_nothing_worse(http: httpx.Client, door: MemoryDoor, signature: str) -> None:
     signed = headers(event(), at=wall_clock()) | {"svix-signature": signature}
-    encoded = {name: value.encode("latin-1") for name, value in signed.items()}
+    encoded = {name.encode(): value.encode("latin-1") for name, value in signed.items()}
     assert http.post(PATH, content=event(), headers=encoded).status_code == 401
     assert door.untouched
 

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Applied, Mapping, RefusedValue
 from reconciler.core.status import StatusRow
 from reconciler.errors import StateError
-from reconciler.ports import Event
 from reconciler.server.access import COOKIE
 from reconciler.server.console import words
 from tests.server.doors import EU, NOON, SHOP_EU, SHOP_US, TOKEN, US, MemoryDoor, Noon, Nudged, options, serving
@@ -104,7 +104,7 @@ def test_a_cookie_ends_after_twelve_hours(http: httpx.Client, clock: Noon) -> No
     "value", ["", "x", ".", "9999999999.", "9999999999." + "0" * 64, "٣.abc", "1" * 40 + ".x", TOKEN]
 )
 def test_a_made_up_cookie_opens_nothing(http: httpx.Client, value: str) -> None:
-    answer = http.get("/", headers={"cookie": f"{COOKIE}={value}".encode()})
+    answer = http.get("/", headers={b"cookie": f"{COOKIE}={value}".encode()})
     assert answer.status_code == 401
 
 

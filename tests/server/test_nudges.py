@@ -35,7 +35,7 @@ def test_without_the_token_nobody_is_nudged(
 
 @pytest.mark.parametrize("token", ["é".encode(), b"\xff\xfe", b"x" * 9000])
 def test_a_token_that_is_no_text_is_401(http: httpx.Client, token: bytes) -> None:
-    assert http.post("/nudge", json={"user": "u"}, headers={"authorization": b"Bearer " + token}).status_code == 401
+    assert http.post("/nudge", json={"user": "u"}, headers={b"authorization": b"Bearer " + token}).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/nudge", "/webhooks/supabase"])
