@@ -14,6 +14,7 @@ from reconciler.cli.shop_needs import TOPICS, Seen, has_scope, missing_topics, w
 from reconciler.core.store import Store
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.settings import Settings, StoreSettings
+from reconciler.supabase.rights import Rights
 
 Level = Literal["ok", "warning", "failed"]
 SUPPORTED_MONTHS = 12  # a quarterly version at least (shopify.dev, versioning, read 2026-11-23)
@@ -176,6 +177,27 @@ def clerk_checks(settings: Settings) -> Iterator[Check]:
             message="well formed" if right else "it is no secret key: those begin with sk_live_ or sk_test_",
             hint="" if right else "copy it from Clerk's dashboard, API keys",
         )
+
+
+def rights_check(rights: Rights | None, settings: Settings) -> Iterator[Check]:
+    """What the role may do beside reading, and who else may read."""
+    if rights is None:
+        return
+    apart = settings.profiles.url not in {None, settings.state.url}
+    if rights.superuser:
+        hint = "give the reconciler a role of its own: grant usage on the schema and select on the table, no more"
+        message = f"{rights.role} is a superuser"
+        yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
+    elif rights.writes and apart and not settings.clerk.upsert_profiles:
+        hint = f"revoke insert, update, delete on {settings.profiles.table} from {rights.role}"
+        message = f"{rights.role} may write the profiles, and only has to read them"
+        yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
+    else:
+        yield Check(area="profiles", what="role", level="ok", message=f"{rights.role}, sees every row")
+    if rights.public:
+        message = "Supabase's API shows the table to whoever has the app's public key"
+        hint = f"alter table {settings.profiles.table} enable row level security;"
+        yield Check(area="profiles", what="RLS", level="warning", message=message, hint=hint)
 
 
 def secret_check(secret: str, what: str) -> Check:

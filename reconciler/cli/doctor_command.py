@@ -10,7 +10,7 @@ from operator import attrgetter
 import click
 from rich.console import Console
 
-from reconciler.cli.checks import Check, Level, clerk_checks, shop_checks
+from reconciler.cli.checks import Check, Level, clerk_checks, rights_check, shop_checks
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence, time_z
@@ -21,6 +21,7 @@ from reconciler.settings import StoreSettings
 from reconciler.state.access import openings
 from reconciler.state.engine import is_sqlite, open_engine
 from reconciler.state.schema import check as schema_differences
+from reconciler.supabase.rights import rights_on
 from reconciler.wiring import House
 
 FAILED = 1
@@ -95,6 +96,9 @@ def _profiles(house: House) -> Iterator[Check]:
     mapped = ", ".join(source.columns)
     yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
     yield Check(area="profiles", what="columns", level="ok", message=f"there: {mapped}")
+    yield from rights_check(
+        rights_on(source.url or house.loaded.settings.state.url, source.table), house.loaded.settings
+    )
     if count:
         yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
     else:

@@ -81,7 +81,7 @@ def holds_by_reason(store: StorePlan) -> list[HeldGroup]:
 
 def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
     """Name, number and words of what there is: `("create", 3, "3 to create")`; zeros are left out, in sync is not."""
-    found = [(kind, getattr(summary, kind), f"{getattr(summary, kind):,} to {kind}") for kind in KINDS]
+    found: list[tuple[str, int, str]] = [(k, getattr(summary, k), f"{getattr(summary, k):,} to {k}") for k in KINDS]
     found.append(("hold", summary.hold, f"{summary.hold:,} held"))
     return [part for part in found if part[1]] + [("in_sync", summary.in_sync, f"{summary.in_sync:,} in sync")]
 

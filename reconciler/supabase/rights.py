@@ -1,0 +1,42 @@
+"""What the role may do that reads the profiles, and who else may read them: what `doctor` asks a Postgres for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from reconciler.core.dburl import rewritten
+from reconciler.supabase.connection import open_source, translated
+
+_RIGHTS = """
+SELECT current_user, r.rolsuper, has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE'),
+       NOT c.relrowsecurity AND c.relkind IN ('r', 'p') AND EXISTS (
+         SELECT FROM pg_roles a WHERE a.rolname IN ('anon', 'authenticated')
+         AND has_schema_privilege(a.oid, n.oid, 'USAGE') AND has_table_privilege(a.oid, c.oid, 'SELECT'))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
+WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """`public`: Supabase's API shows the table to whoever has the app's public key."""
+
+    role: str
+    superuser: bool
+    writes: bool
+    public: bool
+
+
+def rights_on(url: str, table: str) -> Rights | None:
+    """None on SQLite, which knows no roles, and where there is no such table. SourceError where it can't be asked."""
+    if rewritten(url).startswith("sqlite"):
+        return None
+    schema, _, name = table.rpartition(".")
+    engine = open_source(url)
+    try:
+        with translated(url), engine.connect() as connection:
+            row = connection.execute(sa.text(_RIGHTS), {"schema": schema or "public", "name": name}).one_or_none()
+    finally:
+        engine.dispose()
+    return Rights(*row) if row is not None else None
