@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from reconciler.simulator.shop import Shop
 
 from reconciler.simulator.app import make_app
 from reconciler.simulator.execution import LEVEL_2_FIELDS
 from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.shop import Shop
 from reconciler.simulator.world import SimShop, World
 from tests.simulator.domain import Clock, TinyShop
 

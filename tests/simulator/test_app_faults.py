@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from reconciler.simulator.shop import Shop
 
 from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.shop import Shop
 from reconciler.simulator.world import SimShop, World
 from tests.simulator.domain import Clock, TinyShop
 

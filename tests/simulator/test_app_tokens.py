@@ -5,9 +5,9 @@ from typing import cast
 
 import httpx
 import pytest
-from reconciler.simulator.shop import Shop
 
 from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.shop import Shop
 from reconciler.simulator.world import World
 from tests.simulator.domain import Clock, TinyShop
 

@@ -1,0 +1,5 @@
+"""What the tests of the simulator share."""
+
+from tests.simulator.desk import desk
+
+__all__ = ["desk"]
