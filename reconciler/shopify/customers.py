@@ -17,7 +17,7 @@ from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.reads import CustomerReads
-from reconciler.shopify.refusals import refusal, refused
+from reconciler.shopify.refusals import merge_reasons, refused
 
 MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5
@@ -152,11 +152,8 @@ class ShopCustomers(CustomerReads):
 
 
 def _merge_failed(errors: Sequence[MappingOf[str, Any]]) -> Refused:
-    reasons = tuple(
-        Refusal(None, "MERGE_FAILED", f"{refusal(error).message} ({', '.join(error.get('errorFields') or ())})")
-        for error in errors
-    )
-    return Refused(reasons or (Refusal(None, "MERGE_FAILED", "Shopify gives no reason"),))
+    reasons = merge_reasons(errors) or ("Shopify gives no reason",)
+    return Refused(tuple(Refusal(None, "MERGE_FAILED", f"the merge failed: {reason}") for reason in reasons))
 
 
 def _input(fields: MappingOf[str, Any]) -> dict[str, Any]:

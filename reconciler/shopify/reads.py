@@ -20,6 +20,7 @@ from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, customers_by, customers_by_ids, document
 from reconciler.shopify.failures import Path, Sent, access_denied
 from reconciler.shopify.pace import Lane
+from reconciler.shopify.refusals import merge_reasons
 
 IDS_MAX: Final = 250  # Shopify's own limit
 IDS_POINTS_MAX: Final = 500  # a call refused above 1000; whether `nodes` costs by the id is not certain
@@ -84,14 +85,11 @@ class CustomerReads:
         variables = {"one": one, "other": other}
         reply = self._client.run(document("customer_merge_preview"), variables, lane=self._lane)
         preview = reply.data.get("customerMergePreview") or {}
-        blockers = [str(error.get("message")) for error in preview.get("customerMergeErrors") or ()]
-        blocking = preview.get("blockingFields") or {}
-        if blocking.get("note"):
-            blockers.append("the notes of both together are longer than 5000 characters")
-        if blocking.get("tags"):
-            blockers.append("both together have more than 250 tags")
+        blockers = list(merge_reasons(preview.get("customerMergeErrors") or ()))
+        if preview.get("blockingFields") and not blockers:
+            blockers = ["the two together have too many tags or too long a note"]
         winner = preview.get("resultingCustomerId")
-        return MergePreview(CustomerId(winner) if winner else None, tuple(dict.fromkeys(blockers)))
+        return MergePreview(CustomerId(winner) if winner else None, tuple(blockers))
 
     def restore_rate(self) -> float:
         return self._client.restore_rate()

@@ -39,6 +39,12 @@ HINTS: Final[Mapping[str, str]] = {
     "CUSTOMER_HAS_GIFT_CARDS": "merge the two by hand in Shopify, or settle the gift cards first",
 }
 
+# Shopify names the person in these; we don't.
+_NAMELESS: Final[Mapping[str, str]] = {
+    "CUSTOMER_HAS_GIFT_CARDS": "one of the two has gift cards",
+    "INVALID_CUSTOMER": "one of the two can't be merged",
+}
+
 
 def refused(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -> Refused:
     """The Refused of a payload's userErrors. `items`: our names of what was sent as a list, by position."""
@@ -52,7 +58,17 @@ def refusal(error: Mapping[str, Any], *, items: Sequence[str] = ()) -> Refusal:
     message = str(error.get("message") or "no reason given")
     path = [str(step) for step in error.get("field") or ()]
     code = _code(error.get("code"), message, path)
-    return Refusal(_field(path, error.get("elementIndex"), items), code, message)
+    return Refusal(_field(path, error.get("elementIndex"), items), code, _NAMELESS.get(code, message))
+
+
+def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What stands in the way of a merge, from its `errorFields`: the messages may name the person."""
+    reasons = []
+    for error in errors:
+        fields = [str(field) for field in error.get("errorFields") or () if field != "OVERRIDE_FIELDS"]
+        words = ", ".join(field.replace("_", " ").lower() for field in fields)
+        reasons.append(words or str(error.get("message") or "no reason given"))
+    return tuple(dict.fromkeys(reasons))
 
 
 def _code(code: object, message: str, path: Sequence[str]) -> str:
