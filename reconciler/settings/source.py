@@ -128,8 +128,7 @@ def _composed(path: Path, text: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         problem = error.problem or error.context or "it can't be read"
-        tab = " (indent with spaces: YAML allows no tabs)" if "'\\t'" in problem else ""
-        raise ConfigError(f"{path}:{line}: not valid YAML: {problem}{tab}") from error
+        raise ConfigError(f"{path}:{line}: not valid YAML: {problem}{_advice(problem, text, line)}") from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise ConfigError(f"{path}:{line}: not valid YAML: a control character stands here") from error
@@ -137,6 +136,16 @@ def _composed(path: Path, text: str) -> yaml.Node | None:
         raise ConfigError(f"{path}: not valid YAML") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: not valid YAML: it is nested too deeply") from error
+
+
+def _advice(problem: str, text: str, line: int) -> str:
+    """What people nearly always meant to write where YAML can't be read."""
+    if "'\\t'" in problem:
+        return " (indent with spaces: YAML allows no tabs)"
+    lines = text.splitlines()
+    if line <= len(lines) and "${" in lines[line - 1]:
+        return ' (inside { } and [ ] a variable stands in quotes: "${NAME}")'
+    return ""
 
 
 class _BombError(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import ConfigError
@@ -78,19 +78,16 @@ def loads_or_says_where(config: bytes, stores: bytes) -> None:
             assert loaded.stores
 
 
-@settings(max_examples=120, deadline=None, print_blob=True)
 @given(config=mangled(CONFIG), stores=mangled(STORES))
 def test_property_mangled_text_is_loaded_or_refused(config: str, stores: str) -> None:
     loads_or_says_where(config.encode("utf-8", "surrogatepass"), stores.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=120, deadline=None, print_blob=True)
 @given(config=swapped(CONFIG), stores=swapped(STORES))
 def test_property_values_of_other_types_are_loaded_or_refused(config: str, stores: str) -> None:
     loads_or_says_where(config.encode("utf-8", "surrogatepass"), stores.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=100, deadline=None, print_blob=True)
 @given(config=st.binary(max_size=60))
 def test_property_any_bytes_are_loaded_or_refused(config: bytes) -> None:
     loads_or_says_where(config, b"version: 1\n" + config)

@@ -109,6 +109,7 @@ def _merge_bomb() -> str:
         ("version\n", "it must be a mapping"),
         ("version: 1\nstate:\n\turl: x\n", "indent with spaces"),
         ("version: 1\nstate: [\n", "not valid YAML"),
+        ("version: 1\nstate: {url: ${URL}}\n", 'a variable stands in quotes: "${NAME}"'),
         ("version: 1\nstate: *nobody\n", "not valid YAML"),
         ("version: 1\n---\nversion: 1\n", "not valid YAML"),
         ("version: 1\nserver: {host: 'a\x07b'}\n", "a control character"),
