@@ -143,8 +143,8 @@ class ShopClient:
         try:
             return self._http.post(
                 self._path,
-                json={"query": sent.document.text, "variables": variables or {}},
-                headers={"X-Shopify-Access-Token": token.get_secret_value()},
+                content=json.dumps({"query": sent.document.text, "variables": variables or {}}),
+                headers={"Content-Type": "application/json", "X-Shopify-Access-Token": token.get_secret_value()},
             )
         except httpx.RequestError as error:
             failure = failures.of_transport(sent, error)

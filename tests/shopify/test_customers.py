@@ -319,3 +319,8 @@ def test_values_travel_as_variables(ready: Acme, shop: ShopCustomers) -> None:
     made = shop.create(ADA, {"first_name": nasty})
     assert ready.customer(made)["firstName"] == nasty
     assert shop.by_emails([f"{json.dumps(nasty)}@example.com"]) == {}
+
+
+@pytest.mark.parametrize("name", ["Zoë 👩‍🔬", "\u202eevil", "a\x00b", "half a \ud83d"])
+def test_any_text_of_a_profile_can_be_sent(ready: Acme, shop: ShopCustomers, name: str) -> None:
+    assert ready.customer(shop.create(ADA, {"first_name": name}))["firstName"] == name
