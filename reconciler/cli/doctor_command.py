@@ -92,13 +92,16 @@ def profile_checks(house: House) -> Iterator[Check]:
 
 def _profiles(house: House) -> Iterator[Check]:
     source = house.loaded.settings.profiles
-    count = house.profiles.count()
+    profiles = house.profiles
+    count, oddities = profiles.count(), profiles.check()
     mapped = ", ".join(source.columns)
     yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
     yield Check(area="profiles", what="columns", level="ok", message=f"there: {mapped}")
     yield from rights_check(
         rights_on(source.url or house.loaded.settings.state.url, source.table), house.loaded.settings
     )
+    for oddity in oddities:
+        yield Check(area="profiles", what="keys", level="warning", message=oddity, hint="see who writes such rows")
     if count:
         yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
     else:
