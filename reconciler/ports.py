@@ -302,8 +302,8 @@ class RequestQueue(Protocol):
     ) -> int:
         """Ask for a look at each, now or at `due_at`; gives how many requests that changed.
 
-        One look for many adds; a nudge cuts a backoff short, a resync doesn't. A delayed add of a key that is due
-        before, or being worked on, is owed a look of its own.
+        One look for many adds; a nudge cuts a backoff short, a resync doesn't. A delayed add is answered by a look that
+        begins at its time or later, whatever looks come before; of several delayed adds by the earliest's.
         """
 
     def add_all(

@@ -75,8 +75,15 @@ class RequestTable:
     ) -> int:
         due = due_at or now
         ranked = ((request, rank_at(priority, due)) for request in requests)
-        values = {"due_at": due, "priority": int(priority), "explicit": int(explicit), "wants": wants_updated_at}
-        return sum(self._add(part, now, values | {"reason": reason}) for part in _parts(ranked))
+        values = {
+            "due_at": due,
+            "delayed_at": due if due > now else None,
+            "priority": int(priority),
+            "explicit": int(explicit),
+            "wants": wants_updated_at,
+            "reason": reason,
+        }
+        return sum(self._add(part, now, values) for part in _parts(ranked))
 
     def add_all(
         self,
@@ -89,7 +96,14 @@ class RequestTable:
     ) -> int:
         named = (Request(store, user) for user in users)
         ranked = ((request, resync_rank_at(request, now, interval_s)) for request in named)
-        values = {"due_at": now, "priority": int(Priority.RESYNC), "explicit": 0, "wants": None, "reason": reason}
+        values = {
+            "due_at": now,
+            "delayed_at": None,
+            "priority": int(Priority.RESYNC),
+            "explicit": 0,
+            "wants": None,
+            "reason": reason,
+        }
         return sum(self._add(part, now, values) for part in _parts(ranked))
 
     def claim(

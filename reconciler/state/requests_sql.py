@@ -16,21 +16,24 @@ from sqlalchemy.sql.selectable import TextualSelect
 from reconciler.core.request import Priority
 from reconciler.state.tables import UtcDateTime
 
-# An add merges with the row that is there. `{owed}`: it asks for a look after the one that is under way or comes first.
-_OWED = "(r.owner IS NOT NULL OR (excluded.due_at > :now AND r.due_at < excluded.due_at))"
-# A resync never cuts a backoff short: the key has its turn already.
+# An add merges with the row that is there. A resync never cuts a backoff short: the key has its turn already.
 _IN_BACKOFF = "(excluded.priority = {resync} AND r.owner IS NULL AND r.attempts > 0 AND r.due_at > :now)"
+# A delayed add is remembered beside what is due, until a look begins after its time; of several the earliest.
+_DELAYS = (
+    "(excluded.due_at > :now AND (r.delayed_at IS NULL OR r.delayed_at <= :now OR r.delayed_at > excluded.due_at))"
+)
 # What changes nothing writes nothing: a resync over a queue that still waits leaves no dead rows behind.
-_CHANGES = """(r.due_at > excluded.due_at OR r.priority > excluded.priority OR r.rank_at > excluded.rank_at
+_CHANGES = """({delays} OR r.rank_at > excluded.rank_at
+   OR (r.owner IS NOT NULL AND r.again_at IS NULL AND excluded.due_at <= :now)
+   OR (r.owner IS NULL AND (r.due_at > excluded.due_at OR r.priority > excluded.priority))
    OR excluded.explicit_generation > 0
    OR (excluded.wants_updated_at IS NOT NULL
-       AND (r.wants_updated_at IS NULL OR r.wants_updated_at < excluded.wants_updated_at))
-   OR ({owed} AND (r.again_at IS NULL OR r.again_at > excluded.due_at)))"""
+       AND (r.wants_updated_at IS NULL OR r.wants_updated_at < excluded.wants_updated_at)))"""
 
 _ADD = """
 INSERT INTO {request} AS r (clerk_user_id, store, priority, due_at, rank_at, attempts, generation, seen,
-                            explicit_generation, wants_updated_at, fencing, reason)
-SELECT value->>1, value->>0, :priority, :due_at, {rank}, 0, 1, 0, :explicit, :wants, 0, :reason
+                            explicit_generation, wants_updated_at, fencing, reason, delayed_at)
+SELECT value->>1, value->>0, :priority, :due_at, {rank}, 0, 1, 0, :explicit, :wants, 0, :reason, :delayed_at
   FROM {requests} WHERE true
 ON CONFLICT (clerk_user_id, store) DO UPDATE SET
   generation = r.generation + 1,
@@ -39,11 +42,13 @@ ON CONFLICT (clerk_user_id, store) DO UPDATE SET
   wants_updated_at = {greatest}(coalesce(r.wants_updated_at, excluded.wants_updated_at),
                                 coalesce(excluded.wants_updated_at, r.wants_updated_at)),
   reason = CASE WHEN excluded.priority <= r.priority OR r.owner IS NOT NULL THEN excluded.reason ELSE r.reason END,
-  again_at = CASE WHEN {owed} THEN {least}(coalesce(r.again_at, excluded.due_at), excluded.due_at)
-                  ELSE r.again_at END,
-  due_at = CASE WHEN {owed} THEN r.due_at ELSE {least}(r.due_at, excluded.due_at) END,
-  priority = CASE WHEN {owed} THEN r.priority WHEN r.due_at > :now THEN excluded.priority
-                  ELSE {least}(r.priority, excluded.priority) END,
+  again_at = CASE WHEN r.owner IS NULL OR r.again_at IS NOT NULL THEN r.again_at
+                  WHEN excluded.due_at <= :now THEN excluded.due_at
+                  WHEN r.delayed_at <= :now THEN r.delayed_at ELSE r.again_at END,
+  delayed_at = CASE WHEN {delays} THEN excluded.due_at ELSE r.delayed_at END,
+  due_at = CASE WHEN r.owner IS NULL THEN {least}(r.due_at, excluded.due_at) ELSE r.due_at END,
+  priority = CASE WHEN r.owner IS NOT NULL OR (excluded.due_at > :now AND r.due_at < excluded.due_at) THEN r.priority
+                  WHEN r.due_at > :now THEN excluded.priority ELSE {least}(r.priority, excluded.priority) END,
   rank_at = {least}(r.rank_at, excluded.rank_at)
 WHERE NOT {in_backoff} AND {changes}
 """
@@ -89,12 +94,15 @@ _TAKE = """
 UPDATE {request} AS r
    SET owner = :owner, lease_until = :until, fencing = {fencing}, rank_at = {least}(r.rank_at, :now),
        attempts = r.attempts + CASE WHEN r.owner IS NULL THEN 0 ELSE 1 END,
-       again_at = CASE WHEN r.again_at <= :now THEN NULL ELSE r.again_at END
+       again_at = NULL, delayed_at = CASE WHEN r.delayed_at <= :now THEN NULL ELSE r.delayed_at END
   FROM {source}
  WHERE r.clerk_user_id = {source_user} AND r.store = {source_store} AND {free}
 RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r}attempts, {r}reason, {r}due_at,
           {r}wants_updated_at, {r}explicit_generation > {r}seen AS explicit, {turn} AS turn
 """
+
+# When a look beside the present one is owed; null where none is.
+_OWED_AT = "{least}(coalesce(again_at, delayed_at), coalesce(delayed_at, again_at))"
 
 # `lease_until` instead of `owner`: so that Postgres goes by the key, and never through the index of all that is in hand.
 _HELD = """
@@ -106,14 +114,15 @@ WITH held AS (SELECT r.clerk_user_id, r.store, CAST(value->>3 AS bigint) AS gene
 _MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL"
 
 _GONE = """
-DELETE FROM {request} WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held) AND again_at IS NULL
+DELETE FROM {request} WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
+  AND again_at IS NULL AND delayed_at IS NULL
 RETURNING store, clerk_user_id, fencing
 """
 
 _AGAIN = """
 UPDATE {request} AS r
    SET owner = NULL, lease_until = NULL, attempts = 0, seen = held.generation, again_at = NULL, priority = 0,
-       due_at = coalesce(r.again_at, :now), rank_at = coalesce(r.again_at, :now)
+       due_at = coalesce({owed_at}, :now), rank_at = coalesce({owed_at}, :now)
   FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
 RETURNING {r}store, {r}clerk_user_id, {r}fencing
 """
@@ -121,14 +130,13 @@ RETURNING {r}store, {r}clerk_user_id, {r}fencing
 _PUT_OFF = """
 UPDATE {request}
    SET owner = NULL, lease_until = NULL, attempts = attempts + :failed, priority = 1, reason = :reason,
-       due_at = {least}(:due_at, coalesce(again_at, :due_at)),
-       rank_at = {least}(:rank_at, coalesce(again_at, :rank_at)),
-       again_at = CASE WHEN again_at > :due_at THEN again_at ELSE NULL END
+       due_at = {least}(:due_at, coalesce({owed_at}, :due_at)),
+       rank_at = {least}(:rank_at, coalesce({owed_at}, :rank_at)), again_at = NULL
  WHERE {mine}
 """
 
 _HAND_BACK = """
-UPDATE {request} AS r SET owner = NULL, lease_until = NULL
+UPDATE {request} AS r SET owner = NULL, lease_until = NULL, again_at = NULL
   FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
 """
 
@@ -164,7 +172,17 @@ _CLAIM_COLUMNS = (
     column("explicit", Boolean()),
     column("turn", UtcDateTime()),
 )
-_TIMES = ("now", "until", "due_at", "rank_at", "wants", "nudge_horizon", "retry_horizon", "resync_horizon")
+_TIMES = (
+    "now",
+    "until",
+    "due_at",
+    "delayed_at",
+    "rank_at",
+    "wants",
+    "nudge_horizon",
+    "retry_horizon",
+    "resync_horizon",
+)
 
 
 class Statements:
@@ -208,8 +226,9 @@ class Statements:
 
 def _words(*, sqlite: bool) -> Mapping[str, str]:
     common = {
-        "owed": _OWED,
         "in_backoff": _IN_BACKOFF,
+        "delays": _DELAYS,
+        "owed_at": _OWED_AT,
         "changes": _CHANGES,
         "free": _FREE,
         "lane": _LANE.replace("{of}", "lane"),

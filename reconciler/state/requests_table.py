@@ -16,8 +16,10 @@ _TAKEN = text("owner IS NOT NULL")
 
 
 class RequestRow(SQLModel, table=True):
-    """One request. `rank_at` is the order of the queue (core.request), `again_at` a look owed after the present one.
+    """One request. `rank_at` is the order of the queue (core.request).
 
+    `again_at`: since when another look has been owed, as it was asked for while being worked on. `delayed_at`: the
+    earliest look asked for at a later time, which one that begins before does not cover.
     `generation` grows with each add that changed something, `seen` is the one the last finished look covered,
     `explicit_generation` that of the last add by a person. The key begins with the user, so that only the index of
     the claims can find a store's rows: with stale statistics Postgres would else read a whole store and sort it.
@@ -31,6 +33,7 @@ class RequestRow(SQLModel, table=True):
     due_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
     rank_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
     again_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+    delayed_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
     attempts: int = Field(sa_column=Column(Integer(), nullable=False))
     generation: int = Field(sa_column=Column(BigInteger(), nullable=False))
     seen: int = Field(sa_column=Column(BigInteger(), nullable=False))

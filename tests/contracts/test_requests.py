@@ -12,9 +12,10 @@ from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Claim, Priority, Request, Waiting
 from reconciler.errors import LeaseLost
 from reconciler.ports import RequestQueue
-from reconciler.state.engine import open_engine, writing
+from reconciler.state.engine import writing
 from reconciler.state.requests import CHUNK, RequestTable, fence, new_owner
-from tests.conftest import Database
+from tests.conftest import BACKENDS
+from tests.contracts.queues import queue_database
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ACME, GLOBEX = StoreName("acme"), StoreName("globex")
@@ -30,16 +31,19 @@ def user(name: str | int, store: StoreName = ACME) -> Request:
     return Request(store, ClerkUserId(f"user_{name}"))
 
 
-@pytest.fixture
-def engine(state_database: Database) -> Iterator[Engine]:
-    made = open_engine(state_database.url)
-    yield made
-    made.dispose()
+@pytest.fixture(scope="module", params=BACKENDS)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One database for all these tests: each leaves an empty queue."""
+    with queue_database(request, request.param, tmp_path_factory.mktemp("queue")) as made:
+        yield made
 
 
 @pytest.fixture
-def queue(engine: Engine) -> RequestQueue:
-    return RequestTable(engine)
+def queue(engine: Engine) -> Iterator[RequestQueue]:
+    table = RequestTable(engine)
+    yield table
+    for store in table.tally(NOW):
+        table.forget(store)
 
 
 def claim(
@@ -275,6 +279,7 @@ def test_what_is_handed_back_can_be_taken_at_once_and_is_no_attempt(queue: Reque
 
 def test_a_write_inside_the_fence_is_made_and_one_outside_leaves_nothing(queue: RequestQueue, engine: Engine) -> None:
     with writing(engine) as connection:
+        connection.execute(text("DROP TABLE IF EXISTS looks"))
         connection.execute(text("CREATE TABLE looks (name text)"))
 
     def write(connection: Connection, of: Claim, name: str) -> None:

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("due_at", TIME, nullable=False),
         sa.Column("rank_at", TIME, nullable=False),
         sa.Column("again_at", TIME, nullable=True),
+        sa.Column("delayed_at", TIME, nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("seen", sa.BigInteger(), nullable=False),

@@ -1,0 +1,33 @@
+"""Databases with an empty queue, shared by several tests: making one takes longer than most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import upgrade
+from tests import servers
+from tests.conftest import MIGRATED
+
+
+@contextmanager
+def queue_database(request: pytest.FixtureRequest, backend: str, folder: Path) -> Iterator[Engine]:
+    """A state of this kind: sqlite, postgres, or pooler (Postgres through PgBouncer)."""
+    if backend == "sqlite":
+        engine = open_engine(f"sqlite:///{folder / 'queue.db'}")
+        upgrade(engine)
+        yield engine
+        engine.dispose()
+        return
+    server: servers.Server = request.getfixturevalue("postgres")
+    port = request.getfixturevalue("pooler") if backend == "pooler" else None
+    name = server.create(template=MIGRATED)
+    engine = open_engine(server.url(name, port=port))
+    yield engine
+    engine.dispose()
+    server.drop(name)
