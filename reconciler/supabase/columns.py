@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ Kind = Literal["text", "bool", "number", "time", "local time", "json"]
 _DUPLICATE: Final = "23505"
 _NULL: Final = "23502"
 _NO_CONSTRAINT: Final = "42P10"
-_NOT_DIGITS = re.compile(r"[^0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,6 @@ def cast_value(target: Target, value: Any, sqlite_: bool) -> Any:  # noqa: FBT00
         return _moment(target, value.astimezone(UTC), sqlite_)
     if isinstance(value, Mapping):
         return dict(value) if target.kind == "json" and not sqlite_ else json.dumps(value, ensure_ascii=False)
-    if target.kind == "number":
-        digits = _NOT_DIGITS.sub("", value)
-        return int(digits) if digits else None
     return value
 
 
@@ -67,7 +62,7 @@ def target_of(table: str, ours: str, theirs: str, type_: sa.TypeEngine[Any], *, 
         "updated_at": {"time", "local time", "number", "text"},
         "deleted_at": {"time", "local time", "number", "text", "bool"},
     }
-    if kind is None or kind not in fits.get(ours, {"text", "number"}):
+    if kind is None or kind not in fits.get(ours, {"text"}):
         raise ConfigError(
             f"{table}.{theirs} is {type_}: {ours} can't be written into it",
             hint=f"leave profiles.columns.{ours} out, or set clerk.upsert_profiles: false",

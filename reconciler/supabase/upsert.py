@@ -169,6 +169,8 @@ class ProfileUpserts:
     def _differs(self, target: Target, old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[bool]:
         if target.kind == "json" and not self._is_sqlite:
             return cast(old, JSONB).is_distinct_from(cast(new, JSONB))
+        if target.name == self._columns.get("metadata") and self._is_sqlite:
+            return case((func.json_valid(old) == 1, func.json(old)), else_=old).is_distinct_from(new)
         return old.is_distinct_from(new)
 
     def _not_older(self, target: Target, table: Table, excluded: Any) -> ColumnElement[bool]:
@@ -184,7 +186,8 @@ class ProfileUpserts:
 
     def _run(self, statement: Any) -> Outcome:
         with translated(self._shown), self._engine.begin() as connection:
-            return "written" if connection.execute(statement).rowcount else "kept"
+            result = connection.execute(statement, execution_options={"preserve_rowcount": True})
+            return "written" if result.rowcount > 0 else "kept"
 
     def _key(self, table: Table) -> Column[Any]:
         return table.c[self._columns["clerk_user_id"]]

@@ -1,0 +1,490 @@
+"""The profile row that the webhook path writes: on SQLite, on Postgres, and through a transaction pooler."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Problem, Profile
+from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
+from reconciler.state.engine import open_engine
+from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.upsert import ProfileUpserts
+from tests.conftest import Database
+
+USER = ClerkUserId("user_tove")
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+CLERK = frozenset(
+    {"email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "updated_at", "metadata"}
+)
+COLUMNS = {
+    "clerk_user_id": "clerk_user_id",
+    "email": "email",
+    "email_verified": "email_verified",
+    "first_name": "first_name",
+    "last_name": "last_name",
+    "phone": "phone",
+    "image_url": "avatar_url",
+    "locale": "locale",
+    "note": "note",
+    "updated_at": "updated_at",
+    "deleted_at": "deleted_at",
+    "metadata": "metadata",
+}
+SQLITE_TABLE = """CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, email TEXT, email_verified BOOLEAN,
+    first_name TEXT, last_name TEXT, phone TEXT, avatar_url TEXT, locale TEXT, note TEXT DEFAULT 'ours',
+    updated_at TIMESTAMP, deleted_at TIMESTAMP, metadata JSON, points INTEGER NOT NULL DEFAULT 3)"""
+POSTGRES_TABLE = """CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, email text, email_verified boolean,
+    first_name text, last_name text, phone text, avatar_url text, locale text, note text DEFAULT 'ours',
+    updated_at timestamptz, deleted_at timestamptz, metadata jsonb, points integer NOT NULL DEFAULT 3)"""
+
+
+def person(**changes: Any) -> Profile:
+    known: dict[str, Any] = {
+        "clerk_user_id": USER,
+        "mapped": CLERK,
+        "email": "tove@tove.example",
+        "email_verified": True,
+        "first_name": "Tove",
+        "last_name": "Ærø",
+        "phone": "+4531415926",
+        "image_url": "https://img.example/t.png",
+        "locale": "da-DK",
+        "updated_at": NOON,
+        "metadata": {"brand": "acme"},
+    }
+    return Profile(**(known | changes))
+
+
+@dataclass
+class World:
+    """A profiles' table, what writes it, and eyes on it that are not the product's."""
+
+    database: Database
+    engine: Engine
+    columns: dict[str, str]
+
+    @property
+    def sqlite(self) -> bool:
+        return self.database.backend == "sqlite"
+
+    @property
+    def table(self) -> str:
+        return "customers" if self.sqlite else "public.customers"
+
+    def run(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        with self.engine.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+    def row(self) -> dict[str, Any]:
+        (found,) = self.run("SELECT * FROM customers")
+        return found
+
+    def upserts(self, **columns: str | None) -> ProfileUpserts:
+        chosen = {ours: theirs for ours, theirs in (self.columns | columns).items() if theirs is not None}
+        return ProfileUpserts(self.engine, self.table, chosen)
+
+    def read_back(self, **columns: str | None) -> Profile:
+        chosen = {ours: theirs for ours, theirs in (self.columns | columns).items() if theirs is not None}
+        with closing(TableProfiles(self.database.url, self.table, chosen)) as profiles:
+            return profiles.get([USER])[USER]
+
+    def table_is(self, sqlite: str, postgres: str) -> None:
+        self.run("DROP TABLE customers")
+        self.run(sqlite if self.sqlite else postgres)
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[World]:
+    engine = open_engine(database.url)
+    made = World(database, engine, dict(COLUMNS))
+    made.run(SQLITE_TABLE if made.sqlite else POSTGRES_TABLE)
+    yield made
+    engine.dispose()
+
+
+def at(value: Any) -> datetime:
+    """A time as the driver gives it, aware."""
+    parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
+    assert isinstance(parsed, datetime)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
+
+
+def test_a_new_user_gets_a_row_that_reads_back_as_she_was_written(world: World) -> None:
+    upserts = world.upserts()
+    assert upserts.check() == []
+    assert upserts.write(person()) == "written"
+    found = world.read_back()
+    for name in CLERK:
+        assert getattr(found, name) == getattr(person(), name), name
+    assert world.row()["points"] == 3
+
+
+def test_only_mapped_columns_are_written_and_none_that_is_not_clerks(world: World) -> None:
+    world.run("INSERT INTO customers (clerk_user_id, phone, note, points) VALUES ('user_tove', '1', 'mine', 9)")
+    assert world.upserts(phone=None, locale=None).write(person()) == "written"
+    row = world.row()
+    assert (row["phone"], row["note"], row["points"], row["locale"]) == ("1", "mine", 9, None)
+    assert row["first_name"] == "Tove"
+
+
+def test_a_newer_change_is_written_and_an_older_one_is_not(world: World) -> None:
+    upserts = world.upserts()
+    changes = [person(first_name=f"Tove {n}", updated_at=NOON + timedelta(milliseconds=n)) for n in range(1, 4)]
+    for order in itertools.permutations(changes):
+        world.run("DELETE FROM customers")
+        for change in order:
+            upserts.write(change)
+        assert world.row()["first_name"] == "Tove 3"
+        assert at(world.row()["updated_at"]) == NOON + timedelta(milliseconds=3)
+
+
+def test_the_same_change_twice_is_written_once(world: World) -> None:
+    upserts = world.upserts()
+    assert [upserts.write(person()) for _ in range(3)] == ["written", "kept", "kept"]
+
+
+def test_a_row_whose_time_is_not_known_is_brought_up_to_date(world: World) -> None:
+    world.run("INSERT INTO customers (clerk_user_id, first_name) VALUES ('user_tove', 'Old')")
+    assert world.upserts().write(person()) == "written"
+    assert world.row()["first_name"] == "Tove"
+
+
+def test_an_event_without_a_time_makes_a_row_and_changes_none(world: World) -> None:
+    upserts = world.upserts()
+    assert upserts.write(person(updated_at=None)) == "written"
+    assert upserts.write(person(updated_at=None, first_name="Other")) == "kept"
+    assert world.row()["first_name"] == "Tove"
+
+
+def test_without_a_mapped_time_only_what_was_just_read_from_clerk_is_written_over_a_row(world: World) -> None:
+    upserts = world.upserts(updated_at=None)
+    assert ["updated_at" in warning for warning in upserts.check()] == [True]
+    assert upserts.write(person()) == "written"
+    assert upserts.write(person(first_name="Late"), fresh=False) == "kept"
+    assert world.row()["first_name"] == "Tove"
+    assert upserts.write(person(first_name="Fresh"), fresh=True) == "written"
+    assert world.row()["first_name"] == "Fresh"
+
+
+def test_what_was_just_read_does_not_go_back_in_time_either(world: World) -> None:
+    upserts = world.upserts()
+    upserts.write(person(updated_at=NOON + timedelta(seconds=1)))
+    assert upserts.write(person(first_name="Older"), fresh=True) == "kept"
+
+
+def test_the_flag_of_an_address_never_outlives_a_doubt_about_it(world: World) -> None:
+    upserts = world.upserts()
+    upserts.write(person())
+    upserts.write(person(email=None, email_verified=True, updated_at=NOON + timedelta(seconds=1)))
+    assert world.read_back().email_verified is False
+    later = {"updated_at": NOON + timedelta(seconds=2), "email_verified": False}
+    upserts.write(person(email="new@tove.example", **later))
+    assert (world.read_back().email, world.read_back().email_verified) == ("new@tove.example", False)
+
+
+def test_a_part_that_was_not_understood_leaves_its_column_alone(world: World) -> None:
+    upserts = world.upserts()
+    upserts.write(person())
+    odd = person(
+        email=None,
+        email_verified=False,
+        first_name="New",
+        updated_at=NOON + timedelta(seconds=1),
+        problems=(Problem(field="email", message="?"),),
+    )
+    upserts.write(odd)
+    row = world.read_back()
+    assert (row.first_name, row.email, row.email_verified) == ("New", "tove@tove.example", True)
+
+
+def test_clerks_metadata_goes_over_the_apps_and_leaves_its_other_keys(world: World) -> None:
+    world.run(
+        "INSERT INTO customers (clerk_user_id, metadata) VALUES ('user_tove', :m)",
+        m=json.dumps({"brand": "old", "theme": "dark"}),
+    )
+    world.upserts().write(person())
+    assert world.read_back().metadata == {"brand": "acme", "theme": "dark"}
+
+
+@pytest.mark.parametrize("before", ["null", "[1]", '"text"', "7"])
+def test_metadata_that_is_no_object_is_replaced(world: World, before: str) -> None:
+    world.run("INSERT INTO customers (clerk_user_id, metadata) VALUES ('user_tove', :m)", m=before)
+    world.upserts().write(person())
+    assert world.read_back().metadata == {"brand": "acme"}
+
+
+def test_a_deleted_user_is_marked_and_a_late_update_does_not_bring_her_back(world: World) -> None:
+    world.upserts().write(person())
+    assert world.upserts().delete(USER, at=NOON + timedelta(hours=1)) == "written"
+    assert at(world.row()["deleted_at"]) == NOON + timedelta(hours=1)
+    late = person(first_name="Late", updated_at=NOON + timedelta(hours=2))
+    assert world.upserts().write(late) == "kept"
+    assert world.row()["first_name"] == "Tove"
+    assert world.upserts().delete(USER, at=NOON + timedelta(hours=9)) == "kept"
+    assert at(world.row()["deleted_at"]) == NOON + timedelta(hours=1)
+
+
+def test_without_a_deletion_column_nothing_is_deleted(world: World) -> None:
+    upserts = world.upserts(deleted_at=None)
+    upserts.write(person())
+    assert upserts.delete(USER, at=NOON) == "kept"
+    assert world.row()["first_name"] == "Tove"
+
+
+def test_a_late_update_makes_no_row_for_whom_this_process_has_seen_deleted(world: World) -> None:
+    upserts = world.upserts()
+    assert upserts.delete(USER, at=NOON) == "kept"
+    assert upserts.write(person(updated_at=NOON + timedelta(hours=1))) == "kept"
+    assert world.run("SELECT * FROM customers") == []
+
+
+def test_a_full_name_is_written_where_the_table_has_one(world: World) -> None:
+    world.table_is(
+        "CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, display_name TEXT)",
+        "CREATE TABLE public.customers (clerk_user_id varchar(60) PRIMARY KEY, display_name varchar(80))",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", "full_name": "display_name"}
+    assert world.upserts().write(person()) == "written"
+    assert world.row()["display_name"] == "Tove Ærø"
+
+
+SHAPES = {
+    "numbers and text": (
+        """CREATE TABLE customers (id INTEGER PRIMARY KEY, "Clerk Id" TEXT NOT NULL UNIQUE, email TEXT,
+        email_verified INTEGER, phone TEXT, updated_at INTEGER, deleted_at INTEGER, metadata TEXT)""",
+        """CREATE TABLE public.customers (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        "Clerk Id" text NOT NULL UNIQUE, email varchar(320), email_verified smallint, phone text,
+        updated_at bigint, deleted_at bigint, metadata json)""",
+    ),
+    "text all over": (
+        """CREATE TABLE customers (id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY, "Clerk Id" TEXT, email TEXT,
+        email_verified TEXT, phone TEXT, updated_at TEXT, deleted_at TEXT, metadata TEXT)""",
+        """CREATE TABLE public.customers (id uuid DEFAULT gen_random_uuid() PRIMARY KEY, "Clerk Id" char(9), email text,
+        email_verified text, phone text, updated_at text, deleted_at text, metadata text)""",
+    ),
+    "local times and a flag": (
+        """CREATE TABLE customers ("Clerk Id" VARCHAR PRIMARY KEY, email VARCHAR, email_verified BOOLEAN,
+        phone VARCHAR, updated_at DATETIME, deleted_at BOOLEAN, metadata JSON)""",
+        """CREATE TABLE public.customers ("Clerk Id" varchar PRIMARY KEY, email varchar, email_verified boolean,
+        phone varchar, updated_at timestamp, deleted_at boolean DEFAULT false, metadata jsonb)""",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_are_cast_to_what_the_columns_are(world: World, shape: str) -> None:
+    world.table_is(*SHAPES[shape])
+    world.run('CREATE UNIQUE INDEX customers_clerk ON customers ("Clerk Id")')
+    keep = ("email", "email_verified", "phone", "updated_at", "deleted_at", "metadata")
+    world.columns = {"clerk_user_id": "Clerk Id"} | {name: name for name in keep}
+    upserts = world.upserts()
+    assert upserts.check() == []
+    assert upserts.write(person()) == "written"
+    assert upserts.write(person()) == "kept"
+    assert upserts.write(person(email="new@t.example", updated_at=NOON + timedelta(milliseconds=5))) == "written"
+    assert upserts.write(person(email="old@t.example", updated_at=NOON + timedelta(milliseconds=4))) == "kept"
+    found = world.read_back()
+    assert (found.email, found.email_verified, found.metadata) == ("new@t.example", True, {"brand": "acme"})
+    assert found.updated_at == NOON + timedelta(milliseconds=5)
+    assert found.phone == "+4531415926"
+    assert upserts.delete(USER, at=NOON) == "written"
+    assert world.read_back().deleted
+    assert world.upserts().write(person(email="x@t.example", updated_at=NOON + timedelta(days=1))) == "kept"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["2026-11-23T12:00:00+00:00", "2026-11-23 12:00:00", "2026-11-23T12:00:00.000Z", "2026-11-23T13:00:00+01:00"],
+)
+def test_a_time_that_the_app_wrote_as_text_is_compared_as_a_time(world: World, stored: str) -> None:
+    if not world.sqlite and stored == "2026-11-23 12:00:00":
+        stored += "+00"  # without a zone Postgres takes the session's
+    world.table_is(
+        "CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, first_name TEXT, updated_at TEXT)",
+        "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, first_name text, updated_at text)",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", "first_name": "first_name", "updated_at": "updated_at"}
+    world.run("INSERT INTO customers VALUES ('user_tove', 'App', :at)", at=stored)
+    assert world.upserts().write(person(updated_at=NOON - timedelta(seconds=1))) == "kept"
+    assert world.upserts().write(person(updated_at=NOON + timedelta(seconds=1))) == "written"
+
+
+@pytest.mark.parametrize("stored", [1_795_435_200, 1_795_435_200_000])
+def test_a_time_that_the_app_wrote_as_a_number_is_compared_as_a_time(world: World, stored: int) -> None:
+    world.table_is(
+        "CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, first_name TEXT, updated_at BIGINT)",
+        "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, first_name text, updated_at bigint)",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", "first_name": "first_name", "updated_at": "updated_at"}
+    world.run("INSERT INTO customers VALUES ('user_tove', 'App', :at)", at=stored)
+    assert world.upserts().write(person(updated_at=NOON - timedelta(seconds=1))) == "kept"
+    assert world.upserts().write(person(updated_at=NOON + timedelta(seconds=1))) == "written"
+
+
+def test_the_app_and_many_webhooks_at_once_leave_one_row_and_the_newest_values(world: World) -> None:
+    upserts = world.upserts()
+    upserts.check()
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(6)
+
+    def together(work: Callable[[int], object]) -> None:
+        barrier.wait(20)
+        try:
+            for n in range(8):
+                work(n)
+        except BaseException as error:  # noqa: BLE001  shown by the assert below
+            failures.append(error)
+
+    def write(n: int) -> None:
+        upserts.write(person(first_name=f"Tove {n}", updated_at=NOON + timedelta(seconds=n)))
+
+    def app(n: int) -> None:
+        world.run(
+            "INSERT INTO customers (clerk_user_id, points) VALUES ('user_tove', :n) ON CONFLICT (clerk_user_id) "
+            "DO UPDATE SET points = excluded.points",
+            n=n,
+        )
+
+    threads = [threading.Thread(target=together, args=(work,)) for work in (write, write, write, write, app, app)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert (world.row()["first_name"], world.row()["points"]) == ("Tove 7", 7)
+
+
+def refusal(upserts: ProfileUpserts) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        upserts.check()
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_key_that_is_not_unique_is_refused_by_the_check_and_by_the_write(world: World) -> None:
+    world.table_is(
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY, clerk_user_id TEXT, email TEXT, updated_at TIMESTAMP)",
+        "CREATE TABLE public.customers (id serial PRIMARY KEY, clerk_user_id text, email text, updated_at timestamptz)",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", "email": "email", "updated_at": "updated_at"}
+    world.run("CREATE UNIQUE INDEX some_rows_only ON customers (clerk_user_id) WHERE email IS NOT NULL")
+    assert "unique" in refusal(world.upserts()).message
+    with pytest.raises(ConfigError):
+        world.upserts().write(person())
+
+
+def test_a_column_that_must_not_be_empty_and_is_not_clerks_is_refused_by_the_check(world: World) -> None:
+    world.table_is(
+        "CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, email TEXT, plan TEXT NOT NULL)",
+        "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, email text, plan text NOT NULL)",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", "email": "email"}
+    assert "plan" in refusal(world.upserts()).message
+
+
+def test_a_column_that_is_not_there_and_a_table_that_is_not_there_are_refused(world: World) -> None:
+    assert "no column missing" in refusal(world.upserts(locale="missing")).message
+    world.run("DROP TABLE customers")
+    assert "customers" in refusal(world.upserts()).message
+
+
+@pytest.mark.parametrize("field", ["updated_at", "phone"])
+def test_a_column_of_a_kind_that_can_not_hold_the_value_is_refused(world: World, field: str) -> None:
+    world.table_is(
+        "CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, phone INTEGER, updated_at DATE)",
+        "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, phone integer, updated_at date)",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", field: field}
+    assert field in refusal(world.upserts()).message
+
+
+def refused(work: Callable[[], object], kind: type[ReconcilerError]) -> str:
+    with pytest.raises(kind) as caught:
+        work()
+    assert "tove" not in caught.value.message.replace("user_tove", "").lower()
+    return caught.value.message
+
+
+def test_another_row_with_the_same_address_is_a_permanent_error_without_the_address(world: World) -> None:
+    world.run("CREATE UNIQUE INDEX one_email ON customers (email)")
+    world.run("INSERT INTO customers (clerk_user_id, email) VALUES ('user_old', 'tove@tove.example')")
+    assert "email" in refused(lambda: world.upserts().write(person()), PermanentError)
+
+
+def test_a_user_without_what_the_table_needs_is_a_permanent_error(world: World) -> None:
+    world.table_is(
+        "CREATE TABLE customers (clerk_user_id TEXT PRIMARY KEY, email TEXT NOT NULL)",
+        "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, email text NOT NULL)",
+    )
+    world.columns = {"clerk_user_id": "clerk_user_id", "email": "email"}
+    upserts = world.upserts()
+    assert upserts.check() != []
+    assert "email must not be empty" in refused(lambda: upserts.write(person(email=None)), PermanentError)
+
+
+def test_a_database_that_is_away_is_a_temporary_error() -> None:
+    engine = open_engine("postgresql://nobody@127.0.0.1:9/none")
+    refused(lambda: ProfileUpserts(engine, "public.customers", COLUMNS).write(person()), TemporaryError)
+
+
+class OnPostgres:
+    @pytest.fixture
+    def database(self, postgres: Any, postgres_database: Callable[..., str]) -> Database:
+        url = postgres.url(postgres_database())
+        return Database("postgres", url, url)
+
+
+class TestRightsAndTypes(OnPostgres):
+    def test_a_value_that_does_not_fit_is_a_permanent_error_without_the_value(self, world: World) -> None:
+        world.table_is("", "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, email varchar(5))")
+        world.columns = {"clerk_user_id": "clerk_user_id", "email": "email"}
+        refused(lambda: world.upserts().write(person()), PermanentError)
+
+    def test_enums_domains_and_generated_columns_are_served(self, world: World) -> None:
+        world.run("CREATE TYPE tongue AS ENUM ('da-DK', 'en-US')")
+        world.run("CREATE DOMAIN address AS text CHECK (value LIKE '%@%')")
+        world.table_is(
+            "",
+            """CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, locale tongue, email address, first_name text,
+            last_name text, display_name text GENERATED ALWAYS AS (first_name || ' ' || last_name) STORED)""",
+        )
+        names = ("clerk_user_id", "locale", "email", "first_name", "last_name")
+        world.columns = {name: name for name in names} | {"full_name": "display_name"}
+        assert world.upserts().write(person()) == "written"
+        assert world.row()["display_name"] == "Tove Ærø"
+
+    def test_a_role_that_may_not_write_is_told_what_to_grant(self, world: World, postgres: Any) -> None:
+        role = "reconciler_reader_only"
+        world.run(f"CREATE ROLE {role} LOGIN")
+        try:
+            world.run(f"GRANT SELECT ON customers TO {role}")
+            world.run(f"GRANT INSERT (clerk_user_id) ON customers TO {role}")
+            engine = open_engine(world.database.url.replace("postgres@", f"{role}@"))
+            limited = ProfileUpserts(engine, "public.customers", COLUMNS)
+            assert "may not INSERT email" in refusal(limited).message
+            refused(lambda: limited.write(person()), ConfigError)
+            engine.dispose()
+        finally:
+            world.run(f"DROP OWNED BY {role}")
+            world.run(f"DROP ROLE {role}")
+
+    def test_a_trigger_that_may_set_the_time_is_warned_of(self, world: World) -> None:
+        world.run(
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$"
+        )
+        world.run("CREATE TRIGGER touched BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touch()")
+        world.run("CREATE TRIGGER later AFTER UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touch()")
+        (warning,) = world.upserts().check()
+        assert "touched" in warning
