@@ -32,6 +32,7 @@ START_S = 30.0
 STOP_S = 20.0
 ATTEMPTS = 5
 MEMORY_MIN = 2 << 30
+WITH_PASSWORD = "locked"  # a role of this name must give its password; all others are trusted
 TIME_ZONE = "Asia/Kathmandu"
 
 
@@ -199,6 +200,8 @@ def _initdb(programs: Path, folder: Path, account: Account, log: Path) -> None:
     plain += ["--no-sync", "--locale=C.UTF-8"]
     for more in (["--locale-provider=icu", "--icu-locale=en"], []):
         if account.start([*plain, *more], log).wait(START_S * 2) == 0:
+            rules = folder / "data" / "pg_hba.conf"
+            rules.write_text(f"host all {WITH_PASSWORD} 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
             return
     pytest.fail(f"initdb failed:\n{log.read_text()}", pytrace=False)
 
@@ -231,7 +234,7 @@ def pgbouncer(server: Server) -> Iterator[int]:
         absent("PgBouncer", "pgbouncer")
     folder = server.folder
     log = folder / "pgbouncer.out"
-    (folder / "users.txt").write_text('"postgres" ""\n"reconciler" ""\n"reader" ""\n')
+    (folder / "users.txt").write_text('"postgres" ""\n"reconciler" ""\n"reader" ""\n"owner" ""\n')
     for _ in range(ATTEMPTS):
         port = free_port()
         (folder / "pgbouncer.ini").write_text(_pgbouncer_ini(server, port))

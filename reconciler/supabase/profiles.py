@@ -29,7 +29,7 @@ from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.supabase.connection import REFUSED_LOGIN, SCANS_AT_ONCE, open_source, translated
 from reconciler.supabase.rows import UnreadableError, moment, profile_of, unusable
-from reconciler.supabase.sight import refuse_hidden
+from reconciler.supabase.sight import be_patient, refuse_hidden
 from reconciler.supabase.table import ProfileTable, find_table
 
 ASK = 500  # names in one question
@@ -73,7 +73,7 @@ class TableProfiles:
             return int(connection.execute(query).scalar_one())
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
-        with self._scans, self._looking() as (connection, table):
+        with self._scans, self._looking(patient=True) as (connection, table):
             query = table.select().order_by(table.key)
             if after is not None:
                 query = query.where(table.key > after)
@@ -91,14 +91,14 @@ class TableProfiles:
             yield from self.scan(chunk=chunk)
             return
         since = at - timedelta(seconds=overlap_s)
-        with self._scans, self._looking() as (connection, table):
+        with self._scans, self._looking(patient=True) as (connection, table):
             # Keys first: of a key on several rows all must be seen, the unchanged ones too.
             query = sa.select(table.key, table.read("updated_at")).where(table.named).order_by(table.key)
             touched = table.touched_since(since)
             if touched is not None:
                 query = query.where(touched)
             with _streamed(connection, query, chunk) as rows:
-                keys = (key for key, value in rows if touched is not None or _is_since(value, since))
+                keys = (row[0] for row in rows if touched is not None or _is_since(row[1], since))
                 for part in _chunks((key for key, _ in groupby(keys)), chunk):
                     yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
 
@@ -112,7 +112,7 @@ class TableProfiles:
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
         if "email" not in self._columns or (emails is not None and not emails):
             return []
-        with self._scans, self._looking() as (connection, table):
+        with self._scans, self._looking(patient=True) as (connection, table):
             rough = table.rough_email()
             query = table.select().add_columns(rough).order_by(rough, table.key)
             if emails is None:
@@ -128,7 +128,7 @@ class TableProfiles:
         return found
 
     @contextmanager
-    def _looking(self, *, anew: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
+    def _looking(self, *, anew: bool = False, patient: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
         """One transaction that only reads, in which all rows can be seen."""
         self._refuse_again()
         try:
@@ -137,6 +137,8 @@ class TableProfiles:
                 if table is None or anew:
                     table = find_table(connection, self._table_name, self._columns)
                 if table.schema is not None:
+                    if patient:
+                        be_patient(connection)
                     refuse_hidden(connection, table.schema, table.name)
                 self._found = table
                 yield connection, table

@@ -1,7 +1,8 @@
 """Whether this role sees all rows of a Postgres table: row level security hides rows without an error.
 
 A role with SELECT, RLS on and no policy gets no rows and no complaint; believing that would release everybody. Views pass
-the question on to the tables below them, as their owner or, with security_invoker, as the reader.
+the question on to the tables below them, as their owner or, with security_invoker, as the role that is connected, even
+where another view lies between.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from sqlalchemy import Connection
 
 from reconciler.errors import SourceError
 
-# First the settings of this one transaction, in the same round trip: no sweep dies of being idle while a shop answers.
+# Of this one transaction only: no sweep dies of being idle while a shop answers, nor waits for a lock without end.
+_PATIENT = """
+SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('lock_timeout', '30s', true)
+"""
 _HIDDEN = """
-WITH RECURSIVE settled AS MATERIALIZED (
-  SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('lock_timeout', '30s', true)
-), seen (relation, reader) AS (
-  SELECT c.oid, r.oid FROM settled, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
+WITH RECURSIVE seen (relation, reader) AS (
+  SELECT c.oid, r.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
   WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user
   UNION
   SELECT d.refobjid, CASE WHEN (
       SELECT o.option_value::boolean FROM pg_options_to_table(v.reloptions) o WHERE o.option_name = 'security_invoker'
-    ) THEN seen.reader ELSE v.relowner END
+    ) THEN (SELECT oid FROM pg_roles WHERE rolname = current_user) ELSE v.relowner END
   FROM seen JOIN pg_class v ON v.oid = seen.relation AND v.relkind = 'v'
   JOIN pg_rewrite w ON w.ev_class = v.oid
   JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
@@ -44,6 +46,11 @@ WHERE c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
                            AND NOT p.permissive AND NOT p.everything))
 LIMIT 1
 """
+
+
+def be_patient(connection: Connection) -> None:
+    """Let this transaction stay open while others work."""
+    connection.execute(sa.text(_PATIENT))
 
 
 def refuse_hidden(connection: Connection, schema: str, name: str) -> None:

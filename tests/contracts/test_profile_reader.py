@@ -55,7 +55,7 @@ class People:
             with closing(sqlite3.connect(self.database.url.removeprefix("sqlite:///"))) as connection, connection:
                 connection.executemany(statement.replace("%s", "?"), rows)
             return
-        with psycopg.connect(self.database.direct) as connection, connection.cursor() as cursor:
+        with psycopg.connect(self.database.direct) as server, server.cursor() as cursor:
             if rows == ((),):
                 cursor.execute(statement.encode())
             else:

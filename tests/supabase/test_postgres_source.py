@@ -1,0 +1,416 @@
+"""Tables as people have them in Supabase: their types, their rights, and the ways they hide rows."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.errors import ConfigError, SourceError
+from reconciler.supabase.profiles import TableProfiles
+from tests import servers
+
+AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+ID = {"clerk_user_id": "clerk_user_id"}
+EMAIL = {**ID, "email": "email"}
+
+
+class Source:
+    """One database, its owner's connection, and readers as other roles."""
+
+    def __init__(self, server: servers.Server, name: str, port: int) -> None:
+        self.server, self.name, self.port = server, name, port
+        self.owner = server.connect(name)
+        self.opened: list[TableProfiles] = []
+
+    def run(self, script: str, *values: Any) -> None:
+        self.owner.execute(script.encode(), values or None)
+
+    def reader(self, columns: dict[str, str], table: str = "public.customers", user: str = "postgres") -> TableProfiles:
+        url = self.server.url(self.name, user=user, port=self.port)
+        self.opened.append(TableProfiles(url, table, columns))
+        return self.opened[-1]
+
+
+@pytest.fixture
+def source(postgres: servers.Server, pooler: int, postgres_database: Callable[..., str]) -> Iterator[Source]:
+    source = Source(postgres, postgres_database(), pooler)
+    for role in ("reader", "owner"):
+        exists = source.owner.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+        if exists is None:
+            source.run(f"CREATE ROLE {role} LOGIN")
+    yield source
+    for reader in source.opened:
+        reader.close()
+    source.owner.close()
+
+
+def only(reader: TableProfiles) -> Profile:
+    ((found,),) = reader.scan()
+    return found
+
+
+def refused(reader: TableProfiles) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        reader.check()
+    return caught.value
+
+
+SIMPLE = """
+CREATE TABLE customers (clerk_user_id text PRIMARY KEY, email text);
+INSERT INTO customers VALUES ('user_1', 'ada@example.com'), ('user_2', 'grace@example.com');
+GRANT SELECT ON customers TO reader;
+"""
+
+
+def test_rls_without_a_policy_is_refused_with_the_policy_that_helps(source: Source) -> None:
+    source.run(SIMPLE + "ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    error = refused(source.reader(EMAIL, user="reader"))
+    assert "row level security on public.customers hides rows from the role reader" in error.message
+    assert error.hint == "create policy reconciler_reads on public.customers for select to reader using (true);"
+    source.run(error.hint)
+    assert source.reader(EMAIL, user="reader").count() == 2
+
+
+def test_rls_that_is_switched_on_while_running_releases_nobody(source: Source) -> None:
+    source.run(SIMPLE)
+    reader = source.reader(EMAIL, user="reader")
+    assert reader.check() == ()
+    source.run("ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    users = [ClerkUserId("user_1")]
+    readings: list[Callable[[], object]] = [
+        reader.count,
+        lambda: reader.get(users),
+        lambda: reader.vanished(users),
+        lambda: list(reader.scan()),
+        lambda: list(reader.changed_since(AT, overlap_s=1)),
+        lambda: reader.sharing_email(None),
+    ]
+    for reading in readings:
+        with pytest.raises(SourceError, match="row level security"):
+            reading()
+
+
+EVERYTHING = "CREATE POLICY p ON customers USING (true);"
+
+
+@pytest.mark.parametrize(
+    ("policy", "sees_all"),
+    [
+        ("CREATE POLICY p ON customers FOR SELECT TO reader USING (true)", True),
+        ("CREATE POLICY p ON customers USING (true)", True),
+        ("CREATE POLICY p ON customers FOR SELECT TO owner USING (true)", False),
+        ("CREATE POLICY p ON customers FOR INSERT TO reader WITH CHECK (true)", False),
+        ("CREATE POLICY p ON customers FOR SELECT TO reader USING (clerk_user_id = 'user_1')", False),
+        (EVERYTHING + "CREATE POLICY q ON customers AS RESTRICTIVE USING (email IS NOT NULL)", False),
+        (EVERYTHING + "CREATE POLICY q ON customers AS RESTRICTIVE TO owner USING (email IS NOT NULL)", True),
+    ],
+)
+def test_a_policy_helps_only_where_it_shows_all_rows_to_this_role(source: Source, policy: str, sees_all: bool) -> None:  # noqa: FBT001
+    source.run(SIMPLE + "ALTER TABLE customers ENABLE ROW LEVEL SECURITY;" + policy)
+    reader = source.reader(EMAIL, user="reader")
+    if sees_all:
+        assert reader.check() == ()
+        assert reader.count() == 2
+    else:
+        assert "hides rows" in refused(reader).message
+
+
+def test_an_owner_sees_her_table_unless_rls_is_forced_on_her(source: Source) -> None:
+    source.run(SIMPLE + "ALTER TABLE customers OWNER TO owner; ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    assert source.reader(EMAIL, user="owner").count() == 2
+    source.run("ALTER TABLE customers FORCE ROW LEVEL SECURITY")
+    assert "the role owner" in refused(source.reader(EMAIL, user="owner")).message
+
+
+def test_rls_hides_rows_through_views_as_well(source: Source) -> None:
+    source.run(
+        SIMPLE
+        + "ALTER TABLE customers ENABLE ROW LEVEL SECURITY;"
+        + "CREATE VIEW as_reader WITH (security_invoker = true) AS SELECT * FROM customers;"
+        + "CREATE VIEW as_superuser AS SELECT * FROM as_reader;"
+        + "GRANT SELECT ON as_reader, as_superuser TO reader;"
+    )
+    error = refused(source.reader(EMAIL, "public.as_reader", user="reader"))
+    assert "row level security on public.customers" in error.message
+    error = refused(source.reader(EMAIL, "public.as_superuser", user="reader"))
+    assert "hides rows from the role reader" in error.message
+    source.run("ALTER VIEW as_reader SET (security_invoker = false)")
+    assert source.reader(EMAIL, "public.as_superuser", user="reader").count() == 2
+    source.run("ALTER VIEW as_reader OWNER TO owner; GRANT SELECT ON customers TO owner")
+    error = refused(source.reader(EMAIL, "public.as_superuser", user="reader"))
+    assert "hides rows from the role owner" in error.message
+
+
+def test_a_role_without_the_right_to_read_is_told_which(source: Source) -> None:
+    source.run(SIMPLE + "CREATE SCHEMA app; CREATE TABLE app.people AS SELECT * FROM customers")
+    error = refused(source.reader(EMAIL, "app.people", user="reader"))
+    assert error.message == "the role reader may not read clerk_user_id, email of app.people"
+    source.run(error.hint)
+    assert source.reader(EMAIL, "app.people", user="reader").count() == 2
+    source.run("REVOKE SELECT ON customers FROM reader; GRANT SELECT (clerk_user_id) ON customers TO reader")
+    assert source.reader(ID, user="reader").count() == 2
+    assert "may not read email of public.customers" in refused(source.reader(EMAIL, user="reader")).message
+
+
+def test_a_table_of_another_case_or_schema_is_pointed_at(source: Source) -> None:
+    source.run('CREATE TABLE "Customers" (clerk_user_id text)')
+    error = refused(source.reader(ID))
+    assert error.message == "there is no table or view public.customers"
+    assert "public.Customers" in error.hint
+    assert source.reader(ID, "Customers").count() == 0
+
+
+def test_names_that_need_quotes_are_quoted(source: Source) -> None:
+    source.run("""CREATE TABLE "select" ("user""s: %s id" text); INSERT INTO "select" VALUES ('user_1')""")
+    reader = source.reader({"clerk_user_id": 'user"s: %s id'}, "public.select")
+    assert reader.check() == ()
+    assert only(reader).clerk_user_id == "user_1"
+    assert set(reader.get([ClerkUserId("user_1")])) == {"user_1"}
+
+
+KEY_TYPES = {
+    "uuid": ("uuid", "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"),
+    "citext": ("public.citext", "user_A", "user_B"),
+    "varchar": ("varchar(40)", "user_a", "user_b"),
+    "char": ("char(40)", "user_a", "user_b"),
+    "bigint": ("bigint", "7", "8"),
+    "domain": ("key", "user_a", "user_b"),
+    "ICU": ('text COLLATE "und-x-icu"', "user_a", "user_b"),
+}
+
+
+@pytest.mark.parametrize("type_", KEY_TYPES)
+def test_the_key_may_be_of_any_type(source: Source, type_: str) -> None:
+    name, here, gone = KEY_TYPES[type_]
+    source.run("CREATE DOMAIN key AS text CHECK (value <> '')")
+    if type_ == "citext":
+        _needs(source, "citext")
+    source.run(f"CREATE TABLE customers (clerk_user_id {name} UNIQUE)")
+    source.run(f"INSERT INTO customers VALUES ('{here}')")
+    reader = source.reader(ID)
+    assert reader.check() == ()
+    assert only(reader).clerk_user_id == here
+    asked = [ClerkUserId(here), ClerkUserId(gone), ClerkUserId("none")]
+    assert set(reader.get(asked)) == {here}
+    assert reader.vanished(asked) == {gone, "none"}
+
+
+def _needs(source: Source, extension: str) -> None:
+    try:
+        source.run(f"CREATE EXTENSION {extension}")
+    except psycopg.errors.FeatureNotSupported:
+        servers.absent(f"the extension {extension}", "postgresql (its contrib modules)")
+
+
+def test_a_citext_key_is_told_apart_by_case(source: Source) -> None:
+    _needs(source, "citext")
+    source.run("CREATE TABLE customers (clerk_user_id citext, email citext)")
+    source.run("INSERT INTO customers VALUES ('user_a', 'Ada@Example.com'), ('user_b', 'ada@example.com')")
+    reader = source.reader(EMAIL)
+    assert set(reader.get([ClerkUserId("USER_A")])) == set()
+    assert reader.vanished([ClerkUserId("USER_A")]) == {"USER_A"}
+    assert {p.email for p in reader.sharing_email(None)} == {"Ada@Example.com", "ada@example.com"}
+
+
+def test_looks_at_single_users_and_addresses_use_an_index(source: Source) -> None:
+    source.run(
+        "CREATE TABLE customers (clerk_user_id varchar(60) PRIMARY KEY, email text);"
+        "INSERT INTO customers SELECT 'user_' || i, 'p' || i || '@example.com' FROM generate_series(1, 20000) i;"
+        "CREATE INDEX by_address ON customers (lower(regexp_replace(translate(email::text, U&'\\212A\\0130', 'ki'),"
+        " '[^\\x21-\\x7e]', '', 'g') COLLATE \"C\")); ANALYZE customers"
+    )
+    reader = source.reader(EMAIL)
+    assert set(reader.get([ClerkUserId("user_77")])) == {"user_77"}
+    assert [p.clerk_user_id for p in reader.sharing_email({"P77@example.com"})] == ["user_77"]
+    passes = _passes(source)
+    reader.get([ClerkUserId("user_78")])
+    reader.vanished([ClerkUserId("user_78")])
+    reader.sharing_email({"p78@example.com"})
+    assert _passes(source) == passes
+
+
+def _passes(source: Source) -> int:
+    """Passes over the whole table so far. The pooler's own connections must have told their numbers: they are closed."""
+    source.owner.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    query = "SELECT pg_stat_clear_snapshot(), seq_scan FROM pg_stat_user_tables WHERE relname = 'customers'"
+    row = source.owner.execute(query).fetchone()
+    assert row is not None
+    return int(row[1])
+
+
+def test_all_types_that_columns_have_are_read_or_are_problems(source: Source) -> None:
+    source.run("""
+        CREATE DOMAIN address AS text;
+        CREATE TYPE language AS ENUM ('en', 'da');
+        CREATE TABLE customers (clerk_user_id text, email address, email_verified timestamptz, phone integer,
+            first_name bytea, last_name text[], locale language, note uuid, updated_at date, deleted_at timestamp,
+            metadata json);
+        INSERT INTO customers VALUES ('user_1', 'ada@example.com', 'infinity', 4520123, '\\xff', '{a,b}', 'da',
+            '00000000-0000-4000-8000-00000000000a', '2026-11-23', '-infinity', '{"a": [1]}')
+    """)
+    found = only(
+        source.reader({f: f for f in Profile.model_fields if f not in {"mapped", "deleted", "problems", "image_url"}})
+    )
+    assert {p.field for p in found.problems} == {"email_verified", "phone", "first_name", "last_name", "deleted_at"}
+    assert (found.email, found.locale, found.note) == ("ada@example.com", "da", "00000000-0000-4000-8000-00000000000a")
+    assert found.updated_at == AT.replace(hour=0)
+    assert found.value_at("metadata.a") == [1]
+    assert found.deleted is False
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "at"),
+    [
+        ("timestamptz", "2026-11-23 14:45:00.123456+05:45", AT.replace(microsecond=123456)),
+        ("timestamp", "2026-11-23 09:00:00", AT),
+        ("date", "2026-11-23", AT.replace(hour=0)),
+        ("bigint", "1795424400000", AT),
+        ("numeric", "1795424400.0", AT),
+        ("double precision", "1795424400", AT),
+        ("text", "2026-11-23T09:00:00Z", AT),
+    ],
+)
+@pytest.mark.parametrize("style", ["ISO, MDY", "German"])
+def test_times_are_utc_whatever_the_server_is_set_to(
+    source: Source, type_: str, value: str, at: datetime, style: str
+) -> None:
+    source.run(
+        f"ALTER DATABASE {source.name} SET datestyle = '{style}'; ALTER DATABASE {source.name} SET timezone = 'Asia/Tokyo'"
+    )
+    source.run(f"CREATE TABLE customers (clerk_user_id text, updated_at {type_}, deleted_at {type_})")
+    source.run(f"INSERT INTO customers VALUES ('user_1', '{value}', '{value}'), ('user_2', NULL, NULL)")
+    reader = source.reader({**ID, "updated_at": "updated_at", "deleted_at": "deleted_at"})
+    there = {str(p.clerk_user_id): p for chunk in reader.scan() for p in chunk}
+    assert there["user_1"].updated_at == there["user_1"].deleted_at == at
+    assert there["user_1"].deleted
+    assert not there["user_2"].deleted
+    since = [p.clerk_user_id for chunk in reader.changed_since(at, overlap_s=0) for p in chunk]
+    assert since == ["user_1", "user_2"]
+    later = at + timedelta(days=1, seconds=1)
+    assert [p.clerk_user_id for chunk in reader.changed_since(later, overlap_s=0.5) for p in chunk] == ["user_2"]
+
+
+def test_json_that_python_would_choke_on_holds_one_user(source: Source) -> None:
+    source.run("CREATE TABLE customers (clerk_user_id text, metadata jsonb)")
+    source.run("INSERT INTO customers VALUES ('user_1', (repeat('[', 3000) || repeat(']', 3000))::jsonb)")
+    source.run("""INSERT INTO customers VALUES ('user_2', '{"a": 1e400}'), ('user_3', '{"a": 1}'), ('user_4', '[1]')""")
+    reader = source.reader({**ID, "metadata": "metadata"})
+    known = {p.clerk_user_id: p.knows("metadata") for chunk in reader.scan() for p in chunk}
+    assert known == {"user_1": False, "user_2": True, "user_3": True, "user_4": False}
+
+
+def test_an_error_in_the_middle_of_a_scan_is_never_a_shorter_scan(source: Source) -> None:
+    source.run(
+        "CREATE TABLE people AS SELECT i, 'user_' || lpad(i::text, 5, '0') AS clerk_user_id FROM generate_series(1, 3000) i"
+    )
+    source.run("CREATE VIEW customers AS SELECT clerk_user_id, (1 / (i - 2500))::text AS email FROM people")
+    with pytest.raises(SourceError, match="division by zero"):
+        for _ in source.reader(EMAIL).scan(chunk=100):
+            pass
+    scan = source.reader(ID).scan(chunk=100)
+    assert len(next(scan)) == 100
+    source.run(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with pytest.raises(SourceError, match=r"can't be read"):
+        list(scan)
+    assert source.reader(ID).count() == 3000
+
+
+def test_a_scan_outlives_a_server_that_ends_idle_transactions(source: Source) -> None:
+    source.run(SIMPLE + f"ALTER DATABASE {source.name} SET idle_in_transaction_session_timeout = '200ms'")
+    scan = source.reader(EMAIL).scan(chunk=1)
+    next(scan)
+    source.owner.execute("SELECT pg_sleep(0.5)")
+    assert [p.clerk_user_id for p in next(scan)] == ["user_2"]
+
+
+def test_a_setting_of_ours_does_not_leak_to_the_next_client_of_the_pooler(source: Source) -> None:
+    source.run(SIMPLE)
+    for _ in range(3):
+        assert len(list(source.reader(EMAIL).scan(chunk=1))) == 2
+    with psycopg.connect(source.server.url(source.name, port=source.port), prepare_threshold=None) as other:
+        for name, value in (
+            ("transaction_read_only", "off"),
+            ("transaction_isolation", "read committed"),
+            ("lock_timeout", "0"),
+        ):
+            row = other.execute("SELECT current_setting(%s)", [name]).fetchone()
+            assert row == (value,)
+        other.execute("INSERT INTO customers VALUES ('user_3', NULL)")
+
+
+def test_memory_does_not_grow_with_the_table(source: Source) -> None:
+    source.run("CREATE TABLE customers (clerk_user_id text, email text)")
+    source.run("INSERT INTO customers SELECT 'user_' || i, repeat('x', 2000) FROM generate_series(1, 20000) i")
+    reader = source.reader(EMAIL)
+    assert len(next(reader.scan(chunk=100))) == 100  # what is loaded only once
+    tracemalloc.start()
+    try:
+        assert sum(len(chunk) for chunk in reader.scan(chunk=100)) == 20000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000  # the table has 40 million bytes
+
+
+def test_many_scans_at_once_leave_room_for_single_looks(source: Source) -> None:
+    source.run(SIMPLE)
+    reader = source.reader(EMAIL)
+    direct = TableProfiles(source.server.url(source.name), "public.customers", EMAIL)
+    source.opened.append(direct)
+    scans = [direct.scan(chunk=1) for _ in range(8)]
+    assert [len(next(scan)) for scan in scans] == [1] * 8
+    assert set(direct.get([ClerkUserId("user_2")])) == {"user_2"}
+    assert [len(list(scan)) for scan in scans] == [1] * 8
+    assert reader.count() == 2
+
+
+def test_a_wrong_password_is_sent_once_and_not_again_and_again(postgres: servers.Server, source: Source) -> None:
+    source.run(SIMPLE)
+    exists = source.owner.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [servers.WITH_PASSWORD]).fetchone()
+    if exists is None:
+        source.run(f"CREATE ROLE {servers.WITH_PASSWORD} LOGIN PASSWORD 'right'")
+    source.run(f"GRANT SELECT ON customers TO {servers.WITH_PASSWORD}")
+    now = [1000.0]
+    url = f"postgresql://{servers.WITH_PASSWORD}:wr%40ng@127.0.0.1:{postgres.port}/{source.name}"
+    reader = TableProfiles(url, "public.customers", EMAIL, monotonic=lambda: now[0])
+    source.opened.append(reader)
+
+    def tries() -> int:
+        return (postgres.folder / "postgres.log").read_text().count("FATAL:  password authentication failed")
+
+    before = tries()
+    for _ in range(5):
+        error = refused(reader)
+        assert "password authentication failed" in error.message
+        assert "profiles.url" in error.hint
+        assert "wr" not in error.message.replace("password", "")
+    assert tries() - before == 1
+    source.run(f"ALTER ROLE {servers.WITH_PASSWORD} PASSWORD 'wr@ng'")
+    now[0] += 131
+    assert reader.check() == ()
+    assert reader.count() == 2
+
+
+def test_a_server_that_is_away_is_a_source_error_without_the_password() -> None:
+    reader = TableProfiles(f"postgresql://reader:geheim@127.0.0.1:{servers.free_port()}/postgres", "customers", EMAIL)
+    error = refused(reader)
+    assert "geheim" not in error.message + error.hint
+    assert "127.0.0.1" in error.message
+
+
+def test_a_url_that_is_no_database_is_a_config_error() -> None:
+    with pytest.raises(ConfigError):
+        TableProfiles("mysql://localhost/x", "customers", EMAIL)
