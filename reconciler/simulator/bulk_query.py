@@ -94,6 +94,8 @@ class _Reader:
         self.depth = 0
         self.without_edges: list[str] = []
         self.without_id: list[str] = []
+        self.in_objects: list[str] = []
+        """Connections inside of plain objects, which these operations do not follow."""
 
     def check(self) -> None:
         if self.count == 0:
@@ -109,39 +111,46 @@ class _Reader:
                 "All connection fields in a bulk query must select their contents using 'edges' > 'node'. "
                 f"Invalid connection fields: {named}."
             )
+        if self.in_objects:
+            named = ", ".join(self.in_objects)
+            raise BulkQueryError(f"This simulated shop follows connections of nodes only, not of objects: {named}.")
         if self.without_id:
             raise BulkQueryError(
                 "The parent 'node' field for a nested connection must select the 'id' field without an alias and must "
                 f"be of 'ID' return type. Connection fields without 'id': {', '.join(self.without_id)}."
             )
 
-    def fields(self, selection_set: SelectionSetNode | None) -> Iterator[FieldNode]:
+    def fields(self, selection_set: SelectionSetNode | None, kind: Any) -> Iterator[tuple[FieldNode, Any]]:
+        """The fields selected, each with the type it is selected of, fragments opened."""
         for node in selection_set.selections if selection_set is not None else ():
             if isinstance(node, FieldNode):
-                yield node
-            elif isinstance(node, InlineFragmentNode):
-                yield from self.fields(node.selection_set)
-            elif isinstance(node, FragmentSpreadNode):
-                yield from self.fields(self.fragments[node.name.value].selection_set)
+                yield node, kind
+                continue
+            fragment = self.fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
+            assert isinstance(fragment, InlineFragmentNode | FragmentDefinitionNode)
+            condition = fragment.type_condition
+            narrowed = kind if condition is None else load_schema().type_map[condition.name.value]
+            yield from self.fields(fragment.selection_set, narrowed)
 
     def selection(self, selection_set: SelectionSetNode | None, kind: Any, depth: int, where: str) -> Selection:
         found = Selection()
-        for node in self.fields(selection_set):
+        for node, parent in self.fields(selection_set, kind):
             name = node.name.value
             found.names.add(name)
             arguments = {snake(each.name.value): value_from_ast_untyped(each.value) for each in node.arguments or ()}
             key = node.alias.value if node.alias else name
-            if name == "__typename" or not isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            if name == "__typename" or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
                 found.plain.append((key, name, {}, None))
                 continue
-            inner = get_named_type(kind.fields[name].type)
+            inner = get_named_type(parent.fields[name].type)
             if inner.name.endswith("Connection"):
                 found.connections.append((name, arguments, self.connection(node, inner, depth + 1)))
             elif is_leaf_type(inner):
                 found.plain.append((key, name, arguments, None))
             else:
-                below = self.selection(node.selection_set, inner, depth, where)
-                found.names |= {f"{name}.{each}" for each in below.names}
+                below = self.selection(node.selection_set, inner, depth, "")
+                self.in_objects += [each for each, _, _ in below.connections]
+                found.names |= below.names
                 found.plain.append((key, name, arguments, below))
         if where and found.connections and not any(key == name == "id" for key, name, _, _ in found.plain):
             self.without_id.append(where)
@@ -151,9 +160,11 @@ class _Reader:
         self.count += 1
         self.depth = max(self.depth, depth)
         name = node.name.value
-        below = list(self.fields(node.selection_set))
-        edges = [each for each in below if each.name.value == "edges"]
-        nodes = [each for edge in edges for each in self.fields(edge.selection_set) if each.name.value == "node"]
+        below = [each for each, _ in self.fields(node.selection_set, kind)]
+        inside = [
+            each for edge in below if edge.name.value == "edges" for each, _ in self.fields(edge.selection_set, kind)
+        ]
+        nodes = [each for each in inside if each.name.value == "node"]
         if not nodes or any(each.name.value == "nodes" for each in below):
             self.without_edges.append(name)
             return Selection()
