@@ -2,103 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Self
 
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from reconciler.core.dburl import is_loopback, rewritten, shown
 from reconciler.core.profile import PROFILE_FIELDS
 from reconciler.core.store import Store, TrustEmail
-from reconciler.errors import ConfigError
+from reconciler.settings.values import DatabaseUrl, Number, SigningKey, Token, Version, origin, weekdays
 
 COLUMNS = ("clerk_user_id", "full_name", *PROFILE_FIELDS)
-WHSEC = "whsec_"
-KEY_BYTES_MIN, KEY_BYTES_MAX = 16, 96  # Clerk's are 24 bytes; Standard Webhooks allows 24 to 64
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _database(url: str) -> str:
-    try:
-        rewritten(url)
-    except ConfigError as error:
-        raise ValueError(f"{error.message}; {error.hint}") from error
-    return url
-
-
-def _header_safe(secret: SecretStr) -> SecretStr:
-    """Without white space at its ends, which copying leaves; refused where no HTTP header could carry it."""
-    text = secret.get_secret_value().strip()
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("it holds characters that no token has (a blank, a line break, or not ASCII): copy it again")
-    return SecretStr(text)
-
-
-def _signing_key(secret: SecretStr) -> SecretStr:
-    """`whsec_` and the base64 of the key. A made-up text would be taken for a key by the library, and never match."""
-    text = secret.get_secret_value().strip()
-    try:
-        key = base64.b64decode(text.removeprefix(WHSEC), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not text.startswith(WHSEC) or not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
-        raise ValueError(
-            "it is no signing secret of Clerk: that is whsec_ and the base64 of 24 bytes; "
-            "copy it from the endpoint's page in Clerk's dashboard"
-        )
-    return SecretStr(text)
-
-
-def _origin(url: str, *, name: str, path: bool = False) -> str:
-    """Scheme, host and port (and a path, where one may be); plain http to this machine only."""
-    parts = urlsplit(url)
-    try:
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_sound = False
-    extra = parts.query or parts.fragment or "@" in parts.netloc or (parts.path not in {"", "/"} and not path)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_sound or extra:
-        what = "scheme, host, port and path" if path else "scheme, host and port"
-        raise ValueError(f"{name} is {what} only, such as https://acme.example")
-    if not url.isascii() or not url.isprintable() or set(" \\") & set(url):
-        raise ValueError(f"{name} holds a character that no address has")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(f"plain http is allowed to loopback only, and {parts.hostname} is elsewhere: use https")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-def _whole_number(value: Any) -> Any:
-    if isinstance(value, bool | float):
-        raise ValueError("it is a whole number")  # noqa: TRY004  pydantic reads ValueError
-    return value
-
-
-DatabaseUrl = Annotated[
-    str, StringConstraints(strip_whitespace=True), AfterValidator(_database), PlainSerializer(shown, return_type=str)
-]
-Token = Annotated[SecretStr, AfterValidator(_header_safe)]
-SigningKey = Annotated[SecretStr, AfterValidator(_signing_key)]
-Version = Annotated[Literal[1], BeforeValidator(_whole_number)]
-Number = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class StateSettings(_Part):
@@ -112,8 +31,8 @@ class StateSettings(_Part):
 
 
 def _default_columns() -> dict[str, str]:
-    theirs = {"image_url": "avatar_url", "full_name": "display_name"}
-    return {field: theirs.get(field, field) for field in COLUMNS}
+    """As in the shipped file; full_name is for tables that lack the two names."""
+    return {field: "avatar_url" if field == "image_url" else field for field in COLUMNS if field != "full_name"}
 
 
 class ProfileSettings(_Part):
@@ -164,7 +83,7 @@ class ClerkSettings(_Part):
     @field_validator("api_url")
     @classmethod
     def _address(cls, url: str) -> str:
-        return _origin(url, name="api_url", path=True)
+        return origin(url, name="api_url", path=True)
 
 
 class ControllerSettings(_Part):
@@ -175,13 +94,16 @@ class ControllerSettings(_Part):
         default=900, gt=0, allow_inf_nan=False, description="seconds between looks at what changed in each store"
     )
     full_resync_cron: str = Field(
-        default="0 3 * * *", description="when everything is looked at: minute, hour, day, month, weekday (UTC)"
+        default="0 3 * * *", description="when everything is looked at: minute, hour, day, month, weekday, in UTC"
     )
 
     @field_validator("full_resync_cron")
     @classmethod
     def _cron(cls, expression: str) -> str:
+        """Weekdays by name: cron counts them from Sunday as 0, the scheduler from Monday."""
+        fields = expression.split()
         try:
+            expression = " ".join([*fields[:4], *(weekdays(field) for field in fields[4:])])
             CronTrigger.from_crontab(expression, timezone="UTC")
         except ValueError as error:
             raise ValueError(f"it is no cron expression such as 0 3 * * *: {error}") from error
@@ -201,7 +123,7 @@ class ServerSettings(_Part):
     @field_validator("public_url")
     @classmethod
     def _address(cls, url: str) -> str:
-        return _origin(url, name="public_url", path=True) if url else ""
+        return origin(url, name="public_url", path=True) if url else ""
 
 
 class Settings(_Part):
@@ -266,8 +188,8 @@ class StoreSettings(Store):
 
     @field_validator("admin_url")
     @classmethod
-    def _plain_origin(cls, url: str | None) -> str | None:
-        return _origin(url, name="admin_url") if url else None
+    def _plainorigin(cls, url: str | None) -> str | None:
+        return origin(url, name="admin_url") if url else None
 
     @field_validator("where")
     @classmethod

@@ -15,6 +15,7 @@ def test_the_least_that_can_be_said_is_enough(files: Files) -> None:
     assert loaded.settings.state.url == "sqlite:///var/reconciler.db"
     assert loaded.settings.profiles.url is None
     assert loaded.settings.controller.workers == 8
+    assert "full_name" not in loaded.settings.profiles.columns
     [store] = loaded.stores
     assert (store.api_version, store.on_leave, store.trust_email) == ("2026-10", "keep", "verified")
 
@@ -116,6 +117,8 @@ def test_the_name_of_a_metafields_source_is_from_and_nothing_else(files: Files) 
         ("controller: {resync_s: nan}", "controller.resync_s"),
         ("controller: {resync_s: inf}", "controller.resync_s"),
         ("controller: {full_resync_cron: daily}", "controller.full_resync_cron"),
+        ("controller: {full_resync_cron: 0 3 * * 5-1}", "controller.full_resync_cron"),
+        ("controller: {full_resync_cron: 0 3 * * 8}", "controller.full_resync_cron"),
         ("controller: {full_resync_cron: 99 * * * *}", "controller.full_resync_cron"),
         ("server: {port: 70000}", "server.port"),
         ("server: {port: -1}", "server.port"),
@@ -265,6 +268,21 @@ def test_a_selector_on_a_column_that_nobody_reads_is_refused(files: Files) -> No
     assert files.refused(config, with_store("where: {metadata.brand: acme}")) == [
         "stores.yaml:5: stores[0].where.metadata.brand: profiles.columns maps no metadata, so this would match nobody"
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("0 3 * * *", "0 3 * * *"),
+        ("0 3 * * 0", "0 3 * * sun"),
+        ("0 3 * * 7", "0 3 * * sun"),
+        ("*/30 2-4 * * 1-5", "*/30 2-4 * * mon,tue,wed,thu,fri"),
+        ("0 3 1 jan sat,sun", "0 3 1 jan sat,sun"),
+    ],
+)
+def test_weekdays_are_those_of_cron(files: Files, written: str, meant: str) -> None:
+    config = f"version: 1\ncontroller: {{full_resync_cron: '{written}'}}\n"
+    assert files.load(config).settings.controller.full_resync_cron == meant
 
 
 def test_an_acceptance_has_an_end(files: Files) -> None:

@@ -50,6 +50,7 @@ def test_the_shipped_files_load_in_an_empty_environment() -> None:
     assert loaded.settings.state.url == "sqlite:///var/reconciler.db"
     assert loaded.settings.clerk.webhook_secrets == ()
     assert loaded.settings.server.console_token is None
+    assert loaded.settings.profiles.columns == Settings(version=1).profiles.columns
     assert [s.name for s in loaded.stores] == ["acme-us", "acme-eu"]
     assert all(s.admin_url is None and s.auth.access_token is None for s in loaded.stores)
 

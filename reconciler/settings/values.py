@@ -1,0 +1,101 @@
+"""Kinds of values: what a URL, a token, a signing secret or a weekday must look like, and how it is shown."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, StringConstraints
+
+from reconciler.core.dburl import is_loopback, rewritten, shown
+from reconciler.errors import ConfigError
+
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WHSEC = "whsec_"
+KEY_BYTES_MIN, KEY_BYTES_MAX = 16, 96  # Clerk's are 24 bytes; Standard Webhooks allows 24 to 64
+
+
+def _database(url: str) -> str:
+    try:
+        rewritten(url)
+    except ConfigError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
+    return url
+
+
+def _header_safe(secret: SecretStr) -> SecretStr:
+    """Without white space at its ends, which copying leaves; refused where no HTTP header could carry it."""
+    text = secret.get_secret_value().strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("it holds characters that no token has (a blank, a line break, or not ASCII): copy it again")
+    return SecretStr(text)
+
+
+def _signing_key(secret: SecretStr) -> SecretStr:
+    """`whsec_` and the base64 of the key. A made-up text would be taken for a key by the library, and never match."""
+    text = secret.get_secret_value().strip()
+    try:
+        key = base64.b64decode(text.removeprefix(WHSEC), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith(WHSEC) or not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
+        raise ValueError(
+            "it is no signing secret of Clerk: that is whsec_ and the base64 of 24 bytes; "
+            "copy it from the endpoint's page in Clerk's dashboard"
+        )
+    return SecretStr(text)
+
+
+def origin(url: str, *, name: str, path: bool = False) -> str:
+    """Scheme, host and port (and a path, where one may be); plain http to this machine only."""
+    parts = urlsplit(url)
+    try:
+        port_is_sound = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_sound = False
+    extra = parts.query or parts.fragment or "@" in parts.netloc or (parts.path not in {"", "/"} and not path)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_sound or extra:
+        what = "scheme, host, port and path" if path else "scheme, host and port"
+        raise ValueError(f"{name} is {what} only, such as https://acme.example")
+    if not url.isascii() or not url.isprintable() or set(" \\") & set(url):
+        raise ValueError(f"{name} holds a character that no address has")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError(f"plain http is allowed to loopback only, and {parts.hostname} is elsewhere: use https")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def weekdays(field: str) -> str:
+    """A cron field of weekdays with each number as a name; names and stars stay.
+
+    >>> weekdays("1-5,7"), weekdays("0-6/2"), weekdays("mon-fri"), weekdays("*")
+    ('mon,tue,wed,thu,fri,sun', 'sun,tue,thu,sat', 'mon-fri', '*')
+    """
+    parts: list[str] = []
+    for part in field.split(","):
+        found = re.fullmatch(r"([0-7])(?:-([0-7])(?:/([1-9]))?)?", part)
+        if found is None:
+            parts.append(part)
+            continue
+        first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+        if last < first:
+            raise ValueError(f"the days {part} go backwards")
+        parts.extend(WEEKDAYS[day] for day in range(first, last + 1, step))
+    return ",".join(dict.fromkeys(parts))
+
+
+def _whole_number(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise ValueError("it is a whole number")  # noqa: TRY004  pydantic reads ValueError
+    return value
+
+
+DatabaseUrl = Annotated[
+    str, StringConstraints(strip_whitespace=True), AfterValidator(_database), PlainSerializer(shown, return_type=str)
+]
+Token = Annotated[SecretStr, AfterValidator(_header_safe)]
+SigningKey = Annotated[SecretStr, AfterValidator(_signing_key)]
+Version = Annotated[Literal[1], BeforeValidator(_whole_number)]
+Number = Annotated[int, BeforeValidator(_whole_number)]
