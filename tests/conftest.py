@@ -11,6 +11,7 @@ import pytest
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
 from tests import servers
+from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary  # noqa: F401  hooks
 
 BACKENDS = ("sqlite", "postgres", "pooler")
 MIGRATED = "migrated"

@@ -1,0 +1,296 @@
+"""A Shopify that is nothing but its rules of normalisation, and a state that is a dict: the core's world without any wire.
+
+What Shopify is not known to do, it does or does not by `Ways`; a plan must be followed by an empty one in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count, product
+from typing import Any
+
+import phonenumbers
+
+from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
+from reconciler.core import normalise
+from reconciler.core.customer import Customer, MetafieldValue
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.core.store import Store
+from reconciler.errors import Refusal, Refused
+from reconciler.ports import Event, MergePreview, StoreFacts
+from tests.core.people import NOW, gid
+from tests.inprocess import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What nobody knows for sure of Shopify."""
+
+    trim_names: bool = True
+    fold_email: bool = False
+    snap_tags: bool = False
+    trim_notes: bool = False
+
+
+ALL_WAYS = tuple(Ways(*each) for each in product((False, True), repeat=4))
+
+
+class ModelShop:
+    """ports.CustomerReader and CustomerWriter over a dict. `writes` counts mutations."""
+
+    def __init__(self, store: Store, ways: Ways = Ways()) -> None:
+        self.store = store
+        self.ways = ways
+        self.people: dict[CustomerId, Customer] = {}
+        self.writes = 0
+        self._numbers = count(1)
+
+    def put(self, customer: Customer) -> Customer:
+        """As it is, from nowhere."""
+        self.people[customer.id] = customer
+        return customer
+
+    # --- reads ----------------------------------------------------------------------------------------------------
+
+    def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]:
+        return {i: self.people[i] for i in ids if i in self.people}
+
+    def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]:
+        return {ClerkUserId(c.backlink): c for c in self.people.values() if c.backlink in set(users) and c.backlink}
+
+    def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
+        there = {_key(c.email): c for c in self.people.values() if c.email}
+        return {e: there[_key(e)] for e in emails if _key(e) in there}
+
+    def by_phones(self, phones: Collection[str]) -> dict[str, Customer]:
+        there = {c.phone: c for c in self.people.values() if c.phone}
+        return {p: there[p] for p in phones if p in there}
+
+    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
+        return MergePreview(other)
+
+    def restore_rate(self) -> float:
+        return 100.0
+
+    # --- writes ---------------------------------------------------------------------------------------------------
+
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+        there = self.by_backlinks([user]).get(user)
+        blank = there or Customer(id=gid(next(self._numbers) + 1000), backlink=user)
+        scalars = {f: v for f, v in fields.items() if f != "tags"}
+        made = self._saved(blank, scalars)
+        if "tags" in fields:
+            made = made.model_copy(update={"tags": self._tags(fields["tags"])})
+        self.people[made.id] = made
+        return made.id
+
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+        self.people[customer] = self._saved(self._known(customer), fields)
+
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+        there = self._known(customer)
+        self._change(there, tags=self._tags([*there.tags, *tags]))
+
+    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+        there, gone = self._known(customer), {t.casefold() for t in tags}
+        self._change(there, tags=tuple(t for t in there.tags if t.casefold() not in gone))
+
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+        there = self._known(customer)
+        new = {name: MetafieldValue(value=v, type=t) for name, (v, t) in values.items()}
+        self._change(there, metafields={**there.metafields, **new})
+
+    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
+        there = self._known(customer)
+        self._change(there, metafields={n: v for n, v in there.metafields.items() if n not in names})
+
+    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
+        there = self._known(customer)
+        if self.by_backlinks([user]) or there.backlink is not None:
+            raise Refused((Refusal("backlink", "TAKEN", "has already been taken"),))
+        self._change(there, backlink=user)
+
+    def unlink(self, customer: CustomerId) -> None:
+        self._change(self._known(customer), backlink=None)
+
+    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
+        loser, winner = self._known(one), self._known(other)
+        del self.people[one]
+        self._change(
+            winner,
+            backlink=winner.backlink or loser.backlink,
+            tags=self._tags([*winner.tags, *loser.tags]),
+            metafields={**loser.metafields, **winner.metafields},
+        )
+        return other
+
+    def delete(self, customer: CustomerId) -> None:
+        self.writes += 1
+        self.people.pop(customer, None)
+
+    def request_erasure(self, customer: CustomerId) -> None:
+        self._change(self._known(customer))
+
+    # --- what Shopify makes of words ------------------------------------------------------------------------------
+
+    def _known(self, customer: CustomerId) -> Customer:
+        if customer not in self.people:
+            raise Refused((Refusal(None, "NOT_FOUND", "Resource matching the identifier was not found."),))
+        return self.people[customer]
+
+    def _change(self, there: Customer, **values: Any) -> None:
+        self.writes += 1
+        self.people[there.id] = there.model_copy(update=values)
+
+    def _saved(self, there: Customer, fields: MappingOf[str, Any]) -> Customer:
+        values = {field: self._kept(field, value) for field, value in fields.items()}
+        taken = [f for f in ("email", "phone") if values.get(f) and self._owner(f, values[f]) not in {None, there.id}]
+        if taken:
+            raise Refused(tuple(Refusal(f, "TAKEN", f"{f.title()} has already been taken") for f in taken))
+        saved = there.model_copy(update=values)
+        if not any((saved.email, saved.phone, saved.first_name, saved.last_name)):
+            raise Refused((Refusal(None, "BLANK", "A name, phone number, or email address must be present"),))
+        self.writes += 1
+        return saved
+
+    def _owner(self, field: str, value: str) -> CustomerId | None:
+        same = (lambda c: _key(c.email) == _key(value)) if field == "email" else (lambda c: c.phone == value)
+        return next((c.id for c in self.people.values() if same(c)), None)
+
+    def _kept(self, field: str, value: str | None) -> str | None:
+        text = value or ""
+        match field:
+            case "email":
+                text = re.sub(r"\s+", "", text)
+                return (text.lower() if self.ways.fold_email else text) or None
+            case "first_name" | "last_name":
+                return (text.strip() if self.ways.trim_names else text) if text.strip() else None
+            case "phone":
+                return _e164(text) if text.strip() else None
+            case "note":
+                return value.strip() if value is not None and self.ways.trim_notes else value
+            case _:
+                return value
+
+    def _tags(self, tags: Sequence[str]) -> tuple[str, ...]:
+        kept: dict[str, str] = {}
+        known = {t.casefold(): t for c in self.people.values() for t in c.tags} if self.ways.snap_tags else {}
+        for tag in (part.strip() for each in tags for part in each.split(",")):
+            if tag:
+                kept.setdefault(tag.casefold(), known.get(tag.casefold(), tag))
+        return tuple(kept[k] for k in sorted(kept))
+
+
+def _key(email: str | None) -> str:
+    return re.sub(r"\s+", "", email or "").lower()
+
+
+def _e164(text: str) -> str:
+    try:
+        number = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException as error:
+        raise Refused((Refusal("phone", "INVALID", "Phone is invalid"),)) from error
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+class ModelState:
+    """ports.State in a dict, for one shop."""
+
+    def __init__(self) -> None:
+        self.rows: dict[ClerkUserId, Mapping] = {}
+        self.told: list[Event] = []
+        self.about: StoreFacts | None = None
+
+    def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
+        return {u: self.rows[u] for u in users if u in self.rows}
+
+    def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
+        rows = self.rows.values()
+        return {m.customer_id: m.clerk_user_id for m in rows if m.customer_id and m.customer_id in set(customers)}
+
+    def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
+        return {e: tuple(u for u, m in self.rows.items() if normalise.email_key(m.email) == e) for e in emails}
+
+    def waiting_for(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
+        return {e: tuple(u for u, m in self.rows.items() if m.waits_for_email == e) for e in emails}
+
+    def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
+        yield [m for u, m in sorted(self.rows.items()) if after is None or u > after]
+
+    def count(self, shop: ShopDomain) -> int:
+        return sum(1 for m in self.rows.values() if m.customer_id and m.status not in {"released", "erased"})
+
+    def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
+        kinds = [(m.status, m.reason) for m in self.rows.values()]
+        return {each: kinds.count(each) for each in kinds}
+
+    def facts(self, shop: ShopDomain) -> StoreFacts | None:
+        return self.about
+
+    def events(
+        self,
+        *,
+        user: ClerkUserId | None = None,
+        shop: ShopDomain | None = None,
+        since: datetime | None = None,
+        plan_digest: str | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        return [e for e in self.told if user is None or e.clerk_user_id == user][-limit:]
+
+    def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
+        self.told.extend(events)
+        return self.put_many([mapping])
+
+    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+        """Who else held one of these customers loses it."""
+        self.rows |= {m.clerk_user_id: m for m in mappings}
+        new = {m.customer_id: m.clerk_user_id for m in mappings if m.customer_id}
+        losers = [u for u, m in self.rows.items() if m.customer_id in new and new[m.customer_id] != u]
+        for user in losers:
+            row = self.rows[user]
+            status = row.status if row.status in {"released", "erased"} else "pending"
+            lost = {"customer_id": None, "email": None, "applied": {}, "status": status}
+            self.rows[user] = row.model_copy(update=lost)
+        return tuple(losers)
+
+    def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
+        self.rows.pop(user, None)
+
+    def put_facts(self, facts: StoreFacts) -> None:
+        self.about = facts
+
+
+class ModelWorld:
+    """One store with all that belongs to it."""
+
+    def __init__(self, store: Store, ways: Ways = Ways()) -> None:
+        self.store = store
+        self.shop = ModelShop(store, ways)
+        self.state = ModelState()
+        self.profiles = Rows()
+        self.at = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def plan(self, users: Sequence[ClerkUserId] | None = None, *, explicit: bool = False) -> Swept:
+        ask = Ask(now=self.at, users=users, explicit=explicit)
+        return sweep(self.store, Readers(self.profiles, self.shop, self.state), ask)
+
+    def apply(self, swept: Swept, *, fresh: bool = True) -> list[Outcome]:
+        readers = Readers(self.profiles, self.shop, self.state)
+        hands = Hands(self.store, readers, self.shop, self.state, self, lambda _said: None, workers=1, explicit=False)
+        return list(applied(approved(swept), hands, fresh=fresh))
+
+    def cycle(self) -> Swept:
+        """Look and apply; gives what was planned."""
+        swept = self.plan()
+        self.apply(swept)
+        return swept
