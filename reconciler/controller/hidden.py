@@ -17,8 +17,8 @@ class WithoutUsers:
         self._profiles = profiles
         self._gone = gone
 
-    def check(self) -> None:
-        self._profiles.check()
+    def check(self) -> tuple[str, ...]:
+        return self._profiles.check()
 
     def count(self) -> int:
         return self._profiles.count()

@@ -54,7 +54,7 @@ def reconcile(
 
     `wants_updated_at`: the row should be at least this new.
     """
-    step = looked([user], hands, explicit=False)[0]
+    step = looked([user], hands, explicit=hands.explicit)[0]
     if _is_early(step, wants_updated_at):
         return Reconciled("early")
     if step.decision.blocked_by is not None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
+from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.errors import StateError
-from reconciler.core.event import Event
 from reconciler.ports import StoreFacts
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import translated, writing
@@ -22,6 +23,7 @@ from reconciler.state.tables import EventRow, MappingRow, StoreRow
 
 TRIES = 5
 LOST_RACE = frozenset({"23505", "40P01", "40001"})  # unique violation, deadlock, serialization failure
+OWNERS = 1  # of the advisory locks, those for owners of customers
 TOMBSTONES = ("released", "erased")
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]
@@ -127,13 +129,17 @@ class Mappings(Database):
         with writing(self._engine) as connection:
             self._upsert(connection, _store, [facts_row(facts)])
 
+    def _opening(self, connection: Connection) -> None:
+        """What comes first in the transaction of a mapping's write: nothing here; a claim's check in fenced.py."""
+
     def _put(self, mappings: Sequence[Mapping], events: Sequence[Event]) -> tuple[ClerkUserId, ...]:
         _refuse_doubles(mappings)
         rows = [mapping_row(m) for m in sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))]
         for left in reversed(range(TRIES)):
             try:
-                # Two processes may map one customer at the same moment; whoever comes second sees the other's row now.
+                # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
                 with translated(), self._engine.begin() as connection:
+                    self._opening(connection)
                     losers = _take_over(connection, mappings)
                     self._upsert(connection, _mapping, rows)
                     if events:
@@ -160,24 +166,42 @@ def _lost_race(cause: BaseException | None) -> bool:
 def _take_over(connection: Connection, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
     """Free the customers that the new rows name from the rows that hold them; those of other users are the answer.
 
-    All rows that will be written are locked first, in key order, so that two processes can't wait for each other.
+    Whoever changes an owner waits for others who do in this shop, then locks the rows in key order, which is the order
+    of every write: two processes never wait for each other.
     """
     losers: set[ClerkUserId] = set()
     for shop in sorted({m.shop for m in mappings}):
-        writers = {m.clerk_user_id: m.customer_id for m in mappings if m.shop == shop}
-        moved: set[ClerkUserId] = set()
-        for users in parts(writers):
-            wanted = [customer for user in users if (customer := writers[ClerkUserId(user)]) is not None]
-            touched = or_(_mapping.c.clerk_user_id.in_(users), _mapping.c.shopify_customer_id.in_(wanted))
-            query = select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id).where(
-                _mapping.c.shopify_shop == shop, touched
-            )
-            held = connection.execute(query.order_by(_mapping.c.clerk_user_id).with_for_update())
-            moved |= {user for user, customer in held if customer in wanted and writers.get(user) != customer}
+        wanted = {m.clerk_user_id: m.customer_id for m in mappings if m.shop == shop}
+        held = _holders(connection, shop, wanted)
+        if all(customer is None or held.get(user) == customer for user, customer in wanted.items()):
+            continue
+        if connection.dialect.name == "postgresql":
+            key = f"customer-parity {shop}"
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, OWNERS))))
+            held = _holders(connection, shop, wanted, lock=True)
+        named = set(wanted.values())
+        moved = {user for user, customer in held.items() if customer in named and wanted.get(user) != customer}
         for users in parts(moved):
             connection.execute(_emptied(shop, users))
-        losers |= moved - writers.keys()
+        losers |= moved - wanted.keys()
     return tuple(sorted(losers))
+
+
+def _holders(
+    connection: Connection, shop: ShopDomain, wanted: MappingOf[ClerkUserId, CustomerId | None], *, lock: bool = False
+) -> dict[ClerkUserId, CustomerId]:
+    """Who has which customer now, of these users and of these customers."""
+    found: dict[ClerkUserId, CustomerId] = {}
+    for users in parts(wanted):
+        customers = [customer for user in users if (customer := wanted[ClerkUserId(user)]) is not None]
+        touched = or_(_mapping.c.clerk_user_id.in_(users), _mapping.c.shopify_customer_id.in_(customers))
+        query = select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id).where(
+            _mapping.c.shopify_shop == shop, touched
+        )
+        ordered = query.order_by(_mapping.c.clerk_user_id)
+        rows = connection.execute(ordered.with_for_update() if lock else ordered)
+        found |= {ClerkUserId(user): CustomerId(customer) for user, customer in rows if customer is not None}
+    return found
 
 
 def _emptied(shop: ShopDomain, users: Sequence[str]) -> Any:
