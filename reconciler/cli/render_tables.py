@@ -28,6 +28,7 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
     """What became of each store's part, and each action that was not applied with its reason."""
     lines = Lines(console)
     for result in results:
+        lines.blank()
         done = sum(result.applied.values())
         lines.put((clean(result.store), "bold"))
         if result.error is not None:

@@ -72,6 +72,11 @@ def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: Town) -> None:
     assert ready.mutations == before
 
 
+def test_where_there_is_nothing_to_do_nobody_is_asked(ready: Town) -> None:
+    assert ready("apply", "--yes").code == 0
+    assert ready("apply").code == 0
+
+
 def test_json_is_alone_on_stdout(ready: Town) -> None:
     said = ready("apply", "--yes", "--output", "json")
     assert said.code == 0

@@ -117,14 +117,17 @@ def test_status_as_json_has_the_promised_keys() -> None:
 
 def test_results_name_each_action_that_was_not_applied() -> None:
     assert shown(lambda console: render.results_text(RESULTS, console)) == snapshot("""\
+
 acme-us
   120 created · 1 updated · 1 not applied · 3 held
   121 actions applied, 2,420 points in 24 s
   ✗ update user_7 refused: the customer has changed in Shopify since the plan
       was made
       hint: plan again
+
 acme-eu
   nothing to do
+
 acme-fr
   nothing was done: StoreSuspended: the shop refuses the token
 """)

@@ -72,9 +72,6 @@ def test_a_no_writes_nothing_and_a_yes_applies(ready: Town) -> None:
     assert yes.code == 0
     assert "2 created" in yes.plain
     assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
-    nothing = typed(ready, "", "apply", "--store", US)
-    assert nothing.code == 0
-    assert "[y/N]" not in nothing.plain
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
