@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from reconciler.core.ids import ClerkUserId, StoreName
@@ -56,16 +57,19 @@ def routes(door: Intake, sources: Sources, access: Access, metrics: WebhookMetri
     @router.post(
         "/webhooks/supabase",
         status_code=202,
+        response_model=Taken,
         responses={**ERRORS, 403: MAY_NOT[403]},
         dependencies=[Depends(bearer)],
         openapi_extra=JSON_BODY,
     )
-    def supabase(body: RawBody) -> Taken:
+    def supabase(body: RawBody) -> JSONResponse:
         """A database webhook of the profiles' table, with the console's token in Authorization or X-Reconciler-Token."""
         return desk.take("supabase", lambda: _row_result(door, sources, _row_change(body)))
 
-    @router.post("/nudge", status_code=202, responses={**ERRORS, **MAY_NOT}, dependencies=[Depends(bearer)])
-    def nudge(wish: Nudge) -> Taken:
+    @router.post(
+        "/nudge", status_code=202, response_model=Taken, responses={**ERRORS, **MAY_NOT}, dependencies=[Depends(bearer)]
+    )
+    def nudge(wish: Nudge) -> JSONResponse:
         """Look at one user now."""
         unknown = [name for name in wish.stores or () if name not in sources.shops]
         if unknown:
