@@ -27,6 +27,12 @@ class Database:
         """An INSERT that has `on_conflict_…` on both databases."""
         return sqlite.insert(table) if is_sqlite(self._engine) else postgresql.insert(table)
 
+    def _inserted(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+        """Insert this row unless its key is there; whether it was not. (Postgres' driver counts no rows of an INSERT.)"""
+        key = next(iter(table.primary_key))
+        statement = self._insert(table).values(row).on_conflict_do_nothing().returning(key)
+        return connection.execute(statement).first() is not None
+
     def _upsert(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]

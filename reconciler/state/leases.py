@@ -22,8 +22,7 @@ class Leases(Database):
 
     def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
         until = now + timedelta(seconds=ttl_s)
-        insert = self._insert(_lease)
-        first = insert.values(name=name, owner=owner, fence=1, until=until).on_conflict_do_nothing()
+        first = {"name": name, "owner": owner, "fence": 1, "until": until}
         free = _lease.c.until <= now
         again = (
             update(_lease)
@@ -32,7 +31,7 @@ class Leases(Database):
             .returning(_lease.c.fence)
         )
         with writing(self._engine) as connection:
-            if connection.execute(first).rowcount == 1:
+            if self._inserted(connection, _lease, first):
                 return 1
             fence: int | None = connection.execute(again).scalar_one_or_none()
             return fence
@@ -55,9 +54,9 @@ class Budgets(Database):
     def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
         start = hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         this = and_(_budget.c.shopify_shop == shop, _budget.c.kind == kind, _budget.c.hour == start)
-        first = self._insert(_budget).values(shopify_shop=shop, kind=kind, hour=start, spent=0).on_conflict_do_nothing()
+        first = {"shopify_shop": shop, "kind": kind, "hour": start, "spent": 0}
         with writing(self._engine) as connection:
-            if connection.execute(first).rowcount == 1:
+            if self._inserted(connection, _budget, first):
                 old = and_(_budget.c.shopify_shop == shop, _budget.c.hour < start - BUDGETS_KEPT)
                 connection.execute(delete(_budget).where(old))
             spent = int(connection.execute(select(_budget.c.spent).where(this).with_for_update()).scalar_one())

@@ -57,6 +57,5 @@ class AppliedPlans(Database):
 
     def mark_applied(self, digest: str, at: datetime) -> bool:
         """Remember that this sealed plan is being applied; False if it was before."""
-        statement = self._insert(_plan).values(digest=digest, applied_at=at).on_conflict_do_nothing()
         with writing(self._engine) as connection:
-            return bool(connection.execute(statement).rowcount == 1)
+            return self._inserted(connection, _plan, {"digest": digest, "applied_at": at})
