@@ -358,3 +358,52 @@ class RequestQueue(Protocol):
 
     def forget(self, store: StoreName) -> int:
         """Drop all requests of a store that is no more; gives how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepMark:
+    """Where a look at a whole store stands. `cursor`: the last user looked at (None: none yet).
+
+    It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one reads what changed since.
+    """
+
+    started_at: datetime
+    cursor: ClerkUserId | None
+    finished_at: datetime | None
+    watermark: datetime | None
+    looked_at: int = 0
+    wanted: int = 0
+
+
+class SweepBook(Protocol):
+    """Where looks at whole stores are written down chunk by chunk, so that a killed one goes on where it was.
+
+    One row a (shop, kind of look); findings are users for whom something is to be done, by the kind of it.
+    """
+
+    def mark(self, shop: ShopDomain, kind: str) -> SweepMark | None:
+        """The last or running look of this kind."""
+
+    def begin(self, shop: ShopDomain, kind: str, *, now: datetime) -> SweepMark:
+        """Go on with an unfinished look, or begin a new one without findings."""
+
+    def note(
+        self,
+        shop: ShopDomain,
+        kind: str,
+        *,
+        cursor: ClerkUserId,
+        looked_at: int,
+        wanted: int,
+        findings: MappingOf[ClerkUserId, str],
+    ) -> None:
+        """One more chunk: where it ended, how many rows it had, and what was found; together."""
+
+    def totals(self, shop: ShopDomain, kind: str) -> dict[str, int]:
+        """How many findings there are of each kind of action."""
+
+    def findings(self, shop: ShopDomain, kind: str, action: str, *, chunk: int = 500) -> Iterator[list[ClerkUserId]]:
+        """The users for whom this is to be done, in key order."""
+
+    def finish(self, shop: ShopDomain, kind: str, *, now: datetime, watermark: datetime) -> None:
+        """The look is done; its findings go."""

@@ -22,7 +22,7 @@ from reconciler.core.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.plan import Action, Change
-from reconciler.core.record import after_look, empty_row, with_refused
+from reconciler.core.record import after_look, new_row, with_refused
 from reconciler.core.refused import refusal_digest
 from reconciler.core.view import Decision
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
@@ -285,7 +285,7 @@ def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool
     if lost:
         now = hands.clock.now()
         current = hands.readers.mappings.get(hands.store.shop, [step.subject.user]).get(step.subject.user)
-        hands.state.put(with_refused(current or empty_row(step.decision, hands.store, now=now), lost))
+        hands.state.put(with_refused(current or new_row(step.subject.user, hands.store, now=now), lost))
     return moved or bool(lost)
 
 

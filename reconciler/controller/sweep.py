@@ -94,14 +94,10 @@ def _chunks(
         subjects = named(users, store, readers)
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
-    if mapped and readers.profiles.count() == 0:
-        raise SourceError(
-            f"the profiles are empty, but {store.shop} has {mapped} mapped users: nobody is released",
-            hint="check the table, the role's rights and row level security with `reconciler doctor`",
-        )
+    source_is_there(store, readers, mapped)
     claims = claims_of(readers.profiles.sharing_email(None), store)
     chunk: list[Subject] = []
-    for subject in _joined(store, readers):
+    for subject in joined(store, readers):
         chunk.append(subject)
         if len(chunk) == CHUNK:
             yield chunk, claims
@@ -117,10 +113,19 @@ def named(users: Collection[ClerkUserId], store: Store, readers: Readers) -> lis
     return [Subject(u, profiles.get(u), mappings.get(u)) for u in sorted(set(users))]
 
 
-def _joined(store: Store, readers: Readers) -> Iterator[Subject]:
+def source_is_there(store: Store, readers: Readers, mapped: int) -> None:
+    """Raise SourceError where mappings exist but no row does: nothing may be concluded from an empty source."""
+    if mapped and readers.profiles.count() == 0:
+        raise SourceError(
+            f"the profiles are empty, but {store.shop} has {mapped} mapped users: nobody is released",
+            hint="check the table, the role's rights and row level security with `reconciler doctor`",
+        )
+
+
+def joined(store: Store, readers: Readers, *, after: ClerkUserId | None = None) -> Iterator[Subject]:
     """Profiles and mappings side by side: both come in key order, so neither is ever held whole."""
-    profiles: Iterable[Profile] = (p for chunk in readers.profiles.scan() for p in chunk)
-    mappings: Iterable[Mapping] = (m for chunk in readers.mappings.scan(store.shop) for m in chunk)
+    profiles: Iterable[Profile] = (p for chunk in readers.profiles.scan(after=after) for p in chunk)
+    mappings: Iterable[Mapping] = (m for chunk in readers.mappings.scan(store.shop, after=after) for m in chunk)
     left: Iterable[tuple[ClerkUserId, Profile | Mapping]] = ((p.clerk_user_id, p) for p in profiles)
     right: Iterable[tuple[ClerkUserId, Profile | Mapping]] = ((m.clerk_user_id, m) for m in mappings)
     user: ClerkUserId | None = None
@@ -139,4 +144,4 @@ def _joined(store: Store, readers: Readers) -> Iterator[Subject]:
         yield Subject(user, profile, mapping)
 
 
-__all__ = ["Ask", "Progress", "Readers", "Swept", "approved", "decided", "named", "sweep"]
+__all__ = ["Ask", "Progress", "Readers", "Swept", "approved", "decided", "joined", "named", "source_is_there", "sweep"]

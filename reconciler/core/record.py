@@ -11,7 +11,7 @@ from reconciler.core.customer import Customer
 from reconciler.core.decide import Decision
 from reconciler.core.desired import Spec, config_digest, profile_digest
 from reconciler.core.diff import comparable, observed_value, owned_tags
-from reconciler.core.ids import CustomerId
+from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Applied, Mapping, RefusedValue, Status
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
@@ -95,15 +95,13 @@ def with_intent(
     now: datetime,
 ) -> Mapping:
     """The row before the first call of an action that must not be taken for somebody's edit if it ends half-way."""
-    row = mapping or empty_row(decision, store, now=now)
+    row = mapping or new_row(decision.clerk_user_id, store, now=now)
     return row.model_copy(update={"intent": intent, "status": "pending", "last_seen_at": now})
 
 
-def empty_row(decision: Decision, store: Store, *, now: datetime) -> Mapping:
+def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
     """The first row of a user in a shop, before anything is known of her there."""
-    return Mapping(
-        clerk_user_id=decision.clerk_user_id, store=store.name, shop=store.shop, first_seen_at=now, last_seen_at=now
-    )
+    return Mapping(clerk_user_id=user, store=store.name, shop=store.shop, first_seen_at=now, last_seen_at=now)
 
 
 def agreed(
@@ -155,7 +153,7 @@ def _with_leave_tag(row: Mapping, written: tuple[Change, ...]) -> dict[str, Appl
 def _base_row(
     mapping: Mapping | None, decision: Decision, profile: Profile | None, store: Store, *, now: datetime
 ) -> Mapping:
-    row = mapping or empty_row(decision, store, now=now)
+    row = mapping or new_row(decision.clerk_user_id, store, now=now)
     releasing = decision.action is not None and decision.action.kind == "release"
     status: Status = decision.status or ("held" if decision.holds else "in_sync")
     if releasing:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
+from reconciler.state.sweeps import Sweeps
 from reconciler.state.tokens import AppliedPlans, Tokens
 
 
-class StateStore(Tokens, Mappings, AppliedPlans, Budgets, Leases):
-    """ports.State, ports.Budgets and ports.Leases on SQLite or Postgres. Thread-safe."""
+class StateStore(Tokens, Mappings, AppliedPlans, Budgets, Leases, Sweeps):
+    """ports.State, ports.Budgets, ports.Leases and ports.SweepBook on SQLite or Postgres. Thread-safe."""

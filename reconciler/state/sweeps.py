@@ -1,0 +1,105 @@
+"""The book of looks at whole stores behind its port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from datetime import datetime
+
+from sqlalchemy import Table, delete, func, select, update
+
+from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.ports import SweepMark
+from reconciler.state.database import Database
+from reconciler.state.engine import writing
+from reconciler.state.sweeps_table import FindingRow, SweepRow
+
+_sweep: Table = SweepRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+
+
+class Sweeps(Database):
+    """ports.SweepBook on SQLite or Postgres."""
+
+    def mark(self, shop: ShopDomain, kind: str) -> SweepMark | None:
+        rows = self._rows(select(_sweep).where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind))
+        if not rows:
+            return None
+        row = rows[0]
+        return SweepMark(
+            started_at=row.started_at,
+            cursor=ClerkUserId(row.cursor) if row.cursor is not None else None,
+            finished_at=row.finished_at,
+            watermark=row.watermark,
+            looked_at=row.looked_at,
+            wanted=row.wanted,
+        )
+
+    def begin(self, shop: ShopDomain, kind: str, *, now: datetime) -> SweepMark:
+        found = self.mark(shop, kind)
+        if found is not None and found.finished_at is None:
+            return found
+        fresh = SweepMark(now, None, None, found.watermark if found else None)
+        row = {
+            "shopify_shop": shop, "kind": kind, "started_at": now, "cursor": None, "finished_at": None,
+            "watermark": fresh.watermark, "looked_at": 0, "wanted": 0,
+        }  # fmt: skip
+        with writing(self._engine) as connection:
+            connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
+            self._upsert(connection, _sweep, [row])
+        return fresh
+
+    def note(
+        self,
+        shop: ShopDomain,
+        kind: str,
+        *,
+        cursor: ClerkUserId,
+        looked_at: int,
+        wanted: int,
+        findings: MappingOf[ClerkUserId, str],
+    ) -> None:
+        rows = [
+            {"shopify_shop": shop, "kind": kind, "clerk_user_id": user, "action": action}
+            for user, action in sorted(findings.items())
+        ]
+        with writing(self._engine) as connection:
+            if rows:
+                self._upsert(connection, _finding, rows)
+            connection.execute(
+                update(_sweep)
+                .where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind)
+                .values(cursor=cursor, looked_at=_sweep.c.looked_at + looked_at, wanted=_sweep.c.wanted + wanted)
+            )
+
+    def totals(self, shop: ShopDomain, kind: str) -> dict[str, int]:
+        query = (
+            select(_finding.c.action, func.count())
+            .where(_finding.c.shopify_shop == shop, _finding.c.kind == kind)
+            .group_by(_finding.c.action)
+        )
+        return {row.action: row[1] for row in self._rows(query)}
+
+    def findings(self, shop: ShopDomain, kind: str, action: str, *, chunk: int = 500) -> Iterator[list[ClerkUserId]]:
+        after: str | None = None
+        while True:
+            query = select(_finding.c.clerk_user_id).where(
+                _finding.c.shopify_shop == shop, _finding.c.kind == kind, _finding.c.action == action
+            )
+            if after is not None:
+                query = query.where(_finding.c.clerk_user_id > after)
+            users = [ClerkUserId(row[0]) for row in self._rows(query.order_by(_finding.c.clerk_user_id).limit(chunk))]
+            if users:
+                yield users
+            if len(users) < chunk:
+                return
+            after = users[-1]
+
+    def finish(self, shop: ShopDomain, kind: str, *, now: datetime, watermark: datetime) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
+            connection.execute(
+                update(_sweep)
+                .where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind)
+                .values(finished_at=now, cursor=None, watermark=watermark)
+            )
