@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from decimal import Context, Decimal
 
 import phonenumbers
 
@@ -111,7 +112,8 @@ def metafield(value: str | None, type_: str) -> str | None:
             return text
     if type_ in {"number_integer", "number_decimal"}:
         try:
-            return f"{float(text):.9f}"
-        except ValueError:
+            number = Decimal(text).normalize(Context(prec=len(text)))  # a float would make one of two long numbers
+        except ArithmeticError:
             return text
+        return str(number) if number else "0"
     return text

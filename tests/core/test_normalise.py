@@ -1,0 +1,129 @@
+"""Values as Shopify keeps them (facts read 2026-11-23)."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core import normalise
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(None, None), ("", None), (" \t\n", None), ("  Ada ", "Ada"), ("Ada  B", "Ada  B")]
+)
+def test_a_name_is_trimmed_and_blank_is_none(given: str | None, kept: str | None) -> None:
+    assert normalise.name(given) == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(None, None), ("", None), (" a\r\nb ", "a\nb"), ("a\nb", "a\nb"), ("\n", None)]
+)
+def test_a_note_s_line_ends_and_outer_blanks_do_not_count(given: str | None, kept: str | None) -> None:
+    assert normalise.note(given) == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(None, None), (" ", None), ("EN", "en"), ("en_us", "en-US"), ("zh-hant-tw", "zh-Hant-TW"), (" de-CH ", "de-CH")],
+)
+def test_a_locale_has_its_usual_case(given: str | None, kept: str | None) -> None:
+    assert normalise.locale(given) == kept
+
+
+def test_an_email_is_written_as_it_is_but_for_white_space_at_its_ends() -> None:
+    assert normalise.email(" Ada@X.com\n") == "Ada@X.com"
+    assert normalise.email(" ") is None
+
+
+def test_two_emails_are_one_whatever_their_case_and_white_space() -> None:
+    assert normalise.email_key("A da@X.com ") == normalise.email_key("ada@x.COM") == "ada@x.com"
+    assert normalise.email_key(None) is None
+
+
+def test_plus_and_dot_variants_of_an_email_are_different_people() -> None:
+    keys = {normalise.email_key(e) for e in ("ada@x.com", "ada+1@x.com", "a.da@x.com")}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("email", ["ada@x.com", "a+b.c@x-y.co.uk", "ö@müller.example", "a" * 248 + "@x.com"])
+def test_usual_emails_are_valid(email: str) -> None:
+    assert normalise.email_is_valid(email)
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "not-an-email", "foo@", "@bar.com", "foo@bar", "foo@@bar.com", "a b@x.com", "a..b@x.com", "a@x..com", "a@x.c",
+        "<a@x.com>", "a,b@x.com", "a" * 250 + "@x.com",
+    ],
+)  # fmt: skip
+def test_what_shopify_calls_invalid_is_invalid(email: str) -> None:
+    assert not normalise.email_is_valid(email)
+
+
+def test_a_phone_becomes_e164() -> None:
+    assert normalise.phone("+1 (613) 450-5293", None) == "+16134505293"
+    assert normalise.phone("613 450 5293", "CA") == "+16134505293"
+    assert normalise.phone("  ", "CA") is None
+    assert normalise.phone(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "country", "says"),
+    [
+        ("613 450 5293", None, "no country code"),
+        ("hello", "CA", "no phone number"),
+        ("+", None, "no phone number"),
+        ("+1 613", None, "that Shopify takes"),
+        ("+1 613 450 5293 ext. 7", None, "that Shopify takes"),
+    ],
+)
+def test_a_phone_shopify_would_refuse_is_an_error_that_says_why(given: str, country: str | None, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        normalise.phone(given, country)
+
+
+def test_stored_phones_are_compared_by_digits() -> None:
+    assert normalise.phone_key("+1 613-450") == "+1613450"
+    assert normalise.phone_key("") is None
+
+
+def test_tags_are_split_trimmed_deduped_and_sorted_ignoring_case() -> None:
+    assert normalise.tags(["Zulu", " alpha , ALPHA", "", ",", "spaced tag"]) == ("alpha", "spaced tag", "Zulu")
+    assert normalise.tag_keys(["Zulu", "zULU"]) == {"zulu"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "type_"),
+    [
+        ('{"b": 1, "a": 2}', '{"a":2,"b":1}', "json"),
+        ("[1, 2]", "[1,2]", "list.number_integer"),
+        ("1.50", "1.5", "number_decimal"),
+        ("1E2", "100", "number_decimal"),
+        ("007", "7", "number_integer"),
+        (" text ", "text", "single_line_text_field"),
+    ],
+)
+def test_two_spellings_of_one_metafield_are_equal(one: str, other: str, type_: str) -> None:
+    assert normalise.metafield(one, type_) == normalise.metafield(other, type_)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "type_"),
+    [
+        ("[2, 1]", "[1, 2]", "json"),
+        ("9007199254740993", "9007199254740992", "number_integer"),
+        ("9999999999999.999999999", "9999999999999.999999998", "number_decimal"),
+        ("1.5", "1.50", "single_line_text_field"),
+        ("{broken", "{broken}", "json"),
+        ("one", "two", "number_integer"),
+    ],
+)
+def test_two_values_of_a_metafield_stay_two(one: str, other: str, type_: str) -> None:
+    assert normalise.metafield(one, type_) != normalise.metafield(other, type_)
+
+
+def test_a_blank_metafield_is_none_and_a_broken_one_stays_text() -> None:
+    assert normalise.metafield(" ", "json") is None
+    assert normalise.metafield(None, "url") is None
+    assert normalise.metafield(" {broken ", "json") == "{broken"
+    assert normalise.metafield("one", "number_integer") == "one"
