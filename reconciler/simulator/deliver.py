@@ -58,9 +58,12 @@ class _Delivery:
 
 
 class Deliverer:
-    """`app_url`: where the app's own configuration wants everything, whatever is subscribed to; it is never removed.
-    `routes`: loopback addresses for those that subscriptions name, by their beginning: {"https://hooks.example.com":
-    "http://127.0.0.1:8080"}. `sent` counts what was delivered, failed, dropped and removed.
+    """Sends what the shop tells, to whom it is for.
+
+    `origin`: scheme, host and port on loopback where everything goes instead of where it should. `routes`: the same for
+    addresses by their beginning: {"https://hooks.example.com": "http://127.0.0.1:8080"}. `app_url`: where the app's own
+    configuration wants everything, whatever is subscribed to; it is never removed. `sent` counts what was delivered,
+    failed, dropped and removed.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class Deliverer:
         secret: str | None = None,
         app_url: str | None = None,
         routes: Mapping[str, str] | None = None,
+        origin: str | None = None,
         weather: Weather | None = None,
         seed: int = 0,
     ) -> None:
         self.shop = shop
         self.app_url = app_url
         self.routes = dict(routes or {})
+        self.origin = origin
         self.weather = weather or Weather()
         self.sent: Counter[str] = Counter()
         self._secret = secret
@@ -185,6 +190,9 @@ class Deliverer:
         for start, instead in self.routes.items():
             if url.startswith(start):
                 return instead + url.removeprefix(start)
+        if self.origin is not None:
+            parts = urlsplit(url)
+            return self.origin.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
         return url
 
     def _headers(self, delivery: _Delivery, body: bytes) -> dict[str, str]:

@@ -35,17 +35,26 @@ def _config(world: World) -> uvicorn.Config:
 def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only so
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
 def _open_ports(world: World, host: str, ports: Mapping[str, int]) -> list[socket.socket]:
-    """A listening socket for each shop, noted in `world.ports`; port 0 takes any free one."""
-    sockets = []
-    for domain in world.shops:
-        listener = _listen(host, ports.get(domain, 0))
-        world.ports[listener.getsockname()[1]] = domain
-        sockets.append(listener)
+    """A listening socket for each shop, noted in `world.ports`; port 0 takes any free one. All of them, or OSError."""
+    sockets: list[socket.socket] = []
+    try:
+        for domain in world.shops:
+            sockets.append(_listen(host, ports.get(domain, 0)))
+            world.ports[sockets[-1].getsockname()[1]] = domain
+    except OSError:
+        for each in sockets:
+            world.ports.pop(each.getsockname()[1], None)
+            each.close()
+        raise
     return sockets
 
 

@@ -1,0 +1,52 @@
+"""Filling a simulated shop: fast, repeatable, and no different from customers who came over the API."""
+
+import gc
+
+from reconciler.simulator.populate import person
+from tests.simulator.desk import Desk, by_link
+from tests.simulator.test_reading import check_indexes
+
+
+def test_people_are_there_by_back_link_email_and_phone(desk: Desk) -> None:
+    assert desk.shop.populate(200, seed=3, tags=("b", "A")) == 200
+    somebody = person(150, seed=3)
+    found = desk.linked(somebody["user_id"])
+    assert (found["firstName"], found["lastName"]) == (somebody["first_name"], somebody["last_name"])
+    assert found["tags"] == ["A", "b"]
+    assert desk.find(emailAddress=somebody["email"].upper())["id"] == found["id"]
+    assert desk.find(phoneNumber=somebody["phone"])["id"] == found["id"]
+    check_indexes(desk)
+
+
+def test_what_was_filled_in_is_what_the_api_would_have_made(desk: Desk) -> None:
+    desk.shop.populate(1)
+    somebody = person(0)
+    filled = desk.linked(somebody["user_id"])
+    other = Desk()
+    other.define()
+    other.set(
+        by_link(somebody["user_id"]), email=somebody["email"], firstName=somebody["first_name"],
+        lastName=somebody["last_name"], phone=somebody["phone"],
+    )  # fmt: skip
+    made = other.linked(somebody["user_id"])
+    for each in (filled, made):
+        for name in ("id", "updatedAt"):
+            del each[name]
+        del each["link"]["id"]
+    assert filled == made
+
+
+def test_it_goes_on_where_it_stopped_and_may_leave_some_without_a_link(desk: Desk) -> None:
+    desk.shop.populate(50)
+    desk.shop.populate(50, first=50, unlinked=0.5)
+    emails = {each.email for each in desk.shop.people}
+    assert emails == {person(index)["email"] for index in range(100)}
+    linked = sum(1 for each in desk.shop.people if each.metafields)
+    assert 50 < linked < 100
+    assert gc.isenabled()
+    check_indexes(desk)
+
+
+def test_the_same_seed_gives_the_same_people() -> None:
+    assert [person(index, 5) for index in range(20)] == [person(index, 5) for index in range(20)]
+    assert person(1, 5)["email"] != person(1, 6)["email"]
