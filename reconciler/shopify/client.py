@@ -25,11 +25,12 @@ from reconciler.shopify import failures
 from reconciler.shopify.auth import GrantRefused, TokenSource
 from reconciler.shopify.document import Document
 from reconciler.shopify.failures import Path, Sent
+from reconciler.shopify.lines import Lines
 from reconciler.shopify.pace import Lane, Pace, Reservation, Status
 
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
-TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0, pool=60.0)
+TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 SENDS_MAX: Final = 6  # of one call that is throttled each time
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
@@ -83,23 +84,26 @@ class ShopClient:
         self._warned: set[str] = set()
         self._points: dict[str, float] = {}
         self._lock = threading.Lock()
-        url = admin_url or f"https://{shop}"
-        self._http = httpx.Client(
-            base_url=url,
-            verify=ssl_context if ssl_context is not None else True,
+        self._url = admin_url or f"https://{shop}"
+        self._ssl = ssl_context if ssl_context is not None else ssl.create_default_context()
+        self._transport = transport
+        self._lines = Lines(self._line, connections)
+
+    def _line(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self._url,
+            verify=self._ssl,
             follow_redirects=False,  # the token would go along
             timeout=TIMEOUT,
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=25.0
-            ),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=25.0),
             headers={"User-Agent": "customer-parity", "Accept": "application/json"},
-            trust_env=urlsplit(url).hostname not in LOOPBACK,
-            transport=transport,
+            trust_env=urlsplit(self._url).hostname not in LOOPBACK,
+            transport=self._transport,
         )
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._lines.close()
 
     def restore_rate(self) -> float:
         """Points a second that the shop gives back, as last seen (100 before the first reply)."""
@@ -141,11 +145,12 @@ class ShopClient:
         self, sent: Sent, variables: Mapping[str, Any] | None, token: SecretStr, reservation: Reservation
     ) -> httpx.Response:
         try:
-            return self._http.post(
-                self._path,
-                content=json.dumps({"query": sent.document.text, "variables": variables or {}}),
-                headers={"Content-Type": "application/json", "X-Shopify-Access-Token": token.get_secret_value()},
-            )
+            with self._lines.one() as http:
+                return http.post(
+                    self._path,
+                    content=json.dumps({"query": sent.document.text, "variables": variables or {}}),
+                    headers={"Content-Type": "application/json", "X-Shopify-Access-Token": token.get_secret_value()},
+                )
         except httpx.RequestError as error:
             failure = failures.of_transport(sent, error)
             unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -210,7 +215,8 @@ class ShopClient:
         """auth.Exchange for this shop."""
         sent = Sent(self.shop, TOKEN_EXCHANGE)
         try:
-            response = self._http.post(TOKEN_PATH, data=dict(form))
+            with self._lines.one() as http:
+                response = http.post(TOKEN_PATH, data=dict(form))
         except httpx.RequestError as error:
             raise failures.of_transport(sent, error) from None
         if response.status_code in {400, 401, 403}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -262,3 +263,26 @@ def test_connections_are_few() -> None:
     for wrong in (0, 1, 6, 100):
         with pytest.raises(ValueError, match="2 to 5"):
             ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", connections=wrong)
+
+
+def test_twenty_threads_get_each_their_own_answer(ready: Acme) -> None:
+    """Connections change hands all the time here, and none is closed or read by two."""
+    port = ready.customers()
+    made = {f"p{n}@example.com": ready.made(email=f"p{n}@example.com") for n in range(20)}
+    wrong: list[object] = []
+
+    def work(email: str) -> None:
+        for _ in range(15):
+            try:
+                found = port.by_emails([email])
+                if {e: c.id for e, c in found.items()} != {email: made[email]}:
+                    wrong.append((email, found))
+            except ReconcilerError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(email,)) for email in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
