@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from reconciler.core.customer import Customer
 from reconciler.core.event import Event
@@ -364,7 +364,8 @@ class RequestQueue(Protocol):
 class SweepMark:
     """Where a look at a whole store stands. `cursor`: the last user looked at (None: none yet).
 
-    It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one reads what changed since.
+    It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one
+    reads what changed since.
     """
 
     started_at: datetime
@@ -407,3 +408,45 @@ class SweepBook(Protocol):
 
     def finish(self, shop: ShopDomain, kind: str, *, now: datetime, watermark: datetime) -> None:
         """The look is done; its findings go."""
+
+
+BulkStatus = Literal["running", "completed", "canceled", "failed", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkState:
+    """How a bulk query stands. `running`: created, running or being cancelled; everything else is its end.
+
+    `readable`: there are lines to be fetched. Of a query that is not `completed` they are only some of the customers: what
+    is missing in them says nothing. `objects` have been found so far; `error_code` is Shopify's own word for a failure.
+    """
+
+    operation: str
+    status: BulkStatus
+    objects: int
+    readable: bool
+    error_code: str | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class BulkReader(Protocol):
+    """All customers of one shop by one bulk query. Starting and cancelling one changes nothing in the shop."""
+
+    def start(self) -> str:
+        """Begin a query over all customers and give the operation's id. TemporaryError where too many are running."""
+
+    def state(self, operation: str) -> BulkState | None:
+        """How it stands; None where the shop knows no such operation (any more)."""
+
+    def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
+        """The result's lines as they came, in batches, without their ends; the first `skip` lines are left out.
+
+        Streamed: nothing is held whole. A line is one customer with the fields of the point reads under the same names
+        (`m0` the back-link, `m1`… the store's metafields in their order). An address that has run out is asked for anew by
+        the operation's id, once; a broken stream or a result that is shorter than it should be is a TemporaryError, never a
+        shortened one; a result that is no more (after seven days) a PermanentError. Without rows: nothing.
+        """
+
+    def cancel(self, operation: str) -> None:
+        """Ask the shop to end it; one that has ended already is success."""
