@@ -230,7 +230,8 @@ def _mine(claim: Claim) -> dict[str, Any]:
 
 
 def _claims_json(claims: Collection[Claim]) -> str:
-    return json.dumps([[claim.store, claim.clerk_user_id, claim.fencing, claim.generation] for claim in claims])
+    ordered = sorted(claims, key=lambda claim: (claim.clerk_user_id, claim.store))
+    return json.dumps([[claim.store, claim.clerk_user_id, claim.fencing, claim.generation] for claim in ordered])
 
 
 def _name_of(claim: Claim) -> tuple[str, str, int]:

@@ -62,6 +62,7 @@ _LANE = """FROM {request} r WHERE r.store = {of}.store AND r.priority = {of}.pri
 
 _FREE = "(r.owner IS NULL OR r.lease_until <= :now)"
 
+# NOT INDEXED (on SQLite): by the row numbers found, whatever old statistics say.
 _FRONT = """
 room AS (SELECT value->>0 AS store, CAST(value->>1 AS integer)
               - (SELECT count(*) FROM {request} b WHERE b.owner = :owner AND b.store = value->>0) AS room
@@ -104,12 +105,12 @@ RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r
 # When a look beside the present one is owed; null where none is.
 _OWED_AT = "{least}(coalesce(again_at, delayed_at), coalesce(delayed_at, again_at))"
 
-# `lease_until` instead of `owner`: so that Postgres goes by the key, and never through the index of all that is in hand.
+# `lease_until` instead of `owner`, and one look-up a claim: so that Postgres goes by the key whatever it believes of the
+# table, and never through all that is in hand. The claims come in the order of the key.
 _HELD = """
-WITH held AS (SELECT r.clerk_user_id, r.store, CAST(value->>3 AS bigint) AS generation FROM {claims}
-              JOIN {request} r ON r.clerk_user_id = value->>1 AND r.store = value->>0
-               AND r.fencing = CAST(value->>2 AS bigint)
-              WHERE r.lease_until IS NOT NULL {ordered_locks})"""
+WITH held AS (SELECT {claims_row}, CAST(value->>3 AS bigint) AS generation FROM {claims} {claims_join})"""
+_HELD_WHERE = """r.clerk_user_id = value->>1 AND r.store = value->>0 AND r.fencing = CAST(value->>2 AS bigint)
+   AND r.lease_until IS NOT NULL"""
 
 _MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL"
 
@@ -206,8 +207,7 @@ class Statements:
         self.oldest: TextualSelect = self._text(_OLDEST).columns(column("due_at", UtcDateTime()))
         self.tally = self._text(_TALLY)
         self.depth = self._text("SELECT count(*) FROM {request}")
-        self.depth_of = self._text("SELECT count(*) FROM {request} WHERE store = :store")
-        self.stores = self._text("SELECT DISTINCT store FROM {request}")
+        self.depth_of = self._text("SELECT count(*) FROM {request} WHERE priority IN (0, 1, 2) AND store = :store")
         self.forget = self._text("DELETE FROM {request} WHERE store = :store")
         self.next_number = self._text("INSERT INTO reconciler_fencing DEFAULT VALUES RETURNING id")
         self.spent_number = self._text("DELETE FROM reconciler_fencing")
@@ -229,6 +229,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "in_backoff": _IN_BACKOFF,
         "delays": _DELAYS,
         "owed_at": _OWED_AT,
+        "held_where": _HELD_WHERE,
         "changes": _CHANGES,
         "free": _FREE,
         "lane": _LANE.replace("{of}", "lane"),
@@ -246,12 +247,13 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
             "names": "(SELECT value FROM json_each(:names))",
             "rank": "value->>2",
             "front_row": "r.store, r.clerk_user_id, r.rank_at",
-            "front_rows": "{request} r ON r.rowid IN (SELECT r.rowid {front_lane} LIMIT :ask)",
+            "front_rows": "{request} r NOT INDEXED ON r.rowid IN (SELECT r.rowid {front_lane} LIMIT :ask)",
             "locked": "",
             "found": "oldest",
             "least": "min",
             "greatest": "max",
-            "ordered_locks": "",
+            "claims_row": "r.clerk_user_id, r.store",
+            "claims_join": "JOIN {request} r ON {held_where}",
             "share": "",  # a transaction that writes has begun IMMEDIATE: nobody else writes until it ends
             "r": "",
             "turn": "rank_at",  # the order is that of the keys picked
@@ -273,7 +275,9 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "found": "locked",
         "least": "least",
         "greatest": "greatest",
-        "ordered_locks": "ORDER BY r.clerk_user_id, r.store FOR UPDATE OF r",
+        "claims_row": "h.clerk_user_id, h.store",
+        "claims_join": "CROSS JOIN LATERAL (SELECT r.clerk_user_id, r.store FROM {request} r WHERE {held_where}"
+        " LIMIT 1 FOR UPDATE OF r) h",
         "share": "FOR SHARE",
         "r": "r.",
         "turn": "picked.turn",

@@ -21,8 +21,9 @@ class RequestRow(SQLModel, table=True):
     `again_at`: since when another look has been owed, as it was asked for while being worked on. `delayed_at`: the
     earliest look asked for at a later time, which one that begins before does not cover.
     `generation` grows with each add that changed something, `seen` is the one the last finished look covered,
-    `explicit_generation` that of the last add by a person. The key begins with the user, so that only the index of
-    the claims can find a store's rows: with stale statistics Postgres would else read a whole store and sort it.
+    `explicit_generation` that of the last add by a person. The key begins with the user and the claims' index with the
+    priority, so that neither can stand in for the other: with statistics from an emptier hour Postgres would else read
+    all rows of a store to find one.
     """
 
     metadata = metadata
@@ -44,7 +45,7 @@ class RequestRow(SQLModel, table=True):
     fencing: int = Field(sa_column=Column(BigInteger(), nullable=False))
     reason: str
     __table_args__ = (
-        Index("reconciler_request_rank", "store", "priority", "rank_at"),
+        Index("reconciler_request_rank", "priority", "store", "rank_at"),
         Index("reconciler_request_owner", "owner", "store", postgresql_where=_TAKEN, sqlite_where=_TAKEN),
         {"schema": SCHEMA},
     )

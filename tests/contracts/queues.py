@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
@@ -20,6 +21,7 @@ def queue_database(request: pytest.FixtureRequest, backend: str, folder: Path) -
     """A state of this kind: sqlite, postgres, or pooler (Postgres through PgBouncer)."""
     if backend == "sqlite":
         engine = open_engine(f"sqlite:///{folder / 'queue.db'}")
+        event.listen(engine, "connect", _hurry)
         upgrade(engine)
         yield engine
         engine.dispose()
@@ -31,3 +33,8 @@ def queue_database(request: pytest.FixtureRequest, backend: str, folder: Path) -
     yield engine
     engine.dispose()
     server.drop(name)
+
+
+def _hurry(connection: Any, _record: object) -> None:
+    """No test here pulls the plug: don't wait for the disk."""
+    connection.execute("PRAGMA synchronous=OFF").close()

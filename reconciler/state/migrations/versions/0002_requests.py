@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("clerk_user_id", "store"),
         schema=schema,
     )
-    op.create_index("reconciler_request_rank", "reconciler_request", ["store", "priority", "rank_at"], schema=schema)
+    op.create_index("reconciler_request_rank", "reconciler_request", ["priority", "store", "rank_at"], schema=schema)
     op.create_index(
         "reconciler_request_owner",
         "reconciler_request",

@@ -1,0 +1,70 @@
+"""How both databases go about a claim, however many keys wait: by the index of the lanes, never through the table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, bindparam, text
+
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.request import Priority, Request
+from reconciler.state.engine import writing
+from reconciler.state.requests import RequestTable
+from reconciler.state.requests_sql import Statements
+from reconciler.state.tables import UtcDateTime
+from tests.contracts.queues import queue_database
+
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+ACME, GLOBEX = StoreName("acme"), StoreName("globex")
+WAITING = 12_500  # with fewer rows Postgres is right to read a small table whole
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Statistics from a nearly empty table, then thousands of keys: ready, in backoff, and of another store."""
+    with queue_database(request, request.param, tmp_path_factory.mktemp("plans")) as engine:
+        queue = RequestTable(engine)
+        queue.add([Request(ACME, ClerkUserId("first"))], NOW, reason="webhook")
+        with writing(engine) as connection:
+            connection.execute(text("ANALYZE"))
+        users = [ClerkUserId(f"user_{n}") for n in range(WAITING)]
+        later = NOW + timedelta(seconds=600)
+        for store in (ACME, GLOBEX):
+            queue.add_all(store, users, NOW, interval_s=900)
+            in_backoff = [Request(store, ClerkUserId(f"failed_{n}")) for n in range(WAITING)]
+            queue.add(in_backoff, NOW, priority=Priority.RETRY, reason="Throttled", due_at=later)
+        yield engine
+
+
+def explained(engine: Engine, statement: str) -> str:
+    sqlite = engine.dialect.name == "sqlite"
+    prefix = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) "
+    values = {
+        "owner": "one", "now": NOW, "until": NOW, "limit": 8, "ask": 16, "stores": json.dumps([[ACME, 8]]),
+        "nudge_horizon": NOW, "retry_horizon": NOW + timedelta(seconds=5), "resync_horizon": NOW + timedelta(days=9),
+        "claims": json.dumps([[ACME, "user_1", 1, 1]]),
+    }  # fmt: skip
+    used = {name: value for name, value in values.items() if f":{name}" in statement}
+    times = [bindparam(name, type_=UtcDateTime()) for name, value in used.items() if isinstance(value, datetime)]
+    with engine.connect() as connection:
+        rows = connection.execute(text(prefix + statement).bindparams(*times), used).all()
+        connection.rollback()
+    return "\n".join(" ".join(str(part) for part in row) for row in rows)
+
+
+def test_a_claim_goes_by_the_index_of_the_lanes(crowded: Engine) -> None:
+    plan = explained(crowded, Statements(sqlite=crowded.dialect.name == "sqlite").picked.text)
+    assert "reconciler_request_rank" in plan
+    assert not re.search(r"SCAN (r|b|reconciler_request)\b|Seq Scan on reconciler_request", plan), plan
+
+
+@pytest.mark.parametrize("name", ["gone", "again", "renew", "hand_back"])
+def test_what_is_held_is_found_by_its_key(crowded: Engine, name: str) -> None:
+    plan = explained(crowded, getattr(Statements(sqlite=crowded.dialect.name == "sqlite"), name).text)
+    assert "reconciler_request_pkey" in plan or "autoindex_reconciler_request_1" in plan
+    assert "Seq Scan on reconciler_request" not in plan
+    assert "reconciler_request_owner" not in plan

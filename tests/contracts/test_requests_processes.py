@@ -1,0 +1,104 @@
+"""Several processes on one Postgres: nobody's work is done twice, and a killed or frozen one is taken over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.request import Request
+from reconciler.state.engine import open_engine
+from reconciler.state.requests import RequestTable
+from reconciler.wiring import SystemClock
+from tests import servers
+
+ROOT = Path(__file__).parents[2]
+KEYS = 600
+HOLD_LEASE_S = 2.0
+DRAIN_LEASE_S = 30.0
+WAIT_S = 60.0
+
+Start = Callable[[str, str, float], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a replica; whatever still runs at the end is killed by its own pid."""
+    with ExitStack() as running:
+
+        def begin(url: str, how: str, lease_s: float) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.contracts.queue_worker", url, how, str(lease_s)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            running.callback(end, process)
+            return process
+
+        def end(process: subprocess.Popen[str]) -> None:
+            if process.poll() is None:
+                process.kill()
+            process.communicate(timeout=WAIT_S)
+
+        yield begin
+
+
+def told(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_looked_at_exactly_once(
+    postgres: servers.Server, pooler: int, postgres_database: Callable[..., str], start: Start
+) -> None:
+    name = postgres_database(migrated=True)
+    direct, pooled = postgres.url(name), postgres.url(name, port=pooler)
+    with postgres.connect(name) as connection:
+        connection.execute(
+            "CREATE TABLE looks (store text, name text, owner text, at timestamptz DEFAULT clock_timestamp())"
+        )
+    engine = open_engine(direct)
+    queue = RequestTable(engine)
+    stores = (StoreName("acme"), StoreName("globex"))
+    requests = [Request(stores[n % 2], ClerkUserId(f"user_{n}")) for n in range(KEYS)]
+    queue.add(requests, SystemClock().now(), reason="webhook")
+
+    frozen, killed = start(direct, "hold", HOLD_LEASE_S), start(pooled, "hold", HOLD_LEASE_S)
+    ice, grave = told(frozen), told(killed)
+    assert len(ice["held"]) == len(grave["held"]) == 7
+    frozen.send_signal(signal.SIGSTOP)
+    killed.send_signal(signal.SIGKILL)
+
+    workers = [start(direct, "drain", DRAIN_LEASE_S), start(pooled, "drain", DRAIN_LEASE_S)]
+    for worker in workers:
+        assert worker.wait(WAIT_S) == 0
+    assert queue.depth() == 0
+    engine.dispose()
+    looked = looks(postgres, name)
+    assert sorted((store, user) for store, user, _, _ in looked) == sorted(requests)
+    assert len({owner for _, _, owner, _ in looked}) == 2
+    for held in (ice, grave):  # never two at once: not before the lease had run out
+        assert all(at.timestamp() >= held["until"] - 0.5 for _, user, _, at in looked if user in held["held"])
+
+    frozen.send_signal(signal.SIGCONT)
+    late, _ = frozen.communicate("\n", timeout=WAIT_S)
+    assert json.loads(late) == {"refused": ice["held"], "outcomes": ["lost"] * 7}
+    assert frozen.returncode == 0
+    assert looks(postgres, name) == looked
+
+
+def looks(postgres: servers.Server, name: str) -> list[tuple[str, str, str, datetime]]:
+    with postgres.connect(name) as connection, connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        return cursor.execute("SELECT store, name, owner, at FROM looks ORDER BY at, name").fetchall()
