@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from reconciler.errors import ConfigError
+from reconciler.errors import AccessError, ConfigError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.settings.models import AuthSettings, Settings, StateSettings
 from reconciler.shopify.setup import ShopSetup
@@ -56,8 +56,12 @@ def test_rotating_tokens_need_a_key_to_be_kept_under(acme: Acme, tmp_path: Path)
 
 
 @pytest.mark.parametrize("auth", [{}, {"access_token": ""}, {"client_id": "app", "client_secret": ""}])
-def test_a_store_without_any_way_to_a_token_is_a_mistake_in_its_settings(
+def test_a_store_without_any_way_to_a_token_says_so_when_it_is_used(
     acme: Acme, tmp_path: Path, auth: dict[str, str]
 ) -> None:
-    with house(tmp_path, acme) as home, pytest.raises(ConfigError, match="no way to get a token"):
-        home.client(store(acme, **auth))
+    with house(tmp_path, acme) as home:
+        client = home.client(store(acme, **auth))
+        with pytest.raises(AccessError, match="no way to get a token") as caught:
+            ShopSetup(client).facts()
+    assert "access_token" in caught.value.hint
+    assert len(acme.sim.calls) == 0
