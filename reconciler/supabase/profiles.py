@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
@@ -98,7 +98,7 @@ class TableProfiles:
             if touched is not None:
                 query = query.where(touched)
             with _streamed(connection, query, chunk) as rows:
-                keys = (row[0] for row in rows if touched is not None or _is_since(row[1], since))
+                keys = (key for key, value in rows if touched is not None or _is_since(value, since))
                 for part in _chunks((key for key, _ in groupby(keys)), chunk):
                     yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
 
@@ -158,7 +158,7 @@ class TableProfiles:
         self._refused = None
 
 
-def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> sa.CursorResult[Any]:
+def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> AbstractContextManager[Iterable[Any]]:
     """Rows as they are read, through a cursor of the server's: memory does not grow with the table. Close it."""
     return connection.execute(query, execution_options={"yield_per": chunk})
 

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine
 
+from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Applied, Mapping, RefusedValue
 from reconciler.errors import ConfigError, StateError
-from reconciler.ports import Event, StoreFacts
+from reconciler.ports import StoreFacts
 from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
 from tests.conftest import Database
@@ -202,7 +203,7 @@ def test_thousands_may_be_put_and_asked_for_at_once(state: StateStore) -> None:
     assert len(state.owners(SHOP, [c for m in rows if (c := m.customer_id)])) == len(rows)
     assert len(state.by_emails(SHOP, [m.email or "" for m in rows])) == len(rows)
     assert len(state.waiting_for(SHOP, [m.waits_for_email or "" for m in rows])) == len(rows)
-    assert state.get(SHOP, []) == state.owners(SHOP, []) == state.waiting_for(SHOP, []) == {}
+    assert (state.get(SHOP, []), state.owners(SHOP, []), state.waiting_for(SHOP, [])) == ({}, {}, {})
 
 
 def test_addresses_are_found_as_shopify_compares_them(state: StateStore) -> None:
@@ -290,7 +291,11 @@ def test_token_pairs_are_kept_encrypted(state: StateStore, engine: Engine) -> No
         StateStore(engine, secret_key="wrong").load_tokens(SHOP)
     assert "RECONCILER_SECRET_KEY" in wrong.value.hint
     keyless = StateStore(engine)
-    for refused in (lambda: keyless.load_tokens(SHOP), lambda: keyless.store_tokens(SHOP, "x", AT)):
+    refusals: list[Callable[[], object]] = [
+        lambda: keyless.load_tokens(SHOP),
+        lambda: keyless.store_tokens(SHOP, "x", AT),
+    ]
+    for refused in refusals:
         with pytest.raises(ConfigError, match="no key") as missing:
             refused()
         assert missing.value.hint == "set RECONCILER_SECRET_KEY"

@@ -1,0 +1,186 @@
+"""Opening the state where it can't be opened, and SQLite under several threads and processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping
+from reconciler.errors import ConfigError, StateError
+from reconciler.state.engine import open_engine, reading, writing
+from reconciler.state.schema import ensure_schema
+from reconciler.state.store import StateStore
+from tests import servers
+
+SHOP = ShopDomain("acme.myshopify.com")
+
+
+def mapping(name: str) -> Mapping:
+    return Mapping(clerk_user_id=ClerkUserId(name), store=StoreName("acme"), shop=SHOP)
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/a/b/state.db")
+    ensure_schema(engine)
+    engine.dispose()
+    assert (tmp_path / "a" / "b" / "state.db").is_file()
+
+
+def test_a_folder_that_can_not_be_made_is_told() -> None:
+    with pytest.raises(StateError, match=r"the folder of sqlite:////proc/nowhere/state.db can't be made") as caught:
+        open_engine("sqlite:////proc/nowhere/state.db")
+    assert "state.url" in caught.value.hint
+
+
+def test_a_folder_in_which_nothing_may_be_written_is_told() -> None:
+    engine = open_engine("sqlite:////proc/state.db")
+    with pytest.raises(StateError, match="unable to open database file") as caught:
+        ensure_schema(engine)
+    engine.dispose()
+    assert "the right to write the file and its folder" in caught.value.hint
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """To root nothing is read-only, so be somebody else for a moment."""
+    account = servers.Account.without_rights()
+    if account.uid is None:
+        yield
+        return
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_read_only_file_is_told() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        engine = open_engine(f"sqlite:///{path}")
+        ensure_schema(engine)
+        engine.dispose()
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        again = open_engine(f"sqlite:///{path}")
+        with without_rights(), pytest.raises(StateError, match="readonly database") as caught:
+            StateStore(again).put(mapping("user_1"))
+        again.dispose()
+        Path(folder).chmod(0o755)
+    assert "the right to write the file and its folder" in caught.value.hint
+
+
+def test_a_file_that_is_something_else_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_text("this is no database, but it is long enough to be looked at as one\n" * 20)
+    engine = open_engine(f"sqlite:///{path}")
+    with pytest.raises(StateError, match="not a database") as caught:
+        ensure_schema(engine)
+    engine.dispose()
+    assert "something else" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_state_that_would_die_with_the_process_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        open_engine(url)
+
+
+def test_a_server_that_is_away_is_told_without_the_password() -> None:
+    engine = open_engine(f"postgresql://runner:geheim@127.0.0.1:{servers.free_port()}/postgres")
+    with pytest.raises(StateError, match="can't be used") as caught:
+        ensure_schema(engine)
+    assert "geheim" not in caught.value.message + caught.value.hint
+    assert caught.value.hint == "check state.url and the server"
+
+
+def test_a_state_without_a_schema_points_at_the_command_that_makes_it(
+    postgres: servers.Server, postgres_database: Callable[..., str], tmp_path: Path
+) -> None:
+    for url in (f"sqlite:///{tmp_path}/empty.db", postgres.url(postgres_database())):
+        engine = open_engine(url)
+        with pytest.raises(StateError) as caught:
+            StateStore(engine).count(SHOP)
+        engine.dispose()
+        assert caught.value.hint == "reconciler db upgrade"
+
+
+def test_sqlite_keeps_what_it_was_given_and_readers_do_not_wait_for_writers(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/state.db")
+    ensure_schema(engine)
+    state = StateStore(engine)
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    with writing(engine) as connection:
+        connection.exec_driver_sql("INSERT INTO reconciler_applied_plan VALUES ('a', '2026-11-23 09:00:00.000000')")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(state.count, SHOP).result(10) == 0
+    engine.dispose()
+
+
+def test_a_writer_waits_for_another_and_then_writes(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/state.db")
+    ensure_schema(engine)
+    state = StateStore(engine)
+    begun = Event()
+
+    def put() -> tuple[ClerkUserId, ...]:
+        begun.set()
+        return state.put(mapping("user_1"))
+
+    with ThreadPoolExecutor(1) as pool:
+        with writing(engine):
+            later = pool.submit(put)
+            assert begun.wait(10)
+            assert not later.done()
+        assert later.result(10) == ()
+    engine.dispose()
+
+
+def test_a_second_process_may_write_as_well(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    engine = open_engine(url)
+    ensure_schema(engine)
+    script = """
+import sys
+from reconciler.core.mapping import Mapping
+from reconciler.state.engine import open_engine
+from reconciler.state.store import StateStore
+state = StateStore(open_engine(sys.argv[1]))
+for n in range(15):
+    state.put(Mapping(clerk_user_id=f"user_b{n}", store="acme", shop="acme.myshopify.com"))
+"""
+    other = subprocess.Popen([sys.executable, "-c", script, url])
+    state = StateStore(engine)
+    turn = 0
+    while other.poll() is None or turn < 15:
+        state.put(mapping(f"user_a{turn % 15}"))
+        turn += 1
+    assert other.returncode == 0
+    assert state.tally(SHOP) == {("pending", None): 30}
+    engine.dispose()
+
+
+def test_the_state_may_share_a_file_with_other_tables(tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE customers (clerk_user_id TEXT)")
+    engine = open_engine(f"sqlite:///{path}")
+    ensure_schema(engine)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    strangers = {name for name in names if not name.startswith(("reconciler_", "sqlite_"))}
+    assert strangers == {"customers"}

@@ -1,0 +1,258 @@
+"""The state's schema: made once whoever starts, the same from migrations and tables, and closed to Supabase's API roles."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+from sqlalchemy.schema import CreateSchema
+
+from reconciler import state
+from reconciler.errors import StateError
+from reconciler.state.engine import SCHEMA, open_engine
+from reconciler.state.schema import check, ensure_schema, upgrade
+from reconciler.state.tables import metadata
+from tests import servers
+from tests.conftest import Database
+
+MIGRATIONS = Path(state.__file__).with_name("migrations")
+STRANGERS = ("anon", "authenticated", "service_role")
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[str], Engine]]:
+    """Opens engines, and closes them after the test."""
+    made: list[Engine] = []
+
+    def make(url: str) -> Engine:
+        made.append(open_engine(url))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.dispose()
+
+
+def test_an_empty_database_becomes_a_state_and_a_second_start_changes_nothing(
+    database: Database, opened: Callable[[str], Engine]
+) -> None:
+    engine = opened(database.url)
+    assert check(engine) == [
+        f"it is at nothing, this program needs {ScriptDirectory(str(MIGRATIONS)).get_current_head()}"
+    ]
+    ensure_schema(engine)
+    assert check(engine) == []
+    before = _shape(database)
+    ensure_schema(engine)
+    upgrade(engine)
+    assert _shape(database) == before
+
+
+def test_two_starters_at_once_make_one_schema(database: Database, opened: Callable[[str], Engine]) -> None:
+    engines = [opened(database.url) for _ in range(4)]
+    gate = Barrier(len(engines))
+
+    def start(engine: Engine) -> None:
+        gate.wait(30)
+        ensure_schema(engine)
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        list(pool.map(start, engines))
+    assert check(engines[0]) == []
+
+
+def test_migrations_lead_to_the_tables(
+    database: Database, opened: Callable[[str], Engine], postgres_pair: Callable[[Database], Database]
+) -> None:
+    upgrade(opened(database.url))
+    made = postgres_pair(database)
+    engine = opened(made.url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(CreateSchema(SCHEMA))
+        metadata.create_all(connection)
+    assert _shape(database) == _shape(made)
+
+
+@pytest.fixture
+def postgres_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Database], Database]:
+    """A second empty database of the same kind."""
+
+    def make(other: Database) -> Database:
+        if other.backend == "sqlite":
+            url = f"sqlite:///{tmp_path / 'other.db'}"
+            return Database("sqlite", url, url)
+        name = request.getfixturevalue("postgres_database")()
+        url = request.getfixturevalue("postgres").url(name)
+        return Database("postgres", url, url)
+
+    return make
+
+
+_COLUMNS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, co.collname, a.attidentity,
+       pg_get_serial_sequence('reconciler.' || c.relname, a.attname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'reconciler'
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 LEFT JOIN pg_collation co ON co.oid = a.attcollation
+WHERE c.relkind = 'r' AND c.relname <> 'reconciler_version' ORDER BY 1, 2
+"""
+_INDEXES = (
+    "SELECT indexdef FROM pg_indexes WHERE schemaname = 'reconciler' AND tablename <> 'reconciler_version' ORDER BY 1"
+)
+
+
+def _shape(database: Database) -> list[tuple[Any, ...]]:
+    """All that a schema is, as the database itself tells it."""
+    if database.backend != "sqlite":
+        with psycopg.connect(database.direct) as connection:
+            return [*connection.execute(_COLUMNS), *connection.execute(_INDEXES)]
+    with closing(sqlite3.connect(database.url.removeprefix("sqlite:///"))) as connection:
+        found: list[tuple[Any, ...]] = []
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'reconciler_%' ORDER BY 1"
+        )
+        for (table,) in sorted(tables.fetchall()):
+            if table == "reconciler_version":
+                continue
+            columns = connection.execute(
+                f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}') ORDER BY 1"
+            )
+            found += [(table, *column) for column in columns]
+            found += [(table, "AUTOINCREMENT" in _sql(connection, table))]
+        indexes = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1"
+        return [*found, *((" ".join(str(sql).split()),) for (sql,) in connection.execute(indexes))]
+
+
+def _sql(connection: sqlite3.Connection, table: str) -> str:
+    return str(connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [table]).fetchone()[0])
+
+
+def test_a_column_that_somebody_dropped_is_told(state_database: Database, opened: Callable[[str], Engine]) -> None:
+    engine = opened(state_database.url)
+    prefix = "" if state_database.backend == "sqlite" else "reconciler."
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP INDEX {prefix}reconciler_mapping_waits")
+        connection.exec_driver_sql(f"ALTER TABLE {prefix}reconciler_mapping DROP COLUMN waits_for_email")
+    differences = "\n".join(check(engine))
+    assert "waits_for_email" in differences
+    assert "reconciler_mapping_waits" in differences
+
+
+def _set_version(engine: Engine, version: str) -> None:
+    prefix = "" if engine.dialect.name == "sqlite" else "reconciler."
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {prefix}reconciler_version SET version_num = '{version}'")
+
+
+def test_a_newer_schema_is_refused(state_database: Database, opened: Callable[[str], Engine]) -> None:
+    engine = opened(state_database.url)
+    _set_version(engine, "9999")
+    with pytest.raises(StateError, match="is at 9999, which is newer than this program") as caught:
+        ensure_schema(engine)
+    assert caught.value.hint == "upgrade customer-parity"
+
+
+def test_an_older_schema_is_upgraded_on_sqlite_and_refused_on_postgres(
+    database: Database, opened: Callable[[str], Engine]
+) -> None:
+    engine = opened(database.url)
+    _as_the_first_release_left_it(engine)
+    if database.backend == "sqlite":
+        ensure_schema(engine)
+    else:
+        with pytest.raises(StateError, match="is at 0001, this program needs") as caught:
+            ensure_schema(engine)
+        assert caught.value.hint == "reconciler db upgrade"
+        assert len(check(engine)) == 1
+        upgrade(engine)
+    assert check(engine) == []
+
+
+def _as_the_first_release_left_it(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(CreateSchema(SCHEMA))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+
+def test_supabases_api_roles_see_nothing_of_the_state(
+    postgres: servers.Server, postgres_database: Callable[..., str], opened: Callable[[str], Engine]
+) -> None:
+    name = postgres_database()
+    with postgres.connect(name) as owner:
+        for role in STRANGERS:
+            if owner.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+                bypass = "BYPASSRLS" if role == "service_role" else ""
+                owner.execute(f"CREATE ROLE {role} NOLOGIN {bypass}".encode())
+            # what old projects have: every new table is granted to the API's roles
+            for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+                owner.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO {role}".encode())
+        owner.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC")
+        ensure_schema(opened(postgres.url(name)))
+        tables = [row[0] for row in owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'reconciler'")]
+        assert {"reconciler_mapping", "reconciler_token", "reconciler_version"} <= set(tables)
+        for role in (*STRANGERS, "PUBLIC"):
+            grantee = 0 if role == "PUBLIC" else f"(SELECT oid FROM pg_roles WHERE rolname = '{role}')"
+            granted = owner.execute(
+                f"""SELECT c.relname, p.privilege_type FROM pg_class c, aclexplode(c.relacl) p
+                    WHERE c.relnamespace = 'reconciler'::regnamespace AND p.grantee = {grantee}""".encode()
+            ).fetchall()
+            assert granted == []
+        for role in STRANGERS:
+            with owner.transaction():
+                owner.execute(f"SET LOCAL ROLE {role}".encode())
+                for table in tables:
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege), owner.transaction():
+                        owner.execute(f"SELECT * FROM reconciler.{table}".encode())
+        unguarded = owner.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'reconciler' AND NOT rowsecurity"
+        ).fetchall()
+        assert unguarded == []
+        for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+            for role in STRANGERS:
+                owner.execute(f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON {kind} FROM {role}".encode())
+
+
+def test_a_role_that_row_level_security_shows_nothing_is_refused(
+    postgres: servers.Server, postgres_database: Callable[..., str], opened: Callable[[str], Engine]
+) -> None:
+    name = postgres_database(migrated=True)
+    with postgres.connect(name) as owner:
+        if owner.execute("SELECT 1 FROM pg_roles WHERE rolname = 'runner'").fetchone() is None:
+            owner.execute("CREATE ROLE runner LOGIN")
+        owner.execute("GRANT USAGE ON SCHEMA reconciler TO runner")
+        owner.execute("GRANT ALL ON ALL TABLES IN SCHEMA reconciler TO runner")
+    engine = opened(postgres.url(name, user="runner"))
+    with pytest.raises(StateError, match="hides the state's tables from the role runner") as caught:
+        ensure_schema(engine)
+    assert "alter role runner bypassrls" in caught.value.hint
+
+
+def test_a_role_that_may_create_only_in_the_schema_made_for_it_can_make_the_state(
+    postgres: servers.Server, postgres_database: Callable[..., str], opened: Callable[[str], Engine]
+) -> None:
+    name = postgres_database()
+    with postgres.connect(name) as owner:
+        if owner.execute("SELECT 1 FROM pg_roles WHERE rolname = 'runner'").fetchone() is None:
+            owner.execute("CREATE ROLE runner LOGIN")
+        engine = opened(postgres.url(name, user="runner"))
+        with pytest.raises(StateError, match="permission denied") as caught:
+            ensure_schema(engine)
+        assert "reconciler" in caught.value.hint
+        owner.execute("CREATE SCHEMA reconciler AUTHORIZATION runner")
+    ensure_schema(engine)
+    assert check(engine) == []
