@@ -12,11 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import yaml
 
 from reconciler import settings
 from reconciler.cli.context import Context
@@ -132,7 +130,7 @@ def _open(world: World, wish: Wish, restore_rate: float, seed: int) -> SimShop:
     client = auth.client_id if auth and auth.client_id else f"simulated-app-{wish.name}"
     secret = auth.client_secret.get_secret_value() if auth and auth.client_secret else wish.secret
     refresh = auth.refresh_token.get_secret_value() if auth and auth.refresh_token else None
-    sim = world.add_shop(
+    return world.add_shop(
         wish.shop,
         access_token=fixed or (None if auth and auth.client_id else wish.token),
         client_id=client,
@@ -143,8 +141,6 @@ def _open(world: World, wish: Wish, restore_rate: float, seed: int) -> SimShop:
         country=wish.country,
         seed=seed,
     )
-    sim.shop.webhook_secret = wish.secret
-    return sim
 
 
 def _populate(sim: SimShop, count: int, orders: float, seed: int) -> None:
@@ -175,19 +171,18 @@ def _serve(context: Context, world: World, wishes: Sequence[Wish], webhooks_to: 
 
 def _say_what_is_served(context: Context, world: World, wishes: Sequence[Wish]) -> None:
     """A stores.yaml to stdout, the same in words to stderr. Secrets of the user's file are not repeated."""
-    rows = []
+    lines = ["version: 1", "stores:"]
     for wish in wishes:
         url = world.url(wish.shop)
         people_there = counted(len(world.shops[wish.shop].shop.people), "customer")
         given = wish.store is not None and (wish.store.auth.access_token or wish.store.auth.client_id)
         token = "as in stores.yaml" if given else wish.token
         context.say(f"{wish.name}: {url}  token {token}  {people_there}")
-        row: dict[str, Any] = {"name": wish.name, "shop": wish.shop, "admin_url": url, "country": wish.country}
-        if not given:
-            row |= {"auth": {"access_token": wish.token}}
+        lines += [f"  - name: {wish.name}", f"    shop: {wish.shop}", f"    admin_url: {url}"]
+        lines += [] if given else [f"    auth: {{access_token: {wish.token}}}"]
         if wish.store is None or wish.store.webhook_secret is None:
-            row |= {"webhook_secret": wish.secret}
-        rows.append(row)
-    click.echo(yaml.safe_dump({"version": 1, "stores": rows}, sort_keys=False, default_flow_style=None), nl=False)
+            lines.append(f"    webhook_secret: {wish.secret}")
+        lines.append(f'    country: "{wish.country}"')
+    click.echo("\n".join(lines))
     sys.stdout.flush()
     context.say("serving until Ctrl-C; POST /_sim/SHOP/edit and the like play the staff")

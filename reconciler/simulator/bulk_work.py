@@ -34,7 +34,7 @@ class BulkWork(Uploads):
     bulk_rows_per_s: float | None = None
     """None: as fast as it is looked at."""
     bulk_rows_per_look: int = 500
-    """So many lines of a mutation are run when somebody looks; of a query, twenty times as many."""
+    """So many lines of a mutation are run when somebody looks; of a query, four times as many."""
     bulk_sort_drops: float = 0.02
     """The share of rows that a bulk query with sortKey UPDATED_AT loses."""
 
@@ -65,7 +65,7 @@ class BulkWork(Uploads):
             self._finish(operation, "FAILED", refused)
             return
         operation.status = "RUNNING"
-        budget = self.bulk_rows_per_look * (1 if operation.query is None else 20)
+        budget = self.bulk_rows_per_look * (1 if operation.query is None else 4)
         if self.bulk_rows_per_s is not None:
             budget = min(budget, int((self.now() - operation.created_at) * self.bulk_rows_per_s) - operation.done)
         fault = operation.fault

@@ -5,6 +5,9 @@
                                     "status": …, "retry_after_s": …}; or {"clear": true}
     POST /_sim/{domain}/neighbour   {"points_per_s": 50}: somebody else spends the same bucket; 0 ends it
     POST /_sim/{domain}/status      {"status": 402}: every call gets it; null ends it
+    POST /_sim/{domain}/habits      {"fold_email_case": true, …}: what Shopify is not known to do (`Habits`)
+    POST /_sim/{domain}/pace        {"search_lag_s": 0, "latency_s": 0.1, "bulk_rows_per_s": 100}
+    POST /_sim/{domain}/populate    {"count": 1000, "seed": 1, "unlinked": 0.1, …}: people, quickly
     GET  /_sim/{domain}/customers   all customers, as plain JSON
     GET  /_sim/{domain}/calls       the calls seen: at, kind, roots, cost, status, outcome
     GET  /_sim/stats                per shop: calls, mutations, points spent, THROTTLED replies, counts by root field
@@ -24,6 +27,7 @@ from reconciler.simulator.documents import Json
 from reconciler.simulator.world import SimShop, World
 
 PAGE_SIZE: Final = 250
+PACES: Final = ("search_lag_s", "latency_s", "bulk_rows_per_s")
 
 
 def routes(world: World) -> list[BaseRoute]:
@@ -122,10 +126,32 @@ def _status(sim: SimShop, *, status: int | None) -> Json:
     return {"status": status}
 
 
+def _habits(sim: SimShop, **values: Any) -> Json:
+    with sim.lock:
+        sim.shop.change_habits(**values)
+        return {key: plain(value) for key, value in asdict(sim.shop.habits).items()}
+
+
+def _pace(sim: SimShop, **values: float | None) -> Json:
+    for name, value in values.items():
+        if name not in PACES:
+            raise ValueError(f"unknown pace {name}; known are {', '.join(PACES)}")
+        setattr(sim if name == "latency_s" else sim.shop, name, value)
+    return {name: getattr(sim if name == "latency_s" else sim.shop, name) for name in PACES}
+
+
+def _populate(sim: SimShop, *, count: int, **options: Any) -> Json:
+    with sim.lock:
+        return {"added": sim.shop.populate(count, **options)}
+
+
 OWN_ACTIONS: Final[Mapping[str, Callable[..., Json]]] = {
     "faults": _faults,
     "neighbour": _neighbour,
     "status": _status,
+    "habits": _habits,
+    "pace": _pace,
+    "populate": _populate,
 }
 
 

@@ -22,7 +22,7 @@ from reconciler.simulator.normalisation import Habits
 from reconciler.simulator.people import People
 from reconciler.simulator.records import Customer, Definition, Event, Merge, Subscription
 
-OUTBOX_MAX: Final = 100_000
+OUTBOX_MAX: Final = 20_000
 FIRST_NUMBER: Final = 700_000_000_000_000_000
 """Above 2^53, as an id read as a float would lose digits."""
 SHOP_OFFSET_S: Final = -5 * 3600
@@ -140,6 +140,14 @@ class Ledger:
 
     def settle(self) -> None:
         """Finish what is due by the clock. Called before each call."""
+
+    def change_habits(self, **values: Any) -> None:
+        """Change what Shopify is not known to do, also where it decides who is who; ValueError for an unknown name."""
+        for name, value in values.items():
+            if name not in Habits.__slots__:
+                raise ValueError(f"unknown habit {name}; known are {', '.join(Habits.__slots__)}")
+            setattr(self.habits, name, frozenset(value) if name == "refused_domains" else value)
+        self.people.reindex()
 
     # --- events ---------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,11 @@ LOCAL_PART_MAX: Final = 128
 
 @dataclass(slots=True)
 class Habits:
-    """What Shopify is not known for sure to do. Each may be changed at any time."""
+    """What Shopify is not known for sure to do.
+
+    Each may be changed at any time; those that decide who is who (`fold_plus_addresses`, `id_values_case_sensitive`) by
+    `Shop.change_habits` where customers are there already.
+    """
 
     fold_email_case: bool = False
     """E-mails are stored in lower case."""

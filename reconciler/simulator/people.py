@@ -109,6 +109,16 @@ class People:
         self.unique[name] = index
         return True
 
+    def reindex(self) -> None:
+        """Make the indexes anew, after a change of habits. Who shares a key now is found by whoever came last."""
+        people = list(self.by_number.values())
+        self.by_number.clear()
+        self._order.clear()
+        for index in (self._by_email, self._by_phone, *self.unique.values()):
+            index.clear()
+        for customer in people:
+            self.add(customer)
+
     def after(self, number: int) -> Iterator[Customer]:
         """Customers in the order of their ids, from the one after `number`."""
         order = self._order

@@ -103,6 +103,23 @@ def test_what_staff_do_is_seen_at_the_next_look(server: SimulatorServer, world: 
     assert httpx.get(f"{server.url(US)}/_sim/{US}/customers").json() == []
 
 
+def test_a_shop_is_told_over_http_how_to_behave(server: SimulatorServer, world: World) -> None:
+    there = f"{server.url(US)}/_sim/{US}"
+    assert httpx.post(f"{there}/populate", json={"count": 30, "tags": ["x"]}).json() == {"added": 30}
+    post(server, US, SET, i={"email": "ada+news@example.com", "firstName": "Ada"})
+    changed = httpx.post(f"{there}/habits", json={"fold_plus_addresses": True, "refused_domains": ["no.example"]})
+    assert (changed.status_code, changed.json()["refused_domains"]) == (200, ["no.example"])
+    assert (
+        post(server, US, BY_LINK, n={"emailAddress": "ada@example.com"})["customerByIdentifier"]["firstName"] == "Ada"
+    )
+    pace = {"search_lag_s": 0, "latency_s": 0.0, "bulk_rows_per_s": 5}
+    assert httpx.post(f"{there}/pace", json=pace).json() == pace
+    assert world.shops[US].shop.search_lag_s == 0
+    for action in ("habits", "pace"):
+        refused = httpx.post(f"{there}/{action}", json={"nonsense": 1})
+        assert (refused.status_code, "unknown" in refused.json()["error"]) == (400, True)
+
+
 def test_every_root_field_of_the_schema_is_answered(world: World) -> None:
     sim = world.shops[US]
     schema = load_schema()

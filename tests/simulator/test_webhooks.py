@@ -254,6 +254,9 @@ def test_a_subscribed_address_can_be_led_to_loopback_and_nowhere_else(desk: Desk
     desk.set(firstName="Bob")
     led = deliver(desk, routes={HOOK: mailbox.url})
     assert (led.sent["delivered"], len(mailbox.got)) == (1, 1)
+    desk.set(firstName="Cleo")
+    assert deliver(desk, origin=mailbox.url.removesuffix("/hook")).sent["delivered"] == 1
+    assert mailbox.body("customers/create")["first_name"] == "Cleo"
 
 
 def test_a_failed_delivery_comes_again_with_the_same_id_and_the_old_body(desk: Desk, mailbox: Mailbox) -> None:
