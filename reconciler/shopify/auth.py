@@ -60,22 +60,6 @@ class FixedToken:
 
 
 class NoToken:
-    """For a store whose settings name no way to a token: it alone can't be used, the others go on."""
-
-    def __init__(self, store: str) -> None:
-        self._store = store
-
-    def token(self, exchange: Exchange) -> SecretStr:  # noqa: ARG002  of the protocol
-        raise AccessError(
-            f"store '{self._store}' has no way to get a token",
-            hint="give it `auth`: access_token, or client_id and client_secret, or those and refresh_token",
-        )
-
-    def refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
-        return False
-
-
-class NoToken:
     """A store that says no way to get a token: it can't be used, the others go on."""
 
     def __init__(self, store: str) -> None:
