@@ -1,0 +1,247 @@
+"""From decisions to a plan: guards, approval, counting, sorting, and the digest that seals it."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from reconciler.core.forecast import BULK_LATENCY_S, forecast, points_of
+from reconciler.core.gather import Gathered, Swept, approved
+from reconciler.core.guard import ceiling_of, guarded
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.plan import Kind, StorePlan, digest_of_stores, planned, sorted_actions, sorted_holds
+from reconciler.core.reasons import WHO_ACTS, hold
+from reconciler.core.store import Ceiling, Store
+from reconciler.core.view import Subject
+from tests.core.people import (
+    ADA,
+    BOB,
+    CYD,
+    NOW,
+    action,
+    changed,
+    customer,
+    decided,
+    gid,
+    mapping,
+    profile,
+    same,
+    settled,
+    store,
+)
+
+# --- guards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "count", "mappings", "passes"),
+    [
+        (Ceiling(max=2), 2, 0, True),
+        (Ceiling(max=2), 3, 1000, False),
+        (Ceiling(max=0), 0, 0, True),
+        (Ceiling(max=500, percent=30), 3, 10, True),
+        (Ceiling(max=500, percent=30), 4, 10, False),
+        (Ceiling(max=500, percent=30), 1, 3, False),
+        (Ceiling(max=500, percent=30), 1, 4, True),
+        (Ceiling(max=500, percent=30), 5, 0, True),
+        (Ceiling(max=4, percent=30), 5, 0, False),
+        (Ceiling(max=500, percent=0), 1, 9, False),
+        (Ceiling(max=500, percent=33.4), 1, 3, True),
+        (Ceiling(max=500, percent=100), 9, 9, True),
+    ],
+)
+def test_both_bounds_of_a_ceiling_hold_and_work_on_small_sets(
+    ceiling: Ceiling, count: int, mappings: int, passes: bool  # noqa: FBT001  a case
+) -> None:  # fmt: skip
+    assert (count <= ceiling_of(ceiling, mappings)) is passes
+
+
+def test_a_kind_above_its_ceiling_is_held_whole_and_the_others_go_on() -> None:
+    actions = sorted_actions([action("create", u, None) for u in (ADA, BOB)] + [action("release", CYD)])
+    found = guarded(actions, store(guards={"create": {"max": 1}, "release": {"max": 9, "percent": 10}}), mappings=10)
+    assert [a.clerk_user_id for a in found.actions] == [CYD]
+    assert [a.clerk_user_id for a in found.withheld] == [ADA, BOB]
+    assert {(h.reason, h.who_acts) for h in found.holds} == {("GuardExceeded", "operator")}
+    assert found.holds[0].message == "2 create actions are above the ceiling of 1"
+
+
+def test_a_held_kind_says_its_percentage() -> None:
+    found = guarded((action("release"),), store(guards={"release": {"max": 9, "percent": 7.5}}), mappings=10)
+    assert found.holds[0].message == "1 release actions are above the ceiling of 9 and 7.5 % of 10 mappings"
+
+
+@pytest.mark.parametrize("kind", ["create", "adopt", "update", "relink", "merge", "release"])
+def test_every_kind_has_its_ceiling(kind: Kind) -> None:
+    policy = store(guards={kind: {"max": 0}})
+    assert guarded((action(kind),), policy, mappings=1000).withheld == (action(kind),)
+
+
+# --- gathering -----------------------------------------------------------------------------------------------------
+
+
+def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> Swept:
+    """Ada is new, Bob has changed, Cyd is as she should be."""
+    gather = Gathered(policy, now=NOW, **kwargs)
+    cases = []
+    for number, user in enumerate(users, 1):
+        who = profile(user)
+        there = same(who, number, policy)
+        row = settled(who, there, policy)
+        if user == ADA:
+            cases.append((Subject(user, who, None), decided(who, None, policy)))
+        elif user == BOB:
+            later = profile(user, last_name="B")
+            cases.append((Subject(user, later, row), decided(later, row, policy, mapped=there)))
+        else:
+            cases.append((Subject(user, who, row), decided(who, row, policy, mapped=there)))
+    for position in order or range(len(cases)):
+        gather.add(*cases[position])
+    return gather.swept(mappings=2, restore_rate=50, whole=True)
+
+
+AMPLE = {"guards": {"update": {"max": 9}}}
+
+
+def test_a_plan_counts_what_acts_what_waits_and_what_is_in_sync() -> None:
+    swept = look(store(**AMPLE), ADA, BOB, CYD)
+    summary = swept.plan.summary
+    assert (summary.create, summary.update, summary.in_sync, summary.hold, summary.actions) == (1, 1, 1, 0, 2)
+    assert swept.profiles == 3
+    assert (swept.plan.forecast.points, swept.plan.forecast.seconds) == (20, 0.4)
+    assert swept.decisions == {}
+
+
+def test_what_a_guard_withholds_stands_in_the_holds_and_is_remembered_in_the_row() -> None:
+    swept = look(store(guards={"update": {"max": 9, "percent": 30}}), ADA, BOB, CYD)
+    assert [a.clerk_user_id for a in swept.plan.actions] == [ADA]
+    assert [(h.clerk_user_id, h.reason) for h in swept.plan.holds] == [(BOB, "GuardExceeded")]
+    assert {r.clerk_user_id: r.reason for r in swept.rows}[BOB] == "GuardExceeded"
+    assert swept.plan.summary.hold == 1
+
+
+def test_approving_lets_exactly_what_was_withheld_go() -> None:
+    swept = look(store(guards={"update": {"max": 0}}), ADA, BOB, CYD)
+    let = approved(swept)
+    assert [a.clerk_user_id for a in let.plan.actions] == [ADA, BOB]
+    assert let.plan.holds == ()
+    assert let.plan.summary.update == 1
+    assert approved(look(store(**AMPLE), ADA)).plan.holds == ()
+
+
+def test_guards_can_be_left_out_and_decisions_kept() -> None:
+    policy = store(guards={"update": {"max": 0}})
+    gather = Gathered(policy, now=NOW, keep_all=True)
+    there = same(profile(BOB))
+    later = profile(BOB, last_name="B")
+    row = settled(profile(BOB), there)
+    gather.add(Subject(BOB, later, row), decided(later, row, policy, mapped=there))
+    cyd = profile(CYD)
+    known = settled(cyd, same(cyd))
+    gather.add(Subject(CYD, cyd, known), decided(cyd, known, policy, mapped=same(cyd)))
+    swept = gather.swept(mappings=1, restore_rate=100, whole=False, guards=False)
+    assert [a.clerk_user_id for a in swept.plan.actions] == [BOB]
+    assert set(swept.decisions) == {BOB, CYD}
+    assert not swept.whole
+
+
+def test_who_is_not_wanted_is_not_counted_as_a_profile() -> None:
+    gather = Gathered(store(), now=NOW)
+    gather.add(Subject(ADA, None, None), decided(None))
+    unsure = profile(BOB, problems=({"field": "deleted_at", "message": "b"},))
+    gather.add(Subject(BOB, unsure, mapping(BOB)), decided(unsure, mapping(BOB), mapped=customer(7)))
+    assert gather.swept(mappings=0, restore_rate=100, whole=True).profiles == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_same_decisions_give_the_same_plan_in_any_order(order: tuple[int, ...]) -> None:
+    for policy in (store(**AMPLE), store(guards={"update": {"max": 0}})):
+        one = look(policy, ADA, BOB, CYD)
+        other = look(policy, ADA, BOB, CYD, order=order)
+        assert one.plan == other.plan
+        assert planned([one.plan], created_at=NOW).digest == planned([other.plan], created_at=NOW).digest
+
+
+# --- plan and digest -----------------------------------------------------------------------------------------------
+
+
+def test_actions_are_sorted_by_kind_and_user_and_holds_by_user_and_reason() -> None:
+    actions = [action("release", ADA), action("create", BOB, None), action("create", ADA, None)]
+    assert [(a.kind, a.clerk_user_id) for a in sorted_actions(actions)] == [
+        ("create", ADA),
+        ("create", BOB),
+        ("release", ADA),
+    ]
+    holds = [hold(BOB, None, "NoEmail", ""), hold(ADA, None, "Rejected", "", "phone"), hold(ADA, None, "NoEmail", "")]
+    assert [(h.clerk_user_id, h.reason) for h in sorted_holds(holds)] == [
+        (ADA, "NoEmail"),
+        (ADA, "Rejected"),
+        (BOB, "NoEmail"),
+    ]
+
+
+def test_the_digest_covers_what_was_decided_and_not_when_or_at_what_cost() -> None:
+    plan = look(store(**AMPLE), ADA, BOB).plan
+    cheap = plan.model_copy(update={"forecast": forecast((), 1), "error_hint": "x"})
+    held = plan.model_copy(update={"holds": (hold(ADA, None, "NoEmail", ""),)})
+    base = digest_of_stores([plan])
+    assert base.startswith("sha256:")
+    assert digest_of_stores([cheap]) == base
+    assert digest_of_stores([held]) != base
+    assert digest_of_stores([plan.model_copy(update={"config_digest": "x"})]) != base
+
+
+def test_a_plan_of_many_stores_is_sorted_and_totalled() -> None:
+    one = look(store(**AMPLE), ADA, BOB).plan
+    other = one.model_copy(update={"store": "aaa"})
+    broken = StorePlan.model_validate({"store": "zzz", "shop": "z.myshopify.com", "error": "no"})
+    plan = planned([broken, one, other], created_at=NOW)
+    assert [s.store for s in plan.stores] == ["aaa", "acme", "zzz"]
+    assert (plan.summary.create, plan.summary.update) == (2, 2)
+    assert plan.digest == planned([other, broken, one], created_at=NOW).digest
+
+
+def test_a_hold_names_her_customer_where_one_is_known_and_who_must_act() -> None:
+    assert hold(ADA, customer(7), "NoEmail", "").customer_id == gid(7)
+    assert hold(ADA, mapping(ADA, 8), "NoEmail", "").customer_id == gid(8)
+    assert hold(ADA, None, "NoEmail", "").customer_id is None
+    assert {hold(ADA, None, reason, "").who_acts for reason in WHO_ACTS} <= {"operator", "profile", "shop", "time"}
+
+
+# --- forecast ------------------------------------------------------------------------------------------------------
+
+
+META = changed("metafields.clerk.a", None, "1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "how", "points"),
+    [
+        ("create", (changed("email", None, "a"), changed("tags", [], ["a"])), "", 10),
+        ("create", (META,), "", 20),
+        ("update", (changed("email", "a", "b"), changed("note", "a", "b")), "", 10),
+        ("update", (changed("tags", ["a"], ["b"]),), "", 20),
+        ("update", (changed("tags", ["a"], ["a", "b"]),), "", 10),
+        ("update", (META, changed("metafields.clerk.b", "1", None)), "", 20),
+        ("update", (changed("backlink", None, "u"), changed("email", None, "a")), "", 20),
+        ("relink", (changed("backlink", None, "u"),), "", 50),
+        ("merge", (changed("backlink", None, "u"),), "", 20),
+        ("release", (), "keep", 0),
+        ("release", (changed("tags", [], ["clerk-left"]),), "tag", 10),
+        ("release", (changed("customer", "gid", None),), "delete", 10),
+        ("release", (changed("customer", "gid", None),), "erase", 10),
+    ],
+)
+def test_an_action_costs_ten_points_a_mutation(kind: Kind, changes: Any, how: str, points: int) -> None:
+    assert points_of(kind, changes, how) == points
+
+
+def test_bulk_pays_where_the_paced_way_takes_longer_than_a_bulk_operation_comes_back() -> None:
+    few = [action("create", f"user_{i}", None) for i in range(int(BULK_LATENCY_S))]
+    many = [*few, action("create", "user_more", None)]
+    assert not forecast(few, 10).bulk_worth_it
+    assert forecast(many, 10).bulk_worth_it
+    assert forecast([*many, action("release", ADA)], 10).bulk_points == 70
+    assert not forecast([action("release", ADA)] * 999, 1).bulk_worth_it
+    assert forecast([], 0).seconds == 0
