@@ -18,7 +18,7 @@ from reconciler.errors import LeaseLost
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.engine import open_engine, writing
 from reconciler.state.requests import RequestTable, fence, new_owner
-from reconciler.wiring import SystemClock
+from tests.clock import WallClock
 
 STORES = {StoreName("acme"): 100, StoreName("globex"): 100}
 LIMIT = 7
@@ -29,7 +29,7 @@ class Replica:
     def __init__(self, url: str, lease_s: float) -> None:
         self.engine = open_engine(url)
         self.queue = RequestTable(self.engine)
-        self.clock = DatabaseClock(self.engine, SystemClock())
+        self.clock = DatabaseClock(self.engine, WallClock())
         self.owner = new_owner()
         self.lease_s = lease_s
 

@@ -245,4 +245,4 @@ def test_whatever_happens_the_queue_keeps_its_promises_machine(
         profile = settings()
         if profile.derandomize:  # the quick profile; `make explore` brings its own, larger numbers
             profile = settings(max_examples=examples, stateful_step_count=steps)
-        run_state_machine_as_test(machine, settings=profile)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(machine, settings=profile)

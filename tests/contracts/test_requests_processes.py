@@ -19,8 +19,8 @@ from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Request
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
-from reconciler.wiring import SystemClock
 from tests import servers
+from tests.clock import WallClock
 
 ROOT = Path(__file__).parents[2]
 KEYS = 600
@@ -73,7 +73,7 @@ def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_looked_at
     queue = RequestTable(engine)
     stores = (StoreName("acme"), StoreName("globex"))
     requests = [Request(stores[n % 2], ClerkUserId(f"user_{n}")) for n in range(KEYS)]
-    queue.add(requests, SystemClock().now(), reason="webhook")
+    queue.add(requests, WallClock().now(), reason="webhook")
 
     frozen, killed = start(direct, "hold", HOLD_LEASE_S), start(pooled, "hold", HOLD_LEASE_S)
     ice, grave = told(frozen), told(killed)
