@@ -74,8 +74,10 @@ def _text(raw: bytes) -> str | bytes:
         return raw
 
 
-def _email_key(value: object) -> str | None:
-    return normalise.email_key(value) if isinstance(value, str) else None
+def _email_key(raw: object) -> str | None:
+    """email_key of a blob: of a text that is not in UTF-8 the driver would make an error of the whole query."""
+    text = _text(raw) if isinstance(raw, bytes) else None
+    return normalise.email_key(text) if isinstance(text, str) else None
 
 
 _WAYS_OUT = (

@@ -110,22 +110,30 @@ class TableProfiles:
         return frozenset(users) - there
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
-        if "email" not in self._columns or (emails is not None and not emails):
+        if "email" not in self._columns:
             return []
+        return self._sharing_any() if emails is None else self._sharing(emails)
+
+    def _sharing_any(self) -> list[Profile]:
         with self._scans, self._looking(patient=True) as (connection, table):
             rough = table.rough_email()
+            groups = sa.select(rough).where(table.named, rough != "").group_by(rough)
+            shared = rough.in_(groups.having(sa.func.count() > 1).correlate(None))
             query = table.select().add_columns(rough).order_by(rough, table.key)
-            if emails is None:
-                groups = sa.select(rough).where(table.named, rough != "").group_by(rough)
-                shared = rough.in_(groups.having(sa.func.count() > 1).correlate(None))
-                with _streamed(connection, query.where(shared), ASK) as rows:
-                    return _shared(table, rows, None)
-            wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
-            found: list[Profile] = []
+            with _streamed(connection, query.where(shared), ASK) as rows:
+                return _shared(table, rows, None)
+
+    def _sharing(self, emails: Collection[str]) -> list[Profile]:
+        wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
+        found: list[Profile] = []
+        if not wanted:
+            return found
+        with self._looking() as (connection, table):
+            rough = table.rough_email()
+            query = table.select().add_columns(rough).order_by(rough, table.key)
             for part in _parts(table.rough_emails(wanted)):
-                with _streamed(connection, query.where(rough.in_(part)), ASK) as rows:
-                    found += _shared(table, rows, wanted)
-        return found
+                found += _shared(table, connection.execute(query.where(rough.in_(part))), wanted)
+        return sorted(found, key=lambda profile: profile.clerk_user_id)
 
     @contextmanager
     def _looking(self, *, anew: bool = False, patient: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
@@ -170,7 +178,7 @@ def _profiles(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[Pr
         more = sum(1 for _ in group)  # noqa: B031  the rest of the group, counted without being kept
         if more:
             profile = profile_of(key, table.values(first))
-            yield unusable(key, profile.mapped, f"{more + 1} rows have this key")
+            yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key")
         else:
             yield profile_of(key, table.values(first))
 

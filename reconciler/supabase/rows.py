@@ -33,8 +33,11 @@ class Endless:
     """A time that is none: infinity, or beyond the year 9999."""
 
 
-def profile_of(key: str, values: Mapping[str, Any]) -> Profile:
-    """The profile of one row: `values` by our field names, `full_name` among them where it is mapped."""
+def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
+    """The profile of one row: `values` by our field names, `full_name` among them where it is mapped.
+
+    The key is bytes where it is not in UTF-8, which SQLite allows.
+    """
     mapped = set(values) - {"full_name"}
     known: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -53,6 +56,8 @@ def profile_of(key: str, values: Mapping[str, Any]) -> Profile:
             known["deleted"], known["deleted_at"] = deletion(values["deleted_at"])
         except UnreadableError as error:
             problems.append(Problem(field="deleted_at", message=f"deleted_at {error}"))
+    if isinstance(key, bytes):
+        return unusable(key.decode(errors="replace"), mapped, "the key is not in UTF-8")
     if key != key.strip():
         return unusable(key, mapped, "the key has blanks around it")
     return Profile(clerk_user_id=ClerkUserId(key), mapped=frozenset(mapped), problems=tuple(problems), **known)

@@ -140,7 +140,7 @@ class ProfileTable:
         SQLite runs email_key itself. Postgres folds by its own collation, so there only visible ASCII is compared.
         """
         if not self.postgres:
-            return sa.func.email_key(self.raw("email"))
+            return sa.func.email_key(sa.cast(self.raw("email"), sa.LargeBinary))
         folded = sa.func.translate(sa.cast(self.raw("email"), sa.Text), *_LOWER_TO_ASCII)
         visible: ColumnElement[str] = sa.func.regexp_replace(folded, *_UNSEEN)
         return sa.func.lower(visible.collate("C"))

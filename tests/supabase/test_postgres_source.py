@@ -362,6 +362,8 @@ def test_many_scans_at_once_leave_room_for_single_looks(source: Source) -> None:
     scans = [direct.scan(chunk=1) for _ in range(8)]
     assert [len(next(scan)) for scan in scans] == [1] * 8
     assert set(direct.get([ClerkUserId("user_2")])) == {"user_2"}
+    assert [p.clerk_user_id for p in direct.sharing_email({"ada@example.com"})] == ["user_1"]
+    assert direct.vanished([ClerkUserId("user_3")]) == {"user_3"}
     assert [len(list(scan)) for scan in scans] == [1] * 8
     assert reader.count() == 2
 
