@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Self
 
-from reconciler.controller.apply import Hands
+from sqlalchemy import Engine
+
+from reconciler.clerk.users import ClerkUsers
+from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import StoreName
-from reconciler.core.store import Store
 from reconciler.errors import ConfigError, UsageError
 from reconciler.settings import Loaded, StoreSettings
-from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingToken, TokenSource
+from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
+from reconciler.shopify.pace import Lane
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.engine import open_engine
+from reconciler.state.requests import RequestTable
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.upsert import ProfileUpserts
 
 
 class SystemClock:
@@ -42,6 +48,8 @@ class House:
         self._state_key = state_key
         self._open = ExitStack()
         self._clients: dict[StoreName, ShopClient] = {}
+        self._base: House | None = None
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -50,12 +58,63 @@ class House:
         self._open.close()
 
     @cached_property
-    def state(self) -> StateStore:
-        """The state, its schema made where there was none."""
+    def engine(self) -> Engine:
+        """The state's database, its schema made where there was none."""
         engine = open_engine(self.loaded.settings.state.url)
         self._open.callback(engine.dispose)
         ensure_schema(engine)
-        return StateStore(engine, secret_key=self._state_key)
+        return engine
+
+    @cached_property
+    def state(self) -> StateStore:
+        """The state."""
+        return StateStore(self.engine, secret_key=self._state_key)
+
+    @cached_property
+    def queue(self) -> RequestTable:
+        """The queue of requests, in the state's database."""
+        return RequestTable(self.engine)
+
+    @cached_property
+    def clerk(self) -> ClerkUsers | None:
+        """Clerk's API; None where no key is set."""
+        clerk = self.loaded.settings.clerk
+        if clerk.secret_key is None or not clerk.secret_key.get_secret_value():
+            return None
+        users = ClerkUsers(clerk.secret_key.get_secret_value(), api_url=clerk.api_url, now=self.clock.now)
+        self._open.callback(users.close)
+        return users
+
+    @cached_property
+    def upserts(self) -> ProfileUpserts:
+        """Writes profile rows: for `clerk.upsert_profiles` and `backfill clerk` only."""
+        settings = self.loaded.settings
+        engine = open_engine(settings.profiles.url or settings.state.url)
+        self._open.callback(engine.dispose)
+        upserts = ProfileUpserts(engine, settings.profiles.table, settings.profiles.columns)
+        for oddity in upserts.check():
+            self._warn(oddity)
+        return upserts
+
+    def with_files(self, loaded: Loaded) -> House:
+        """Another house for files that were read anew, on the same state and profiles; only its shops are its own."""
+        house = House(loaded, warn=self._warn, state_key=self._state_key)
+        for name in ("engine", "state", "queue", "clerk", "profiles", "upserts"):
+            if name in self.__dict__:
+                house.__dict__[name] = self.__dict__[name]
+        house._base = self._base or self
+        return house
+
+    def points_left(self) -> dict[StoreName, float]:
+        """What each shop's bucket should hold now, of shops that have been asked by this process."""
+        with self._lock:
+            return {name: client.pace.available() for name, client in self._clients.items()}
+
+    def close_shops(self) -> None:
+        """Close the connections to shops; state and profiles stay open for whoever shares them."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     @cached_property
     def profiles(self) -> TableProfiles:
@@ -83,6 +142,10 @@ class House:
 
     def client(self, store: StoreSettings) -> ShopClient:
         """The shop's one client."""
+        with self._lock:
+            return self._client(store)
+
+    def _client(self, store: StoreSettings) -> ShopClient:
         if store.name not in self._clients:
             client = ShopClient(
                 store.shop,
@@ -96,16 +159,16 @@ class House:
             self._clients[store.name] = client
         return self._clients[store.name]
 
-    def readers(self, store: StoreSettings) -> Readers:
+    def readers(self, store: StoreSettings, *, lane: Lane = "sweep") -> Readers:
         """All that `plan` may touch."""
-        return Readers(profiles=self.profiles, customers=self._customers(store), mappings=self.state)
+        return Readers(profiles=self.profiles, customers=self._customers(store, lane), mappings=self.state)
 
-    def hands(self, store: StoreSettings, *, plan_digest: str = "") -> Hands:
-        """All that `apply` needs."""
+    def hands(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "sweep") -> Hands:
+        """All that `apply` needs. `lane` "nudge" goes before looks at whole stores, at the same shop."""
         return Hands(
             store=store,
-            readers=self.readers(store),
-            writer=self._customers(store),
+            readers=self.readers(store, lane=lane),
+            writer=self._customers(store, lane),
             state=self.state,
             clock=self.clock,
             warn=self._warn,
@@ -116,9 +179,8 @@ class House:
         """What `doctor` looks at in the shop, and what `bootstrap` makes there."""
         return ShopSetup(self.client(store))
 
-    def _customers(self, store: Store) -> ShopCustomers:
-        assert isinstance(store, StoreSettings)
-        return ShopCustomers(self.client(store), store)
+    def _customers(self, store: StoreSettings, lane: Lane) -> ShopCustomers:
+        return ShopCustomers(self.client(store), store, lane=lane)
 
     def _auth(self, store: StoreSettings) -> TokenSource:
         """How this store's tokens are got; a rotating pair is kept in the state, and only with a key to encrypt it."""
@@ -126,10 +188,7 @@ class House:
         if auth.access_token is not None and auth.access_token.get_secret_value():
             return FixedToken(auth.access_token.get_secret_value())
         if not auth.client_id or auth.client_secret is None or not auth.client_secret.get_secret_value():
-            raise ConfigError(
-                f"store '{store.name}' has no way to get a token",
-                hint="give it `auth`: access_token, or client_id and client_secret, or those and refresh_token",
-            )
+            return NoToken(store.name)
         app = (auth.client_id, auth.client_secret.get_secret_value())
         if auth.refresh_token is None:
             return ClientCredentials(*app)

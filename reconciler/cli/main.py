@@ -26,6 +26,8 @@ FAULT = "a fault of this program: say `reconciler --debug …` once more and rep
 COMMANDS = {
     "plan": ("plan", "Show what would change; change nothing."),
     "apply": ("apply", "Carry out a plan: a saved one, or one made, shown and confirmed now."),
+    "run": ("run", "The controller: keep the shops equal until SIGTERM."),
+    "nudge": ("nudge", "Ask a running controller to look at users now."),
     "drift": ("drift", "What was changed in Shopify behind us, apart from what is not rolled out yet."),
     "undo": ("undo", "The way back from what was written, planned and confirmed."),
     "status": ("status", "What the state knows of each store."),

@@ -9,8 +9,7 @@ from reconciler.cli.context import Context
 from reconciler.controller.fleet import plan_stores
 from reconciler.controller.sweep import Ask
 from reconciler.core.certificate import certificate as certificate_of
-from reconciler.core.status import StatusRow, status_row
-from reconciler.settings import StoreSettings
+from reconciler.manager.rows import status_rows_of
 from reconciler.wiring import House
 
 FAILED = 1
@@ -26,7 +25,7 @@ def command(context: Context, stores: tuple[str, ...], certificate: bool, output
     with context.house() as house:
         if certificate:
             return _certified(context, house, stores, output)
-        rows = rows_of(house, house.stores(stores))
+        rows = status_rows_of(house, house.stores(stores))
         now = house.clock.now()
     if output == "json":
         click.echo(render.status_json(rows, now))
@@ -45,21 +44,3 @@ def _certified(context: Context, house: House, names: tuple[str, ...], output: s
     else:
         render_certificate.certificate_text(found, context.out)
     return FAILED if any(d.error for d in found.details) else 0
-
-
-def rows_of(house: House, stores: tuple[StoreSettings, ...]) -> tuple[StatusRow, ...]:
-    """One row a store, from the state alone."""
-    found = []
-    for store in stores:
-        facts = house.state.facts(store.shop)
-        row = status_row(
-            store.name,
-            store.shop,
-            house.state.tally(store.shop),
-            profiles=facts.profiles if facts else None,
-            mapped=house.state.count(store.shop),
-            last_sweep_at=facts.last_sweep_at if facts else None,
-            suspended=facts.suspended_reason if facts else None,
-        )
-        found.append(row)
-    return tuple(found)

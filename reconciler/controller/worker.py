@@ -7,6 +7,7 @@ store (suspended, the others go on), the profiles or our own database away (wait
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -49,8 +50,8 @@ class Worked:
 class Crew(Protocol):
     """What the worker is given: each store's hands, and what holds under one claim."""
 
-    def hands(self, store: StoreName) -> Hands | None:
-        """None where the store is not configured any more."""
+    def hands(self, store: StoreName) -> AbstractContextManager[Hands | None]:
+        """None where the store is not configured any more; good until the context ends."""
 
     def mappings_under(self, claim: Claim) -> MappingWriter:
         """Writes that raise LeaseLost where the claim no longer holds."""
@@ -71,10 +72,13 @@ class Worker:
 
     def work(self, claim: Claim) -> Worked:
         """Look, decide, act; then say to the queue what becomes of the request."""
-        hands = self.crew.hands(claim.store)
-        if hands is None:
-            self.queue.done([claim], self.clock.now())
-            return Worked(claim, "nothing")
+        with self.crew.hands(claim.store) as hands:
+            if hands is None:
+                self.queue.done([claim], self.clock.now())
+                return Worked(claim, "nothing")
+            return self._looked(claim, hands)
+
+    def _looked(self, claim: Claim, hands: Hands) -> Worked:
         try:
             result = reconcile(
                 claim.clerk_user_id,

@@ -37,18 +37,27 @@ def environment() -> dict[str, str]:
     return dict(os.environ)  # noqa: TID251  the one reader
 
 
+def paths(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where both files are: by option, by the environment, or in the working directory."""
+    return (
+        config or Path(env.get("RECONCILER_CONFIG") or CONFIG),
+        stores or Path(env.get("RECONCILER_STORES") or STORES),
+    )
+
+
 def load(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> Loaded:
     """Both files; ConfigError with file, line and key path of everything that is wrong in either."""
     wrong: list[str] = []
     hints: list[str] = []
     settings = file = None
+    config_path, stores_path = paths(config, stores, env)
     try:
-        settings = _settings(read(config or Path(env.get("RECONCILER_CONFIG") or CONFIG), env))
+        settings = _settings(read(config_path, env))
     except ConfigError as error:
         wrong.append(error.message)
         hints.append(error.hint)
     try:
-        file = _stores(read(stores or Path(env.get("RECONCILER_STORES") or STORES), env), settings)
+        file = _stores(read(stores_path, env), settings)
     except ConfigError as error:
         wrong.append(error.message)
         hints.append(error.hint)

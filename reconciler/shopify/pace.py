@@ -84,6 +84,12 @@ class Pace:
         """Points a second, as last seen in a reply."""
         return self._rate
 
+    def available(self) -> float:
+        """Points that should be in the bucket now."""
+        with self._signal:
+            self._restore()
+            return self._left
+
     def reserve(self, points: float, lane: Lane, *, turn: int | None = None) -> Reservation:
         """Wait until so many points are there, and take them. Throttled if that takes longer than is sensible."""
         with self._signal:

@@ -1,0 +1,121 @@
+"""The running config and what it opens: handed to workers, looks and the server; swapped whole when the files change.
+
+A house that was replaced is closed once nobody works with it any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from reconciler.clerk.users import ClerkUsers
+from reconciler.controller.hands import Hands
+from reconciler.controller.worker import cap_of
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.request import Claim
+from reconciler.errors import ReconcilerError
+from reconciler.ports import MappingWriter
+from reconciler.settings import StoreSettings
+from reconciler.state.fenced import FencedMappings
+from reconciler.wiring import House
+
+
+@dataclass(slots=True)
+class _Open:
+    house: House
+    users: int = 0
+    replaced: bool = False
+
+
+class Crew:
+    """controller.worker.Crew on the config that runs now."""
+
+    def __init__(self, house: House, *, workers: int, on_trouble: Callable[[str], None]) -> None:
+        self._workers = workers
+        self._on_trouble = on_trouble
+        self._lock = threading.Lock()
+        self._open = _Open(house)
+        self._suspended: dict[StoreName, str] = {}
+
+    @contextmanager
+    def house(self) -> Iterator[House]:
+        """The house of now; it stays open until this ends, whatever is read anew meanwhile."""
+        with self._lock:
+            held = self._open
+            held.users += 1
+        try:
+            yield held.house
+        finally:
+            with self._lock:
+                held.users -= 1
+                done = held.replaced and held.users == 0
+            if done:
+                held.house.close_shops()
+
+    def replace(self, house: House) -> None:
+        """From now on, this one."""
+        with self._lock:
+            before, self._open = self._open, _Open(house)
+            before.replaced = True
+            idle = before.users == 0
+            known = {s.name for s in house.loaded.stores}
+            self._suspended = {name: why for name, why in self._suspended.items() if name in known}
+        if idle:
+            before.house.close_shops()
+
+    def stores(self) -> tuple[StoreSettings, ...]:
+        with self._lock:
+            return self._open.house.loaded.stores
+
+    def store(self, name: StoreName) -> StoreSettings | None:
+        return next((s for s in self.stores() if s.name == name), None)
+
+    # --- who may be worked on ------------------------------------------------------------------------------------
+
+    def caps(self) -> dict[StoreName, int]:
+        """The stores that may be worked on now, and how many requests of each may be in hand at once."""
+        stores = self.stores()
+        cap = cap_of(self._workers, len(stores))
+        with self._lock:
+            return {s.name: cap for s in stores if s.name not in self._suspended}
+
+    def suspend(self, name: StoreName, why: str) -> bool:
+        """Leave this store alone; True if it was not left alone before."""
+        with self._lock:
+            fresh = name not in self._suspended
+            self._suspended[name] = why
+            return fresh
+
+    def resume(self, name: StoreName) -> bool:
+        with self._lock:
+            return self._suspended.pop(name, None) is not None
+
+    def suspended(self) -> dict[StoreName, str]:
+        with self._lock:
+            return dict(self._suspended)
+
+    # --- what a worker is given ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def hands(self, store: StoreName) -> Iterator[Hands | None]:
+        with self.house() as house:
+            found = next((s for s in house.loaded.stores if s.name == store), None)
+            yield None if found is None else house.hands(found, lane="nudge")
+
+    def mappings_under(self, claim: Claim) -> MappingWriter:
+        with self._lock:
+            house = self._open.house
+        return FencedMappings(house.engine, claim)
+
+    def is_gone(self, user: ClerkUserId) -> bool | None:
+        with self.house() as house:
+            clerk: ClerkUsers | None = house.clerk
+            if clerk is None:
+                return None
+            try:
+                return not clerk.exists(user)
+            except ReconcilerError as error:
+                self._on_trouble(f"Clerk could not be asked whether {user} is gone: {error.message}")
+                return None

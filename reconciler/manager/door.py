@@ -1,0 +1,170 @@
+"""The door of the HTTP half: webhooks become requests, probes and the console get what the state knows.
+
+Everything here is short: one write to the queue, or a read of the state. Nothing waits for a shop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from reconciler.clerk.users import parse_user
+from reconciler.clerk.webhook import ClerkEvent
+from reconciler.controller.worker import DELETED
+from reconciler.core.event import Event
+from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.mapping import Mapping, Status
+from reconciler.core.request import Priority, Request
+from reconciler.core.status import StatusRow
+from reconciler.errors import AccessError, PermanentError, TemporaryError
+from reconciler.manager.crew import Crew
+from reconciler.manager.metrics import Metrics
+from reconciler.manager.rows import status_rows_of
+from reconciler.ports import Clock, RequestQueue
+from reconciler.server.seen import SeenWebhooks
+from reconciler.settings import StoreSettings
+from reconciler.shopify.webhooks import ShopifyEvent
+from reconciler.state.showcase import Showcase
+
+REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
+_log = structlog.get_logger(__name__)
+
+
+class ManagerDoor:
+    """server.door.Door on what runs now."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        queue: RequestQueue,
+        showcase: Showcase,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        readiness: Callable[[], Sequence[str]],
+        wake: Callable[[], None],
+        probe: Callable[[StoreName], None],
+    ) -> None:
+        self._crew, self._queue, self._showcase, self._clock, self._metrics = crew, queue, showcase, clock, metrics
+        self._readiness, self._wake, self._probe = readiness, wake, probe
+        self._seen = SeenWebhooks()
+
+    # --- what comes in -------------------------------------------------------------------------------------------
+
+    def clerk_event(self, event: ClerkEvent) -> None:
+        if event.user_id is None:
+            return
+        self._upsert(event)
+        reason = DELETED if event.deleted else "clerk"
+        wanted = None if event.deleted else event.updated_at
+        self.nudge_user(event.user_id, reason=reason, wants_updated_at=wanted)
+
+    def nudge_user(
+        self,
+        user: ClerkUserId,
+        *,
+        reason: str,
+        wants_updated_at: datetime | None = None,
+        stores: Collection[StoreName] | None = None,
+    ) -> None:
+        names = [s.name for s in self._crew.stores()] if stores is None else list(stores)
+        self._add((Request(name, user) for name in names), reason, wants_updated_at)
+
+    def nudge_customer(self, store: StoreName, customer: CustomerId, *, reason: str) -> None:
+        settings = self._crew.store(store)
+        if settings is None:
+            return
+        with self._crew.house() as house:
+            owner = house.state.owners(settings.shop, [customer]).get(customer)
+        if owner is not None:
+            self._add([Request(store, owner)], reason, None)
+
+    def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
+        settings = self._crew.store(store)
+        if settings is None:
+            return
+        if event.topic == REDACT:
+            self._redact(settings, event.customers)
+        elif event.topic in {UNINSTALLED, SHOP_REDACT}:
+            self._probe(store)
+        _log.info("shopify_event", store=store, topic=event.topic, data_request=event.data_request or None)
+
+    def seen_webhook(self, webhook_id: str) -> bool:
+        return self._seen.seen(webhook_id)
+
+    def webhook_done(self, webhook_id: str) -> None:
+        self._seen.add(webhook_id)
+
+    # --- what machines and people read ---------------------------------------------------------------------------
+
+    def readiness(self) -> Sequence[str]:
+        return self._readiness()
+
+    def metrics(self) -> CollectorRegistry:
+        return self._metrics.registry
+
+    def status_rows(self) -> Sequence[StatusRow]:
+        with self._crew.house() as house:
+            return status_rows_of(house, self._crew.stores())
+
+    def find_people(
+        self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
+    ) -> Sequence[Mapping]:
+        return self._showcase.find_people(text, shops=self._shops(store), status=status, reason=reason, limit=limit)
+
+    def person(self, user: ClerkUserId) -> Sequence[Mapping]:
+        return self._showcase.person(user, shops=self._shops(None))
+
+    def recent_events(
+        self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
+    ) -> Sequence[Event]:
+        return self._showcase.recent_events(user=user, shops=self._shops(store), limit=limit)
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _add(self, requests: Iterable[Request], reason: str, wants: datetime | None) -> None:
+        added = self._queue.add(
+            requests, self._clock.now(), priority=Priority.NUDGE, reason=reason, wants_updated_at=wants
+        )
+        self._metrics.added(added)
+        self._wake()
+
+    def _upsert(self, event: ClerkEvent) -> None:
+        """Bring the profile row up to date first, where that is asked for: from Clerk's API, else from the event.
+
+        SourceError goes to the sender, who sends again; what Clerk's API can't tell is taken from the signed event.
+        """
+        with self._crew.house() as house:
+            if not house.loaded.settings.clerk.upsert_profiles or event.user_id is None:
+                return
+            if event.deleted:
+                if house.clerk is None or not house.clerk.exists(event.user_id):
+                    house.upserts.delete(event.user_id, at=event.sent_at or self._clock.now())
+                return
+            user: Any = None
+            if house.clerk is not None:
+                try:
+                    user = house.clerk.get(event.user_id)
+                    if user is None:
+                        return
+                except (AccessError, TemporaryError, PermanentError) as error:
+                    _log.warning("clerk_not_asked", user=event.user_id, error=error.message)
+            fresh = user is not None
+            if user is None and event.user is not None:
+                user = parse_user(event.user)
+            if user is not None:
+                house.upserts.write(user.profile(), fresh=fresh)
+
+    def _redact(self, store: StoreSettings, customers: Sequence[CustomerId]) -> None:
+        """By law: what we hold of these customers goes, and nobody of them is created again."""
+        with self._crew.house() as house:
+            for customer, user in house.state.owners(store.shop, customers).items():
+                self._showcase.erase(store.shop, user, now=self._clock.now())
+                _log.info("erased", store=store.name, user=user, customer=customer)
+
+    def _shops(self, store: StoreName | None) -> list[str]:
+        return [s.shop for s in self._crew.stores() if store is None or s.name == store]

@@ -1,0 +1,156 @@
+"""What machines read of a running controller: controller-runtime's names where it has one, ours for the rest.
+
+Counted as it happens, but for what the state knows (parity, holds, depth), which is asked at each scrape, at most every
+few seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from reconciler.controller.worker import Worked
+from reconciler.core.ids import StoreName
+from reconciler.core.status import StatusRow
+from reconciler.errors import ReconcilerError
+
+CONTROLLER = "customer"
+ASK_EVERY_S = 5.0
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is asked at a scrape: the stores' rows, the queue's depth, and the points left at each shop."""
+
+    rows: Sequence[StatusRow]
+    depth: int
+    oldest_s: float
+    longest_running_s: float
+    points_left: dict[StoreName, float]
+
+
+class Metrics:
+    """All counters of one process, in a registry of their own. Thread-safe."""
+
+    def __init__(self, workers: int) -> None:
+        self.registry = CollectorRegistry()
+        reg = self.registry
+        self._reconciles = Counter(
+            "controller_runtime_reconcile", "Looks by result.", ("controller", "result"), registry=reg
+        )
+        self._errors = Counter(
+            "controller_runtime_reconcile_errors", "Looks that failed.", ("controller",), registry=reg
+        )
+        self._seconds = Histogram(
+            "controller_runtime_reconcile_time_seconds", "Time of one look.", ("controller",), buckets=SECONDS,
+            registry=reg,
+        )  # fmt: skip
+        self._active = Gauge("controller_runtime_active_workers", "Looks in hand.", ("controller",), registry=reg)
+        Gauge("controller_runtime_max_concurrent_reconciles", "Workers.", ("controller",), registry=reg).labels(
+            CONTROLLER
+        ).set(workers)
+        self._waited = Histogram(
+            "workqueue_queue_duration_seconds", "From due to taken.", ("name",), buckets=SECONDS, registry=reg
+        )
+        self._worked = Histogram(
+            "workqueue_work_duration_seconds", "From taken to done.", ("name",), buckets=SECONDS, registry=reg
+        )
+        self._adds = Counter("workqueue_adds", "Requests asked for.", ("name",), registry=reg)
+        self._retries = Counter("workqueue_retries", "Requests put off.", ("name",), registry=reg)
+        self._points = Counter("reconciler_points_spent", "Points of writes.", ("store",), registry=reg)
+        self._actions = Counter("reconciler_actions", "Actions carried out.", ("store", "kind"), registry=reg)
+        self._sweeps = Counter("reconciler_sweeps", "Looks at whole stores.", ("store", "kind", "result"), registry=reg)
+        self._reloads = Counter("reconciler_config_reloads", "Re-readings of the files.", ("result",), registry=reg)
+
+    def ask(self, known: Callable[[], Known]) -> None:
+        """From now on, ask this at each scrape."""
+        self.registry.register(_Asked(known))
+
+    def worked(self, done: Worked, seconds: float, waited_s: float) -> None:
+        """One look ended."""
+        result = {"applied": "success", "in_sync": "success", "nothing": "success", "held": "success"}.get(
+            done.verdict, "requeue_after" if done.error is None else "error"
+        )
+        self._reconciles.labels(CONTROLLER, result).inc()
+        if done.error is not None:
+            self._errors.labels(CONTROLLER).inc()
+        self._seconds.labels(CONTROLLER).observe(seconds)
+        self._worked.labels(CONTROLLER).observe(seconds)
+        self._waited.labels(CONTROLLER).observe(max(waited_s, 0.0))
+        if done.retry_after_s is not None:
+            self._retries.labels(CONTROLLER).inc()
+        if done.result is not None and done.result.kind is not None and done.verdict == "applied":
+            self._actions.labels(done.claim.store, done.result.kind).inc()
+            self._points.labels(done.claim.store).inc(done.result.points)
+
+    def active(self, count: int) -> None:
+        self._active.labels(CONTROLLER).set(count)
+
+    def added(self, count: int) -> None:
+        self._adds.labels(CONTROLLER).inc(count)
+
+    def swept(self, store: StoreName, kind: str, result: str) -> None:
+        self._sweeps.labels(store, kind, result).inc()
+
+    def reloaded(self, result: str) -> None:
+        self._reloads.labels(result).inc()
+
+
+class _Asked(Collector):
+    def __init__(self, known: Callable[[], Known]) -> None:
+        self._known = known
+        self._lock = threading.Lock()
+        self._at = float("-inf")
+        self._last: list[Metric] = []
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # nothing is asked at registration
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            if time.monotonic() - self._at >= ASK_EVERY_S:
+                try:
+                    self._last = list(_families(self._known()))
+                except ReconcilerError:
+                    self._last = []  # the state is away: /readyz says so, and stale figures would hide it
+                self._at = time.monotonic()
+            return self._last
+
+
+def _families(known: Known) -> Iterable[Metric]:
+    yield _one("workqueue_depth", "Requests in the queue.", "name", CONTROLLER, known.depth)
+    yield _one(
+        "workqueue_longest_running_processor_seconds", "The look that has taken longest.", "name", CONTROLLER,
+        known.longest_running_s,
+    )  # fmt: skip
+    oldest = GaugeMetricFamily("reconciler_oldest_request_age_seconds", "The request due longest.")
+    oldest.add_metric([], known.oldest_s)
+    yield oldest
+    parity = GaugeMetricFamily("parity_ratio", "Users in sync over users wanted.", labels=["store"])
+    held = GaugeMetricFamily("reconciler_held", "Users held, by reason.", labels=["store", "reason"])
+    suspended = GaugeMetricFamily(
+        "reconciler_store_suspended", "1 where a store's access is refused.", labels=["store"]
+    )
+    for row in known.rows:
+        parity.add_metric([row.store], row.parity)
+        suspended.add_metric([row.store], float(row.suspended is not None))
+        for reason, count in row.held.items():
+            held.add_metric([row.store, reason], count)
+    yield from (parity, held, suspended)
+    left = GaugeMetricFamily("reconciler_points_available", "Points left in the shop's bucket.", labels=["store"])
+    for store, points in known.points_left.items():
+        left.add_metric([store], points)
+    yield left
+
+
+def _one(name: str, text: str, label: str, value: str, number: float) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    family.add_metric([value], number)
+    return family

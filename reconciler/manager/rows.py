@@ -1,0 +1,29 @@
+"""Rows of `status`, for the console, the metrics and the command line: one a store, from the state alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.core.status import StatusRow, status_row
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+
+def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
+    """What the state knows of these stores."""
+    now = house.clock.now()
+    found = []
+    for store in stores:
+        facts = house.state.facts(store.shop)
+        row = status_row(
+            store.name,
+            store.shop,
+            house.state.tally(store.shop),
+            profiles=facts.profiles if facts else None,
+            mapped=house.state.count(store.shop),
+            last_sweep_at=facts.last_sweep_at if facts else None,
+            suspended=facts.suspended_reason if facts else None,
+            oldest_request_s=round(house.queue.oldest_age_s(now, [store.name]), 3),
+        )
+        found.append(row)
+    return tuple(found)

@@ -1,0 +1,285 @@
+"""`run`: everything started in order, watched, and stopped in order. The only place that knows all parts by name."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from reconciler.clerk.webhook import ClerkWebhooks
+from reconciler.controller.worker import Worked, Worker
+from reconciler.core.ids import StoreName
+from reconciler.errors import AccessError, ConfigError, StateError
+from reconciler.manager.crew import Crew
+from reconciler.manager.dispatch import LEASE_S, Dispatcher
+from reconciler.manager.door import ManagerDoor
+from reconciler.manager.metrics import Known, Metrics
+from reconciler.manager.rows import status_rows_of
+from reconciler.manager.schedule import Schedule
+from reconciler.server.app import Options, make_app
+from reconciler.server.run import ServerThread
+from reconciler.server.webhooks import Sources
+from reconciler.settings import Loaded, StoreSettings
+from reconciler.shopify.webhooks import ShopifyWebhooks
+from reconciler.state.clock import DatabaseClock
+from reconciler.state.requests import new_owner
+from reconciler.state.showcase import Showcase
+from reconciler.wiring import House
+
+WEDGED_S = 4 * LEASE_S  # a look that takes longer holds a worker for good
+STALE_BEATS_S = 15.0  # without a beat of the claiming thread or the clockwork
+STUCK_S = 60.0  # something has been due for so long, and nothing was finished meanwhile
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that `run` follows, and how they are read."""
+
+    paths: tuple[Path, ...]
+    read: Callable[[], Loaded]
+
+
+class Manager:
+    """One replica. `start`, then `wait` until somebody calls `stop` (a signal does), then `close`."""
+
+    def __init__(self, house: House, files: Files, *, host: str | None = None, port: int | None = None) -> None:
+        settings = house.loaded.settings
+        self._files = files
+        self._seen_files = _stamp(files.paths)
+        self._house = house
+        self._settings = settings
+        self._stop = threading.Event()
+        self._attention = threading.Event()
+        self._reading = threading.Lock()
+        workers = settings.controller.workers
+        self._clock = DatabaseClock(house.engine, house.clock)
+        self._metrics = Metrics(workers)
+        self._crew = Crew(house, workers=workers, on_trouble=lambda message: _log.warning("trouble", error=message))
+        self.owner = new_owner()
+        worker = Worker(self._crew, house.queue, house.state, self._clock, self._refused)
+        self._dispatcher = Dispatcher(
+            house.queue,
+            worker,
+            self._clock,
+            owner=self.owner,
+            workers=workers,
+            caps=self._crew.caps,
+            on_worked=self._worked,
+        )
+        self._schedule = Schedule(
+            self._crew,
+            settings,
+            self._clock,
+            self._metrics,
+            owner=self.owner,
+            wake=self._dispatcher.wake,
+            read_files=self._read_if_changed,
+            stopping=self._stop.is_set,
+        )
+        self._metrics.ask(self._known)
+        self._door = ManagerDoor(
+            self._crew,
+            house.queue,
+            Showcase(house.engine),
+            self._clock,
+            self._metrics,
+            readiness=self.readiness,
+            wake=self._dispatcher.wake,
+            probe=self._schedule.probe_soon,
+        )
+        server = settings.server
+        token = server.console_token.get_secret_value() if server.console_token else ""
+        self._host = host or server.host
+        self._shops = _Shops(house.loaded)
+        options = Options(
+            sources=sources_of(house.loaded, self._shops), clock=self._clock, host=self._host, console_token=token
+        )
+        self._server = ServerThread(make_app(self._door, options), self._host, server.port if port is None else port)
+
+    @property
+    def url(self) -> str:
+        """Where it is served, for this machine."""
+        return self._server.url
+
+    def start(self) -> None:
+        """Check what can't be done without, then begin. Raises what `doctor` would say."""
+        _ = self._house.profiles
+        if self._settings.clerk.upsert_profiles:
+            _ = self._house.upserts
+        self._server.start()
+        self._dispatcher.start()
+        self._schedule.start()
+        _log.info(
+            "started", owner=self.owner, url=self.url, stores=len(self._crew.stores()),
+            workers=self._settings.controller.workers,
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until `stop`; files are read anew meanwhile, where that was asked for."""
+        while not self._stop.is_set():
+            self._attention.wait()
+            self._attention.clear()
+            if not self._stop.is_set():
+                self.reload()
+
+    def reload_soon(self) -> None:
+        """Ask for the files to be read anew; returns at once. Safe in a signal handler."""
+        self._attention.set()
+
+    def stop(self) -> None:
+        """Ask it to end; returns at once. Safe in a signal handler, and to repeat."""
+        self._stop.set()
+        self._attention.set()
+
+    def close(self) -> None:
+        """Take nothing more, finish what is in hand, hand back the rest, close everything."""
+        self._stop.set()
+        _log.info("stopping", in_hand=len(self._dispatcher.in_hand()))
+        self._dispatcher.stop()
+        self._schedule.stop()
+        self._server.stop()
+        _log.info("stopped", worked=self._dispatcher.worked)
+
+    def reload(self) -> None:
+        """Read both files anew now; a bad edit is refused, loudly, and the running config stays."""
+        with self._reading:
+            self._seen_files = _stamp(self._files.paths)
+            try:
+                loaded = self._files.read()
+                self._refuse_what_needs_a_restart(loaded)
+            except ConfigError as error:
+                self._metrics.reloaded("refused")
+                _log.error("config_refused", error=error.message, hint=error.hint or "the running config stays")
+                return
+            before = {s.name: s for s in self._crew.stores()}
+            with self._crew.house() as house:
+                self._crew.replace(house.with_files(loaded))
+            self._shops.follow(loaded)
+            self._schedule.follow()
+            changed = [s.name for s in loaded.stores if s.name in before and before[s.name] != s]
+            for name in changed:
+                self._crew.resume(name)
+                self._schedule.look_now(name)
+            self._metrics.reloaded("taken")
+            _log.info("config_taken", stores=len(loaded.stores), changed=changed)
+            self._dispatcher.wake()
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def readiness(self) -> Sequence[str]:
+        """Why this process is not ready, a line each."""
+        now = time.monotonic()
+        reasons = []
+        if now - self._dispatcher.beat_at > STALE_BEATS_S:
+            reasons.append(f"nothing has been taken from the queue for {now - self._dispatcher.beat_at:.0f} s")
+        if now - self._schedule.beat_at > STALE_BEATS_S:
+            reasons.append(f"the clockwork has stood still for {now - self._schedule.beat_at:.0f} s")
+        wedged = [held for held in self._dispatcher.in_hand() if now - held.since > WEDGED_S]
+        if wedged:
+            reasons.append(f"{len(wedged)} looks have taken more than {WEDGED_S:.0f} s")
+        try:
+            oldest_s = self._house.queue.oldest_age_s(self._clock.now(), list(self._crew.caps()))
+        except StateError as error:
+            return [*reasons, error.message]
+        if oldest_s > STUCK_S and now - self._dispatcher.done_at > STUCK_S:
+            reasons.append(f"a request has been due for {oldest_s:.0f} s, and nothing was finished meanwhile")
+        return reasons
+
+    def _known(self) -> Known:
+        held = self._dispatcher.in_hand()
+        self._metrics.active(len(held))
+        now = time.monotonic()
+        with self._crew.house() as house:
+            return Known(
+                rows=status_rows_of(house, self._crew.stores()),
+                depth=house.queue.depth(),
+                oldest_s=house.queue.oldest_age_s(self._clock.now(), [s.name for s in self._crew.stores()]),
+                longest_running_s=max((now - h.since for h in held), default=0.0),
+                points_left=house.points_left(),
+            )
+
+    def _refused(self, store: StoreName, error: AccessError) -> None:
+        self._schedule.refused(store, error)
+
+    def _worked(self, done: Worked, seconds: float) -> None:
+        waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
+        self._metrics.worked(done, seconds, waited_s)
+        result = done.result
+        level = _log.warning if done.error is not None else _log.info
+        level(
+            "looked_at",
+            result=done.verdict,
+            kind=result.kind if result else None,
+            reasons=list(result.reasons) if result and result.reasons else None,
+            error=done.error.message if done.error else None,
+            again_in_s=round(done.retry_after_s, 3) if done.retry_after_s is not None else None,
+            seconds=round(seconds, 4),
+        )
+
+    def _read_if_changed(self) -> None:
+        if _stamp(self._files.paths) != self._seen_files:
+            self.reload()
+
+    def _refuse_what_needs_a_restart(self, loaded: Loaded) -> None:
+        if loaded.settings != self._settings:
+            raise ConfigError(
+                "reconciler.yaml has changed: only stores.yaml is taken while running",
+                hint="restart to take it; the running config stays",
+            )
+
+
+class _Shops(Mapping[StoreName, ShopifyWebhooks | None]):
+    """How each store's webhooks are checked; follows stores.yaml."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._now: dict[StoreName, ShopifyWebhooks | None] = {}
+        self.follow(loaded)
+
+    def follow(self, loaded: Loaded) -> None:
+        self._now = {s.name: _webhooks_of(s) for s in loaded.stores}
+
+    def __getitem__(self, name: StoreName) -> ShopifyWebhooks | None:
+        return self._now[name]
+
+    def __iter__(self) -> Iterator[StoreName]:
+        return iter(self._now)
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+
+def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> Sources:
+    """Who may send webhooks, by the secrets that are configured."""
+    clerk = loaded.settings.clerk
+    secrets = [s.get_secret_value() for s in clerk.webhook_secrets if s.get_secret_value()]
+    profiles = loaded.settings.profiles
+    return Sources(
+        clerk=ClerkWebhooks(secrets, instance_id=clerk.instance_id) if secrets else None,
+        shops=shops,
+        table=profiles.table,
+        key_column=profiles.columns["clerk_user_id"],
+    )
+
+
+def _webhooks_of(store: StoreSettings) -> ShopifyWebhooks | None:
+    found = [store.webhook_secret, store.auth.client_secret]
+    secrets = [s.get_secret_value() for s in found if s is not None and s.get_secret_value()]
+    return ShopifyWebhooks(store.shop, secrets) if secrets else None
+
+
+def _stamp(paths: Sequence[Path]) -> tuple[tuple[int, int], ...]:
+    """What tells that a file was written: its time and size; a missing one is (0, 0) until it is back."""
+    found = []
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            found.append((0, 0))
+        else:
+            found.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(found)

@@ -1,0 +1,88 @@
+"""What the console asks of the state: people by name, their rows, what was written lately; and erasure by law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Table, delete, or_, select, update
+
+from reconciler.core import normalise
+from reconciler.core.event import Event
+from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.mapping import Mapping, Status
+from reconciler.state.database import Database
+from reconciler.state.engine import writing
+from reconciler.state.rows import event_of, mapping_of
+from reconciler.state.tables import EventRow, MappingRow
+
+_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+
+
+class Showcase(Database):
+    """Reads for people; bounded, by indexes."""
+
+    def find_people(
+        self, text: str, *, shops: Sequence[str], status: Status | None, reason: str | None, limit: int
+    ) -> list[Mapping]:
+        """Rows whose user id, customer id or e-mail is, or begins with, this text; all where it is empty."""
+        query = select(_mapping).where(_mapping.c.shopify_shop.in_(list(shops)))
+        words = text.strip()
+        if words:
+            key = normalise.email_key(words) or ""
+            gid = words if words.startswith("gid://") else f"gid://shopify/Customer/{words}"
+            query = query.where(
+                or_(
+                    _begins(_mapping.c.clerk_user_id, words),
+                    _begins(_mapping.c.email_key, key),
+                    _mapping.c.shopify_customer_id == gid,
+                )
+            )
+        if status is not None:
+            query = query.where(_mapping.c.status == status)
+        if reason is not None:
+            query = query.where(_mapping.c.reason == reason)
+        ordered = query.order_by(_mapping.c.clerk_user_id, _mapping.c.shopify_shop).limit(limit)
+        return [mapping_of(row) for row in self._rows(ordered)]
+
+    def person(self, user: ClerkUserId, *, shops: Sequence[str]) -> list[Mapping]:
+        """Her rows in these shops."""
+        query = select(_mapping).where(_mapping.c.clerk_user_id == user, _mapping.c.shopify_shop.in_(list(shops)))
+        return [mapping_of(row) for row in self._rows(query.order_by(_mapping.c.store))]
+
+    def recent_events(self, *, user: ClerkUserId | None, shops: Sequence[str], limit: int) -> list[Event]:
+        """Newest first."""
+        query = select(_event).where(_event.c.shopify_shop.in_(list(shops)))
+        if user is not None:
+            query = query.where(_event.c.clerk_user_id == user)
+        return [event_of(r) for r in self._rows(query.order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit))]
+
+    def erase(self, shop: ShopDomain, user: ClerkUserId, *, now: datetime) -> None:
+        """What is held of her in this shop goes; a row without a trace of her stays, so that nobody creates her again."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(_event).where(_event.c.shopify_shop == shop, _event.c.clerk_user_id == user))
+            connection.execute(
+                update(_mapping)
+                .where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == user)
+                .values(
+                    shopify_customer_id=None,
+                    email=None,
+                    email_key=None,
+                    waits_for_email=None,
+                    intent=None,
+                    applied={},
+                    refused={},
+                    status="erased",
+                    reason="Erased",
+                    message="her data was redacted on request",
+                    left_at=now,
+                    last_seen_at=now,
+                )
+            )
+
+
+def _begins(column: Column[Any], words: str) -> ColumnElement[bool]:
+    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return column.like(escaped + "%", escape="\\")
