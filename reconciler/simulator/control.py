@@ -6,6 +6,7 @@
     POST /_sim/{domain}/neighbour   {"points_per_s": 50}: somebody else spends the same bucket; 0 ends it
     POST /_sim/{domain}/status      {"status": 402}: every call gets it; null ends it
     POST /_sim/{domain}/habits      {"fold_email_case": true, …}: what Shopify is not known to do (`Habits`)
+    POST /_sim/{domain}/uninstall   the app is removed: its tokens and subscriptions end
     POST /_sim/{domain}/pace        {"search_lag_s": 0, "latency_s": 0.1, "bulk_rows_per_s": 100}
     POST /_sim/{domain}/populate    {"count": 1000, "seed": 1, "unlinked": 0.1, …}: people, quickly
     GET  /_sim/{domain}/customers   all customers, as plain JSON
@@ -132,6 +133,12 @@ def _habits(sim: SimShop, **values: Any) -> Json:
         return {key: plain(value) for key, value in asdict(sim.shop.habits).items()}
 
 
+def _uninstall(sim: SimShop) -> Json:
+    removed: Json = sim.staff("uninstall")
+    sim.tokens.revoke_all()
+    return removed
+
+
 def _pace(sim: SimShop, **values: float | None) -> Json:
     for name, value in values.items():
         if name not in PACES:
@@ -150,6 +157,7 @@ OWN_ACTIONS: Final[Mapping[str, Callable[..., Json]]] = {
     "neighbour": _neighbour,
     "status": _status,
     "habits": _habits,
+    "uninstall": _uninstall,
     "pace": _pace,
     "populate": _populate,
 }

@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.simulator.documents import Json
 from reconciler.simulator.events import customer_body, merge_body
 from reconciler.simulator.examine import examine
-from reconciler.simulator.ledger import gid
+from reconciler.simulator.ledger import gid, offset_iso
 from reconciler.simulator.normalisation import split_tags
 from reconciler.simulator.records import Customer, Merge
 from reconciler.simulator.subscriptions import Subscriptions
@@ -103,6 +103,53 @@ class Staff(Subscriptions):
         customer = self._known(id)
         customer.seldom().blockers = frozenset(fields)
         return CustomerView(self, customer)
+
+    def staff_delete_order(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """An order is deleted. That the customer has bought is not forgotten."""
+        customer = self._known(id)
+        if customer.orders == 0:
+            raise ValueError(f"customer {id} has no order")
+        self.remember(customer.number, customer)
+        customer.seldom().had_orders = True
+        self.people.change(customer, {"orders": customer.orders - 1, "updated_at": self.now()})
+        self.updated(customer)
+        return CustomerView(self, customer)
+
+    def staff_data_request(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """The customer asks what is known of her: told to the app's own address."""
+        customer = self._known(id)
+        request = self.next_number()
+        self.tell(
+            "CUSTOMERS_DATA_REQUEST",
+            lambda: {
+                "shop_id": self.app_id,
+                "shop_domain": self.domain,
+                "orders_requested": [],
+                "customer": {"id": customer.number, "email": customer.email, "phone": customer.phone},
+                "data_request": {"id": request},
+            },
+        )
+        return CustomerView(self, customer)
+
+    def staff_scopes(self, scopes: list[str]) -> Json:
+        """The app is granted these access scopes and no others."""
+        before, self.scopes = sorted(self.scopes), set(scopes)
+        body = {"id": self.app_id, "previous": before, "current": sorted(scopes), "updated_at": offset_iso(self.now())}
+        self.tell("APP_SCOPES_UPDATE", lambda: body)
+        return {"scopes": sorted(self.scopes)}
+
+    def staff_unapprove(self, fields: list[str]) -> Json:
+        """The app is not approved for these fields of protected customer data (none: for all of them it is)."""
+        self.unapproved_fields = set(fields)
+        return {"unapproved_fields": sorted(fields)}
+
+    def staff_uninstall(self) -> Json:
+        """The app is removed: told to whom it may concern, then its subscriptions are gone. Tokens: `control.py`."""
+        self.tell("APP_UNINSTALLED", lambda: {"id": self.app_id, "domain": self.domain, "name": self.shop()["name"]})
+        told = [each for each in self.subscriptions.values() if each.topic != "APP_UNINSTALLED"]
+        for each in told:
+            del self.subscriptions[each.number]
+        return {"removed": len(told)}
 
     # --- steps ----------------------------------------------------------------------------------------------------
 

@@ -120,6 +120,15 @@ def test_a_shop_is_told_over_http_how_to_behave(server: SimulatorServer, world: 
         assert (refused.status_code, "unknown" in refused.json()["error"]) == (400, True)
 
 
+def test_an_uninstalled_app_is_let_in_no_more(server: SimulatorServer) -> None:
+    there = f"{server.url(UK)}/_sim/{UK}"
+    assert httpx.post(f"{there}/unapprove", json={"fields": ["email"]}).json() == {"unapproved_fields": ["email"]}
+    assert httpx.post(f"{there}/uninstall").json() == {"removed": 0}
+    url = f"{server.url(UK)}/admin/api/2026-10/graphql.json"
+    refused = httpx.post(url, json={"query": "{ shop { id } }"}, headers={"X-Shopify-Access-Token": "uk"})
+    assert refused.status_code == 401
+
+
 def test_every_root_field_of_the_schema_is_answered(world: World) -> None:
     sim = world.shops[US]
     schema = load_schema()

@@ -127,6 +127,12 @@ def test_who_has_bought_can_never_be_deleted(desk: Desk) -> None:
     assert (found["id"], found["numberOfOrders"], found["canDelete"]) == (guest.id, "1", False)
     message = "Customer can’t be deleted because they have associated orders"
     assert said(desk(DELETE, id=guest.id)) == [(["id"], message)]
+    desk.shop.staff_delete_order(guest.id)
+    assert desk.find(id=guest.id)["numberOfOrders"] == "0"
+    assert desk.find(id=guest.id)["canDelete"] is False
+    assert said(desk(DELETE, id=guest.id)) == [(["id"], message)]
+    with pytest.raises(ValueError, match="has no order"):
+        desk.shop.staff_delete_order(guest.id)
 
 
 def test_tags_are_added_and_removed_one_by_one_ignoring_case(desk: Desk) -> None:

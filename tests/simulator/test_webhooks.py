@@ -236,6 +236,20 @@ def test_a_redaction_goes_to_the_apps_own_address(desk: Desk, mailbox: Mailbox) 
     assert told["shop_domain"] == "desk.myshopify.com"
 
 
+def test_what_becomes_of_the_app_is_told(desk: Desk, mailbox: Mailbox) -> None:
+    for topic in ("APP_SCOPES_UPDATE", "APP_UNINSTALLED", "CUSTOMERS_CREATE"):
+        subscribe(desk, topic, mailbox.url)
+    one = desk.set(firstName="Ada")["id"]
+    desk.shop.staff_scopes(["read_customers"])
+    desk.shop.staff_data_request(one)
+    desk.shop.staff_uninstall()
+    deliver(desk, app_url=mailbox.url)
+    assert set(mailbox.topics) == {"app/scopes_update", "app/uninstalled", "customers/data_request", "customers/create"}
+    assert mailbox.body("app/scopes_update")["current"] == ["read_customers"]
+    assert mailbox.body("customers/data_request")["customer"]["id"] == int(one.rpartition("/")[2])
+    assert {each.topic for each in desk.shop.subscriptions.values()} == {"APP_UNINSTALLED"}
+
+
 def test_only_the_fields_and_customers_that_were_asked_for(desk: Desk, mailbox: Mailbox) -> None:
     subscribe(desk, "CUSTOMERS_CREATE", mailbox.url, includeFields=["id", "email"], filter='email:* -first_name:"Bob"')
     desk.set(firstName="Nomail")
