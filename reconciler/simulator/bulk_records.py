@@ -46,7 +46,8 @@ class Operation:
     grouped: bool = False
     numbers: "array[int] | None" = None
     """The customers that a search found, where there is one."""
-    last_number: int = 0
+    mark: int = 0
+    """Where a query goes on: after this number, or from this place among `numbers`."""
     document: Document | None = None
     source: Path | None = None
     lines: "array[int] | None" = None

@@ -111,9 +111,9 @@ class BulkWork(Uploads):
         drops = self.bulk_sort_drops if operation.query.arguments.get("sort_key") == "UPDATED_AT" else 0.0
         found = list(islice(self._customers_left(operation), budget + 1))
         groups = []
-        for customer in found[:budget]:
+        for mark, customer in found[:budget]:
             operation.done += 1
-            operation.last_number = customer.number
+            operation.mark = mark
             if drops and rand.random() < drops:
                 continue
             rows = rows_of(CustomerView(self, customer), operation.query.selection)
@@ -122,17 +122,21 @@ class BulkWork(Uploads):
             groups.append([_line(row) for row, _ in rows])
         return groups, len(found) <= budget
 
-    def _customers_left(self, operation: Operation) -> Iterator[Customer]:
+    def _customers_left(self, operation: Operation) -> Iterator[tuple[int, Customer]]:
+        """Those who are still to be looked at, each with the mark to go on from after them."""
         assert operation.query is not None
         text = operation.query.arguments.get("query")
         if not text:
-            return self.people.after(operation.last_number)
+            for customer in self.people.after(operation.mark):
+                yield customer.number, customer
+            return
         if operation.numbers is None:
-            asked = read_query(text, self.habits)
-            operation.numbers = array("Q", (each.number for each in self.matching(asked)))
-        known = self.people.by_number
-        left = operation.numbers[operation.done :]
-        return (known[number] for number in left if number in known)
+            found = self.matching(read_query(text, self.habits))
+            operation.numbers = array("Q", (each.number for each in found))
+        for index in range(operation.mark, len(operation.numbers)):
+            known = self.people.by_number.get(operation.numbers[index])
+            if known is not None:
+                yield index + 1, known
 
     def _mutation_piece(self, operation: Operation, budget: int) -> tuple[list[list[bytes]], bool]:
         assert operation.source is not None

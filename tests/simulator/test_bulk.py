@@ -217,6 +217,22 @@ def test_customers_who_come_and_go_meanwhile(bulk: Bulk) -> None:
     assert len(rows) == 40 - 5 + 1
 
 
+def test_nobody_is_told_twice_where_found_ones_vanish_meanwhile(bulk: Bulk) -> None:
+    bulk.shop.search_lag_s = 0
+    bulk.shop.bulk_rows_per_s = 10
+    query = '{ customers(query: "tag:app-user") { edges { node { id } } } }'
+    made = bulk(RUN_QUERY, q=query, g=False)["bulkOperation"]["id"]
+    bulk.clock.now += 1
+    bulk(POLL, id=made)
+    for person in [*list(bulk.shop.people)[:5], *list(bulk.shop.people)[20:23]]:
+        bulk.shop.staff_delete(f"gid://shopify/Customer/{person.number}")
+    bulk.clock.now += 1
+    assert bulk(POLL, id=made)["objectCount"] == "20"
+    bulk.clock.now += 60
+    ids = [row["id"] for row in bulk.rows(bulk.ended(made))]
+    assert len(set(ids)) == len(ids) == 40 - 3
+
+
 def test_cancel_and_what_was_written_until_then(bulk: Bulk) -> None:
     bulk.shop.bulk_rows_per_s = 10
     made = bulk(RUN_QUERY, q=EVERYBODY, g=False)["bulkOperation"]["id"]
