@@ -1,0 +1,268 @@
+"""What the state says of a user after a look or a write."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.core.desired import config_digest, profile_digest, spec_of
+from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.core.plan import Change
+from reconciler.core.record import SEEN_EVERY, after_look, after_write, agreed, new_row, with_intent, with_refused
+from reconciler.core.view import Decision
+from tests.core.people import (
+    ADA,
+    BOB,
+    NOW,
+    changed,
+    customer,
+    decided,
+    gid,
+    mapping,
+    profile,
+    same,
+    settled,
+    store,
+)
+
+ada = profile(ADA)
+
+
+def row_after_look(who: Any, row: Mapping | None, decision: Decision, **policy: Any) -> Mapping | None:
+    return after_look(row, decision, who, store(**policy), now=NOW)
+
+
+def written(decision: Decision, row: Mapping | None, who: Any, *changes: Change, **more: Any) -> Mapping:
+    given = {"customer_id": gid(7), "finished": True, **more}
+    return after_write(row, decision, who, store(), written=changes, now=NOW, **given)
+
+
+# --- after a look --------------------------------------------------------------------------------------------------
+
+
+def test_the_first_look_at_a_customer_that_is_right_makes_a_row_in_which_nothing_is_ours() -> None:
+    row = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
+    assert row is not None
+    assert (row.customer_id, row.email, row.status) == (gid(7), ada.email, "in_sync")
+    assert (row.first_seen_at, row.last_seen_at) == (NOW, NOW)
+    assert row.applied["first_name"].value == "User_Ada"
+    assert not any(a.ours for a in row.applied.values())
+    assert row.profile_digest == profile_digest(ada)
+    assert row.config_digest == config_digest(store())
+
+
+def test_nobody_gets_a_row_for_nothing() -> None:
+    assert row_after_look(None, None, decided(None)) is None
+    assert row_after_look(ada, None, Decision(clerk_user_id=ADA, status="in_sync")) is None
+    assert row_after_look(None, None, Decision(clerk_user_id=ADA, status="released")) is None
+
+
+def test_a_held_user_without_a_customer_has_a_row_that_says_why() -> None:
+    who = profile(ADA, email=None)
+    row = row_after_look(who, None, decided(who))
+    assert row is not None
+    assert (row.customer_id, row.status, row.reason) == (None, "held", "NoEmail")
+    assert row.message
+    assert row.applied == {}
+
+
+def test_a_hold_of_the_whole_goes_before_one_of_a_field() -> None:
+    who = profile(ADA, phone="nonsense")
+    row = row_after_look(who, None, decided(who, policy=store(paused=True)))
+    assert row is not None
+    assert row.reason == "StorePaused"
+    assert "phone" in (row.message or "")
+
+
+def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
+    decision = decided(ada, by_backlink=same(ada))
+    first = row_after_look(ada, None, decision)
+    assert first is not None
+    again = decided(ada, first, by_backlink=same(ada), mapped=same(ada))
+    soon, later = NOW + SEEN_EVERY - timedelta(seconds=1), NOW + SEEN_EVERY
+    assert after_look(first, again, ada, store(), now=soon) is None
+    moved = after_look(first, again, ada, store(), now=later)
+    assert moved is not None
+    assert moved.last_seen_at == later
+    assert moved.first_seen_at == NOW
+
+
+def test_another_policy_moves_the_row_at_once() -> None:
+    first = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
+    assert first is not None
+    assert after_look(first, decided(ada, first, mapped=same(ada)), ada, store(country="CA"), now=NOW) is not None
+
+
+def test_a_followed_backlink_moves_the_row_to_the_other_customer_and_forgets_what_was_agreed_on_the_first() -> None:
+    row = settled(profile(ADA, last_name="B"), same(ada))
+    found = decided(ada, row, by_backlink=same(ada, 9))
+    moved = row_after_look(ada, row, found)
+    assert moved is not None
+    assert moved.customer_id == gid(9)
+    assert not any(a.ours for a in moved.applied.values())
+
+
+def test_who_waits_for_an_address_says_so_and_keeps_her_intent() -> None:
+    later = profile(ADA, email="new@x.example.com")
+    there = same(ada, email=None)
+    row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
+    blocked = decided(later, row, mapped=there, by_email=customer(9, email="new@x.example.com", backlink=BOB))
+    held = blocked.model_copy(update={"action": None, "status": "held"})
+    found = row_after_look(later, row, held)
+    assert found is not None
+    assert found.waits_for_email == "new@x.example.com"
+    assert found.intent == row.intent
+
+
+def test_a_look_that_finds_all_well_ends_the_intent() -> None:
+    row = settled(ada, same(ada), intent={"kind": "relink"}, waits_for_email="x")
+    found = row_after_look(ada, row, decided(ada, row, mapped=same(ada)))
+    assert found is not None
+    assert (found.intent, found.waits_for_email) == (None, None)
+
+
+# --- leaving and coming back ---------------------------------------------------------------------------------------
+
+
+def test_who_goes_leaves_a_tombstone_with_its_time() -> None:
+    row = settled(ada, same(ada))
+    released = row_after_look(None, row, decided(None, row))
+    assert released is not None
+    assert (released.status, released.left_at, released.customer_id) == ("released", NOW, gid(7))
+    assert released.profile_digest == profile_digest(None)
+
+
+def test_a_tombstone_keeps_its_time_its_reason_and_the_row_it_was_made_for() -> None:
+    since = NOW - timedelta(days=3)
+    row = settled(ada, same(ada), status="released", left_at=since, profile_digest="then", reason="r", message="m")
+    found = row_after_look(None, row, decided(None, row))
+    assert found is not None
+    assert (found.left_at, found.profile_digest, found.reason, found.message) == (since, "then", "r", "m")
+
+
+def test_a_tombstone_falls_when_she_is_back() -> None:
+    row = settled(ada, same(ada), status="released", left_at=NOW - timedelta(days=3))
+    found = row_after_look(ada, row, decided(ada, row, mapped=same(ada)))
+    assert found is not None
+    assert (found.status, found.left_at, found.reason) == ("in_sync", None, None)
+
+
+@pytest.mark.parametrize(("how", "status"), [("tag", "released"), ("delete", "released"), ("erase", "erased")])
+def test_a_release_that_was_carried_out_is_a_tombstone(how: str, status: str) -> None:
+    there = same(ada, can_delete=True)
+    row = settled(ada, there)
+    decision = decided(None, row, store(on_leave=how), mapped=there)
+    assert decision.action is not None
+    found = written(decision, row, None, *decision.action.changes)
+    assert (found.status, found.left_at) == (status, NOW)
+
+
+def test_the_leave_tag_is_ours_once_we_wrote_it() -> None:
+    there = same(ada, tags=("vip",))
+    row = settled(ada, there)
+    decision = decided(None, row, store(on_leave="tag"), mapped=there)
+    assert decision.action is not None
+    found = written(decision, row, None, *decision.action.changes)
+    assert found.applied["tags"].value == {"owned": ["clerk-left"], "agreed": []}
+    untouched = written(decision, row, None)
+    assert untouched.applied == row.applied
+    first = mapping(ADA, 7)
+    assert written(decision, first, None, *decision.action.changes).applied["tags"].value["owned"] == ["clerk-left"]
+
+
+def test_who_comes_back_loses_the_leave_tag_and_keeps_the_rest() -> None:
+    policy = store(on_leave="tag")
+    there = same(ada, tags=("clerk-left", "vip"))
+    left = decided(None, settled(ada, same(ada)), policy, mapped=same(ada))
+    assert left.action is not None
+    row = written(left, settled(ada, same(ada)), None, *left.action.changes)
+    back = profile(ADA, updated_at=NOW + timedelta(days=1))
+    found = decided(back, row, policy, mapped=there)
+    assert found.action is not None
+    assert [(c.field, c.after) for c in found.action.changes] == [("tags", ["vip"])]
+
+
+# --- after a write -------------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_ours_and_the_generation_grows() -> None:
+    decision = decided(ada)
+    assert decision.action is not None
+    row = written(decision, None, ada, *decision.action.changes)
+    assert (row.customer_id, row.email, row.status, row.generation) == (gid(7), ada.email, "in_sync", 1)
+    assert {f for f, a in row.applied.items() if a.ours} == {"email", "first_name"}
+    assert written(decision, row, ada).generation == 2
+
+
+def test_a_half_done_action_is_pending_and_carries_its_intent() -> None:
+    decision = decided(ada)
+    row = written(decision, None, ada, finished=False, intent={"kind": "relink"})
+    assert (row.status, row.intent) == ("pending", {"kind": "relink"})
+    assert written(decision, row, ada, intent={"kind": "relink"}).intent is None
+
+
+def test_what_was_ours_stays_ours_while_it_is_the_same_and_ends_with_another_value() -> None:
+    row = settled(ada, same(ada))
+    spec = spec_of(ada, store())
+    assert agreed(row, spec, same(ada), written=())["first_name"].ours
+    by_staff = spec_of(profile(ADA, first_name="Adah"), store())
+    found = agreed(row, by_staff, same(ada, first_name="Adah"), written=())
+    assert (found["first_name"].value, found["first_name"].ours) == ("Adah", False)
+
+
+def test_a_field_on_which_both_differ_or_that_was_not_shown_keeps_what_was_agreed() -> None:
+    row = settled(ada, same(ada))
+    for there in (same(ada, first_name="Staff"), same(ada, first_name=None, unknown=frozenset({"first_name"}))):
+        assert agreed(row, spec_of(ada, store()), there, written=())["first_name"] == row.applied["first_name"]
+
+
+def test_a_cleared_value_is_agreed_on_and_not_ours() -> None:
+    gone = profile(ADA, first_name=None)
+    found = agreed(
+        settled(ada, same(ada)), spec_of(gone, store()), same(ada), written=(changed("first_name", "x", None),)
+    )
+    assert (found["first_name"].value, found["first_name"].ours) == (None, False)
+
+
+def test_tags_we_added_are_ours_and_those_that_were_there_are_only_agreed_on() -> None:
+    spec = spec_of(ada, store(tags=["app-user", "VIP"]))
+    there = same(ada, tags=("vip",))
+    found = agreed(None, spec, there, written=(changed("tags", ["vip"], ["app-user", "vip"]),))["tags"]
+    assert found.value == {"owned": ["app-user"], "agreed": ["VIP", "app-user"]}
+    assert found.ours
+
+
+def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
+    policy = store(tags=["app-user"])
+    row = settled(ada, same(ada, 7, policy), policy)
+    found = agreed(row, spec_of(ada, policy), same(ada, tags=()), written=())["tags"]
+    assert found.value == {"owned": [], "agreed": []}
+
+
+def test_a_relinked_row_stands_on_the_new_customer() -> None:
+    row = settled(ada, same(ada))
+    later = profile(ADA, email="new@x.example.com")
+    target = customer(9, email="new@x.example.com", first_name="Guest")
+    decision = decided(later, row, mapped=same(ada), by_email=target)
+    found = written(decision, row, later, customer_id=gid(9), finished=False)
+    assert (found.customer_id, found.email) == (gid(9), "new@x.example.com")
+
+
+def test_an_intent_is_declared_before_the_first_call() -> None:
+    declared = with_intent(None, decided(ada), store(), {"kind": "relink"}, now=NOW)
+    assert (declared.intent, declared.status, declared.customer_id) == ({"kind": "relink"}, "pending", None)
+    row = settled(ada, same(ada))
+    again = with_intent(row, decided(ada), store(), {"kind": "park"}, now=NOW)
+    assert (again.customer_id, again.applied, again.intent) == (gid(7), row.applied, {"kind": "park"})
+
+
+def test_a_refused_value_is_counted_and_another_starts_anew() -> None:
+    row = new_row(ADA, store(), now=NOW)
+    one = with_refused(row, {"phone": RefusedValue(digest="a")})
+    two = with_refused(one, {"phone": RefusedValue(digest="a"), "note": RefusedValue(digest="n")})
+    other = with_refused(two, {"phone": RefusedValue(digest="b")})
+    assert one.refused["phone"].tries == 1
+    assert (two.refused["phone"].tries, two.refused["note"].tries) == (2, 1)
+    assert other.refused["phone"].tries == 1
