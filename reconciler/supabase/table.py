@@ -50,11 +50,11 @@ class _Named(UserDefinedType[Any]):
 
     cache_ok = True
 
-    def __init__(self, schema: str, name: str) -> None:
-        self.schema, self.name = schema, name
+    def __init__(self, schema: str, name: str, suffix: str = "") -> None:
+        self.schema, self.name, self.suffix = schema, name, suffix
 
     def get_col_spec(self, **_: Any) -> str:
-        return ".".join('"{}"'.format(part.replace('"', '""')) for part in (self.schema, self.name))
+        return ".".join('"{}"'.format(part.replace('"', '""')) for part in (self.schema, self.name)) + self.suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,13 @@ class ProfileTable:
     def among(self, users: Collection[str]) -> ColumnElement[bool]:
         """Whether the key is one of these, in words that an index on the key can answer. May let others through."""
         column = self.columns[KEY]
-        if not self.postgres and column.type_name == "text":
-            return self.raw(KEY).in_(list(users))
+        if not self.postgres:
+            key = self.raw(KEY) if column.type_name == "text" else sa.cast(self.raw(KEY), sa.Text)
+            return key.in_(list(users))
         if column.type_name not in _COMPARABLE:
-            return sa.cast(self.raw(KEY), sa.Text).in_(list(users))
+            return sa.cast(self.raw(KEY), sa.Text) == _any_of(users, "pg_catalog", "text")
         fitting = [user for user in users if column.type_name != "uuid" or _is_uuid(user)]
-        type_ = _Named(column.type_schema, column.type_name)
-        return self.raw(KEY).in_([sa.cast(sa.literal(user, sa.Text), type_) for user in fitting])
+        return self.raw(KEY) == _any_of(fitting, column.type_schema, column.type_name)
 
     def rough_email(self) -> ColumnElement[str]:
         """What two e-mails have in common that are one by email_key; others may have it in common too.
@@ -160,6 +160,11 @@ class ProfileTable:
         bound = sa.literal(zoned if type_name == "timestamptz" else zoned.replace(tzinfo=None))
         typed = sa.cast(bound, _Named("pg_catalog", type_name))
         return sa.or_(self.raw("updated_at").is_(None), self.raw("updated_at") >= typed)
+
+
+def _any_of(users: Collection[str], schema: str, name: str) -> ColumnElement[Any]:
+    """One parameter for all of them, so that the statement is always the same."""
+    return sa.any_(sa.cast(sa.literal(list(users), sa.ARRAY(sa.Text)), _Named(schema, name, "[]")))
 
 
 def _time_of(seconds: Decimal | None) -> datetime | Endless | None:
