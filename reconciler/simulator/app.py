@@ -5,7 +5,7 @@
 
     POST /admin/api/{version}/graphql.json      as Shopify answers, status codes, costs and errors included
     POST /admin/oauth/access_token              client_credentials and refresh_token grants
-    /bulk-results/…, /staged-uploads/…          files of bulk operations, see `depot.py`
+    /bulk-results/…, /staged-uploads/…          files of bulk operations, see `storage.py`
     /_sim/…                                     only here, see `control.py`
 
 Status codes and bodies: Shopify Admin API, response codes page and measured replies, read 2026-11-23.
@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.simulator import control, depot
+from reconciler.simulator import control, storage
 from reconciler.simulator.calls import BODIES, PAGE, LostAnswer, answer, read_call, status_response
 from reconciler.simulator.world import Call, SimShop, World
 
@@ -36,7 +36,7 @@ def make_app(world: World, shop: str | None = None) -> Starlette:
         Route("/admin/api/{version}/graphql.json", front.graphql, methods=["POST"]),
         Route("/admin/oauth/access_token", front.token, methods=["POST"]),
         *control.routes(world),
-        *depot.routes(world),
+        *storage.routes(world),
         Route("/{path:path}", _not_found, methods=["GET", "POST"]),
     ]
     return Starlette(routes=routes)

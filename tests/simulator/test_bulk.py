@@ -452,3 +452,26 @@ def test_uploads_that_are_refused(server: SimulatorServer, world: World) -> None
     assert httpx.post(url, files=form(fields, b"{}")).status_code == 400
     assert httpx.get(f"{server.url(SHOP)}/bulk-results/{SHOP}/bulk-1.jsonl").status_code == 404
     assert httpx.get(f"{server.url(SHOP)}/bulk-results/other.myshopify.com/bulk-1.jsonl").status_code == 404
+
+
+def test_storage_fails_on_demand_too(server: SimulatorServer, world: World) -> None:
+    faults = world.shops[SHOP].faults
+    url, fields = staged(server)
+    faults.add("status", on="stagedUpload", status=503)
+    faults.add("lost_after", on="stagedUpload")
+    lines = b'{"input": {"firstName": "Ada"}}\n' * 9
+    assert httpx.post(url, files=form(fields, lines)).status_code == 503
+    with pytest.raises(httpx.TransportError):
+        httpx.post(url, files=form(fields, lines))
+    made = post(server, RUN_MUTATION, m=SET, p=fields["key"])["bulkOperation"]
+    while (operation := post(server, POLL, id=made["id"]))["status"] != "COMPLETED":
+        pass
+    faults.add("truncated", on="bulkResult")
+    faults.add("lost_before", on="bulkResult")
+    half = httpx.get(operation["url"]).content
+    with pytest.raises(httpx.TransportError):
+        httpx.get(operation["url"])
+    whole = httpx.get(operation["url"]).content
+    assert whole.count(b"\n") == 9
+    assert whole.startswith(half)
+    assert len(half) == len(whole) // 2
