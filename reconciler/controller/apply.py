@@ -7,10 +7,13 @@ whatever is there.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, TypeVar
 
 from reconciler.controller.act import Step, park, perform, unpark
@@ -21,7 +24,7 @@ from reconciler.core import chains
 from reconciler.core.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
-from reconciler.core.plan import Action, Change
+from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.record import after_look, new_row, with_refused
 from reconciler.core.refused import refusal_digest
 from reconciler.core.view import Decision
@@ -31,6 +34,7 @@ from reconciler.ports import StoreFacts
 BATCH = 100
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
 RECORDS = 500
+UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates
 WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
 
 T = TypeVar("T")
@@ -55,12 +59,12 @@ class Outcome:
 def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known.
 
-    With `fresh` the plan was made just now, and creates are sent without another look at the shop: their key makes
-    that harmless. Otherwise each action is checked against row and customer first. Who waits for another's address goes
+    With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
+    young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits for another's address goes
     in a later round. A store whose access is refused stops there: the rest is reported as not tried.
     """
     _record(swept, hands)
-    run = _Run(hands, fresh=fresh)
+    run = _Run(hands, swept, fresh=fresh)
     actions = {a.clerk_user_id: a for a in swept.plan.actions}
     rounds = chains.waves(actions)
     with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
@@ -75,9 +79,12 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
 class _Run:
     """One plan being carried out in one store: what stopped it, and who gave up her address for a moment."""
 
-    def __init__(self, hands: Hands, *, fresh: bool) -> None:
+    def __init__(self, hands: Hands, swept: Swept, *, fresh: bool) -> None:
         self._hands = hands
-        self._fresh = fresh
+        self._unseen_until = hands.clock.now() + UNSEEN_FOR if fresh else None
+        self._holds: defaultdict[ClerkUserId, tuple[Hold, ...]] = defaultdict(tuple)
+        for hold in swept.plan.holds:
+            self._holds[hold.clerk_user_id] += (hold,)
         self._stopped: AccessError | None = None
         self._parked: dict[ClerkUserId, str] = {}
 
@@ -139,9 +146,10 @@ class _Run:
 
     def _rechecked(self, batch: Sequence[Action]) -> list[Step | Outcome]:
         """Each action with what it rests on now, or why it does not fit any more."""
-        unseen = [a for a in batch if self._fresh and a.kind == "create"]
-        planned = {a.clerk_user_id: a for a in batch if a not in unseen}
-        ready: list[Step | Outcome] = _creates(unseen, self._hands)
+        young = self._unseen_until is not None and self._hands.clock.now() < self._unseen_until
+        planned = {a.clerk_user_id: a for a in batch if not (young and a.kind == "create")}
+        unseen = [a for a in batch if a.clerk_user_id not in planned]
+        ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
         for step in looked(list(planned), self._hands, explicit=self._hands.explicit) if planned else []:
             action = planned[step.subject.user]
             if _is_same(action, step.decision.action, parked=step.subject.user in self._parked):
@@ -224,7 +232,9 @@ def _nothing(user: ClerkUserId) -> Action:
     return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
 
 
-def _creates(batch: Sequence[Action], hands: Hands) -> list[Step | Outcome]:
+def _creates(
+    batch: Sequence[Action], hands: Hands, holds: MappingOf[ClerkUserId, tuple[Hold, ...]]
+) -> list[Step | Outcome]:
     if not batch:
         return []
     subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], hands.store, hands.readers)}
@@ -237,7 +247,8 @@ def _creates(batch: Sequence[Action], hands: Hands) -> list[Step | Outcome]:
             ready.append(Outcome(action, "refused", "the store does not want her any more"))
         else:
             spec = spec_of(subject.profile, hands.store)
-            decision = Decision(clerk_user_id=subject.user, action=action, spec=spec)
+            held = holds.get(subject.user, ())
+            decision = Decision(clerk_user_id=subject.user, action=action, holds=held, spec=spec)
             ready.append(Step(action, subject, decision))
     return ready
 

@@ -49,5 +49,6 @@ def forecast(actions: Sequence[Action], restore_rate: float) -> Forecast:
         points=points,
         seconds=round(points / rate, 1),
         bulk_points=points - bulky + BULK_RUN_POINTS * kinds,
+        restore_rate=rate,
         bulk_worth_it=kinds > 0 and bulky / rate > BULK_LATENCY_S * kinds,
     )

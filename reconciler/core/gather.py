@@ -123,5 +123,6 @@ def approved(swept: Swept) -> Swept:
     actions = sorted_actions([*swept.plan.actions, *swept.withheld])
     holds = tuple(h for h in swept.plan.holds if h.reason != "GuardExceeded")
     summary = summed(actions, holds, swept.plan.summary.in_sync)
-    plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary})
+    cost = forecast(actions, swept.plan.forecast.restore_rate)
+    plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost})
     return Swept(plan, (), swept.rows, swept.profiles, swept.whole, swept.decisions)

@@ -88,6 +88,7 @@ class Forecast(_Value):
 
     points: int = 0
     seconds: float = 0.0
+    restore_rate: float = 100.0
     bulk_points: int = 0
     bulk_worth_it: bool = False
 
