@@ -60,8 +60,9 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known.
 
     With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
-    young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits for another's address goes
-    in a later round. A store whose access is refused stops there: the rest is reported as not tried.
+    young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits
+    for another's address goes in a later round. A store whose access is refused stops there: the rest is reported as
+    not tried.
     """
     _record(swept, hands)
     run = _Run(hands, swept, fresh=fresh)
