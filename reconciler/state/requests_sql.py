@@ -106,7 +106,8 @@ RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r
 _OWED_AT = "{least}(coalesce(again_at, delayed_at), coalesce(delayed_at, again_at))"
 
 # `lease_until` instead of `owner`, and one look-up a claim: so that Postgres goes by the key whatever it believes of the
-# table, and never through all that is in hand. The claims come in the order of the key.
+# table, and never through all that is in hand. (A LIMIT 1 would make it read a table it knows nothing of.) The claims
+# come in the order of the key.
 _HELD = """
 WITH held AS (SELECT {claims_row}, CAST(value->>3 AS bigint) AS generation FROM {claims} {claims_join})"""
 _HELD_WHERE = """r.clerk_user_id = value->>1 AND r.store = value->>0 AND r.fencing = CAST(value->>2 AS bigint)
@@ -114,9 +115,10 @@ _HELD_WHERE = """r.clerk_user_id = value->>1 AND r.store = value->>0 AND r.fenci
 
 _MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL"
 
+# CASE, since a plain `IS NULL` of columns without statistics counts as rare: Postgres would begin with the whole table.
 _GONE = """
 DELETE FROM {request} WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
-  AND again_at IS NULL AND delayed_at IS NULL
+  AND CASE WHEN again_at IS NULL THEN delayed_at IS NULL ELSE false END
 RETURNING store, clerk_user_id, fencing
 """
 
@@ -137,14 +139,14 @@ UPDATE {request}
 """
 
 _HAND_BACK = """
-UPDATE {request} AS r SET owner = NULL, lease_until = NULL, again_at = NULL
-  FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
+UPDATE {request} SET owner = NULL, lease_until = NULL, again_at = NULL
+ WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
 """
 
 _RENEW = """
-UPDATE {request} AS r SET lease_until = :until
-  FROM held WHERE r.clerk_user_id = held.clerk_user_id AND r.store = held.store
-RETURNING {r}store, {r}clerk_user_id, {r}fencing
+UPDATE {request} SET lease_until = :until
+ WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
+RETURNING store, clerk_user_id, fencing
 """
 
 _OLDEST = """
@@ -277,7 +279,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "greatest": "greatest",
         "claims_row": "h.clerk_user_id, h.store",
         "claims_join": "CROSS JOIN LATERAL (SELECT r.clerk_user_id, r.store FROM {request} r WHERE {held_where}"
-        " LIMIT 1 FOR UPDATE OF r) h",
+        " FOR UPDATE OF r) h",
         "share": "FOR SHARE",
         "r": "r.",
         "turn": "picked.turn",

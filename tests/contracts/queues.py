@@ -23,16 +23,26 @@ def queue_database(request: pytest.FixtureRequest, backend: str, folder: Path) -
         engine = open_engine(f"sqlite:///{folder / 'queue.db'}")
         event.listen(engine, "connect", _hurry)
         upgrade(engine)
-        yield engine
-        engine.dispose()
+        with closing(engine):
+            yield engine
         return
     server: servers.Server = request.getfixturevalue("postgres")
     port = request.getfixturevalue("pooler") if backend == "pooler" else None
     name = server.create(template=MIGRATED)
-    engine = open_engine(server.url(name, port=port))
-    yield engine
-    engine.dispose()
-    server.drop(name)
+    try:
+        with closing(open_engine(server.url(name, port=port))) as engine:
+            yield engine
+    finally:
+        server.drop(name)
+
+
+@contextmanager
+def closing(engine: Engine) -> Iterator[Engine]:
+    """The engine, its connections closed in the end."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _hurry(connection: Any, _record: object) -> None:
