@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 import yaml
 
 from reconciler.cli.main import run
+from reconciler.simulator.deliver import sign
+from tests.simulator.test_webhooks import Mailbox, mailbox
+
+__all__ = ["mailbox"]
 
 FIND = "{ customersCount { count } shop { shopAddress { countryCodeV2 } } }"
 
@@ -59,6 +64,26 @@ def test_new_shops_are_served_with_people_in_them(tmp_path: Path, capsys: pytest
         assert said.out == ""
         assert "error: no port to serve on" in said.err
         assert "hint: --port N" in said.err
+
+
+def test_webhooks_come_signed_to_where_they_are_wanted(tmp_path: Path, mailbox: Mailbox) -> None:
+    here = mailbox.url.removesuffix("/hook")
+    with simulated(tmp_path, "simulate", "--port", "0", "--webhooks-to", here) as stores:
+        one = stores["sim-1"]
+        token = one["auth"]["access_token"]
+        there = '"https://hooks.example.com/webhooks/shopify/sim-1"'
+        subscribe = f"webhookSubscriptionCreate(topic: CUSTOMERS_CREATE, webhookSubscription: {{uri: {there}}})"
+        made = ask(one, token, f"mutation {{ {subscribe} {{ userErrors {{ message }} }} }}")
+        assert made["webhookSubscriptionCreate"] == {"userErrors": []}
+        ask(one, token, 'mutation { customerSet(input: {email: "ada@example.com"}) { customer { id } } }')
+        wait = threading.Event()
+        for _ in range(1000):
+            if mailbox.got:
+                break
+            wait.wait(0.01)
+    headers, body = mailbox.got[0]
+    assert headers["x-shopify-hmac-sha256"] == sign(body, one["webhook_secret"])
+    assert json.loads(body)["email"] == "ada@example.com"
 
 
 def test_the_stores_of_a_file_are_rehearsed_with_their_tokens(tmp_path: Path) -> None:
