@@ -1,7 +1,9 @@
 """Filling a simulated shop: fast, repeatable, and no different from customers who came over the API."""
 
 import gc
+from pathlib import Path
 
+from reconciler.simulator.depot import Depot
 from reconciler.simulator.populate import person
 from tests.simulator.desk import Desk, by_link
 from tests.simulator.test_reading import check_indexes
@@ -50,3 +52,22 @@ def test_it_goes_on_where_it_stopped_and_may_leave_some_without_a_link(desk: Des
 def test_the_same_seed_gives_the_same_people() -> None:
     assert [person(index, 5) for index in range(20)] == [person(index, 5) for index in range(20)]
     assert person(1, 5)["email"] != person(1, 6)["email"]
+
+
+def test_no_search_goes_further_than_25000(desk: Desk) -> None:
+    desk.shop.populate(25_010, tags=("x",))
+    text = "query($q: String) { customers(last: 1, query: $q) { nodes { email } pageInfo { hasNextPage } } }"
+    last = desk(text, q="tag:x")
+    assert last == {"nodes": [{"email": person(24_999)["email"]}], "pageInfo": {"hasNextPage": False}}
+    assert desk(text, q=None)["nodes"] == [{"email": person(25_009)["email"]}]
+
+
+def test_files_go_with_their_world_unless_a_folder_was_named(tmp_path: Path) -> None:
+    made = Depot()
+    path = made.place("a/b.jsonl")
+    path.write_text("x")
+    named = Depot(tmp_path / "kept").place("a/b.jsonl")
+    named.write_text("x")
+    del made
+    gc.collect()
+    assert (path.exists(), named.exists()) == (False, True)
