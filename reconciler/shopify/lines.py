@@ -1,7 +1,7 @@
 """A few connections to one shop, each in the hands of one thread at a time.
 
 Not one httpx.Client for all threads: httpcore 1.0.9 may close an idle connection that another thread has just been given
-(encode/httpcore issue 1110, open on 2026-11-25); its reader then fails, hangs, or reads what is meant for somebody
+(encode/httpcore #1110, open on 2026-11-25); its reader then fails, hangs, or reads what is meant for somebody
 else. Twenty threads met this within seconds. A client that only one thread uses at a time can't.
 """
 

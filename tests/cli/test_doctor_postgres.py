@@ -30,12 +30,16 @@ def supabase(ready: Town, postgres: Server, postgres_database: Callable[..., str
 
 @contextmanager
 def role(connection: psycopg.Connection, name: str) -> Iterator[None]:
-    """A role for as long as a test needs it: roles belong to the whole server."""
-    connection.execute(f"create role {name} nologin")
+    """A role for as long as a test needs it: roles belong to the whole server, where another test may have made it."""
+    there = connection.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone() is not None
+    if not there:
+        connection.execute(f"create role {name} nologin")
     try:
         yield
     finally:
-        connection.execute(f"drop owned by {name}; drop role {name}")
+        connection.execute(f"drop owned by {name}")
+        if not there:
+            connection.execute(f"drop role {name}")
 
 
 def test_a_superuser_is_more_than_a_reader_needs(ready: Town, supabase: psycopg.Connection) -> None:
