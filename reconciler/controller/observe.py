@@ -28,7 +28,10 @@ def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[Cler
     found: defaultdict[str, set[ClerkUserId]] = defaultdict(set)
     for profile in profiles:
         key = normalise.email_key(profile.email)
-        if key is not None and is_wanted(profile, store) and "email" in spec_of(profile, store).fields:
+        if key is None or not is_wanted(profile, store):
+            continue
+        spec = spec_of(profile, store)
+        if "email" in spec.fields or spec.lookup_email is not None:
             found[key].add(profile.clerk_user_id)
     return {key: tuple(sorted(users)) for key, users in found.items() if len(users) > 1}
 

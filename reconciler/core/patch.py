@@ -142,16 +142,22 @@ def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[s
 
 
 def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
-    """Two users, one address: the one with the mapping keeps it; two without are both held."""
-    spec, user = case.spec, case.user
-    if spec.value("email") is None and spec.lookup_email is None:
+    """Two users, one address: the one with the mapping keeps it; two without are both held.
+
+    Her own mapping must be a row, as her rival's must: where the state was lost, two who are known by their back-links
+    alone would else both pass, and end on one customer.
+    """
+    spec, user, mapping = case.spec, case.user, case.mapping
+    adopts = spec.lookup_email is not None and case.view.by_email is not None
+    if spec.value("email") is None and not adopts:
         return ()
     hers = customer is not None and (
-        customer.backlink == user or (case.mapping is not None and case.mapping.customer_id == customer.id)
+        customer.backlink == user or (mapping is not None and mapping.customer_id == customer.id)
     )
     if hers and customer is not None and _key(customer.email) == _key(spec.value("email")):
         return ()
-    in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or customer.backlink != user]
+    mapped = mapping is not None and mapping.customer_id is not None and mapping.left_at is None
+    in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or not mapped]
     if not in_the_way:
         return ()
     names = ", ".join(sorted(r.clerk_user_id for r in in_the_way))

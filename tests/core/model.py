@@ -106,6 +106,12 @@ class ModelShop:
         new = {name: MetafieldValue(value=v, type=t) for name, (v, t) in values.items()}
         self._change(there, metafields={**there.metafields, **new})
 
+    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+        writes = self.writes
+        for customer, named in values.items():
+            self.set_metafields(customer, named)
+        self.writes = writes + 1
+
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         there = self._known(customer)
         self._change(there, metafields={n: v for n, v in there.metafields.items() if n not in names})

@@ -290,6 +290,28 @@ def test_a_rivals_address_is_never_asked_of_the_shop_again() -> None:
     assert held(found) == {("EmailTaken", "email")}
 
 
+def test_two_users_whose_mappings_were_lost_are_both_held_for_one_address() -> None:
+    for policy in (store(), store(on_email_conflict="merge")):
+        found = decided(
+            moved,
+            None,
+            policy,
+            by_backlink=same(ada),
+            by_email=theirs,
+            rivals=(Rival(clerk_user_id=BOB, mapped=False),),
+            merge_blockers=(),
+        )
+        assert found.action is None
+        assert held(found) == {("EmailTaken", "email")}
+
+
+def test_the_one_with_a_row_moves_on_although_her_backlink_was_taken_off() -> None:
+    there = same(ada, backlink=None)
+    rivals = (Rival(clerk_user_id=BOB, mapped=False),)
+    found = decided(moved, settled(ada, there), mapped=there, by_email=None, rivals=rivals)
+    assert after(found) == {"email": "new@x.example.com", "backlink": ADA}
+
+
 # --- what Shopify refused ------------------------------------------------------------------------------------------
 
 
