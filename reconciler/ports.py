@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from reconciler.core.customer import Customer
 from reconciler.core.event import Event
@@ -17,6 +17,12 @@ from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.request import Claim, Outcome, Priority, Request, Waiting
+from reconciler.errors import ReconcilerError
+
+Source = Literal["bulk", "list", "webhook", "read"]
+
+
+METAFIELDS_MAX = 25  # in one call, whoever they belong to
 
 
 class Clock(Protocol):
@@ -64,6 +70,29 @@ class ProfileReader(Protocol):
         """
 
 
+class RowChunk(Protocol):
+    """Raw rows of the profiles, key first; rows of one key are in one chunk. Whole-shop loops compare fingerprints only."""
+
+    def keys(self) -> list[ClerkUserId]:
+        """Row by row, in key order. A key that no text can hold is left out here, and comes by `profiles`."""
+
+    def fingerprints(self) -> list[int | None]:
+        """One a key (core/fingerprint.py), of everything but `updated_at`; None where a key stands on several rows."""
+
+    def profiles(self) -> Iterator[tuple[Profile, int | None]]:
+        """The same rows as Profile objects, one a key, each with its fingerprint."""
+
+
+class RowReader(Protocol):
+    """The profiles as raw rows: what a Profile costs is paid only for rows that have moved. Errors as ProfileReader's."""
+
+    def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[RowChunk]:
+        """All rows in key order, from one snapshot; memory does not grow with the table."""
+
+    def rows_of(self, users: Collection[ClerkUserId]) -> RowChunk:
+        """The rows of these users; who is not there is left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class MergePreview:
     """Who would be left (None: can't be said), and Shopify's own words for what forbids the merge (empty: nothing)."""
@@ -106,6 +135,9 @@ class CustomerWriter(Protocol):
 
     def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
         """`NAMESPACE.KEY` to (value, type), all in one call."""
+
+    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+        """The same for several customers in one call, METAFIELDS_MAX values at most: all of it, or Refused and nothing."""
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None: ...
 
@@ -256,6 +288,97 @@ class State(MappingReader, MappingWriter, Protocol):
     """Both halves."""
 
 
+class Seen(NamedTuple):
+    """One customer as a shop showed her: what the mirror keeps. `values` is compact JSON in Shopify's own names.
+
+    `fp` is core/fingerprint.py's; None where something was not shown to us.
+    """
+
+    customer_id: CustomerId
+    email_key: str | None
+    backlink: str | None
+    fp: int | None
+    values: str
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorMark:
+    """How a shop's mirror stands. `operation` is the bulk query that fills it now (None: none), `lines` are stored of it.
+
+    `complete_at` is when the last bulk query that was read to its end began: every customer of that time is in the
+    mirror, and everybody in it was there. `listed_at` is when the last look at what changed since then began.
+    """
+
+    operation: str | None = None
+    began_at: datetime | None = None
+    lines: int = 0
+    expected: int | None = None
+    complete_at: datetime | None = None
+    listed_at: datetime | None = None
+
+
+class Pair(NamedTuple):
+    """A mapping in a range of keys: its `profile_fp` if it is equal as far as the mirror goes, else its user."""
+
+    profile_fp: int | None
+    user: ClerkUserId | None
+
+
+class PairReader(Protocol):
+    """Mappings and mirror side by side, a range of keys at a time. Equal: in_sync under this policy, its customer unmoved.
+
+    A range is everything above `after` (None: from the first) up to `upto` (None: to the last).
+    """
+
+    def pairs(
+        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None
+    ) -> list[Pair]:
+        """One a mapping that is no tombstone, in no order."""
+
+    def users_of(
+        self, shop: ShopDomain, row_fps: Collection[int], *, after: ClerkUserId | None, upto: ClerkUserId | None
+    ) -> list[ClerkUserId]:
+        """Whose mappings in this range hold one of these fingerprints of a row."""
+
+    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+        """The next users whose mapping is no tombstone, in key order."""
+
+
+class Mirror(PairReader, Protocol):
+    """Our copy of what a shop showed last. It lags: never the last word before a write, and never a proof of absence.
+
+    `as_of` is when the shop was asked. What is older than what is there changes nothing; a customer that is gone comes
+    back only by something seen later.
+    """
+
+    def mirror_mark(self, shop: ShopDomain) -> MirrorMark:
+        """How it stands; an empty mark where there is none."""
+
+    def begin_mirror(self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None) -> MirrorMark:
+        """A bulk query was started: its lines come now, from the first."""
+
+    def put_seen(
+        self, shop: ShopDomain, seen: Sequence[Seen], *, as_of: datetime, source: Source, lines: int | None = None
+    ) -> int:
+        """Keep these; how many were new or had moved. `lines`: so many of the bulk query's are stored now, in one go."""
+
+    def end_mirror(self, shop: ShopDomain, *, complete: bool) -> int:
+        """The bulk query is read. Where it was complete, whom it did not show is gone: how many."""
+
+    def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
+        """A webhook named these: what is kept of them holds no more until they are seen again; or they are gone."""
+
+    def listed(self, shop: ShopDomain, at: datetime) -> None:
+        """What changed up to this time is in."""
+
+    def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
+        """Users whose customer's row has moved since then and is not what they were found equal with."""
+
+    def mirrored(self, shop: ShopDomain) -> int:
+        """How many customers there are in the mirror, the gone ones left out."""
+
+
 class Budgets(Protocol):
     """What the guards have let pass in a store in an hour, shared by all processes."""
 
@@ -365,7 +488,8 @@ class SweepMark:
     """Where a look at a whole store stands. `cursor`: the last user looked at (None: none yet).
 
     It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one
-    reads what changed since.
+    reads what changed since. `total` is how many rows there are to look at, as far as is known. `rows` is how many
+    profiles there were at the end of the last finished look at changes, the new ones of `counted` among them.
     """
 
     started_at: datetime
@@ -374,6 +498,9 @@ class SweepMark:
     watermark: datetime | None
     looked_at: int = 0
     wanted: int = 0
+    total: int | None = None
+    rows: int | None = None
+    counted: tuple[ClerkUserId, ...] = ()
 
 
 class SweepBook(Protocol):
@@ -385,8 +512,8 @@ class SweepBook(Protocol):
     def mark(self, shop: ShopDomain, kind: str) -> SweepMark | None:
         """The last or running look of this kind."""
 
-    def begin(self, shop: ShopDomain, kind: str, *, now: datetime) -> SweepMark:
-        """Go on with an unfinished look, or begin a new one without findings."""
+    def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> SweepMark:
+        """Go on with an unfinished look, or begin a new one without findings, at `total` rows."""
 
     def note(
         self,
@@ -406,8 +533,30 @@ class SweepBook(Protocol):
     def findings(self, shop: ShopDomain, kind: str, action: str, *, chunk: int = 500) -> Iterator[list[ClerkUserId]]:
         """The users for whom this is to be done, in key order."""
 
-    def finish(self, shop: ShopDomain, kind: str, *, now: datetime, watermark: datetime) -> None:
+    def finish(
+        self,
+        shop: ShopDomain,
+        kind: str,
+        *,
+        now: datetime,
+        watermark: datetime,
+        rows: int | None = None,
+        counted: Sequence[ClerkUserId] = (),
+    ) -> None:
         """The look is done; its findings go."""
+
+
+class CustomerLists(Protocol):
+    """Customers as lists and bulk queries show them: the search index lags, so that this is a hint and never a proof."""
+
+    def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
+        """A bulk query's lines as what the mirror keeps; PermanentError for a line that is no customer."""
+
+    def changed_since(self, at: datetime) -> Iterator[list[Seen]]:
+        """Customers that were touched at this time or later, each once a page; says nothing of those who are gone."""
+
+    def count(self) -> int | None:
+        """How many customers the shop has; None where it can't be said exactly."""
 
 
 BulkStatus = Literal["running", "completed", "canceled", "failed", "expired"]
@@ -450,3 +599,144 @@ class BulkReader(Protocol):
 
     def cancel(self, operation: str) -> None:
         """Ask the shop to end it; one that has ended already is success."""
+
+
+WriteKind = Literal["create", "update", "add_tags", "remove_tags", "set_metafields", "delete_metafields"]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call of a CustomerWriter as a value: on whom (a user for `create`, else a customer), and its last argument."""
+
+    kind: WriteKind
+    target: str
+    values: Any
+
+    @property
+    def rides_in(self) -> str:
+        """Writes that share a file: creates and updates are the same mutation, the rest go with their own kind."""
+        return "customers" if self.kind in {"create", "update"} else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that lies ready for a bulk mutation: where, the digest of what it holds, and how many lines went in."""
+
+    path: str
+    digest: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class BulkAnswer:
+    """What became of one line of a file, counted from 0: `error`, or done; `customer` where a customer was written."""
+
+    line: int
+    customer: CustomerId | None = None
+    error: ReconcilerError | None = None
+
+
+class BulkWriter(Protocol):
+    """Writes to one shop by bulk mutations: they draw no points while they run, in no order, and end after minutes."""
+
+    def upload(self, rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
+        """Hand over a file, a line an item, as many as one file may hold. TemporaryError: nothing came of it.
+
+        Several writes make one line only where they set metafields, 25 at most in all.
+        """
+
+    def run(self, rides_in: str, path: str, mark: str) -> str:
+        """Run it and give the operation's id. `mark`, a word, is written on it, so that it can be found again.
+
+        AnswerLost: look for the mark. TemporaryError: not now, too many are running. Refused: never, by this file.
+        """
+
+    def find(self, mark: str) -> str | None:
+        """The operation that carries this mark; None where none was ever run."""
+
+    def state(self, operation: str) -> BulkState | None:
+        """How it stands; None where the shop knows no such operation (any more)."""
+
+    def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
+        """What became of its lines, in no order, in batches; a line may be missing, or come twice.
+
+        Errors as those of BulkReader.lines; of an operation that is not `completed` there are some answers or none.
+        """
+
+    def cancel(self, operation: str) -> None:
+        """Ask the shop to end it; one that has ended already is success."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLine:
+    """The next write of one user's action that goes by bulk; each user has one at most in a shop.
+
+    `decision` (JSON, without its spec) is what it rests on, `position` says which of its calls is next, `customer` whom it
+    is on once that is known. It stands on line `number` of `file`; None: it waits for one. `tries`: files it has been in.
+    """
+
+    user: ClerkUserId
+    rides_in: str
+    decision: str
+    plan_digest: str
+    position: int = 0
+    customer: CustomerId | None = None
+    tries: int = 0
+    file: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFile:
+    """A file that lies ready or runs. `key` marks its operation; `operation` is None until the shop has told its id."""
+
+    key: str
+    shop: ShopDomain
+    rides_in: str
+    path: str
+    digest: str
+    lines: int
+    begun_at: datetime
+    operation: str | None = None
+
+
+class BulkBook(Protocol):
+    """What goes by bulk, written down before it is done, so that whoever finds a killed run goes on from there.
+
+    Each call is one transaction.
+    """
+
+    def files(self, shop: ShopDomain) -> list[BulkFile]:
+        """Those that have not been read to their end, oldest first."""
+
+    def waiting(self, shop: ShopDomain) -> dict[str, int]:
+        """How many lines wait for a file, by what they ride in."""
+
+    def enqueue(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
+        """Lines that wait for a file; a user's older one is replaced."""
+
+    def next_lines(self, shop: ShopDomain, rides_in: str, *, limit: int) -> list[BulkLine]:
+        """The first of those that wait, by user."""
+
+    def begin(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
+        """The file lies ready and holds these users' lines: to be written down before it is run."""
+
+    def runs(self, file: BulkFile, operation: str) -> None:
+        """The shop has told its operation's id."""
+
+    def lines(
+        self, file: BulkFile, *, numbers: Collection[int] | None = None, limit: int | None = None
+    ) -> list[BulkLine]:
+        """Its lines that are not settled yet, in their order: these of them, or the first."""
+
+    def settle(
+        self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], *,
+        done: Collection[ClerkUserId] = (), more: Sequence[BulkLine] = (),
+    ) -> None:  # fmt: skip
+        """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now."""
+
+    def end(self, file: BulkFile) -> None:
+        """Forget the file; what is left of its lines waits again."""
+
+    def drop_unsent(self, shop: ShopDomain) -> int:
+        """Forget lines whose first write has not been sent: a new plan finds those users again. Gives how many."""

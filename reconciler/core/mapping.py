@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
 Status = Literal["in_sync", "pending", "held", "released", "erased"]
+NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "config_fp": None, "observed_fp": None}
 
 
 class Applied(BaseModel):
@@ -47,7 +48,9 @@ class Mapping(BaseModel):
     """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone.
 
     `intent` says what an action of several steps is in the middle of, so that a crash is finished by the next look;
-    `waits_for_email` is the address (email_key form) that a customer of another user still has.
+    `waits_for_email` is the address (email_key form) that a customer of another user still has. The three fingerprints
+    (core/fingerprint.py) are those of the row, the policy and the customer when the pair was last found equal; whatever
+    else is written here clears them, so that a pair is passed over only while nothing at all has moved.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,3 +73,6 @@ class Mapping(BaseModel):
     waits_for_email: str | None = None
     profile_digest: str = ""
     config_digest: str = ""
+    profile_fp: int | None = None
+    config_fp: int | None = None
+    observed_fp: int | None = None

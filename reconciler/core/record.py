@@ -11,8 +11,9 @@ from reconciler.core.customer import Customer
 from reconciler.core.decide import Decision
 from reconciler.core.desired import Spec, config_digest, profile_digest
 from reconciler.core.diff import comparable, observed_value, owned_tags
+from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Applied, Mapping, RefusedValue, Status
+from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue, Status
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
@@ -21,9 +22,18 @@ SEEN_EVERY = timedelta(hours=1)  # an unchanged row is written at most this ofte
 
 
 def after_look(
-    mapping: Mapping | None, decision: Decision, profile: Profile | None, store: Store, *, now: datetime
+    mapping: Mapping | None,
+    decision: Decision,
+    profile: Profile | None,
+    store: Store,
+    *,
+    now: datetime,
+    row_fp: int | None = None,
 ) -> Mapping | None:
-    """The row after a look that led to no write; None where no row is needed or nothing in it would change."""
+    """The row after a look that led to no write; None where no row is needed or nothing in it would change.
+
+    `row_fp`: the fingerprint of the row that `profile` was made of; with it an equal pair is remembered as such.
+    """
     if decision.status is None or (mapping is None and decision.status == "released"):
         return None
     if mapping is None and decision.customer is None and not decision.holds:
@@ -34,6 +44,7 @@ def after_look(
     if decision.spec is not None and decision.customer is not None and not leaving:
         applied = agreed(mapping, decision.spec, decision.customer, written=())
     row = row.model_copy(update={"applied": applied})
+    row = row.model_copy(update=_fingerprints(mapping, row, decision, store, row_fp))
     return row if _moved(mapping, row, now=now) else None
 
 
@@ -83,7 +94,7 @@ def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Map
         before = merged.get(field)
         again = before is not None and before.digest == value.digest
         merged[field] = value.model_copy(update={"tries": before.tries + 1 if before and again else 1})
-    return mapping.model_copy(update={"refused": merged})
+    return mapping.model_copy(update={"refused": merged, **NO_FINGERPRINTS})
 
 
 def with_intent(
@@ -96,7 +107,8 @@ def with_intent(
 ) -> Mapping:
     """The row before the first call of an action that must not be taken for somebody's edit if it ends half-way."""
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
-    return row.model_copy(update={"intent": intent, "status": "pending", "last_seen_at": now})
+    update = {"intent": intent, "status": "pending", "last_seen_at": now, **NO_FINGERPRINTS}
+    return row.model_copy(update=update)
 
 
 def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
@@ -174,10 +186,37 @@ def _base_row(
         "waits_for_email": decision.blocked_email if waits else None,
         "profile_digest": row.profile_digest if still_gone else profile_digest(profile),
         "config_digest": config_digest(store),
+        **NO_FINGERPRINTS,
     }
     if customer is not None:
         update |= {"customer_id": customer.id, "email": customer.email}
     return row.model_copy(update=update)
+
+
+def _fingerprints(
+    mapping: Mapping | None, row: Mapping, decision: Decision, store: Store, row_fp: int | None
+) -> dict[str, int | None]:
+    """Of a pair that is equal, whole and hers: all three. What was found equal before stays so while the row says the same.
+
+    Equal by an agreement that has an end (`accepted`), or as far as we were shown, is not equal for good.
+    """
+    customer = decision.customer
+    equal = decision.status == "in_sync" and decision.action is None and not decision.holds and not decision.accepted
+    if not equal or customer is None or customer.backlink != row.clerk_user_id or row.intent is not None:
+        return {}
+    if row_fp is not None:
+        seen = observed_fp(customer)
+        if seen is not None:
+            return {"profile_fp": row_fp, "config_fp": config_fp(store), "observed_fp": seen}
+        return {}
+    if mapping is None or _said(mapping) != _said(row):
+        return {}
+    return {"profile_fp": mapping.profile_fp, "config_fp": mapping.config_fp, "observed_fp": mapping.observed_fp}
+
+
+def _said(row: Mapping) -> Mapping:
+    """What the row says of the user, without when it was looked at and by what it was known to be equal."""
+    return row.model_copy(update={"last_seen_at": None, **NO_FINGERPRINTS})
 
 
 def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, str | None]:

@@ -20,7 +20,7 @@ from reconciler.core.diff import comparable, observed_value
 from reconciler.core.event import Event
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.core.mapping import NO_FINGERPRINTS, Mapping, RefusedValue
 from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.reasons import hold
@@ -69,6 +69,7 @@ def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
     update: dict[str, Any] = {
         "status": "held", "reason": "Undone", "message": "taken back by `undo`", "refused": refused,
         "last_seen_at": now, "generation": mapping.generation + 1, "intent": None,
+        **NO_FINGERPRINTS,
     }  # fmt: skip
     backlink = next((c for c in action.changes if c.field == "backlink"), None)
     lost = action.kind == "release" or (backlink is not None and backlink.after is None)

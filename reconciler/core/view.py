@@ -17,11 +17,15 @@ from reconciler.core.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop)."""
+    """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop).
+
+    `row_fp` is the fingerprint of the very row that `profile` was made of, where that is known.
+    """
 
     user: ClerkUserId
     profile: Profile | None
     mapping: Mapping | None
+    row_fp: int | None = None
 
 
 class Rival(BaseModel):

@@ -215,6 +215,9 @@ def _emptied(shop: ShopDomain, users: Sequence[str]) -> Any:
             email=None,
             email_key=None,
             applied={},
+            profile_fp=None,
+            config_fp=None,
+            observed_fp=None,
             status=case((tombstone, _mapping.c.status), else_="pending"),
             generation=_mapping.c.generation + 1,
         )

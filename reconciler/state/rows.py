@@ -6,9 +6,9 @@ from collections.abc import Mapping as MappingOf
 from typing import Any
 
 from reconciler.core import normalise
+from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
-from reconciler.core.event import Event
 from reconciler.ports import StoreFacts
 
 _SAME_NAME = (
@@ -27,6 +27,9 @@ _SAME_NAME = (
     "waits_for_email",
     "profile_digest",
     "config_digest",
+    "profile_fp",
+    "config_fp",
+    "observed_fp",
 )
 
 

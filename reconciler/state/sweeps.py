@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
@@ -33,16 +33,21 @@ class Sweeps(Database):
             watermark=row.watermark,
             looked_at=row.looked_at,
             wanted=row.wanted,
+            total=row.total,
+            rows=row.rows,
+            counted=tuple(ClerkUserId(user) for user in row.counted or ()),
         )
 
-    def begin(self, shop: ShopDomain, kind: str, *, now: datetime) -> SweepMark:
+    def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> SweepMark:
         found = self.mark(shop, kind)
         if found is not None and found.finished_at is None:
             return found
-        fresh = SweepMark(now, None, None, found.watermark if found else None)
+        before = (found.watermark, found.rows, found.counted) if found else (None, None, ())
+        fresh = SweepMark(now, None, None, before[0], total=total, rows=before[1], counted=before[2])
         row = {
             "shopify_shop": shop, "kind": kind, "started_at": now, "cursor": None, "finished_at": None,
-            "watermark": fresh.watermark, "looked_at": 0, "wanted": 0,
+            "watermark": fresh.watermark, "looked_at": 0, "wanted": 0, "total": total, "rows": fresh.rows,
+            "counted": list(fresh.counted),
         }  # fmt: skip
         with writing(self._engine) as connection:
             connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
@@ -95,11 +100,20 @@ class Sweeps(Database):
                 return
             after = users[-1]
 
-    def finish(self, shop: ShopDomain, kind: str, *, now: datetime, watermark: datetime) -> None:
+    def finish(
+        self,
+        shop: ShopDomain,
+        kind: str,
+        *,
+        now: datetime,
+        watermark: datetime,
+        rows: int | None = None,
+        counted: Sequence[ClerkUserId] = (),
+    ) -> None:
         with writing(self._engine) as connection:
             connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
             connection.execute(
                 update(_sweep)
                 .where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind)
-                .values(finished_at=now, cursor=None, watermark=watermark)
+                .values(finished_at=now, cursor=None, watermark=watermark, rows=rows, counted=list(counted))
             )

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, String
 from sqlmodel import Field
 
 from reconciler.state.engine import SCHEMA
-from reconciler.state.tables import Row, UtcDateTime
+from reconciler.state.tables import Row, UtcDateTime, json_column
 
 _KEY = String().with_variant(String(collation="C"), "postgresql")
 
@@ -25,6 +25,9 @@ class SweepRow(Row, table=True):
     watermark: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
     looked_at: int = Field(sa_column=Column(BigInteger(), nullable=False))
     wanted: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    total: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    rows: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    counted: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
     __table_args__ = ({"schema": SCHEMA},)
 
 

@@ -27,8 +27,9 @@ from reconciler.core import normalise
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
+from reconciler.supabase.chunks import Chunk, profiles_of, whole_groups
 from reconciler.supabase.connection import REFUSED_LOGIN, SCANS_AT_ONCE, open_source, translated
-from reconciler.supabase.rows import UnreadableError, moment, profile_of, unusable
+from reconciler.supabase.rows import UnreadableError, moment
 from reconciler.supabase.sight import be_patient, refuse_hidden
 from reconciler.supabase.table import ProfileTable, find_table
 
@@ -78,7 +79,25 @@ class TableProfiles:
             if after is not None:
                 query = query.where(table.key > after)
             with _streamed(connection, query, chunk) as rows:
-                yield from _chunks(_profiles(table, rows), chunk)
+                yield from _chunks(profiles_of(table, rows), chunk)
+
+    def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[Chunk]:
+        with self._scans, self._looking(patient=True) as (connection, table):
+            query = table.select().order_by(table.key)
+            if after is not None:
+                query = query.where(table.key > after)
+            with _streamed(connection, query, chunk) as rows:
+                for part in whole_groups(rows.cursor, chunk):
+                    yield Chunk(table, part)
+
+    def rows_of(self, users: Collection[ClerkUserId]) -> Chunk:
+        asked = frozenset(users)
+        with self._looking() as (connection, table):
+            rows: list[tuple[Any, ...]] = []
+            for part in _parts(asked):
+                query = table.select().where(table.among(part)).order_by(table.key)
+                rows += [row for row in connection.execute(query).cursor.fetchall() if row[0] in asked]
+        return Chunk(table, rows)
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         if not users:
@@ -166,28 +185,16 @@ class TableProfiles:
         self._refused = None
 
 
-def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> AbstractContextManager[Iterable[Any]]:
+def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> AbstractContextManager[Any]:
     """Rows as they are read, through a cursor of the server's: memory does not grow with the table. Close it."""
     return connection.execute(query, execution_options={"yield_per": chunk})
-
-
-def _profiles(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[Profile]:
-    """One profile a key; rows of one key stand together."""
-    for key, group in groupby(rows, key=itemgetter(0)):
-        first = next(group)
-        more = sum(1 for _ in group)  # noqa: B031  the rest of the group, counted without being kept
-        if more:
-            profile = profile_of(key, table.values(first))
-            yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key")
-        else:
-            yield profile_of(key, table.values(first))
 
 
 def _named(connection: Connection, table: ProfileTable, users: Collection[str]) -> Iterator[Profile]:
     asked = frozenset(users)
     for part in _parts(asked):
         rows = connection.execute(table.select().where(table.among(part)).order_by(table.key))
-        yield from (p for p in _profiles(table, rows) if p.clerk_user_id in asked)
+        yield from (p for p in profiles_of(table, rows) if p.clerk_user_id in asked)
 
 
 def _shared(table: ProfileTable, rows: Iterable[Sequence[Any]], wanted: set[str] | None) -> list[Profile]:
@@ -198,7 +205,7 @@ def _shared(table: ProfileTable, rows: Iterable[Sequence[Any]], wanted: set[str]
     found: list[Profile] = []
     for _, group in groupby(rows, key=itemgetter(-1)):
         people: dict[str, dict[ClerkUserId, Profile]] = {}
-        for profile in _profiles(table, group):
+        for profile in profiles_of(table, group):
             key = normalise.email_key(profile.email)
             if key is not None and not profile.deleted:
                 people.setdefault(key, {})[profile.clerk_user_id] = profile

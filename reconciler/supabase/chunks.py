@@ -1,0 +1,93 @@
+"""Raw rows of the profiles in chunks: what a Profile costs is paid only for those that have moved.
+
+A hot loop over whole tables: plain tuples as the driver gives them, no objects of SQLAlchemy, no pydantic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from reconciler.core.fingerprint import row_fingerprinter
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.supabase.rows import profile_of, unusable
+from reconciler.supabase.table import ProfileTable
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """ports.RowChunk: rows of one table as it was found, in key order."""
+
+    table: ProfileTable
+    rows: Sequence[Row]
+
+    def keys(self) -> list[ClerkUserId]:
+        return list(self._by_key)
+
+    def fingerprints(self) -> list[int | None]:
+        return list(self._by_key.values())
+
+    @cached_property
+    def _by_key(self) -> dict[ClerkUserId, int | None]:
+        rows = self.rows
+        at = self._updated_at
+        number = row_fingerprinter(shape_of(self.table))
+        found: dict[Any, int | None]
+        if at is None:
+            found = {row[0]: number(row) for row in rows}
+        else:
+            found = {row[0]: number(row[:at] + row[at + 1 :]) for row in rows}
+        if len(found) == len(rows) and all(type(key) is str for key in found):
+            return found
+        counts = {key: sum(1 for _ in group) for key, group in groupby(rows, key=itemgetter(0))}
+        return {key: fp if counts[key] == 1 else None for key, fp in found.items() if isinstance(key, str)}
+
+    @property
+    def _updated_at(self) -> int | None:
+        """Where `updated_at` stands in a row: a row that was only touched has not moved."""
+        fields = self.table.fields
+        return fields.index("updated_at") + 1 if "updated_at" in fields else None
+
+    def profiles(self) -> Iterator[tuple[Profile, int | None]]:
+        for profile in profiles_of(self.table, self.rows):
+            yield profile, self._by_key.get(profile.clerk_user_id)
+
+
+def shape_of(table: ProfileTable) -> str:
+    """What the columns are, in words that change when a row would be read in another way."""
+    kinds = ",".join(f"{field}={column.name}:{column.type_name}" for field, column in table.columns.items())
+    return f"{table.schema or ''}.{table.name}({kinds})"
+
+
+def profiles_of(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[Profile]:
+    """One profile a key; rows of one key stand together."""
+    for key, group in groupby(rows, key=itemgetter(0)):
+        first = next(group)
+        more = sum(1 for _ in group)  # noqa: B031  the rest of the group, counted without being kept
+        profile = profile_of(key, table.values(first))
+        if more:
+            yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key")
+        else:
+            yield profile
+
+
+def whole_groups(cursor: Any, chunk: int) -> Iterator[list[Row]]:
+    """The rows of a driver's cursor, `chunk` at a time; rows of one key stay together."""
+    carried: list[Row] = []
+    while fetched := cursor.fetchmany(chunk):
+        rows = carried + fetched if carried else fetched
+        last, end = rows[-1][0], len(rows) - 1
+        while end and rows[end - 1][0] == last:
+            end -= 1
+        carried = rows[end:]
+        if end:
+            yield rows[:end]
+    if carried:
+        yield carried
