@@ -63,10 +63,16 @@ def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: 
     if is_now == should_be or (wanted.policy == "fill" and is_now is not None):
         return None
     base = mapping.applied.get(field) if mapping else None
-    if should_be is None and not _may_clear(field, is_now, base, wanted.type):
+    may_clear = _is_on(mapping, customer) and _may_clear(field, is_now, base, wanted.type)
+    if should_be is None and not may_clear:
         return None
     why = _why(field, should_be, base, wanted, mapping)
     return Change(field=field, before=observed, after=wanted.value, why=why)
+
+
+def _is_on(mapping: Mapping | None, customer: Customer) -> bool:
+    """Whether it was agreed on there: where a back-link was followed, the other customer's values are not ours."""
+    return mapping is not None and mapping.customer_id == customer.id
 
 
 def _may_clear(field: str, is_now: str | None, base: Applied | None, type_: str) -> bool:
@@ -97,7 +103,8 @@ def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Cha
     present = normalise.tag_keys(customer.tags)
     wanted = normalise.tag_keys(spec.tags)
     missing = [tag for tag in spec.tags if tag.casefold() not in present]
-    stale = {t.casefold() for t in owned_tags(mapping)} & present - wanted
+    owned = owned_tags(mapping) if _is_on(mapping, customer) else ()
+    stale = {t.casefold() for t in owned} & present - wanted
     if not missing and not stale:
         return None
     base = mapping.applied.get("tags") if mapping else None

@@ -167,6 +167,13 @@ def test_the_tags_we_own_are_those_the_row_says() -> None:
     assert owned_tags(None) == ()
 
 
+def test_where_a_backlink_was_followed_nothing_there_is_ours_to_take_away() -> None:
+    policy = store(tags=["app-user"])
+    row = settled(ada, same(ada, 7, policy), policy)
+    kept = same(ada, 9, policy, tags=("app-user", "vip"))
+    assert diff(profile(ADA, last_name=None), kept, row, store()) == {}
+
+
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
