@@ -69,6 +69,8 @@ def _is_from_before(mapping: Mapping, profile: Profile) -> bool:
     """Whether the row is no newer than the tombstone. The very row that was released comes back by a config change."""
     if mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
         return False
+    if mapping.customer_id is None:
+        return False  # she never had a customer here: there is nobody to bring back
     return profile.updated_at <= mapping.left_at and profile_digest(profile) != mapping.profile_digest
 
 

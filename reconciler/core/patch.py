@@ -62,7 +62,7 @@ def patched(case: Case, customer: Customer) -> Decision:
         resolved = _other_customer(case, customer, conflict)
         if resolved is not None:
             return resolved
-    holds = [*doubts_of(case, customer)]
+    holds = [*doubts_of(case, customer), *_no_email(case, customer)]
     if email is not None and rivals:
         holds += rivals
     if conflict is not None:
@@ -80,6 +80,15 @@ def patched(case: Case, customer: Customer) -> Decision:
 
 def _key(email: str | None) -> str | None:
     return normalise.email_key(email)
+
+
+def _no_email(case: Case, customer: Customer) -> tuple[Hold, ...]:
+    """The profile's address went: the customer's stays, since it is how she logs in and is written to."""
+    wanted = case.spec.fields.get("email")
+    if wanted is None or wanted.value is not None or wanted.policy != "enforce" or not case.store.require_email:
+        return ()
+    message = "the profile has no e-mail any more; her customer's is never cleared"
+    return (hold(case.user, customer, "NoEmail", message, "email"),)
 
 
 def _parked(case: Case, customer: Customer) -> Change | None:

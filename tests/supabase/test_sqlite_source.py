@@ -54,7 +54,7 @@ def test_a_missing_file_is_told_and_not_made(tmp_path: Path, opened: Open) -> No
 
 
 def test_a_path_with_odd_characters_is_the_path_it_says(tmp_path: Path, opened: Open) -> None:
-    path = tmp_path / "a b & c #1" / "pröfiles.db"
+    path = tmp_path / "a b & c # 1" / "pröfiles.db"
     path.parent.mkdir()
     run(path, TABLE, "INSERT INTO customers (clerk_user_id) VALUES ('user_1')")
     assert list(everybody(opened(path))) == ["user_1"]
