@@ -100,16 +100,22 @@ class _Run:
                 yield from (Outcome(a, "failed", error.message, error.hint, error=error) for a in batch)
                 return
         if self._stopped is not None:
-            stopped = self._stopped
-            yield from (Outcome(a, "not tried", stopped.message, stopped.hint, error=stopped) for a in batch)
+            yield from (_not_tried(a, self._stopped) for a in batch)
             return
         yield from (s for s in steps if isinstance(s, Outcome))
-        for outcome in pool.map(lambda s: carried(s, self._hands), [s for s in steps if isinstance(s, Step)]):
-            if isinstance(outcome.error, AccessError):
-                self._stopped = self._stopped or outcome.error
+        for outcome in pool.map(self._carried, [s for s in steps if isinstance(s, Step)]):
             if outcome.result == "applied":
                 self._parked.pop(outcome.action.clerk_user_id, None)
             yield outcome
+
+    def _carried(self, step: Step) -> Outcome:
+        """One action, if no other has found the store closed meanwhile."""
+        if self._stopped is not None:
+            return _not_tried(step.action, self._stopped)
+        outcome = carried(step, self._hands)
+        if isinstance(outcome.error, AccessError):
+            self._stopped = self._stopped or outcome.error
+        return outcome
 
     def park(self, actions: Sequence[Action]) -> None:
         """Break the circles: one in each gives up her address, if nothing has moved since the plan was made.
@@ -158,6 +164,10 @@ class _Run:
             else:
                 ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
         return ready
+
+
+def _not_tried(action: Action, stopped: AccessError) -> Outcome:
+    return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
 
 
 def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[Step]:
