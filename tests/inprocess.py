@@ -23,6 +23,7 @@ import httpx
 from sqlalchemy import Engine, event
 
 from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
 from reconciler.core import normalise
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -350,6 +351,21 @@ class Rig:
         cycle.outcomes = self.apply(cycle.planned, explicit=explicit, approve=approve)
         cycle.mutations = self.mutations() - before
         return cycle
+
+    def requested(self, store: str, *users: str, turns: int = 40) -> list[tuple[str, Reconciled]]:
+        """These requests worked on one by one, as a worker of `run` does, and then whoever they nudge.
+
+        A request that waits or failed is not looked at again by itself: only a nudge brings it back here.
+        """
+        queue = [ClerkUserId(u) for u in users]
+        done: list[tuple[str, Reconciled]] = []
+        hands = self.hands(self.stores[StoreName(store)])
+        while queue and len(done) < turns:
+            user = queue.pop(0)
+            found = reconcile(user, hands, self.state)
+            done.append((user, found))
+            queue += [u for u in found.nudge if u not in queue]
+        return done
 
     def _ordered(self) -> list[Store]:
         stores = sorted(self.stores.values(), key=lambda s: s.name)
