@@ -71,16 +71,16 @@ class ProfileReader(Protocol):
 
 
 class RowChunk(Protocol):
-    """Raw rows of the profiles, key first; rows of one key are in one chunk. Whole-shop loops compare fingerprints only."""
+    """Raw rows of the profiles in key order; rows of one key are in one chunk. Whole-shop loops compare fingerprints only."""
 
-    def keys(self) -> list[ClerkUserId]:
-        """Row by row, in key order. A key that no text can hold is left out here, and comes by `profiles`."""
+    def fingerprints(self) -> MappingOf[ClerkUserId, int | None]:
+        """By key, in key order (core/fingerprint.py): of everything but `updated_at`; None where a key is on several rows.
 
-    def fingerprints(self) -> list[int | None]:
-        """One a key (core/fingerprint.py), of everything but `updated_at`; None where a key stands on several rows."""
+        A key that is no text at all is left out here, and comes by `profiles`.
+        """
 
-    def profiles(self) -> Iterator[tuple[Profile, int | None]]:
-        """The same rows as Profile objects, one a key, each with its fingerprint."""
+    def profiles(self, users: Collection[ClerkUserId] | None = None) -> Iterator[tuple[Profile, int | None]]:
+        """The same rows (of these users, if any are named) as Profile objects, one a key, each with its fingerprint."""
 
 
 class RowReader(Protocol):
@@ -318,11 +318,8 @@ class MirrorMark:
     listed_at: datetime | None = None
 
 
-class Pair(NamedTuple):
-    """A mapping in a range of keys: its `profile_fp` if it is equal as far as the mirror goes, else its user."""
-
-    profile_fp: int | None
-    user: ClerkUserId | None
+Pair = tuple[ClerkUserId, int | None]
+"""A mapping's user, and the fingerprint of her row if the pair is equal as far as the mirror goes."""
 
 
 class PairReader(Protocol):
@@ -332,14 +329,9 @@ class PairReader(Protocol):
     """
 
     def pairs(
-        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None
+        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
-        """One a mapping that is no tombstone, in no order."""
-
-    def users_of(
-        self, shop: ShopDomain, row_fps: Collection[int], *, after: ClerkUserId | None, upto: ClerkUserId | None
-    ) -> list[ClerkUserId]:
-        """Whose mappings in this range hold one of these fingerprints of a row."""
+        """The first `limit` of the range that are no tombstones, in key order."""
 
     def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
         """The next users whose mapping is no tombstone, in key order."""
@@ -359,11 +351,18 @@ class Mirror(PairReader, Protocol):
         """A bulk query was started: its lines come now, from the first."""
 
     def put_seen(
-        self, shop: ShopDomain, seen: Sequence[Seen], *, as_of: datetime, source: Source, lines: int | None = None
+        self,
+        shop: ShopDomain,
+        seen: Sequence[Seen],
+        *,
+        as_of: datetime,
+        now: datetime,
+        source: Source,
+        lines: int | None = None,
     ) -> int:
         """Keep these; how many were new or had moved. `lines`: so many of the bulk query's are stored now, in one go."""
 
-    def end_mirror(self, shop: ShopDomain, *, complete: bool) -> int:
+    def end_mirror(self, shop: ShopDomain, *, complete: bool, now: datetime) -> int:
         """The bulk query is read. Where it was complete, whom it did not show is gone: how many."""
 
     def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
@@ -706,36 +705,36 @@ class BulkBook(Protocol):
     Each call is one transaction.
     """
 
-    def files(self, shop: ShopDomain) -> list[BulkFile]:
+    def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
         """Those that have not been read to their end, oldest first."""
 
-    def waiting(self, shop: ShopDomain) -> dict[str, int]:
+    def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:
         """How many lines wait for a file, by what they ride in."""
 
-    def enqueue(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
+    def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         """Lines that wait for a file; a user's older one is replaced."""
 
     def next_lines(self, shop: ShopDomain, rides_in: str, *, limit: int) -> list[BulkLine]:
         """The first of those that wait, by user."""
 
-    def begin(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
+    def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
         """The file lies ready and holds these users' lines: to be written down before it is run."""
 
-    def runs(self, file: BulkFile, operation: str) -> None:
+    def file_runs(self, file: BulkFile, operation: str) -> None:
         """The shop has told its operation's id."""
 
-    def lines(
+    def file_lines(
         self, file: BulkFile, *, numbers: Collection[int] | None = None, limit: int | None = None
     ) -> list[BulkLine]:
         """Its lines that are not settled yet, in their order: these of them, or the first."""
 
-    def settle(
+    def settle_lines(
         self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], *,
         done: Collection[ClerkUserId] = (), more: Sequence[BulkLine] = (),
     ) -> None:  # fmt: skip
         """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now."""
 
-    def end(self, file: BulkFile) -> None:
+    def end_file(self, file: BulkFile) -> None:
         """Forget the file; what is left of its lines waits again."""
 
     def drop_unsent(self, shop: ShopDomain) -> int:

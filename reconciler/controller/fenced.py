@@ -43,6 +43,10 @@ class FencedWriter:
         self._check()
         self._writer.set_metafields(customer, values)
 
+    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+        self._check()
+        self._writer.set_metafields_of(values)
+
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         self._check()
         self._writer.delete_metafields(customer, names)

@@ -11,8 +11,9 @@ from collections.abc import Mapping as MappingOf
 from typing import Any, Final
 
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.store import OWN_FIELDS, Store
+from reconciler.core.store import Store
 from reconciler.errors import AnswerLost, Refusal, Refused, TemporaryError
+from reconciler.shopify import inputs
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.pace import Lane
@@ -22,15 +23,6 @@ from reconciler.shopify.refusals import merge_reasons, refused
 MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5
 MERGE_PAUSE_MAX_S: Final = 5.0
-THEIR_NAME: Final[MappingOf[str, str]] = {
-    "email": "email",
-    "first_name": "firstName",
-    "last_name": "lastName",
-    "phone": "phone",
-    "locale": "locale",
-    "note": "note",
-}
-assert set(THEIR_NAME) == set(OWN_FIELDS)
 
 
 class ShopCustomers(CustomerReads):
@@ -48,34 +40,28 @@ class ShopCustomers(CustomerReads):
         self._sleep = sleep
 
     def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
-        namespace, key = self._backlink
-        identifier = {"customId": {"namespace": namespace, "key": key, "value": user}}
-        scalars = {name: value for name, value in fields.items() if name != "tags" and value is not None}
-        sent = _input(scalars)
-        if fields.get("tags"):
-            sent["tags"] = list(fields["tags"])
-        payload = self._write("customer_set", {"identifier": identifier, "input": sent})
+        payload = self._write("customer_set", inputs.create(self._backlink, user, fields))
         return CustomerId(self._told(payload.get("customer"), "id"))
 
     def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
-        self._write("customer_set", {"identifier": {"id": customer}, "input": _input(fields)})
+        self._write("customer_set", inputs.update(customer, fields))
 
     def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        self._write("tags_add", {"id": customer, "tags": list(tags)})
+        self._write("tags_add", inputs.tags(customer, tags))
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        self._write("tags_remove", {"id": customer, "tags": list(tags)})
+        self._write("tags_remove", inputs.tags(customer, tags))
 
     def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
-        items = [
-            {"ownerId": customer, **_place(name), "value": value, "type": type_}
-            for name, (value, type_) in values.items()
-        ]
-        self._write("metafields_set", {"metafields": items}, items=[f"metafields.{name}" for name in values])
+        self.set_metafields_of({customer: values})
+
+    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+        items = [f"metafields.{name}" for named in values.values() for name in named]
+        self._write("metafields_set", inputs.metafields_set(values), items=items)
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
-        items = [{"ownerId": customer, **_place(name)} for name in names]
-        self._write("metafields_delete", {"metafields": items}, items=[f"metafields.{name}" for name in names])
+        items = [f"metafields.{name}" for name in names]
+        self._write("metafields_delete", inputs.metafields_delete(customer, names), items=items)
 
     def link(self, customer: CustomerId, user: ClerkUserId) -> None:
         namespace, key = self._backlink
@@ -154,13 +140,3 @@ class ShopCustomers(CustomerReads):
 def _merge_failed(errors: Sequence[MappingOf[str, Any]]) -> Refused:
     reasons = merge_reasons(errors) or ("Shopify gives no reason",)
     return Refused(tuple(Refusal(None, "MERGE_FAILED", f"the merge failed: {reason}") for reason in reasons))
-
-
-def _input(fields: MappingOf[str, Any]) -> dict[str, Any]:
-    """CustomerSetInput of these of our fields; None becomes null and clears."""
-    return {THEIR_NAME[name]: value for name, value in fields.items()}
-
-
-def _place(name: str) -> dict[str, str]:
-    namespace, _, key = name.rpartition(".")
-    return {"namespace": namespace, "key": key}
