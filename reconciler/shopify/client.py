@@ -101,6 +101,26 @@ class ShopClient:
             transport=self._transport,
         )
 
+    def storage(self, address: str) -> httpx.Client:
+        """For files of bulk operations, which lie with somebody else: nothing of ours goes there, least of all the token.
+
+        AccessError for an address that is neither encrypted nor on loopback.
+        """
+        parts = urlsplit(address)
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            raise AccessError(
+                f"{self.shop} names a place for files that is not encrypted: {parts.scheme}://{parts.hostname}",
+                hint="look at admin_url in stores.yaml: this is not how Shopify answers",
+            )
+        return httpx.Client(
+            verify=self._ssl,
+            follow_redirects=False,
+            timeout=TIMEOUT,
+            headers={"User-Agent": "customer-parity"},
+            trust_env=parts.hostname not in LOOPBACK,
+            transport=self._transport,
+        )
+
     def close(self) -> None:
         """Close the connections."""
         self._lines.close()

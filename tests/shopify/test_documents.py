@@ -78,7 +78,8 @@ def test_every_document_costs_what_it_says(each: Document) -> None:
 def test_a_mutation_costs_the_floor_of_ten_points() -> None:
     mutations = [each for each in WHOLE if each.kind == "mutation"]
     assert len(mutations) >= 11
-    assert {cost(each, {}) for each in mutations} == {10}
+    dear = {each.name: cost(each, {}) for each in mutations if cost(each, {}) != 10}
+    assert dear == {"bulk_stage": 11}
 
 
 def test_a_look_up_of_fifty_stays_below_the_ceiling_of_a_call() -> None:

@@ -1,0 +1,199 @@
+"""ports.BulkReader for one shop, and what bulk queries and bulk mutations share: how they stand, and their result files.
+
+Facts of bulk operations (Admin API 2026-10, read 2026-11-23): counts are strings; `url` is null where there are no lines,
+and `partialDataUrl` stands in its place where the operation did not complete; both are good for seven days; lines come in
+no order. Result files lie with somebody else, so they are fetched without the token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import httpx
+
+from reconciler.core.store import Store
+from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, TemporaryError
+from reconciler.ports import BulkState, BulkStatus
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.document import bulk_customers, document
+from reconciler.shopify.failures import DEFECT_HINT
+from reconciler.shopify.pace import Lane
+from reconciler.shopify.refusals import refused
+
+BUSY_RETRY_S: Final = 30.0
+STATUS: Final[Mapping[str, BulkStatus]] = {
+    "COMPLETED": "completed",
+    "CANCELED": "canceled",
+    "FAILED": "failed",
+    "EXPIRED": "expired",
+}
+"""All else is under way: enums may grow any day."""
+RUN_OUT: Final = frozenset({400, 401, 403, 404, 410})
+"""What a storage service says to an address whose time is over."""
+
+
+class _AddressRunOutError(Exception):
+    """The storage service does not know this address (any more)."""
+
+
+class BulkOperations:
+    """What queries and mutations share."""
+
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "sweep") -> None:
+        self._client = client
+        self._store = store
+        self._lane: Lane = lane
+
+    def state(self, operation: str) -> BulkState | None:
+        node = self._node(operation)
+        if node is None:
+            return None
+        return BulkState(
+            operation=operation,
+            status=STATUS.get(str(node.get("status")), "running"),
+            objects=_number(node.get("objectCount")),
+            readable=_address(node) is not None,
+            error_code=node.get("errorCode"),
+            created_at=_time(node.get("createdAt")),
+            completed_at=_time(node.get("completedAt")),
+        )
+
+    def cancel(self, operation: str) -> None:
+        self._payload("bulk_cancel", {"id": operation}, check=False)
+
+    def _lines(self, operation: str, *, skip: int, batch: int) -> Iterator[list[bytes]]:
+        """The result's lines in batches, the first `skip` left out."""
+        for last in (False, True):
+            node = self._node(operation)
+            address = _address(node) if node is not None else None
+            if node is None or node.get("status") == "EXPIRED":
+                raise PermanentError(
+                    f"{self._client.shop}: the result of {operation} is no more: Shopify keeps it for seven days",
+                    hint="start anew",
+                )
+            if node.get("status") not in STATUS:
+                raise TemporaryError(f"{self._client.shop}: {operation} has not ended yet", retry_after_s=BUSY_RETRY_S)
+            if address is None:
+                return
+            try:
+                yield from self._fetched(address, node, skip=skip, batch=batch)
+            except _AddressRunOutError:
+                if last:
+                    raise TemporaryError(
+                        f"{self._client.shop}: the result of {operation} can't be fetched: its address has run out",
+                        hint="start anew",
+                    ) from None
+            else:
+                return
+
+    def _fetched(self, address: str, node: Mapping[str, Any], *, skip: int, batch: int) -> Iterator[list[bytes]]:
+        where = f"{self._client.shop}: the result of {node['id']}"
+        seen = received = 0
+        held: list[bytes] = []
+        rest = b""
+        try:
+            with self._client.storage(address) as http, http.stream("GET", address) as response:
+                _check(where, response)
+                for chunk in response.iter_bytes():
+                    received += len(chunk)
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    held.extend(line for line in whole if line.strip())
+                    while len(held) >= batch:
+                        part, held = held[:batch], held[batch:]
+                        yield from _after(part, skip - seen)
+                        seen += len(part)
+        except httpx.HTTPError as error:
+            raise TemporaryError(f"{where} broke off ({type(error).__name__})") from None  # its words hold the address
+        if rest.strip():
+            held.append(rest)
+        size = _number(node.get("fileSize"))
+        expected = _number(node.get("objectCount")) if node.get("status") == "COMPLETED" else 0
+        if received < size or seen + len(held) < expected:
+            raise TemporaryError(
+                f"{where} is shorter than it should be: {seen + len(held)} of {expected} lines, "
+                f"{received} of {size} bytes"
+            )
+        yield from _after(held, skip - seen)
+
+    def _node(self, operation: str) -> Mapping[str, Any] | None:
+        reply = self._client.run(document("bulk_operation"), {"id": operation}, lane=self._lane)
+        node: Mapping[str, Any] | None = reply.data.get("bulkOperation")
+        return node
+
+    def _payload(self, name: str, variables: Mapping[str, Any], *, check: bool = True) -> Mapping[str, Any]:
+        """The payload of one call; userErrors are raised where `check` says so."""
+        reply = self._client.run(document(name), variables, lane=self._lane)
+        payload: Mapping[str, Any] = next(iter(reply.data.values()))
+        if check and payload.get("userErrors"):
+            raise self._not_run(payload["userErrors"])
+        return payload
+
+    def _not_run(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
+        """Why an operation was not started."""
+        failure = refused(errors)
+        said = f"{self._client.shop}: {failure.message}"
+        if failure.has("OPERATION_IN_PROGRESS"):
+            return TemporaryError(
+                said, hint="Shopify runs five of a kind at once: wait, or cancel one", retry_after_s=BUSY_RETRY_S
+            )
+        if failure.has("LIMIT_REACHED") or failure.has("INTERNAL_FILE_SERVER_ERROR"):
+            return TemporaryError(said, retry_after_s=BUSY_RETRY_S)
+        return failure
+
+    def _id(self, payload: Mapping[str, Any]) -> str:
+        operation = (payload.get("bulkOperation") or {}).get("id")
+        if not isinstance(operation, str):
+            raise AnswerLost(f"{self._client.shop}: the answer names no bulk operation")
+        return operation
+
+
+class ShopBulkReader(BulkOperations):
+    """All customers of one shop by one bulk query, with the metafields that the store's policy wants to see."""
+
+    def start(self) -> str:
+        backlink = self._store.backlink
+        rules = [tuple(name.rsplit(".", 1)) for name in self._store.metafields]
+        metafields = ((backlink.namespace, backlink.key), *((namespace, key) for namespace, key in rules))
+        return self._id(self._payload("bulk_run_query", {"query": bulk_customers(metafields)}))
+
+    def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
+        return self._lines(operation, skip=skip, batch=batch)
+
+    def _not_run(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
+        failure = super()._not_run(errors)
+        if isinstance(failure, TemporaryError):
+            return failure
+        return PermanentError(f"{self._client.shop}: the bulk query was refused: {failure.message}", hint=DEFECT_HINT)
+
+
+def _address(node: Mapping[str, Any]) -> str | None:
+    address = node.get("url") or node.get("partialDataUrl")
+    return address if isinstance(address, str) else None
+
+
+def _check(where: str, response: httpx.Response) -> None:
+    """Only a whole 200 is a result."""
+    if response.status_code == httpx.codes.OK:
+        return
+    if response.status_code in RUN_OUT:
+        raise _AddressRunOutError
+    if response.is_redirect:
+        raise AccessError(f"{where} is said to lie elsewhere (HTTP {response.status_code})", hint=DEFECT_HINT)
+    raise TemporaryError(f"{where} can't be fetched now: HTTP {response.status_code}")
+
+
+def _after(lines: list[bytes], skip: int) -> Iterator[list[bytes]]:
+    left = lines[max(0, skip) :]
+    if left:
+        yield left
+
+
+def _number(value: object) -> int:
+    """Shopify's counts are strings."""
+    return int(value) if isinstance(value, str | int) and str(value).isdigit() else 0
+
+
+def _time(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None

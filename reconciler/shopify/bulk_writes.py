@@ -1,0 +1,152 @@
+"""ports.BulkWriter for one shop: a file of writes is staged, uploaded and run, and its answers are read back.
+
+The mutations and their variables are those of single writes; so are the words and codes of what is refused. Shopify's
+pages on bulk imports and live replies, read 2026-11-23: a form of all parameters and then the file, 100 MB at most;
+`stagedUploadPath` is the parameter `key`; lines run in no order and are told apart by `__lineNumber`; an operation is
+COMPLETED even where every line was refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, Final
+
+import httpx
+import msgspec
+
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.store import Store
+from reconciler.errors import AnswerLost, PermanentError, TemporaryError
+from reconciler.ports import BulkAnswer, Upload, Write
+from reconciler.shopify import inputs
+from reconciler.shopify.bulk import BulkOperations
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.document import Document, document, marked
+from reconciler.shopify.failures import DEFECT_HINT, Sent, of_errors
+from reconciler.shopify.pace import Lane
+from reconciler.shopify.refusals import refused
+
+FILE_BYTES_MAX: Final = 100_000_000
+DOCUMENTS: Final[Mapping[str, str]] = {
+    "customers": "customer_set",
+    "add_tags": "tags_add",
+    "remove_tags": "tags_remove",
+    "set_metafields": "metafields_set",
+    "delete_metafields": "metafields_delete",
+}
+
+
+class ShopBulkWriter(BulkOperations):
+    """Bulk mutations in one shop. `file_bytes_max`: what Shopify takes in one file."""
+
+    def __init__(
+        self, client: ShopClient, store: Store, *, lane: Lane = "sweep", file_bytes_max: int = FILE_BYTES_MAX
+    ) -> None:
+        super().__init__(client, store, lane=lane)
+        self._file_bytes_max = file_bytes_max
+        self._backlink = (store.backlink.namespace, store.backlink.key)
+
+    def upload(self, rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
+        with tempfile.TemporaryFile() as file:
+            digest, count = self._written(file, lines)
+            name = f"{rides_in}-{digest[:16]}.jsonl"
+            targets = self._payload("bulk_stage", {"filename": name}).get("stagedTargets") or ()
+            target = targets[0] if targets else {}
+            form = {str(each["name"]): str(each["value"]) for each in target.get("parameters") or ()}
+            if not target.get("url") or "key" not in form:
+                raise TemporaryError(f"{self._client.shop} names no place for a file")
+            file.seek(0)
+            self._sent(str(target["url"]), form, name, file)
+        return Upload(form["key"], digest, count)
+
+    def run(self, rides_in: str, path: str, mark: str) -> str:
+        mutation = marked(document(DOCUMENTS[rides_in]), mark)
+        return self._id(self._payload("bulk_run_mutation", {"mutation": mutation, "path": path}))
+
+    def find(self, mark: str) -> str | None:
+        reply = self._client.run(document("bulk_recent"), {"query": "operation_type:mutation"}, lane=self._lane)
+        nodes = (reply.data.get("bulkOperations") or {}).get("nodes") or ()
+        return next((str(node["id"]) for node in nodes if f"_{mark}(" in str(node.get("query"))), None)
+
+    def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
+        sent = Sent(self._client.shop, document(DOCUMENTS[rides_in]))
+        for lines in self._lines(operation, skip=0, batch=batch):
+            found = [_answer(sent, line) for line in lines]
+            yield [answer for answer in found if answer is not None]
+
+    def _written(self, file: IO[bytes], lines: Iterable[Sequence[Write]]) -> tuple[str, int]:
+        """As many lines as fit; their digest and count."""
+        digest, size, count = hashlib.sha256(), 0, 0
+        for writes in lines:
+            text = json.dumps(self._variables(writes)).encode() + b"\n"
+            if size + len(text) > self._file_bytes_max:
+                break
+            size += file.write(text)
+            digest.update(text)
+            count += 1
+        if not count:
+            raise PermanentError(f"{self._client.shop}: there is no line that fits into a file", hint=DEFECT_HINT)
+        return digest.hexdigest(), count
+
+    def _variables(self, writes: Sequence[Write]) -> dict[str, Any]:
+        first = writes[0]
+        if first.kind == "set_metafields":
+            return inputs.metafields_set({CustomerId(each.target): each.values for each in writes})
+        customer = CustomerId(first.target)
+        of: Mapping[str, Callable[[], dict[str, Any]]] = {
+            "create": lambda: inputs.create(self._backlink, ClerkUserId(first.target), first.values),
+            "update": lambda: inputs.update(customer, first.values),
+            "add_tags": lambda: inputs.tags(customer, first.values),
+            "remove_tags": lambda: inputs.tags(customer, first.values),
+            "delete_metafields": lambda: inputs.metafields_delete(customer, first.values),
+        }
+        return of[first.kind]()
+
+    def _sent(self, address: str, form: Mapping[str, str], name: str, file: IO[bytes]) -> None:
+        """Upload it: all parameters first, the file last."""
+        try:
+            with self._client.storage(address) as http:
+                response = http.post(address, data=dict(form), files={"file": (name, file, form.get("Content-Type"))})
+        except httpx.HTTPError as error:
+            raise TemporaryError(
+                f"{self._client.shop}: a file could not be uploaded ({type(error).__name__})"
+            ) from None  # its words hold the address
+        if not response.is_success:
+            raise TemporaryError(f"{self._client.shop}: a file could not be uploaded: HTTP {response.status_code}")
+
+
+def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
+    """What one line of the result says; None for one that can't be read, as if it were missing."""
+    try:
+        line = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    number = line.get("__lineNumber") if isinstance(line, dict) else None
+    if not isinstance(number, int):
+        return None
+    error, _ = of_errors(sent, line.get("errors") or ())
+    if error is not None:
+        return BulkAnswer(number, error=error)
+    data = line.get("data")
+    payload = next(iter(data.values()), None) if isinstance(data, dict) else None
+    if not isinstance(payload, dict):
+        return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line is empty"))
+    if payload.get("userErrors"):
+        return BulkAnswer(number, error=refused(payload["userErrors"]))
+    return _done(sent, number, payload)
+
+
+def _done(sent: Sent, number: int, payload: Mapping[str, Any]) -> BulkAnswer:
+    if not _is_customer_set(sent.document):
+        return BulkAnswer(number)
+    customer = (payload.get("customer") or {}).get("id")
+    if not isinstance(customer, str):
+        return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names no customer"))
+    return BulkAnswer(number, CustomerId(customer))
+
+
+def _is_customer_set(each: Document) -> bool:
+    return each.name == DOCUMENTS["customers"]
