@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from typing import Any
@@ -132,7 +132,13 @@ class Mappings(Database):
     def _opening(self, connection: Connection) -> None:
         """What comes first in the transaction of a mapping's write: nothing here; a claim's check in fenced.py."""
 
-    def _put(self, mappings: Sequence[Mapping], events: Sequence[Event]) -> tuple[ClerkUserId, ...]:
+    def _put(
+        self,
+        mappings: Sequence[Mapping],
+        events: Sequence[Event],
+        *,
+        also: Callable[[Connection], None] = lambda _connection: None,
+    ) -> tuple[ClerkUserId, ...]:
         _refuse_doubles(mappings)
         rows = [mapping_row(m) for m in sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))]
         for left in reversed(range(TRIES)):
@@ -144,6 +150,7 @@ class Mappings(Database):
                     self._upsert(connection, _mapping, rows)
                     if events:
                         connection.execute(_event.insert(), [event_row(event) for event in events])
+                    also(connection)
                     return losers
             except StateError as error:
                 if not left or not _lost_race(error.__cause__):

@@ -13,7 +13,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from reconciler.errors import StateError
-from reconciler.state import mirror_table, requests_table, sweeps_table  # noqa: F401  their tables belong to the metadata
+from reconciler.state import (  # noqa: F401  their tables belong to the metadata
+    bulk_table,
+    mirror_table,
+    requests_table,
+    sweeps_table,
+)
 from reconciler.state.engine import SCHEMA, is_sqlite, reading, writing
 from reconciler.state.tables import metadata
 

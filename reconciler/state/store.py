@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from reconciler.state.bulk import BulkFiles
 from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
+from reconciler.state.mirror import MirrorTable
 from reconciler.state.sweeps import Sweeps
 from reconciler.state.tidy import Tidy
 from reconciler.state.tokens import AppliedPlans, Tokens
 
 
-class StateStore(Tokens, Mappings, AppliedPlans, Budgets, Leases, Sweeps, Tidy):
-    """ports.State, ports.Budgets, ports.Leases and ports.SweepBook on SQLite or Postgres. Thread-safe."""
+class StateStore(Tokens, BulkFiles, Mappings, AppliedPlans, Budgets, Leases, Sweeps, MirrorTable, Tidy):
+    """ports.State, Budgets, Leases, SweepBook, Mirror and BulkBook on SQLite or Postgres. Thread-safe."""

@@ -1,0 +1,137 @@
+"""The book of bulk mutations behind its port. Plain rows: whole shops pass through here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as MappingOf
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+
+from reconciler.core.event import Event
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.ports import BulkFile, BulkLine
+from reconciler.state.bulk_table import BulkFileRow, BulkLineRow
+from reconciler.state.database import parts
+from reconciler.state.engine import writing
+from reconciler.state.mappings import Mappings
+
+_file: Table = BulkFileRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_line: Table = BulkLineRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_FILE = ("key", "rides_in", "path", "digest", "lines", "begun_at", "operation")
+_LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "number")
+
+
+class BulkFiles(Mappings):
+    """ports.BulkBook on SQLite or Postgres."""
+
+    def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
+        query = select(_file).where(_file.c.shopify_shop == shop).order_by(_file.c.begun_at, _file.c.key)
+        return [_file_of(row) for row in self._rows(query)]
+
+    def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:
+        query = (
+            select(_line.c.rides_in, func.count())
+            .where(_line.c.shopify_shop == shop, _line.c.file.is_(None))
+            .group_by(_line.c.rides_in)
+            .order_by(_line.c.rides_in)
+        )
+        return dict(self._rows(query))
+
+    def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
+        if lines:
+            with writing(self._engine) as connection:
+                self._enqueue(connection, shop, lines)
+
+    def next_lines(self, shop: ShopDomain, rides_in: str, *, limit: int) -> list[BulkLine]:
+        query = (
+            select(_line)
+            .where(_line.c.shopify_shop == shop, _line.c.file.is_(None), _line.c.rides_in == rides_in)
+            .order_by(_line.c.clerk_user_id)
+            .limit(limit)
+        )
+        return [_line_of(row) for row in self._rows(query)]
+
+    def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
+        row = {name: getattr(file, name) for name in _FILE} | {"shopify_shop": file.shop}
+        # bindparam's names must not be those of columns
+        assign = (
+            update(_line)
+            .where(_line.c.shopify_shop == file.shop, _line.c.clerk_user_id == bindparam("whose"))
+            .values(file=file.key, number=bindparam("at"), tries=_line.c.tries + 1)
+        )
+        with writing(self._engine) as connection:
+            connection.execute(_file.insert(), [row])
+            connection.execute(assign, [{"whose": user, "at": number} for user, number in numbers.items()])
+
+    def file_runs(self, file: BulkFile, operation: str) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(update(_file).where(_file.c.key == file.key).values(operation=operation))
+
+    def file_lines(
+        self, file: BulkFile, *, numbers: Collection[int] | None = None, limit: int | None = None
+    ) -> list[BulkLine]:
+        mine = select(_line).where(_line.c.file == file.key, _line.c.shopify_shop == file.shop)
+        ordered = mine.order_by(_line.c.number, _line.c.clerk_user_id)
+        if numbers is None:
+            return [_line_of(row) for row in self._rows(ordered.limit(limit))]
+        asked = sorted(set(numbers))
+        pieces = (asked[i : i + 500] for i in range(0, len(asked), 500))
+        return [_line_of(row) for piece in pieces for row in self._rows(ordered.where(_line.c.number.in_(piece)))]
+
+    def settle_lines(
+        self,
+        shop: ShopDomain,
+        rows: Sequence[Mapping],
+        events: Sequence[Event],
+        *,
+        done: Collection[ClerkUserId] = (),
+        more: Sequence[BulkLine] = (),
+    ) -> None:
+        also = partial(self._settle, shop=shop, done=done, more=more)
+        if rows:
+            self._put(rows, events, also=also)
+            return
+        with writing(self._engine) as connection:
+            also(connection)
+
+    def end_file(self, file: BulkFile) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(update(_line).where(_line.c.file == file.key).values(file=None, number=None))
+            connection.execute(delete(_file).where(_file.c.key == file.key))
+
+    def drop_unsent(self, shop: ShopDomain) -> int:
+        unsent = (_line.c.shopify_shop == shop, _line.c.file.is_(None), _line.c.position == 0)
+        with writing(self._engine) as connection:
+            return connection.execute(delete(_line).where(*unsent)).rowcount
+
+    def _settle(
+        self, connection: Connection, *, shop: ShopDomain, done: Collection[ClerkUserId], more: Sequence[BulkLine]
+    ) -> None:
+        for users in parts(done):
+            connection.execute(delete(_line).where(_line.c.shopify_shop == shop, _line.c.clerk_user_id.in_(users)))
+        if more:
+            self._enqueue(connection, shop, more)
+
+    def _enqueue(self, connection: Connection, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
+        self._upsert(connection, _line, [_line_row(shop, line) for line in lines])
+
+
+def _line_row(shop: ShopDomain, line: BulkLine) -> dict[str, Any]:
+    own = {"shopify_shop": shop, "clerk_user_id": line.user, "shopify_customer_id": line.customer}
+    return own | {name: getattr(line, name) for name in _LINE}
+
+
+def _line_of(row: Any) -> BulkLine:
+    customer = row.shopify_customer_id
+    return BulkLine(
+        user=ClerkUserId(row.clerk_user_id),
+        customer=CustomerId(customer) if customer is not None else None,
+        **{name: getattr(row, name) for name in _LINE},
+    )
+
+
+def _file_of(row: Any) -> BulkFile:
+    return BulkFile(shop=ShopDomain(row.shopify_shop), **{name: getattr(row, name) for name in _FILE})
