@@ -212,12 +212,15 @@ class ClerkUsers:
         return self.get(user) is not None
 
     def pages(self, *, limit: int = PAGE) -> Iterator[UserPage]:
-        """All users, oldest first, in pages of `limit`; each user once. Not a snapshot: absence here proves nothing."""
-        seen: set[ClerkUserId] = set()
+        """All users, oldest first, in pages of `limit`; each user once. Not a snapshot: absence here proves nothing.
+
+        Only the page before is kept in mind: a cursor leads back no further.
+        """
         trail: list[str] = []
         while True:
+            before = frozenset(trail)
             listed = self._listed(limit, trail)
-            page, ids = _page(listed, seen)
+            page, ids = _page(listed, before)
             yield page
             if len(listed) < limit:
                 return
@@ -294,8 +297,9 @@ def _json(response: httpx.Response) -> Any:
         ) from error
 
 
-def _page(listed: list[Any], seen: set[ClerkUserId]) -> tuple[UserPage, list[str]]:
-    """The page's users that were not seen before, its problems, and all its ids in order, to go on from."""
+def _page(listed: list[Any], before: frozenset[str]) -> tuple[UserPage, list[str]]:
+    """The page's users that were not on the page before, its problems, and all its ids in order, to go on from."""
+    seen: set[str] = set(before)
     users: list[ClerkUser] = []
     problems: list[str] = []
     ids: list[str] = []
