@@ -33,6 +33,7 @@ COMMANDS = {
     "status": ("status", "What the state knows of each store."),
     "explain": ("explain", "Why a user is as she is in each shop, and what would happen next."),
     "mappings": ("mappings", "Which customer is which user's, in which shop."),
+    "backfill": ("backfill", "What no event told of: users of Clerk, customers of a shop."),
     "bootstrap": ("bootstrap", "Show, then make what a shop needs."),
     "doctor": ("doctor", "Check database, tokens, scopes and shops; say what to do."),
     "simulate": ("simulate", "Serve a simulated Shopify on loopback."),

@@ -1,0 +1,15 @@
+"""`reconciler backfill`: what no event told of is fetched from where it is."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.backfill_clerk import clerk
+
+
+@click.group("backfill")
+def command() -> None:
+    """What no event told of: users from Clerk's API, customers into a shop's mirror."""
+
+
+command.add_command(clerk)

@@ -1,0 +1,332 @@
+"""`backfill clerk` by its front door: a Clerk and two shops over real HTTP, tables on SQLite and Postgres."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from reconciler.controller.backfill import EXAMPLES, PROBLEMS_MAX, Page, Tally, kind_of, survey
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Problem, Profile
+from reconciler.state.engine import open_engine
+from reconciler.state.requests import RequestTable
+from reconciler.supabase.profiles import TableProfiles
+from tests import servers
+from tests.clerk.backend import KEY, Backend, serving
+from tests.clerk.sender import UPDATED_MS, user
+from tests.cli.town import COLUMNS, EU, Town
+
+UPDATED = datetime.fromtimestamp(UPDATED_MS / 1000, UTC)
+NAMES = ("Tove", "Ærø", "tove@", "+4531415926")
+
+
+def someone(user_id: str, **changes: Any) -> dict[str, Any]:
+    """A user of Clerk's with an address of her own."""
+    address = f"{user_id}@tove.example"
+    listed = [{"id": "idn_main", "email_address": address, "verification": {"status": "verified"}}]
+    phone: dict[str, Any] = {"primary_phone_number_id": None, "phone_numbers": []}
+    return user(user_id, email_addresses=listed, **phone, **changes)
+
+
+class Failing(Backend):
+    """Refuses the key after so many lists."""
+
+    lists = 1
+
+    def listing(self, request: Request) -> Response:
+        self.lists -= 1
+        return super().listing(request) if self.lists >= 0 else JSONResponse({"errors": []}, 403)
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return Backend(users=[someone(f"user_{n:02}") for n in range(3)])
+
+
+@pytest.fixture
+def clerk_town(town: Town, backend: Backend) -> Iterator[Town]:
+    """The town with a Clerk, and a table that knows when a row was last changed."""
+    columns = {c: c for c in (*COLUMNS, "updated_at")}
+    town.sql("drop table customers")
+    town.sql(
+        "create table customers (clerk_user_id text primary key, " + ", ".join(columns)[len("clerk_user_id, ") :] + ")"
+    )
+    town.settings["profiles"]["columns"] = columns
+    with serving(backend) as url:
+        town.settings["clerk"] = {"secret_key": KEY, "api_url": url}
+        yield town
+
+
+def rows(town: Town) -> dict[str, Profile]:
+    """The profiles as the product reads them."""
+    source = town.settings["profiles"]
+    with closing(TableProfiles(source["url"], source["table"], source["columns"])) as profiles:
+        return {p.clerk_user_id: p for chunk in profiles.scan() for p in chunk}
+
+
+def waiting(town: Town) -> int:
+    """How many requests wait in the queue."""
+    engine = open_engine(town.settings["state"]["url"])
+    try:
+        return RequestTable(engine).depth()
+    finally:
+        engine.dispose()
+
+
+def test_users_that_no_webhook_told_of_get_their_row_and_then_their_customer(clerk_town: Town) -> None:
+    assert clerk_town("bootstrap", "--yes").code == 0
+    clerk_town.stores[EU]["where"] = {"locale": "da-DK"}
+    said = clerk_town("backfill", "clerk", "--yes")
+    assert (said.code, sorted(rows(clerk_town))) == (0, ["user_00", "user_01", "user_02"])
+    assert rows(clerk_town)["user_01"].email == "user_01@tove.example"
+    assert rows(clerk_town)["user_01"].updated_at == UPDATED
+    assert clerk_town("apply", "--yes").code == 0
+    assert "user_01@tove.example" in clerk_town.customers(EU)
+
+
+def test_a_second_run_finds_nothing(clerk_town: Town) -> None:
+    first = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    before = rows(clerk_town)
+    again = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    assert (first["missing"], first["written"]) == (3, 3)
+    assert (again["missing"], again["older"], again["current"], again["written"]) == (0, 0, 3, 0)
+    assert rows(clerk_town) == before
+    asked = clerk_town("backfill", "clerk")  # nothing to write: nobody need be asked
+    assert (asked.code, "nothing to write" in asked.out) == (0, True)
+
+
+def test_what_is_brought_in_late_is_looked_at_though_its_last_change_lies_far_back(clerk_town: Town) -> None:
+    assert clerk_town("backfill", "clerk", "--yes").code == 0
+    assert waiting(clerk_town) == 3 * len(clerk_town.stores)
+
+
+def test_without_a_terminal_it_shows_and_refuses(clerk_town: Town) -> None:
+    said = clerk_town("backfill", "clerk")
+    assert said.code == 1
+    assert "3 have no row" in said.out
+    assert "user_00, user_01, user_02" in said.out
+    assert "3 rows to write" in said.err
+    assert "hint: add --yes" in said.err
+    assert rows(clerk_town) == {}
+    asked = clerk_town("backfill", "clerk", "--output", "json")
+    assert (asked.code, asked.out) == (1, "")
+    assert "3 have no row" in asked.err
+
+
+def test_it_names_nobody_but_by_her_clerk_id(clerk_town: Town, backend: Backend) -> None:
+    backend.users += [user("user_odd", first_name=7, last_name="x\x00"), user("user_main")]
+    for words in (("backfill", "clerk"), ("backfill", "clerk", "--yes", "--output", "json"), ("backfill", "clerk")):
+        said = clerk_town(*words)
+        assert "user_odd" in said.out + said.err
+        assert not [name for name in NAMES if name in said.out + said.err]
+
+
+def test_a_row_never_goes_back_in_time_and_a_deleted_one_stays_deleted(clerk_town: Town, backend: Backend) -> None:
+    old, new = (UPDATED - timedelta(days=1)).isoformat(), (UPDATED + timedelta(seconds=1)).isoformat()
+    sql = "insert into customers (clerk_user_id, first_name, email, updated_at, deleted_at) values (?, ?, ?, ?, ?)"
+    clerk_town.sql(sql, "user_00", "Older", "a@x.example", old, None)
+    clerk_town.sql(sql, "user_01", "Newer", "b@x.example", new, None)
+    clerk_town.sql(sql, "user_02", "Gone", "c@x.example", old, old)
+    found = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    assert (found["older"], found["current"], found["deleted"], found["written"]) == (1, 1, 1, 1)
+    assert {u: p.first_name for u, p in rows(clerk_town).items()} == {
+        "user_00": "Tove",
+        "user_01": "Newer",
+        "user_02": "Gone",
+    }
+    assert rows(clerk_town)["user_02"].deleted
+
+
+def test_who_is_not_in_clerk_keeps_her_row(clerk_town: Town) -> None:
+    clerk_town.sql("insert into customers (clerk_user_id, email) values ('user_elsewhere', 'e@x.example')")
+    assert clerk_town("backfill", "clerk", "--yes").code == 0
+    assert "user_elsewhere" in rows(clerk_town)
+
+
+def test_one_odd_user_fails_nobody_and_is_told_of(clerk_town: Town, backend: Backend) -> None:
+    backend.users[1] = {"object": "user"}
+    backend.users.append(someone("user_half", first_name=7))
+    found = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    assert found["written"] == 3
+    assert found["problem_count"] == 2
+    assert "user 1 of the page" in found["problems"][0]
+    assert found["problems"][1].startswith("user_half: first_name")
+    assert rows(clerk_town)["user_half"].last_name == "Ærø"
+
+
+def test_it_waits_when_clerk_says_so_and_goes_on(clerk_town: Town, backend: Backend) -> None:
+    backend.troubles = [(429, {"retry-after": "0"}), (429, {"retry-after": "0"})]
+    assert clerk_town("backfill", "clerk", "--yes", "--output", "json").json["written"] == 3
+
+
+def test_pages_follow_one_another_by_cursor(clerk_town: Town, backend: Backend) -> None:
+    backend.users = [someone(f"user_{n:04}") for n in range(1001)]
+    assert "1,001 have no row" in clerk_town("backfill", "clerk").out
+    assert [asked.get("starting_after") for _, asked in backend.asked] == [None, "user_0499", "user_0999"]
+
+
+def test_a_row_that_the_table_refuses_hurts_no_other(clerk_town: Town, backend: Backend) -> None:
+    clerk_town.sql("create unique index one_address on customers (email)")
+    clerk_town.sql("insert into customers (clerk_user_id, email) values ('user_old', 'user_01@tove.example')")
+    said = clerk_town("backfill", "clerk", "--yes")
+    assert said.code == 1
+    assert "wrote 2 rows" in said.out
+    assert "user_01: " in said.out
+    assert "another row with the same value" in said.out
+    assert rows(clerk_town).keys() == {"user_00", "user_02", "user_old"}
+
+
+def test_what_was_written_before_an_error_stays_and_the_next_run_goes_on(clerk_town: Town, backend: Backend) -> None:
+    users = [someone(f"user_{n:04}") for n in range(600)]
+    with serving(Failing(users=users)) as url:
+        clerk_town.settings["clerk"]["api_url"] = url
+        said = clerk_town("backfill", "clerk", "--yes")
+    assert said.code == 1
+    assert "500 rows had been written" in said.err
+    assert "refuses the key" in said.err
+    assert waiting(clerk_town) == 500 * len(clerk_town.stores)
+    with serving(Backend(users=users)) as url:
+        clerk_town.settings["clerk"]["api_url"] = url
+        found = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    assert (found["current"], found["missing"], found["written"]) == (500, 100, 100)
+
+
+def test_without_a_key_it_says_where_to_get_one(clerk_town: Town) -> None:
+    del clerk_town.settings["clerk"]["secret_key"]
+    said = clerk_town("backfill", "clerk", "--yes")
+    assert said.code == 1
+    assert "clerk.secret_key is not set" in said.err
+    assert "hint: " in said.err
+
+
+def test_a_table_whose_key_is_not_unique_is_refused_before_clerk_is_asked(clerk_town: Town, backend: Backend) -> None:
+    clerk_town.sql("drop table customers")
+    clerk_town.sql("create table customers (" + ", ".join((*COLUMNS, "updated_at")) + ")")
+    said = clerk_town("backfill", "clerk", "--yes")
+    assert said.code == 1
+    assert "is not unique" in said.err
+    assert "create unique index" in said.err
+    assert backend.asked == []
+
+
+def test_a_table_of_full_names_without_times_is_equal_after_one_run(clerk_town: Town, backend: Backend) -> None:
+    backend.users[0]["first_name"] = "Tove Maria"
+    clerk_town.sql("drop table customers")
+    clerk_town.sql("create table customers (clerk_user_id text primary key, email, email_verified, name)")
+    columns = {"clerk_user_id": "clerk_user_id", "email": "email", "email_verified": "email_verified"}
+    clerk_town.settings["profiles"]["columns"] = {**columns, "full_name": "name"}
+    for store in clerk_town.stores.values():
+        store.pop("where")
+    clerk_town.sql("insert into customers values ('user_01', 'old@x.example', 0, 'Tove Ærø')")
+    first = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    again = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    assert (first["missing"], first["older"], first["written"]) == (2, 1, 3)
+    assert (again["current"], again["written"]) == (3, 0)
+
+
+def test_a_role_that_only_reads_is_told_what_it_lacks(
+    clerk_town: Town, postgres: servers.Server, postgres_database: Any
+) -> None:
+    name = postgres_database()
+    with postgres.connect(name) as connection:
+        connection.execute(
+            "create table customers (clerk_user_id text primary key, email text, updated_at timestamptz)"
+        )
+        connection.execute("do $$ begin create role backfill_reader login; exception when duplicate_object then end $$")
+        connection.execute("grant select on customers to backfill_reader")
+    columns = {c: c for c in ("clerk_user_id", "email", "updated_at")}
+    source = {"table": "public.customers", "columns": columns, "trust_email": "always"}
+    for store in clerk_town.stores.values():
+        store.pop("where")
+    clerk_town.settings["profiles"] = {"url": postgres.url(name, user="backfill_reader"), **source}
+    refused = clerk_town("backfill", "clerk", "--yes")
+    assert refused.code == 1
+    assert "may not INSERT" in refused.err
+    assert "hint: grant select, insert, update on public.customers" in refused.err
+    clerk_town.settings["profiles"] = {"url": postgres.url(name), **source}
+    first = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    again = clerk_town("backfill", "clerk", "--yes", "--output", "json").json
+    assert (first["written"], again["current"], again["written"]) == (3, 3, 0)
+
+
+# --- the comparison --------------------------------------------------------------------------------------------------
+
+FIELDS = frozenset({"email", "email_verified", "first_name", "last_name", "metadata", "updated_at"})
+TOLD = Profile(
+    clerk_user_id=ClerkUserId("user_1"),
+    email="a@x.example",
+    email_verified=True,
+    first_name="Ada",
+    last_name="Byron",
+    metadata={"brand": "acme", "deep": {"a": 1}, "none": None},
+    updated_at=UPDATED,
+)
+EARLIER = UPDATED - timedelta(seconds=1)
+ODD_NAME = (Problem(field="first_name", message="is a number"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({}, "current"),
+        ({"first_name": "A", "updated_at": EARLIER}, "older"),
+        ({"first_name": "A"}, "current"),
+        ({"first_name": "A", "updated_at": None}, "older"),
+        ({"updated_at": EARLIER}, "current"),
+        ({"email_verified": None, "updated_at": EARLIER}, "older"),
+        ({"note": "ours", "updated_at": EARLIER}, "current"),
+        ({"metadata": {"brand": "acme", "deep": {"a": 1, "b": 2}, "own": 1}, "updated_at": EARLIER}, "current"),
+        ({"metadata": {"brand": "acme", "deep": 1}, "updated_at": EARLIER}, "older"),
+        ({"metadata": None, "updated_at": EARLIER}, "older"),
+        ({"first_name": None, "problems": ODD_NAME, "updated_at": EARLIER}, "older"),
+        ({"deleted": True, "updated_at": EARLIER, "first_name": "A"}, "deleted"),
+        ({"problems": (Problem(field="deleted_at", message="is text"),), "updated_at": EARLIER}, "deleted"),
+    ],
+)
+def test_a_row_is_older_only_where_it_differs_and_its_time_allows(row: dict[str, Any], kind: str) -> None:
+    assert kind_of(TOLD, TOLD.model_copy(update=row), FIELDS) == kind
+
+
+def test_what_clerk_could_not_tell_is_no_difference() -> None:
+    told = TOLD.model_copy(update={"first_name": None, "problems": ODD_NAME, "metadata": None})
+    assert kind_of(told, TOLD.model_copy(update={"updated_at": EARLIER}), FIELDS) == "current"
+    names = frozenset({"full_name"})
+    assert kind_of(told, TOLD.model_copy(update={"last_name": "King"}), names) == "current"
+    assert kind_of(TOLD, TOLD.model_copy(update={"last_name": "King"}), names) == "older"
+
+
+class Nobody:
+    """A table without rows."""
+
+    def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
+        return {}
+
+
+def _peak(pages: int) -> tuple[int, Tally]:
+    tally = Tally()
+    made = (
+        Page([Profile(clerk_user_id=ClerkUserId(f"user_{p}_{n}")) for n in range(100)], ["odd"] * 9)
+        for p in range(pages)
+    )
+    tracemalloc.start()
+    try:
+        for _ in survey(made, Nobody(), FIELDS, tally):  # type: ignore[arg-type]  # of a reader only `get` is asked
+            pass
+        return tracemalloc.get_traced_memory()[1], tally
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_number_of_users() -> None:
+    few, _ = _peak(20)
+    many, tally = _peak(200)
+    assert (tally.users, tally.problem_count) == (20_000, 1800)
+    assert (len(tally.examples["missing"]), len(tally.problems)) == (EXAMPLES, PROBLEMS_MAX)
+    assert many < few * 1.5
