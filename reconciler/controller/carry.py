@@ -1,0 +1,133 @@
+"""One action from a fresh look to its outcome: the bounded loop of act, and look again. Shared by all ways to apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from reconciler.controller.act import Step, perform
+from reconciler.controller.hands import Hands
+from reconciler.controller.observe import claims_on
+from reconciler.controller.sweep import Ask, decided, named
+from reconciler.core import chains
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import RefusedValue
+from reconciler.core.plan import Action, Change
+from reconciler.core.record import after_look, new_row, with_refused
+from reconciler.core.refused import refusal_digest
+from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
+
+ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
+WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
+
+T = TypeVar("T")
+Result = Literal["applied", "refused", "failed", "not tried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action. `refused`: the world had moved since the plan; `message` says how.
+
+    `freed`: the address (email_key form) that it gave up, which somebody may wait for. `error` is what ended it.
+    """
+
+    action: Action
+    result: Result
+    message: str = ""
+    hint: str = ""
+    freed: str | None = None
+    error: ReconcilerError | None = None
+
+
+def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[Step]:
+    """A fresh look at these users, one step each; one without an action carries an empty update."""
+    readers, store = hands.readers, hands.store
+    subjects = named(users, store, readers)
+    claims = claims_on(subjects, readers.profiles, store)
+    ask = Ask(now=hands.clock.now(), users=users, explicit=explicit)
+    return [
+        Step(decision.action or _nothing(subject.user), subject, decision, if_free)
+        for subject, decision, if_free in decided(subjects, store, readers, claims, ask)
+    ]
+
+
+def carried(step: Step, hands: Hands) -> Outcome:
+    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another."""
+    try:
+        return _carried(step, hands)
+    except (TemporaryError, PermanentError, AccessError) as error:
+        return Outcome(step.action, "failed", error.message, error.hint, error=error)
+
+
+def _carried(step: Step, hands: Hands) -> Outcome:
+    planned = step.action
+    freed = chains.gives_up(step.decision)
+    message = ""
+    for turn in range(ROUNDS):
+        try:
+            perform(step, hands)
+        except AnswerLost as lost:
+            message = lost.message
+        except Refused as refused:
+            message = refused.message
+            if not _learned(refused, step, hands, again=turn > 0):
+                return Outcome(planned, "failed", message, refused.hint, error=refused)
+        else:
+            if step.action.kind != "merge":
+                return Outcome(planned, "applied", message, freed=freed)
+        step = looked([planned.clerk_user_id], hands, explicit=False)[0]
+        if step.decision.action is None:
+            write_down(step, hands)
+            held = ", ".join(sorted({h.reason for h in step.decision.holds}))
+            if held and planned.kind != "merge":
+                return Outcome(planned, "failed", f"{held}: {message}")
+            return Outcome(planned, "applied", message, freed=freed)
+    return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def write_down(step: Step, hands: Hands) -> None:
+    """What a look taught that led to no write."""
+    subject = step.subject
+    now = hands.clock.now()
+    row = after_look(subject.mapping, step.decision, subject.profile, hands.store, now=now, row_fp=subject.row_fp)
+    if row is not None:
+        hands.state.put(row)
+
+
+def not_tried(action: Action, stopped: AccessError) -> Outcome:
+    return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, `size` at a time."""
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _nothing(user: ClerkUserId) -> Action:
+    return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
+
+
+def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool:
+    """Whether a fresh look can lead on: the world moved, or the refused fields can be left out from now on."""
+    changes = {c.field: c for c in step.action.changes}
+    lost: dict[str, RefusedValue] = {}
+    moved = False
+    for refusal in refused.refusals:
+        names = _fields_of(refusal.field, changes)
+        if refusal.code in WORLD_MOVED and refusal.field != "phone" and not again:
+            moved = True
+            continue
+        for name in names:
+            lost[name] = RefusedValue(digest=refusal_digest(changes[name]), code=refusal.code, message=refusal.message)
+    if lost:
+        now = hands.clock.now()
+        current = hands.readers.mappings.get(hands.store.shop, [step.subject.user]).get(step.subject.user)
+        hands.state.put(with_refused(current or new_row(step.subject.user, hands.store, now=now), lost))
+    return moved or bool(lost)
+
+
+def _fields_of(name: str | None, changes: dict[str, Change]) -> list[str]:
+    if name in changes:
+        return [name]
+    return [f for f in changes if name == "metafields" and f.startswith("metafields.")]

@@ -1,0 +1,93 @@
+"""Whether a planned action still fits the world: what it rests on now, or why it does not fit any more."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Sequence
+from collections.abc import Mapping as MappingOf
+from datetime import timedelta
+
+from reconciler.controller.act import Step
+from reconciler.controller.carry import Outcome, looked
+from reconciler.controller.hands import Hands
+from reconciler.controller.sweep import Swept, named
+from reconciler.core.desired import is_wanted, profile_digest, spec_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.plan import Action, Hold
+from reconciler.core.view import Decision
+
+UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates
+
+
+class Recheck:
+    """Checks the actions of one plan. `fresh`: it was made just now, so its creates need no other look while it is young."""
+
+    def __init__(self, swept: Swept, hands: Hands, *, fresh: bool) -> None:
+        self._hands = hands
+        self._unseen_until = hands.clock.now() + UNSEEN_FOR if fresh else None
+        self._holds: defaultdict[ClerkUserId, tuple[Hold, ...]] = defaultdict(tuple)
+        for hold in swept.plan.holds:
+            self._holds[hold.clerk_user_id] += (hold,)
+
+    def of(self, batch: Sequence[Action], *, parked: Container[ClerkUserId] = ()) -> list[Step | Outcome]:
+        """Each action with what it rests on now, or why it does not fit any more."""
+        young = self._unseen_until is not None and self._hands.clock.now() < self._unseen_until
+        planned = {a.clerk_user_id: a for a in batch if not (young and a.kind == "create")}
+        unseen = [a for a in batch if a.clerk_user_id not in planned]
+        ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
+        for step in looked(list(planned), self._hands, explicit=self._hands.explicit) if planned else []:
+            action = planned[step.subject.user]
+            if _is_same(action, step.decision.action, parked=step.subject.user in parked):
+                ready.append(step)
+            else:
+                ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
+        return ready
+
+
+def _creates(
+    batch: Sequence[Action], hands: Hands, holds: MappingOf[ClerkUserId, tuple[Hold, ...]]
+) -> list[Step | Outcome]:
+    if not batch:
+        return []
+    subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], hands.store, hands.readers)}
+    ready: list[Step | Outcome] = []
+    for action in batch:
+        subject = subjects[action.clerk_user_id]
+        if subject.profile is None or profile_digest(subject.profile) != action.profile_digest:
+            ready.append(Outcome(action, "refused", "the profile has changed since the plan was made"))
+        elif not is_wanted(subject.profile, hands.store):
+            ready.append(Outcome(action, "refused", "the store does not want her any more"))
+        else:
+            spec = spec_of(subject.profile, hands.store)
+            held = holds.get(subject.user, ())
+            decision = Decision(clerk_user_id=subject.user, action=action, holds=held, spec=spec)
+            ready.append(Step(action, subject, decision))
+    return ready
+
+
+def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
+    """Whether what is due now is what was planned; whoever was parked has another customer than the plan saw."""
+    if now is None:
+        return False
+    aside: dict[str, object] = {"waits_for": None, "park": False, "cost_points": 0}
+    if parked:
+        aside |= {"customer_digest": "", "changes": ()}
+        if _ends(planned) != _ends(now):
+            return False
+    return planned.model_copy(update=aside) == now.model_copy(update=aside)
+
+
+def _ends(action: Action) -> dict[str, object]:
+    return {c.field: c.after for c in action.changes}
+
+
+def _moved_because(planned: Action, decision: Decision) -> str:
+    now = decision.action
+    if now is None:
+        reasons = ", ".join(sorted({h.reason for h in decision.holds}))
+        return f"it is held now: {reasons}" if reasons else "there is nothing left to do"
+    if now.profile_digest != planned.profile_digest:
+        return "the profile has changed since the plan was made"
+    if (now.customer_digest, now.customer_id) != (planned.customer_digest, planned.customer_id):
+        return "the customer has changed in Shopify since the plan was made"
+    return "another decision is due now"
