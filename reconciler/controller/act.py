@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.controller.hands import Hands
@@ -13,10 +13,12 @@ from reconciler.core.desired import SCALARS
 from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
 from reconciler.core.ids import CustomerId
+from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, with_intent
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
+from reconciler.core.written import as_before, in_place
 
 TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
 TRACE_TYPE = "single_line_text_field"
@@ -27,7 +29,8 @@ class Step:
     """An action that fits the world, with what it was decided on; `written` grows call by call.
 
     `if_free` would hold if her new address were nobody's. `at` is the customer
-    that the calls are on; `intent` is kept in the row until the last call is done.
+    that the calls are on; `intent` is kept in the row until the last call is done. `puts_off`: stop before a call that
+    may be made together with those of others, and leave it in `rest`.
     """
 
     action: Action
@@ -37,6 +40,8 @@ class Step:
     written: list[Change] = field(default_factory=list)
     at: CustomerId | None = None
     intent: MappingOf[str, Any] | None = None
+    puts_off: bool = False
+    rest: Call | None = None
 
     def __post_init__(self) -> None:
         self.at = self.action.from_customer_id or self.action.customer_id
@@ -44,12 +49,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One mutation: what it changes (for the row), what to tell of it (for the event), and where the user is after it."""
+    """One mutation: what it changes (for the row), what to tell of it (for the event), and where the user is after it.
+
+    `joint` are metafields to be set, where nothing follows: they may go in one call with those of other customers.
+    """
 
     do: Callable[[], CustomerId | None]
     covers: tuple[Change, ...] = ()
     tells: tuple[Change, ...] = ()
     moves_to: CustomerId | None = None
+    joint: MappingOf[str, tuple[str, str]] | None = None
 
 
 def perform(step: Step, hands: Hands) -> None:
@@ -58,8 +67,11 @@ def perform(step: Step, hands: Hands) -> None:
     if action.kind in {"relink", "merge"}:
         intent = {"kind": action.kind, "from": action.from_customer_id, "to": action.customer_id}
         declare(step, hands, intent)
-    calls = list(_calls(step, hands))
+    calls = list(calls_of(step, hands))
     for position, call in enumerate(calls):
+        if step.puts_off and call.joint is not None:
+            step.rest = call
+            return
         found = call.do()
         step.at = found or call.moves_to or step.at
         step.written.extend(call.covers)
@@ -67,6 +79,32 @@ def perform(step: Step, hands: Hands) -> None:
         _note(step, hands, call.tells or call.covers, finished=last and action.kind != "merge")
     if not calls:
         _note(step, hands, (), finished=True)
+
+
+def put_down(step: Step, hands: Hands, call: Call) -> None:
+    """The last call of an action was made together with those of others."""
+    step.written.extend(call.covers)
+    _note(step, hands, call.covers, finished=True)
+
+
+def claimed(lost: Step, step: Step, hands: Hands) -> Step:
+    """The answer to a write was lost, and this is the look that followed: what is there of it was ours, and is written down.
+
+    Else nobody could tell later what we set, and might clear or take back.
+    """
+    customer = step.decision.customer
+    if customer is None or lost.action.kind not in {"create", "update", "adopt"}:
+        return step
+    sent = [c for c in lost.action.changes if c not in lost.written]
+    there = in_place(sent, customer, step.decision.spec)
+    if not there:
+        return step
+    decision = step.decision.model_copy(update={"customer": as_before(customer, there)})
+    told = Step(lost.action, step.subject, decision, written=list(there))
+    told.at = customer.id
+    row, events = noted(told, hands, there, finished=step.decision.action is None)
+    hands.state.put(row, *events)
+    return Step(step.action, replace(step.subject, mapping=row), step.decision, step.if_free)
 
 
 def park(step: Step, hands: Hands) -> None:
@@ -95,11 +133,16 @@ def declare(step: Step, hands: Hands, intent: MappingOf[str, Any]) -> None:
     hands.state.put(_declared(step, hands))
 
 
-def _declared(step: Step, hands: Hands) -> Any:
-    return with_intent(step.subject.mapping, step.decision, hands.store, step.intent or {}, now=hands.clock.now())
+def _declared(step: Step, hands: Hands) -> Mapping:
+    """Her row with what is about to be done, on whom, and for which address: whoever frees that one wakes her by it."""
+    decision = step.decision
+    row = with_intent(step.subject.mapping, decision, hands.store, step.intent or {}, now=hands.clock.now())
+    customer = row.customer_id or (decision.customer.id if decision.customer else None)
+    return row.model_copy(update={"customer_id": customer, "waits_for_email": decision.blocked_email})
 
 
-def _calls(step: Step, hands: Hands) -> Iterator[Call]:
+def calls_of(step: Step, hands: Hands) -> Iterator[Call]:
+    """The calls that carry this action out, in order; each is made where its `do` is called."""
     action, writer = step.action, hands.writer
     match action.kind:
         case "create":
@@ -222,7 +265,7 @@ def _metafields(changes: tuple[Change, ...], hands: Hands, at: Callable[[], Cust
     rules = hands.store.metafields
     if sets:
         values = {_name(c): (c.after, rules[_name(c)].type if _name(c) in rules else TRACE_TYPE) for c in sets}
-        yield Call(lambda: hands.writer.set_metafields(at(), values), sets)
+        yield Call(lambda: hands.writer.set_metafields(at(), values), sets, joint=None if drops else values)
     if drops:
         names = [_name(c) for c in drops]
         yield Call(lambda: hands.writer.delete_metafields(at(), names), drops)
@@ -232,7 +275,8 @@ def _name(change: Change) -> str:
     return change.field.removeprefix("metafields.")
 
 
-def _note(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> None:
+def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> tuple[Mapping, list[Event]]:
+    """The row after a call, and what to tell of it."""
     assert step.at is not None
     row = after_write(
         step.subject.mapping,
@@ -245,7 +289,11 @@ def _note(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool)
         now=hands.clock.now(),
         intent=step.intent,
     )
-    events = [_event(step, hands, step.at, step.action.kind, told)] if told or finished else []
+    return row, [_event(step, hands, step.at, step.action.kind, told)] if told or finished else []
+
+
+def _note(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> None:
+    row, events = noted(step, hands, told, finished=finished)
     hands.state.put(row, *events)
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 
+from reconciler.controller import together
 from reconciler.controller.act import Step, park, unpark
 from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried, write_down
 from reconciler.controller.hands import Hands
@@ -72,9 +73,23 @@ class _Run:
             yield from (not_tried(a, self._stopped) for a in batch)
             return
         yield from (s for s in steps if isinstance(s, Outcome))
-        for outcome in pool.map(self._carried, [s for s in steps if isinstance(s, Step)]):
+        yield from self._together([s for s in steps if isinstance(s, Step)], pool)
+
+    def _together(self, steps: Sequence[Step], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        """Each action by itself; of new customers the metafields in as few calls as there can be."""
+        for step in steps:
+            step.puts_off = step.action.kind == "create"
+        put_off: list[Step] = []
+        for step, outcome in zip(steps, pool.map(self._carried, steps), strict=True):
+            if outcome.result == "applied" and step.rest is not None:
+                put_off.append(step)
+                continue
             if outcome.result == "applied":
                 self._parked.pop(outcome.action.clerk_user_id, None)
+            yield outcome
+        for outcome in together.finished(put_off, self._hands, pool):
+            if isinstance(outcome.error, AccessError):
+                self._stopped = self._stopped or outcome.error
             yield outcome
 
     def _carried(self, step: Step) -> Outcome:

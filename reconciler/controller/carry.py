@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from reconciler.controller.act import Step, perform
+from reconciler.controller.act import Step, claimed, perform
 from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
@@ -52,23 +52,27 @@ def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> lis
     ]
 
 
-def carried(step: Step, hands: Hands) -> Outcome:
-    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another."""
+def carried(step: Step, hands: Hands, *, failed: ReconcilerError | None = None) -> Outcome:
+    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another.
+
+    `failed`: the action was sent already in another way, and this is what became of it.
+    """
     try:
-        return _carried(step, hands)
+        return _carried(step, hands, failed)
     except (TemporaryError, PermanentError, AccessError) as error:
         return Outcome(step.action, "failed", error.message, error.hint, error=error)
 
 
-def _carried(step: Step, hands: Hands) -> Outcome:
+def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcome:
     planned = step.action
     freed = chains.gives_up(step.decision)
     message = ""
     for turn in range(ROUNDS):
+        lost: Step | None = None
         try:
-            perform(step, hands)
-        except AnswerLost as lost:
-            message = lost.message
+            _attempt(step, hands, failed if turn == 0 else None)
+        except AnswerLost as error:
+            message, lost = error.message, step
         except Refused as refused:
             message = refused.message
             if not _learned(refused, step, hands, again=turn > 0):
@@ -77,6 +81,8 @@ def _carried(step: Step, hands: Hands) -> Outcome:
             if step.action.kind != "merge":
                 return Outcome(planned, "applied", message, freed=freed)
         step = looked([planned.clerk_user_id], hands, explicit=False)[0]
+        if lost is not None:
+            step = claimed(lost, step, hands)
         if step.decision.action is None:
             write_down(step, hands)
             held = ", ".join(sorted({h.reason for h in step.decision.holds}))
@@ -84,6 +90,12 @@ def _carried(step: Step, hands: Hands) -> Outcome:
                 return Outcome(planned, "failed", f"{held}: {message}")
             return Outcome(planned, "applied", message, freed=freed)
     return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def _attempt(step: Step, hands: Hands, failed: ReconcilerError | None) -> None:
+    if failed is not None:
+        raise failed
+    perform(step, hands)
 
 
 def write_down(step: Step, hands: Hands) -> None:
