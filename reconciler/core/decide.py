@@ -95,11 +95,11 @@ def _newcomer(case: Case, taken_by: str | None) -> Decision:
     gone = mapping is not None and mapping.customer_id is not None and mapping.status != "released"
     rivals = rival_holds(case, None)
     if rivals:
-        return _held(case, rivals)
+        return _held(case, rivals).model_copy(update={"blocked_email": case.wanted_key})
     if taken_by is not None and view.by_email is not None:
         message = f"her e-mail belongs to the customer of {taken_by}"
         held = _held(case, (hold(user, view.by_email, "EmailTaken", message, "email"),))
-        blocked = {"blocked_by": ClerkUserId(taken_by), "blocked_email": normalise.email_key(spec.value("email"))}
+        blocked = {"blocked_by": ClerkUserId(taken_by), "blocked_email": case.wanted_key}
         return held.model_copy(update=blocked)
     if gone and store.on_missing == "hold":
         message = "her customer is gone from the shop, and on_missing says hold"

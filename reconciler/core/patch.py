@@ -34,6 +34,11 @@ class Case:
     spec: Spec
     now: datetime
 
+    @property
+    def wanted_key(self) -> str | None:
+        """The address she should have, as it counts: whoever frees it wakes her."""
+        return normalise.email_key(self.spec.value("email") or self.spec.lookup_email)
+
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
@@ -50,7 +55,8 @@ def patched(case: Case, customer: Customer) -> Decision:
     known = customer.backlink == case.user or (mapping is not None and mapping.customer_id == customer.id)
     rivals = rival_holds(case, customer)
     if not known and rivals:
-        return Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
+        held = Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
+        return held.model_copy(update={"blocked_email": case.wanted_key})
     changes = list(changes_between(case.spec, customer, mapping if known else None))
     accepted: tuple[str, ...] = ()
     if known:
@@ -73,8 +79,10 @@ def patched(case: Case, customer: Customer) -> Decision:
     decision = _patch(case, customer, changes, holds, known=known, back=back)
     decision = decision.model_copy(update={"accepted": accepted})
     if conflict is not None and conflict.owner is not None:
-        blocked = {"blocked_by": ClerkUserId(conflict.owner), "blocked_email": _key(case.spec.value("email"))}
+        blocked = {"blocked_by": ClerkUserId(conflict.owner), "blocked_email": case.wanted_key}
         decision = decision.model_copy(update=blocked)
+    elif email is not None and rivals:
+        decision = decision.model_copy(update={"blocked_email": case.wanted_key})
     return decision
 
 
