@@ -186,7 +186,7 @@ def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next(house: Rig, at: i
     at_rest(house)
 
 
-@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("policy", ["relink", "merge"])
 def test_a_process_that_dies_while_somebody_moves_leaves_it_to_the_next(
