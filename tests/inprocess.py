@@ -135,8 +135,9 @@ class Rows:
         self.page: int | None = None
         self.backwards = False
 
-    def check(self) -> None:
+    def check(self) -> tuple[str, ...]:
         """It can always be seen in full."""
+        return ()
 
     def count(self) -> int:
         return len(self.rows)
@@ -399,7 +400,8 @@ class Rig:
         """Every customer of the shop, whole."""
         link = self.stores[StoreName(store)].backlink
         sim = self.sim(store)
-        return {s.id: s for c in sim.shop.people if (s := shown(c, f"{link.namespace}.{link.key}"))}
+        found = (shown(c, f"{link.namespace}.{link.key}") for c in sim.shop.people)
+        return {each.id: each for each in found}
 
     def of_user(self, store: str, user: str) -> Shown | None:
         """The customer that carries her back-link."""

@@ -30,7 +30,7 @@ def take_back(house: Rig) -> tuple[set[str], set[str]]:
     store = next(iter(house.stores.values()))
     events = house.state.events(since=house.clock.now() - timedelta(minutes=30))
     swept = undo_plan(store, house.readers(store), events)
-    results = {o.result for o in undone(swept, house.hands(store))}
+    results = {str(o.result) for o in undone(swept, house.hands(store))}
     return results, {h.reason for h in swept.plan.holds}
 
 

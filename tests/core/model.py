@@ -19,11 +19,12 @@ from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
 from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
+from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.core.store import Store
 from reconciler.errors import Refusal, Refused
-from reconciler.ports import Event, MergePreview, StoreFacts
+from reconciler.ports import MergePreview, StoreFacts
 from tests.core.people import NOW, gid
 from tests.inprocess import Rows
 
@@ -165,7 +166,7 @@ class ModelShop:
         self.writes += 1
         return saved
 
-    def _owner(self, field: str, value: str) -> CustomerId | None:
+    def _owner(self, field: str, value: str | None) -> CustomerId | None:
         same = (lambda c: _key(c.email) == _key(value)) if field == "email" else (lambda c: c.phone == value)
         return next((c.id for c in self.people.values() if same(c)), None)
 
@@ -262,9 +263,12 @@ class ModelState:
         for user in losers:
             row = self.rows[user]
             status = row.status if row.status in {"released", "erased"} else "pending"
-            lost = {"customer_id": None, "email": None, "applied": {}, "status": status}
+            lost: dict[str, Any] = {"customer_id": None, "email": None, "applied": {}, "status": status}
             self.rows[user] = row.model_copy(update=lost)
         return tuple(losers)
+
+    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+        return self.put_many([row for read, row in looked if self.rows.get(row.clerk_user_id) == read])
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
         self.rows.pop(user, None)

@@ -91,7 +91,7 @@ strangers = st.lists(
         },
     ),
     max_size=3,
-    unique_by=(lambda c: normalise.email_key(c["email"]) or id(c), lambda c: c.get("phone") or id(c)),
+    unique_by=(lambda c: normalise.email_key(str(c["email"] or "")) or id(c), lambda c: c.get("phone") or id(c)),
 )
 ways = st.sampled_from(ALL_WAYS)
 

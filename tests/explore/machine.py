@@ -14,7 +14,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from reconciler.core.ids import CustomerId, ShopDomain, StoreName
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.errors import ReconcilerError
 from tests.explore.oracle import Whole, Witness, guards_were_kept, is_equal_but_for_holds, mappings_are_sound
@@ -150,7 +150,7 @@ class Parity(RuleBasedStateMachine):
     @rule(circle=st.permutations(USERS), size=st.integers(2, 4))
     def addresses_go_round(self, circle: Sequence[str], size: int) -> None:
         there = [u for u in circle[:size] if u in self.rig.profiles.rows]
-        held = [self.rig.profiles.rows[u].email for u in there]
+        held = [self.rig.profiles.rows[ClerkUserId(u)].email for u in there]
         for user, email in zip(there, [*held[1:], *held[:1]], strict=True):
             self.rig.user(user, email=email)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from typing import Any
 
 from reconciler.core.ids import CustomerId
 from reconciler.core.plan import StorePlan
@@ -16,6 +17,7 @@ from tests.inprocess import Cycle, Rig, Shown
 
 SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
 Whole = dict[CustomerId, Shown]
+BLANK: dict[str, Any] = {**dict.fromkeys(SCALARS), "tags": ()}
 
 
 def key(field: str, value: str | None) -> str | None:
@@ -41,7 +43,7 @@ class Witness:
             was = before.get(at)
             if was is None:
                 assert now.backlink, f"{at} was made without a back-link"
-                self._remember(replace(now, **dict.fromkeys(SCALARS), tags=()), now)
+                self._remember(replace(now, **BLANK), now)
                 continue
             if not merged:  # a merge unites orders, tags, notes and metafields
                 self._unowned(store, was, now)

@@ -1,0 +1,184 @@
+"""The house of tests/inprocess.py with bulk operations, whose process may die at any moment and be started anew."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import event
+
+from reconciler.controller.apply import Hands, Outcome
+from reconciler.controller.hands import BulkHands
+from reconciler.core.event import Event
+from reconciler.core.ids import StoreName
+from reconciler.core.store import Store
+from reconciler.shopify.bulk_writes import ShopBulkWriter
+from reconciler.simulator.app import make_app
+from tests.core.people import store
+from tests.inprocess import Died, InProcess, Rig
+
+NAME = StoreName("acme")
+RULES = {
+    "clerk.avatar": {"from": "image_url", "type": "url"},
+    "clerk.tier": {"from": "metadata.tier"},
+}
+
+
+def acme(**policy: Any) -> Store:
+    guards = {k: {"max": 9999} for k in ("create", "adopt", "update", "relink", "merge", "release")}
+    return store(**{"guards": guards, "tags": ["app-user"], "metafields": RULES, "country": "US", **policy})
+
+
+class WithFiles(InProcess):
+    """Serves the files of bulk operations too. `left` crossings more, then the process is dead: nothing gets through.
+
+    A crossing is a call that is about to leave, an answer that has just come, or a transaction about to be committed.
+    """
+
+    def __init__(self, rig: BulkRig) -> None:
+        super().__init__(rig.world)
+        self._app = make_app(rig.world)
+        self.left: int | None = None
+        self.crossings = 0
+        self.tokens_leaked = 0
+
+    def cross(self) -> None:
+        self.crossings += 1
+        if self.left is not None:
+            self.left -= 1
+        self.check()
+
+    def check(self) -> None:
+        if self.left is not None and self.left < 0:
+            raise Died
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.cross()
+        if request.url.path.startswith("/admin/"):
+            response = super().handle_request(request)
+        else:
+            self.tokens_leaked += "x-shopify-access-token" in request.headers
+            response = asyncio.run(self._file(request))
+        self.cross()
+        return response
+
+    async def _file(self, request: httpx.Request) -> httpx.Response:
+        sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        got = await httpx.ASGITransport(self._app).handle_async_request(sent)
+        return httpx.Response(got.status_code, headers=got.headers, content=await got.aread(), request=request)
+
+
+class BulkRig(Rig):
+    """One store whose plans go by bulk, however small; `by_bulk` False: one by one, as everything does without it."""
+
+    def __init__(self, folder: Path, *, by_bulk: bool = True, lines_min: int = 10, **policy: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder)
+        self.files = WithFiles(self)
+        self.transport = self.files
+        self.by_bulk = by_bulk
+        self.lines_min = lines_min
+        self.always = True
+        self.add(acme(**policy))
+        self.acme = self.sim(NAME)
+        self.acme.shop.bulk_rows_per_look = 7
+        engine = self._engine
+        assert engine is not None
+
+        @event.listens_for(engine, "begin")
+        def begin(_connection: Any) -> None:
+            self.files.check()
+
+        @event.listens_for(engine, "commit")
+        def commit(_connection: Any) -> None:
+            self.files.cross()
+
+    def writer(self, **options: Any) -> ShopBulkWriter:
+        one = self.stores[NAME]
+        return ShopBulkWriter(self._clients[one.shop], one, **options)
+
+    def hands(self, store: Store, *, explicit: bool = False) -> Hands:
+        hands = super().hands(store, explicit=explicit)
+        if not self.by_bulk:
+            return hands
+        bulk = BulkHands(
+            shop=self.writer(),
+            book=self.state,
+            leases=self.state,
+            sleep=self.clock.sleep,
+            always=self.always,
+            lines_min=self.lines_min,
+        )
+        return replace(hands, bulk=bulk)
+
+    @contextmanager
+    def killed_after(self, crossings: int) -> Iterator[None]:
+        """Within, the process lives for so many crossings; afterwards another one is started. Nothing is tidied up."""
+        self.files.left = crossings
+        try:
+            yield
+        except Died:
+            pass
+        finally:
+            self.files.left = None
+
+
+def user_of(number: int) -> str:
+    return f"user_{number:03}"
+
+
+def populate(rig: Rig, count: int) -> None:
+    for n in range(count):
+        rig.user(
+            user_of(n),
+            email=f"person{n}@x.example.com",
+            first_name=f"Person {n}",
+            last_name="of Acme",
+            phone=f"+1613450{5000 + n}",
+            image_url=f"https://img.example.com/{n}.png",
+            metadata={"tier": "gold"},
+        )
+
+
+def customers(rig: Rig) -> dict[str, Any]:
+    """Every customer whole, but for ids and times."""
+    found = {}
+    for shown in rig.people(NAME).values():
+        rest = {k: v for k, v in json.loads(shown.rest).items() if not k.endswith("_at")}
+        found[str(shown.backlink or shown.email)] = (replace(shown, rest=""), rest)
+        found[str(shown.backlink or shown.email)] = (
+            shown.email, shown.first_name, shown.last_name, shown.phone, shown.locale, shown.note, shown.tags,
+            shown.metafields, shown.orders, rest,
+        )  # fmt: skip
+    return found
+
+
+def rows(rig: Rig) -> dict[str, Any]:
+    """Every mapping whole, but for ids, times, and how many writes it took."""
+    aside = {"customer_id", "generation", "first_seen_at", "last_seen_at", "left_at"}
+    return {m.clerk_user_id: m.model_dump(exclude=aside) for m in rig.mappings(NAME)}
+
+
+def told(rig: Rig) -> list[Any]:
+    """What was written, each change once, in no order."""
+    events: list[Event] = rig.state.events(limit=100_000)
+    return sorted((e.clerk_user_id, e.kind, json.dumps(c, sort_keys=True)) for e in events for c in e.changes)
+
+
+def outcomes(found: list[Outcome]) -> dict[str, tuple[str, str]]:
+    return {o.action.clerk_user_id: (o.action.kind, o.result) for o in found}
+
+
+def at_rest(rig: Rig) -> None:
+    """A second run does nothing, and nothing is left lying about."""
+    cycle = rig.cycle()
+    assert (cycle.mutations, cycle.planned.plan.summary.actions) == (0, 0)
+    shop = rig.stores[NAME].shop
+    assert rig.state.bulk_files(shop) == []
+    assert rig.state.bulk_waiting(shop) == {}
