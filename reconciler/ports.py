@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reconciler.core.customer import Customer
 from reconciler.core.event import Event
@@ -71,20 +71,24 @@ class ProfileReader(Protocol):
 
 
 class RowChunk(Protocol):
-    """Raw rows of the profiles in key order; rows of one key are in one chunk. Whole-shop loops compare fingerprints only."""
+    """Raw rows of the profiles in key order, rows of one key in one chunk. Whole-shop loops compare fingerprints only."""
 
     def fingerprints(self) -> MappingOf[ClerkUserId, int | None]:
-        """By key, in key order (core/fingerprint.py): of everything but `updated_at`; None where a key is on several rows.
+        """By key, in key order (core/fingerprint.py), of all but `updated_at`; None where a key is on several rows."""
 
-        A key that is no text at all is left out here, and comes by `profiles`.
-        """
+    def odd(self) -> list[Profile]:
+        """Rows whose key is no text at all: they are in no fingerprints, and can't be asked for by name."""
 
     def profiles(self, users: Collection[ClerkUserId] | None = None) -> Iterator[tuple[Profile, int | None]]:
         """The same rows (of these users, if any are named) as Profile objects, one a key, each with its fingerprint."""
 
 
+@runtime_checkable
 class RowReader(Protocol):
-    """The profiles as raw rows: what a Profile costs is paid only for rows that have moved. Errors as ProfileReader's."""
+    """The profiles as raw rows: what a Profile costs is paid only for rows that have moved. Errors as ProfileReader's.
+
+    A ProfileReader may be one too; one that hides rows is none, and is then read as Profiles.
+    """
 
     def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[RowChunk]:
         """All rows in key order, from one snapshot; memory does not grow with the table."""
@@ -279,6 +283,9 @@ class MappingWriter(Protocol):
         StateError where two of the rows name the same customer, or the same user twice in one shop.
         """
 
+    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+        """put_many of (as it was read, as it should be) for rows that nobody wrote since: others are left as they are."""
+
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None: ...
 
     def put_facts(self, facts: StoreFacts) -> None: ...
@@ -289,7 +296,7 @@ class State(MappingReader, MappingWriter, Protocol):
 
 
 class Seen(NamedTuple):
-    """One customer as a shop showed her: what the mirror keeps. `values` is compact JSON in Shopify's own names.
+    """One customer as a shop showed her: what the mirror keeps. `values` is compact JSON in our names.
 
     `fp` is core/fingerprint.py's; None where something was not shown to us.
     """
@@ -551,8 +558,11 @@ class CustomerLists(Protocol):
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
         """A bulk query's lines as what the mirror keeps; PermanentError for a line that is no customer."""
 
-    def changed_since(self, at: datetime) -> Iterator[list[Seen]]:
-        """Customers that were touched at this time or later, each once a page; says nothing of those who are gone."""
+    def touched_since(self, at: datetime) -> Iterator[list[CustomerId]]:
+        """Who was touched at this time or later, as far as the index knows; says nothing of those who are gone.
+
+        PermanentError where they are more than a list may show: then a bulk query is due.
+        """
 
     def count(self) -> int | None:
         """How many customers the shop has; None where it can't be said exactly."""

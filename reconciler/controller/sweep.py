@@ -1,4 +1,8 @@
-"""A look at a whole store, or at some of its users: one plan. Streams in chunks; changes nothing."""
+"""A look at a whole store, or at some of its users: one plan. Streams in chunks; changes nothing.
+
+Who has not moved since a look found her equal may be passed over (`Readers.pairs`): only where the mirror is as new as the
+look itself, or where what it does not know of may wait for the next one. Without it everybody is looked at, live.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,13 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from operator import itemgetter
+from typing import Any
 
 from reconciler.controller.observe import Claims, claims_of, claims_on, look
+from reconciler.controller.spool import RowSpool
+from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.decide import decide
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.ids import ClerkUserId
@@ -18,7 +26,7 @@ from reconciler.core.profile import Profile
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 from reconciler.errors import AccessError, ReconcilerError, SourceError
-from reconciler.ports import CustomerReader, MappingReader, ProfileReader
+from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
 
 CHUNK = 200
 Progress = Callable[[int], None]
@@ -26,11 +34,20 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """All that the looking half may touch in one store."""
+    """All that the looking half may touch in one store.
+
+    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody.
+    """
 
     profiles: ProfileReader
     customers: CustomerReader
     mappings: MappingReader
+    pairs: PairReader | None = None
+
+    @property
+    def rows(self) -> RowReader | None:
+        """The profiles as raw rows, by whose fingerprints pairs are remembered as equal; None where they can't be had."""
+        return self.profiles if isinstance(self.profiles, RowReader) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +65,15 @@ class Ask:
     keep_all: bool = False
 
 
-def sweep(store: Store, readers: Readers, ask: Ask, *, progress: Progress | None = None) -> Swept:
-    """The plan of one store; a store that can't be looked at comes back with its error in place."""
+def sweep(
+    store: Store, readers: Readers, ask: Ask, *, progress: Progress | None = None, moved: Moved | None = None
+) -> Swept:
+    """The plan of one store; a store that can't be looked at comes back with its error in place.
+
+    `moved`: what a pass over the profiles found, made for several stores at once; else it is made here where it may be.
+    """
     try:
-        return _swept(store, readers, ask, progress)
+        return _swept(store, readers, ask, progress, moved)
     except SourceError:
         raise
     except ReconcilerError as error:
@@ -60,16 +82,34 @@ def sweep(store: Store, readers: Readers, ask: Ask, *, progress: Progress | None
         return Swept(plan=plan, whole=False)
 
 
-def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None) -> Swept:
+def halves(readers: Readers, ask: Ask) -> tuple[RowReader, PairReader] | None:
+    """What it takes to pass over who has not moved; None where everybody must be looked at, or each decision is wanted."""
+    rows, pairs = readers.rows, readers.pairs
+    return None if rows is None or pairs is None or ask.users is not None or ask.keep_all else (rows, pairs)
+
+
+def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, moved: Moved | None) -> Swept:
     mapped = readers.mappings.count(store.shop)
     gathered = Gathered(store, now=ask.now, keep_all=ask.keep_all)
-    for subjects, claims in _chunks(store, readers, ask.users, mapped):
+    if ask.users is None:
+        source_is_there(store, readers, mapped)
+        if moved is None and (both := halves(readers, ask)) is not None:
+            moved = moved_in([(store, both[1])], both[0])[0]
+    if moved is not None:
+        gathered.passed_over(moved.equal)
+        if progress is not None:
+            progress(moved.equal)
+    spool = RowSpool()
+    for subjects, claims in _chunks(store, readers, ask.users, moved):
         for subject, decision, if_free in decided(subjects, store, readers, claims, ask):
             gathered.add(subject, decision, if_free)
+        spool.add(gathered.taken_rows())
         if progress is not None:
             progress(len(subjects))
     rate = readers.customers.restore_rate()
-    return gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None, guards=ask.guards)
+    swept = gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None, guards=ask.guards)
+    swept.more = spool if len(spool) else None
+    return swept
 
 
 def decided(
@@ -88,29 +128,48 @@ def decided(
 
 
 def _chunks(
-    store: Store, readers: Readers, users: Collection[ClerkUserId] | None, mapped: int
+    store: Store, readers: Readers, users: Collection[ClerkUserId] | None, moved: Moved | None
 ) -> Iterator[tuple[list[Subject], Claims]]:
     if users is not None:
         subjects = named(users, store, readers)
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
-    source_is_there(store, readers, mapped)
-    claims = claims_of(readers.profiles.sharing_email(None), store)
-    chunk: list[Subject] = []
-    for subject in joined(store, readers):
-        chunk.append(subject)
-        if len(chunk) == CHUNK:
-            yield chunk, claims
-            chunk = []
-    if chunk:
+    found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
+    claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
+    while chunk := list(islice(found, CHUNK)):
+        if claims is None:
+            claims = claims_of(readers.profiles.sharing_email(None), store)
         yield chunk, claims
+
+
+def _who_moved(moved: Moved, store: Store, readers: Readers) -> Iterator[Subject]:
+    for users in moved.chunks(CHUNK):
+        yield from named(users, store, readers)
+    yield from odd_ones(moved.odd, store, readers)
+
+
+def odd_ones(profiles: Sequence[Profile], store: Store, readers: Readers) -> list[Subject]:
+    """Rows that can't be asked for by name, with their mappings."""
+    mappings = readers.mappings.get(store.shop, [p.clerk_user_id for p in profiles]) if profiles else {}
+    return [Subject(p.clerk_user_id, p, mappings.get(p.clerk_user_id)) for p in profiles]
 
 
 def named(users: Collection[ClerkUserId], store: Store, readers: Readers) -> list[Subject]:
     """These users with their rows and mappings as they are now."""
-    profiles = readers.profiles.get(users)
+    profiles: dict[ClerkUserId, tuple[Profile, int | None]]
+    if (rows := readers.rows) is not None:
+        profiles = {profile.clerk_user_id: (profile, fp) for profile, fp in rows.rows_of(users).profiles()}
+    else:
+        profiles = {user: (profile, None) for user, profile in readers.profiles.get(users).items()}
     mappings = readers.mappings.get(store.shop, users)
-    return [Subject(u, profiles.get(u), mappings.get(u)) for u in sorted(set(users))]
+    return [Subject(u, *_profile_first(profiles.get(u), mappings.get(u))) for u in sorted(set(users))]
+
+
+def _profile_first(
+    row: tuple[Profile, int | None] | None, mapping: Mapping | None
+) -> tuple[Profile | None, Mapping | None, int | None]:
+    profile, fp = row if row is not None else (None, None)
+    return profile, mapping, fp
 
 
 def source_is_there(store: Store, readers: Readers, mapped: int) -> None:
@@ -124,24 +183,34 @@ def source_is_there(store: Store, readers: Readers, mapped: int) -> None:
 
 def joined(store: Store, readers: Readers, *, after: ClerkUserId | None = None) -> Iterator[Subject]:
     """Profiles and mappings side by side: both come in key order, so neither is ever held whole."""
-    profiles: Iterable[Profile] = (p for chunk in readers.profiles.scan(after=after) for p in chunk)
-    mappings: Iterable[Mapping] = (m for chunk in readers.mappings.scan(store.shop, after=after) for m in chunk)
-    left: Iterable[tuple[ClerkUserId, Profile | Mapping]] = ((p.clerk_user_id, p) for p in profiles)
-    right: Iterable[tuple[ClerkUserId, Profile | Mapping]] = ((m.clerk_user_id, m) for m in mappings)
+    mappings = (m for chunk in readers.mappings.scan(store.shop, after=after) for m in chunk)
+    left: Iterable[tuple[ClerkUserId, Any]] = ((row[0].clerk_user_id, row) for row in _all_rows(readers, after))
+    right: Iterable[tuple[ClerkUserId, Any]] = ((m.clerk_user_id, m) for m in mappings)
     user: ClerkUserId | None = None
-    profile: Profile | None = None
+    row: tuple[Profile, int | None] | None = None
     mapping: Mapping | None = None
-    for key, row in heapq.merge(left, right, key=itemgetter(0)):
+    for key, found in heapq.merge(left, right, key=itemgetter(0)):
         if key != user and user is not None:
-            yield Subject(user, profile, mapping)
-            profile = mapping = None
+            yield Subject(user, *_profile_first(row, mapping))
+            row = mapping = None
         user = key
-        if isinstance(row, Profile):
-            profile = row
+        if isinstance(found, Mapping):
+            mapping = found
         else:
-            mapping = row
+            row = found
     if user is not None:
-        yield Subject(user, profile, mapping)
+        yield Subject(user, *_profile_first(row, mapping))
 
 
-__all__ = ["Ask", "Progress", "Readers", "Swept", "approved", "decided", "joined", "named", "source_is_there", "sweep"]
+def _all_rows(readers: Readers, after: ClerkUserId | None) -> Iterator[tuple[Profile, int | None]]:
+    if (rows := readers.rows) is not None:
+        for chunk in rows.scan_rows(after=after):
+            yield from chunk.profiles()
+    else:
+        yield from ((p, None) for profiles in readers.profiles.scan(after=after) for p in profiles)
+
+
+__all__ = [
+    "Ask", "Progress", "Readers", "Swept", "approved", "decided", "halves", "joined", "named", "odd_ones",
+    "source_is_there", "sweep",
+]  # fmt: skip

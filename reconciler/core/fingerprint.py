@@ -14,12 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from reconciler.core.customer import Customer
-from reconciler.core.desired import config_digest
+from reconciler.core.desired import SCALARS, config_digest
 from reconciler.core.store import Store
 
 VERSION: Final = "1"  # goes up when a row or a customer is read in another way: then everything is looked at once more
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=repr).encode
+_encode_json: Final = msgspec.json.Encoder(enc_hook=str).encode
 _from_bytes: Final = int.from_bytes
 
 
@@ -53,13 +54,35 @@ def values_fp(
     return _from_bytes(hashed.digest(), "little", signed=True)
 
 
+def values_json(
+    scalars: Sequence[str | None], tags: Sequence[str], backlink: str | None, metafields: Iterable[tuple[str, str, str]]
+) -> str:
+    """The same values as compact JSON in our names, what is not there left out: to be read by people, and kept."""
+    found: dict[str, Any] = {name: value for name, value in zip(SCALARS, scalars, strict=True) if value is not None}
+    if tags:
+        found["tags"] = tags
+    if backlink is not None:
+        found["backlink"] = backlink
+    found |= {f"metafields.{name}": value for name, value, _ in metafields}
+    return _encode_json(found).decode()
+
+
+def scalars_of(customer: Customer) -> tuple[str | None, ...]:
+    """Her plain fields in the order of `values_fp`."""
+    c = customer
+    return (c.email, c.first_name, c.last_name, c.phone, c.locale, c.note)
+
+
+def metafields_of(customer: Customer) -> list[tuple[str, str, str]]:
+    """Name, value and type of each."""
+    return [(name, found.value, found.type) for name, found in customer.metafields.items()]
+
+
 def observed_fp(customer: Customer) -> int | None:
     """The same of a customer; None where something was not shown to us: then nothing can be said to be equal."""
     if customer.unknown:
         return None
-    c = customer
-    metafields = ((name, found.value, found.type) for name, found in c.metafields.items())
-    return values_fp((c.email, c.first_name, c.last_name, c.phone, c.locale, c.note), c.tags, c.backlink, metafields)
+    return values_fp(scalars_of(customer), customer.tags, customer.backlink, metafields_of(customer))
 
 
 def _bytes(parts: Sequence[Any]) -> bytes:

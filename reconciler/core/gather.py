@@ -5,8 +5,10 @@ Knows no reader: decisions come in, in any order, and the same ones give the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 from reconciler.core import chains
 from reconciler.core.desired import config_digest, is_wanted
@@ -20,11 +22,19 @@ from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 
 
+class Rows(Protocol):
+    """Rows that lie outside of memory."""
+
+    def batches(self, size: int) -> Iterator[list[Mapping]]:
+        """All of them, so many at a time."""
+
+
 @dataclass(slots=True)
 class Swept:
     """What a look at one store found: its plan, what the guards withheld, and the rows that should be written.
 
-    `whole`: everybody was looked at. `decisions` are kept only where they were asked for.
+    `whole`: everybody was looked at. `decisions` are kept only where they were asked for. Rows that were too many for
+    memory are in `more`, and come before the others.
     """
 
     plan: StorePlan
@@ -33,6 +43,7 @@ class Swept:
     profiles: int = 0
     whole: bool = True
     decisions: dict[ClerkUserId, tuple[Subject, Decision]] = field(default_factory=dict)
+    more: Rows | None = None
 
 
 class Gathered:
@@ -49,6 +60,16 @@ class Gathered:
         self._all: dict[ClerkUserId, tuple[Subject, Decision]] = {}
         self._profiles = 0
         self._in_sync = 0
+
+    def passed_over(self, count: int) -> None:
+        """So many more who are wanted and equal, and were not looked at because nothing of theirs has moved."""
+        self._profiles += count
+        self._in_sync += count
+
+    def taken_rows(self) -> list[Mapping]:
+        """The rows so far, which are the caller's from now on: they are as many as there are users."""
+        rows, self._rows = self._rows, []
+        return rows
 
     def add(self, subject: Subject, decision: Decision, if_free: Decision | None = None) -> None:
         """One user's decision; `if_free` is the one that would hold if her new address were nobody's."""
@@ -106,7 +127,7 @@ class Gathered:
             return
         self._holds.extend(decision.holds)
         self._in_sync += decision.status == "in_sync"
-        row = after_look(subject.mapping, decision, subject.profile, self._store, now=self._now)
+        row = after_look(subject.mapping, decision, subject.profile, self._store, now=self._now, row_fp=subject.row_fp)
         if row is not None:
             self._rows.append(row)
         self._keep(subject, decision)
@@ -125,4 +146,4 @@ def approved(swept: Swept) -> Swept:
     summary = summed(actions, holds, swept.plan.summary.in_sync)
     cost = forecast(actions, swept.plan.forecast.restore_rate)
     plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost})
-    return Swept(plan, (), swept.rows, swept.profiles, swept.whole, swept.decisions)
+    return replace(swept, plan=plan, withheld=())

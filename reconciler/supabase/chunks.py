@@ -5,7 +5,7 @@ A hot loop over whole tables: plain tuples as the driver gives them, no objects 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -28,14 +28,11 @@ class Chunk:
     table: ProfileTable
     rows: Sequence[Row]
 
-    def keys(self) -> list[ClerkUserId]:
-        return list(self._by_key)
-
-    def fingerprints(self) -> list[int | None]:
-        return list(self._by_key.values())
+    def fingerprints(self) -> Mapping[ClerkUserId, int | None]:
+        return self._by_key
 
     @cached_property
-    def _by_key(self) -> dict[ClerkUserId, int | None]:
+    def _by_key(self) -> dict[Any, int | None]:
         rows = self.rows
         at = self._updated_at
         number = row_fingerprinter(shape_of(self.table))
@@ -55,8 +52,12 @@ class Chunk:
         fields = self.table.fields
         return fields.index("updated_at") + 1 if "updated_at" in fields else None
 
-    def profiles(self) -> Iterator[tuple[Profile, int | None]]:
-        for profile in profiles_of(self.table, self.rows):
+    def odd(self) -> list[Profile]:
+        return list(profiles_of(self.table, [row for row in self.rows if not isinstance(row[0], str)]))
+
+    def profiles(self, users: Collection[ClerkUserId] | None = None) -> Iterator[tuple[Profile, int | None]]:
+        rows = self.rows if users is None else [row for row in self.rows if row[0] in users]
+        for profile in profiles_of(self.table, rows):
             yield profile, self._by_key.get(profile.clerk_user_id)
 
 

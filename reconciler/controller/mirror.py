@@ -1,0 +1,185 @@
+"""Keeps one shop's mirror: filled by a bulk query, caught up by what was touched since, corrected by the next bulk query.
+
+The mirror is never the last word before a write: whom it lets pass over is looked at by nobody, whom it does not is looked
+at live. So it may lag, and must not be believed for long: `holds` says how long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.core import normalise
+from reconciler.core.customer import Customer
+from reconciler.core.fingerprint import metafields_of, observed_fp, scalars_of, values_json
+from reconciler.core.store import Store
+from reconciler.errors import PermanentError, TemporaryError
+from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, CustomerReader, Mirror, MirrorMark, Seen
+
+BATCH = 1000
+READ = 250
+OVERLAP = timedelta(minutes=10)  # the search index lags: what was touched lately is asked for again
+RUNS_MAX = timedelta(hours=24)  # a bulk query that takes longer is cancelled, and another one begun the next time
+COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, with room for one that failed
+POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a bulk look is: what is being done, how much of how much (None: not known)."""
+
+    doing: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorDesk:
+    """All that keeping one shop's mirror takes. `wait` waits so many seconds and is False where the process should stop."""
+
+    store: Store
+    mirror: Mirror
+    bulk: BulkReader
+    lists: CustomerLists
+    customers: CustomerReader
+    clock: Clock
+    wait: Callable[[float], bool]
+    progress: Callable[[Progress], None] = lambda _progress: None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a bulk look came to. `whole` False: it was stopped, and goes on from there the next time."""
+
+    whole: bool
+    lines: int = 0
+    moved: int = 0
+    gone: int = 0
+
+
+def holds(mark: MirrorMark, now: datetime, *, listed_within_s: float) -> bool:
+    """Whether a sweep may pass over whom the mirror shows unmoved.
+
+    A complete bulk look not long ago, and everything touched since then asked for within two intervals of it. Whoever must
+    not miss even what the index and the webhooks have not told of yet reads live, or makes a bulk look first.
+    """
+    if mark.complete_at is None or mark.listed_at is None:
+        return False
+    return now - mark.complete_at <= COMPLETE_MAX and now - mark.listed_at <= timedelta(seconds=listed_within_s * 2)
+
+
+def fill(desk: MirrorDesk) -> Filled:
+    """Bring the mirror up to date by a bulk query: goes on with one that is under way, and with its lines where it was.
+
+    TemporaryError: it failed, was cancelled or took more than a day. What it had found by then is in the mirror, and
+    nobody counts as gone by it. The next call begins anew.
+    """
+    shop, mirror = desk.store.shop, desk.mirror
+    mark = mirror.mirror_mark(shop)
+    state = desk.bulk.state(mark.operation) if mark.operation is not None else None
+    if state is None or (state.status == "expired"):
+        mark = _begun(desk)
+    assert mark.operation is not None
+    assert mark.began_at is not None
+    state = _ended(desk, mark.operation, mark.began_at)
+    if state is None:
+        return Filled(whole=False, lines=mark.lines)
+    complete = state.status == "completed"
+    moved, lines = 0, mark.lines
+    if state.readable:
+        try:
+            for part in desk.bulk.lines(mark.operation, skip=mark.lines, batch=BATCH):
+                lines += len(part)
+                now = desk.clock.now()
+                moved += mirror.put_seen(
+                    shop, desk.lists.seen_in(part), as_of=mark.began_at, now=now, source="bulk", lines=lines
+                )
+                desk.progress(Progress("storing", lines, state.objects or None))
+                if not desk.wait(0):
+                    return Filled(whole=False, lines=lines, moved=moved)
+        except PermanentError:
+            mirror.end_mirror(shop, complete=False, now=desk.clock.now())  # the result is no more: begin anew
+            raise
+    gone = mirror.end_mirror(shop, complete=complete, now=desk.clock.now())
+    if not complete:
+        why = f" ({state.error_code})" if state.error_code else ""
+        raise TemporaryError(
+            f"{shop}: the bulk query is {state.status}{why} after {lines} customers; nobody counts as gone by it",
+            hint="reconciler backfill shopify, which begins anew",
+        )
+    return Filled(whole=True, lines=lines, moved=moved, gone=gone)
+
+
+def catch_up(desk: MirrorDesk) -> int:
+    """Read whoever was touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
+
+    Nothing without a complete bulk look before. PermanentError where too many were touched: a bulk look is due.
+    """
+    shop, mirror = desk.store.shop, desk.mirror
+    since = mirror.mirror_mark(shop).listed_at
+    if since is None:
+        return 0
+    began_at = desk.clock.now()
+    moved = 0
+    known: set[str] = set()
+    for ids in desk.lists.touched_since(since - OVERLAP):
+        fresh = [i for i in ids if i not in known]
+        known.update(fresh)
+        for at in range(0, len(fresh), READ):
+            part = fresh[at : at + READ]
+            as_of = desk.clock.now()
+            found = desk.customers.by_ids(part)
+            moved += mirror.put_seen(
+                shop, [seen_of(c) for c in found.values()], as_of=as_of, now=desk.clock.now(), source="list"
+            )
+            gone = [i for i in part if i not in found]
+            if gone:
+                mirror.touch(shop, gone, now=desk.clock.now(), gone=True)
+    mirror.listed(shop, began_at)
+    return moved
+
+
+def seen_of(customer: Customer) -> Seen:
+    """A customer as the mirror keeps her."""
+    scalars, metafields = scalars_of(customer), metafields_of(customer)
+    return Seen(
+        customer_id=customer.id,
+        email_key=normalise.email_key(customer.email),
+        backlink=customer.backlink,
+        fp=observed_fp(customer),
+        values=values_json(scalars, customer.tags, customer.backlink, metafields),
+        updated_at=customer.updated_at,
+    )
+
+
+def _begun(desk: MirrorDesk) -> MirrorMark:
+    """A new bulk query. Its time is taken before it is asked for: who is made later is seen by it or by a later look."""
+    now = desk.clock.now()
+    expected = desk.lists.count()
+    operation = desk.bulk.start()
+    return desk.mirror.begin_mirror(desk.store.shop, operation, now=now, expected=expected)
+
+
+def _ended(desk: MirrorDesk, operation: str, began_at: datetime) -> BulkState | None:
+    """The query's end; None where the process should stop. Looks less and less often, twice a minute at last."""
+    expected = desk.mirror.mirror_mark(desk.store.shop).expected
+    pause = POLL_FIRST_S
+    while True:
+        state = desk.bulk.state(operation)
+        if state is None:
+            desk.mirror.end_mirror(desk.store.shop, complete=False, now=desk.clock.now())
+            raise TemporaryError(f"{desk.store.shop}: the shop knows no {operation} any more", hint="start anew")
+        if state.status != "running":
+            return state
+        desk.progress(Progress("running", state.objects, expected))
+        if desk.clock.now() - began_at > RUNS_MAX:
+            desk.bulk.cancel(operation)
+            desk.mirror.end_mirror(desk.store.shop, complete=False, now=desk.clock.now())
+            raise TemporaryError(
+                f"{desk.store.shop}: the bulk query ran for more than a day and was cancelled",
+                hint="reconciler backfill shopify, which begins anew",
+            )
+        if not desk.wait(pause):
+            return None
+        pause = min(pause * 1.5, POLL_LAST_S)

@@ -1,0 +1,178 @@
+"""One pass over the profiles for any number of stores: who has moved, and how many have not.
+
+A hot loop over whole shops. Rows and mappings come as the driver's own tuples, a range of keys at a time, and are compared
+as fingerprints; objects are built only for those that have moved. Asks no shop: what it passes over was found equal by a
+look at the shop, and neither the row nor the policy nor what the mirror holds of the customer has moved since.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import Any
+from weakref import finalize
+
+from reconciler.core.desired import is_wanted
+from reconciler.core.fingerprint import config_fp
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from reconciler.ports import PairReader, RowChunk, RowReader
+
+ROWS = 4000  # of the profiles in one range
+PAIRS = 16_000  # mappings of one store in one range: more only where many rows have vanished
+TAIL = 1000
+IN_MEMORY = 1 << 20  # bytes of names; more go to a temporary file
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One store's share of a range of keys that ends at `upto`: so many rows, so many of them passed over, whom to look at.
+
+    `odd` are rows that can't be asked for by name.
+    """
+
+    upto: ClerkUserId | None
+    rows: int
+    equal: int
+    users: Sequence[ClerkUserId]
+    odd: Sequence[Profile] = ()
+
+
+class Watch:
+    """One store in a pass: its policy and where its mappings are."""
+
+    def __init__(self, store: Store, pairs: PairReader) -> None:
+        self.store = store
+        self._pairs = pairs
+        self._config = config_fp(store)
+        self._never = frozenset(accepted.user for accepted in store.accept)  # what is agreed to ends by itself
+
+    def parts(self, chunk: _Chunk, after: ClerkUserId | None, upto: ClerkUserId) -> Iterator[Part]:
+        """One part, unless very many of this range have no row any more."""
+        fingerprints = chunk.fingerprints
+        mapped: set[ClerkUserId] = set()
+        equal, whole = 0, False
+        while not whole:
+            found = self._found(after, upto)
+            whole = len(found) < PAIRS
+            if whole and not mapped and found == fingerprints and self._all_equal(found):
+                yield Part(upto, len(found), len(found), ())
+                return
+            users = [u for u, fp in found.items() if fp is None or fingerprints.get(u) != fp or u in self._never]
+            equal += len(found) - len(users)
+            mapped |= found.keys() & fingerprints.keys()
+            if whole:
+                unmapped = [u for u in fingerprints if u not in mapped]
+                users = sorted([*users, *self._wanted(chunk, unmapped)])
+                yield Part(upto, len(fingerprints), equal, users)
+            else:
+                after = next(reversed(found))
+                yield Part(after, 0, 0, users)
+
+    def tail(self, after: ClerkUserId | None) -> Iterator[Part]:
+        """Behind the last row: all who have a mapping there have no row."""
+        while users := self._pairs.living(self.store.shop, after=after, limit=TAIL):
+            after = users[-1]
+            yield Part(after, 0, 0, users)
+
+    def _all_equal(self, found: MappingOf[ClerkUserId, int | None]) -> bool:
+        return None not in found.values() and self._never.isdisjoint(found)
+
+    def _found(self, after: ClerkUserId | None, upto: ClerkUserId) -> dict[ClerkUserId, int | None]:
+        return dict(self._pairs.pairs(self.store.shop, self._config, after=after, upto=upto, limit=PAIRS))
+
+    def _wanted(self, chunk: _Chunk, users: Sequence[ClerkUserId]) -> list[ClerkUserId]:
+        """Those without a mapping whom the store wants, or about whom the row can't tell."""
+        profiles = chunk.profiles(users) if users else {}
+        return [u for u in users if is_wanted(profiles.get(u), self.store) is not False]
+
+
+class _Chunk:
+    """A chunk of rows, of which each becomes a Profile once at most, however many stores ask for it."""
+
+    def __init__(self, rows: RowChunk) -> None:
+        self._rows = rows
+        self._profiles: dict[ClerkUserId, Profile] = {}
+        self.fingerprints: MappingOf[ClerkUserId, int | None] = rows.fingerprints()
+
+    def profiles(self, users: Sequence[ClerkUserId]) -> dict[ClerkUserId, Profile]:
+        missing = {u for u in users if u not in self._profiles}
+        if missing:
+            self._profiles |= {profile.clerk_user_id: profile for profile, _ in self._rows.profiles(missing)}
+        return self._profiles
+
+
+def parts_of(
+    watches: Sequence[Watch], rows: RowReader, *, after: ClerkUserId | None = None
+) -> Iterator[tuple[Watch, Part]]:
+    """Each store's parts in key order, all stores' parts of a range before the next range."""
+    for chunk in rows.scan_rows(chunk=ROWS, after=after):
+        shared = _Chunk(chunk)
+        upto = next(reversed(list(shared.fingerprints)), after)
+        odd = chunk.odd()
+        for watch in watches if odd else ():
+            yield watch, Part(after, len(odd), 0, (), odd)
+        if upto is None or not shared.fingerprints:
+            continue
+        for watch in watches:
+            for part in watch.parts(shared, after, upto):
+                yield watch, part
+        after = upto
+    for watch in watches:
+        for part in watch.tail(after):
+            yield watch, part
+
+
+class Moved:
+    """What a pass found in one store: how many it passed over, and whom to look at; many names lie in a file."""
+
+    def __init__(self) -> None:
+        self.equal = 0
+        self.moved = 0
+        self.odd: list[Profile] = []
+        self._file: Any = SpooledTemporaryFile(max_size=IN_MEMORY, mode="w+", encoding="utf-8")  # noqa: SIM115  lives on
+        finalize(self, self._file.close)
+
+    def add(self, part: Part) -> None:
+        self.equal += part.equal
+        self.moved += len(part.users)
+        self.odd += part.odd
+        self._file.writelines(json.dumps(user) + "\n" for user in part.users)
+
+    def chunks(self, size: int) -> Iterator[list[ClerkUserId]]:
+        """Their names in key order, once."""
+        self._file.seek(0)
+        names: list[ClerkUserId] = []
+        for line in self._file:
+            names.append(ClerkUserId(json.loads(line)))
+            if len(names) == size:
+                yield names
+                names = []
+        if names:
+            yield names
+
+
+def moved_in(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:
+    """One pass for all of these stores; memory grows with neither the rows nor those who have moved."""
+    watches = [Watch(store, pairs) for store, pairs in stores]
+    found = {id(watch): Moved() for watch in watches}
+    with frozen_garbage():
+        for watch, part in parts_of(watches, rows):
+            found[id(watch)].add(part)
+    return [found[id(watch)] for watch in watches]
+
+
+@contextmanager
+def frozen_garbage() -> Iterator[None]:
+    """What is there now is no garbage: the collector leaves it out while tuples come and go by the million."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

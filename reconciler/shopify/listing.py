@@ -1,0 +1,120 @@
+"""ports.CustomerLists for one shop: who was touched lately, and the lines of a bulk query as what the mirror keeps.
+
+A hot loop over whole shops: lines are decoded into msgspec structs, and no Customer is built.
+
+Facts (Admin API 2026-10, read 2026-11-23): the index lags behind by seconds, seen up to half an hour; `updated_at` takes
+times but may match whole days, `>` was seen to act like `>=`, time zones have been odd: so it is quoted, in UTC, with an
+overlap that whoever asks must give. A sorted or searched list ends at 25,000. Orders and consent touch a customer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from reconciler.core import normalise
+from reconciler.core.fingerprint import values_fp, values_json
+from reconciler.core.ids import CustomerId
+from reconciler.core.store import Store
+from reconciler.errors import PermanentError
+from reconciler.ports import Seen
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.document import document
+from reconciler.shopify.failures import DEFECT_HINT
+from reconciler.shopify.pace import Lane
+
+LISTED_MAX: Final = 25_000
+
+
+class _Email(msgspec.Struct, gc=False):
+    emailAddress: str | None = None  # noqa: N815  Shopify's name
+
+
+class _Phone(msgspec.Struct, gc=False):
+    phoneNumber: str | None = None  # noqa: N815  Shopify's name
+
+
+class _Metafield(msgspec.Struct, gc=False):
+    value: str | None = None
+    type: str | None = None
+
+
+class CustomerLists:
+    """What a shop shows in lists, never a proof that somebody is there or not."""
+
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "sweep") -> None:
+        self._client = client
+        self._lane: Lane = lane
+        self._names = tuple(store.metafields)
+        fields: list[Any] = [
+            ("id", str),
+            ("updatedAt", datetime | None, None),
+            ("firstName", str | None, None),
+            ("lastName", str | None, None),
+            ("locale", str | None, None),
+            ("note", str | None, None),
+            ("tags", list[str], msgspec.field(default_factory=list)),
+            ("defaultEmailAddress", _Email | None, None),
+            ("defaultPhoneNumber", _Phone | None, None),
+            *((f"m{i}", _Metafield | None, None) for i in range(len(self._names) + 1)),
+        ]
+        line = msgspec.defstruct("Line", fields, gc=False)
+        self._decode = msgspec.json.Decoder(line).decode
+
+    def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
+        try:
+            return [self._seen(self._decode(line)) for line in lines]
+        except msgspec.MsgspecError as error:
+            said = f"{self._client.shop}: a line of the bulk query's result is no customer: {error}"
+            raise PermanentError(said, hint=DEFECT_HINT) from error
+
+    def _seen(self, line: Any) -> Seen:
+        email = line.defaultEmailAddress.emailAddress if line.defaultEmailAddress else None
+        phone = line.defaultPhoneNumber.phoneNumber if line.defaultPhoneNumber else None
+        scalars = (email, line.firstName, line.lastName, phone, line.locale, line.note)
+        backlink = line.m0.value if line.m0 else None
+        metafields = [
+            (name, found.value, found.type or "")
+            for i, name in enumerate(self._names, 1)
+            if (found := getattr(line, f"m{i}")) is not None and found.value is not None
+        ]
+        return Seen(
+            customer_id=CustomerId(line.id),
+            email_key=normalise.email_key(email),
+            backlink=backlink,
+            fp=values_fp(scalars, line.tags, backlink, metafields),
+            values=values_json(scalars, line.tags, backlink, metafields),
+            updated_at=line.updatedAt,
+        )
+
+    def touched_since(self, at: datetime) -> Iterator[list[CustomerId]]:
+        since = at.astimezone(UTC).replace(microsecond=0)
+        asked = f"updated_at:>='{since:%Y-%m-%dT%H:%M:%SZ}'"
+        after: str | None = None
+        listed = 0
+        while True:
+            reply = self._client.run(document("customers_touched"), {"query": asked, "after": after}, lane=self._lane)
+            page = reply.data["customers"]
+            listed += len(page["nodes"])
+            # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
+            yield [
+                CustomerId(node["id"])
+                for node in page["nodes"]
+                if datetime.fromisoformat(node["updatedAt"]) >= since - timedelta(seconds=1)
+            ]
+            if not page["pageInfo"]["hasNextPage"]:
+                return
+            if listed >= LISTED_MAX:
+                raise PermanentError(
+                    f"{self._client.shop}: more than {LISTED_MAX} customers were touched since {since:%Y-%m-%d %H:%M} UTC",
+                    hint="reconciler backfill shopify",
+                )
+            after = page["pageInfo"]["endCursor"]
+
+    def count(self) -> int | None:
+        reply = self._client.run(document("customers_count"), lane=self._lane)
+        found = reply.data.get("customersCount") or {}
+        return int(found["count"]) if found.get("precision") == "EXACT" else None

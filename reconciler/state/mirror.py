@@ -1,0 +1,211 @@
+"""The mirror behind its port, and the one question of sweeps: which pairs are equal, and have not moved?
+
+Whole-shop loops: Core statements and the driver's own rows, a bounded number of them at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, false, func, null, select, true, update
+
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.ports import MirrorMark, Pair, Seen, Source
+from reconciler.state.database import Database, parts
+from reconciler.state.engine import reading, writing
+from reconciler.state.mappings import TOMBSTONES
+from reconciler.state.mirror_table import MirrorMarkRow, MirrorRow
+from reconciler.state.tables import MappingRow
+
+PAGE = 500
+
+_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mark: Table = MirrorMarkRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_living = _mapping.c.status.not_in(TOMBSTONES)
+_her_customer = and_(
+    _mirror.c.shopify_shop == _mapping.c.shopify_shop,
+    _mirror.c.shopify_customer_id == _mapping.c.shopify_customer_id,
+)
+_user = _mapping.c.clerk_user_id
+_customer = _mirror.c.shopify_customer_id
+_here = _mirror.c.gone == false()
+_unmoved = func.coalesce(_mirror.c.observed_fp == _mapping.c.observed_fp, false())
+
+
+class MirrorTable(Database):
+    """ports.Mirror on SQLite or Postgres."""
+
+    # --- what sweeps ask -----------------------------------------------------------------------------------------
+
+    def pairs(
+        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
+    ) -> list[Pair]:
+        settled = and_(_mapping.c.status == "in_sync", func.coalesce(_mapping.c.config_fp == config_fp, false()))
+        query = (
+            select(_user, case((and_(settled, _unmoved), _mapping.c.profile_fp), else_=null()))
+            .select_from(_mapping.outerjoin(_mirror, and_(_her_customer, _here)))
+            .where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
+        )
+        return self._raw(query.order_by(_user).limit(limit))
+
+    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+        query = select(_user).where(_mapping.c.shopify_shop == shop, _living, *_range(after, None))
+        return [ClerkUserId(row[0]) for row in self._raw(query.order_by(_user).limit(limit))]
+
+    def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
+        after = None
+        while True:
+            query = (
+                select(_user)
+                .select_from(_mapping.join(_mirror, _her_customer))
+                .where(_mirror.c.shopify_shop == shop, _mirror.c.moved_at >= at, _living, ~and_(_unmoved, _here))
+                .where(*_range(after, None))
+            )
+            users = [ClerkUserId(row[0]) for row in self._raw(query.order_by(_user).limit(PAGE))]
+            if users:
+                yield users
+            if len(users) < PAGE:
+                return
+            after = users[-1]
+
+    def _raw(self, query: Any) -> list[Any]:
+        """The driver's own tuples: Row objects cost as much again."""
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).cursor.fetchall())
+
+    # --- how it stands -------------------------------------------------------------------------------------------
+
+    def mirror_mark(self, shop: ShopDomain) -> MirrorMark:
+        rows = self._rows(select(_mark).where(_mark.c.shopify_shop == shop))
+        if not rows:
+            return MirrorMark()
+        row = rows[0]
+        return MirrorMark(row.operation, row.began_at, row.lines, row.expected, row.complete_at, row.listed_at)
+
+    def mirrored(self, shop: ShopDomain) -> int:
+        query = select(func.count()).select_from(_mirror).where(_mirror.c.shopify_shop == shop, _here)
+        return int(self._rows(query)[0][0])
+
+    def begin_mirror(self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None) -> MirrorMark:
+        fresh = {"operation": operation, "began_at": now, "lines": 0, "expected": expected}
+        with writing(self._engine) as connection:
+            self._upsert(connection, _mark, [{"shopify_shop": shop, **fresh}])
+        return self.mirror_mark(shop)
+
+    def end_mirror(self, shop: ShopDomain, *, complete: bool, now: datetime) -> int:
+        with writing(self._engine) as connection:
+            began_at = connection.execute(select(_mark.c.began_at).where(_mark.c.shopify_shop == shop)).scalar_one()
+            gone = 0
+            values: dict[str, Any] = {"operation": None, "began_at": None}
+            if complete:
+                unseen = and_(_mirror.c.shopify_shop == shop, _here, _mirror.c.seen_at < began_at)
+                values |= {"complete_at": began_at, "listed_at": began_at}
+                statement = update(_mirror).where(unseen).values(gone=true(), moved_at=now)
+                gone = connection.execute(statement).rowcount
+            connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(values))
+        return gone
+
+    def listed(self, shop: ShopDomain, at: datetime) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(listed_at=at))
+
+    # --- what was seen -------------------------------------------------------------------------------------------
+
+    def put_seen(
+        self,
+        shop: ShopDomain,
+        seen: Sequence[Seen],
+        *,
+        as_of: datetime,
+        now: datetime,
+        source: Source,
+        lines: int | None = None,
+    ) -> int:
+        newest = {s.customer_id: s for s in seen}
+        with writing(self._engine) as connection:
+            known = self._known(connection, shop, newest)
+            moved = []
+            for customer, found in sorted(newest.items()):
+                before = known.get(customer)
+                if before is None or not (_is_newer(before, found, as_of) or _is_same(before, found)):
+                    moved.append(_row(shop, found, as_of, now, source))
+            self._see(connection, shop, known, newest, as_of)
+            if moved:
+                self._upsert(connection, _mirror, moved)
+            if lines is not None:
+                connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(lines=lines))
+        return len(moved)
+
+    def _see(
+        self, connection: Connection, shop: ShopDomain, known: Any, newest: dict[CustomerId, Seen], as_of: datetime
+    ) -> None:
+        """They were there at this time, whatever of it is kept; and when they were touched last."""
+        for part in parts([customer for customer, before in known.items() if not before.gone]):
+            statement = update(_mirror).where(_mirror.c.shopify_shop == shop, _customer.in_(part))
+            connection.execute(statement.where(_mirror.c.seen_at < as_of).values(seen_at=as_of))
+        touched = [
+            {"shop": shop, "customer": customer, "at": newest[customer].updated_at}
+            for customer, before in known.items()
+            if _is_same(before, newest[customer]) and _is_later(newest[customer].updated_at, before.updated_at)
+        ]
+        if touched:
+            one = update(_mirror).where(_mirror.c.shopify_shop == bindparam("shop"), _customer == bindparam("customer"))
+            connection.execute(one.values(updated_at=bindparam("at")), touched)
+
+    def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
+        values: dict[str, Any] = {"moved_at": now, "source": "webhook"}
+        values |= {"gone": true()} if gone else {"observed_fp": None}
+        with writing(self._engine) as connection:
+            for part in parts(customers):
+                touched = update(_mirror).where(_mirror.c.shopify_shop == shop, _customer.in_(part), _here)
+                connection.execute(touched.values(values))
+
+    def _known(self, connection: Connection, shop: ShopDomain, customers: Collection[str]) -> dict[Any, Any]:
+        """What is kept of these, locked in the order of all writes."""
+        columns = (_customer, _mirror.c.observed_fp, _mirror.c.updated_at, _mirror.c.moved_at, _mirror.c.gone)
+        found: dict[Any, Any] = {}
+        for part in parts(customers):
+            query = select(*columns, _mirror.c.seen_at).where(_mirror.c.shopify_shop == shop, _customer.in_(part))
+            found |= {row[0]: row for row in connection.execute(query.order_by(_customer).with_for_update())}
+        return found
+
+
+def _range(after: ClerkUserId | None, upto: ClerkUserId | None) -> list[ColumnElement[bool]]:
+    bounds = [_user > after] if after is not None else []
+    return bounds + ([_user <= upto] if upto is not None else [])
+
+
+def _is_same(before: Any, found: Seen) -> bool:
+    return not before.gone and found.fp is not None and before.observed_fp == found.fp
+
+
+def _is_newer(before: Any, found: Seen, as_of: datetime) -> bool:
+    """Whether what is kept is newer: seen gone, or named by a webhook, after the shop was asked; else by her own time."""
+    if before.gone or before.observed_fp is None:
+        return bool(before.moved_at > as_of)
+    if _is_later(before.updated_at, found.updated_at):
+        return True
+    return bool(before.seen_at > as_of) and not _is_later(found.updated_at, before.updated_at)
+
+
+def _is_later(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and (other is None or one > other)
+
+
+def _row(shop: ShopDomain, found: Seen, as_of: datetime, now: datetime, source: Source) -> dict[str, Any]:
+    return {
+        "shopify_shop": shop,
+        "shopify_customer_id": found.customer_id,
+        "email_key": found.email_key,
+        "backlink": found.backlink,
+        "observed": found.values,
+        "observed_fp": found.fp,
+        "seen_at": as_of,
+        "moved_at": now,
+        "updated_at": found.updated_at,
+        "source": source,
+        "gone": False,
+    }
