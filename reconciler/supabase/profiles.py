@@ -86,8 +86,8 @@ class TableProfiles:
             query = table.select().order_by(table.key)
             if after is not None:
                 query = query.where(table.key > after)
-            with _streamed(connection, query, chunk) as rows:
-                for part in whole_groups(rows.cursor, chunk):
+            with _drivers_cursor(connection, query) as cursor:
+                for part in whole_groups(cursor, chunk):
                     yield Chunk(table, part)
 
     def rows_of(self, users: Collection[ClerkUserId]) -> Chunk:
@@ -188,6 +188,24 @@ class TableProfiles:
 def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> AbstractContextManager[Any]:
     """Rows as they are read, through a cursor of the server's: memory does not grow with the table. Close it."""
     return connection.execute(query, execution_options={"yield_per": chunk})
+
+
+@contextmanager
+def _drivers_cursor(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
+    """The driver's own cursor, on the server where there is one: plain tuples, none of them read before.
+
+    Not the cursor under SQLAlchemy's streamed result: that one has taken the first row for itself.
+    """
+    if connection.dialect.name == "sqlite":
+        with connection.execute(query) as rows:
+            yield rows.cursor
+        return
+    compiled = query.compile(dialect=connection.dialect)
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor(name="reconciler_rows") as cursor:
+        cursor.execute(str(compiled), compiled.construct_params())
+        yield cursor
 
 
 def _named(connection: Connection, table: ProfileTable, users: Collection[str]) -> Iterator[Profile]:

@@ -18,7 +18,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.normalise import email_key
 from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
-from reconciler.ports import ProfileReader
+from reconciler.ports import ProfileReader, RowReader
 from reconciler.supabase.profiles import TableProfiles
 from tests.conftest import Database
 
@@ -171,6 +171,19 @@ def test_rows_come_in_code_point_order_in_chunks_and_each_once(people: People, p
     assert users(profiles.scan(after=ClerkUserId(middle))) == [k for k in found if k > middle]
     assert set(profiles.get([ClerkUserId(k) for k in found])) == keys
     assert profiles.count() == len(keys)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4000])
+def test_raw_rows_are_the_same_people_from_the_first_to_the_last(
+    people: People, profiles: ProfileReader, chunk: int
+) -> None:
+    keys = [f"user_{n:03}" for n in range(11)]
+    people.add_many('clerk_id, "Email"', [(key, f"{key}@example.com") for key in keys])
+    assert isinstance(profiles, RowReader)
+    everybody = [p for part in profiles.scan() for p in part]
+    assert [p for part in profiles.scan_rows(chunk=chunk) for p, _ in part.profiles()] == everybody
+    later = [p for part in profiles.scan_rows(chunk=chunk, after=ClerkUserId(keys[4])) for p, _ in part.profiles()]
+    assert [p.clerk_user_id for p in later] == keys[5:]
 
 
 def test_a_scan_is_one_snapshot_however_long_it_takes(people: People, profiles: ProfileReader) -> None:
