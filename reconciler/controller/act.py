@@ -276,8 +276,9 @@ def _name(change: Change) -> str:
 
 
 def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> tuple[Mapping, list[Event]]:
-    """The row after a call, and what to tell of it."""
+    """The row after a call, and what to tell of it. What is still missing of a new customer is no change of the config."""
     assert step.at is not None
+    unfinished = {"kind": "create"} if step.action.kind == "create" else None
     row = after_write(
         step.subject.mapping,
         step.decision,
@@ -287,7 +288,7 @@ def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool)
         written=tuple(step.written),
         finished=finished,
         now=hands.clock.now(),
-        intent=step.intent,
+        intent=step.intent or unfinished,
     )
     return row, [_event(step, hands, step.at, step.action.kind, told)] if told or finished else []
 

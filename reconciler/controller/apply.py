@@ -7,13 +7,16 @@ whatever is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 
 from reconciler.controller import together
 from reconciler.controller.act import Step, park, unpark
+from reconciler.controller.bulk_apply import BulkRun
+from reconciler.controller.bulk_lines import riding
 from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried, write_down
 from reconciler.controller.hands import Hands
 from reconciler.controller.recheck import Recheck
@@ -35,42 +38,78 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
     With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
     young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits
     for another's address goes in a later round. A store whose access is refused stops there: the rest is reported as
-    not tried.
+    not tried. What is large enough goes by bulk operations first, where the hands have them.
     """
-    _record(swept, hands)
-    run = _Run(hands, swept, fresh=fresh)
-    actions = {a.clerk_user_id: a for a in swept.plan.actions}
-    rounds = chains.waves(actions)
+    recheck = Recheck(swept, hands, fresh=fresh)
+    bulk = BulkRun(hands, hands.bulk) if hands.bulk is not None else None
+    before = bulk.resumed() if bulk is not None else {}
+    _record(swept, hands, but=before.keys())
+    run, left = _Run(hands, recheck), swept.plan.actions
+    if bulk is not None:
+        left = yield from _in_bulk(bulk, left, before, recheck, hands)
+        run.stopped = bulk.stopped
+    yield from _one_by_one(left, run, hands)
+
+
+def _in_bulk(
+    bulk: BulkRun,
+    actions: Sequence[Action],
+    before: MappingOf[ClerkUserId, Outcome],
+    recheck: Recheck,
+    hands: Hands,
+) -> Generator[Outcome, None, tuple[Action, ...]]:
+    """What goes by bulk, or went with the run that was gone on with (`before`); gives what is left."""
+    recheck.look_at(before)
+    done = {a.clerk_user_id for a in actions if _is_done(a, before)}
+    yield from (Outcome(a, "applied") for a in actions if a.clerk_user_id in done)
+    left = [a for a in actions if a.clerk_user_id not in done]
+    rides = riding(left, hands)
+    yield from bulk.carried_out(rides, recheck)
+    gone = {a.clerk_user_id for a in rides}
+    return tuple(a for a in left if a.clerk_user_id not in gone)
+
+
+def _one_by_one(actions: Sequence[Action], run: _Run, hands: Hands) -> Iterator[Outcome]:
+    """In rounds, so that who waits for another's address goes after her; in batches, with a few calls at once."""
+    rounds = chains.waves({a.clerk_user_id: a for a in actions})
     with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
-        run.park([a for a in swept.plan.actions if a.park])
+        run.park([a for a in actions if a.park])
         for number in range(max(rounds.values(), default=-1) + 1):
-            due = [a for a in swept.plan.actions if rounds[a.clerk_user_id] == number]
+            due = [a for a in actions if rounds[a.clerk_user_id] == number]
             for batch in batches(due, BATCH):
                 yield from run.batch(batch, pool)
         run.unpark()
 
 
+def _is_done(action: Action, before: MappingOf[ClerkUserId, Outcome]) -> bool:
+    """Whether a run that was gone on with has just done this for the same row."""
+    outcome = before.get(action.clerk_user_id)
+    return (
+        outcome is not None and outcome.result == "applied" and outcome.action.profile_digest == action.profile_digest
+    )
+
+
 class _Run:
     """One plan being carried out in one store: what stopped it, and who gave up her address for a moment."""
 
-    def __init__(self, hands: Hands, swept: Swept, *, fresh: bool) -> None:
+    def __init__(self, hands: Hands, recheck: Recheck) -> None:
         self._hands = hands
-        self._recheck = Recheck(swept, hands, fresh=fresh)
-        self._stopped: AccessError | None = None
+        self._recheck = recheck
+        self.stopped: AccessError | None = None
         self._parked: dict[ClerkUserId, str] = {}
 
     def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         steps: Sequence[Step | Outcome] = ()
-        if self._stopped is None:
+        if self.stopped is None:
             try:
                 steps = self._recheck.of(batch, parked=self._parked)
             except AccessError as error:
-                self._stopped = error
+                self.stopped = error
             except TemporaryError as error:
                 yield from (Outcome(a, "failed", error.message, error.hint, error=error) for a in batch)
                 return
-        if self._stopped is not None:
-            yield from (not_tried(a, self._stopped) for a in batch)
+        if self.stopped is not None:
+            yield from (not_tried(a, self.stopped) for a in batch)
             return
         yield from (s for s in steps if isinstance(s, Outcome))
         yield from self._together([s for s in steps if isinstance(s, Step)], pool)
@@ -89,16 +128,16 @@ class _Run:
             yield outcome
         for outcome in together.finished(put_off, self._hands, pool):
             if isinstance(outcome.error, AccessError):
-                self._stopped = self._stopped or outcome.error
+                self.stopped = self.stopped or outcome.error
             yield outcome
 
     def _carried(self, step: Step) -> Outcome:
         """One action, if no other has found the store closed meanwhile."""
-        if self._stopped is not None:
-            return not_tried(step.action, self._stopped)
+        if self.stopped is not None:
+            return not_tried(step.action, self.stopped)
         outcome = carried(step, self._hands)
         if isinstance(outcome.error, AccessError):
-            self._stopped = self._stopped or outcome.error
+            self.stopped = outcome.error
         return outcome
 
     def park(self, actions: Sequence[Action]) -> None:
@@ -131,16 +170,16 @@ class _Run:
         try:
             yield
         except AccessError as error:
-            self._stopped = self._stopped or error
+            self.stopped = self.stopped or error
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: an address could not be parked: {error.message}")
 
 
-def _record(swept: Swept, hands: Hands) -> None:
+def _record(swept: Swept, hands: Hands, *, but: Container[ClerkUserId]) -> None:
     """What the look alone has taught: followed back-links, holds, what is in sync."""
     early = swept.more.batches(RECORDS) if swept.more is not None else ()
     for rows in chain(early, batches(swept.rows, RECORDS)):
-        hands.state.put_many(rows)
+        hands.state.put_many([row for row in rows if row.clerk_user_id not in but])
     if swept.whole and swept.plan.error is None:
         now = hands.clock.now()
         facts = StoreFacts(hands.store.name, hands.store.shop, profiles=swept.profiles, last_sweep_at=now)

@@ -7,12 +7,30 @@ from dataclasses import dataclass
 
 from reconciler.controller.sweep import Readers
 from reconciler.core.store import Store
-from reconciler.ports import Clock, CustomerWriter, MappingWriter
+from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerWriter, Leases, MappingWriter
+
+
+@dataclass(frozen=True, slots=True)
+class BulkHands:
+    """What carries out large plans. `always`: also small ones, where the forecast would not.
+
+    `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed.
+    """
+
+    shop: BulkWriter
+    book: BulkBook
+    leases: Leases
+    sleep: Callable[[float], None]
+    always: bool = False
+    lines_min: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """All that the acting half needs in one store. `workers` are the calls that may be under way at once."""
+    """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
+
+    Without `bulk` everything is sent one by one.
+    """
 
     store: Store
     readers: Readers
@@ -23,3 +41,4 @@ class Hands:
     plan_digest: str = ""
     workers: int = 4
     explicit: bool = True
+    bulk: BulkHands | None = None

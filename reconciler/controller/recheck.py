@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import timedelta
 
@@ -25,14 +25,21 @@ class Recheck:
     def __init__(self, swept: Swept, hands: Hands, *, fresh: bool) -> None:
         self._hands = hands
         self._unseen_until = hands.clock.now() + UNSEEN_FOR if fresh else None
+        self._seen: set[ClerkUserId] = set()
         self._holds: defaultdict[ClerkUserId, tuple[Hold, ...]] = defaultdict(tuple)
         for hold in swept.plan.holds:
             self._holds[hold.clerk_user_id] += (hold,)
 
+    def look_at(self, users: Iterable[ClerkUserId]) -> None:
+        """Something has happened to these since the plan was made: they are looked at whatever is planned."""
+        self._seen.update(users)
+
     def of(self, batch: Sequence[Action], *, parked: Container[ClerkUserId] = ()) -> list[Step | Outcome]:
         """Each action with what it rests on now, or why it does not fit any more."""
         young = self._unseen_until is not None and self._hands.clock.now() < self._unseen_until
-        planned = {a.clerk_user_id: a for a in batch if not (young and a.kind == "create")}
+        planned = {
+            a.clerk_user_id: a for a in batch if not (young and a.kind == "create") or a.clerk_user_id in self._seen
+        }
         unseen = [a for a in batch if a.clerk_user_id not in planned]
         ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
         for step in looked(list(planned), self._hands, explicit=self._hands.explicit) if planned else []:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.controller.bulk_rig import (
 )
 
 PEOPLE = 30
+Story = Callable[[BulkRig], None]
 
 
 @pytest.fixture
@@ -29,13 +31,128 @@ def rig(tmp_path: Path) -> Iterator[BulkRig]:
         yield made
 
 
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[tuple[BulkRig, BulkRig]]:
+    """The same people before two shops: one is written by bulk, the other one by one."""
+    with BulkRig(tmp_path / "bulk") as bulk, BulkRig(tmp_path / "paced", by_bulk=False) as paced:
+        for each in (bulk, paced):
+            populate(each, PEOPLE)
+        yield bulk, paced
+
+
+def same(bulk: BulkRig, paced: BulkRig) -> None:
+    assert customers(bulk) == customers(paced)
+    assert rows(bulk) == rows(paced)
+    assert told(bulk) == told(paced)
+    for each in (bulk, paced):
+        at_rest(each)
+    assert bulk.files.tokens_leaked == 0
+
+
+# --- what it is for ------------------------------------------------------------------------------------------------
+
+
 def test_new_users_go_by_bulk_and_cost_next_to_nothing(rig: BulkRig) -> None:
     planned = rig.plan()
     before = rig.acme.bucket.spent
     found = rig.apply(planned)
     assert outcomes(found) == {user_of(n): ("create", "applied") for n in range(PEOPLE)}
     assert rig.acme.counts.get("customerSet", 0) == 0
-    assert rig.acme.counts["bulkOperationRunMutation"] == 4
-    assert rig.acme.bucket.spent - before < 4 * 60
+    assert rig.acme.counts["bulkOperationRunMutation"] == 6  # ten users a file, and then their metafields
+    assert rig.acme.bucket.spent - before < 6 * 60
     at_rest(rig)
-    assert rig.files.tokens_leaked == 0
+
+
+def test_a_small_plan_is_sent_one_by_one(rig: BulkRig) -> None:
+    rig.always = False
+    rig.cycle()
+    assert rig.acme.counts["customerSet"] == PEOPLE
+    assert "bulkOperationRunMutation" not in rig.acme.counts
+    at_rest(rig)
+
+
+def test_a_large_plan_goes_by_bulk_where_the_forecast_says_so(tmp_path: Path) -> None:
+    with BulkRig(tmp_path, lines_min=1000) as rig:
+        rig.always = False
+        rig.acme.shop.bulk_rows_per_look = 500
+        populate(rig, 700)
+        planned = rig.plan()
+        assert planned.plan.stores[0].forecast.bulk_worth_it
+        found = rig.apply(planned)
+        assert {o.result for o in found} == {"applied"}
+        assert "customerSet" not in rig.acme.counts
+        assert len(rig.people(NAME)) == 700
+
+
+# --- the same as one by one ------------------------------------------------------------------------------------------
+
+
+def first_sync(_: BulkRig) -> None:
+    """Nobody is there yet."""
+
+
+def changes(rig: BulkRig) -> None:
+    """Every kind of change that may go by bulk, on people who are there, and drift beside it."""
+    rig.cycle()
+    for n in range(PEOPLE):
+        change: dict[str, Any] = {
+            0: {"first_name": "Renamed"},
+            1: {"email": f"moved{n}@x.example.com"},
+            2: {"phone": f"+1613450{6000 + n}", "last_name": None},
+            3: {"metadata": {"tier": "silver"}},
+            4: {"image_url": None, "first_name": "Both"},
+        }[n % 5]
+        rig.user(user_of(n), **change)
+    shown = {c.backlink: c for c in rig.people(NAME).values()}
+    for n in (5, 6, 7):
+        rig.acme.staff("untag", id=shown[user_of(n)].id, tags=["app-user"])
+        rig.acme.staff("tag", id=shown[user_of(n)].id, tags=["vip"])
+    rig.acme.staff("edit", id=shown[user_of(8)].id, firstName="Edited")
+
+
+def other_kinds(rig: BulkRig) -> None:
+    """Adoptions, swaps, releases and re-links among them: those go one by one, in the same run."""
+    for n in (0, 1):
+        rig.acme.staff("create", email=f"person{n}@x.example.com", note="by staff")
+    rig.cycle()
+    one, two = f"person{2}@x.example.com", f"person{3}@x.example.com"
+    rig.user(user_of(2), email=two)
+    rig.user(user_of(3), email=one)
+    rig.user(user_of(4), email="person5@x.example.com")
+    rig.user(user_of(5), email="elsewhere@x.example.com")
+    rig.leave(user_of(6))
+    for n in range(7, 20):
+        rig.user(user_of(n), first_name="Changed")
+    for n in range(100, 110):
+        rig.user(user_of(n), email=f"late{n}@x.example.com", first_name="Late")
+
+
+def refusals(rig: BulkRig) -> None:
+    """Values that Shopify refuses, phones and addresses that are taken."""
+    rig.user(user_of(0), image_url="no address at all")
+    rig.user(user_of(1), first_name="see http://spam.example.com")
+    rig.user(user_of(2), phone=f"+1613450{5003}")
+    rig.user(user_of(3), image_url="neither this", metadata={"tier": "x"})
+
+
+def new_rule(rig: BulkRig) -> None:
+    """Nobody has changed, but everybody gets another tag and loses one."""
+    rig.cycle()
+    rig.rotate(NAME, tags=["member"])
+
+
+STORIES = (first_sync, changes, other_kinds, refusals, new_rule)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_plan_by_bulk_ends_as_one_by_one(both: tuple[BulkRig, BulkRig], story: Story) -> None:
+    bulk, paced = both
+    for each in both:
+        each.by_bulk = False
+        story(each)
+    bulk.by_bulk = True
+    planned, other = bulk.plan(), paced.plan()
+    assert planned.plan.summary == other.plan.summary
+    assert outcomes(bulk.apply(planned)) == outcomes(paced.apply(other))
+    assert bulk.acme.counts["bulkOperationRunMutation"] > 0
+    same(bulk, paced)

@@ -1,0 +1,267 @@
+"""Large plans by bulk operations: written down, handed over, waited for, and read back, whoever dies in between.
+
+In the state stand the files and each user's next write (ports.BulkBook): what is not written there was not sent, and
+what is sent stays there until it is answered. A run that finds such files goes on with them first. An operation may so
+be run twice; every write of it may be. A line that was refused, or has no answer, is decided as a single call's is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from reconciler.controller.act import Step, claimed, noted
+from reconciler.controller.bulk_files import BulkFiles
+from reconciler.controller.bulk_lines import Ride, Rides
+from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried
+from reconciler.controller.hands import BulkHands, Hands
+from reconciler.controller.recheck import Recheck
+from reconciler.core import chains
+from reconciler.core.event import Event
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
+from reconciler.core.plan import Action
+from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
+from reconciler.ports import BulkAnswer, BulkFile, BulkLine, BulkState
+
+BATCH = 200
+PAUSE_FIRST_S = 1.0
+PAUSE_MAX_S = 15.0
+FAILURES_MAX = 8  # in a row
+NO_ANSWER = "the bulk operation gave no answer to this line"
+
+
+class BulkRun:
+    """The part of one store's plan that goes by bulk. `stopped`: why the store can't be used any more."""
+
+    def __init__(self, hands: Hands, bulk: BulkHands) -> None:
+        self._hands, self._bulk = hands, bulk
+        self._shop = hands.store.shop
+        self._files = BulkFiles(hands, bulk)
+        self._rides = Rides(hands)
+        self._planned: dict[ClerkUserId, Action] = {}
+        self._unread: Counter[str] = Counter()
+        self.stopped: AccessError | None = None
+
+    def resumed(self) -> dict[ClerkUserId, Outcome]:
+        """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing."""
+        if self._files.is_idle():
+            return {}
+        self._hands.warn(f"{self._hands.store.name}: going on with bulk operations that another run began")
+        try:
+            with self._files.held():
+                self._files.take_over()
+                return {outcome.action.clerk_user_id: outcome for outcome in self._worked()}
+        except (TemporaryError, PermanentError) as error:
+            self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
+            return {}
+        except AccessError as error:
+            self.stopped = error
+            return {}
+
+    def carried_out(self, actions: Sequence[Action], recheck: Recheck) -> Iterator[Outcome]:
+        """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
+        if not actions:
+            return
+        if self.stopped is not None:
+            yield from (not_tried(action, self.stopped) for action in actions)
+            return
+        self._planned = {a.clerk_user_id: a for a in actions}
+        try:
+            with self._files.held():
+                yield from self._enqueued(actions, recheck)
+                yield from self._worked()
+        except TemporaryError as error:
+            yield from self._left_over(error)
+
+    def _enqueued(self, actions: Sequence[Action], recheck: Recheck) -> Iterator[Outcome]:
+        for batch in batches(actions, BATCH):
+            self._files.renew()
+            try:
+                ready = recheck.of(batch)
+            except AccessError as error:
+                self.stopped = error
+                return
+            except TemporaryError as error:
+                failed = [Outcome(a, "failed", error.message, error.hint, error=error) for a in batch]
+                yield from map(self._told, failed)
+                continue
+            yield from (self._told(each) for each in ready if isinstance(each, Outcome))
+            lines = [self._rides.first(each) for each in ready if isinstance(each, Step)]
+            self._bulk.book.enqueue_lines(self._shop, lines)
+
+    def _worked(self) -> Iterator[Outcome]:
+        """Until no line waits and no file is under way, or the store can't be used."""
+        pause_s, failures = PAUSE_FIRST_S, 0
+        while self.stopped is None and not self._files.is_idle():
+            self._files.renew()
+            ended: list[tuple[BulkFile, BulkState | None]] = []
+            try:
+                self._files.fill()
+                ended = self._files.ended()
+                failures = 0
+            except AccessError as error:
+                self.stopped = error
+                break
+            except (TemporaryError, PermanentError) as error:
+                failures += 1
+                if failures == FAILURES_MAX:
+                    yield from self._given_up(error)
+                    return
+            unread = self._unread.total()
+            for file, state in ended:
+                yield from self._read(file, state)
+            tired, self._files.tired = self._files.tired, []
+            yield from self._by_themselves([(ride, None) for ride in self._rides.of(tired)])
+            if (ended or tired) and self._unread.total() == unread:
+                pause_s = PAUSE_FIRST_S
+            else:
+                self._bulk.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
+        if self.stopped is not None:
+            self._bulk.book.drop_unsent(self._shop)
+            yield from self._left_over(self.stopped)
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def _read(self, file: BulkFile, state: BulkState | None) -> Iterator[Outcome]:
+        """Everything that an ended operation says; then whoever it says nothing of."""
+        if state is not None and state.readable:
+            try:
+                for answers in self._bulk.shop.answers(state.operation, file.rides_in):
+                    self._files.renew()
+                    yield from self._settled(file, answers)
+            except AccessError as error:
+                self.stopped = self.stopped or error
+            except PermanentError as error:
+                self._hands.warn(error.message)
+            except TemporaryError as error:
+                self._unread[file.key] += 1
+                if self._unread[file.key] < FAILURES_MAX:
+                    return  # again: what is settled is skipped
+                self._hands.warn(error.message)
+        if state is None or state.status != "completed":
+            ending = "is not known to the shop any more" if state is None else f"ended as {state.status}"
+            code = f" ({state.error_code})" if state is not None and state.error_code else ""
+            self._hands.warn(f"{self._hands.store.name}: a bulk operation {ending}{code}")
+        yield from self._unanswered(file, is_whole=state is not None and state.status == "completed")
+        if self.stopped is None:
+            self._bulk.book.end_file(file)
+
+    def _settled(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
+        """Rows, events and the next writes of those who were written, in one go; then those who were refused."""
+        by_number = {answer.line: answer for answer in answers}
+        lines = self._bulk.book.file_lines(file, numbers=by_number)
+        rows: list[Mapping] = []
+        events: list[Event] = []
+        done: list[Outcome] = []
+        more: list[BulkLine] = []
+        refused: list[tuple[Ride, ReconcilerError | None]] = []
+        for ride in self._rides.of(lines):
+            answer = by_number[ride.line.number if ride.line.number is not None else -1]
+            if answer.error is not None:
+                refused.append((ride, _as_single(answer.error, file)))
+                continue
+            step, call = ride.step, ride.call
+            step.at = answer.customer or step.at
+            step.written.extend(call.covers)
+            row, told = noted(step, self._of_plan(ride.line), call.tells or call.covers, finished=ride.is_last)
+            rows.append(row)
+            events += told
+            if ride.is_last:
+                done.append(Outcome(step.action, "applied", freed=chains.gives_up(step.decision)))
+            else:
+                more.append(self._rides.following(ride))
+        users = [outcome.action.clerk_user_id for outcome in done]
+        self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more)
+        yield from map(self._told, done)
+        yield from self._by_themselves(refused)
+
+    def _unanswered(self, file: BulkFile, *, is_whole: bool) -> Iterator[Outcome]:
+        """Lines without an answer: each customer is looked at. Many of an operation that failed go by bulk once more."""
+        book = self._bulk.book
+        many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
+        while self.stopped is None and (lines := book.file_lines(file, limit=BATCH)):
+            self._files.renew()
+            rides = self._rides.of(lines)
+            if many:
+                try:
+                    rides = self._sent_again(rides)
+                except AccessError as error:
+                    self.stopped = error
+                    return
+                except TemporaryError as error:
+                    self._hands.warn(error.message)
+            yield from self._by_themselves([(ride, AnswerLost(NO_ANSWER)) for ride in rides])
+
+    def _sent_again(self, rides: Sequence[Ride]) -> list[Ride]:
+        """A look at these: whoever still needs a write that may go by bulk waits for a file again; the rest is left."""
+        by_user = {ride.line.user: ride for ride in rides}
+        more = []
+        for step in looked(list(by_user), self._hands, explicit=False):
+            ride = by_user[step.subject.user]
+            now = claimed(ride.step, step, self._of_plan(ride.line))
+            if self._rides.may_ride(now):
+                more.append(self._rides.first(now, tries=ride.line.tries, plan_digest=ride.line.plan_digest))
+        self._bulk.book.settle_lines(self._shop, [], [], more=more)
+        waiting = {line.user for line in more}
+        return [ride for ride in rides if ride.line.user not in waiting]
+
+    def _by_themselves(self, rides: Sequence[tuple[Ride, ReconcilerError | None]]) -> Iterator[Outcome]:
+        """Each with single calls, from what became of it; a line is done when its outcome is known."""
+        with ThreadPoolExecutor(self._hands.workers, thread_name_prefix="bulk") as pool:
+            for part in batches(rides, BATCH):
+                outcomes = list(pool.map(self._alone, part))
+                known = [o for o in outcomes if not isinstance(o.error, AccessError)]
+                self._bulk.book.settle_lines(self._shop, [], [], done=[o.action.clerk_user_id for o in known])
+                yield from map(self._told, known)
+
+    def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome:
+        ride, failed = ridden
+        if self.stopped is not None:
+            return not_tried(ride.step.action, self.stopped)
+        if failed is None and ride.line.position > 0:
+            failed = AnswerLost(NO_ANSWER)
+        outcome = carried(ride.step, self._of_plan(ride.line), failed=failed)
+        if isinstance(outcome.error, AccessError):
+            self.stopped = outcome.error
+        return outcome
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def _given_up(self, error: ReconcilerError) -> Iterator[Outcome]:
+        """Bulk operations can't be used now: what waits is sent by itself; what runs is left to a later run."""
+        self._hands.warn(f"{self._hands.store.name}: bulk operations can't be used now: {error.message}")
+        book = self._bulk.book
+        for rides_in in book.bulk_waiting(self._shop):
+            while self.stopped is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
+                self._files.renew()
+                yield from self._by_themselves([(ride, None) for ride in self._rides.of(lines)])
+        yield from self._left_over(self.stopped or error)
+
+    def _left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
+        """Nobody knows what became of these, or nothing was tried."""
+        left, self._planned = self._planned, {}
+        for action in left.values():
+            if isinstance(error, AccessError):
+                yield not_tried(action, error)
+            else:
+                yield Outcome(action, "failed", error.message, error.hint, error=error)
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        """The outcome of the action as it was planned, which may have gone on as another."""
+        planned = self._planned.pop(outcome.action.clerk_user_id, None)
+        return outcome if planned is None else replace(outcome, action=planned)
+
+    def _of_plan(self, line: BulkLine) -> Hands:
+        """Our hands, for a line that may be another plan's."""
+        if line.plan_digest == self._hands.plan_digest:
+            return self._hands
+        return replace(self._hands, plan_digest=line.plan_digest)
+
+
+def _as_single(error: ReconcilerError, file: BulkFile) -> ReconcilerError:
+    """What a single call would have said: of metafields and tags a look and a call of her own will tell it exactly."""
+    return AnswerLost(error.message) if isinstance(error, Refused) and file.rides_in != "customers" else error

@@ -1,0 +1,148 @@
+"""The files of one store's bulk mutations on their way: handed over, written down, run, found again, waited for.
+
+Knows lines only as what goes into a file; what an answer means is `bulk_apply.py`'s.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+
+from reconciler.controller.bulk_lines import Rides
+from reconciler.controller.hands import BulkHands, Hands
+from reconciler.errors import AnswerLost, LeaseLost, Refused, TemporaryError
+from reconciler.ports import BulkFile, BulkLine, BulkState, Write
+
+AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
+LINES_MAX = 20_000  # in one file: so many are in memory at once, and five files are a hundred thousand users
+TRIES_MAX = 2  # files that a line may be in before it is sent by itself
+LEASE_S = 300.0
+LEASE_PAUSE_S = 5.0
+
+
+class BulkFiles:
+    """What lies ready or runs in one store, under a lease: two processes never fill files from the same lines."""
+
+    def __init__(self, hands: Hands, bulk: BulkHands) -> None:
+        self._hands, self._bulk = hands, bulk
+        self._shop = hands.store.shop
+        self._rides = Rides(hands)
+        self._lease = f"bulk {self._shop}"
+        self._owner = uuid.uuid4().hex
+        self._fence: int | None = None
+        self.tired: list[BulkLine] = []
+        """Lines that were in files often enough: they are to be sent by themselves."""
+
+    # --- one at a time --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, this process alone works with the store's files. TemporaryError where another does, for long."""
+        leases, clock = self._bulk.leases, self._hands.clock
+        for turn in range(ceil(LEASE_S / LEASE_PAUSE_S) + 1):
+            self._fence = leases.acquire(self._lease, self._owner, ttl_s=LEASE_S, now=clock.now())
+            if self._fence is not None:
+                break
+            if turn == 0:
+                self._hands.warn(f"{self._hands.store.name}: another process has bulk operations in hand: waiting")
+            self._bulk.sleep(LEASE_PAUSE_S)
+        if self._fence is None:
+            raise TemporaryError(
+                f"{self._shop}: another process carries out bulk operations there",
+                hint="wait until it has ended, or send one by one: --bulk never",
+            )
+        try:
+            yield
+        finally:
+            leases.release_lease(self._lease, self._owner, self._fence, now=clock.now())
+            self._fence = None
+
+    def renew(self) -> None:
+        """Hold on to it. LeaseLost where this process was frozen so long that another has taken over."""
+        leases, now = self._bulk.leases, self._hands.clock.now()
+        if self._fence is None or not leases.renew(self._lease, self._owner, self._fence, ttl_s=LEASE_S, now=now):
+            raise LeaseLost(f"{self._shop}: another process has taken over the bulk operations")
+
+    # --- there ----------------------------------------------------------------------------------------------------
+
+    def is_idle(self) -> bool:
+        """Whether no line waits and no file is under way."""
+        return not self._bulk.book.bulk_waiting(self._shop) and not self._bulk.book.bulk_files(self._shop)
+
+    def take_over(self) -> None:
+        """What a killed run left: files that run are gone on with; what was not sent is forgotten, a new plan finds it."""
+        book = self._bulk.book
+        for file in book.bulk_files(self._shop):
+            if file.operation is None:
+                operation = self._bulk.shop.find(file.key)
+                if operation is None:
+                    book.end_file(file)
+                else:
+                    book.file_runs(file, operation)
+        book.drop_unsent(self._shop)
+
+    def fill(self) -> None:
+        """Hand over lines that wait, in as many files as may run at once."""
+        free = AT_ONCE_MAX - len(self._bulk.book.bulk_files(self._shop))
+        for rides_in, waiting in self._bulk.book.bulk_waiting(self._shop).items():
+            left = waiting
+            while free > 0 and left > 0:
+                most = min(max(ceil(left / free), self._bulk.lines_min), LINES_MAX)
+                left -= self._handed_over(rides_in, most)
+                free -= 1
+
+    def ended(self) -> list[tuple[BulkFile, BulkState | None]]:
+        """Files whose operation has ended, or is known to nobody; files that are not run yet are run now."""
+        found = []
+        for file in self._bulk.book.bulk_files(self._shop):
+            if file.operation is None:
+                self._run(file, self._bulk.shop.find(file.key))
+                continue
+            state = self._bulk.shop.state(file.operation)
+            if state is None or state.status != "running":
+                found.append((file, state))
+        return found
+
+    def _handed_over(self, rides_in: str, most: int) -> int:
+        """How many lines left the queue, in a file or because they are tired."""
+        lines = self._bulk.book.next_lines(self._shop, rides_in, limit=most)
+        tired = [line for line in lines if line.tries >= TRIES_MAX]
+        if tired:
+            self.tired += [line for line in tired if line not in self.tired]
+            return len(lines)
+        taken: list[list[BulkLine]] = []
+
+        def items() -> Iterator[list[Write]]:
+            for pairs in self._rides.writes(lines):
+                taken.append([line for line, _ in pairs])
+                yield [write for _, write in pairs]
+
+        upload = self._bulk.shop.upload(rides_in, items())
+        numbers = {line.user: n for n, on_line in enumerate(taken[: upload.lines]) for line in on_line}
+        file = BulkFile(
+            key=uuid.uuid4().hex,
+            shop=self._shop,
+            rides_in=rides_in,
+            path=upload.path,
+            digest=upload.digest,
+            lines=upload.lines,
+            begun_at=self._hands.clock.now(),
+        )
+        self._bulk.book.begin_file(file, numbers)
+        self._run(file, None)
+        return len(numbers)
+
+    def _run(self, file: BulkFile, operation: str | None) -> None:
+        """Run it, unless it runs already. Where the answer is lost, its mark is looked for the next time."""
+        book = self._bulk.book
+        try:
+            found = operation or self._bulk.shop.run(file.rides_in, file.path, file.key)
+        except AnswerLost:
+            return
+        except Refused as refused:
+            self._hands.warn(f"{self._hands.store.name}: a bulk operation was refused: {refused.message}")
+            book.end_file(file)
+            return
+        book.file_runs(file, found)
