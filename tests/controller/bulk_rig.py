@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +47,8 @@ class WithFiles(InProcess):
         self.left: int | None = None
         self.crossings = 0
         self.tokens_leaked = 0
+        self.tampered: Callable[[list[bytes]], list[bytes]] | None = None
+        """What becomes of a result's lines on their way; sizes stay what they were."""
 
     def cross(self) -> None:
         self.crossings += 1
@@ -70,8 +72,15 @@ class WithFiles(InProcess):
 
     async def _file(self, request: httpx.Request) -> httpx.Response:
         sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
-        got = await httpx.ASGITransport(self._app).handle_async_request(sent)
-        return httpx.Response(got.status_code, headers=got.headers, content=await got.aread(), request=request)
+        try:
+            got = await httpx.ASGITransport(self._app).handle_async_request(sent)
+        except ConnectionResetError:
+            raise httpx.ReadError("the storage dropped the connection", request=request) from None
+        body = await got.aread()
+        if self.tampered is not None and request.method == "GET" and got.status_code == 200:
+            lines = self.tampered(body.splitlines())
+            body = b"\n".join(lines).ljust(len(body))
+        return httpx.Response(got.status_code, content=body, request=request)
 
 
 class BulkRig(Rig):
@@ -85,6 +94,8 @@ class BulkRig(Rig):
         self.by_bulk = by_bulk
         self.lines_min = lines_min
         self.always = True
+        self.naps: list[float] = []
+        self.while_waiting: Callable[[], None] = lambda: None
         self.add(acme(**policy))
         self.acme = self.sim(NAME)
         self.acme.shop.bulk_rows_per_look = 7
@@ -111,11 +122,16 @@ class BulkRig(Rig):
             shop=self.writer(),
             book=self.state,
             leases=self.state,
-            sleep=self.clock.sleep,
+            sleep=self._nap,
             always=self.always,
             lines_min=self.lines_min,
         )
         return replace(hands, bulk=bulk)
+
+    def _nap(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.clock.sleep(seconds)
+        self.while_waiting()
 
     @contextmanager
     def killed_after(self, crossings: int) -> Iterator[None]:

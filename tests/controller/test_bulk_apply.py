@@ -156,3 +156,56 @@ def test_a_plan_by_bulk_ends_as_one_by_one(both: tuple[BulkRig, BulkRig], story:
     assert outcomes(bulk.apply(planned)) == outcomes(paced.apply(other))
     assert bulk.acme.counts["bulkOperationRunMutation"] > 0
     same(bulk, paced)
+
+
+# --- deaths --------------------------------------------------------------------------------------------------------
+
+
+def crossings_of(folder: Path, story: Story) -> int:
+    """How many moments there are at which the process may die."""
+    with BulkRig(folder) as rig:
+        prepared(rig, story)
+        before = rig.files.crossings
+        rig.cycle()
+        return rig.files.crossings - before
+
+
+def prepared(rig: BulkRig, story: Story) -> None:
+    populate(rig, PEOPLE)
+    rig.by_bulk = False
+    story(rig)
+    rig.by_bulk = True
+
+
+@pytest.mark.parametrize("story", [first_sync, changes], ids=["first_sync", "changes"])
+def test_whoever_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
+    """Each tenth moment, from another one for each story; all of them are tried by `make explore`."""
+    died_at(tmp_path, story, step=17, first=3 if story is first_sync else 8)
+
+
+@pytest.mark.explore
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("story", STORIES)
+def test_whoever_dies_at_each_single_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
+    died_at(tmp_path, story, step=1, first=0)
+
+
+def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
+    with BulkRig(tmp_path / "whole") as whole:
+        prepared(whole, story)
+        whole.cycle()
+        wanted, rows_wanted = customers(whole), rows(whole)
+        at_rest(whole)
+    moments = crossings_of(tmp_path / "counted", story)
+    assert moments > 60
+    for moment in range(first, moments, step):
+        with BulkRig(tmp_path / f"dies-{moment}") as rig:
+            prepared(rig, story)
+            with rig.killed_after(moment):
+                rig.cycle()
+            found = [rig.cycle(), rig.cycle()]
+            said = f"{story.__name__}: died at moment {moment} of {moments}"
+            assert [o for cycle in found for o in cycle.failures] == [], said
+            assert customers(rig) == wanted, said
+            assert rows(rig) == rows_wanted, said
+            at_rest(rig)
