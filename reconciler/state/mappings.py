@@ -119,6 +119,10 @@ class Mappings(Database):
     def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
         return self._put(mappings, ()) if mappings else ()
 
+    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+        before = {(row.shop, row.clerk_user_id): was for was, row in looked}
+        return self._put([row for _, row in looked], (), before=before) if looked else ()
+
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
         with writing(self._engine) as connection:
             connection.execute(
@@ -138,17 +142,20 @@ class Mappings(Database):
         events: Sequence[Event],
         *,
         also: Callable[[Connection], None] = lambda _connection: None,
+        before: MappingOf[tuple[ShopDomain, ClerkUserId], Mapping | None] | None = None,
     ) -> tuple[ClerkUserId, ...]:
         _refuse_doubles(mappings)
-        rows = [mapping_row(m) for m in sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))]
+        ordered = sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))
         for left in reversed(range(TRIES)):
             try:
                 # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
                 with translated(), self._engine.begin() as connection:
                     self._opening(connection)
-                    losers = _take_over(connection, mappings)
-                    self._upsert(connection, _mapping, rows)
-                    if events:
+                    kept = _not_erased(connection, ordered) if before is None else _unmoved(connection, ordered, before)
+                    losers = _take_over(connection, kept)
+                    if kept:
+                        self._upsert(connection, _mapping, [mapping_row(m) for m in kept])
+                    if events and kept:
                         connection.execute(_event.insert(), [event_row(event) for event in events])
                     also(connection)
                     return losers
@@ -164,6 +171,40 @@ def _refuse_doubles(mappings: Sequence[Mapping]) -> None:
     for (shop, name), count in (users + customers).items():
         if count > 1:
             raise StateError(f"{name} of {shop} stands in {count} rows that were to be written together")
+
+
+def _now(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[ShopDomain, ClerkUserId], Mapping]:
+    """The rows of these users as they are, locked in key order until the transaction ends."""
+    found: dict[tuple[ShopDomain, ClerkUserId], Mapping] = {}
+    for shop in sorted({m.shop for m in mappings}):
+        for users in parts([m.clerk_user_id for m in mappings if m.shop == shop]):
+            query = select(_mapping).where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
+            for row in connection.execute(query.order_by(_mapping.c.clerk_user_id).with_for_update()):
+                found[shop, ClerkUserId(row.clerk_user_id)] = mapping_of(row)
+    return found
+
+
+def _unmoved(
+    connection: Connection,
+    mappings: Sequence[Mapping],
+    before: MappingOf[tuple[ShopDomain, ClerkUserId], Mapping | None],
+) -> list[Mapping]:
+    """Those whose row is as it was read."""
+    now = _now(connection, mappings)
+    return [m for m in mappings if now.get((m.shop, m.clerk_user_id)) == before[m.shop, m.clerk_user_id]]
+
+
+def _not_erased(connection: Connection, mappings: Sequence[Mapping]) -> list[Mapping]:
+    """Those that would not bring an erased user back: whoever looked at her before the law did writes too late."""
+    living = [m for m in mappings if m.status != "erased"]
+    gone: set[tuple[str, str]] = set()
+    for shop in sorted({m.shop for m in living}):
+        for users in parts([m.clerk_user_id for m in living if m.shop == shop]):
+            query = select(_mapping.c.shopify_shop, _mapping.c.clerk_user_id).where(
+                _mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users), _mapping.c.status == "erased"
+            )
+            gone |= {(row[0], row[1]) for row in connection.execute(query)}
+    return [m for m in mappings if m.status == "erased" or (m.shop, m.clerk_user_id) not in gone]
 
 
 def _lost_race(cause: BaseException | None) -> bool:
