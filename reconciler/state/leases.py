@@ -49,7 +49,10 @@ class Leases(Database):
 
 
 class Budgets(Database):
-    """ports.Budgets. Hours that are over for two days are swept away when a new one begins."""
+    """ports.Budgets. Hours that are over for two days are swept away when a new one begins.
+
+    A count below 0 gives back what was booked for something that did not come to pass.
+    """
 
     def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
         start = hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -60,7 +63,7 @@ class Budgets(Database):
                 old = and_(_budget.c.shopify_shop == shop, _budget.c.hour < start - BUDGETS_KEPT)
                 connection.execute(delete(_budget).where(old))
             spent = int(connection.execute(select(_budget.c.spent).where(this).with_for_update()).scalar_one())
-            granted = max(0, min(count, ceiling - spent))
+            granted = max(count, -spent) if count < 0 else max(0, min(count, ceiling - spent))
             if granted:
                 connection.execute(update(_budget).where(this).values(spent=spent + granted))
             return granted
