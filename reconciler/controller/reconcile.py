@@ -5,7 +5,7 @@ Touches only the customer of the user it was called for: whoever must move first
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -17,9 +17,10 @@ from reconciler.core.guard import ceiling_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.patch import without_action
 from reconciler.core.plan import Kind
+from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.view import Decision
-from reconciler.errors import ReconcilerError
+from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
 from reconciler.ports import Budgets
 
 CIRCLE_MAX = 20  # users in one circle of addresses; a longer one is left to the next sweep
@@ -31,8 +32,9 @@ Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "no
 class Reconciled:
     """What became of one request. `nudge`: who should be looked at now because of it.
 
-    `waiting`: another user's customer still has her new address. `early`: the row is older than the event that asked,
-    so nothing was done yet. `kind` and `points` tell what was carried out; `reasons` why something was not.
+    `waiting`: another user's customer still has her new address. `early`: the row is older than the event that asked, or
+    not there yet (then nothing was done): look again shortly. `over_budget`: look again in the next hour. `kind` and
+    `points` tell what was carried out; `reasons` why something was not.
     """
 
     result: Result
@@ -41,6 +43,8 @@ class Reconciled:
     kind: Kind | None = None
     points: int = 0
     error: ReconcilerError | None = None
+    early: bool = False
+    over_budget: bool = False
 
 
 def reconcile(
@@ -55,8 +59,13 @@ def reconcile(
     `wants_updated_at`: the row should be at least this new.
     """
     step = looked([user], hands, explicit=hands.explicit)[0]
-    if _is_early(step, wants_updated_at):
-        return Reconciled("early")
+    if _is_missing(step, wants_updated_at):
+        return Reconciled("early", early=True)
+    result = _walked(step, hands, budgets)
+    return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
+
+
+def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     if step.decision.blocked_by is not None:
         return _waits(step, hands, budgets)
     action = step.decision.action
@@ -65,17 +74,19 @@ def reconcile(
         return _nothing_to_do(step)
     if not _granted(action.kind, hands, budgets):
         return _over_budget(step, hands)
-    outcome = carried(step, hands)
-    return _after(outcome, step, hands)
+    return _after(_carried(step, hands, budgets), step, hands)
 
 
-def _is_early(step: Step, wanted: datetime | None) -> bool:
-    if wanted is None:
+def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:
+    """Whether the row does not show yet what the event tells of. It is acted on all the same: it may never show it."""
+    return wanted is not None and profile is not None and profile.updated_at is not None and profile.updated_at < wanted
+
+
+def _is_missing(step: Step, wanted: datetime | None) -> bool:
+    """Whether an event tells of a user whose row is not there yet: nobody is released by that."""
+    if wanted is None or step.subject.profile is not None:
         return False
-    profile = step.subject.profile
-    if profile is None:
-        return step.subject.mapping is None or step.subject.mapping.status not in {"released", "erased"}
-    return profile.updated_at is not None and profile.updated_at < wanted
+    return step.subject.mapping is None or step.subject.mapping.status not in {"released", "erased"}
 
 
 def _nothing_to_do(step: Step) -> Reconciled:
@@ -85,20 +96,31 @@ def _nothing_to_do(step: Step) -> Reconciled:
     return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
+def _ceiling(kind: Kind, hands: Hands) -> int:
+    return ceiling_of(getattr(hands.store.guards, kind), hands.readers.mappings.count(hands.store.shop))
+
+
 def _granted(kind: Kind, hands: Hands, budgets: Budgets) -> bool:
     """One more of this kind within this hour's ceiling."""
-    store = hands.store
-    ceiling = ceiling_of(getattr(store.guards, kind), hands.readers.mappings.count(store.shop))
-    hour = hands.clock.now().replace(minute=0, second=0, microsecond=0)
-    return budgets.spend(store.shop, kind, hour, 1, ceiling) == 1
+    return budgets.spend(hands.store.shop, kind, hands.clock.now(), 1, _ceiling(kind, hands)) == 1
+
+
+def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
+    """Carry it out. What surely did not come to pass is given back: a shop that is down spends no budget."""
+    hour = hands.clock.now()
+    outcome = carried(step, hands)
+    unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
+    if unsent and not step.written:
+        budgets.spend(hands.store.shop, step.action.kind, hour, -1, 0)
+    return outcome
 
 
 def _over_budget(step: Step, hands: Hands) -> Reconciled:
     kind = step.action.kind
-    message = f"this hour's budget for {kind} is spent: {getattr(hands.store.guards, kind).max} at most"
+    message = f"this hour's budget for {kind} is spent: {_ceiling(kind, hands)} at most"
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message)
     write_down(Step(step.action, step.subject, without_action(step.decision, held)), hands)
-    return Reconciled("held", reasons=("GuardExceeded",))
+    return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)
 
 
 def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
@@ -129,7 +151,7 @@ def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     elif not _granted(step.action.kind, hands, budgets):
         return _over_budget(step, hands)
     else:  # the rest of her patch does not wait
-        outcome = carried(step, hands)
+        outcome = _carried(step, hands, budgets)
         if outcome.result != "applied":
             return _after(outcome, step, hands)
     return Reconciled("waiting", nudge=(owner,), reasons=("EmailTaken",))

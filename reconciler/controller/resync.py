@@ -3,32 +3,41 @@
 A full look reads everything and is held to the guards as a plan is: a kind above its ceiling is held whole. A look at
 changes reads the rows that moved since the last one, and those that vanished. Both are written down chunk by chunk and
 go on where they were killed. Nothing is written to a shop here.
+
+A large shop is read by a bulk query into its mirror, and who was equal and has not moved since is passed over; the rest is
+looked at live, as everybody is in a small shop, or where the bulk query fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import chain, islice
 
+from reconciler.controller.mirror import MirrorDesk, catch_up, fill
 from reconciler.controller.observe import Claims, claims_of
-from reconciler.controller.sweep import CHUNK, Ask, Readers, decided, joined, source_is_there
+from reconciler.controller.stream import Part, Watch, parts_of
+from reconciler.controller.sweep import CHUNK, Ask, Readers, decided, joined, named, odd_ones, source_is_there
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.guard import ceiling_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
+from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.plan import KINDS, Kind
-from reconciler.core.record import after_look
+from reconciler.core.record import after_look, new_row
 from reconciler.core.request import Priority, Request
 from reconciler.core.store import Store
 from reconciler.core.view import Subject
-from reconciler.ports import Clock, MappingWriter, RequestQueue, StoreFacts, SweepBook
+from reconciler.errors import PermanentError, TemporaryError
+from reconciler.ports import Clock, MappingWriter, RequestQueue, StoreFacts, SweepBook, SweepMark
 
 FULL, CHANGES = "full", "changes"
 BLOCKED = "blocked"  # another user's customer has her new address: her own look sees to that, whatever the guards say
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
 KEYS = 2000  # mappings asked for at once whether their rows are still there
+BULK_FROM = 20_000  # mappings; fewer are read live in less time than a bulk query takes to come back
+UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
+COUNTED_MAX = 5000  # new rows that are remembered as counted
 
 GoOn = Callable[[], bool]
 
@@ -45,6 +54,7 @@ class Desk:
     clock: Clock
     go_on: GoOn
     interval_s: float
+    mirror: MirrorDesk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,47 +73,178 @@ def full_look(desk: Desk) -> Looked:
     store, book = desk.store, desk.book
     mapped = desk.readers.mappings.count(store.shop)
     source_is_there(store, desk.readers, mapped)
-    mark = book.begin(store.shop, FULL, now=desk.clock.now())
-    claims = claims_of(desk.readers.profiles.sharing_email(None), store)
-    subjects = joined(store, desk.readers, after=mark.cursor)
-    while chunk := list(islice(subjects, CHUNK)):
+    mark = book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
+    parts = _parts(desk, mark, mapped)
+    untold = _Untold(book.mark(store.shop, CHANGES))
+    claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
+    for part in parts:
         if not desk.go_on():
             return Looked(whole=False)
-        _look_at(chunk, claims, desk)
-    return _ended(desk, mapped, mark.started_at)
+        if claims is None and (part.users or part.odd):
+            claims = claims_of(desk.readers.profiles.sharing_email(None), store)
+        if not _look_at(part, claims or {}, desk, untold):
+            return Looked(whole=False)
+    return _ended(desk, mapped, mark.started_at, untold.users) if desk.go_on() else Looked(whole=False)
+
+
+class _Untold:
+    """Users whose row changed while its `updated_at` did not: where there are such, looks at changes read all rows."""
+
+    def __init__(self, changes: SweepMark | None) -> None:
+        watermark = changes.watermark if changes is not None else None
+        self._before = _less_overlap(watermark) if watermark is not None else None
+        self.users: list[ClerkUserId] = []
+
+    def note(self, subject: Subject) -> None:
+        """The last look at changes must have seen this row, if it said when it changed."""
+        profile, mapping = subject.profile, subject.mapping
+        if self._before is None or profile is None or profile.updated_at is None or mapping is None:
+            return
+        moved = mapping.profile_digest and mapping.profile_digest != profile_digest(profile)
+        if moved and profile.updated_at < self._before and len(self.users) < UNTOLD_MAX:
+            self.users.append(subject.user)
+
+
+def _parts(desk: Desk, mark: SweepMark, mapped: int) -> Iterator[Part]:
+    """Everybody, a part at a time: those who have not moved as a number where the mirror is new enough, else by name."""
+    readers, store = desk.readers, desk.store
+    rows = readers.rows
+    if desk.mirror is not None and rows is not None and mapped >= BULK_FROM and _mirrored(desk.mirror, mark.started_at):
+        yield from (part for _, part in parts_of([Watch(store, desk.mirror.mirror)], rows, after=mark.cursor))
+        return
+    subjects = joined(store, readers, after=mark.cursor)
+    while chunk := list(islice(subjects, CHUNK)):
+        yield Part(chunk[-1].user, len(chunk), 0, [s.user for s in chunk], subjects=chunk)
+
+
+def _mirrored(desk: MirrorDesk, since: datetime) -> bool:
+    """Whether the mirror shows the shop as it was when this look began, or later: brought up to date where it does not."""
+    mark = desk.mirror.mirror_mark(desk.store.shop)
+    if mark.complete_at is not None and mark.complete_at >= since:
+        return True
+    try:
+        return fill(desk).whole
+    except (TemporaryError, PermanentError):
+        return False  # the live look is dearer, and as good
 
 
 def look_at_changes(desk: Desk) -> Looked:
-    """Queue whoever's row moved since the last look, or whose mapping was made under another config, or whose row went."""
-    store, book = desk.store, desk.book
+    """Queue whoever's row moved since the last look, or whose mapping was made under another config, or whose row went.
+
+    The first one goes on from the full look. Where more rows went than may be released, nobody is: half a table is no news.
+    """
+    store, book, profiles = desk.store, desk.book, desk.readers.profiles
     source_is_there(store, desk.readers, desk.readers.mappings.count(store.shop))
     mark = book.begin(store.shop, CHANGES, now=desk.clock.now())
-    since = mark.watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
+    full = book.mark(store.shop, FULL)
+    watermark = mark.watermark or (full.watermark if full else None)
+    since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
+    if full is not None and full.counted:  # rows change here without their `updated_at`
+        since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
+    before = profiles.count()
     queued = looked_at = 0
-    for profiles in desk.readers.profiles.changed_since(since, overlap_s=OVERLAP_S if mark.watermark else 0.0):
+    fresh: set[ClerkUserId] = set()
+    config = config_digest(store)
+    for changed in profiles.changed_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
         if not desk.go_on():
             return Looked(whole=False)
-        rows = desk.readers.mappings.get(store.shop, [p.clerk_user_id for p in profiles])
-        config = config_digest(store)
-        moved = [
-            p.clerk_user_id
-            for p in profiles
-            if _has_moved(Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)), store, config)
-        ]
-        queued += _queue(desk, moved, "profile")
-        looked_at += len(profiles)
+        rows = desk.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
+        subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
+        queued += _queue(desk, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
+        if len(fresh) <= COUNTED_MAX:
+            fresh.update(s.user for s in subjects if _may_be_new(s.mapping, since))
+        looked_at += len(changed)
+    gone, base = 0, before
+    if mark.rows is None or before - mark.rows != len(fresh - set(mark.counted)) or len(fresh) > COUNTED_MAX:
+        base = profiles.count()  # before the keys are compared: who goes later is missed by the next count
+        found = _vanished(desk)
+        if found is None:
+            return Looked(whole=False)
+        gone, vanished = found
+        queued += _queue(desk, vanished, "vanished")
+    queued += _moved_in_shop(desk, watermark)
+    counted = sorted(fresh) if len(fresh) <= COUNTED_MAX else ()
+    rows_now = base if len(fresh) <= COUNTED_MAX else None
+    book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at, rows=rows_now, counted=counted)
+    held = {"release": gone} if gone > _ceiling(desk) else {}
+    return Looked(whole=True, looked_at=looked_at, queued=queued, held=held)
+
+
+def _may_be_new(mapping: Mapping | None, since: datetime) -> bool:
+    """Whether this row may not have been there at the last look."""
+    if mapping is None or mapping.status in {"released", "erased"} or mapping.first_seen_at is None:
+        return True
+    return mapping.first_seen_at >= _less_overlap(since)
+
+
+def _less_overlap(at: datetime) -> datetime:
+    return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
+
+
+def _ceiling(desk: Desk) -> int:
+    return ceiling_of(desk.store.guards.release, desk.readers.mappings.count(desk.store.shop))
+
+
+def _vanished(desk: Desk) -> tuple[int, list[ClerkUserId]] | None:
+    """How many mapped users have no row any more, and who, unless they are more than may be released; None: stopped.
+
+    Reads the keys of all mappings: asked only where the number of rows does not add up. It adds up if it has grown by
+    exactly the new rows among those that changed; every row that went makes it smaller than that.
+    """
+    ceiling = _ceiling(desk)
+    vanished: list[ClerkUserId] = []
+    gone = 0
     for users in _mapped_users(desk):
         if not desk.go_on():
-            return Looked(whole=False)
-        queued += _queue(desk, sorted(desk.readers.profiles.vanished(users)), "vanished")
-    book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at)
-    return Looked(whole=True, looked_at=looked_at, queued=queued)
+            return None
+        found = sorted(desk.readers.profiles.vanished(users))
+        gone += len(found)
+        vanished += found if gone <= ceiling else []
+    return gone, vanished if gone <= ceiling else []
 
 
-def _look_at(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> None:
+def _moved_in_shop(desk: Desk, watermark: datetime | None) -> int:
+    """Queue whose customer has moved by what the mirror learned since; the live look of each says what of it is true."""
+    mirror, store = desk.mirror, desk.store
+    if mirror is None or watermark is None or mirror.mirror.mirror_mark(store.shop).complete_at is None:
+        return 0
+    try:
+        catch_up(mirror)
+    except (TemporaryError, PermanentError):
+        return 0  # the next full look reads everything
+    return sum(_queue(desk, users, "shop") for users in mirror.mirror.moved_since(store.shop, _less_overlap(watermark)))
+
+
+def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
+    """Look at whom the part names, and write the whole of it down; False where it was stopped on the way."""
+    store = desk.store
+    findings: dict[ClerkUserId, str] = {}
+    wanted = part.equal
+    looked: Iterator[Sequence[Subject]] = iter(
+        [part.subjects] if part.subjects else (named(u, store, desk.readers) for u in _batches(part.users))
+    )
+    for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
+        if not desk.go_on():
+            return False
+        found, more = _decide(chunk, claims, desk)
+        for subject in chunk:
+            untold.note(subject)
+        findings |= found
+        wanted += more
+    if part.upto is not None:
+        desk.book.note(store.shop, FULL, cursor=part.upto, looked_at=part.rows, wanted=wanted, findings=findings)
+    return True
+
+
+def _batches(users: Sequence[ClerkUserId]) -> Iterator[Sequence[ClerkUserId]]:
+    return (users[i : i + CHUNK] for i in range(0, len(users), CHUNK))
+
+
+def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[ClerkUserId, str], int]:
+    """What is to be done for each, and how many of them are wanted; what a look alone teaches is written down."""
     store, now = desk.store, desk.clock.now()
     findings: dict[ClerkUserId, str] = {}
-    rows: list[Mapping] = []
+    rows: list[tuple[Mapping | None, Mapping]] = []
     wanted = 0
     for subject, decision, _ in decided(chunk, store, desk.readers, claims, Ask(now=now, explicit=False)):
         wanted += is_wanted(subject.profile, store) is not False
@@ -112,13 +253,14 @@ def _look_at(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> None:
         elif decision.action is not None:
             findings[subject.user] = decision.action.kind
         else:
-            row = after_look(subject.mapping, decision, subject.profile, store, now=now)
-            rows += [row] if row is not None else []
-    desk.state.put_many(rows)
-    desk.book.note(store.shop, FULL, cursor=chunk[-1].user, looked_at=len(chunk), wanted=wanted, findings=findings)
+            row = after_look(subject.mapping, decision, subject.profile, store, now=now, row_fp=subject.row_fp)
+            rows += [(subject.mapping, row)] if row is not None else []
+    losers = desk.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
+    _queue(desk, losers, "address")
+    return findings, wanted
 
 
-def _ended(desk: Desk, mapped: int, started_at: datetime) -> Looked:
+def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> Looked:
     """Hold what is above a ceiling, queue the rest, close the book."""
     store, book = desk.store, desk.book
     totals = book.totals(store.shop, FULL)
@@ -135,7 +277,7 @@ def _ended(desk: Desk, mapped: int, started_at: datetime) -> Looked:
     mark = book.mark(store.shop, FULL)
     looked_at, wanted = (mark.looked_at, mark.wanted) if mark else (0, 0)
     now = desk.clock.now()
-    book.finish(store.shop, FULL, now=now, watermark=started_at)
+    book.finish(store.shop, FULL, now=now, watermark=started_at, counted=untold)
     before = desk.readers.mappings.facts(store.shop)
     desk.state.put_facts(
         StoreFacts(
@@ -151,18 +293,23 @@ def _ended(desk: Desk, mapped: int, started_at: datetime) -> Looked:
 
 
 def _hold(desk: Desk, kind: Kind, count: int) -> None:
-    """Say in each row that a guard holds it; the plan shows the same, and `apply --approve` lets it go."""
+    """Say in each row that a guard holds it; the plan shows the same, and `apply --approve` lets it go.
+
+    The row counts as looked at: the next look at changes does not let them go one by one.
+    """
     store, now = desk.store, desk.clock.now()
     ceiling = getattr(store.guards, kind)
     message = f"{count} {kind} actions are above the ceiling of {ceiling.max}; reconciler plan shows them"
     for users in desk.book.findings(store.shop, FULL, kind):
         known = desk.readers.mappings.get(store.shop, users)
-        rows = [
-            known.get(u) or Mapping(clerk_user_id=u, store=store.name, shop=store.shop, first_seen_at=now)
-            for u in users
-        ]
-        update = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
-        desk.state.put_many([row.model_copy(update=update) for row in rows])
+        profiles = desk.readers.profiles.get(users)
+        rows = []
+        for user in users:
+            row = known.get(user) or new_row(user, store, now=now)
+            told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
+            seen = {"profile_digest": profile_digest(profiles.get(user)), "config_digest": config_digest(store)}
+            rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
+        desk.state.put_unmoved(rows)
 
 
 def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str) -> int:
@@ -181,6 +328,12 @@ def _has_moved(subject: Subject, store: Store, config: str) -> bool:
 
 
 def _mapped_users(desk: Desk) -> Iterator[list[ClerkUserId]]:
+    if desk.mirror is not None:  # their keys alone
+        after: ClerkUserId | None = None
+        while users := desk.mirror.mirror.living(desk.store.shop, after=after, limit=KEYS):
+            yield users
+            after = users[-1]
+        return
     for rows in desk.readers.mappings.scan(desk.store.shop, chunk=KEYS):
         users = [row.clerk_user_id for row in rows if row.status not in {"released", "erased"}]
         if users:

@@ -6,7 +6,7 @@ store (suspended, the others go on), the profiles or our own database away (wait
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,25 +15,43 @@ from typing import Literal, Protocol
 from reconciler.controller.fenced import FencedWriter
 from reconciler.controller.hands import Hands
 from reconciler.controller.hidden import WithoutUsers
+from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Claim, Request
-from reconciler.errors import AccessError, LeaseLost, PermanentError, ReconcilerError, SourceError, TemporaryError
+from reconciler.errors import (
+    AccessError,
+    ConfigError,
+    LeaseLost,
+    PermanentError,
+    ReconcilerError,
+    SourceError,
+    TemporaryError,
+)
 from reconciler.ports import Budgets, Clock, MappingWriter, RequestQueue
 
-EARLY_FIRST_S = 1.0  # the row is older than the event: the next look, then later and later
-EARLY_LAST_S = 30.0
-EARLY_FOR_S = 600.0  # after this the row is taken as it is: the event's change may never reach it
-WAITING_S = 60.0  # another user's customer has the address: looked at again by then, if nobody nudges before
-AWAY_S = 5.0  # the profiles can't be read: the look is put off, and counts no attempt
-PERMANENT_FIRST_S = 60.0  # a person or the profile must act: the first pause
 DELETED = "user.deleted"  # the reason by which a request says that Clerk may not have her any more
+ADDRESS = "address"  # somebody gave up an address, or holds one that another waits for
+NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
 
 Verdict = Literal[
     "in_sync", "applied", "held", "waiting", "early", "nothing",
     "temporary", "permanent", "access", "source", "lost",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds until the next look at somebody for whom one look is not enough."""
+
+    early_first_s: float = 1.0  # the row is older than the event: the next look, then later and later
+    early_last_s: float = 120.0
+    early_for_s: float = 600.0  # after this the row is taken as it is: the event's change may never reach it
+    waiting_first_s: float = 60.0  # another user's customer has the address: by then, if nobody nudges before
+    waiting_next_s: float = 300.0
+    away_s: float = 5.0  # the profiles can't be read: the look is put off, and counts no attempt
+    permanent_first_s: float = 60.0  # a person or the profile must act: the first pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,7 @@ class Crew(Protocol):
         """Writes that raise LeaseLost where the claim no longer holds."""
 
     def is_gone(self, user: ClerkUserId) -> bool | None:
-        """Whether Clerk has her no more; None where it can't be asked."""
+        """Whether Clerk has her no more; None where it can't say. TemporaryError: ask again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,48 +87,59 @@ class Worker:
     budgets: Budgets
     clock: Clock
     on_access_error: Callable[[StoreName, AccessError], None]
+    pauses: Pauses = Pauses()
 
     def work(self, claim: Claim) -> Worked:
         """Look, decide, act; then say to the queue what becomes of the request."""
-        with self.crew.hands(claim.store) as hands:
-            if hands is None:
-                self.queue.done([claim], self.clock.now())
-                return Worked(claim, "nothing")
-            return self._looked(claim, hands)
+        try:
+            with self.crew.hands(claim.store) as hands:
+                if hands is None:
+                    self.queue.done([claim], self.clock.now())
+                    return Worked(claim, "nothing")
+                return self._looked(claim, hands)
+        except ConfigError as error:  # of this store alone: a way to its token that can't be gone
+            return self._failed(claim, AccessError(error.message, hint=error.hint), None)
 
     def _looked(self, claim: Claim, hands: Hands) -> Worked:
+        state = Noticed(self.crew.mappings_under(claim))
         try:
             result = reconcile(
                 claim.clerk_user_id,
-                self._under(claim, hands),
+                self._under(claim, hands, state),
                 self.budgets,
                 wants_updated_at=self._wanted(claim),
             )
         except LeaseLost as lost:
             return Worked(claim, "lost", error=lost)
         except SourceError as away:
-            return self._put_off(claim, "source", away, AWAY_S)
+            return self._put_off(claim, "source", away)
         except (TemporaryError, PermanentError, AccessError) as error:
             return self._failed(claim, error, None)
+        finally:
+            self._nudge(claim, state.losers)
         if result.error is not None:
             return self._failed(claim, result.error, result)
         return self._ended(claim, result)
 
-    def _under(self, claim: Claim, hands: Hands) -> Hands:
+    def _nudge(self, claim: Claim, users: Collection[ClerkUserId]) -> None:
+        if users:
+            self.queue.add([Request(claim.store, u) for u in sorted(users)], self.clock.now(), reason=ADDRESS)
+
+    def _under(self, claim: Claim, hands: Hands, state: MappingWriter) -> Hands:
         """The hands that stop where the claim is lost, and that see what Clerk says of a deleted user."""
 
         def check() -> None:
             if not self.queue.still_mine(claim):
                 raise LeaseLost(f"another replica has taken over {claim.clerk_user_id} in {claim.store}")
 
-        readers = hands.readers
-        if claim.reason == DELETED and self.crew.is_gone(claim.clerk_user_id):
-            readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({claim.clerk_user_id})))
+        readers, user = hands.readers, claim.clerk_user_id
+        if claim.reason == DELETED and readers.profiles.get([user]) and self.crew.is_gone(user):
+            readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({user})))
         return replace(
             hands,
             readers=readers,
             writer=FencedWriter(hands.writer, check),
-            state=self.crew.mappings_under(claim),
+            state=state,
             explicit=claim.explicit,
         )
 
@@ -119,34 +148,35 @@ class Worker:
         wanted = claim.wants_updated_at
         if wanted is None or claim.reason == DELETED:
             return None
-        return wanted if self.clock.now() - wanted < timedelta(seconds=EARLY_FOR_S) else None
+        return wanted if self.clock.now() - wanted < timedelta(seconds=self.pauses.early_for_s) else None
 
     def _ended(self, claim: Claim, result: Reconciled) -> Worked:
         now = self.clock.now()
-        if result.nudge:
-            self.queue.add([Request(claim.store, u) for u in result.nudge], now, reason="address")
-        if result.result == "early":
-            age_s = (now - claim.wants_updated_at).total_seconds() if claim.wants_updated_at else 0.0
-            pause_s = min(max(age_s / 2, EARLY_FIRST_S), EARLY_LAST_S)
-            self.queue.later(claim, now + timedelta(seconds=pause_s), reason=claim.reason)
-            return Worked(claim, "early", result, retry_after_s=pause_s)
-        if result.result == "waiting":
-            self.queue.later(claim, now + timedelta(seconds=WAITING_S), reason="address")
-            return Worked(claim, "waiting", result, retry_after_s=WAITING_S)
-        verdict: Verdict = "permanent" if result.result == "failed" else result.result
+        self._nudge(claim, result.nudge)
         if result.result == "failed":  # the world moved while it was looked at: another look tells
-            return self._retry(claim, verdict, None, result, PERMANENT_FIRST_S)
-        if "lost" in self.queue.done([claim], now):
-            return Worked(claim, "lost", result)
-        return Worked(claim, verdict, result)
+            return self._retry(claim, "permanent", None, result, self.pauses.permanent_first_s)
+        worked = Worked(claim, result.result, result)
+        if result.early:
+            return self._later(worked, self._early_s(claim, now), claim.reason)
+        if result.result == "waiting":
+            again = claim.reason == ADDRESS
+            return self._later(worked, self.pauses.waiting_next_s if again else self.pauses.waiting_first_s, ADDRESS)
+        if result.over_budget:
+            return self._later(worked, _next_hour_s(claim, now), claim.reason)
+        return replace(worked, verdict="lost") if "lost" in self.queue.done([claim], now) else worked
+
+    def _early_s(self, claim: Claim, now: datetime) -> float:
+        """The older the event is, the longer."""
+        age_s = (now - claim.wants_updated_at).total_seconds() if claim.wants_updated_at else 0.0
+        return min(max(age_s / 2, self.pauses.early_first_s), self.pauses.early_last_s)
 
     def _failed(self, claim: Claim, error: ReconcilerError, result: Reconciled | None) -> Worked:
         if isinstance(error, AccessError):
             self.on_access_error(claim.store, error)
-            return self._put_off(claim, "access", error, AWAY_S)
+            return self._put_off(claim, "access", error)
         if isinstance(error, TemporaryError):
             return self._retry(claim, "temporary", error, result, None)
-        return self._retry(claim, "permanent", error, result, PERMANENT_FIRST_S)
+        return self._retry(claim, "permanent", error, result, self.pauses.permanent_first_s)
 
     def _retry(
         self,
@@ -165,14 +195,28 @@ class Worker:
             return Worked(claim, "lost", result, error)
         return Worked(claim, verdict, result, error, pause_s)
 
-    def _put_off(self, claim: Claim, verdict: Verdict, error: ReconcilerError, pause_s: float) -> Worked:
-        self.queue.later(claim, self.clock.now() + timedelta(seconds=pause_s), reason=claim.reason)
-        return Worked(claim, verdict, error=error, retry_after_s=pause_s)
+    def _put_off(self, claim: Claim, verdict: Verdict, error: ReconcilerError) -> Worked:
+        return self._later(Worked(claim, verdict, error=error), self.pauses.away_s, claim.reason)
+
+    def _later(self, worked: Worked, pause_s: float, reason: str) -> Worked:
+        due_at = self.clock.now() + timedelta(seconds=pause_s)
+        if not self.queue.later(worked.claim, due_at, reason=reason):
+            return replace(worked, verdict="lost")
+        return replace(worked, retry_after_s=pause_s)
+
+
+def _next_hour_s(claim: Claim, now: datetime) -> float:
+    """Until the next hour's budget is there, and some seconds more, so that not everybody comes in one moment."""
+    hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    return (hour - now).total_seconds() + NEXT_HOUR_SPREAD_S * fraction_of(claim.store, claim.clerk_user_id)
 
 
 def cap_of(workers: int, stores: int) -> int:
-    """How many of one store's requests may be in hand at once: one slow store never takes all workers."""
-    return workers if stores <= 1 else max(1, workers - max(1, workers // 4))
+    """How many of one store's requests may be in hand at once: one store never takes all workers.
+
+    Half of them are enough for what a shop's bucket lets through: ten writes a second, of a third of a second each.
+    """
+    return workers if stores <= 1 else (workers + 1) // 2
 
 
-__all__ = ["DELETED", "Crew", "Worked", "Worker", "cap_of"]
+__all__ = ["ADDRESS", "DELETED", "Crew", "Pauses", "Worked", "Worker", "cap_of"]

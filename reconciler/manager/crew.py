@@ -15,7 +15,7 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.worker import cap_of
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Claim
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, TemporaryError
 from reconciler.ports import MappingWriter
 from reconciler.settings import StoreSettings
 from reconciler.state.fenced import FencedMappings
@@ -64,6 +64,12 @@ class Crew:
             self._suspended = {name: why for name, why in self._suspended.items() if name in known}
         if idle:
             before.house.close_shops()
+
+    def close(self) -> None:
+        """The shops of the house of now; whoever still works with them is cut off."""
+        with self._lock:
+            house = self._open.house
+        house.close_shops()
 
     def stores(self) -> tuple[StoreSettings, ...]:
         with self._lock:
@@ -116,6 +122,8 @@ class Crew:
                 return None
             try:
                 return not clerk.exists(user)
+            except TemporaryError:
+                raise
             except ReconcilerError as error:
                 self._on_trouble(f"Clerk could not be asked whether {user} is gone: {error.message}")
                 return None

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 import structlog
 
@@ -18,13 +18,8 @@ from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import StoreName
 from reconciler.core.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
+from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock, RequestQueue
-
-LEASE_S = 30.0
-POLL_S = 0.1  # how soon a nudge that another process wrote down is taken
-IDLE_POLL_S = 0.5
-AWAY_S = 2.0  # our own database can't be reached: the next try
-STOP_S = 20.0  # how long work in hand may take to end on SIGTERM
 
 Caps = Callable[[], Mapping[StoreName, int]]
 _log = structlog.get_logger(__name__)
@@ -51,24 +46,27 @@ class Dispatcher:
         workers: int,
         caps: Caps,
         on_worked: Callable[[Worked, float], None],
-        lease_s: float = LEASE_S,
+        rhythm: Rhythm,
     ) -> None:
         self.owner = owner
         self._queue, self._worker, self._clock = queue, worker, clock
         self._workers, self._caps, self._on_worked = workers, caps, on_worked
-        self._lease_s = lease_s
-        self._in_hand: dict[Request, InHand] = {}
-        self._lock = threading.Lock()
+        self._rhythm = rhythm
+        # By fencing number too: a lease that ran out while the database was away may be claimed by ourselves again.
+        self._in_hand: dict[tuple[Request, int], InHand] = {}
+        self._took: dict[StoreName, tuple[float, float]] = {}  # when the store's last look ended, and how long it took
+        self._changed = threading.Condition()  # of what is in hand
+        self._ready: SimpleQueue[Claim | None] = SimpleQueue()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._claiming = threading.Thread(target=self._claim_on, name="dispatch", daemon=True)
         self._threads = [
-            threading.Thread(target=self._claim_on, name="dispatch", daemon=True),
+            self._claiming,
             threading.Thread(target=self._renew_on, name="leases", daemon=True),
+            *(threading.Thread(target=self._work_on, name=f"worker-{n}", daemon=True) for n in range(workers)),
         ]
-        self.beat_at = time.monotonic()
-        self.done_at = time.monotonic()
+        self.beat_at = self.renewed_at = self.done_at = time.monotonic()
         self.worked = 0
 
     def start(self) -> None:
@@ -80,29 +78,53 @@ class Dispatcher:
         self._wake.set()
 
     def in_hand(self) -> tuple[InHand, ...]:
-        with self._lock:
+        with self._changed:
             return tuple(self._in_hand.values())
 
-    def stop(self, grace_s: float = STOP_S) -> None:
-        """Take nothing more, let what is in hand end, hand back the rest. Safe to repeat."""
+    def dead(self) -> list[str]:
+        """The names of threads that should run and don't."""
+        if self._stopping.is_set():
+            return []
+        return [thread.name for thread in self._threads if not thread.is_alive()]
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Take nothing more, let what is in hand end, hand back the rest. Safe to repeat, and before `start`."""
+        deadline = time.monotonic() + (self._rhythm.grace_s if grace_s is None else grace_s)
         self._stopping.set()
         self._wake.set()
-        deadline = time.monotonic() + grace_s
-        self._threads[0].join(grace_s)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
-            waiting = list(self._in_hand.values())
-        for held in waiting:
-            while held.claim.request in self._in_hand and time.monotonic() < deadline:
-                self._stopped.wait(0.02)
-        with self._lock:
-            left = [held.claim for held in self._in_hand.values()]
-        if left:
-            try:
-                self._queue.release(left)
-            except StateError as error:
-                _log.warning("hand_back_failed", error=error.message, requests=len(left))
+        if self._claiming.ident is not None:
+            self._claiming.join(max(0.0, deadline - time.monotonic()))
+        self._hand_back(self._not_begun())
+        for _ in range(self._workers):
+            self._ready.put(None)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_hand, max(0.0, deadline - time.monotonic()))
+        self._hand_back([held.claim for held in self.in_hand()])
         self._stopped.set()
+
+    def _not_begun(self) -> list[Claim]:
+        """Claims that no worker has begun with."""
+        found: list[Claim] = []
+        while True:
+            try:
+                claim = self._ready.get_nowait()
+            except Empty:
+                break
+            if claim is not None:
+                found.append(claim)
+                self._put_down(claim)
+        return found
+
+    def _hand_back(self, claims: list[Claim]) -> None:
+        """What their workers do from now on is fenced; others may take them at once."""
+        if not claims:
+            return
+        try:
+            self._queue.release(claims)
+        except StateError as error:
+            _log.warning("hand_back_failed", error=error.message, requests=len(claims))
+        else:
+            _log.info("handed_back", requests=len(claims))
 
     # --- the threads ---------------------------------------------------------------------------------------------
 
@@ -114,24 +136,30 @@ class Dispatcher:
                 taken = self._take()
             except StateError as error:
                 _log.error("queue_unreachable", error=error.message, hint=error.hint)
-                self._stopping.wait(AWAY_S)
+                self._stopping.wait(self._rhythm.away_s)
                 continue
             if not taken:
-                self._wake.wait(POLL_S if self._in_hand else IDLE_POLL_S)
+                self._wake.wait(self._rhythm.poll_s if self._in_hand else self._rhythm.idle_poll_s)
 
     def _take(self) -> bool:
         """Claim as many as there are free hands; False where there was nothing to take or nobody free."""
-        with self._lock:
-            free = self._workers - len(self._in_hand)
-        if free <= 0:
+        held = self.in_hand()
+        free = self._workers - len(held)
+        caps = room(self._caps(), held, self._took, workers=self._workers, slow_s=self._rhythm.slow_s)
+        if free <= 0 or not caps:
             return False
-        caps = self._caps()
-        claims = self._queue.claim(self.owner, self._clock.now(), limit=free, lease_s=self._lease_s, stores=caps)
+        claims = self._queue.claim(
+            self.owner, self._clock.now(), limit=free, lease_s=self._rhythm.lease_s, stores=caps
+        )  # fmt: skip
         for claim in claims:
-            with self._lock:
-                self._in_hand[claim.request] = InHand(claim, time.monotonic())
-            self._pool.submit(self._work, claim)
+            with self._changed:
+                self._in_hand[claim.request, claim.fencing] = InHand(claim, time.monotonic())
+            self._ready.put(claim)
         return bool(claims)
+
+    def _work_on(self) -> None:
+        while (claim := self._ready.get()) is not None:
+            self._work(claim)
 
     def _work(self, claim: Claim) -> None:
         began = time.monotonic()
@@ -140,17 +168,22 @@ class Dispatcher:
                 store=claim.store, user=claim.clerk_user_id, request=f"{claim.fencing}", reason=claim.reason
             ):
                 self._on_worked(self._worker.work(claim), time.monotonic() - began)
-                self.done_at = time.monotonic()
-                self.worked += 1
         except (LeaseLost, StateError) as error:
             _log.warning("look_ended", store=claim.store, user=claim.clerk_user_id, error=error.message)
         except Exception:  # noqa: BLE001  the one loop that must go on: a defect in one look is not the end of all
             _log.exception("look_broke", store=claim.store, user=claim.clerk_user_id)
             self._put_back(claim)
         finally:
-            with self._lock:
-                self._in_hand.pop(claim.request, None)
-            self._wake.set()
+            self.worked += 1
+            self.done_at = time.monotonic()
+            self._took[claim.store] = (self.done_at, self.done_at - began)
+            self._put_down(claim)
+
+    def _put_down(self, claim: Claim) -> None:
+        with self._changed:
+            self._in_hand.pop((claim.request, claim.fencing), None)
+            self._changed.notify_all()
+        self._wake.set()
 
     def _put_back(self, claim: Claim) -> None:
         attempt = claim.attempts + 1
@@ -161,14 +194,47 @@ class Dispatcher:
             _log.warning("put_back_failed", store=claim.store, user=claim.clerk_user_id, error=error.message)
 
     def _renew_on(self) -> None:
-        while not self._stopped.wait(self._lease_s / 3):
+        while not self._stopped.wait(self._rhythm.lease_s / 3):
+            self.renewed_at = time.monotonic()
             claims = [held.claim for held in self.in_hand()]
             if not claims:
                 continue
             try:
-                lost = self._queue.renew(claims, self._clock.now(), lease_s=self._lease_s)
+                lost = self._queue.renew(claims, self._clock.now(), lease_s=self._rhythm.lease_s)
             except StateError as error:
                 _log.warning("leases_not_renewed", error=error.message, requests=len(claims))
                 continue
+            held_now = {held.claim.fencing for held in self.in_hand()}
             for claim in lost:
-                _log.warning("lease_lost", store=claim.store, user=claim.clerk_user_id)
+                if claim.fencing in held_now:  # else it was finished meanwhile
+                    _log.warning("lease_lost", store=claim.store, user=claim.clerk_user_id)
+
+
+def room(
+    caps: Mapping[StoreName, int],
+    held: tuple[InHand, ...],
+    took: Mapping[StoreName, tuple[float, float]],
+    *,
+    workers: int,
+    slow_s: float,
+) -> dict[StoreName, int]:
+    """How many requests of each store may be in hand now: slow stores have one worker each, and half of all together.
+
+    A store is slow while one of its looks takes longer than `slow_s`, or the last one did: a shop that hangs costs the
+    others no more than that. Of several slow ones those come first that waited longest.
+    """
+    given = dict(caps)
+    if len(given) < 2:  # noqa: PLR2004  nobody is there to be hurt
+        return given
+    now = time.monotonic()
+    hanging = {h.claim.store for h in held if now - h.since > slow_s}
+    slow = hanging | {name for name, (_, seconds) in took.items() if seconds > slow_s}
+    busy = [h.claim.store for h in held if h.claim.store in slow]
+    left = max(1, workers // 2) - len(busy)
+    for name in sorted(slow & given.keys(), key=lambda n: took.get(n, (0.0, 0.0))[0]):
+        if name in busy or left <= 0:
+            given.pop(name)
+        else:
+            given[name] = 1
+            left -= 1
+    return given

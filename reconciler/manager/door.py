@@ -58,10 +58,12 @@ class ManagerDoor:
     def clerk_event(self, event: ClerkEvent) -> None:
         if event.user_id is None:
             return
-        self._upsert(event)
-        reason = DELETED if event.deleted else "clerk"
-        wanted = None if event.deleted else event.updated_at
-        self.nudge_user(event.user_id, reason=reason, wants_updated_at=wanted)
+        try:
+            self._upsert(event)
+        finally:  # a row that could not be written is no reason not to look
+            reason = DELETED if event.deleted else "clerk"
+            wanted = None if event.deleted else event.updated_at
+            self.nudge_user(event.user_id, reason=reason, wants_updated_at=wanted)
 
     def nudge_user(
         self,
@@ -142,7 +144,7 @@ class ManagerDoor:
             if not house.loaded.settings.clerk.upsert_profiles or event.user_id is None:
                 return
             if event.deleted:
-                if house.clerk is None or not house.clerk.exists(event.user_id):
+                if house.clerk is None or self._crew.is_gone(event.user_id):
                     house.upserts.delete(event.user_id, at=event.sent_at or self._clock.now())
                 return
             user: Any = None

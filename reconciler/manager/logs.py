@@ -39,3 +39,4 @@ def configure(*, debug: bool = False) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("reconciler").setLevel(level)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a turn that comes while the last one goes on is no news

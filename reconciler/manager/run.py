@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal
 
 import structlog
 
@@ -15,9 +17,12 @@ from reconciler.controller.worker import Worked, Worker
 from reconciler.core.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.crew import Crew
-from reconciler.manager.dispatch import LEASE_S, Dispatcher
+from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
+from reconciler.manager.looks import Looks
 from reconciler.manager.metrics import Known, Metrics
+from reconciler.manager.probes import Probes
+from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
 from reconciler.server.app import Options, make_app
@@ -30,9 +35,6 @@ from reconciler.state.requests import new_owner
 from reconciler.state.showcase import Showcase
 from reconciler.wiring import House
 
-WEDGED_S = 4 * LEASE_S  # a look that takes longer holds a worker for good
-STALE_BEATS_S = 15.0  # without a beat of the claiming thread or the clockwork
-STUCK_S = 60.0  # something has been due for so long, and nothing was finished meanwhile
 _log = structlog.get_logger(__name__)
 
 
@@ -47,21 +49,31 @@ class Files:
 class Manager:
     """One replica. `start`, then `wait` until somebody calls `stop` (a signal does), then `close`."""
 
-    def __init__(self, house: House, files: Files, *, host: str | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        house: House,
+        files: Files,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        rhythm: Rhythm | None = None,
+    ) -> None:
         settings = house.loaded.settings
         self._files = files
         self._seen_files = _stamp(files.paths)
         self._house = house
         self._settings = settings
-        self._stop = threading.Event()
-        self._attention = threading.Event()
+        self._rhythm = rhythm = rhythm or Rhythm()
+        self._ending = False
+        # A queue, since its `put` may interrupt itself: an Event set in a signal handler can wait for itself for ever.
+        self._wishes: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
         self._reading = threading.Lock()
         workers = settings.controller.workers
         self._clock = DatabaseClock(house.engine, house.clock)
         self._metrics = Metrics(workers)
         self._crew = Crew(house, workers=workers, on_trouble=lambda message: _log.warning("trouble", error=message))
         self.owner = new_owner()
-        worker = Worker(self._crew, house.queue, house.state, self._clock, self._refused)
+        worker = Worker(self._crew, house.queue, house.state, self._clock, self._refused, rhythm.pauses)
         self._dispatcher = Dispatcher(
             house.queue,
             worker,
@@ -70,16 +82,29 @@ class Manager:
             workers=workers,
             caps=self._crew.caps,
             on_worked=self._worked,
+            rhythm=rhythm,
+        )
+        self._probes = Probes(self._crew, self._clock, rhythm, resumed=self._resumed)
+        self._looks = Looks(
+            self._crew,
+            self._clock,
+            self._metrics,
+            self._probes,
+            owner=self.owner,
+            wake=self._dispatcher.wake,
+            stopping=lambda: self._ending,
+            interval_s=settings.controller.resync_s,
+            rhythm=rhythm,
         )
         self._schedule = Schedule(
             self._crew,
             settings,
             self._clock,
-            self._metrics,
-            owner=self.owner,
-            wake=self._dispatcher.wake,
+            house.clock,
+            self._looks,
+            self._probes,
             read_files=self._read_if_changed,
-            stopping=self._stop.is_set,
+            rhythm=rhythm,
         )
         self._metrics.ask(self._known)
         self._door = ManagerDoor(
@@ -108,7 +133,7 @@ class Manager:
 
     def start(self) -> None:
         """Check what can't be done without, then begin. Raises what `doctor` would say."""
-        _ = self._house.profiles
+        _ = self._house.profiles, self._house.clerk  # opened once, for all houses that follow
         if self._settings.clerk.upsert_profiles:
             _ = self._house.upserts
         self._server.start()
@@ -121,28 +146,30 @@ class Manager:
 
     def wait(self) -> None:
         """Until `stop`; files are read anew meanwhile, where that was asked for."""
-        while not self._stop.is_set():
-            self._attention.wait()
-            self._attention.clear()
-            if not self._stop.is_set():
-                self.reload()
+        while not self._ending and self._wishes.get() != "end":
+            self.reload()
 
     def reload_soon(self) -> None:
         """Ask for the files to be read anew; returns at once. Safe in a signal handler."""
-        self._attention.set()
+        self._wishes.put("reload")
 
     def stop(self) -> None:
         """Ask it to end; returns at once. Safe in a signal handler, and to repeat."""
-        self._stop.set()
-        self._attention.set()
+        self._ending = True
+        self._wishes.put("end")
 
     def close(self) -> None:
-        """Take nothing more, finish what is in hand, hand back the rest, close everything."""
-        self._stop.set()
+        """Take nothing more, finish what is in hand, hand back the rest, close everything. All within the grace time.
+
+        Webhooks are taken until the last: they are written down, and another replica or the next start looks.
+        """
+        self._ending = True
+        until = time.monotonic() + self._rhythm.grace_s
         _log.info("stopping", in_hand=len(self._dispatcher.in_hand()))
-        self._dispatcher.stop()
-        self._schedule.stop()
+        self._dispatcher.stop(self._rhythm.grace_s)
+        self._schedule.stop(until)
         self._server.stop()
+        self._crew.close()
         _log.info("stopped", worked=self._dispatcher.worked)
 
     def reload(self) -> None:
@@ -152,6 +179,7 @@ class Manager:
             try:
                 loaded = self._files.read()
                 self._refuse_what_needs_a_restart(loaded)
+                shops = webhooks_of(loaded)
             except ConfigError as error:
                 self._metrics.reloaded("refused")
                 _log.error("config_refused", error=error.message, hint=error.hint or "the running config stays")
@@ -159,34 +187,46 @@ class Manager:
             before = {s.name: s for s in self._crew.stores()}
             with self._crew.house() as house:
                 self._crew.replace(house.with_files(loaded))
-            self._shops.follow(loaded)
-            self._schedule.follow()
-            changed = [s.name for s in loaded.stores if s.name in before and before[s.name] != s]
-            for name in changed:
-                self._crew.resume(name)
-                self._schedule.look_now(name)
+            self._shops.follow(shops)
             self._metrics.reloaded("taken")
-            _log.info("config_taken", stores=len(loaded.stores), changed=changed)
-            self._dispatcher.wake()
+            now = {s.name: s for s in loaded.stores}
+            changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+            gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
+            _log.info("config_taken", stores=len(now), changed=changed, new=new, gone=gone)
+            self._follow(changed, gone)
+
+    def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
+        """What a new stores.yaml means: looks at what is new or changed, and no requests of what is gone."""
+        self._schedule.follow()
+        for name in changed:
+            self._probes.resume(name)
+            self._schedule.look_now(name)
+        with self._crew.house() as house:
+            for name in gone:
+                house.queue.forget(name)
+        self._dispatcher.wake()
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def readiness(self) -> Sequence[str]:
         """Why this process is not ready, a line each."""
-        now = time.monotonic()
-        reasons = []
-        if now - self._dispatcher.beat_at > STALE_BEATS_S:
-            reasons.append(f"nothing has been taken from the queue for {now - self._dispatcher.beat_at:.0f} s")
-        if now - self._schedule.beat_at > STALE_BEATS_S:
-            reasons.append(f"the clockwork has stood still for {now - self._schedule.beat_at:.0f} s")
-        wedged = [held for held in self._dispatcher.in_hand() if now - held.since > WEDGED_S]
+        now, rhythm = time.monotonic(), self._rhythm
+        reasons = ["it is stopping"] if self._ending else []
+        reasons += [f"the thread {name} has died" for name in self._dispatcher.dead()]
+        beats = {
+            "nothing has been taken from the queue": (self._dispatcher.beat_at, rhythm.stale_beats_s),
+            "the clockwork has stood still": (self._schedule.beat_at, rhythm.stale_beats_s),
+            "no lease has been renewed": (self._dispatcher.renewed_at, rhythm.lease_s),
+        }
+        reasons += [f"{what} for {now - at:.0f} s" for what, (at, limit_s) in beats.items() if now - at > limit_s]
+        wedged = [held for held in self._dispatcher.in_hand() if now - held.since > rhythm.wedged_s]
         if wedged:
-            reasons.append(f"{len(wedged)} looks have taken more than {WEDGED_S:.0f} s")
+            reasons.append(f"{len(wedged)} looks have taken more than {rhythm.wedged_s:.0f} s")
         try:
             oldest_s = self._house.queue.oldest_age_s(self._clock.now(), list(self._crew.caps()))
         except StateError as error:
             return [*reasons, error.message]
-        if oldest_s > STUCK_S and now - self._dispatcher.done_at > STUCK_S:
+        if oldest_s > rhythm.stuck_s and now - self._dispatcher.done_at > rhythm.stuck_s:
             reasons.append(f"a request has been due for {oldest_s:.0f} s, and nothing was finished meanwhile")
         return reasons
 
@@ -204,7 +244,11 @@ class Manager:
             )
 
     def _refused(self, store: StoreName, error: AccessError) -> None:
-        self._schedule.refused(store, error)
+        self._probes.refused(store, error)
+
+    def _resumed(self, store: StoreName) -> None:
+        self._schedule.look_now(store)
+        self._dispatcher.wake()
 
     def _worked(self, done: Worked, seconds: float) -> None:
         waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
@@ -237,11 +281,10 @@ class _Shops(Mapping[StoreName, ShopifyWebhooks | None]):
     """How each store's webhooks are checked; follows stores.yaml."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._now: dict[StoreName, ShopifyWebhooks | None] = {}
-        self.follow(loaded)
+        self._now = webhooks_of(loaded)
 
-    def follow(self, loaded: Loaded) -> None:
-        self._now = {s.name: _webhooks_of(s) for s in loaded.stores}
+    def follow(self, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> None:
+        self._now = shops
 
     def __getitem__(self, name: StoreName) -> ShopifyWebhooks | None:
         return self._now[name]
@@ -266,20 +309,25 @@ def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]
     )
 
 
+def webhooks_of(loaded: Loaded) -> Mapping[StoreName, ShopifyWebhooks | None]:
+    """How each store's webhooks are checked."""
+    return {s.name: _webhooks_of(s) for s in loaded.stores}
+
+
 def _webhooks_of(store: StoreSettings) -> ShopifyWebhooks | None:
     found = [store.webhook_secret, store.auth.client_secret]
     secrets = [s.get_secret_value() for s in found if s is not None and s.get_secret_value()]
     return ShopifyWebhooks(store.shop, secrets) if secrets else None
 
 
-def _stamp(paths: Sequence[Path]) -> tuple[tuple[int, int], ...]:
-    """What tells that a file was written: its time and size; a missing one is (0, 0) until it is back."""
+def _stamp(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
+    """What tells that a file was written or replaced: which one it is, its time and size; a missing one is all zeros."""
     found = []
     for path in paths:
         try:
             stat = path.stat()
         except OSError:
-            found.append((0, 0))
+            found.append((0, 0, 0))
         else:
-            found.append((stat.st_mtime_ns, stat.st_size))
+            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return tuple(found)

@@ -1,47 +1,52 @@
 """What `run` does by the clock: looks at whole stores, probes of suspended ones, housekeeping, re-reading the files.
 
-APScheduler runs it in threads of its own. With several replicas each look happens once: a lease says who takes it, and
-the book of looks when it was taken last.
+APScheduler runs it in threads of its own, none of which holds up the end of the process. It goes by the wall clock: where
+that jumps, everything is timed anew.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
-from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look, look_at_changes
+from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.ids import StoreName
-from reconciler.errors import AccessError, PermanentError, SourceError, StateError, TemporaryError
+from reconciler.errors import ReconcilerError
 from reconciler.manager.crew import Crew
-from reconciler.manager.metrics import Metrics
-from reconciler.ports import Clock, StoreFacts
-from reconciler.settings import Settings, StoreSettings
-from reconciler.wiring import House
+from reconciler.manager.looks import Ended, Looks
+from reconciler.manager.pool import DaemonExecutor
+from reconciler.manager.probes import Probes
+from reconciler.manager.rhythm import Rhythm
+from reconciler.ports import Clock
+from reconciler.settings import Settings
 
-BEAT_S = 2.0
-SWEEP_LEASE_S = 60.0
-PROBE_EVERY_S = 5.0
-PROBE_FIRST_S = 10.0
-PROBE_LAST_S = 3600.0
-HOUSEKEEPING_S = 3600.0
-FILES_S = 2.0
-THREADS = 6
+LOOKERS = 6  # threads that look at whole stores
+PROBERS = 2
 JITTER = 0.1  # of an interval, so that the stores' looks don't begin at one moment
+JUMP_S = 5.0  # the wall clock against the steady one
+SAME_TURN_S = 300.0  # a full look that another replica began so shortly before a turn is that turn's
+ORPHANS_KEPT_S = 86_400.0  # requests of stores we don't know: a replica with newer files may have them
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Probe:
-    pause_s: float = PROBE_FIRST_S
-    due_at: float = field(default_factory=lambda: time.monotonic() + PROBE_FIRST_S)
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A full look that began since then and came to its end: not there yet. `whole` as in looks.py."""
+
+    since: datetime
+    whole: bool
+    pause_s: float
+    due_at: float
 
 
 class Schedule:
@@ -52,216 +57,182 @@ class Schedule:
         crew: Crew,
         settings: Settings,
         clock: Clock,
-        metrics: Metrics,
+        local: Clock,
+        looks: Looks,
+        probes: Probes,
         *,
-        owner: str,
-        wake: Callable[[], None],
         read_files: Callable[[], None],
-        stopping: Callable[[], bool],
+        rhythm: Rhythm,
     ) -> None:
-        self._crew, self._settings, self._clock, self._metrics = crew, settings, clock, metrics
-        self._owner, self._wake, self._stopping = owner, wake, stopping
-        self._read_files = read_files
-        self._started_at = clock.now()
-        self._probes: dict[StoreName, _Probe] = {}
+        self._crew, self._settings, self._clock, self._local = crew, settings, clock, local
+        self._looks, self._probes, self._read_files, self._rhythm = looks, probes, read_files, rhythm
         self._stores: set[StoreName] = set()
+        self._owed: dict[StoreName, _Owed] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
         self.beat_at = time.monotonic()
+        self._executors = {
+            "default": DaemonExecutor(LOOKERS, "look"),
+            "probe": DaemonExecutor(PROBERS, "probe"),
+            "small": DaemonExecutor(1, "small"),
+            "leases": DaemonExecutor(1, "leases"),
+            "beat": DaemonExecutor(1, "beat"),
+        }
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(THREADS), "beat": ThreadPoolExecutor(1)},
+            executors=self._executors,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
     def start(self) -> None:
-        add = self._scheduler.add_job
-        add(self._beat, "interval", seconds=BEAT_S, id="beat", executor="beat")
-        add(self._read_files, "interval", seconds=FILES_S, id="files")
-        add(self._probe_due, "interval", seconds=PROBE_EVERY_S, id="probes")
-        add(self._housekeeping, "interval", seconds=HOUSEKEEPING_S, id="housekeeping")
-        self.follow()
+        r = self._rhythm
+        self._every(r.beat_s, self._beat, "beat", executor="beat")
+        self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
+        self._every(r.look_lease_s / 4, self._safely(self._looks.renew), "leases", executor="leases")
+        self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
+        self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
+        self.follow(first=True)
         self._scheduler.start()
+        self._watch.start()
 
-    def stop(self) -> None:
+    def stop(self, until: float) -> None:
+        """Begin nothing more, and wait for what goes on until this moment (monotonic). Safe to repeat."""
+        self._ended.set()
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+            self._scheduler.shutdown(wait=False)
+        for executor in self._executors.values():
+            executor.pool.shutdown(wait=False)
+        left = [name for name, executor in self._executors.items() if not executor.pool.join(until)]
+        if left:
+            _log.warning("looks_left", executors=left)
 
-    def follow(self) -> None:
-        """Jobs for the stores that are configured now, and for no others."""
+    def follow(self, *, first: bool = False) -> None:
+        """Jobs for the stores that are configured now, and for no others; those that are new get a full look."""
         controller = self._settings.controller
         stores = {s.name for s in self._crew.stores()}
         for name in self._stores - stores:
-            for kind in (FULL, CHANGES, "first"):
+            for kind in (FULL, CHANGES):
                 if self._scheduler.get_job(f"{kind}:{name}"):
                     self._scheduler.remove_job(f"{kind}:{name}")
+            with self._lock:
+                self._owed.pop(name, None)
         cron = CronTrigger.from_crontab(controller.full_resync_cron, timezone=UTC)
         for name in sorted(stores - self._stores):
-            self._scheduler.add_job(self._first, args=[name], id=f"first:{name}")
-            self._scheduler.add_job(
-                self._changes,
-                "interval",
-                seconds=controller.resync_s,
-                jitter=max(controller.resync_s * JITTER, 0.001),
-                args=[name],
-                id=f"{CHANGES}:{name}",
-            )
-            self._scheduler.add_job(self._full, cron, args=[name], id=f"{FULL}:{name}")
+            self._every(controller.resync_s, self._safely(self.changes), f"{CHANGES}:{name}", args=[name], jitter=True)
+            self._scheduler.add_job(self._safely(self.full_in_turn), cron, args=[name], id=f"{FULL}:{name}")
+            self._now(name, self._clock.now(), whole=not first)
         self._stores = stores
 
     def look_now(self, name: StoreName) -> None:
-        """A full look at this store as soon as may be: its config has changed."""
-        self._scheduler.add_job(self._full, args=[name], id=f"now:{name}", replace_existing=True)
-
-    # --- looks at whole stores -----------------------------------------------------------------------------------
-
-    def _first(self, name: StoreName) -> None:
-        """At the start, everything, unless a replica that started later has begun since."""
-        with self._crew.house() as house:
-            store = self._crew.store(name)
-            mark = house.state.mark(store.shop, FULL) if store else None
-            if mark is not None and mark.finished_at is not None and mark.started_at >= self._started_at:
-                return
-        self._look(name, FULL, full_look)
-
-    def _full(self, name: StoreName) -> None:
-        self._look(name, FULL, full_look)
-
-    def _changes(self, name: StoreName) -> None:
-        with self._crew.house() as house:
-            store = self._crew.store(name)
-            mark = house.state.mark(store.shop, CHANGES) if store else None
-        recent = self._clock.now() - timedelta(seconds=self._settings.controller.resync_s / 2)
-        if mark is not None and mark.finished_at is not None and mark.started_at > recent:
-            return  # another replica has just looked
-        self._look(name, CHANGES, look_at_changes)
-
-    def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked]) -> None:
-        store = self._crew.store(name)
-        if store is None or name in self._crew.suspended() or (store.paused and kind == CHANGES):
-            return
-        with self._crew.house() as house:
-            lease = f"look:{store.shop}"
-            fence = house.state.acquire(lease, self._owner, ttl_s=SWEEP_LEASE_S, now=self._clock.now())
-            if fence is None:
-                return  # somebody looks at it right now
-            try:
-                self._looked(house, store, kind, look, lease, fence)
-            finally:
-                house.state.release_lease(lease, self._owner, fence, now=self._clock.now())
-
-    def _looked(
-        self, house: House, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: str, fence: int
-    ) -> None:
-        renewed_at = time.monotonic()
-
-        def go_on() -> bool:
-            nonlocal renewed_at
-            if self._stopping():
-                return False
-            if time.monotonic() - renewed_at > SWEEP_LEASE_S / 4:
-                renewed_at = time.monotonic()
-                return house.state.renew(lease, self._owner, fence, ttl_s=SWEEP_LEASE_S, now=self._clock.now())
-            return True
-
-        desk = Desk(
-            store=store,
-            readers=house.readers(store),
-            state=house.state,
-            book=house.state,
-            queue=house.queue,
-            clock=self._clock,
-            go_on=go_on,
-            interval_s=self._settings.controller.resync_s,
-        )
-        began = time.monotonic()
-        try:
-            found = look(desk)
-        except AccessError as error:
-            self.refused(store.name, error)
-            self._metrics.swept(store.name, kind, "access")
-            return
-        except (SourceError, TemporaryError, PermanentError, StateError) as error:
-            _log.warning("look_failed", store=store.name, look=kind, error=error.message, hint=error.hint)
-            self._metrics.swept(store.name, kind, "failed")
-            return
-        self._metrics.swept(store.name, kind, "done" if found.whole else "stopped")
-        seconds = round(time.monotonic() - began, 3)
-        _log.info(
-            "looked", store=store.name, look=kind, whole=found.whole, rows=found.looked_at, queued=found.queued,
-            held=found.held or None, seconds=seconds,
-        )  # fmt: skip
-        self._wake()
-
-    # --- suspended stores ----------------------------------------------------------------------------------------
-
-    def refused(self, name: StoreName, error: AccessError) -> None:
-        """A store's access was refused: leave it alone, say so, and probe with growing pauses."""
-        if not self._crew.suspend(name, error.message):
-            return
-        self._probes[name] = _Probe()
-        _log.error("store_suspended", store=name, error=error.message, hint=error.hint)
-        self._remember(name, error.message)
-
-    def probe(self, name: StoreName) -> None:
-        """Ask the shop now whether we may still come in."""
-        with self._crew.house() as house:
-            store = self._crew.store(name)
-            if store is None:
-                return
-            try:
-                house.setup(store).facts()
-            except AccessError as error:
-                self.refused(name, error)
-                return
-            except (TemporaryError, PermanentError) as error:
-                _log.info("probe_failed", store=name, error=error.message)
-                return
-        if self._crew.resume(name):
-            self._probes.pop(name, None)
-            self._remember(name, None)
-            _log.info("store_resumed", store=name)
-            self._wake()
-            self.look_now(name)
+        """A full look at this store as soon as may be: its config has changed, or its shop lets us in again."""
+        self._now(name, self._clock.now(), whole=True)
 
     def probe_soon(self, name: StoreName) -> None:
-        """The same, in a thread of the clockwork: the caller does not wait."""
-        self._scheduler.add_job(self.probe, args=[name], id=f"probe:{name}", replace_existing=True)
+        """Ask the shop whether we may come in, in a thread of the clockwork: the caller does not wait."""
+        self._scheduler.add_job(
+            self._safely(self._probes.probe), args=[name], id=f"probe:{name}", replace_existing=True, executor="probe"
+        )
 
-    def _probe_due(self) -> None:
-        for name in list(self._crew.suspended()):
-            probe = self._probes.setdefault(name, _Probe())
-            if time.monotonic() < probe.due_at:
-                continue
-            probe.pause_s = min(probe.pause_s * 2, PROBE_LAST_S)
-            probe.due_at = time.monotonic() + probe.pause_s
-            self.probe(name)
+    # --- what is done --------------------------------------------------------------------------------------------
 
-    def _remember(self, name: StoreName, why: str | None) -> None:
-        store = self._crew.store(name)
-        if store is None:
-            return
+    def full(self, name: StoreName, since: datetime, whole: bool) -> None:  # noqa: FBT001  APScheduler's arguments
+        """A full look that begins now, unless another replica's that began since then has ended."""
+        self._settle(name, self._looks.full(name, since=since, whole=whole), since, whole=whole)
+
+    def full_in_turn(self, name: StoreName) -> None:
+        """The regular one: all replicas' turns come at one moment, and one look is enough."""
+        since = self._clock.now() - timedelta(seconds=min(SAME_TURN_S, self._turn_s() / 2))
+        self.full(name, since, whole=False)
+
+    def changes(self, name: StoreName) -> None:
+        self._looks.changes(name)
+
+    def tick(self) -> None:
+        """Probe whom it is time to probe, and take full looks again that failed."""
+        for name in self._probes.due():
+            self.probe_soon(name)
+        now = time.monotonic()
+        with self._lock:
+            due = [(name, owed) for name, owed in self._owed.items() if now >= owed.due_at]
+        for name, owed in due:
+            self._now(name, owed.since, whole=owed.whole)
+
+    def housekeeping(self) -> None:
+        """Old budgets and old events go; requests of stores that have long been no more go too."""
+        now = self._clock.now()
+        known = {s.name for s in self._crew.stores()}
         with self._crew.house() as house:
-            before = house.state.facts(store.shop)
-            house.state.put_facts(
-                StoreFacts(
-                    store.name,
-                    store.shop,
-                    profiles=before.profiles if before else None,
-                    last_sweep_at=before.last_sweep_at if before else None,
-                    suspended_at=self._clock.now() if why else None,
-                    suspended_reason=why,
-                )
-            )
+            gone = house.state.tidy(now=now)
+            for name in set(house.queue.tally(now)) - known:
+                if house.queue.oldest_age_s(now, [name]) > ORPHANS_KEPT_S:
+                    gone["requests"] = gone.get("requests", 0) + house.queue.forget(name)
+        _log.info("tidied", **gone)
 
-    # --- the rest ------------------------------------------------------------------------------------------------
+    def _settle(self, name: StoreName, ended: Ended, since: datetime, *, whole: bool) -> None:
+        """A full look that failed is owed, later and later; a store that is suspended gets its own once it is let in."""
+        with self._lock:
+            before = self._owed.get(name)
+            if ended in {"done", "access", "left out"} or (ended == "elsewhere" and not whole):
+                if before is not None and before.since <= since:
+                    del self._owed[name]
+                return
+            pause_s = self._rhythm.again_first_s
+            if before is not None:
+                since, whole = max(since, before.since), whole or before.whole
+                pause_s = min(before.pause_s * 2, self._rhythm.again_last_s) if ended == "failed" else pause_s
+            self._owed[name] = _Owed(since, whole, pause_s, time.monotonic() + pause_s)
+
+    # --- the clockwork -------------------------------------------------------------------------------------------
+
+    def _every(self, seconds: float, call: Callable[..., None], name: str, *, jitter: bool = False, **job: Any) -> None:
+        self._scheduler.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
+
+    def _now(self, name: StoreName, since: datetime, *, whole: bool) -> None:
+        self._scheduler.add_job(self._safely(self.full), args=[name, since, whole])
+
+    def _safely(self, call: Callable[..., None]) -> Callable[..., None]:
+        """Our own errors in our own words; the next turn comes all the same."""
+
+        def safe(*args: Any) -> None:
+            try:
+                call(*args)
+            except ReconcilerError as error:
+                _log.warning("turn_failed", turn=call.__name__, store=next(iter(args), None), error=error.message)
+                if call == self.full:
+                    self._settle(args[0], "failed", args[1], whole=args[2])
+
+        return safe
+
+    def _turn_s(self) -> float:
+        """From this turn of the full looks to the next one."""
+        cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
+        one = cron.get_next_fire_time(None, self._local.now())
+        two = cron.get_next_fire_time(one, one + timedelta(seconds=1)) if one else None
+        return float((two - one).total_seconds()) if one and two else SAME_TURN_S
 
     def _beat(self) -> None:
         self.beat_at = time.monotonic()
 
-    def _housekeeping(self) -> None:
-        """Old budgets and old events go; requests of stores that are no more go too."""
-        with self._crew.house() as house:
-            gone = house.state.tidy(now=self._clock.now())
-            known = {s.name for s in self._crew.stores()}
-            for name in set(house.queue.tally(self._clock.now())) - known:
-                gone["requests"] = gone.get("requests", 0) + house.queue.forget(name)
-        _log.info("tidied", **gone)
+    def _watch_clock(self) -> None:
+        """Where the wall clock is set back by a day, nothing would happen for a day: begin all pauses anew."""
+        wall, steady = self._local.now(), time.monotonic()
+        while not self._ended.wait(self._rhythm.beat_s):
+            now, tick = self._local.now(), time.monotonic()
+            jumped_s = (now - wall).total_seconds() - (tick - steady)
+            wall, steady = now, tick
+            if abs(jumped_s) > JUMP_S:
+                _log.warning("clock_jumped", seconds=round(jumped_s, 3))
+                self._time_anew()
+
+    def _time_anew(self) -> None:
+        for job in self._scheduler.get_jobs():
+            trigger = job.trigger
+            if isinstance(trigger, IntervalTrigger):
+                trigger = _interval(trigger.interval_length, jitter=bool(trigger.jitter))
+            if isinstance(trigger, IntervalTrigger | CronTrigger):
+                self._scheduler.reschedule_job(job.id, trigger=trigger)
+
+
+def _interval(seconds: float, *, jitter: bool) -> IntervalTrigger:
+    return IntervalTrigger(seconds=seconds, timezone=UTC, jitter=max(seconds * JITTER, 0.001) if jitter else None)

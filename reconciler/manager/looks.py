@@ -1,0 +1,160 @@
+"""Looks at whole stores as one replica takes them: under a lease, so that each happens once, and with every error in place.
+
+Knows no timetable (schedule.py does), and not what a look is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+
+from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look, look_at_changes
+from reconciler.core.ids import StoreName
+from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
+from reconciler.manager.crew import Crew
+from reconciler.manager.metrics import Metrics
+from reconciler.manager.probes import Probes
+from reconciler.manager.rhythm import Rhythm
+from reconciler.ports import Clock
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "left out"]
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Lease:
+    name: str
+    fence: int
+    held: bool = True
+
+
+class Looks:
+    """Takes looks; any number of stores side by side, one look of a store at a time among all replicas."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        clock: Clock,
+        metrics: Metrics,
+        probes: Probes,
+        *,
+        owner: str,
+        wake: Callable[[], None],
+        stopping: Callable[[], bool],
+        interval_s: float,
+        rhythm: Rhythm,
+    ) -> None:
+        self._crew, self._clock, self._metrics, self._probes = crew, clock, metrics, probes
+        self._owner, self._wake, self._stopping = owner, wake, stopping
+        self._interval_s, self._rhythm = interval_s, rhythm
+        self._leases: dict[str, _Lease] = {}
+        self._lock = threading.Lock()
+
+    def full(self, name: StoreName, *, since: datetime, whole: bool) -> Ended:
+        """Everything of this store, unless a full look that began since then has ended.
+
+        `whole`: one that goes on where an earlier one stopped is not enough, since those before were seen otherwise.
+        """
+        if self._done_since(name, FULL, since):
+            return "done"
+        ended = self._look(name, FULL, full_look)
+        return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
+
+    def changes(self, name: StoreName) -> Ended:
+        """What changed in this store, unless another replica has just looked; a full look that was broken off goes first."""
+        store = self._crew.store(name)
+        if store is None:
+            return "left out"
+        with self._crew.house() as house:
+            full = house.state.mark(store.shop, FULL)
+        if full is not None and full.finished_at is None:
+            return self._look(name, FULL, full_look)
+        if self._done_since(name, CHANGES, self._clock.now() - timedelta(seconds=self._interval_s / 2)):
+            return "done"
+        return self._look(name, CHANGES, look_at_changes)
+
+    def renew(self) -> None:
+        """Hold on to the leases of the looks that go on, however long one chunk takes; a lost one ends its look."""
+        with self._lock:
+            leases = [lease for lease in self._leases.values() if lease.held]
+        for lease in leases:
+            with self._crew.house() as house:
+                lease.held = house.state.renew(
+                    lease.name, self._owner, lease.fence, ttl_s=self._rhythm.look_lease_s, now=self._clock.now()
+                )
+            if not lease.held:
+                _log.warning("look_lost", look=lease.name)
+
+    def _done_since(self, name: StoreName, kind: str, since: datetime) -> bool:
+        store = self._crew.store(name)
+        if store is None:
+            return False
+        with self._crew.house() as house:
+            mark = house.state.mark(store.shop, kind)
+        return mark is not None and mark.finished_at is not None and mark.started_at >= since
+
+    def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked]) -> Ended:
+        store = self._crew.store(name)
+        if store is None or name in self._crew.suspended() or (store.paused and kind == CHANGES):
+            return "left out"
+        with self._crew.house() as house:
+            key = f"look:{store.shop}"
+            fence = house.state.acquire(key, self._owner, ttl_s=self._rhythm.look_lease_s, now=self._clock.now())
+            if fence is None:
+                return "elsewhere"
+            lease = _Lease(key, fence)
+            with self._lock:
+                if key in self._leases:  # another thread of ours looks at it right now
+                    return "elsewhere"
+                self._leases[key] = lease
+            try:
+                ended = self._looked(house, store, kind, look, lease)
+            finally:
+                with self._lock:
+                    del self._leases[key]
+                house.state.release_lease(key, self._owner, fence, now=self._clock.now())
+        self._metrics.swept(name, kind, ended)
+        return ended
+
+    def _looked(
+        self, house: House, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: _Lease
+    ) -> Ended:
+        began = time.monotonic()
+        try:
+            found = look(self._desk(house, store, lease))
+        except (AccessError, ConfigError) as error:  # ConfigError: of this store alone, a way to its token
+            refused = error if isinstance(error, AccessError) else AccessError(error.message, hint=error.hint)
+            self._probes.refused(store.name, refused)
+            return "access"
+        except (SourceError, TemporaryError, PermanentError, StateError) as error:
+            _log.warning("look_failed", store=store.name, look=kind, error=error.message, hint=error.hint)
+            return "failed"
+        self._probes.let_in(store.name)
+        if found.held:
+            _log.warning("look_held", store=store.name, look=kind, held=found.held, hint="reconciler plan shows them")
+        _log.info(
+            "looked", store=store.name, look=kind, whole=found.whole, rows=found.looked_at, queued=found.queued,
+            seconds=round(time.monotonic() - began, 3),
+        )  # fmt: skip
+        self._wake()
+        return "done" if found.whole else "stopped"
+
+    def _desk(self, house: House, store: StoreSettings, lease: _Lease) -> Desk:
+        return Desk(
+            store=store,
+            readers=house.readers(store),
+            state=house.state,
+            book=house.state,
+            queue=house.queue,
+            clock=self._clock,
+            go_on=lambda: lease.held and not self._stopping() and self._crew.store(store.name) == store,
+            interval_s=self._interval_s,
+        )

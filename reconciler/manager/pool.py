@@ -1,0 +1,69 @@
+"""Threads that never hold up the end of the process: a shop that hangs must not outlive SIGTERM.
+
+Those of concurrent.futures are waited for at exit, however long they hang.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+
+from apscheduler.executors.pool import BasePoolExecutor
+
+Call = tuple["Future[Any]", Callable[[], Any]]
+
+
+class DaemonPool:
+    """As many threads as it says, each with one call at a time."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(size)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Call it in one of the threads, as soon as one is free."""
+        future: Future[Any] = Future()
+        self._calls.put((future, lambda: call(*args)))
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002  as concurrent.futures has it
+        """Begin nothing more; with `wait`, let what was begun end."""
+        for _ in self._threads:
+            self._calls.put(None)
+        if wait:
+            self.join(float("inf"))
+
+    def join(self, until: float) -> bool:
+        """Wait for the threads until this moment (monotonic); whether all have ended."""
+        for thread in self._threads:
+            left = until - time.monotonic()
+            thread.join(None if left == float("inf") else max(0.0, left))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            future.set_running_or_notify_cancel()
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001  handed to whoever asks the future
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del item, future, call
+
+
+class DaemonExecutor(BasePoolExecutor):  # type: ignore[misc]  # APScheduler has no types
+    """APScheduler's executor on such threads."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self.pool = DaemonPool(size, name)
+        super().__init__(self.pool)

@@ -1,0 +1,109 @@
+"""Stores whose access is refused: left alone, said so, and probed with growing pauses until the shop lets us in again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from reconciler.core.ids import StoreName
+from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
+from reconciler.manager.crew import Crew
+from reconciler.manager.rhythm import Rhythm
+from reconciler.ports import Clock, StoreFacts
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Pause:
+    seconds: float
+    due_at: float
+
+
+class Probes:
+    """Who is suspended, and when each is asked again. What is remembered in the state is what `status` shows."""
+
+    def __init__(self, crew: Crew, clock: Clock, rhythm: Rhythm, *, resumed: Callable[[StoreName], None]) -> None:
+        self._crew, self._clock, self._rhythm, self._resumed = crew, clock, rhythm, resumed
+        self._pauses: dict[StoreName, _Pause] = {}
+        self._lock = threading.Lock()
+
+    def refused(self, name: StoreName, error: AccessError) -> None:
+        """A store's access was refused: leave it alone, and say so."""
+        if not self._crew.suspend(name, error.message):
+            return
+        first_s = self._rhythm.probe_first_s
+        with self._lock:
+            self._pauses[name] = _Pause(first_s, time.monotonic() + first_s)
+        _log.error("store_suspended", store=name, error=error.message, hint=error.hint)
+        self._remember(name, error.message)
+
+    def let_in(self, name: StoreName) -> None:
+        """The shop has answered: what an earlier process remembered of a refusal holds no more."""
+        if name not in self._crew.suspended():
+            self._remember(name, None)
+
+    def resume(self, name: StoreName) -> bool:
+        """Work on it again, if it was left alone: its config is another, or the shop has answered."""
+        if not self._crew.resume(name):
+            return False
+        with self._lock:
+            self._pauses.pop(name, None)
+        self._remember(name, None)
+        _log.info("store_resumed", store=name)
+        return True
+
+    def probe(self, name: StoreName) -> None:
+        """Ask the shop now whether we may still come in."""
+        with self._crew.house() as house:
+            store = self._crew.store(name)
+            if store is None:
+                return
+            try:
+                house.setup(store).facts()
+            except AccessError as error:
+                self.refused(name, error)
+                return
+            except (ConfigError, TemporaryError, PermanentError) as error:
+                _log.info("probe_failed", store=name, error=error.message)
+                return
+        if self.resume(name):
+            self._resumed(name)
+
+    def due(self) -> list[StoreName]:
+        """Whom to probe now: whose pause is over (the next is twice as long), and who was let in by another replica."""
+        now = time.monotonic()
+        found = []
+        for name in self._crew.suspended():
+            with self._lock:
+                pause = self._pauses.setdefault(name, _Pause(self._rhythm.probe_first_s, now))
+                is_due = now >= pause.due_at
+            if is_due or self._let_in_elsewhere(name):
+                with self._lock:
+                    pause.seconds = min(pause.seconds * 2, self._rhythm.probe_last_s)
+                    pause.due_at = now + pause.seconds
+                found.append(name)
+        return found
+
+    def _let_in_elsewhere(self, name: StoreName) -> bool:
+        store = self._crew.store(name)
+        if store is None:
+            return False
+        with self._crew.house() as house:
+            facts = house.state.facts(store.shop)
+        return facts is not None and facts.suspended_reason is None
+
+    def _remember(self, name: StoreName, why: str | None) -> None:
+        store = self._crew.store(name)
+        if store is None:
+            return
+        with self._crew.house() as house:
+            facts = house.state.facts(store.shop) or StoreFacts(store.name, store.shop)
+            if facts.suspended_reason == why:
+                return
+            since = self._clock.now() if why else None
+            house.state.put_facts(replace(facts, store=store.name, suspended_at=since, suspended_reason=why))
