@@ -495,7 +495,8 @@ class SweepMark:
 
     It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one
     reads what changed since. `total` is how many rows there are to look at, as far as is known. `rows` is how many
-    profiles there were at the end of the last finished look at changes, the new ones of `counted` among them.
+    profiles there were at the end of the last finished look at changes, the new ones of `counted` among them; of a full
+    look `counted` are users whose row had changed without its `updated_at`.
     """
 
     started_at: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,14 +14,18 @@ from typing import Self
 from sqlalchemy import Engine
 
 from reconciler.clerk.users import ClerkUsers
-from reconciler.controller.hands import Hands
+from reconciler.controller.hands import BulkHands, BulkProgress, Hands
+from reconciler.controller.mirror import MirrorDesk, Progress
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import StoreName
 from reconciler.errors import ConfigError, UsageError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
+from reconciler.shopify.bulk import ShopBulkReader
+from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
+from reconciler.shopify.listing import CustomerLists
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.engine import open_engine
@@ -163,6 +168,26 @@ class House:
         """All that `plan` may touch."""
         return Readers(profiles=self.profiles, customers=self._customers(store, lane), mappings=self.state)
 
+    def mirror(
+        self,
+        store: StoreSettings,
+        *,
+        wait: Callable[[float], bool],
+        progress: Callable[[Progress], None] = lambda _progress: None,
+    ) -> MirrorDesk:
+        """What keeps this store's mirror. `wait` waits so many seconds, and is False where the process should stop."""
+        client = self.client(store)
+        return MirrorDesk(
+            store=store,
+            mirror=self.state,
+            bulk=ShopBulkReader(client, store),
+            lists=CustomerLists(client, store),
+            customers=self._customers(store, "sweep"),
+            clock=self.clock,
+            wait=wait,
+            progress=progress,
+        )
+
     def hands(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "sweep") -> Hands:
         """All that `apply` needs. `lane` "nudge" goes before looks at whole stores, at the same shop."""
         return Hands(
@@ -173,6 +198,23 @@ class House:
             clock=self.clock,
             warn=self._warn,
             plan_digest=plan_digest,
+        )
+
+    def bulk(
+        self,
+        store: StoreSettings,
+        *,
+        always: bool = False,
+        tell: Callable[[BulkProgress], None] = lambda _progress: None,
+    ) -> BulkHands:
+        """What carries out large plans. `always`: small ones too."""
+        return BulkHands(
+            shop=ShopBulkWriter(self.client(store), store),
+            book=self.state,
+            leases=self.state,
+            sleep=time.sleep,
+            always=always,
+            tell=tell,
         )
 
     def setup(self, store: StoreSettings) -> ShopSetup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from reconciler.cli.backfill_clerk import clerk
+from reconciler.cli.backfill_shopify import shopify
 
 
 @click.group("backfill")
@@ -13,3 +14,4 @@ def command() -> None:
 
 
 command.add_command(clerk)
+command.add_command(shopify)

@@ -22,6 +22,7 @@ from reconciler.core.fingerprint import config_fp
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
+from reconciler.core.view import Subject
 from reconciler.ports import PairReader, RowChunk, RowReader
 
 ROWS = 4000  # of the profiles in one range
@@ -34,7 +35,7 @@ IN_MEMORY = 1 << 20  # bytes of names; more go to a temporary file
 class Part:
     """One store's share of a range of keys that ends at `upto`: so many rows, so many of them passed over, whom to look at.
 
-    `odd` are rows that can't be asked for by name.
+    `odd` are rows that can't be asked for by name; `subjects` are these users with row and mapping, where both are at hand.
     """
 
     upto: ClerkUserId | None
@@ -42,6 +43,7 @@ class Part:
     equal: int
     users: Sequence[ClerkUserId]
     odd: Sequence[Profile] = ()
+    subjects: Sequence[Subject] = ()
 
 
 class Watch:
