@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import click
+from rich.progress import Progress, TaskID
 
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context
@@ -21,6 +22,7 @@ from reconciler.cli.render_parts import totals_of
 from reconciler.cli.times import length_of
 from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.fleet import Planned, apply_stores
+from reconciler.controller.hands import BulkProgress
 from reconciler.controller.sweep import Swept, approved
 from reconciler.core.desired import config_digest
 from reconciler.core.ids import StoreName
@@ -40,6 +42,13 @@ FAILED = 1
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
 @click.option("--max-age", metavar="T", default="24h", show_default=True, help="Refuse a saved plan that is older.")
+@click.option(
+    "--bulk",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Send creates and updates as bulk operations: where the forecast says that it pays, never, or always.",
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(
@@ -50,6 +59,7 @@ def command(
     yes: bool,  # noqa: FBT001  click's call
     approve: str | None,
     max_age: str,
+    bulk: str,
     output: str,
 ) -> int:
     """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
@@ -66,7 +76,7 @@ def command(
             return FAILED
         if seal and not house.state.mark_applied(seal, house.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
-        results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None))
+        results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None), bulk=bulk)
     if output == "json":
         click.echo(render.results_json(results, planned.plan.digest))
     else:
@@ -114,9 +124,14 @@ def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned
 
 
 def carried_out(
-    context: Context, house: House, planned: Planned, *, carry: Callable[[Swept, Hands], Iterator[Outcome]]
+    context: Context,
+    house: House,
+    planned: Planned,
+    *,
+    carry: Callable[[Swept, Hands], Iterator[Outcome]],
+    bulk: str = "never",
 ) -> tuple[ApplyResult, ...]:
-    """Apply each store's part and count what became of it."""
+    """Apply each store's part and count what became of it. `bulk`: auto, never or always."""
     chosen = (
         {s.name: s for s in house.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
         if any(p.error is None for p in planned.plan.stores)
@@ -130,11 +145,21 @@ def carried_out(
             name: progress.add_task(f"applying to {name}", total=planned.swept[name].plan.summary.actions)
             for name in hands
         }
+        if bulk != "never":
+            for name, store in chosen.items():
+                told = partial(_tell_bulk, progress, bars[name], name)
+                hands[name] = replace(hands[name], bulk=house.bulk(store, always=bulk == "always", tell=told))
         for name, outcome in apply_stores(planned.swept, hands, carry):
             tallies[name].add(outcome)
             progress.advance(bars[name], 1)
     seconds = (house.clock.now() - started).total_seconds()
     return tuple(_result(p.store, planned.swept[p.store], tallies, seconds) for p in planned.plan.stores)
+
+
+def _tell_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkProgress) -> None:
+    left = f", about {seconds_text(so_far.left_s)} left" if so_far.left_s else ""
+    lines = f"{so_far.run:,} of {so_far.lines:,} lines run{left}" if so_far.lines else "reading answers"
+    progress.update(bar, description=f"applying to {name} in bulk: {lines}")
 
 
 @dataclass

@@ -8,10 +8,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from math import ceil
 
 from reconciler.controller.bulk_lines import Rides
-from reconciler.controller.hands import BulkHands, Hands
+from reconciler.controller.hands import BulkHands, BulkProgress, Hands
 from reconciler.errors import AnswerLost, LeaseLost, Refused, TemporaryError
 from reconciler.ports import BulkFile, BulkLine, BulkState, Write
 
@@ -32,6 +33,7 @@ class BulkFiles:
         self._lease = f"bulk {self._shop}"
         self._owner = uuid.uuid4().hex
         self._fence: int | None = None
+        self._began: tuple[datetime, int] | None = None
         self.tired: list[BulkLine] = []
         """Lines that were in files often enough: they are to be sent by themselves."""
 
@@ -96,14 +98,26 @@ class BulkFiles:
     def ended(self) -> list[tuple[BulkFile, BulkState | None]]:
         """Files whose operation has ended, or is known to nobody; files that are not run yet are run now."""
         found = []
+        run = lines = 0
         for file in self._bulk.book.bulk_files(self._shop):
+            lines += file.lines
             if file.operation is None:
                 self._run(file, self._bulk.shop.find(file.key))
                 continue
             state = self._bulk.shop.state(file.operation)
             if state is None or state.status != "running":
                 found.append((file, state))
+            run += file.lines if state is None or state.status != "running" else min(state.objects, file.lines)
+        self._tell(run, lines)
         return found
+
+    def _tell(self, run: int, lines: int) -> None:
+        """How far they are; how long they still take is guessed from how many lines were run since they began."""
+        now = self._hands.clock.now()
+        if self._began is None or run < self._began[1]:
+            self._began = (now, run)
+        seconds, done = (now - self._began[0]).total_seconds(), run - self._began[1]
+        self._bulk.tell(BulkProgress(run, lines, (lines - run) * seconds / done if done else None))
 
     def _handed_over(self, rides_in: str, most: int) -> int:
         """How many lines left the queue, in a file or because they are tired."""

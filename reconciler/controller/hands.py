@@ -11,10 +11,20 @@ from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerWriter, Leases
 
 
 @dataclass(frozen=True, slots=True)
+class BulkProgress:
+    """How far the operations under way are: lines run, of how many, and the seconds left (None: nobody can tell yet)."""
+
+    run: int
+    lines: int
+    left_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class BulkHands:
     """What carries out large plans. `always`: also small ones, where the forecast would not.
 
-    `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed.
+    `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
+    called now and then while operations are under way.
     """
 
     shop: BulkWriter
@@ -23,6 +33,7 @@ class BulkHands:
     sleep: Callable[[float], None]
     always: bool = False
     lines_min: int = 1000
+    tell: Callable[[BulkProgress], None] = lambda _progress: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,14 +95,14 @@ def changes(rig: BulkRig) -> None:
     """Every kind of change that may go by bulk, on people who are there, and drift beside it."""
     rig.cycle()
     for n in range(PEOPLE):
-        change: dict[str, Any] = {
+        of_five: dict[int, dict[str, Any]] = {
             0: {"first_name": "Renamed"},
             1: {"email": f"moved{n}@x.example.com"},
             2: {"phone": f"+1613450{6000 + n}", "last_name": None},
             3: {"metadata": {"tier": "silver"}},
             4: {"image_url": None, "first_name": "Both"},
-        }[n % 5]
-        rig.user(user_of(n), **change)
+        }
+        rig.user(user_of(n), **of_five[n % 5])
     shown = {c.backlink: c for c in rig.people(NAME).values()}
     for n in (5, 6, 7):
         rig.acme.staff("untag", id=shown[user_of(n)].id, tags=["app-user"])

@@ -1,0 +1,41 @@
+"""`apply --bulk` by the front door: real HTTP to the shop, to its storage and back."""
+
+from tests.cli.test_plan_apply import nothing_left
+from tests.cli.town import EU, US, Town
+
+
+def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: Town) -> None:
+    said = ready("apply", "--yes", "--bulk", "always")
+    assert said.code == 0
+    assert "2 created" in said.out
+    assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
+    assert set(ready.customers(EU)) == {"dora@example.com"}
+    for name in (US, EU):
+        assert ready.shop(name).counts["bulkOperationRunMutation"] == 1
+        assert "customerSet" not in ready.shop(name).counts
+    assert {m["status"] for m in ready("mappings", "list", "--output", "json").json} == {"in_sync", "held"}
+    nothing_left(ready)
+
+
+def test_auto_sends_a_small_plan_one_by_one(ready: Town) -> None:
+    assert ready("apply", "--yes").code == 0
+    assert "bulkOperationRunMutation" not in ready.shop().counts
+    nothing_left(ready)
+
+
+def test_never_says_so_of_any_plan(ready: Town) -> None:
+    assert ready("apply", "--yes", "--bulk", "never").code == 0
+    assert "bulkOperationRunMutation" not in ready.shop().counts
+    nothing_left(ready)
+
+
+def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_world_first(ready: Town) -> None:
+    saved = ready.folder / "plan.json"
+    assert ready("plan", "--out", str(saved)).code == 0
+    ready.shop().staff("create", email="bob@example.com")
+    said = ready("apply", str(saved), "--yes", "--bulk", "always")
+    assert said.code == 1
+    assert "user_bob" in said.out
+    assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
+    assert ready("apply", "--yes", "--bulk", "always").code == 0
+    nothing_left(ready)
