@@ -1,19 +1,23 @@
-"""`reconciler db`: the state's schema."""
+"""`reconciler db`: the state's schema, and the outbox of the profiles' table."""
 
 from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
 
 import click
 
 from reconciler.cli.context import Context
-from reconciler.errors import StateError
+from reconciler.core.dburl import rewritten
+from reconciler.errors import ConfigError, StateError
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import check as schema_differences
 from reconciler.state.schema import upgrade as upgrade_schema
+from reconciler.supabase.outbox import outbox_sql
 
 
 @click.group("db")
 def command() -> None:
-    """The state's schema: make it, upgrade it, check it."""
+    """The state's schema: make it, upgrade it, check it; and the profiles' outbox."""
 
 
 @command.command("upgrade")
@@ -40,3 +44,26 @@ def check(context: Context) -> None:
     if differences:
         raise StateError("the state's schema differs: " + "; ".join(differences), hint="reconciler db upgrade")
     context.say("the state's schema is current")
+
+
+@command.command("outbox")
+@click.option("--table", metavar="SCHEMA.TABLE", help="The table the triggers go to [profiles.table].")
+@click.option("--role", metavar="NAME", help="The role that reads the profiles [the one in profiles.url].")
+@click.option("--remove", is_flag=True, help="The SQL that takes it away again.")
+@click.pass_obj
+def outbox(context: Context, table: str | None, role: str | None, remove: bool) -> None:  # noqa: FBT001  click's call
+    """Print the SQL that makes an outbox: triggers that tell at once whose row has changed. Run it as the table's owner.
+
+    Optional: without it a change is found by a webhook, or at the next resync. Where profiles.table is a view, name the
+    table below it.
+    """
+    settings = context.loaded.settings
+    url = rewritten(settings.profiles.url or settings.state.url)
+    if url.startswith("sqlite"):
+        raise ConfigError("an outbox is for profiles on Postgres, and profiles.url is SQLite", hint="set profiles.url")
+    parts = urlsplit(url)
+    name = unquote(parts.username or "")
+    if (parts.hostname or "").endswith(".pooler.supabase.com"):
+        name = name.partition(".")[0]  # there the user is ROLE.PROJECT
+    key = settings.profiles.columns["clerk_user_id"]
+    click.echo(outbox_sql(table or settings.profiles.table, key, role or name, remove=remove), nl=False)

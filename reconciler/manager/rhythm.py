@@ -29,4 +29,5 @@ class Rhythm:
     probe_last_s: float = 3600.0
     housekeeping_s: float = 3600.0
     files_s: float = 2.0
+    hints_s: float = 1.0  # how soon a change that the outbox tells of is taken up
     pauses: Pauses = field(default_factory=Pauses)

@@ -19,6 +19,7 @@ from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.crew import Crew
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
+from reconciler.manager.hints import Hints
 from reconciler.manager.looks import Looks
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.probes import Probes
@@ -96,6 +97,7 @@ class Manager:
             interval_s=settings.controller.resync_s,
             rhythm=rhythm,
         )
+        self._hints = Hints(house, settings, self._crew, self._clock, self._metrics, self._dispatcher.wake)
         self._schedule = Schedule(
             self._crew,
             settings,
@@ -104,6 +106,7 @@ class Manager:
             self._looks,
             self._probes,
             read_files=self._read_if_changed,
+            take_hints=self._hints.take,
             rhythm=rhythm,
         )
         self._metrics.ask(self._known)
@@ -168,6 +171,7 @@ class Manager:
         _log.info("stopping", in_hand=len(self._dispatcher.in_hand()))
         self._dispatcher.stop(self._rhythm.grace_s)
         self._schedule.stop(until)
+        self._hints.close()
         self._server.stop()
         self._crew.close()
         _log.info("stopped", worked=self._dispatcher.worked)

@@ -62,10 +62,12 @@ class Schedule:
         probes: Probes,
         *,
         read_files: Callable[[], None],
+        take_hints: Callable[[], None],
         rhythm: Rhythm,
     ) -> None:
         self._crew, self._settings, self._clock, self._local = crew, settings, clock, local
         self._looks, self._probes, self._read_files, self._rhythm = looks, probes, read_files, rhythm
+        self._take_hints = take_hints
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _Owed] = {}
         self._lock = threading.Lock()
@@ -77,6 +79,7 @@ class Schedule:
             "probe": DaemonExecutor(PROBERS, "probe"),
             "small": DaemonExecutor(1, "small"),
             "leases": DaemonExecutor(1, "leases"),
+            "hints": DaemonExecutor(1, "hints"),
             "beat": DaemonExecutor(1, "beat"),
         }
         self._scheduler = BackgroundScheduler(
@@ -89,6 +92,7 @@ class Schedule:
         r = self._rhythm
         self._every(r.beat_s, self._beat, "beat", executor="beat")
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
+        self._every(r.hints_s, self._safely(self._take_hints), "hints", executor="hints")
         self._every(r.look_lease_s / 4, self._safely(self._looks.renew), "leases", executor="leases")
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
         self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
