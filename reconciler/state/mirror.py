@@ -6,7 +6,7 @@ Whole-shop loops: Core statements and the driver's own rows, a bounded number of
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, false, func, null, select, true, update
@@ -90,7 +90,9 @@ class MirrorTable(Database):
         return int(self._rows(query)[0][0])
 
     def begin_mirror(self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None) -> MirrorMark:
-        fresh = {"operation": operation, "began_at": now, "lines": 0, "expected": expected}
+        last = self.mirror_mark(shop).complete_at  # later than the last one, whatever the clocks of two replicas say
+        began_at = now if last is None or now > last else last + timedelta(microseconds=1)
+        fresh = {"operation": operation, "began_at": began_at, "lines": 0, "expected": expected}
         with writing(self._engine) as connection:
             self._upsert(connection, _mark, [{"shopify_shop": shop, **fresh}])
         return self.mirror_mark(shop)

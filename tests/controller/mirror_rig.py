@@ -1,0 +1,93 @@
+"""The house with bulk files, whose profiles also lie in a real SQLite table: for sweeps by fingerprints and mirrors."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from reconciler.controller.mirror import MirrorDesk
+from reconciler.controller.sweep import Ask, Readers, Swept, sweep
+from reconciler.core.plan import planned
+from reconciler.shopify.bulk import ShopBulkReader
+from reconciler.shopify.listing import CustomerLists
+from reconciler.supabase.profiles import TableProfiles
+from tests.controller.bulk_rig import NAME, BulkRig
+
+COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "image_url", "updated_at",
+           "deleted_at", "metadata")  # fmt: skip
+
+
+class MirrorRig(BulkRig):
+    """`table` is the profiles as the product reads them; `pour` brings it up to date with `rows`."""
+
+    def __init__(self, folder: Path, **policy: Any) -> None:
+        super().__init__(folder, by_bulk=False, **policy)
+        self._path = folder / "profiles.db"
+        with closing(sqlite3.connect(self._path)) as connection:
+            connection.execute(f"create table customers ({', '.join(COLUMNS)})")
+        self.table = TableProfiles(f"sqlite:///{self._path}", "customers", {c: c for c in COLUMNS})
+        self.stop_after: int | None = None
+
+    def close(self) -> None:
+        self.table.close()
+        super().close()
+
+    def pour(self, *also: tuple[Any, ...]) -> None:
+        """Write all rows anew, and these beside them."""
+        rows = [tuple(_as_sql(getattr(row, column)) for column in COLUMNS) for row in self.profiles.rows.values()]
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute("delete from customers")
+            marks = ", ".join("?" * len(COLUMNS))
+            connection.executemany(f"insert into customers values ({marks})", [*rows, *also])
+
+    def mirror(self, progress: Callable[[Any], None] = lambda _step: None) -> MirrorDesk:
+        one = self.stores[NAME]
+        client = self._clients[one.shop]
+        return MirrorDesk(
+            store=one,
+            mirror=self.state,
+            bulk=ShopBulkReader(client, one),
+            lists=CustomerLists(client, one),
+            customers=self.customers(one),
+            clock=self.clock,
+            wait=self._waits,
+            progress=progress,
+        )
+
+    def _waits(self, seconds: float) -> bool:
+        self.clock.sleep(seconds)
+        if self.stop_after is not None:
+            self.stop_after -= 1
+        return self.stop_after is None or self.stop_after >= 0
+
+    def readers_of(self, *, fast: bool) -> Readers:
+        one = self.stores[NAME]
+        return Readers(self.table, self.customers(one), self.state, pairs=self.state if fast else None)
+
+    def swept(self, *, fast: bool, guards: bool = True) -> Swept:
+        """A look at everybody in the table as it is: by fingerprints and mirror, or live."""
+        ask = Ask(now=self.clock.now(), explicit=False, guards=guards)
+        return sweep(self.stores[NAME], self.readers_of(fast=fast), ask)
+
+    def calls(self) -> int:
+        return len(self.acme.calls)
+
+
+def digest(rig: MirrorRig, swept: Swept) -> str:
+    return planned([swept.plan], created_at=rig.clock.now()).digest
+
+
+def learned(swept: Swept) -> dict[str, Any]:
+    """What the rows would say, without when they were looked at."""
+    early = [row for rows in swept.more.batches(100) for row in rows] if swept.more is not None else []
+    return {row.clerk_user_id: row for row in [*early, *swept.rows]}
+
+
+def _as_sql(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value

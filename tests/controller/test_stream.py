@@ -1,0 +1,193 @@
+"""A look that passes over who has not moved sees what a look at everybody sees."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.controller import stream
+from reconciler.controller.apply import applied
+from reconciler.controller.mirror import fill
+from reconciler.controller.spool import RowSpool
+from reconciler.controller.stream import Moved, Part, moved_in
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
+from tests.controller.bulk_rig import NAME, populate, user_of
+from tests.controller.mirror_rig import MirrorRig, digest, learned
+
+PEOPLE = 30
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[MirrorRig]:
+    with MirrorRig(tmp_path) as made:
+        yield made
+
+
+def settle(rig: MirrorRig, *, people: int = PEOPLE) -> None:
+    """Everybody made, looked at once more, and the shop in the mirror."""
+    populate(rig, people)
+    rig.pour()
+    for _ in range(2):
+        list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
+    fill(rig.mirror())
+
+
+def customer(rig: MirrorRig, number: int) -> str:
+    found = rig.mapping(NAME, user_of(number))
+    assert found is not None
+    assert found.customer_id is not None
+    return found.customer_id
+
+
+def test_a_shop_where_nothing_has_moved_is_not_asked(rig: MirrorRig) -> None:
+    settle(rig)
+    before = rig.calls()
+    swept = rig.swept(fast=True)
+    assert rig.calls() == before
+    assert (swept.plan.summary.in_sync, swept.profiles, swept.plan.summary.actions) == (PEOPLE, PEOPLE, 0)
+    assert digest(rig, swept) == digest(rig, rig.swept(fast=False))
+
+
+def test_a_row_that_was_only_touched_has_not_moved(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.user(user_of(3))
+    rig.pour()
+    assert moved(rig) == []
+
+
+def test_whoever_moved_on_either_side_is_looked_at(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.user(user_of(1), first_name="Adah")
+    rig.leave(user_of(2))
+    rig.user("user_new", email="new@x.example.com")
+    rig.pour()
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    fill(rig.mirror())
+    assert moved(rig) == [user_of(1), user_of(2), user_of(4), user_of(5), "user_new"]
+
+
+def test_another_policy_passes_over_nobody(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.rotate(NAME, tags=["app-user", "vip"])
+    assert len(moved(rig)) == PEOPLE
+
+
+def test_whoever_is_agreed_to_for_a_time_is_always_looked_at(rig: MirrorRig) -> None:
+    settle(rig)
+    accept = [{"user": user_of(7), "fields": ["note"], "until": "2099-01-01", "why": "asked for"}]
+    rig.rotate(NAME, accept=accept)
+    list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
+    assert moved(rig) == [user_of(7)]
+
+
+def test_a_user_with_two_rows_is_looked_at(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.pour((user_of(9), "other@x.example.com", 1, "Nina", None, None, None, None, None, None))
+    assert moved(rig) == [user_of(9)]
+    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+
+
+def test_a_key_that_is_no_text_is_held_as_in_a_live_look(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
+    fast, live = rig.swept(fast=True), rig.swept(fast=False)
+    assert digest(rig, fast) == digest(rig, live)
+    assert [hold.reason for hold in fast.plan.holds] == ["ProfileInvalid"]
+
+
+def test_half_a_table_gone_is_seen_whole_a_part_at_a_time(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "PAIRS", 4)
+    monkeypatch.setattr(stream, "ROWS", 5)
+    settle(rig)
+    for number in (*range(3, 17), 28, 29):
+        rig.leave(user_of(number))
+    rig.pour()
+    assert moved(rig) == [user_of(n) for n in (*range(3, 17), 28, 29)]
+    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+
+
+def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
+    settle(rig)
+    one = rig.stores[NAME]
+    nobody = one.model_copy(update={"shop": "other.myshopify.com", "where": {"metadata.tier": "iron"}})
+    everybody = one.model_copy(update={"shop": "third.myshopify.com"})
+    found = moved_in([(one, rig.state), (nobody, rig.state), (everybody, rig.state)], rig.table)
+    assert [(each.equal, each.moved) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
+
+
+def test_names_and_rows_beyond_memory_come_back_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "IN_MEMORY", 100)
+    monkeypatch.setattr("reconciler.controller.spool.IN_MEMORY", 100)
+    names = [ClerkUserId(f'user "{n}"\n') for n in range(300)]
+    found = Moved()
+    found.add(Part(None, 300, 0, names))
+    assert [name for part in found.chunks(7) for name in part] == names
+    spool = RowSpool()
+    spool.add([Mapping(clerk_user_id=name, store=NAME, shop="s.myshopify.com") for name in names])
+    spool.add([Mapping(clerk_user_id="last", store=NAME, shop="s.myshopify.com")])
+    for _ in range(2):
+        assert [row.clerk_user_id for rows in spool.batches(11) for row in rows] == [*names, "last"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_edits_on_all_sides_give_the_same_plan_fast_and_live(rig: MirrorRig, seed: int) -> None:
+    print(f"seed {seed}")  # noqa: T201  shown where it fails
+    chance = random.Random(seed)
+    settle(rig, people=12)
+    for _ in range(4):
+        for _ in range(chance.randrange(1, 7)):
+            edit(rig, chance)
+        rig.pour()
+        fill(rig.mirror())
+        fast, live = rig.swept(fast=True), rig.swept(fast=False)
+        assert digest(rig, fast) == digest(rig, live)
+        assert fast.profiles == live.profiles
+        known = {m.clerk_user_id: m for m in rig.mappings(NAME)}
+        taught = {u for u, row in learned(live).items() if _said(row) != _said(known.get(ClerkUserId(u)))}
+        assert taught <= learned(fast).keys()
+        list(applied(fast, rig.hands(rig.stores[NAME]), fresh=True))
+    rig.clock.sleep(4000)
+    fill(rig.mirror())
+    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+
+
+def edit(rig: MirrorRig, chance: random.Random) -> None:
+    """One thing that somebody does somewhere."""
+    user = user_of(chance.randrange(14))
+    people = sorted(rig.people(NAME))
+    who = chance.choice(people) if people else None
+    match chance.randrange(9):
+        case 0:
+            rig.user(user, email=f"person{chance.randrange(16)}@x.example.com")
+        case 1:
+            rig.user(user, first_name=chance.choice(["Ada", "Bo", None]), last_name="Turner")
+        case 2:
+            rig.leave(user)
+        case 3 if who is not None:
+            rig.acme.shop.staff_edit(who, first_name=chance.choice(["Zoe", "Yan"]))
+        case 4 if who is not None:
+            rig.acme.shop.staff_edit(who, note="called twice")
+        case 5 if who is not None:
+            rig.acme.shop.staff_delete(who)
+        case 6 if who is not None:
+            rig.acme.shop.staff_untag(who, ["app-user"])
+        case 7 if who is not None and rig.people(NAME)[who].backlink is not None:
+            rig.acme.shop.staff_delete_metafield(who, "clerk", "user_id")
+        case _:
+            rig.user(user, metadata={"tier": chance.choice(["gold", "tin"])})
+
+
+def moved(rig: MirrorRig) -> list[Any]:
+    found = moved_in([(rig.stores[NAME], rig.state)], rig.table)[0]
+    return [user for part in found.chunks(100) for user in part]
+
+
+def _said(row: Mapping | None) -> Any:
+    aside = {"last_seen_at", "profile_fp", "config_fp", "observed_fp"}
+    return None if row is None else row.model_dump(exclude=aside)
