@@ -12,6 +12,7 @@ import pytest
 from reconciler import errors
 from reconciler.cli.main import COMMANDS
 from reconciler.core.reasons import WHO_ACTS
+from reconciler.server.console.words import _REASONS, explain
 from reconciler.settings import json_schemas
 from tests.docs.generated import FLOORS, PACKAGE, ROOT, error_classes
 from tests.house.tree import modules, tracked
@@ -52,6 +53,17 @@ def test_each_reason_says_what_it_means_who_acts_and_what_next(reason: str) -> N
     assert acts
     assert acts[1] == WHO_ACTS[reason]
     assert "**Next:**" in said
+
+
+@pytest.mark.parametrize("reason", WHO_ACTS)
+def test_the_console_has_words_for_each_reason(reason: str) -> None:
+    means, next_step = explain(reason)
+    assert len(means) > 15
+    assert len(next_step) > 10
+
+
+def test_the_console_has_no_words_for_reasons_that_are_not_there() -> None:
+    assert set(_REASONS) == set(WHO_ACTS)
 
 
 def test_each_error_has_a_heading() -> None:

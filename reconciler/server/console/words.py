@@ -30,7 +30,23 @@ _REASONS: Final = {
         "Another customer has this phone. All the rest is up to date.",
         "Change one of the two, or leave it.",
     ),
+    "PhoneInvalid": (
+        "The phone is no number that Shopify takes. All the rest is up to date.",
+        "Write it with its country code, or set country for the store.",
+    ),
+    "ProfileInvalid": (
+        "A column of the row can't be understood; it counts as unknown, never as empty.",
+        "Correct the row, or map another column.",
+    ),
     "CustomerMissing": ("The customer is gone from the shop.", "Say on_missing: recreate, or let her go."),
+    "CannotDelete": (
+        "Shopify never deletes a customer with orders; she is tagged instead.",
+        "Leave it, or request an erasure in Shopify.",
+    ),
+    "Departed": (
+        "She has left, and her row is older than that.",
+        "Nothing: a newer row brings her back.",
+    ),
     "Erased": (
         "Her data was erased on request; she is not made again.",
         "reconciler mappings forget USER, if that is wanted.",
@@ -50,6 +66,14 @@ _REASONS: Final = {
         "reconciler doctor says what is wrong.",
     ),
     "Rejected": ("Shopify refused a value.", "Correct it; it is tried again when profile, policy or customer change."),
+    "Undone": (
+        "This value was taken back by undo, and is not written again by itself.",
+        "Change the profile or the config, and it is looked at anew.",
+    ),
+    "CannotUndo": (
+        "This write can't be taken back: it was changed since, or Shopify knows no way back.",
+        "Look at the customer in Shopify, and put right by hand what is wrong.",
+    ),
 }
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _VALUE_MAX: Final = 120
