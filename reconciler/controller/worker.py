@@ -19,7 +19,7 @@ from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim, Request
+from reconciler.core.request import DELETED, Claim, Request
 from reconciler.errors import (
     AccessError,
     ConfigError,
@@ -31,7 +31,6 @@ from reconciler.errors import (
 )
 from reconciler.ports import Budgets, Clock, MappingWriter, RequestQueue
 
-DELETED = "user.deleted"  # the reason by which a request says that Clerk may not have her any more
 ADDRESS = "address"  # somebody gave up an address, or holds one that another waits for
 NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
 

@@ -16,6 +16,7 @@ from reconciler.core.backoff import fraction_of
 from reconciler.core.ids import ClerkUserId, StoreName
 
 Outcome = Literal["done", "again", "lost"]
+DELETED = "user.deleted"  # why a look was asked for that asks Clerk, too: kept whatever else is asked for meanwhile
 
 
 class Request(NamedTuple):

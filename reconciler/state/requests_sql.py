@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import BigInteger, Boolean, Integer, String, TextClause, bindparam, column, text
 from sqlalchemy.sql.selectable import TextualSelect
 
-from reconciler.core.request import Priority
+from reconciler.core.request import DELETED, Priority
 from reconciler.state.tables import UtcDateTime
 
 # An add merges with the row that is there. A resync never cuts a backoff short: the key has its turn already.
@@ -26,7 +26,7 @@ _DELAYS = (
 _CHANGES = """({delays} OR r.rank_at > excluded.rank_at
    OR (r.owner IS NOT NULL AND r.again_at IS NULL AND excluded.due_at <= :now)
    OR (r.owner IS NULL AND (r.due_at > excluded.due_at OR r.priority > excluded.priority))
-   OR excluded.explicit_generation > 0
+   OR excluded.explicit_generation > 0 OR (excluded.reason = '{kept}' AND r.reason <> '{kept}')
    OR (excluded.wants_updated_at IS NOT NULL
        AND (r.wants_updated_at IS NULL OR r.wants_updated_at < excluded.wants_updated_at)))"""
 
@@ -41,7 +41,7 @@ ON CONFLICT (clerk_user_id, store) DO UPDATE SET
                              ELSE r.explicit_generation END,
   wants_updated_at = {greatest}(coalesce(r.wants_updated_at, excluded.wants_updated_at),
                                 coalesce(excluded.wants_updated_at, r.wants_updated_at)),
-  reason = CASE WHEN excluded.priority <= r.priority OR r.owner IS NOT NULL THEN excluded.reason ELSE r.reason END,
+  reason = CASE WHEN r.reason = '{kept}' THEN r.reason WHEN excluded.priority <= r.priority OR r.owner IS NOT NULL THEN excluded.reason ELSE r.reason END,
   again_at = CASE WHEN r.owner IS NULL OR r.again_at IS NOT NULL THEN r.again_at
                   WHEN excluded.due_at <= :now THEN excluded.due_at
                   WHEN r.delayed_at <= :now THEN r.delayed_at ELSE r.again_at END,
@@ -132,7 +132,8 @@ RETURNING {r}store, {r}clerk_user_id, {r}fencing
 
 _PUT_OFF = """
 UPDATE {request}
-   SET owner = NULL, lease_until = NULL, attempts = attempts + :failed, priority = 1, reason = :reason,
+   SET owner = NULL, lease_until = NULL, attempts = attempts + :failed, priority = 1,
+       reason = CASE WHEN reason = '{kept}' THEN reason ELSE :reason END,
        due_at = {least}(:due_at, coalesce({owed_at}, :due_at)),
        rank_at = {least}(:rank_at, coalesce({owed_at}, :rank_at)), again_at = NULL
  WHERE {mine}
@@ -239,6 +240,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "picking": _FRONT,
         "mine": _MINE,
         "resync": str(int(Priority.RESYNC)),
+        "kept": DELETED,
     }
     if sqlite:
         return common | {
