@@ -145,7 +145,9 @@ class Staff(Subscriptions):
 
     def staff_uninstall(self) -> Json:
         """The app is removed: told to whom it may concern, then its subscriptions are gone. Tokens: `control.py`."""
-        self.tell("APP_UNINSTALLED", lambda: {"id": self.app_id, "domain": self.domain, "name": self.shop()["name"]})
+        name = self.shop()["name"]
+        body = {"id": self.app_id, "domain": self.domain, "myshopify_domain": self.domain, "name": name}
+        self.tell("APP_UNINSTALLED", lambda: body)
         told = [each for each in self.subscriptions.values() if each.topic != "APP_UNINSTALLED"]
         for each in told:
             del self.subscriptions[each.number]
