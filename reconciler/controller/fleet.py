@@ -10,7 +10,8 @@ from functools import partial
 from queue import SimpleQueue
 
 from reconciler.controller.apply import Hands, Outcome
-from reconciler.controller.sweep import Ask, Progress, Readers, Swept, sweep
+from reconciler.controller.stream import Moved, moved_in
+from reconciler.controller.sweep import Ask, Progress, Readers, Swept, halves, sweep
 from reconciler.core.ids import StoreName
 from reconciler.core.plan import Plan, planned
 from reconciler.core.store import Store
@@ -32,13 +33,26 @@ def plan_stores(
     *,
     progress: Callable[[StoreName], Progress] | None = None,
 ) -> Planned:
-    """Look at each store in a thread of its own; the plan is the same whatever order they end in."""
+    """Look at each store in a thread of its own; the plan is the same whatever order they end in.
+
+    Stores that may pass over who has not moved share one pass over the profiles.
+    """
+    moved = _moved(stores, ask)
     work = {
-        name: partial(sweep, store, readers, ask, progress=progress(name) if progress else None)
+        name: partial(sweep, store, readers, ask, progress=progress(name) if progress else None, moved=moved.get(name))
         for name, (store, readers) in stores.items()
     }
     swept = side_by_side(work)
     return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept)
+
+
+def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:
+    both = {name: found for name, (_, readers) in stores.items() if (found := halves(readers, ask)) is not None}
+    found: dict[StoreName, Moved] = {}
+    for rows in {id(rows): rows for rows, _ in both.values()}.values():
+        names = [name for name, (theirs, _) in both.items() if theirs is rows]
+        found |= zip(names, moved_in([(stores[name][0], both[name][1]) for name in names], rows), strict=True)
+    return found
 
 
 def side_by_side(work: MappingOf[StoreName, Callable[[], Swept]]) -> dict[StoreName, Swept]:
