@@ -64,7 +64,8 @@ class BulkFiles(Mappings):
         )
         with writing(self._engine) as connection:
             connection.execute(_file.insert(), [row])
-            connection.execute(assign, [{"whose": user, "at": number} for user, number in numbers.items()])
+            if numbers:
+                connection.execute(assign, [{"whose": user, "at": number} for user, number in numbers.items()])
 
     def file_runs(self, file: BulkFile, operation: str) -> None:
         with writing(self._engine) as connection:

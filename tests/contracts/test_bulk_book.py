@@ -1,0 +1,135 @@
+"""What ports.BulkBook promises, on SQLite, on Postgres and behind a transaction pooler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.event import Event
+from reconciler.core.ids import ShopDomain
+from reconciler.errors import StateError
+from reconciler.ports import BulkBook, BulkFile, BulkLine
+from reconciler.state.engine import open_engine
+from reconciler.state.store import StateStore
+from tests.conftest import Database
+from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, user
+
+
+@pytest.fixture
+def state(state_database: Database) -> Iterator[StateStore]:
+    engine = open_engine(state_database.url)
+    yield StateStore(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def book(state: StateStore) -> BulkBook:
+    return state
+
+
+def line(name: str, *, rides_in: str = "customers", position: int = 0) -> BulkLine:
+    return BulkLine(user(name), rides_in, f'{{"of":"{name}"}}', "sha256:plan", position=position)
+
+
+def file(key: str, shop: ShopDomain = SHOP, *, rides_in: str = "customers") -> BulkFile:
+    return BulkFile(key, shop, rides_in, f"tmp/{key}", f"digest of {key}", 3, AT)
+
+
+def names(lines: list[BulkLine]) -> list[str]:
+    return [each.user.removeprefix("user_") for each in lines]
+
+
+def test_lines_wait_by_what_they_ride_in_and_come_by_user(book: BulkBook) -> None:
+    assert (book.bulk_waiting(SHOP), book.bulk_files(SHOP)) == ({}, [])
+    book.enqueue_lines(SHOP, [line("c"), line("a"), line("B"), line("t", rides_in="add_tags")])
+    book.enqueue_lines(OTHER, [line("a")])
+    assert book.bulk_waiting(SHOP) == {"customers": 3, "add_tags": 1}
+    assert names(book.next_lines(SHOP, "customers", limit=2)) == ["B", "a"]  # by code point
+    assert book.next_lines(SHOP, "add_tags", limit=9) == [line("t", rides_in="add_tags")]
+
+
+def test_a_line_is_given_back_as_it_was_written(book: BulkBook) -> None:
+    written = replace(line("a", position=2), customer=customer(1), tries=1, decision='{"ä":"\\u0000 ✓"}')
+    book.enqueue_lines(SHOP, [written])
+    assert book.next_lines(SHOP, "customers", limit=1) == [written]
+
+
+def test_a_users_newer_line_replaces_the_older_even_in_a_file(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line("a"), line("b")])
+    book.begin_file(file("one"), {user("a"): 0, user("b"): 1})
+    book.enqueue_lines(SHOP, [line("a", rides_in="add_tags")])
+    assert names(book.file_lines(file("one"))) == ["b"]
+    assert book.bulk_waiting(SHOP) == {"add_tags": 1}
+
+
+def test_a_file_holds_its_lines_until_they_are_settled(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line(n) for n in "abcd"])
+    book.begin_file(file("one"), {user("b"): 0, user("a"): 1, user("c"): 1})
+    assert names(book.next_lines(SHOP, "customers", limit=9)) == ["d"]
+    assert [(each.number, each.tries) for each in book.file_lines(file("one"))] == [(0, 1), (1, 1), (1, 1)]
+    assert names(book.file_lines(file("one"), numbers=[1, 7])) == ["a", "c"]
+    assert names(book.file_lines(file("one"), limit=2)) == ["b", "a"]
+    assert book.file_lines(file("one"), numbers=[]) == []
+
+
+def test_a_file_is_known_by_its_operation_once_that_runs(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line("a")])
+    second = replace(file("second"), begun_at=AT.replace(year=2027))
+    book.begin_file(second, {user("a"): 0})
+    book.begin_file(file("first"), {})
+    book.begin_file(file("others", OTHER), {})
+    book.file_runs(second, "gid://shopify/BulkOperation/1")
+    assert book.bulk_files(SHOP) == [file("first"), replace(second, operation="gid://shopify/BulkOperation/1")]
+
+
+def test_rows_events_and_lines_are_written_together(state: StateStore) -> None:
+    state.enqueue_lines(SHOP, [line("a"), line("b"), line("c")])
+    state.begin_file(file("one"), {user("a"): 0, user("b"): 1, user("c"): 2})
+    following = replace(line("b", rides_in="set_metafields", position=1), customer=customer(2))
+    told: list[Event] = [event("a"), event("b")]
+    state.settle_lines(SHOP, [mapping("a", 1), mapping("b", 2)], told, done=[user("a")], more=[following])
+    assert names(state.file_lines(file("one"))) == ["c"]
+    assert state.next_lines(SHOP, "set_metafields", limit=9) == [following]
+    assert {u: m.customer_id for u, m in state.get(SHOP, [user("a"), user("b")]).items()} == {
+        user("a"): customer(1), user("b"): customer(2)
+    }  # fmt: skip
+    assert len(state.events()) == 2
+
+
+def test_nothing_of_it_is_written_where_a_part_can_not_be(state: StateStore) -> None:
+    state.enqueue_lines(SHOP, [line("a"), line("b")])
+    with pytest.raises(StateError):
+        state.settle_lines(SHOP, [mapping("a", 1), mapping("b", 1)], [event("a")], done=[user("a"), user("b")])
+    assert state.bulk_waiting(SHOP) == {"customers": 2}
+    assert (state.count(SHOP), state.events()) == (0, [])
+
+
+def test_what_is_left_of_a_file_that_ends_waits_again(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line("a"), line("b")])
+    book.begin_file(file("one"), {user("a"): 0, user("b"): 1})
+    book.settle_lines(SHOP, [], [], done=[user("a")])
+    book.end_file(file("one"))
+    assert book.bulk_files(SHOP) == []
+    assert book.next_lines(SHOP, "customers", limit=9) == [replace(line("b"), tries=1)]
+
+
+def test_only_what_was_never_sent_is_dropped(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line("unsent"), line("begun", position=1), line("filed")])
+    book.enqueue_lines(OTHER, [line("unsent")])
+    book.begin_file(file("one"), {user("filed"): 0})
+    assert book.drop_unsent(SHOP) == 1
+    assert names(book.next_lines(SHOP, "customers", limit=9)) == ["begun"]
+    assert names(book.file_lines(file("one"))) == ["filed"]
+    assert book.bulk_waiting(OTHER) == {"customers": 1}
+
+
+def test_many_lines_are_no_trouble(book: BulkBook) -> None:
+    users = [f"{n:05}" for n in range(3000)]
+    book.enqueue_lines(SHOP, [line(n) for n in users])
+    book.begin_file(file("one"), {user(n): i for i, n in enumerate(users)})
+    found = book.file_lines(file("one"), numbers=range(500, 2500))
+    assert names(found) == users[500:2500]
+    book.settle_lines(SHOP, [], [], done=[each.user for each in found])
+    assert len(book.file_lines(file("one"))) == 1000
