@@ -116,6 +116,8 @@ class TableProfiles:
             touched = table.touched_since(since)
             if touched is not None:
                 query = query.where(touched)
+            elif not table.postgres:
+                query = query.where(table.perhaps_since(since))
             with _streamed(connection, query, chunk) as rows:
                 keys = (key for key, value in rows if touched is not None or _is_since(value, since))
                 for part in _chunks((key for key, _ in groupby(keys)), chunk):

@@ -151,6 +151,13 @@ class ProfileTable:
             return sorted(set(keys))
         return sorted({"".join(c for c in key if "\x21" <= c <= "\x7e") for key in keys} - {""})
 
+    def perhaps_since(self, at: datetime) -> ColumnElement[bool]:
+        """SQLite: whether `updated_at` may be so late, by its own reading of texts; what that can't read may be."""
+        value = self.raw("updated_at")
+        day = sa.func.julianday(value)
+        late = day >= sa.func.julianday(at.astimezone(UTC).isoformat(sep=" ")[:19]) - 1
+        return sa.or_(sa.func.typeof(value) != "text", value.not_like("____-__-__%"), day.is_(None), late)
+
     def touched_since(self, at: datetime) -> ColumnElement[bool] | None:
         """Whether `updated_at` is null or not before this; None where only reading it can tell."""
         type_name = self.columns["updated_at"].type_name
