@@ -38,7 +38,7 @@ COMMANDS = {
     "doctor": ("doctor", "Check database, tokens, scopes and shops; say what to do."),
     "simulate": ("simulate", "Serve a simulated Shopify on loopback."),
     "demo": ("demo", "Two simulated shops, 200 people, from nothing to an empty plan."),
-    "db": ("db", "The state's schema: upgrade it, check it."),
+    "db": ("db", "The state's schema: upgrade it, check it; the SQL of an outbox."),
     "schema": ("schema", "JSON Schemas of both settings files."),
 }
 
