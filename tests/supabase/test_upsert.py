@@ -488,3 +488,27 @@ class TestRightsAndTypes(OnPostgres):
         world.run("CREATE TRIGGER later AFTER UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touch()")
         (warning,) = world.upserts().check()
         assert "touched" in warning
+
+
+def several(*users: str, **changes: Any) -> list[Profile]:
+    return [person(clerk_user_id=ClerkUserId(user), email=f"{user}@x.example", **changes) for user in users]
+
+
+def test_several_rows_are_written_together(world: World) -> None:
+    world.run("INSERT INTO customers (clerk_user_id, first_name, updated_at) VALUES ('user_b', 'Newer', :at)",
+              at=(NOON + timedelta(hours=1)).isoformat())  # fmt: skip
+    upserts = world.upserts()
+    upserts.delete(ClerkUserId("user_c"), at=NOON)
+    assert upserts.write_together(several("user_a", "user_b", "user_c")) == ["written", "kept", "kept"]
+    names = {row["clerk_user_id"]: row["first_name"] for row in world.run("SELECT * FROM customers")}
+    assert names == {"user_a": "Tove", "user_b": "Newer"}
+    assert upserts.write_together(several("user_a", "user_b")) == ["kept", "kept"]
+    assert upserts.write_together([]) == []
+
+
+def test_of_rows_that_are_written_together_one_refusal_leaves_none(world: World) -> None:
+    world.run("CREATE UNIQUE INDEX one_address ON customers (email)")
+    world.run("INSERT INTO customers (clerk_user_id, email) VALUES ('user_old', 'user_b@x.example')")
+    with pytest.raises(PermanentError, match="another row with the same value"):
+        world.upserts().write_together(several("user_a", "user_b"))
+    assert [row["clerk_user_id"] for row in world.run("SELECT * FROM customers")] == ["user_old"]
