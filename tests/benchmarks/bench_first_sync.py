@@ -1,0 +1,112 @@
+"""The first sync of a shop: what it costs in points, by bulk operations and one by one, and how well the rate is used.
+
+    python -m tests.benchmarks.bench_first_sync [--rows 100000] [--seconds 60]
+
+Bounded, over loopback. Goals: by bulk below 0.1 points a user; one by one ten points (and a bit for metafields, 25 of which
+go in one call); 95 % of the restore rate used over a minute; never a THROTTLED reply.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from reconciler.controller.apply import applied
+from tests.benchmarks.served import Served, backlinks, served
+
+ROWS_MAX = 1_000_000
+SECONDS_MAX = 600
+RATE, SIZE = 100.0, 2000.0  # a Standard shop
+BURST_S = 3.0  # until what the bucket held is spent
+AVATAR = {"metafields": {"clerk.avatar": {"from": "image_url", "type": "url"}}}
+
+
+def measure(rows: int = 2000, seconds: int = 60) -> dict[str, Any]:
+    """All figures."""
+    rows, seconds = min(rows, ROWS_MAX), min(seconds, SECONDS_MAX)
+    with served(rows, **AVATAR) as shop:
+        bulk = _bulk(shop)
+    with served(300, **AVATAR) as shop:
+        metafields = _points_one_by_one(shop)
+    with served(int(SIZE / 10 + (BURST_S + seconds) * RATE / 10 * 1.2)) as shop:
+        paced = _paced(shop, seconds)
+    paced["points_a_user_with_a_metafield"] = metafields
+    met = {
+        "bulk_below_0.1_points_a_user": bulk["points_a_user"] < 0.1,
+        "one_by_one_ten_points_a_user": paced["points_a_user"] <= 10,
+        "rate_used_95_percent": paced["share_of_rate"] >= 0.95,
+        "never_throttled": bulk["throttled"] == paced["throttled"] == 0,
+    }
+    return {"bulk": bulk, "one_by_one": paced, "met": met}
+
+
+def _bulk(shop: Served) -> dict[str, Any]:
+    began = time.perf_counter()
+    swept = shop.plan()
+    planned_s = time.perf_counter() - began
+    bucket, client = shop.bucket(rate=RATE, size=SIZE), shop.client()
+    began = time.perf_counter()
+    results = [o.result for o in applied(swept, shop.hands(client, bulk=True), fresh=True)]
+    took_s = time.perf_counter() - began
+    client.close()
+    if results.count("applied") != len(results) or len(backlinks(shop.sim)) != len(results):
+        raise RuntimeError(f"of {len(results)} users {results.count('applied')} were done")
+    return {
+        "users": len(results),
+        "points": bucket.spent,
+        "points_a_user": round(bucket.spent / len(results), 4),
+        "operations": len(shop.sim.shop.operations),
+        "throttled": bucket.throttled,
+        "plan_s": round(planned_s, 1),
+        "apply_s": round(took_s, 1),
+        "plan_after": shop.plan().plan.summary.actions,
+    }
+
+
+def _points_one_by_one(shop: Served) -> float:
+    swept = shop.plan()
+    bucket, client = shop.bucket(rate=100_000, size=100_000), shop.client()
+    done = sum(o.result == "applied" for o in applied(swept, shop.hands(client, bulk=False), fresh=True))
+    client.close()
+    return round(bucket.spent / done, 2)
+
+
+def _paced(shop: Served, seconds: int) -> dict[str, Any]:
+    """For so long; the share is of what the shop gave back once what the bucket held was spent."""
+    swept = shop.plan()
+    bucket, client = shop.bucket(rate=RATE, size=SIZE), shop.client()
+    shop.sim.calls.clear()
+    began = shop.sim.shop.clock()
+    done = 0
+    outcomes = applied(swept, shop.hands(client, bulk=False), fresh=True)
+    for outcome in outcomes:
+        done += outcome.result == "applied"
+        if shop.sim.shop.clock() - began > BURST_S + seconds:
+            break
+    points = sum(call.cost for call in shop.sim.calls if call.kind == "mutation")
+    made = sum(call.cost > 0 for call in shop.sim.calls if call.kind == "mutation")
+    outcomes.close()  # type: ignore[attr-defined]  # a generator: its threads end here
+    client.close()
+    window = [call.cost for call in shop.sim.calls if BURST_S < call.at - began <= BURST_S + seconds]
+    return {
+        "users": done,
+        "points_a_user": round(points / made, 2),
+        "seconds": seconds,
+        "share_of_rate": round(sum(window) / (RATE * seconds), 4),
+        "users_a_second": round(len(window) / seconds, 2),
+        "throttled": bucket.throttled,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--seconds", type=int, default=60)
+    given = parser.parse_args()
+    print(json.dumps(measure(given.rows, given.seconds), indent=2))  # noqa: T201  its output
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""One simulated shop over real HTTP and our own half of the world before it, in real time: what benchmarks run on."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from reconciler.controller.hands import BulkHands, Hands
+from reconciler.controller.sweep import Ask, Readers, Swept, sweep
+from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from reconciler.shopify.auth import FixedToken
+from reconciler.shopify.bulk_writes import ShopBulkWriter
+from reconciler.shopify.client import ShopClient
+from reconciler.shopify.customers import ShopCustomers
+from reconciler.shopify.setup import ShopSetup
+from reconciler.simulator.costs import Bucket
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import SimShop, World
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import ensure_schema
+from reconciler.state.store import StateStore
+from tests.clock import WallClock
+from tests.core.people import store
+from tests.inprocess import Rows
+
+DOMAIN = ShopDomain("acme.myshopify.com")
+TOKEN = "shpat_bench"
+AMPLE = 100_000.0
+
+
+@dataclass
+class Served:
+    """The shop as it is (`sim`), the table of profiles, and the state in a file."""
+
+    sim: SimShop
+    url: str
+    folder: Path
+    engine: Engine
+    profiles: Rows
+    store: Store
+
+    def client(self) -> ShopClient:
+        tls = ssl.create_default_context()
+        return ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", admin_url=self.url, ssl_context=tls)
+
+    def add(self, count: int) -> None:
+        """So many people in the table, all of them verified."""
+        for n in range(count):
+            values: dict[str, Any] = {
+                "clerk_user_id": f"user_{n:07}",
+                "email": f"person{n}@example.com",
+                "email_verified": True,
+                "first_name": f"Person {n}",
+                "last_name": "Bench",
+                "image_url": f"https://img.example.com/{n}.png",
+            }
+            profile = Profile.model_validate(values)
+            self.profiles.rows[profile.clerk_user_id] = profile
+
+    def bucket(self, *, rate: float, size: float) -> Bucket:
+        """Another bucket for the shop, full: what was spent before does not count."""
+        self.sim.bucket = Bucket(self.sim.shop.clock, size=size, restore_rate=rate)
+        return self.sim.bucket
+
+    def hands(self, client: ShopClient, *, bulk: bool) -> Hands:
+        customers, state = ShopCustomers(client, self.store), StateStore(self.engine)
+        hands = Hands(
+            store=self.store,
+            readers=Readers(self.profiles, customers, state),
+            writer=customers,
+            state=state,
+            clock=WallClock(),
+            warn=lambda said: print(said, file=sys.stderr),  # noqa: T201  its words
+        )
+        if not bulk:
+            return hands
+        shop = ShopBulkWriter(client, self.store)
+        return replace(hands, bulk=BulkHands(shop, state, state, sleep=time.sleep, always=True))
+
+    def plan(self) -> Swept:
+        """A whole look, with points enough; the table's guards are wide."""
+        self.bucket(rate=AMPLE, size=AMPLE)
+        client = self.client()
+        try:
+            swept = sweep(self.store, self.hands(client, bulk=False).readers, Ask(now=WallClock().now()))
+        finally:
+            client.close()
+        if swept.plan.error is not None:
+            raise RuntimeError(swept.plan.error)
+        return swept
+
+
+@contextmanager
+def served(people: int, **policy: Any) -> Iterator[Served]:
+    """An empty shop with what `bootstrap` makes, and so many people who should be in it."""
+    guards = {kind: {"max": 10_000_000} for kind in ("create", "update", "adopt")}
+    one = store(**{"name": "acme", "shop": DOMAIN, "guards": guards, "tags": ["app-user"], **policy})
+    world = World()
+    sim = world.add_shop(DOMAIN, access_token=TOKEN)
+    with tempfile.TemporaryDirectory() as folder, SimulatorServer(world) as server:
+        engine = open_engine(f"sqlite:///{folder}/state.db")
+        ensure_schema(engine)
+        made = Served(sim, server.url(DOMAIN), Path(folder), engine, Rows(), one)
+        made.add(people)
+        made.bucket(rate=AMPLE, size=AMPLE)
+        client = made.client()
+        ShopSetup(client).create_definition(one.backlink.namespace, one.backlink.key)
+        client.close()
+        try:
+            yield made
+        finally:
+            engine.dispose()
+
+
+def backlinks(sim: SimShop) -> set[ClerkUserId]:
+    """Whose customers there are."""
+    return {ClerkUserId(m.value) for c in sim.shop.people for m in c.metafields if m.key == "user_id"}
