@@ -205,11 +205,19 @@ def test_whoever_dies_at_each_single_moment_ends_the_same(tmp_path: Path, story:
     died_at(tmp_path, story, step=1, first=0)
 
 
+def once(found: dict[str, Any]) -> dict[str, Any]:
+    """A refused value may have been tried once more by whoever went on."""
+    for row in found.values():
+        for value in row["refused"].values():
+            del value["tries"]
+    return found
+
+
 def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
     with BulkRig(tmp_path / "whole") as whole:
         prepared(whole, story)
         whole.cycle()
-        wanted, rows_wanted = customers(whole), rows(whole)
+        wanted, rows_wanted = customers(whole), once(rows(whole))
         at_rest(whole)
     moments = crossings_of(tmp_path / "counted", story)
     assert moments > 60
@@ -222,5 +230,5 @@ def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
             said = f"{story.__name__}: died at moment {moment} of {moments}"
             assert [o for cycle in found for o in cycle.failures] == [], said
             assert customers(rig) == wanted, said
-            assert rows(rig) == rows_wanted, said
+            assert once(rows(rig)) == rows_wanted, said
             at_rest(rig)

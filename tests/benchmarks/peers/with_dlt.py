@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dlt
-from dlt.sources.helpers import requests
+import dlt  # type: ignore[import-not-found]  # not in our environment
+from dlt.sources.helpers import requests  # type: ignore[import-not-found]
 
 SET = (
     "mutation($identifier: CustomerSetIdentifiers, $input: CustomerSetInput!) "
@@ -18,12 +18,12 @@ people = json.loads(Path(sys.argv[1]).read_text())
 url, token = sys.argv[2], sys.argv[3]
 
 
-@dlt.resource(name="customers", primary_key="clerk_user_id", write_disposition="merge")
+@dlt.resource(name="customers", primary_key="clerk_user_id", write_disposition="merge")  # type: ignore[untyped-decorator]
 def customers() -> Iterator[Any]:
     yield from people
 
 
-@dlt.destination(batch_size=10, name="shop", naming_convention="direct")
+@dlt.destination(batch_size=10, name="shop", naming_convention="direct")  # type: ignore[untyped-decorator]
 def shop(items: Any, table: Any) -> None:
     for row in items:
         custom_id = {"namespace": "clerk", "key": "user_id", "value": row["clerk_user_id"]}

@@ -6,8 +6,11 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from drt.config.models import RestApiDestinationConfig, SyncOptions
-from drt.destinations.rest_api import RestApiDestination
+from drt.config.models import (  # type: ignore[import-not-found]  # not in our environment
+    RestApiDestinationConfig,
+    SyncOptions,
+)
+from drt.destinations.rest_api import RestApiDestination  # type: ignore[import-not-found]
 
 SET = (
     "mutation($identifier: CustomerSetIdentifiers, $input: CustomerSetInput!) "
