@@ -23,7 +23,9 @@ class Leases(Database):
     def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
         until = now + timedelta(seconds=ttl_s)
         first = {"name": name, "owner": owner, "fence": 1, "until": until}
-        free = _lease.c.until <= now
+        over = _lease.c.until <= now
+        wrong = _lease.c.until > now + timedelta(seconds=2 * ttl_s)  # longer than anybody may hold it: a clock was set back
+        free = or_(over, wrong, _lease.c.owner == "")
         again = (
             update(_lease)
             .where(_lease.c.name == name, or_(free, _lease.c.owner == owner))
