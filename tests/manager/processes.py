@@ -1,0 +1,176 @@
+"""`reconciler run` as processes: started, listened to, signalled, and ended by their own pid."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.clerk import sender
+from tests.clock import WallClock
+from tests.manager.street import WAIT_S, Street, until
+
+ROOT = Path(__file__).parents[2]
+QUICK = {
+    "lease_s": 2.0, "poll_s": 0.02, "idle_poll_s": 0.05, "away_s": 0.2, "grace_s": 5.0, "beat_s": 0.2, "files_s": 0.2,
+    "stale_beats_s": 3.0, "look_lease_s": 3.0, "again_first_s": 0.3, "probe_every_s": 0.2, "probe_first_s": 0.2,
+    "pauses": {"early_first_s": 0.1, "waiting_first_s": 0.5, "away_s": 0.2, "permanent_first_s": 1.0},
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Process:
+    """One replica. `lines` are what it logged so far."""
+
+    popen: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+
+    def said(self, event: str) -> bool:
+        return any(entry["event"] == event for entry in self.log())
+
+    def started(self) -> None:
+        def url() -> Any:
+            if self.popen.poll() is not None:
+                raise AssertionError("it has ended: " + "".join(self.lines))
+            return next((entry["url"] for entry in self.log() if entry["event"] == "started"), None)
+
+        self.url = until(url, "it is started")
+
+    def clerk(self, kind: str, data: Any, message_id: str) -> int | None:
+        """A webhook of Clerk's; None where nobody answered in time."""
+        body = sender.event(kind, data)
+        headers = sender.headers(body, message_id=message_id, at=WallClock().now())
+        with suppress(httpx.HTTPError):
+            return httpx.post(f"{self.url}/webhooks/clerk", content=body, headers=headers, timeout=3).status_code
+        return None
+
+    def ready(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        return False
+
+    def signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def ended(self, within_s: float = WAIT_S) -> int:
+        return self.popen.wait(within_s)
+
+
+@contextmanager
+def replicas(street: Street) -> Iterator[Any]:
+    """Starts replicas; whatever still runs at the end is killed."""
+    with ExitStack() as stack:
+
+        def start(state_url: str | None = None, **rhythm: Any) -> Process:
+            street.write()
+            config = street.paths[0]
+            if state_url is not None:
+                config = street.folder / f"config-{street.new_id()}.yaml"
+                settings = {**street.settings, "state": {"url": state_url}}
+                config.write_text(json.dumps({"version": 1, **settings}))
+            command = [sys.executable, "-m", "tests.manager.replica", json.dumps({**QUICK, **rhythm})]
+            command += ["--config", str(config), "--stores", str(street.paths[1]), "run", "--port", "0"]
+            return begin(command, stack)
+
+        yield start
+
+
+def begin(command: list[str], stack: ExitStack) -> Process:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # noqa: TID251  a child's
+    popen = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process = Process(popen)
+
+    def listen() -> None:
+        assert popen.stderr is not None
+        with popen.stderr:
+            process.lines.extend(popen.stderr)  # list.extend takes them one by one as they come
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    stack.callback(listener.join, WAIT_S)
+    stack.callback(_end, popen)
+    return process
+
+
+def _end(popen: subprocess.Popen[str]) -> None:
+    if popen.poll() is None:
+        popen.send_signal(signal.SIGCONT)
+        popen.kill()
+    popen.wait(WAIT_S)
+
+
+class Cable:
+    """A network between a replica and its database, which can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._cut = threading.Event()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        self._thread.join(WAIT_S)
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        self._cut.set()
+        with self._lock:
+            for each in self._open:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            self._open.clear()
+
+    def mend(self) -> None:
+        self._cut.clear()
+
+    def _accept(self) -> None:
+        while not self._closed.is_set():
+            near, _ = self._listener.accept()
+            if self._cut.is_set() or self._closed.is_set():
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._to), 5)
+            with self._lock:
+                self._open += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for each in (source, target):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    source.close()

@@ -1,0 +1,294 @@
+"""A street of simulated shops and replicas of `run` beside them, in this process, over real HTTP, in a hurry.
+
+Only the pauses are shortened; what runs is what `reconciler run` runs. Nothing sleeps: `until` waits for what should be.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from reconciler.controller.worker import Pauses
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping as Row
+from reconciler.core.request import Request
+from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.run import Files, Manager
+from reconciler.settings import load
+from reconciler.simulator.control import all_customers
+from reconciler.simulator.deliver import Deliverer, Weather
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import ALL_SCOPES, SimShop, World
+from reconciler.wiring import House
+from tests.clerk import sender
+from tests.clock import WallClock
+
+US, EU = "acme-us", "acme-eu"
+APP_SECRET = "the-app-secret"
+WAIT_S = 30.0
+COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "locale", "updated_at", "deleted_at")
+TABLE = (
+    "create table customers (clerk_user_id text primary key, email text, email_verified integer, first_name text, "
+    "last_name text, locale text, updated_at text, deleted_at text)"
+)
+WIDE = {kind: {"max": 10_000} for kind in ("create", "adopt", "update", "relink", "merge", "release")}
+HURRY = Rhythm(
+    lease_s=2.0, poll_s=0.01, idle_poll_s=0.02, away_s=0.05, grace_s=8.0, slow_s=0.3, beat_s=0.05, stale_beats_s=2.0,
+    look_lease_s=3.0, again_first_s=0.1, again_last_s=0.4, probe_every_s=0.05, probe_first_s=0.05, probe_last_s=0.4,
+    files_s=0.05,
+    pauses=Pauses(
+        early_first_s=0.05, early_last_s=0.2, waiting_first_s=0.3, waiting_next_s=0.3, away_s=0.05,
+        permanent_first_s=0.5,
+    ),
+)  # fmt: skip
+
+
+def until(condition: Callable[[], Any], what: str, *, within_s: float = WAIT_S) -> Any:
+    """Wait until it is so, and give what it gave."""
+    end = time.monotonic() + within_s
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"it never came to pass that {what}")
+        time.sleep(0.01)
+    return found
+
+
+def now_text(**ahead: float) -> str:
+    return (WallClock().now() + timedelta(**ahead)).isoformat()
+
+
+@dataclass(slots=True)
+class Running:
+    """One replica of `run`."""
+
+    manager: Manager
+    house: House
+    client: httpx.Client
+    street: Street
+    began_at: datetime
+
+    def clerk(self, kind: str = "user.updated", data: Any = None, *, message_id: str | None = None) -> int:
+        """A webhook of Clerk's, signed by hand; gives the status."""
+        body = sender.event(kind, data)
+        signed = sender.headers(body, message_id=message_id or self.street.new_id(), at=WallClock().now())
+        return self.client.post("/webhooks/clerk", content=body, headers=signed).status_code
+
+    def nudge(self, *users: str, store: str = US) -> None:
+        requests = [Request(StoreName(store), ClerkUserId(user)) for user in users]
+        self.house.queue.add(requests, WallClock().now(), reason="nudge", explicit=True)
+        self.manager._dispatcher.wake()
+
+    def ready(self) -> list[str]:
+        answer = self.client.get("/readyz")
+        reasons: list[str] = answer.json()["reasons"]
+        assert answer.status_code == (503 if reasons else 200)
+        return reasons
+
+    def metric(self, name: str, /, **labels: str) -> float:
+        """The sum of a metric over all labels but these."""
+        lines = self.client.get("/metrics").text.splitlines()
+        asked = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [x for x in lines if x.startswith((name + "{", name + " ")) and all(words in x for words in asked)]
+        return sum(float(x.rsplit(" ", 1)[1]) for x in found)
+
+    def idle(self) -> bool:
+        """Nothing is ready or in hand."""
+        tally = self.house.queue.tally(WallClock().now())
+        return not any(waiting.ready or waiting.in_flight for waiting in tally.values())
+
+    def settled(self) -> None:
+        until(self.idle, "the queue is worked off")
+
+    def looked_at_all(self) -> None:
+        """The full look at the start is over for every store, and what it found is done."""
+        shops = [ShopDomain(f"{name}.myshopify.com") for name in self.street.stores]
+
+        def done() -> bool:
+            marks = [self.house.state.mark(shop, "full") for shop in shops]
+            return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)
+
+        until(done, "every store was looked at")
+        self.settled()
+
+    def mapping(self, user: str, store: str = US) -> Row | None:
+        return self.house.state.get(ShopDomain(f"{store}.myshopify.com"), [ClerkUserId(user)]).get(ClerkUserId(user))
+
+    def status(self, user: str, store: str = US) -> str | None:
+        row = self.mapping(user, store)
+        return row.status if row else None
+
+
+@dataclass(slots=True)
+class Street:
+    """Shops, people and files. Change `stores`, then `write` for a running replica to see it."""
+
+    folder: Path
+    world: World
+    server: SimulatorServer
+    state_url: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    stores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ids: int = 0
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        return self.folder / "reconciler.yaml", self.folder / "stores.yaml"
+
+    def new_id(self) -> str:
+        self.ids += 1
+        return f"msg_{self.ids}"
+
+    def shop(self, name: str = US) -> SimShop:
+        return self.world.shops[f"{name}.myshopify.com"]
+
+    def write(self) -> None:
+        """Both files, each replaced in one go, as careful editors and Kubernetes do."""
+        stores = [{"name": name, **settings} for name, settings in self.stores.items()]
+        for path, content in zip(
+            self.paths, ({"version": 1, **self.settings}, {"version": 1, "stores": stores}), strict=True
+        ):
+            self.write_raw(path, json.dumps(content))
+
+    def write_raw(self, path: Path, text: str) -> None:
+        if path.exists() and path.read_text() == text:
+            return
+        new = path.with_suffix(".new")
+        new.write_text(text)
+        new.rename(path)
+
+    def sql(self, statement: str, *values: Any) -> None:
+        with closing(sqlite3.connect(self.folder / "profiles.db", timeout=20)) as connection, connection:
+            connection.execute(statement, values)
+
+    def person(self, user: str, **columns: Any) -> None:
+        """Her row, made or changed."""
+        with closing(sqlite3.connect(self.folder / "profiles.db", timeout=20)) as connection, connection:
+            connection.row_factory = sqlite3.Row
+            found = connection.execute("select * from customers where clerk_user_id = ?", (user,)).fetchone()
+            old = dict(found) if found else {"email": f"{user}@example.com", "email_verified": 1, "locale": "en-US"}
+            row = {**old, "updated_at": now_text(), **columns, "clerk_user_id": user}
+            marks = ", ".join("?" for _ in COLUMNS)
+            connection.execute(f"replace into customers values ({marks})", [row.get(c) for c in COLUMNS])
+
+    def gone(self, user: str) -> None:
+        self.sql("delete from customers where clerk_user_id = ?", user)
+
+    def customers(self, name: str = US) -> dict[str, dict[str, Any]]:
+        """The customers of a shop by e-mail, as they are."""
+        return {c["email"]: c for c in all_customers(self.shop(name))}
+
+    def emails(self, name: str = US) -> list[str]:
+        return sorted(str(email) for email in self.customers(name))
+
+    def mutations(self) -> int:
+        return sum(sim.mutations for sim in self.world.shops.values())
+
+    def end_state(self, name: str = US) -> list[tuple[Any, ...]]:
+        """What a shop holds, without what differs from run to run."""
+        return sorted(
+            (c["email"] or "", c["firstName"] or "", c["lastName"] or "", tuple(sorted(c["tags"])))
+            for c in all_customers(self.shop(name))
+        )
+
+    def deliverer(self, running: Running, *topics: str, name: str = US, weather: Weather | None = None) -> Deliverer:
+        """Subscribed to these topics, and ready to send what the shop tells."""
+        sim = self.shop(name)
+        for topic in topics:
+            uri = f"https://hooks.example.com/webhooks/shopify/{name}"
+            with sim.lock:
+                made = sim.shop.webhook_subscription_create(topic, {"uri": uri})
+            assert not made["userErrors"]
+        routes = {"https://hooks.example.com": running.manager.url}
+        return Deliverer(sim.shop, secret=APP_SECRET, routes=routes, weather=weather)
+
+    @contextmanager
+    def replica(self, **rhythm: Any) -> Iterator[Running]:
+        """`run`, in threads of this process, until the end of the context."""
+        self.write()
+        loaded = load(*self.paths, {})
+        pauses = replace(HURRY.pauses, **rhythm.pop("pauses", {}))
+        warnings: list[str] = []
+        with ExitStack() as stack:
+            house = stack.enter_context(House(loaded, warn=warnings.append))
+            manager = Manager(
+                house, Files(self.paths, lambda: load(*self.paths, {})), port=0,
+                rhythm=replace(HURRY, pauses=pauses, **rhythm),
+            )  # fmt: skip
+            stack.callback(manager.close)
+            began_at = WallClock().now()
+            manager.start()
+            waiting = threading.Thread(target=manager.wait)
+            waiting.start()
+            stack.callback(waiting.join, WAIT_S)
+            stack.callback(manager.stop)
+            client = stack.enter_context(httpx.Client(base_url=manager.url, timeout=20))
+            yield Running(manager, house, client, self, began_at)
+
+
+@contextmanager
+def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Iterator[Street]:
+    world = World()
+    for name in names or (US,):
+        options: dict[str, Any] = {"restore_rate": 10_000, "bucket_size": 200_000, "scopes": set(ALL_SCOPES)}
+        world.add_shop(f"{name}.myshopify.com", access_token=f"token-{name}", **{**options, **shop})
+    with SimulatorServer(world) as server:
+        street = Street(folder, world, server, state_url or f"sqlite:///{folder / 'state.db'}")
+        street.settings = {
+            "state": {"url": street.state_url},
+            "profiles": {
+                "url": f"sqlite:///{folder / 'profiles.db'}",
+                "table": "customers",
+                "columns": {c: c for c in COLUMNS},
+            },
+            "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE},
+            "controller": {"workers": 4, "resync_s": 3600, "full_resync_cron": "0 3 * * *"},
+        }
+        for name in names or (US,):
+            street.stores[name] = store_of(street, name)
+            define(street, name)
+        street.sql(TABLE)
+        yield street
+
+
+def store_of(street: Street, name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "shop": f"{name}.myshopify.com",
+        "admin_url": street.server.url(f"{name}.myshopify.com"),
+        "auth": {"access_token": f"token-{name}"},
+        "webhook_secret": APP_SECRET,
+        "tags": ["app-user"],
+        "guards": WIDE,
+        **more,
+    }
+
+
+def define(street: Street, name: str) -> None:
+    """What `bootstrap` makes in a shop."""
+    sim = street.shop(name)
+    definition = {
+        "ownerType": "CUSTOMER", "namespace": "clerk", "key": "user_id", "name": "Clerk user", "type": "id",
+        "pin": True,
+    }  # fmt: skip
+    with sim.lock:
+        made = sim.shop.metafield_definition_create(definition)
+    assert not made["userErrors"], made
+
+
+def user_event(user: str, *, updated_at: datetime | None = None, **changes: Any) -> dict[str, Any]:
+    """Clerk's user object for this user."""
+    at = updated_at or WallClock().now()
+    return sender.user(user, updated_at=int(at.astimezone(UTC).timestamp() * 1000), **changes)
+
+
+def deleted_event(user: str) -> Mapping[str, Any]:
+    return {"id": user, "object": "user", "deleted": True}

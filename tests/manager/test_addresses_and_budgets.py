@@ -1,0 +1,95 @@
+"""Addresses that change hands, and ceilings an hour, in `run` by nudges alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.manager.street import US, Running, Street, until
+
+
+def emails_by_user(street: Street, run: Running, *users: str) -> dict[str, str]:
+    by_id = {c["id"]: e for e, c in street.customers().items()}
+    rows = {user: run.mapping(user) for user in users}
+    return {user: by_id.get(str(row.customer_id), "") if row else "" for user, row in rows.items()}
+
+
+def test_a_circle_of_addresses_turns_by_nudges_alone_and_everybody_keeps_her_customer(street: Street) -> None:
+    users = [f"user_{n}" for n in range(4)]
+    for user in users:
+        street.person(user, first_name=user)
+    with street.replica() as run:
+        run.looked_at_all()
+        customers = {u: row.customer_id for u in users if (row := run.mapping(u))}
+        wanted = {user: f"{users[(n + 1) % 4]}@example.com" for n, user in enumerate(users)}
+        for user, email in wanted.items():
+            street.person(user, email=email)
+        run.nudge(*users)
+        until(lambda: emails_by_user(street, run, *users) == wanted, "the circle has turned")
+        until(lambda: {run.status(u) for u in users} == {"in_sync"}, "all are in sync")
+        after = {u: row.customer_id for u in users if (row := run.mapping(u))}
+        assert after == customers
+
+
+def test_a_chain_resolves_from_its_end_when_only_its_beginning_is_nudged(street: Street) -> None:
+    users = [f"user_{n}" for n in range(5)]
+    for user in users:
+        street.person(user)
+    with street.replica() as run:
+        run.looked_at_all()
+        wanted = {users[n]: f"user_{n + 1}@example.com" for n in range(4)} | {users[4]: "free@example.com"}
+        for user, email in wanted.items():
+            street.person(user, email=email)
+        run.nudge(users[0])
+        until(lambda: emails_by_user(street, run, *users) == wanted, "the chain has moved on")
+
+
+def test_an_hours_budget_holds_what_is_above_it_and_lets_it_go_in_the_next_hour(street: Street) -> None:
+    street.stores[US]["guards"] = {**street.stores[US]["guards"], "create": {"max": 2}}
+    with street.replica() as run:
+        run.looked_at_all()
+        users = [f"user_{n}" for n in range(5)]
+        for user in users:
+            street.person(user)
+        run.nudge(*users)
+        run.settled()
+        held = [u for u in users if run.status(u) == "held"]
+        assert (len(street.emails()), len(held)) == (2, 3)
+        row = run.mapping(held[0])
+        assert row is not None
+        assert row.reason == "GuardExceeded"
+        assert run.house.queue.depth() == 3
+        now = run.house.clock.now()
+        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        assert run.house.queue.claim("x", hour - timedelta(seconds=1), limit=9, lease_s=1, stores={row.store: 9}) == []
+        claims = run.house.queue.claim("x", hour + timedelta(minutes=2), limit=9, lease_s=1, stores={row.store: 9})
+        assert sorted(c.clerk_user_id for c in claims) == sorted(held)
+
+
+def test_a_shop_that_is_down_spends_no_budget(street: Street) -> None:
+    street.stores[US]["guards"] = {**street.stores[US]["guards"], "create": {"max": 2}}
+    street.person("user_a")
+    with street.replica() as run:
+        street.shop().faults.add("status", on="customerSet", status=503, times=12)
+        run.looked_at_all()
+        run.nudge("user_a")
+        until(lambda: street.shop().faults.pending() == 0 or _nudged(run), "the shop is up again")
+        until(lambda: run.status("user_a") == "in_sync", "she is there")
+        street.person("user_b")
+        run.nudge("user_b")
+        until(lambda: run.status("user_b") == "in_sync", "and the budget is not spent by tries")
+
+
+def _nudged(run: Running) -> bool:
+    run.nudge("user_a")
+    return False
+
+
+def test_an_explicit_nudge_tries_once_more_what_the_shop_refused(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        calls = len(street.shop().calls)
+        run.nudge("user_a")
+        until(lambda: run.house.queue.depth() == 0, "it was looked at")
+        assert len(street.shop().calls) > calls
+        assert street.shop().calls[-1].kind == "query"

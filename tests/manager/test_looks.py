@@ -1,0 +1,202 @@
+"""Looks at whole stores: what they find and repair, how they go on, and that each happens once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.core.ids import StoreName
+from tests.manager.street import US, Running, Street, until
+
+
+def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_nothing(street: Street) -> None:
+    for n in range(12):
+        street.person(f"user_{n:02}", first_name=f"N{n}")
+    street.shop().staff("create", email="user_03@example.com", first_name="Guest")
+    with street.replica() as run:
+        run.looked_at_all()
+        assert street.emails() == sorted(f"user_{n:02}@example.com" for n in range(12))
+        assert street.customers()["user_03@example.com"]["firstName"] == "N3"
+        assert {run.status(f"user_{n:02}") for n in range(12)} == {"in_sync"}
+    before = street.mutations()
+    with street.replica() as run:
+        run.looked_at_all()
+    assert street.mutations() == before
+
+
+def test_a_full_look_repairs_users_without_mapping_mappings_without_user_and_backlinks_without_mapping(
+    street: Street,
+) -> None:
+    street.stores[US]["on_leave"] = "tag"
+    for n in range(4):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        shop = run.mapping("user_0")
+        assert shop is not None
+        run.house.state.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
+    street.person("user_new")  # a user without a mapping
+    street.gone("user_2")  # a mapping without its user
+    with street.replica() as run:
+        until(lambda: run.status("user_2") == "released", "who has gone is released")
+        until(lambda: run.status("user_new") == "in_sync", "who is new is there")
+        until(lambda: run.status("user_0") == "in_sync", "the mapping is back")
+        again = run.mapping("user_0")
+        assert again is not None
+        assert again.customer_id == shop.customer_id
+    assert len(street.emails()) == 5
+    assert "clerk-left" in street.customers()["user_2@example.com"]["tags"]
+
+
+def test_a_full_look_that_fails_is_taken_again_without_waiting_for_tomorrow(street: Street) -> None:
+    street.person("user_a")
+    street.shop().faults.add("status", status=503, times=12)
+    with street.replica() as run:
+        until(lambda: run.status("user_a") == "in_sync", "the look was taken again")
+
+
+def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_another(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 0.2
+    for n in range(3):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        row = run.mapping("user_0")
+        assert row is not None
+        state, shop = run.house.state, row.shop
+        street.gone("user_0")
+        street.gone("user_2")
+        at = run.house.clock.now()
+        mark = state.begin(shop, "full", now=at)  # a look begins, sees two of them, and its process dies
+        state.note(shop, "full", cursor=row.clerk_user_id.replace("0", "1"), looked_at=2, wanted=1, findings={})  # type: ignore[arg-type]
+
+        def went_on() -> bool:
+            now = state.mark(shop, "full")
+            return now is not None and now.finished_at is not None
+
+        until(went_on, "the look came to its end")
+        ended = state.mark(shop, "full")
+        assert ended is not None
+        assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 3)
+
+
+def test_a_look_at_changes_finds_what_no_webhook_told_of(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 0.1
+    street.person("user_a")
+    street.person("user_b")
+    with street.replica() as run:
+        run.looked_at_all()
+        street.person("user_a", first_name="Changed")
+        street.person("user_c")
+        street.gone("user_b")
+        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "Changed", "the change was seen")
+        until(lambda: run.status("user_c") == "in_sync", "the new one was seen")
+        until(lambda: run.status("user_b") == "released", "the vanished row was seen")
+
+
+def test_half_a_table_releases_nobody(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 0.1
+    street.stores[US]["guards"] = {"release": {"max": 3}}
+    street.stores[US]["on_leave"] = "tag"
+    for n in range(8):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        before = street.mutations()
+        street.sql("delete from customers where clerk_user_id >= 'user_4'")
+        done = run.metric("reconciler_sweeps_total")
+        until(lambda: run.metric("reconciler_sweeps_total") >= done + 4, "some looks at changes were taken")
+        run.settled()
+        assert street.mutations() == before
+        assert {run.status(f"user_{n}") for n in range(8)} == {"in_sync"}
+    with street.replica() as run:  # nor does the full look at a start
+        run.looked_at_all()
+        assert street.mutations() == before
+        assert {run.status(f"user_{n}") for n in range(4, 8)} == {"held"}
+
+
+def test_what_a_full_look_holds_is_not_let_go_one_by_one_by_looks_at_changes(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 0.1
+    street.stores[US]["guards"] = {"create": {"max": 3}}
+    for n in range(5):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        seen = run.metric("reconciler_sweeps_total")
+        until(lambda: run.metric("reconciler_sweeps_total") >= seen + 3, "looks at changes were taken")
+        run.settled()
+        assert street.emails() == []
+        assert {run.status(f"user_{n}") for n in range(5)} == {"held"}
+        run.nudge("user_3")
+        until(lambda: run.status("user_3") == "in_sync", "a single one may pass within the hour's budget")
+
+
+def test_supabase_away_means_waiting_and_not_deciding(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 0.1
+    street.stores[US]["on_leave"] = "tag"
+    for n in range(4):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        before = street.mutations()
+        street.sql("alter table customers rename to elsewhere")
+        run.nudge("user_0", "user_1")
+        assert run.clerk("user.deleted", {"id": "user_2", "object": "user", "deleted": True}) == 202
+        until(lambda: run.metric("reconciler_sweeps_total", result="failed") >= 2, "looks were tried")
+        assert street.mutations() == before
+        assert run.house.queue.depth() == 3
+        assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
+        street.sql("alter table elsewhere rename to customers")
+        street.gone("user_2")
+        until(lambda: run.status("user_2") == "released", "the work goes on")
+        run.settled()
+
+
+def test_an_empty_table_releases_nobody(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 0.1
+    for n in range(4):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        street.sql("delete from customers")
+        before = run.metric("reconciler_sweeps_total")
+        until(lambda: run.metric("reconciler_sweeps_total") >= before + 3, "looks were tried")
+        run.settled()
+        assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
+
+
+def test_each_turn_is_taken_once_by_three_replicas(street: Street) -> None:
+    street.settings["controller"]["resync_s"] = 1.0
+    street.person("user_a")
+    with street.replica() as one, street.replica() as two, street.replica() as three:
+        runs = (one, two, three)
+        for run in runs:
+            run.looked_at_all()
+        name, turn, before = StoreName(US), one.house.clock.now(), full(runs)
+        for run in runs:  # the turn comes to all of them
+            assert run.manager._looks.full(name, since=turn, whole=False) == "done"
+        assert full(runs) == before + 1
+
+        def looked() -> float:
+            return sum(run.metric("reconciler_sweeps_total") for run in runs)
+
+        began, before = one.house.clock.now(), looked()
+        until(lambda: looked() >= before + 4, "four more looks were taken")
+        assert (one.house.clock.now() - began).total_seconds() > 1.5  # three by themselves would be done at once
+
+
+def full(runs: Iterable[Running]) -> float:
+    return sum(run.metric("reconciler_sweeps_total", kind="full") for run in runs)
+
+
+def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        row = run.mapping("user_a")
+        assert row is not None
+        newer = row.model_copy(update={"message": "written by a worker", "generation": row.generation + 1})
+        run.house.state.put(newer)
+        assert run.house.state.put_unmoved([(row, row.model_copy(update={"status": "held"}))]) == ()
+        assert run.mapping("user_a") == newer
+        assert run.house.state.put_unmoved([(newer, row)]) == ()
+        assert run.mapping("user_a") == row

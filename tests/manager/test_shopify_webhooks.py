@@ -1,0 +1,94 @@
+"""Shopify's webhooks, sent by the simulated shop itself: edits heal, echoes end, merges are followed, the law is kept."""
+
+from __future__ import annotations
+
+from reconciler.simulator.deliver import Deliverer, Weather
+from tests.manager.street import Running, Street, until
+
+UPDATES = ("CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE")
+LAW = ("CUSTOMERS_REDACT", "APP_UNINSTALLED")
+
+
+def quiet(run: Running, post: Deliverer) -> None:
+    """Everything the shop had to tell was delivered and looked at."""
+    until(lambda: post.waiting() == 0 and run.idle() and post.waiting() == 0, "nothing is on its way any more")
+
+
+def test_edits_by_staff_are_healed_by_the_nudge_and_our_own_echoes_write_nothing(street: Street) -> None:
+    for n in range(5):
+        street.person(f"user_{n}", first_name="Right")
+    with street.replica() as run, street.deliverer(run, *UPDATES, weather=Weather(duplicate=0.5, shuffle=True)) as post:
+        run.looked_at_all()
+        quiet(run, post)
+        made = street.mutations()
+        looks = run.metric("controller_runtime_reconcile_total")
+        for customer in street.customers().values():
+            street.shop().staff("edit", id=customer["id"], first_name="Wrong")
+        until(lambda: {c["firstName"] for c in street.customers().values()} == {"Right"}, "the edits are healed")
+        quiet(run, post)
+        assert street.mutations() == made + 5  # one each: no ping-pong
+        assert run.metric("controller_runtime_reconcile_total") > looks + 5  # the echoes were looked at
+        assert post.sent["delivered"] > 0
+
+
+def test_a_deleted_customer_is_made_again_and_a_merge_is_followed(street: Street) -> None:
+    street.person("user_a")
+    street.person("user_b")
+    with street.replica() as run, street.deliverer(run, *UPDATES) as post:
+        run.looked_at_all()
+        quiet(run, post)
+        street.shop().staff("delete", id=street.customers()["user_a@example.com"]["id"])
+        until(lambda: "user_a@example.com" in street.customers(), "she is made again")
+        quiet(run, post)
+        before = run.mapping("user_b")
+        assert before is not None
+        guest = street.shop().staff("create", email="guest@example.com")
+        street.shop().staff("merge", keep=guest["id"], other=before.customer_id)
+
+        def followed() -> bool:
+            row = run.mapping("user_b")
+            return row is not None and row.customer_id == guest["id"] and row.status == "in_sync"
+
+        until(followed, "the mapping follows the merge")
+        quiet(run, post)
+        assert street.emails() == ["user_a@example.com", "user_b@example.com"]
+
+
+def test_who_was_redacted_is_erased_and_never_made_again(street: Street) -> None:
+    street.person("user_a", first_name="Ada")
+    street.person("user_b")
+    with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:
+        run.looked_at_all()
+        quiet(run, post)
+        row = run.mapping("user_a")
+        assert row is not None
+        street.shop().staff("redact", id=row.customer_id)
+        until(lambda: run.status("user_a") == "erased", "she is erased")
+        run.house.state.put(row)  # a look that was in hand writes too late
+        street.person("user_a", first_name="Back")
+        run.nudge("user_a")
+        quiet(run, post)
+        now = run.mapping("user_a")
+        assert now is not None
+        assert (now.status, now.email, now.customer_id, dict(now.applied)) == ("erased", None, None, {})
+        assert run.house.state.events(user=now.clerk_user_id) == []
+        assert street.emails().count("user_a@example.com") == 0
+    with street.replica() as run:
+        run.looked_at_all()
+        assert run.status("user_a") == "erased"
+        assert "user_a@example.com" not in street.customers()
+
+
+def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:
+        run.looked_at_all()
+        street.shop().shop.tell("APP_UNINSTALLED", lambda: {"id": 1, "myshopify_domain": street.shop().shop.domain})
+        until(lambda: post.sent["delivered"] >= 1 and post.waiting() == 0, "a forged word was delivered")
+        run.settled()
+        assert not run.manager._crew.suspended()  # the shop still lets us in
+        street.shop().tokens.revoke_all()
+        street.shop().shop.staff_uninstall()
+        until(run.manager._crew.suspended, "the store is suspended")
+        assert run.metric("reconciler_store_suspended") in {0.0, 1.0}
+        until(lambda: next(iter(run.manager._door.status_rows())).suspended, "status shows it")

@@ -1,0 +1,143 @@
+"""What machines see of `run`: readiness that turns red when nothing advances, metrics by their usual names, and idleness."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from reconciler.manager.schedule import JUMP_S
+from tests.manager.street import Street, until
+
+
+def red(run: Any, words: str) -> None:
+    until(lambda: any(words in reason for reason in run.ready()), f"readiness says {words}")
+
+
+def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(street: Street) -> None:
+    with street.replica(wedged_s=0.2) as run:
+        run.looked_at_all()
+        assert run.ready() == []
+        street.shop().faults.add("slow", seconds=1.5)
+        street.person("user_a")
+        run.nudge("user_a")
+        red(run, "looks have taken more than")
+        until(lambda: run.ready() == [], "it is ready again")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_thread_turns_readiness_red(street: Street) -> None:
+    with street.replica() as run:
+        run.looked_at_all()
+
+        def broken() -> Any:
+            raise RuntimeError("a defect")
+
+        run.manager._dispatcher._caps = broken
+        red(run, "the thread dispatch has died")
+
+
+def test_a_clockwork_that_stands_still_turns_readiness_red(street: Street) -> None:
+    with street.replica(stale_beats_s=0.5) as run:
+        run.looked_at_all()
+        run.manager._schedule._scheduler.pause()
+        red(run, "the clockwork has stood still")
+        run.manager._schedule._scheduler.resume()
+        until(lambda: run.ready() == [], "it is ready again")
+
+
+def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come_again(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        with run.house.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE reconciler_request RENAME TO away"))
+        red(run, "state")
+        assert run.clerk("user.deleted") == 503
+        assert run.client.get("/healthz").status_code == 200
+        assert run.client.get("/metrics").status_code == 200
+        with run.house.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO reconciler_request"))
+        until(lambda: run.ready() == [], "it is ready again")
+        street.person("user_b")
+        run.nudge("user_b")
+        until(lambda: run.status("user_b") == "in_sync", "work goes on")
+
+
+def test_work_that_stands_still_turns_readiness_red(street: Street) -> None:
+    with street.replica(stuck_s=0.3) as run:
+        run.looked_at_all()
+        street.shop().faults.add("slow", seconds=2.0, times=None)
+        for n in range(6):
+            street.person(f"user_{n}")
+            run.nudge(f"user_{n}")
+        red(run, "nothing was finished meanwhile")
+        street.shop().faults.clear()
+        until(lambda: run.ready() == [], "it is ready again")
+
+
+def test_metrics_carry_controller_runtimes_names_and_no_second_series(street: Street) -> None:
+    for n in range(3):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        run.nudge("user_0")
+        run.settled()
+        until(lambda: run.metric("controller_runtime_reconcile_total", result="success") >= 4, "looks are counted")
+        assert run.metric("workqueue_queue_duration_seconds_count", name="customer") >= 4
+        assert run.metric("controller_runtime_max_concurrent_reconciles") == 4
+        assert run.metric("reconciler_actions_total", kind="create") == 3
+        page = run.client.get("/metrics").text
+        for name in ("workqueue_depth", "workqueue_adds_total", "workqueue_retries_total", "workqueue_work_duration_seconds",
+                     "controller_runtime_reconcile_time_seconds", "controller_runtime_active_workers",
+                     "controller_runtime_reconcile_errors_total", "parity_ratio", "reconciler_oldest_request_age_seconds",
+                     "reconciler_points_available", "reconciler_sweeps_total"):  # fmt: skip
+            assert f"# TYPE {name.removesuffix('_total')}" in page or f"# TYPE {name}" in page, name
+        assert "_created" not in page
+        openmetrics = run.client.get("/metrics", headers={"accept": "application/openmetrics-text"}).text
+        assert "_created" not in openmetrics
+        assert "example.com" not in page
+
+
+def test_an_idle_controller_asks_little_and_burns_nothing(street: Street) -> None:
+    street.person("user_a")
+    with street.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
+        run.looked_at_all()
+        asked: list[str] = []
+        event.listen(run.house.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql))
+        began, spent = time.monotonic(), time.process_time()
+        until(lambda: time.monotonic() - began > 2.0, "two seconds are over")
+        assert len(asked) <= 12  # two claims a second, and what a lease costs
+        assert time.process_time() - spent < 0.5 * (time.monotonic() - began)
+        assert not [sql for sql in asked if sql.lstrip().upper().startswith(("INSERT", "DELETE"))]
+
+
+class _Jumping:
+    """The local clock, set wrong by as much as one says."""
+
+    def __init__(self) -> None:
+        self.off = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.off  # noqa: TID251  a clock for one test
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=1)])
+def test_a_wall_clock_that_jumps_stops_nothing(street: Street, jump: timedelta) -> None:
+    street.settings["controller"]["resync_s"] = 0.3
+    street.person("user_a")
+    with street.replica(stale_beats_s=0.6) as run:
+        run.looked_at_all()
+        schedule = run.manager._schedule
+        clock = _Jumping()
+        schedule._local = clock
+        for job in schedule._scheduler.get_jobs():  # what a clock set back by a day does to all turns
+            job.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))  # noqa: TID251  as APScheduler does
+        assert abs(jump.total_seconds()) > JUMP_S
+        clock.off = jump
+        looks = run.metric("reconciler_sweeps_total")
+        until(lambda: run.metric("reconciler_sweeps_total") > looks + 1, "looks are taken again")
+        until(lambda: run.ready() == [], "and it is ready")

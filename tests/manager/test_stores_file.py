@@ -1,0 +1,128 @@
+"""stores.yaml while running: followed on change and on SIGHUP, refused where it is wrong, and what a change means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until
+
+
+def taken(run: Running, result: str = "taken") -> float:
+    return run.metric("reconciler_config_reloads_total", result=result)
+
+
+def webhook(run: Running, store: str, **headers: str) -> int:
+    return run.client.post(f"/webhooks/shopify/{store}", content=b"{}", headers=headers).status_code
+
+
+def test_a_bad_edit_is_refused_and_the_running_config_stays(street: Street, capsys: Any) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        street.stores[US]["tags"] = ["changed"]
+        street.stores[US]["colour"] = "blue"
+        street.write()
+        until(lambda: taken(run, "refused") == 1, "the edit is refused")
+        assert "config_refused" in capsys.readouterr().out
+        street.person("user_b")
+        run.nudge("user_b")
+        until(lambda: run.status("user_b") == "in_sync", "work goes on")
+        assert street.customers()["user_b@example.com"]["tags"] == ["app-user"]
+        street.paths[1].unlink()  # and so is a file that is gone
+        until(lambda: taken(run, "refused") == 2, "that is refused too")
+        del street.stores[US]["colour"]
+        street.write()
+        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["changed"], "the next good one is taken")
+        assert taken(run) == 1
+
+
+def test_the_controllers_own_file_needs_a_restart(street: Street) -> None:
+    with street.replica() as run:
+        street.settings["controller"]["workers"] = 7
+        street.write()
+        until(lambda: taken(run, "refused") == 1, "it says so")
+
+
+def test_a_file_that_is_asked_for_is_read_though_nothing_tells_that_it_changed(street: Street) -> None:
+    street.person("user_a")
+    with street.replica(files_s=3600.0) as run:
+        run.looked_at_all()
+        street.stores[US]["tags"] = ["by-signal"]
+        street.write()
+        run.manager.reload_soon()
+        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["by-signal"], "it was read")
+
+
+def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alone(two_shops: Street) -> None:
+    street = two_shops
+    eu = street.stores.pop(EU)
+    for n in range(3):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        assert webhook(run, EU) == 404
+        street.stores[EU] = eu
+        street.write()
+        until(lambda: len(street.emails(EU)) == 3, "the new store has everybody")
+        assert webhook(run, EU) == 401
+        run.settled()
+        del street.stores[EU]
+        street.write()
+        until(lambda: webhook(run, EU) == 404, "its webhooks are nobody's")
+        until(lambda: taken(run) == 2, "the file was taken")
+        calls = len(street.shop(EU).calls)
+        street.person("user_0", first_name="New")
+        run.nudge("user_0")
+        run.nudge("user_0", store=EU)
+        until(lambda: street.customers()["user_0@example.com"]["firstName"] == "New", "the other one goes on")
+        run.settled() if run.house.queue.depth(run.manager._crew.stores()[0].name) else None
+        assert len(street.shop(EU).calls) == calls
+        assert run.status("user_0", EU) == "in_sync"  # what is known of it stays
+
+
+def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        before = street.mutations()
+        street.stores = {"acme-na": street.stores[US]}
+        street.person("user_a", first_name="New")  # asked for under the old name, at the last moment
+        street.write()
+        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "she was looked at")
+        until(lambda: webhook(run, US) == 404, "the old name is nobody's")
+        assert webhook(run, "acme-na") == 401
+        run.settled()
+        assert street.mutations() == before + 1
+        row = run.mapping("user_a")
+        assert row is not None
+        assert row.store == "acme-na"
+        assert run.house.queue.depth() == 0
+
+
+def test_a_new_token_lets_a_suspended_store_in_again_at_once(street: Street) -> None:
+    street.stores[US]["auth"] = {"access_token": "wrong"}
+    street.person("user_a")
+    with street.replica(probe_first_s=3600.0) as run:
+        until(run.manager._crew.suspended, "the store is suspended")
+        street.stores[US] = store_of(street, US)
+        street.write()
+        until(lambda: run.status("user_a") == "in_sync", "she is there")
+        assert not next(iter(run.manager._door.status_rows())).suspended
+
+
+def test_a_changed_webhook_secret_holds_at_once(street: Street, tmp_path: Path) -> None:
+    from reconciler.simulator.deliver import sign  # noqa: PLC0415
+
+    def sent(run: Running, secret: str) -> int:
+        return webhook(
+            run, US, **{"X-Shopify-Hmac-Sha256": sign(b"{}", secret), "X-Shopify-Topic": "products/update",
+                        "X-Shopify-Shop-Domain": f"{US}.myshopify.com"},
+        )  # fmt: skip
+
+    with street.replica() as run:
+        assert (sent(run, APP_SECRET), sent(run, "next")) == (202, 401)
+        street.stores[US]["webhook_secret"] = "next"
+        street.write()
+        until(lambda: sent(run, "next") == 202, "the new secret holds")
+        assert sent(run, APP_SECRET) == 401

@@ -1,0 +1,156 @@
+"""Days of `run` in virtual time: nothing grows, whatever the clock does. Every turn is the controller's own, none sleeps."""
+
+from __future__ import annotations
+
+import logging
+import random
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import structlog
+
+from reconciler.core.ids import StoreName
+from reconciler.manager.run import Files, Manager
+from reconciler.settings import load
+from reconciler.wiring import House
+from tests.manager.street import US, Street, a_street
+
+START = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)  # clocks are set back in Europe on the 25th, in the US on 1 November
+SEED = 20261020
+PEOPLE = 25
+CHANGES_S = 900.0
+
+
+class Turned:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = START
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@dataclass(slots=True)
+class Days:
+    """One replica whose threads never start: turns and claims are taken here, one after the other."""
+
+    street: Street
+    manager: Manager
+    house: House
+    clock: Turned
+    chance: random.Random
+    looks: int = 0
+
+    def work(self) -> None:
+        """What the workers would do now."""
+        dispatcher = self.manager._dispatcher
+        caps = self.manager._crew.caps()
+        while claims := self.house.queue.claim(self.manager.owner, self.clock.at, limit=8, lease_s=30, stores=caps):
+            for claim in claims:
+                dispatcher._work(claim)
+                self.looks += 1
+
+    def quarter(self) -> None:
+        """Fifteen minutes: a few people change, a few edits are made, a look at changes is taken."""
+        self.clock.at += timedelta(seconds=CHANGES_S)
+        if self.chance.random() < 0.1:
+            user = f"user_{self.chance.randrange(PEOPLE)}"
+            name = self.chance.choice(["Ada", "Bob", "Cleo", "Dora"])
+            self.street.person(user, first_name=name, updated_at=self.clock.at.isoformat())
+        if self.chance.random() < 0.05:
+            customer = self.chance.choice(sorted(self.street.customers().values(), key=lambda c: c["id"]))
+            self.street.shop().staff("edit", id=customer["id"], note="a word by staff")
+        self.manager._schedule.changes(StoreName(US))
+        self.work()
+
+    def day(self) -> None:
+        for _ in range(96):
+            self.quarter()
+        self.manager._schedule.full_in_turn(StoreName(US))
+        self.manager._schedule.housekeeping()
+        self.work()
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Iterator[Days]:
+    with ExitStack() as stack:
+        street = stack.enter_context(a_street(tmp_path))
+        for n in range(PEOPLE):
+            street.person(f"user_{n}", first_name="Ada", updated_at=START.isoformat())
+        street.write()
+        clock = Turned()
+        house = stack.enter_context(House(load(*street.paths, {}), warn=lambda _message: None))
+        house.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
+        manager = Manager(house, Files(street.paths, lambda: load(*street.paths, {})), port=0)
+        stack.callback(manager._crew.close)
+        stack.callback(manager._server.stop)
+        manager._schedule.full(StoreName(US), START, whole=False)
+        found = Days(street, manager, house, clock, random.Random(SEED))
+        found.work()
+        assert len(street.emails()) == PEOPLE
+        yield found
+
+
+def size(days: Days, folder: Path) -> int:
+    """Of all files, once what SQLite keeps beside its own is written back."""
+    with days.house.engine.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def lived(days: Days, count: int, tmp_path: Path) -> None:
+    """So many days after two that fill what is filled once; nothing may grow any more but what is kept for so long."""
+    print(f"seed {SEED}")  # noqa: T201  shown where it fails
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            days.day()
+        first, files, memory = len(logs), size(days, tmp_path), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(count):
+            days.day()
+            assert days.house.queue.depth() == 0
+    later = (len(logs) - first) / count
+    assert later < 1.5 * first / 2
+    assert size(days, tmp_path) - files < 64_000 * count  # events are kept for half a year: some hundred bytes each
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 48 * 1024
+    assert {entry["log_level"] for entry in logs} <= {"info"}
+    statuses = days.house.state.tally(days.manager._crew.stores()[0].shop)
+    assert statuses == {("in_sync", None): PEOPLE}
+    mutations = days.street.mutations()
+    days.manager._schedule.full(StoreName(US), days.clock.at, whole=True)
+    days.work()
+    assert days.street.mutations() == mutations
+
+
+def test_two_days_leave_nothing_behind(days: Days, tmp_path: Path) -> None:
+    lived(days, 1, tmp_path)
+
+
+@pytest.mark.explore
+@pytest.mark.timeout(900)
+def test_thirty_days_leave_nothing_behind(days: Days, tmp_path: Path) -> None:
+    lived(days, 30, tmp_path)
+
+
+@pytest.mark.parametrize("jumps", [[-86_400.0, 86_400.0], [7_200.0, -7_200.0, -7_200.0], [31_536_000.0, -31_536_000.0]])
+def test_a_clock_that_is_set_back_and_forth_loses_nothing_and_does_nothing_twice(
+    days: Days, jumps: list[float]
+) -> None:
+    logging.getLogger("reconciler")
+    for number, jump in enumerate(jumps):
+        days.clock.at += timedelta(seconds=jump)
+        days.street.person("user_0", first_name=f"N{number}", updated_at=days.clock.at.isoformat())
+        before = days.street.mutations()
+        for _ in range(8):
+            days.manager._schedule.changes(StoreName(US))
+            days.work()
+            days.clock.at += timedelta(seconds=CHANGES_S)
+        days.manager._schedule.full(StoreName(US), days.clock.at, whole=True)
+        days.work()
+        assert days.street.customers()["user_0@example.com"]["firstName"] == f"N{number}"
+        assert days.street.mutations() == before + 1

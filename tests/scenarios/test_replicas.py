@@ -1,0 +1,177 @@
+"""Three replicas on one Postgres, one of them through a transaction pooler: nobody twice, nobody lost, whatever dies."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler.simulator.control import all_customers
+from tests import servers
+from tests.clock import WallClock
+from tests.manager.processes import Cable, Process, replicas
+from tests.manager.street import US, Street, a_street, until, user_event
+
+PEOPLE = 24
+SEED = 20261125
+LEASE_S = 2.0
+
+
+@pytest.fixture
+def database(postgres: servers.Server, postgres_database: Callable[..., str]) -> str:
+    return postgres_database(migrated=True)
+
+
+@pytest.fixture
+def street(tmp_path: Path, postgres: servers.Server, database: str) -> Iterator[Street]:
+    with a_street(tmp_path, state_url=postgres.url(database)) as found:
+        yield found
+
+
+@pytest.fixture
+def start(street: Street) -> Iterator[Any]:
+    with replicas(street) as begun:
+        yield begun
+
+
+def rows(postgres: servers.Server, database: str, query: str) -> list[Any]:
+    with postgres.connect(database) as connection, connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        return cursor.execute(query.encode()).fetchall()
+
+
+def statuses(postgres: servers.Server, database: str) -> Counter[str]:
+    return Counter(row[0] for row in rows(postgres, database, "SELECT status FROM reconciler.reconciler_mapping"))
+
+
+def requests(postgres: servers.Server, database: str) -> int:
+    found = rows(postgres, database, "SELECT count(*) FROM reconciler.reconciler_request")
+    return int(found[0][0])
+
+
+def holders(postgres: servers.Server, database: str) -> Counter[str]:
+    query = "SELECT owner FROM reconciler.reconciler_request WHERE owner IS NOT NULL"
+    return Counter(row[0] for row in rows(postgres, database, query))
+
+
+def owner_of(process: Process) -> str:
+    return next(str(entry["owner"]) for entry in process.log() if entry["event"] == "started")
+
+
+def nobody_twice_nobody_lost(street: Street, people: int) -> None:
+    customers = all_customers(street.shop(US))
+    emails = Counter(c["email"] for c in customers)
+    assert len(emails) == people
+    assert set(emails.values()) == {1}
+    with street.shop().lock:
+        links = Counter(
+            metafield.value
+            for customer in street.shop().shop.people
+            if (metafield := customer.metafield(("clerk", "user_id"))) is not None
+        )
+    assert len(links) == people
+    assert set(links.values()) == {1}
+
+
+def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
+    street: Street, start: Any, postgres: servers.Server, database: str, pooler: int
+) -> None:
+    print(f"seed {SEED}")  # noqa: T201  shown where it fails
+    chance = random.Random(SEED)
+    street.settings["controller"]["workers"] = 2
+    street.write()
+    pooled = postgres.url(database, port=pooler)
+    killed, frozen, leaving = start(), start(pooled), start()
+    running: list[Process] = [killed, frozen, leaving]
+    for process in running:
+        process.started()
+    street.shop().faults.add("slow", on="customerSet", seconds=0.15, times=None)
+    for n in range(PEOPLE):
+        at = WallClock().now()
+        street.person(f"user_{n}")
+        process = chance.choice(running)
+        assert process.clerk("user.created", user_event(f"user_{n}", updated_at=at), f"msg_{n}") == 202
+    both = {owner_of(killed), owner_of(frozen)}
+    until(lambda: both <= holders(postgres, database).keys(), "both have work in hand")
+    killed.signal(signal.SIGKILL)
+    frozen.signal(signal.SIGSTOP)
+    leaving.signal(signal.SIGTERM)  # a rolling restart: the next one first
+    fresh = start(pooled)
+    fresh.started()
+    assert leaving.ended() == 0
+    until(lambda: statuses(postgres, database) == {"in_sync": PEOPLE}, "everybody is in sync")
+    until(lambda: not both & holders(postgres, database).keys(), "their work was taken over")
+    frozen.signal(signal.SIGCONT)
+    until(lambda: requests(postgres, database) == 0, "nothing is owed")
+    until(frozen.ready, "the frozen one works again")
+    nobody_twice_nobody_lost(street, PEOPLE)
+    creates = sum("customerSet" in call.roots for call in street.shop().calls)
+    assert creates <= PEOPLE + 2 * 2  # a create in hand of who was killed or frozen may be sent once more: by its key
+    at = WallClock().now()
+    street.person("user_0", first_name="Thawed")
+    assert frozen.clerk("user.updated", user_event("user_0", updated_at=at), "msg_thawed") == 202
+    until(lambda: street.customers()["user_0@example.com"]["firstName"] == "Thawed", "it takes webhooks as before")
+    for process in (frozen, fresh):
+        process.signal(signal.SIGTERM)
+    assert [process.ended() for process in (frozen, fresh)] == [0, 0]
+    before = street.mutations()
+    again = start()
+    again.started()
+    until(lambda: any(e["event"] == "looked" and e["whole"] for e in again.log()), "everything was looked at again")
+    until(lambda: requests(postgres, database) == 0, "nothing is owed")
+    assert street.mutations() == before
+
+
+def test_a_late_write_of_a_frozen_replica_is_dropped(
+    street: Street, start: Any, postgres: servers.Server, database: str
+) -> None:
+    street.person("user_a", first_name="One")
+    frozen, other = start(), start()
+    for process in (frozen, other):
+        process.started()
+    until(lambda: statuses(postgres, database) == {"in_sync": 1}, "she is there")
+    until(lambda: requests(postgres, database) == 0, "nothing is owed")
+    other.signal(signal.SIGSTOP)  # so that it is the other one who takes her
+    street.shop().faults.add("slow", seconds=0.6)  # her customer is read slowly
+    street.person("user_a", first_name="Two")
+    at = WallClock().now() - timedelta(seconds=5)
+    assert frozen.clerk("user.updated", user_event("user_a", updated_at=at), "msg_1") == 202
+    until(lambda: owner_of(frozen) in holders(postgres, database), "she is in hand")
+    frozen.signal(signal.SIGSTOP)
+    street.person("user_a", first_name="Three")
+    other.signal(signal.SIGCONT)
+    until(lambda: street.customers()["user_a@example.com"]["firstName"] == "Three", "she was taken over")
+    until(lambda: requests(postgres, database) == 0, "nothing is owed")
+    frozen.signal(signal.SIGCONT)
+    until(lambda: frozen.said("look_ended") or frozen.said("looked_at"), "the frozen one went on")
+    until(frozen.ready, "it is ready")
+    assert street.customers()["user_a@example.com"]["firstName"] == "Three"
+    assert statuses(postgres, database) == {"in_sync": 1}
+
+
+def test_a_cut_network_between_a_replica_and_the_database_heals(
+    street: Street, start: Any, postgres: servers.Server, database: str
+) -> None:
+    street.person("user_a")
+    with Cable(postgres.port) as cable:
+        process = start(postgres.url(database, port=cable.port))
+        process.started()
+        until(lambda: statuses(postgres, database) == {"in_sync": 1}, "she is there")
+        until(process.ready, "it is ready")
+        cable.cut()
+        until(lambda: not process.ready(), "it is not ready")
+        street.person("user_b")
+        assert process.clerk("user.created", user_event("user_b"), "msg_1") == 503  # not written down: send it again
+        assert process.popen.poll() is None
+        cable.mend()
+        until(process.ready, "it is ready again")
+        assert process.clerk("user.created", user_event("user_b"), "msg_1") == 202
+        until(lambda: statuses(postgres, database) == {"in_sync": 2}, "work goes on")
+        process.signal(signal.SIGTERM)
+        assert process.ended() == 0

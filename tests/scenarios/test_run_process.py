@@ -1,0 +1,116 @@
+"""`reconciler run` as its own process: how it starts, what it logs, how it ends."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.manager.processes import ROOT, begin, replicas
+from tests.manager.street import Street, a_street, deleted_event, until, user_event
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Iterator[Street]:
+    with a_street(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def start(street: Street) -> Iterator[Any]:
+    with replicas(street) as begun:
+        yield begun
+
+
+def owned(street: Street) -> list[str]:
+    """Requests that somebody has in hand, by the state itself."""
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection:
+        rows = connection.execute("select clerk_user_id from reconciler_request where owner is not null").fetchall()
+    return [row[0] for row in rows]
+
+
+def waiting(street: Street) -> int:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection:
+        return int(connection.execute("select count(*) from reconciler_request").fetchone()[0])
+
+
+def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_personal(street: Street) -> None:
+    for n in range(4):
+        street.person(f"user_{n}", first_name="Tove", last_name="Personal", email=f"tove{n}@private.example")
+    street.write()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
+    command += ["--stores", str(street.paths[1]), "run", "--port", "0"]
+    with ExitStack() as stack:
+        process = begin(command, stack)
+        process.started()
+        until(lambda: len(street.emails()) == 4, "everybody is in the shop")
+        street.shop().staff("create", email="taken@private.example", first_name="Guest")
+        street.shop().faults.add("internal_error", times=3)
+        street.person("user_0", email="taken@private.example", first_name="Other")
+        assert process.clerk("user.updated", user_event("user_0"), "msg_1") == 202
+        assert process.clerk("user.deleted", deleted_event("user_3"), "msg_2") == 202
+        assert process.clerk("user.updated", ["no event"], "msg_3") == 400
+        until(lambda: "Other" in {c["firstName"] for c in street.customers().values()}, "the change is there")
+        street.stores["acme-us"]["tags"] = ["by-hangup"]
+        street.write()
+        process.signal(signal.SIGHUP)
+        until(lambda: {tuple(c["tags"]) for c in street.customers().values()} >= {("by-hangup",)}, "the file was read")
+        process.signal(signal.SIGTERM)
+        process.signal(signal.SIGTERM)
+        assert process.ended() == 0
+    entries = process.log()
+    assert len(entries) >= 8
+    assert all({"event", "level", "at"} <= entry.keys() for entry in entries)
+    looked = [entry for entry in entries if entry["event"] == "looked_at"]
+    assert looked
+    assert all({"store", "user", "request"} <= entry.keys() for entry in looked)
+    whole = "".join(process.lines)
+    for personal in ("private.example", "Tove", "Personal", "Guest", "Other", "31415926", "token-acme", "whsec_"):
+        assert personal not in whole, personal
+    assert {line[0] for line in process.lines} <= {"{", "r"}, whole  # but for "running: URL"
+
+
+def test_sigint_ends_it_too_and_what_is_in_hand_is_finished(street: Street, start: Any) -> None:
+    street.shop().faults.add("slow", on="customerSet", seconds=0.7)
+    street.person("user_a")
+    process = start()
+    process.started()
+    until(lambda: owned(street), "she is being looked at")
+    process.signal(signal.SIGINT)
+    assert process.ended() == 0
+    assert street.emails() == ["user_a@example.com"]
+    assert waiting(street) == 0
+
+
+def test_what_can_not_be_finished_within_the_grace_time_is_handed_back(street: Street, start: Any) -> None:
+    street.person("user_a")
+    process = start(grace_s=0.5)
+    process.started()
+    until(street.emails, "she is there")
+    street.shop().faults.add("slow", seconds=8.0, times=None)
+    assert process.clerk("user.updated", user_event("user_a"), "msg_1") == 202
+    until(lambda: owned(street), "she is being looked at")
+    for _ in range(3):
+        process.signal(signal.SIGTERM)
+    assert process.ended() == 0
+    assert process.said("handed_back")
+    assert owned(street) == []
+    assert waiting(street) == 1  # the next one to start takes it at once
+    street.shop().faults.clear()
+
+
+def test_what_can_not_start_says_why_in_one_line(street: Street, start: Any) -> None:
+    street.sql("alter table customers rename to elsewhere")
+    process = start()
+    assert process.ended() == 1
+    until(lambda: any(line.startswith("hint:") for line in process.lines), "it says what to do")
+    whole = "".join(process.lines)
+    assert "Traceback" not in whole
+    assert "customers" in whole
+    assert str(ROOT) not in whole
