@@ -72,6 +72,7 @@ class ProfileUpserts:
         self._columns = dict(columns)
         self._lock = threading.Lock()
         self._known: dict[str, Target] | None = None
+        self._made: tuple[dict[str, Target], Table] | None = None
         self._deleted: OrderedDict[ClerkUserId, None] = OrderedDict()
 
     # --- what people call ---------------------------------------------------------------------------------------
@@ -213,8 +214,13 @@ class ProfileUpserts:
     # --- the table as it is -------------------------------------------------------------------------------------
 
     def _table(self) -> Table:
-        targets = self._targets().values()
-        return Table(self._name, MetaData(), *(Column(t.name, t.type) for t in targets), schema=self._schema)
+        """The same object each time: SQLAlchemy compiles a statement once for it, and not once a row."""
+        targets = self._targets()
+        with self._lock:
+            if self._made is None or self._made[0] is not targets:
+                columns = (Column(t.name, t.type) for t in targets.values())
+                self._made = targets, Table(self._name, MetaData(), *columns, schema=self._schema)
+            return self._made[1]
 
     def _targets(self) -> dict[str, Target]:
         """Our field to its column, for all that can be written; looked up once."""
