@@ -35,7 +35,12 @@ def results_json(results: Sequence[ApplyResult], digest: str) -> str:
 
 def status_json(rows: Sequence[StatusRow], at: datetime) -> str:
     """What the state knows of each store."""
-    stores = [{**row.model_dump(mode="json"), "last_sweep_at": time_z(row.last_sweep_at)} for row in rows]
+    stores = []
+    for row in rows:
+        sweep = row.sweep
+        times = {} if sweep is None else {"started_at": time_z(sweep.started_at), "ends_at": time_z(sweep.ends_at)}
+        told = None if sweep is None else {**sweep.model_dump(mode="json"), **times}
+        stores.append({**row.model_dump(mode="json"), "last_sweep_at": time_z(row.last_sweep_at), "sweep": told})
     return dumps({"at": time_z(at), "stores": stores})
 
 

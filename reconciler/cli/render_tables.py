@@ -78,7 +78,7 @@ def status_text(rows: Sequence[StatusRow], console: Console) -> None:
 
 
 def _remarks(row: StatusRow, lines: Lines) -> None:
-    if not (row.held or row.suspended or row.oldest_request_s or row.last_sweep_at is None):
+    if not (row.held or row.suspended or row.oldest_request_s or row.sweep or row.last_sweep_at is None):
         return
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
@@ -87,6 +87,10 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
         lines.prose("hint: reconciler doctor", indent=2)
     if row.last_sweep_at is None:
         lines.prose("never looked at as a whole: reconciler apply, or reconciler run", "dim", indent=2)
+    if row.sweep is not None:
+        total = f" of {row.sweep.total:,}" if row.sweep.total is not None else ""
+        ends = f", until about {time_text(row.sweep.ends_at)}" if row.sweep.ends_at is not None else ""
+        lines.prose(f"a look at everybody is under way: {row.sweep.looked_at:,}{total} rows{ends}", "cyan", indent=2)
     if row.oldest_request_s:
         lines.prose(f"the oldest request waits for {seconds_text(row.oldest_request_s)}", indent=2)
     for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):

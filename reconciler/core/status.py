@@ -10,6 +10,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 
 
+class SweepProgress(BaseModel):
+    """A look at a whole store that is under way: how many rows of how many, and when it will end if it goes on so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started_at: datetime
+    looked_at: int
+    total: int | None = None
+    ends_at: datetime | None = None
+
+
+def sweep_progress(started_at: datetime, looked_at: int, total: int | None, *, now: datetime) -> SweepProgress:
+    """How far it is."""
+    ends_at = None
+    if total and 0 < looked_at <= total:
+        ends_at = now + (now - started_at) * ((total - looked_at) / looked_at)
+    return SweepProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
+
+
 class StatusRow(BaseModel):
     """One store as the state knows it. `parity` is in_sync over the profiles that the store wants, 1.0 if none."""
 
@@ -26,6 +45,7 @@ class StatusRow(BaseModel):
     last_sweep_at: datetime | None = None
     oldest_request_s: float | None = None
     suspended: str | None = None
+    sweep: SweepProgress | None = None
 
 
 class Failure(BaseModel):
@@ -64,6 +84,7 @@ def status_row(
     last_sweep_at: datetime | None,
     suspended: str | None,
     oldest_request_s: float | None = None,
+    sweep: SweepProgress | None = None,
 ) -> StatusRow:
     """The row of one store, from how many mappings have each (status, reason)."""
     held: dict[str, int] = {}
@@ -85,4 +106,5 @@ def status_row(
         last_sweep_at=last_sweep_at,
         suspended=suspended,
         oldest_request_s=oldest_request_s,
+        sweep=sweep,
     )

@@ -31,6 +31,7 @@ from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.state.showcase import Showcase
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
+DELETE = "customers/delete"
 _log = structlog.get_logger(__name__)
 
 
@@ -81,6 +82,7 @@ class ManagerDoor:
         if settings is None:
             return
         with self._crew.house() as house:
+            house.state.touch(settings.shop, [customer], now=self._clock.now(), gone=reason == DELETE)
             owner = house.state.owners(settings.shop, [customer]).get(customer)
         if owner is not None:
             self._add([Request(store, owner)], reason, None)

@@ -26,6 +26,7 @@ from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
 Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "left out"]
+STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -150,6 +151,9 @@ class Looks:
         return "done" if found.whole else "stopped"
 
     def _desk(self, house: House, store: StoreSettings, lease: _Lease) -> Desk:
+        def go_on() -> bool:
+            return lease.held and not self._stopping() and self._crew.store(store.name) == store
+
         return Desk(
             store=store,
             readers=house.readers(store),
@@ -157,6 +161,15 @@ class Looks:
             book=house.state,
             queue=house.queue,
             clock=self._clock,
-            go_on=lambda: lease.held and not self._stopping() and self._crew.store(store.name) == store,
+            go_on=go_on,
             interval_s=self._interval_s,
+            mirror=house.mirror(store, wait=lambda seconds: _waited(seconds, go_on)),
         )
+
+
+def _waited(seconds: float, go_on: Callable[[], bool]) -> bool:
+    """Wait so long, or until the look must stop; whether it may go on."""
+    until, never = time.monotonic() + seconds, threading.Event()
+    while go_on() and (left := until - time.monotonic()) > 0:
+        never.wait(min(left, STOP_SEEN_S))
+    return go_on()

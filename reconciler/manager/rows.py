@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.core.status import StatusRow, status_row
+from reconciler.controller.resync import FULL
+from reconciler.core.status import StatusRow, status_row, sweep_progress
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
@@ -15,6 +16,8 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
     found = []
     for store in stores:
         facts = house.state.facts(store.shop)
+        mark = house.state.mark(store.shop, FULL)
+        running = mark if mark is not None and mark.finished_at is None else None
         row = status_row(
             store.name,
             store.shop,
@@ -24,6 +27,7 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
             last_sweep_at=facts.last_sweep_at if facts else None,
             suspended=facts.suspended_reason if facts else None,
             oldest_request_s=round(house.queue.oldest_age_s(now, [store.name]), 3),
+            sweep=sweep_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
         )
         found.append(row)
     return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Text, false, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Text, false
 from sqlmodel import Field
 
 from reconciler.state.engine import SCHEMA
@@ -31,14 +31,7 @@ class MirrorRow(Row, table=True):
     gone: bool = Field(default=False, sa_column=Column(Boolean(), nullable=False, server_default=false()))
     __table_args__ = (
         # All that a sweep reads of a row: the rest is not touched where nothing has moved.
-        Index(
-            "reconciler_mirror_held",
-            "shopify_shop",
-            "shopify_customer_id",
-            "observed_fp",
-            postgresql_where=text("NOT gone"),
-            sqlite_where=text("NOT gone"),
-        ),
+        Index("reconciler_mirror_held", "shopify_shop", "shopify_customer_id", "observed_fp", "gone"),
         Index("reconciler_mirror_moved", "shopify_shop", "moved_at"),
         {"schema": SCHEMA},
     )

@@ -83,9 +83,9 @@ class TableProfiles:
 
     def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[Chunk]:
         with self._scans, self._looking(patient=True) as (connection, table):
-            query = table.select().order_by(table.key)
+            query = table.select().order_by(table.order)
             if after is not None:
-                query = query.where(table.key > after)
+                query = query.where(table.order > after)
             with _drivers_cursor(connection, query) as cursor:
                 for part in whole_groups(cursor, chunk):
                     yield Chunk(table, part)

@@ -97,6 +97,12 @@ class ProfileTable:
         return sa.cast(self.raw(KEY), sa.Text).collate("C" if self.postgres else "BINARY")
 
     @property
+    def order(self) -> ColumnElement[str]:
+        """The same order in words that SQLite's index on a text key can answer; keys that are no text come last."""
+        plain = not self.postgres and self.columns[KEY].type_name == "text"
+        return self.raw(KEY).collate("BINARY") if plain else self.key
+
+    @property
     def named(self) -> ColumnElement[bool]:
         """Whether a row names a user at all."""
         blanks: ColumnElement[str] = sa.literal_column("E' \\t\\r\\n'" if self.postgres else "' ' || char(9, 10, 13)")

@@ -39,12 +39,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("shopify_shop", "shopify_customer_id"),
         schema=schema,
     )
-    held = ["shopify_shop", "shopify_customer_id", "observed_fp"]
-    there = sa.text("NOT gone")
-    op.create_index(
-        "reconciler_mirror_held", "reconciler_mirror", held, schema=schema,
-        postgresql_where=there, sqlite_where=there,
-    )  # fmt: skip
+    held = ["shopify_shop", "shopify_customer_id", "observed_fp", "gone"]
+    op.create_index("reconciler_mirror_held", "reconciler_mirror", held, schema=schema)
     op.create_index("reconciler_mirror_moved", "reconciler_mirror", ["shopify_shop", "moved_at"], schema=schema)
     op.create_table(
         "reconciler_mirror_mark",
