@@ -43,11 +43,15 @@ class BulkRun:
         self._rides = Rides(hands)
         self._planned: dict[ClerkUserId, Action] = {}
         self._unread: Counter[str] = Counter()
+        self._blocked: ReconcilerError | None = None
         self.stopped: AccessError | None = None
 
     def resumed(self) -> dict[ClerkUserId, Outcome]:
-        """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing."""
-        if self._files.is_idle():
+        """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing.
+
+        Where that can't be done now, nothing new goes by bulk either: older values could be written after newer ones.
+        """
+        if self._hands.store.paused or self._files.is_idle():
             return {}
         self._hands.warn(f"{self._hands.store.name}: going on with bulk operations that another run began")
         try:
@@ -56,6 +60,7 @@ class BulkRun:
                 return {outcome.action.clerk_user_id: outcome for outcome in self._worked()}
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
+            self._blocked = error
             return {}
         except AccessError as error:
             self.stopped = error
@@ -69,6 +74,9 @@ class BulkRun:
             yield from (not_tried(action, self.stopped) for action in actions)
             return
         self._planned = {a.clerk_user_id: a for a in actions}
+        if self._blocked is not None:
+            yield from self._left_over(self._blocked)
+            return
         try:
             with self._files.held():
                 yield from self._enqueued(actions, recheck)

@@ -28,7 +28,7 @@ class BulkFiles(Mappings):
     """ports.BulkBook on SQLite or Postgres."""
 
     def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
-        query = select(_file).where(_file.c.shopify_shop == shop).order_by(_file.c.begun_at, _file.c.key)
+        query = select(_file).where(_file.c.shopify_shop == shop).order_by(_file.c.begun_at, _file.c.path)
         return [_file_of(row) for row in self._rows(query)]
 
     def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:

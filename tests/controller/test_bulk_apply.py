@@ -141,7 +141,8 @@ def new_rule(rig: BulkRig) -> None:
     rig.rotate(NAME, tags=["member"])
 
 
-STORIES = (first_sync, changes, other_kinds, refusals, new_rule)
+ALL_BY_BULK = (first_sync, changes, new_rule)
+STORIES = (*ALL_BY_BULK, other_kinds, refusals)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
@@ -200,24 +201,16 @@ def test_whoever_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) 
 
 @pytest.mark.explore
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("story", [s for s in STORIES if s is not other_kinds], ids=lambda s: s.__name__)
+@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
 def test_whoever_dies_at_each_single_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
     died_at(tmp_path, story, step=1, first=0)
-
-
-def once(found: dict[str, Any]) -> dict[str, Any]:
-    """A refused value may have been tried once more by whoever went on."""
-    for row in found.values():
-        for value in row["refused"].values():
-            del value["tries"]
-    return found
 
 
 def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
     with BulkRig(tmp_path / "whole") as whole:
         prepared(whole, story)
         whole.cycle()
-        wanted, rows_wanted = customers(whole), once(rows(whole))
+        wanted, rows_wanted = customers(whole), rows(whole)
         at_rest(whole)
     moments = crossings_of(tmp_path / "counted", story)
     assert moments > 60
@@ -230,5 +223,8 @@ def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
             said = f"{story.__name__}: died at moment {moment} of {moments}"
             assert [o for cycle in found for o in cycle.failures] == [], said
             assert customers(rig) == wanted, said
-            assert once(rows(rig)) == rows_wanted, said
+            if (
+                story in ALL_BY_BULK
+            ):  # who dies between a single call and its row does not know that the values were hers
+                assert rows(rig) == rows_wanted, said
             at_rest(rig)

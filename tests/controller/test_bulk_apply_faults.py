@@ -237,7 +237,7 @@ def test_an_uploaded_file_that_is_gone_is_made_anew(rig: BulkRig, wanted: Wanted
 
 def test_another_process_at_the_same_store_is_waited_for_and_then_told_of(rig: BulkRig) -> None:
     shop, now = rig.stores[NAME].shop, rig.clock.now()
-    rig.state.acquire(f"bulk {shop}", "another", ttl_s=10_000, now=now)
+    rig.state.acquire(f"bulk {shop}", "another", ttl_s=590, now=now)
     found = rig.cycle()
     assert {o.result for o in found.outcomes} == {"failed"}
     assert all("--bulk never" in o.hint for o in found.outcomes)
@@ -297,6 +297,32 @@ def test_a_row_that_changes_on_the_way_has_its_new_values_in_the_end(rig: BulkRi
     assert left is not None
     assert left.status == "released"
     at_rest(rig)
+
+
+def test_while_a_killed_run_can_not_be_gone_on_with_nothing_new_is_begun(rig: BulkRig, wanted: Wanted) -> None:
+    with rig.killed_after(16):  # a file lies ready, and nobody knows whether it runs
+        rig.cycle()
+    shop = rig.stores[NAME].shop
+    assert [file.operation for file in rig.state.bulk_files(shop)] == [None]
+    rig.acme.faults.add("internal_error", on="bulkOperations", times=1)
+    found = rig.cycle()
+    assert {o.result for o in found.outcomes} == {"failed"}
+    assert rig.people(NAME) == {}
+    rig.cycle()
+    ended(rig, wanted)
+
+
+def test_a_store_that_is_paused_is_left_alone(rig: BulkRig, wanted: Wanted) -> None:
+    with rig.killed_after(60):
+        rig.cycle()
+    rig.rotate(NAME, paused=True)
+    before = rig.mutations()
+    rig.cycle()
+    assert rig.mutations() == before
+    rig.rotate(NAME, paused=False)
+    rig.cycle()
+    rig.cycle()
+    ended(rig, wanted)
 
 
 def test_what_a_killed_run_left_harms_nobody_who_goes_without(rig: BulkRig, wanted: Wanted) -> None:
