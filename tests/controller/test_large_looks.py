@@ -1,0 +1,100 @@
+"""Looks at a large shop while running: by its mirror, and live only at who moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.controller import resync
+from reconciler.controller.resync import Desk, full_look, look_at_changes
+from reconciler.state.requests import RequestTable
+from tests.controller.bulk_rig import NAME, populate, user_of
+from tests.controller.mirror_rig import MirrorRig
+
+PEOPLE = 30
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorRig]:
+    monkeypatch.setattr(resync, "BULK_FROM", 10)
+    with MirrorRig(tmp_path) as made:
+        populate(made, PEOPLE)
+        made.pour()
+        made.cycle()
+        full_look(desk(made))  # everybody is remembered as equal
+        yield made
+
+
+def desk(rig: MirrorRig) -> Desk:
+    engine = rig._engine
+    assert engine is not None
+    return Desk(
+        store=rig.stores[NAME],
+        readers=rig.readers_of(fast=False),
+        state=rig.state,
+        book=rig.state,
+        queue=RequestTable(engine),
+        clock=rig.clock,
+        go_on=lambda: True,
+        interval_s=900.0,
+        mirror=rig.mirror(),
+    )
+
+
+def nodes_read(rig: MirrorRig) -> int:
+    return sum("nodes" in call.roots for call in rig.acme.calls)
+
+
+def customer(rig: MirrorRig, number: int) -> str:
+    found = rig.mapping(NAME, user_of(number))
+    assert found is not None
+    assert found.customer_id is not None
+    return found.customer_id
+
+
+def test_a_full_look_reads_nobody_who_has_not_moved(rig: MirrorRig) -> None:
+    before = nodes_read(rig)
+    found = full_look(desk(rig))
+    assert (found.whole, found.looked_at, found.wanted, found.queued) == (True, PEOPLE, PEOPLE, 0)
+    assert nodes_read(rig) == before
+
+
+def test_a_full_look_finds_what_was_edited_and_deleted_in_the_shop(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    rig.clock.sleep(10)
+    assert full_look(desk(rig)).queued == 2
+
+
+def test_where_the_bulk_query_fails_everybody_is_looked_at_live(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.acme.shop.staff_bulk_fault(status="FAILED", error_code="INTERNAL_SERVER_ERROR", after_rows=3)
+    before = nodes_read(rig)
+    found = full_look(desk(rig))
+    assert (found.whole, found.looked_at, found.queued) == (True, PEOPLE, 1)
+    assert nodes_read(rig) > before
+
+
+def test_looks_at_changes_find_who_came_changed_and_went_by_counting(rig: MirrorRig) -> None:
+    look_at_changes(desk(rig))
+    rig.clock.sleep(1000)
+    rig.user(user_of(3), first_name="Adah")
+    rig.user("user_new", email="new@x.example.com")
+    rig.pour()
+    assert look_at_changes(desk(rig)).queued == 2
+    rig.clock.sleep(1000)
+    rig.leave(user_of(7))
+    rig.user("user_newer", email="newer@x.example.com")
+    rig.pour()
+    assert look_at_changes(desk(rig)).queued == 2
+
+
+def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> None:
+    full_look(desk(rig))
+    look_at_changes(desk(rig))
+    rig.clock.sleep(1000)
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.clock.sleep(5)
+    assert look_at_changes(desk(rig)).queued == 1
