@@ -47,7 +47,7 @@ def plan_stores(
 
 
 def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:
-    both = {name: found for name, (_, readers) in stores.items() if (found := halves(readers, ask)) is not None}
+    both = {name: pair for name, (_, readers) in stores.items() if (pair := halves(readers, ask)) is not None}
     found: dict[StoreName, Moved] = {}
     for rows in {id(rows): rows for rows, _ in both.values()}.values():
         names = [name for name, (theirs, _) in both.items() if theirs is rows]
