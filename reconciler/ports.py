@@ -664,7 +664,7 @@ class BulkWriter(Protocol):
     def find(self, mark: str) -> str | None:
         """The operation that carries this mark; None where none was ever run."""
 
-    def state(self, operation: str) -> BulkState | None:
+    def operation_state(self, operation: str) -> BulkState | None:
         """How it stands; None where the shop knows no such operation (any more)."""
 
     def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
@@ -672,9 +672,6 @@ class BulkWriter(Protocol):
 
         Errors as those of BulkReader.lines; of an operation that is not `completed` there are some answers or none.
         """
-
-    def cancel(self, operation: str) -> None:
-        """Ask the shop to end it; one that has ended already is success."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class BulkFiles:
             if file.operation is None:
                 self._run(file, self._bulk.shop.find(file.key))
                 continue
-            state = self._bulk.shop.state(file.operation)
+            state = self._bulk.shop.operation_state(file.operation)
             if state is None or state.status != "running":
                 found.append((file, state))
             run += file.lines if state is None or state.status != "running" else min(state.objects, file.lines)

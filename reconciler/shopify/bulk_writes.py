@@ -20,7 +20,7 @@ import msgspec
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import AnswerLost, PermanentError, TemporaryError
-from reconciler.ports import BulkAnswer, Upload, Write
+from reconciler.ports import BulkAnswer, BulkState, Upload, Write
 from reconciler.shopify import inputs
 from reconciler.shopify.bulk import BulkOperations
 from reconciler.shopify.client import ShopClient
@@ -70,6 +70,9 @@ class ShopBulkWriter(BulkOperations):
         reply = self._client.run(document("bulk_recent"), {"query": "operation_type:mutation"}, lane=self._lane)
         nodes = (reply.data.get("bulkOperations") or {}).get("nodes") or ()
         return next((str(node["id"]) for node in nodes if f"_{mark}(" in str(node.get("query"))), None)
+
+    def operation_state(self, operation: str) -> BulkState | None:
+        return self.state(operation)
 
     def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
         sent = Sent(self._client.shop, document(DOCUMENTS[rides_in]))

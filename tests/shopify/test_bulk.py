@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from reconciler.core.customer import Customer
@@ -12,9 +13,8 @@ from reconciler.core.ids import CustomerId
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import BulkReader, BulkState
 from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.client import ShopClient
 from reconciler.simulator.depot import Depot
-from tests.shopify.conftest import STORE, Acme
+from tests.shopify.conftest import STORE, TOKEN, Acme
 
 
 def reader(acme: Acme) -> BulkReader:
@@ -190,23 +190,29 @@ def test_a_result_that_is_cut_off_is_never_taken_for_a_whole_one(full: Acme) -> 
     assert len(read(bulk, operation)) == 120
 
 
-def test_the_token_never_goes_to_where_files_lie(full: Acme, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the storage is asked is seen by an app before it."""
-    seen: list[dict[str, str]] = []
-    bulk, operation = done(full)
-    client = full.client()
-    original = ShopClient.storage
+class Watching(httpx.HTTPTransport):
+    """Sends as ever, and keeps what was sent."""
 
-    def watched(self: ShopClient, address: str) -> Any:
-        http = original(self, address)
-        http.event_hooks = {"request": [lambda request: seen.append(dict(request.headers))]}
-        return http
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[httpx.Request] = []
 
-    monkeypatch.setattr(ShopClient, "storage", watched)
-    assert read(bulk, operation)
-    assert len(seen) == 1
-    assert not [name for name in seen[0] if "token" in name or name == "authorization"]
-    assert client.shop not in str(seen)
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        return super().handle_request(request)
+
+
+def test_the_token_never_goes_to_where_files_lie(full: Acme) -> None:
+    watching = Watching()
+    bulk = ShopBulkReader(full.client(transport=watching), STORE)
+    operation = bulk.start()
+    ended(bulk, operation)
+    assert len(read(bulk, operation)) == 120
+    files = [request for request in watching.sent if not request.url.path.startswith("/admin/")]
+    assert len(files) == 1
+    assert not [name for name in files[0].headers if "token" in name or name in {"authorization", "cookie"}]
+    assert TOKEN not in str(files[0].headers)
+    assert any(request.headers.get("x-shopify-access-token") == TOKEN for request in watching.sent)
 
 
 @pytest.mark.parametrize("address", ["http://storage.example.com/x", "ftp://storage.example.com/x", "file:///etc/x"])

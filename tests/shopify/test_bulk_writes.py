@@ -31,21 +31,26 @@ def shop(ready: Acme) -> Acme:
     return ready
 
 
-def writer(acme: Acme, **options: Any) -> BulkWriter:
+def writer(acme: Acme, **options: Any) -> ShopBulkWriter:
     return ShopBulkWriter(acme.client(), STORE, **options)
+
+
+def test_it_is_what_the_controller_needs(shop: Acme) -> None:
+    port: BulkWriter = writer(shop)
+    assert port.operation_state("gid://shopify/BulkOperation/4711") is None
 
 
 def create(number: int, **fields: Any) -> list[Write]:
     return [Write("create", f"user_{number}", {"email": f"person{number}@x.example.com", **fields})]
 
 
-def run(bulk: BulkWriter, rides_in: str, *lines: list[Write], mark: str = "m1") -> dict[int, BulkAnswer]:
+def run(bulk: ShopBulkWriter, rides_in: str, *lines: list[Write], mark: str = "m1") -> dict[int, BulkAnswer]:
     upload = bulk.upload(rides_in, lines)
     assert upload.lines == len(lines)
     return answers(bulk, bulk.run(rides_in, upload.path, mark), rides_in)
 
 
-def answers(bulk: BulkWriter, operation: str, rides_in: str) -> dict[int, BulkAnswer]:
+def answers(bulk: ShopBulkWriter, operation: str, rides_in: str) -> dict[int, BulkAnswer]:
     while (state := bulk.state(operation)) is not None and state.status == "running":
         pass
     return {answer.line: answer for batch in bulk.answers(operation, rides_in) for answer in batch}
