@@ -9,7 +9,21 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, false, func, null, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import MirrorMark, Pair, Seen, Source
@@ -56,20 +70,32 @@ class MirrorTable(Database):
         return [ClerkUserId(row[0]) for row in self._raw(query.order_by(_user).limit(limit))]
 
     def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
-        after = None
-        while True:
-            query = (
-                select(_user)
-                .select_from(_mapping.join(_mirror, _her_customer))
-                .where(_mirror.c.shopify_shop == shop, _mirror.c.moved_at >= at, _living, ~and_(_unmoved, _here))
-                .where(*_range(after, None))
-            )
-            users = [ClerkUserId(row[0]) for row in self._raw(query.order_by(_user).limit(PAGE))]
+        moved_at, after = at, ""
+        while True:  # by the index on moved_at, never by way of the mappings: few have moved, all are mapped
+            later = or_(_mirror.c.moved_at > moved_at, and_(_mirror.c.moved_at == moved_at, _customer > after))
+            query = select(_customer, _mirror.c.observed_fp, _mirror.c.gone, _mirror.c.moved_at)
+            query = query.where(_mirror.c.shopify_shop == shop, _mirror.c.moved_at >= moved_at, later)
+            page = self._rows(query.order_by(_mirror.c.moved_at, _customer).limit(PAGE))
+            now = {row[0]: None if row.gone else row.observed_fp for row in page}
+            users = sorted(self._differing(shop, now))
             if users:
                 yield users
-            if len(users) < PAGE:
+            if len(page) < PAGE:
                 return
-            after = users[-1]
+            moved_at, after = page[-1].moved_at, page[-1][0]
+
+    def _differing(self, shop: ShopDomain, now: dict[str, int | None]) -> list[ClerkUserId]:
+        """Whose mapping was not found equal with what their customer shows now."""
+        columns = (_user, _mapping.c.shopify_customer_id, _mapping.c.observed_fp)
+        found: list[ClerkUserId] = []
+        for part in parts(now):
+            query = select(*columns).where(
+                _mapping.c.shopify_shop == shop, _mapping.c.shopify_customer_id.in_(part), _living
+            )
+            found += [
+                ClerkUserId(u) for u, customer, fp in self._raw(query) if now[customer] is None or now[customer] != fp
+            ]
+        return found
 
     def _raw(self, query: Any) -> list[Any]:
         """The driver's own tuples: Row objects cost as much again."""
