@@ -20,7 +20,7 @@ from reconciler.core.plan import Kind
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.view import Decision
-from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
+from reconciler.errors import AccessError, AnswerLost, ReconcilerError, SourceError, TemporaryError
 from reconciler.ports import Budgets
 
 CIRCLE_MAX = 20  # users in one circle of addresses; a longer one is left to the next sweep
@@ -72,9 +72,17 @@ def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     if action is None:
         write_down(step, hands)
         return _nothing_to_do(step)
+    if action.kind == "release" and step.subject.profile is None:
+        _source_is_there(hands)
     if not _granted(action.kind, hands, budgets):
         return _over_budget(step, hands)
     return _after(_carried(step, hands, budgets), step, hands)
+
+
+def _source_is_there(hands: Hands) -> None:
+    """Raise SourceError where there is no row at all: then a missing row says nothing, and nobody is released."""
+    if next(iter(hands.readers.profiles.scan(chunk=1)), None) is None:
+        raise SourceError("the profiles are empty: nobody is released", hint="reconciler doctor")
 
 
 def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:

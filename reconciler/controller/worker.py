@@ -130,6 +130,9 @@ class Worker:
         def check() -> None:
             if not self.queue.still_mine(claim):
                 raise LeaseLost(f"another replica has taken over {claim.clerk_user_id} in {claim.store}")
+            row = hands.readers.mappings.get(hands.store.shop, [claim.clerk_user_id]).get(claim.clerk_user_id)
+            if row is not None and row.status == "erased":
+                raise LeaseLost(f"{claim.clerk_user_id} was erased in {claim.store} while she was looked at")
 
         readers, user = hands.readers, claim.clerk_user_id
         if claim.reason == DELETED and readers.profiles.get([user]) and self.crew.is_gone(user):

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -29,6 +31,8 @@ from reconciler.simulator.control import all_customers
 from reconciler.simulator.deliver import Deliverer, Weather
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import ensure_schema
 from reconciler.wiring import House
 from tests.clerk import sender
 from tests.clock import WallClock
@@ -237,6 +241,8 @@ class Street:
 
 @contextmanager
 def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Iterator[Street]:
+    if not state_url:
+        (folder / "state.db").write_bytes(_template())
     world = World()
     for name in names or (US,):
         options: dict[str, Any] = {"restore_rate": 10_000, "bucket_size": 200_000, "scopes": set(ALL_SCOPES)}
@@ -258,6 +264,19 @@ def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Ite
             define(street, name)
         street.sql(TABLE)
         yield street
+
+
+@cache
+def _template() -> bytes:
+    """A state with its schema: making it takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        engine = open_engine(f"sqlite:///{path}")
+        ensure_schema(engine)
+        with engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
+        return path.read_bytes()
 
 
 def store_of(street: Street, name: str, **more: Any) -> dict[str, Any]:

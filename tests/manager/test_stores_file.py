@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.ids import StoreName
 from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until
 
 
@@ -76,7 +77,7 @@ def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alon
         run.nudge("user_0")
         run.nudge("user_0", store=EU)
         until(lambda: street.customers()["user_0@example.com"]["firstName"] == "New", "the other one goes on")
-        run.settled() if run.house.queue.depth(run.manager._crew.stores()[0].name) else None
+        until(lambda: run.house.queue.depth(StoreName(US)) == 0, "its queue is worked off")
         assert len(street.shop(EU).calls) == calls
         assert run.status("user_0", EU) == "in_sync"  # what is known of it stays
 

@@ -1,0 +1,39 @@
+"""How a replica begins and ends, in this process; signals and exit codes are tests/scenarios' business."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.errors import ReconcilerError
+from tests.manager.street import Street, until
+
+
+def test_what_is_in_hand_at_the_end_is_finished(street: Street) -> None:
+    with street.replica() as run:
+        run.looked_at_all()
+        street.shop().faults.add("slow", on="customerSet", seconds=0.5)
+        street.person("user_a")
+        run.nudge("user_a")
+        until(run.manager._dispatcher.in_hand, "she is being looked at")
+        state = run.house.state
+        queue = run.house.queue
+        run.manager.close()
+        assert queue.depth() == 0
+        assert [m.status for rows in state.scan(run.manager._crew.stores()[0].shop) for m in rows] == ["in_sync"]
+        assert any("stopping" in reason for reason in run.manager.readiness())
+    assert street.emails() == ["user_a@example.com"]
+
+
+def test_what_can_not_start_says_why_and_leaves_nothing_running(street: Street) -> None:
+    street.sql("alter table customers rename to elsewhere")
+    with pytest.raises(ReconcilerError, match="customers") as caught, street.replica():
+        raise AssertionError("it has started")
+    assert caught.value.hint
+
+
+def test_ending_twice_does_no_harm(street: Street) -> None:
+    with street.replica() as run:
+        run.manager.stop()
+        run.manager.stop()
+        run.manager.close()
+        run.manager.close()
