@@ -1,0 +1,86 @@
+"""How fast a change reaches the shop: webhooks answered a second, and from a signed webhook to the mutation at the shop.
+
+    python -m tests.benchmarks.bench_nudge
+
+One replica of `run` with its ordinary pauses beside a simulated shop that answers at once, so that what is measured is ours:
+the webhook, the queue, the look with its reads, and the write. Bounded, over loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from reconciler.manager.rhythm import Rhythm
+from tests import servers
+from tests.benchmarks import bench_webhooks
+from tests.clock import WallClock
+from tests.manager.street import Running, Street, a_street, until, user_event
+
+SAMPLES: Final = 150
+BURST: Final = 60
+RATE: Final = 200
+SECONDS: Final = 5
+
+
+def measure(*, samples: int = SAMPLES, burst: int = BURST) -> dict[str, Any]:
+    """All figures; times in milliseconds."""
+    webhooks = bench_webhooks.run(RATE, SECONDS)
+    webhooks["answers_per_s_and_core"] = round(1 / webhooks["server_cpu_s_per_request"])
+    figures: dict[str, Any] = {"webhooks": webhooks}
+    with tempfile.TemporaryDirectory() as folder:
+        figures["sqlite"] = _figures(Path(folder), "", samples, burst)
+    with servers.postgres() as server, tempfile.TemporaryDirectory() as folder:
+        figures["postgres"] = _figures(Path(folder), server.url(server.create()), samples, burst)
+    return figures
+
+
+def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str, Any]:
+    ordinary = {name: getattr(Rhythm(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "beat_s", "files_s")}
+    with a_street(folder, state_url=state_url) as street:
+        for n in range(max(samples, burst)):
+            street.person(f"user_{n}", first_name="Before")
+        with street.replica(**ordinary) as run:
+            run.looked_at_all()
+            one_by_one = sorted(_one(street, run, n) for n in range(samples))
+            at_once = sorted(_burst(street, run, burst))
+    return {"one_by_one_ms": _percentiles(one_by_one), "burst_ms": {"of": burst, **_percentiles(at_once)}}
+
+
+def _one(street: Street, run: Running, number: int) -> float:
+    """Seconds from sending the webhook to the mutation at the shop."""
+    seen = _mutations(street)
+    began = _changed(street, run, number)
+    until(lambda: len(_mutations(street)) > len(seen), "the mutation has come")
+    run.settled()
+    return _mutations(street)[len(seen)] - began
+
+
+def _burst(street: Street, run: Running, count: int) -> list[float]:
+    """The same for webhooks that come as fast as one sender sends them; the n-th mutation ends the n-th wait."""
+    seen = len(_mutations(street))
+    began = [_changed(street, run, number) for number in range(count)]
+    until(lambda: len(_mutations(street)) >= seen + count, "all mutations have come")
+    return [at - since for since, at in zip(began, sorted(_mutations(street)[seen:]), strict=False)]
+
+
+def _changed(street: Street, run: Running, number: int) -> float:
+    at = WallClock().now()
+    street.person(f"user_{number}", first_name=f"At {at.timestamp()}")
+    began = WallClock().now().timestamp()
+    assert run.clerk("user.updated", user_event(f"user_{number}", updated_at=at)) == 202
+    return began
+
+
+def _mutations(street: Street) -> list[float]:
+    return [call.at for call in list(street.shop().calls) if call.kind == "mutation"]
+
+
+def _percentiles(took: list[float]) -> dict[str, float]:
+    return {f"p{part}": round(took[len(took) * part // 100] * 1000, 1) for part in (50, 99)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=2))  # noqa: T201  its output
