@@ -25,7 +25,7 @@ from reconciler.ports import Clock
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
-Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "left out"]
+Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "left out"]
 STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
 
@@ -67,6 +67,8 @@ class Looks:
         if self._done_since(name, FULL, since):
             return "done"
         ended = self._look(name, FULL, full_look)
+        if ended == "elsewhere" and not self._is_under_way(name, FULL):
+            return "busy"  # with a look at changes: this one is still to be taken
         return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
 
     def changes(self, name: StoreName) -> Ended:
@@ -103,6 +105,14 @@ class Looks:
         if mark is None or mark.finished_at is None:
             return False
         return since <= mark.started_at <= self._clock.now()  # a later one was written by a clock that was wrong
+
+    def _is_under_way(self, name: StoreName, kind: str) -> bool:
+        store = self._crew.store(name)
+        if store is None:
+            return False
+        with self._crew.house() as house:
+            mark = house.state.mark(store.shop, kind)
+        return mark is not None and mark.finished_at is None
 
     def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked]) -> Ended:
         store = self._crew.store(name)

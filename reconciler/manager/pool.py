@@ -18,7 +18,7 @@ Call = tuple["Future[Any]", Callable[[], Any]]
 
 
 class DaemonPool:
-    """As many threads as it says, each with one call at a time."""
+    """As many threads as it says, each with one call at a time. Calls must not raise: APScheduler's catch everything."""
 
     def __init__(self, size: int, name: str) -> None:
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
@@ -52,12 +52,7 @@ class DaemonPool:
         while (item := self._calls.get()) is not None:
             future, call = item
             future.set_running_or_notify_cancel()
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001  handed to whoever asks the future
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            future.set_result(call())
             del item, future, call
 
 
