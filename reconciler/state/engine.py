@@ -15,6 +15,12 @@ from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import ConfigError, StateError
 
 SCHEMA = "reconciler"
+SILENT = {  # a network that swallows everything ends a call after so long, not after the system's quarter of an hour
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 READS = "reconciler_reads"  # execution option: this SQLite transaction need not keep writers out
 
 
@@ -28,7 +34,12 @@ def open_engine(url: str) -> Engine:
         return _sqlite(address)
     return create_engine(
         address,
-        connect_args={"prepare_threshold": None, "connect_timeout": 10, "application_name": "customer-parity"},
+        connect_args={
+            "prepare_threshold": None,
+            "connect_timeout": 10,
+            "application_name": "customer-parity",
+            **SILENT,
+        },
         pool_size=4,
         max_overflow=4,
         pool_pre_ping=True,

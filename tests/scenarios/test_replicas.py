@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 
 from reconciler.simulator.control import all_customers
+from reconciler.state.engine import open_engine
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.processes import Cable, Process, replicas
@@ -157,6 +160,23 @@ def test_a_late_write_of_a_frozen_replica_is_dropped(
     until(frozen.ready, "it is ready")
     assert street.customers()["user_a@example.com"]["firstName"] == "Three"
     assert statuses(postgres, database) == {"in_sync": 1}
+
+
+def test_a_network_that_swallows_everything_ends_a_call_within_half_a_minute(
+    postgres: servers.Server, database: str
+) -> None:
+    engine = open_engine(postgres.url(database))
+    with engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as line:
+            idle, pause, tries = (
+                line.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert idle + pause * tries <= 30
+            assert 0 < line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+    engine.dispose()
 
 
 def test_a_cut_network_between_a_replica_and_the_database_heals(
