@@ -69,7 +69,7 @@ def _protocols() -> dict[str, type[Any]]:
     return {
         name: kind
         for name, kind in vars(ports).items()
-        if inspect.isclass(kind) and Protocol in kind.__mro__ and kind.__module__ == ports.__name__
+        if inspect.isclass(kind) and Protocol in kind.__mro__ and kind.__module__.startswith(ports.__name__)
     }
 
 

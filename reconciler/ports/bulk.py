@@ -1,0 +1,193 @@
+"""Bulk operations of one shop: queries, mutations, and the book of those under way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from reconciler.core.event import Event
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.errors import ReconcilerError
+
+BulkStatus = Literal["running", "completed", "canceled", "failed", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkState:
+    """How a bulk query stands. `running`: created, running or being cancelled; everything else is its end.
+
+    `readable`: there are lines to be fetched. Of a query that is not `completed` they are only some of the customers: what
+    is missing in them says nothing. `objects` have been found so far; `error_code` is Shopify's own word for a failure.
+    """
+
+    operation: str
+    status: BulkStatus
+    objects: int
+    readable: bool
+    error_code: str | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class BulkReader(Protocol):
+    """All customers of one shop by one bulk query. Starting and cancelling one changes nothing in the shop."""
+
+    def start(self) -> str:
+        """Begin a query over all customers and give the operation's id. TemporaryError where too many are running."""
+
+    def state(self, operation: str) -> BulkState | None:
+        """How it stands; None where the shop knows no such operation (any more)."""
+
+    def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
+        """The result's lines as they came, in batches, without their ends; the first `skip` lines are left out.
+
+        Streamed: nothing is held whole. A line is one customer with the fields of the point reads under the same names
+        (`m0` the back-link, `m1`… the store's metafields in their order). An address that has run out is asked for anew by
+        the operation's id, once; a broken stream or a result that is shorter than it should be is a TemporaryError, never a
+        shortened one; a result that is no more (after seven days) a PermanentError. Without rows: nothing.
+        """
+
+    def cancel(self, operation: str) -> None:
+        """Ask the shop to end it; one that has ended already is success."""
+
+
+WriteKind = Literal["create", "update", "add_tags", "remove_tags", "set_metafields", "delete_metafields"]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call of a CustomerWriter as a value: on whom (a user for `create`, else a customer), and its last argument."""
+
+    kind: WriteKind
+    target: str
+    values: Any
+
+    @property
+    def rides_in(self) -> str:
+        """Writes that share a file: creates and updates are the same mutation, the rest go with their own kind."""
+        return "customers" if self.kind in {"create", "update"} else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that lies ready for a bulk mutation: where, the digest of what it holds, and how many lines went in."""
+
+    path: str
+    digest: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class BulkAnswer:
+    """What became of one line of a file, counted from 0: `error`, or done; `customer` where a customer was written."""
+
+    line: int
+    customer: CustomerId | None = None
+    error: ReconcilerError | None = None
+
+
+class BulkWriter(Protocol):
+    """Writes to one shop by bulk mutations: they draw no points while they run, in no order, and end after minutes."""
+
+    def upload(self, rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
+        """Hand over a file, a line an item, as many as one file may hold. TemporaryError: nothing came of it.
+
+        Several writes make one line only where they set metafields, 25 at most in all.
+        """
+
+    def run(self, rides_in: str, path: str, mark: str) -> str:
+        """Run it and give the operation's id. `mark`, a word, is written on it, so that it can be found again.
+
+        AnswerLost: look for the mark. TemporaryError: not now, too many are running. Refused: never, by this file.
+        """
+
+    def find(self, mark: str) -> str | None:
+        """The operation that carries this mark; None where none was ever run."""
+
+    def operation_state(self, operation: str) -> BulkState | None:
+        """How it stands; None where the shop knows no such operation (any more)."""
+
+    def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
+        """What became of its lines, in no order, in batches; a line may be missing, or come twice.
+
+        Errors as those of BulkReader.lines; of an operation that is not `completed` there are some answers or none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLine:
+    """The next write of one user's action that goes by bulk; each user has one at most in a shop.
+
+    `decision` (JSON, without its spec) is what it rests on, `position` says which of its calls is next, `customer` whom it
+    is on once that is known. It stands on line `number` of `file`; None: it waits for one. `tries`: files it has been in.
+    """
+
+    user: ClerkUserId
+    rides_in: str
+    decision: str
+    plan_digest: str
+    position: int = 0
+    customer: CustomerId | None = None
+    tries: int = 0
+    file: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFile:
+    """A file that lies ready or runs. `key` marks its operation; `operation` is None until the shop has told its id."""
+
+    key: str
+    shop: ShopDomain
+    rides_in: str
+    path: str
+    digest: str
+    lines: int
+    begun_at: datetime
+    operation: str | None = None
+
+
+class BulkBook(Protocol):
+    """What goes by bulk, written down before it is done, so that whoever finds a killed run goes on from there.
+
+    Each call is one transaction.
+    """
+
+    def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
+        """Those that have not been read to their end, oldest first."""
+
+    def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:
+        """How many lines wait for a file, by what they ride in."""
+
+    def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
+        """Lines that wait for a file; a user's older one is replaced."""
+
+    def next_lines(self, shop: ShopDomain, rides_in: str, *, limit: int) -> list[BulkLine]:
+        """The first of those that wait, by user."""
+
+    def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
+        """The file lies ready and holds these users' lines: to be written down before it is run."""
+
+    def file_runs(self, file: BulkFile, operation: str) -> None:
+        """The shop has told its operation's id."""
+
+    def file_lines(
+        self, file: BulkFile, *, numbers: Collection[int] | None = None, limit: int | None = None
+    ) -> list[BulkLine]:
+        """Its lines that are not settled yet, in their order: these of them, or the first."""
+
+    def settle_lines(
+        self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], *,
+        done: Collection[ClerkUserId] = (), more: Sequence[BulkLine] = (),
+    ) -> None:  # fmt: skip
+        """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now."""
+
+    def end_file(self, file: BulkFile) -> None:
+        """Forget the file; what is left of its lines waits again."""
+
+    def drop_unsent(self, shop: ShopDomain) -> int:
+        """Forget lines whose first write has not been sent: a new plan finds those users again. Gives how many."""

@@ -1,0 +1,96 @@
+"""The customers of one shop: what is read of them, and what is written to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from reconciler.core.customer import Customer
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.ports.mirror import Seen
+
+METAFIELDS_MAX = 25  # in one call, whoever they belong to
+
+
+@dataclass(frozen=True, slots=True)
+class MergePreview:
+    """Who would be left (None: can't be said), and Shopify's own words for what forbids the merge (empty: nothing)."""
+
+    winner: CustomerId | None
+    blockers: tuple[str, ...] = ()
+
+
+class CustomerReader(Protocol):
+    """The customers of one shop, by point reads only: they never lag. Absent ones are left out of the answer."""
+
+    def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]: ...
+
+    def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]: ...
+
+    def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
+        """Keyed by the e-mail as it was asked for."""
+
+    def by_phones(self, phones: Collection[str]) -> dict[str, Customer]: ...
+
+    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
+        """What merging these two would do, and what stands in its way; changes nothing."""
+
+    def restore_rate(self) -> float:
+        """Points a second that the shop gives back, as last seen in a reply (100 before the first)."""
+
+
+class CustomerWriter(Protocol):
+    """Writes to one shop, in our field names. Refused: Shopify said no; AnswerLost: look before sending again."""
+
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+        """CustomerSet by back-link: creates the customer and the back-link in one idempotent step."""
+
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+        """Set only these of email, first_name, last_name, phone, locale, note; None clears."""
+
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
+
+    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
+
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+        """`NAMESPACE.KEY` to (value, type), all in one call."""
+
+    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+        """The same for several customers in one call, METAFIELDS_MAX values at most: all of it, or Refused and nothing."""
+
+    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None: ...
+
+    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
+        """Write the back-link where there is none (compare-and-set); else Refused STALE_OBJECT or TAKEN."""
+
+    def unlink(self, customer: CustomerId) -> None:
+        """Take the back-link off."""
+
+    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
+        """Merge for good, wait for Shopify's job to end, and give the one that is left, as its answer names it.
+
+        Refused MERGE_FAILED where the job fails; AnswerLost where its end is not known.
+        """
+
+    def delete(self, customer: CustomerId) -> None: ...
+
+    def request_erasure(self, customer: CustomerId) -> None: ...
+
+
+class CustomerLists(Protocol):
+    """Customers as lists and bulk queries show them: the search index lags, so that this is a hint and never a proof."""
+
+    def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
+        """A bulk query's lines as what the mirror keeps; PermanentError for a line that is no customer."""
+
+    def touched_since(self, at: datetime) -> Iterator[list[CustomerId]]:
+        """Who was touched at this time or later, as far as the index knows; says nothing of those who are gone.
+
+        PermanentError where they are more than a list may show: then a bulk query is due.
+        """
+
+    def count(self) -> int | None:
+        """How many customers the shop has; None where it can't be said exactly."""

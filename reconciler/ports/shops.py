@@ -1,0 +1,64 @@
+"""A shop itself: what `doctor` looks at, and what `bootstrap` makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.core.ids import ShopDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metafield definition of customers as the shop has it. `unique`: two customers can't carry one value."""
+
+    id: str
+    namespace: str
+    key: str
+    type: str
+    unique: bool
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook subscription of this app: the topic as in Shopify's enum, and where it goes."""
+
+    id: str
+    topic: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShopFacts:
+    """What a shop says of itself and of our app. `api_version` is the one that really answered."""
+
+    name: str
+    domain: ShopDomain
+    scopes: frozenset[str]
+    api_version: str
+    supported_versions: tuple[str, ...]
+    restore_rate: float
+    server_time: datetime | None
+
+
+class ShopReader(Protocol):
+    """What `doctor` and `bootstrap` look at; changes nothing."""
+
+    def facts(self) -> ShopFacts: ...
+
+    def definition(self, namespace: str, key: str) -> Definition | None: ...
+
+    def subscriptions(self) -> tuple[Subscription, ...]: ...
+
+
+class ShopMaker(Protocol):
+    """What `bootstrap` makes. Doing it twice does no harm: what is there already is success."""
+
+    def create_definition(self, namespace: str, key: str) -> None:
+        """The back-link's definition: owner CUSTOMER, type `id`, pinned unless Shopify's limit of pins is reached."""
+
+    def subscribe(self, topic: str, uri: str) -> None: ...
+
+    def unsubscribe(self, subscription: str) -> None: ...
