@@ -1,0 +1,167 @@
+"""All benchmarks: one table on stdout, and the raw figures as JSON in a file.
+
+    python -m tests.benchmarks [--full] [--out FILE] [--only sweep,queue,…]
+
+Each figure is a ratio, a share or a count measured within one run. Quick sizes by default; `--full` takes those of the
+goals, and the better part of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import bench_first_sync, bench_nudge, bench_octodns, bench_peers, bench_queue, bench_sweep
+
+OUT = Path("var/benchmarks.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table. `met` is None where no goal is set."""
+
+    work: str
+    figure: str
+    goal: str = ""
+    met: bool | None = None
+
+
+Found = dict[str, Any]
+
+
+def _sweep(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    rows = 1_000_000 if full else 50_000
+    found = {backend: bench_sweep.measure(rows, backend, 1) for backend in ("sqlite", "postgres")}
+    small = bench_sweep.measure(rows // 10, "sqlite", 1)
+    ten = bench_sweep.measure(rows // 10, "sqlite", 10)
+    return {**found, "tenth": small, "ten_shops": ten}
+
+
+def _sweep_lines(found: Found) -> Iterator[Line]:
+    for backend in ("sqlite", "postgres"):
+        one = found[backend]
+        rows = f"{one['rows']:,} profiles, {backend}"
+        yield Line(f"full look, nothing to do, {rows}: CPU", f"{one['cpu_ratio']}x fetch", "≤ 3", one["cpu_ratio"] <= 3)
+        peak = one["sweep"]["peak_mb"]
+        yield Line("  peak memory", f"{peak:.0f} MB", "< 150 MB", peak < 150)
+        share = one["changes_share"]
+        yield Line("  look at 100 changes", f"{100 * share:.1f} % of a full look", "< 1 %", share < 0.01)
+    growth = found["sqlite"]["sweep"]["peak_mb"] / found["tenth"]["sweep"]["peak_mb"]
+    yield Line("  memory against a tenth of the rows", f"{growth:.2f}x", "≤ 1.2", growth <= 1.2)
+    shops = found["ten_shops"]["sweep"]["cpu_s"] / found["tenth"]["sweep"]["cpu_s"]
+    yield Line(f"  10 shops, {found['tenth']['rows']:,} profiles", f"{shops:.1f}x one shop", "< 4", shops < 4)
+
+
+def _first_sync(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_first_sync.measure(100_000 if full else 2000, 60 if full else 20)
+
+
+def _first_sync_lines(found: Found) -> Iterator[Line]:
+    bulk, paced = found["bulk"], found["one_by_one"]
+    each = bulk["points_a_user"]
+    yield Line(f"first sync by bulk, {bulk['users']:,} users", f"{each} points a user", "< 0.1", each < 0.1)
+    each = paced["points_a_user"]
+    yield Line("first sync one by one", f"{each} points a user", "10", each <= 10)
+    share = paced["share_of_rate"]
+    yield Line("  of the shop's rate in use", f"{100 * share:.1f} %", "≥ 95 %", share >= 0.95)
+    throttled = paced["throttled"] + bulk["throttled"]
+    yield Line("  THROTTLED replies", f"{throttled}", "0", throttled == 0)
+
+
+def _peers(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_peers.measure(10_000 if full else 500)
+
+
+def _peers_lines(found: Found) -> Iterator[Line]:
+    for name, row in found.items():
+        if row == "absent":
+            yield Line(f"peer {name}", "absent")
+            continue
+        people, right = row["people"], row["right_in_the_shop"]
+        said = f"claimed {row.get('claimed', '?')} of {people}, right in the shop {right}"
+        figure = f"{said}, second run {row['second_run_mutations']} mutations"
+        ours = name.startswith("ours")
+        met = (right == people and row["second_run_mutations"] == 0) if ours else None
+        yield Line(f"same shop: {name}", figure, "all, then 0" if ours else "", met)
+
+
+def _octodns(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_octodns.measure(10_000 if full else 2000)
+
+
+def _octodns_lines(found: Found) -> Iterator[Line]:
+    ours, theirs = found["ours"], found["octodns"]
+    if theirs == "absent":
+        yield Line(f"plan, {ours['customers']:,}, nothing to do", f"{ours['seconds']} s; octodns absent")
+        return
+    times = theirs["seconds"] / ours["seconds"]
+    yield Line(f"plan, {ours['customers']:,}, nothing to do", f"{times:.1f}x octodns' speed", "≥ 5", times >= 5)
+
+
+def _queue(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_queue.measure(waiting=200_000 if full else 20_000)
+
+
+def _queue_lines(found: Found) -> Iterator[Line]:
+    for name, row in found.items():
+        yield Line(f"queue on {name}", json.dumps(row, default=str)[:150])
+
+
+def _nudge(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_nudge.measure() if full else bench_nudge.measure(samples=30, burst=30)
+
+
+def _nudge_lines(found: Found) -> Iterator[Line]:
+    for name, row in found.items():
+        yield Line(f"webhook to shop: {name}", json.dumps(row, default=str)[:150])
+
+
+BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Line]]]] = {
+    "sweep": (_sweep, _sweep_lines),
+    "first_sync": (_first_sync, _first_sync_lines),
+    "peers": (_peers, _peers_lines),
+    "octodns": (_octodns, _octodns_lines),
+    "queue": (_queue, _queue_lines),
+    "nudge": (_nudge, _nudge_lines),
+}
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.machine()}
+
+
+def main() -> None:
+    """Run them one after another, print the table, write the figures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the sizes of the goals")
+    parser.add_argument("--only", default=",".join(BENCHES), help="names, with commas between")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    figures: dict[str, Any] = {}
+    lines: list[Line] = []
+    for name in given.only.split(","):
+        measure, told = BENCHES[name]
+        sys.stderr.write(f"{name} …\n")
+        figures[name] = measure(given.full)
+        lines += told(figures[name])
+    at = datetime.now(UTC).strftime("%Y-%m-%d")  # noqa: TID251  the day that stands beside the figures
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    body = {"at": at, "full": given.full, "machine": machine(), "figures": figures}
+    given.out.write_text(json.dumps(body, indent=1, default=str) + "\n", encoding="utf-8")
+    marks = {True: "met", False: "missed", None: ""}
+    sys.stdout.write(f"| work ({at}, {machine()['cores']} cores) | measured | goal | |\n|---|---|---|---|\n")
+    sys.stdout.writelines(f"| {x.work} | {x.figure} | {x.goal} | {marks[x.met]} |\n" for x in lines)
+    sys.stderr.write(f"raw figures: {given.out}\n")
+
+
+if __name__ == "__main__":
+    main()
