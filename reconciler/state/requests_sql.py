@@ -41,7 +41,9 @@ ON CONFLICT (clerk_user_id, store) DO UPDATE SET
                              ELSE r.explicit_generation END,
   wants_updated_at = {greatest}(coalesce(r.wants_updated_at, excluded.wants_updated_at),
                                 coalesce(excluded.wants_updated_at, r.wants_updated_at)),
-  reason = CASE WHEN r.reason = '{kept}' THEN r.reason WHEN excluded.priority <= r.priority OR r.owner IS NOT NULL THEN excluded.reason ELSE r.reason END,
+  reason = CASE WHEN r.reason = '{kept}' THEN r.reason
+                WHEN excluded.priority <= r.priority OR r.owner IS NOT NULL THEN excluded.reason
+                ELSE r.reason END,
   again_at = CASE WHEN r.owner IS NULL OR r.again_at IS NOT NULL THEN r.again_at
                   WHEN excluded.due_at <= :now THEN excluded.due_at
                   WHEN r.delayed_at <= :now THEN r.delayed_at ELSE r.again_at END,
