@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def _lock_out_strangers(connection: Connection) -> None:
         connection.execute(text(f'ALTER TABLE {SCHEMA}."{table}" ENABLE ROW LEVEL SECURITY'))
 
 
+@cache
 def _script() -> ScriptDirectory:
     return ScriptDirectory(str(Path(__file__).with_name("migrations")))
 
@@ -147,6 +149,7 @@ def options(connection: Connection) -> dict[str, Any]:
     }
 
 
+@cache
 def _without_schema() -> MetaData:
     """The same tables as SQLite has them."""
     plain = MetaData()
