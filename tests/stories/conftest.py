@@ -1,0 +1,50 @@
+"""A village for each story, on one server for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import World
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import ensure_schema
+from tests.cli.town import EU, US
+from tests.stories.village import Village, a_village, open_shop
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[SimulatorServer]:
+    """A server with a port for each of two shops, whose insides are new for every story."""
+    world = World()
+    for name in (US, EU):
+        open_shop(world, name)
+    with SimulatorServer(world) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def empty_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state's file at the newest schema: each story begins with a copy."""
+    path = tmp_path_factory.mktemp("state") / "empty.db"
+    engine = open_engine(f"sqlite:///{path}")
+    ensure_schema(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def village(
+    stage: SimulatorServer,
+    empty_state: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Village]:
+    """One shop, its back-link's definition, nobody in it, an empty table of profiles."""
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)  # all is on loopback: reading the machine's certificates takes long
+    with a_village(tmp_path, stage, empty_state, capsys) as found:
+        yield found

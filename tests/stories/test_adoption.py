@@ -1,0 +1,132 @@
+"""Guests: an existing customer is linked, never doubled, and only by an address that is known to be hers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.town import EU
+from tests.stories.village import Village, mail, unlike
+
+
+@pytest.fixture
+def guest(village: Village) -> Village:
+    """Ada has bought as a guest, in capitals, and staff wrote a note on her."""
+    found = village.staff("guest_checkout", email="ADA@village.example.com", first_name="A.", phone="+16134505293")
+    village.staff("edit", id=found.id, note="prefers the phone", addresses=[{"city": "Ottawa", "countryCode": "CA"}])
+    village.staff("tag", id=found.id, tags=["vip"])
+    return village
+
+
+def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_ours(guest: Village) -> None:
+    before = guest.at(mail("ada"))
+    guest.user("ada", phone="+442079460958", note="of the profile", locale="de")
+    (action,) = guest.plan()["actions"]
+    assert (action["kind"], action["customer_id"]) == ("adopt", before.id)
+    guest.apply()
+    assert unlike(before, guest.hers("ada")) == {
+        "first_name": ("A.", "Ada"),
+        "tags": (("vip",), ("app-user", "vip")),
+        "backlink": (None, "user_ada"),
+    }
+    guest.settles()
+
+
+@pytest.mark.parametrize("verified", [0, None, "no"])
+def test_a_guest_is_never_given_to_an_address_that_is_not_verified(guest: Village, verified: object) -> None:
+    before = guest.everybody()
+    guest.user("ada", email_verified=verified)
+    assert guest.held() == {("ada", "EmailUnverified")}
+    guest.apply()
+    assert guest.everybody() == before
+    guest.settles(held={("ada", "EmailUnverified")})
+    guest.user("ada", email_verified="true")
+    guest.apply()
+    assert guest.hers("ada").orders == 1
+    guest.settles()
+
+
+def test_the_operator_may_say_that_every_address_can_be_trusted(guest: Village) -> None:
+    guest.settings["profiles"]["trust_email"] = "always"
+    guest.user("ada", email_verified=0)
+    assert guest.actions() == {"ada": "adopt"}
+    guest.apply()
+    assert guest.hers("ada").orders == 1
+    guest.settles()
+
+
+def test_the_operator_may_say_that_no_address_can_be_trusted(guest: Village) -> None:
+    guest.settings["profiles"]["trust_email"] = "never"
+    guest.user("ada")
+    guest.user("bob")
+    assert guest.held() == {("ada", "EmailConflict")}
+    guest.apply()
+    assert guest.at(mail("ada")).backlink is None
+    assert guest.hers("bob").email == mail("bob")
+    guest.settles(held={("ada", "EmailConflict")})
+
+
+def test_trust_in_verified_addresses_without_such_a_column_is_an_error_of_the_files(guest: Village) -> None:
+    guest.user("ada")
+    del guest.settings["profiles"]["columns"]["email_verified"]
+    said = guest("plan")
+    assert said.code == 1
+    assert "email_verified" in said.err
+    assert "hint: " in said.err
+    guest.settings["profiles"]["columns"]["email_verified"] = "email_verified"
+    guest.apply()
+    guest.settles()
+
+
+def test_a_customer_of_another_user_is_never_taken(guest: Village) -> None:
+    guest.user("ada")
+    guest.apply()
+    guest.user("ada", email=mail("new"))
+    guest.staff("edit", id=guest.hers("ada").id, email=mail("eve"))
+    guest.user("eve", email=mail("eve"))
+    guest.store["heal_drift"] = "hold"
+    guest.store["roll_out"] = "hold"
+    guest.apply("--user", "user_eve")
+    assert guest.at(mail("eve")).backlink == "user_ada"
+    assert ("eve", "EmailTaken") in guest.held()
+    guest.store.update(heal_drift="auto", roll_out="auto")
+    guest.apply()
+    assert (guest.hers("ada").email, guest.hers("eve").email) == (mail("new"), mail("eve"))
+    guest.settles()
+
+
+def test_a_guest_who_buys_between_plan_and_apply_is_linked_and_not_doubled(village: Village) -> None:
+    """The shop makes the customer while our own create is on its way: TAKEN, a fresh look, an adoption."""
+    village.user("ada")
+    village.shop().faults.add(
+        "slow", on="customerSet", seconds=0.0, when=lambda _v: bool(village.staff("guest_checkout", email=mail("ada")))
+    )
+    village.apply()
+    assert (len(village.everybody()), village.hers("ada").orders) == (1, 1)
+    village.settles()
+
+
+def test_the_same_person_is_one_customer_in_each_shop(guest: Village) -> None:
+    guest.second_shop()
+    guest.user("ada")
+    said = guest("plan", "--output", "json").json
+    assert [[a["kind"] for a in s["actions"]] for s in said["stores"]] == [["create"], ["adopt"]]
+    guest.apply()
+    assert guest.hers("ada").id != guest.hers("ada", EU).id
+    guest.settles()
+
+
+def test_people_without_an_address_are_held_or_made_by_their_back_link_alone(village: Village) -> None:
+    village.user("ada", email=None)
+    village.user("bob")
+    assert village.held() == {("ada", "NoEmail")}
+    village.apply()
+    assert len(village.everybody()) == 1
+    village.settles(held={("ada", "NoEmail")})
+    village.store["require_email"] = False
+    village.apply()
+    assert (village.hers("ada").email, village.hers("ada").first_name) == (None, "Ada")
+    village.settles()
+    village.user("ada", email=mail("ada"))
+    village.apply()
+    assert village.hers("ada").email == mail("ada")
+    village.settles()

@@ -1,0 +1,247 @@
+"""Going away and coming back: by every policy, by staff's hands, by stale rows, and by sources that can't be trusted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.village import Village, mail, unlike
+
+
+@pytest.fixture
+def four(village: Village) -> Village:
+    for name in ("ada", "bob", "cyd", "dee"):
+        village.user(name)
+    village.apply()
+    return village
+
+
+# --- staff ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_customer_whom_staff_deleted_is_made_again(four: Village) -> None:
+    old = four.hers("ada").id
+    four.staff("delete", id=old)
+    (action,) = four.plan()["actions"]
+    assert (action["kind"], {c["why"] for c in action["changes"]}) == ("create", {"drift"})
+    four.apply()
+    assert four.hers("ada").id != old
+    assert four.mappings()["ada"]["shopify_customer_id"] == four.hers("ada").id
+    four.settles()
+
+
+def test_a_customer_whom_staff_deleted_is_held_where_the_policy_says_so(four: Village) -> None:
+    four.store["on_missing"] = "hold"
+    four.staff("delete", id=four.hers("ada").id)
+    assert four.held() == {("ada", "CustomerMissing")}
+    four.apply()
+    assert len(four.everybody()) == 3
+    four.settles(held={("ada", "CustomerMissing")})
+    four.store["on_missing"] = "recreate"
+    four.apply()
+    assert four.hers("ada").email == mail("ada")
+    four.settles()
+
+
+def test_a_deleted_customer_who_bought_again_as_a_guest_is_linked(four: Village) -> None:
+    four.staff("delete", id=four.hers("ada").id)
+    four.staff("guest_checkout", email=mail("ada"))
+    assert four.actions() == {"ada": "adopt"}
+    four.apply()
+    assert four.hers("ada").orders == 1
+    four.settles()
+
+
+def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is_sent(four: Village) -> None:
+    guest = four.staff("create", first_name="Ada")
+    four.staff("merge", keep=guest.id, other=four.hers("ada").id)
+    assert four.hers("ada").id == guest.id
+    assert four.plan()["actions"] == []
+    drift = four("drift", "--output", "json")
+    assert drift.code == 3
+    assert [(f["clerk_user_id"], f["how"]) for f in drift.json["stores"][0]["drift"]] == [("user_ada", "merged")]
+    before = four.mutations
+    four.apply()
+    assert four.mutations == before
+    assert four.mappings()["ada"]["shopify_customer_id"] == guest.id
+    assert four("drift").code == 0
+    four.settles()
+
+
+def test_two_users_whose_customers_staff_merged_both_have_one_again(four: Village) -> None:
+    """One of the two back-links is lost in a merge: its user is made anew, with her own address."""
+    four.staff("merge", keep=four.hers("ada").id, other=four.hers("bob").id)
+    four.apply()
+    assert (four.hers("ada").email, four.hers("bob").email) == (mail("ada"), mail("bob"))
+    assert len(four.everybody()) == 4
+    four.settles()
+
+
+# --- leaving -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["row", "deleted_at", "where"])
+def test_by_default_whoever_leaves_is_only_let_go(four: Village, how: str) -> None:
+    four.store["where"] = {"metadata.brand": "acme"}
+    for name in ("ada", "bob", "cyd", "dee"):
+        four.user(name, metadata='{"brand": "acme"}')
+    four.apply()
+    before = four.everybody()
+    match how:
+        case "row":
+            four.gone("ada")
+        case "deleted_at":
+            four.user("ada", deleted_at=four.now())
+        case _:
+            four.user("ada", metadata='{"brand": "other"}')
+    assert four.actions() == {"ada": "release"}
+    mutations = four.mutations
+    four.apply()
+    assert (four.mutations, four.everybody()) == (mutations, before)
+    assert four.mappings()["ada"]["status"] == "released"
+    four.settles()
+
+
+def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: Village) -> None:
+    four.store.update(on_leave="tag", leave_tag="ehemalig")
+    before = four.hers("ada")
+    four.gone("ada")
+    four.apply()
+    assert unlike(before, four.hers("ada")) == {"tags": (("app-user",), ("app-user", "ehemalig"))}
+    four.settles()
+    four.user("ada")
+    four.apply()
+    assert four.hers("ada") == before
+    four.settles()
+
+
+def test_whoever_leaves_is_deleted_where_shopify_can(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    four.gone("ada")
+    (action,) = four.plan()["actions"]
+    assert (action["kind"], action["how"]) == ("release", "delete")
+    four.apply()
+    assert {c.email for c in four.everybody().values()} == {mail("bob"), mail("cyd"), mail("dee")}
+    four.settles()
+    four.user("ada")
+    four.apply()
+    assert four.hers("ada").email == mail("ada")
+    four.settles()
+
+
+def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    four.staff("order", id=four.hers("ada").id)
+    four.gone("ada")
+    plan = four.plan()
+    assert [(a["kind"], a["how"]) for a in plan["actions"]] == [("release", "tag")]
+    assert [(h["reason"], h["who_acts"]) for h in plan["holds"]] == [("CannotDelete", "operator")]
+    four.apply()
+    assert four.hers("ada").tags == ("app-user", "clerk-left")
+    row = four.mappings()["ada"]
+    assert (row["status"], row["reason"]) == ("released", "CannotDelete")
+    four.settles()
+
+
+def test_an_order_between_plan_and_apply_forbids_the_deletion(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    four.gone("ada")
+    at = four.hers("ada").id
+    four.shop().faults.add("slow", on="customerDelete", seconds=0.0, when=lambda _v: bool(four.staff("order", id=at)))
+    said = four("apply", "--yes", "--output", "json")
+    assert said.code in {0, 1}
+    four.apply()
+    assert four.hers("ada").tags == ("app-user", "clerk-left")
+    four.settles()
+
+
+def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(four: Village) -> None:
+    four.store["on_leave"] = "erase"
+    at = four.hers("ada").id
+    four.gone("ada")
+    four.apply()
+    assert four.calls()["customerRequestDataErasure"] == 1
+    assert four.mappings()["ada"]["status"] == "erased"
+    four.settles()
+    four.staff("redact", id=at)
+    four.user("ada")
+    assert four.held() == {("ada", "Erased")}
+    four.apply()
+    four.settles(held={("ada", "Erased")})
+    assert [c for c in four.everybody().values() if c.email == mail("ada")] == []
+    assert four("mappings", "forget", "user_ada", "--yes").code == 0
+    four.apply()
+    assert four.hers("ada").email == mail("ada")
+    four.settles()
+
+
+# --- coming back ---------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one_does(four: Village) -> None:
+    at = four.hers("ada").id
+    four.gone("ada")
+    four.apply()
+    four.user("ada", first_name="Stale", updated_at="2026-01-01T00:00:00Z")
+    assert four.held() == {("ada", "Departed")}
+    four.apply()
+    assert four.hers("ada").first_name == "Ada"
+    four.settles(held={("ada", "Departed")})
+    four.user("ada", first_name="Adah", updated_at="2999-01-01T00:00:00Z")
+    four.apply()
+    assert (four.hers("ada").id, four.hers("ada").first_name) == (at, "Adah")
+    assert four.mappings()["ada"]["status"] == "in_sync"
+    four.settles()
+
+
+@pytest.mark.parametrize("policy", ["keep", "tag"])
+def test_who_left_by_the_config_comes_back_by_the_config(four: Village, policy: str) -> None:
+    before = four.everybody()
+    four.store.update(where={"first_name": ["Bob", "Cyd", "Dee"]}, on_leave=policy)
+    assert four.actions() == {"ada": "release"}
+    four.apply()
+    four.settles()
+    four.store["where"] = {}
+    four.apply()
+    assert four.everybody() == before
+    assert four.mappings()["ada"]["status"] == "in_sync"
+    four.settles()
+
+
+# --- sources that can't be trusted ---------------------------------------------------------------------------------
+
+
+def test_an_empty_source_releases_nobody(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    before = four.everybody()
+    rows = four.read("select * from customers")
+    four.sql("delete from customers")
+    said = four("apply", "--yes")
+    assert said.code == 1
+    assert "the profiles are empty" in said.err
+    assert "hint: " in said.err
+    assert four.everybody() == before
+    for row in rows:
+        four.sql(f"insert into customers values ({', '.join('?' for _ in row)})", *row)
+    four.settles()
+
+
+def test_a_halved_source_is_held_whole(four: Village) -> None:
+    four.store.update(on_leave="delete", guards={"release": {"max": 25, "percent": 5}})
+    before = four.everybody()
+    four.gone("ada")
+    four.gone("bob")
+    assert four.held() == {("ada", "GuardExceeded"), ("bob", "GuardExceeded")}
+    four.apply()
+    assert four.everybody() == before
+    four.settles(held={("ada", "GuardExceeded"), ("bob", "GuardExceeded")})
+
+
+@pytest.mark.parametrize("column", ["email", "first_name", "email_verified"])
+def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(four: Village, column: str) -> None:
+    four.store["guards"] = {}
+    before = four.everybody()
+    four.sql(f"update customers set {column} = null")
+    four.apply()
+    assert four.everybody() == before
+    held = {"email": "NoEmail", "first_name": "GuardExceeded", "email_verified": "EmailUnverified"}[column]
+    four.settles(held={(name, held) for name in ("ada", "bob", "cyd", "dee")})

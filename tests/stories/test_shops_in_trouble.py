@@ -1,0 +1,119 @@
+"""One shop can't be used: it is reported in its place, the other is planned and applied, and the exit code says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.simulator.world import ALL_SCOPES
+from tests.cli.town import EU, US
+from tests.stories.village import Village, mail, open_shop
+
+
+@pytest.fixture
+def two(village: Village) -> Village:
+    village.second_shop()
+    village.user("ada")
+    village.user("bob")
+    return village
+
+
+def only_the_other_one_goes_on(village: Village, said: str) -> None:
+    plan = village("plan", "--output", "json")
+    assert plan.code == 1
+    eu, us = plan.json["stores"]
+    assert said in us["error"]
+    assert us["actions"] == []
+    assert (eu["error"], eu["summary"]["create"]) == (None, 2)
+    assert village("drift", "--output", "json").code == 1
+    results = village.apply(code=1)["stores"]
+    assert [(r["store"], r["applied"], bool(r["error"])) for r in results] == [
+        (EU, {"create": 2}, False),
+        (US, {}, True),
+    ]
+    assert {c.email for c in village.everybody(EU).values()} == {mail("ada"), mail("bob")}
+    assert village.everybody(US) == {}
+
+
+def and_then_it_heals(village: Village) -> None:
+    village.apply()
+    assert {c.email for c in village.everybody(US).values()} == {mail("ada"), mail("bob")}
+    village.settles()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "refuses the access token"), (402, "is frozen"), (403, "forbids"), (423, "is locked"), (503, "HTTP 503")],
+)
+def test_a_shop_that_answers_with_a_status_is_reported_and_the_other_goes_on(
+    two: Village, status: int, said: str
+) -> None:
+    two.shop(US).status = status
+    only_the_other_one_goes_on(two, said)
+    two.shop(US).status = None
+    and_then_it_heals(two)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("html", "text/html"), ("truncated", "no whole JSON")])
+def test_a_shop_that_answers_no_json_is_reported_and_the_other_goes_on(two: Village, kind: str, said: str) -> None:
+    two.shop(US).faults.add(kind, times=None)  # type: ignore[arg-type]
+    only_the_other_one_goes_on(two, said)
+    two.shop(US).faults.clear()
+    and_then_it_heals(two)
+
+
+def test_a_shop_whose_access_ends_in_the_middle_stops_and_the_rest_is_told_by_name(two: Village) -> None:
+    fault = two.shop(US).faults.add("status", status=402, on="customerSet", after=1, times=None)
+    eu, us = two.apply(code=1)["stores"]
+    assert (eu["applied"], eu["failed"]) == ({"create": 2}, [])
+    assert us["applied"] == {"create": 1}
+    assert [f["clerk_user_id"] for f in us["failed"]] == ["user_bob"] or us["failed"][0]["clerk_user_id"] == "user_ada"
+    assert "is frozen" in us["failed"][0]["message"]
+    assert fault.hits == 1
+    two.shop(US).faults.clear()
+    and_then_it_heals(two)
+
+
+def test_a_scope_that_is_missing_for_writes_stops_the_store_and_says_which(two: Village) -> None:
+    two.shop(US).shop.scopes = {"read_customers"}
+    assert two("plan").code == 0
+    us = two.apply(code=1)["stores"][1]
+    assert us["applied"] == {}
+    assert {f["clerk_user_id"] for f in us["failed"]} == {"user_ada", "user_bob"}
+    assert "write_customers" in us["failed"][0]["message"] + us["failed"][0]["hint"]
+    two.shop(US).shop.scopes = set(ALL_SCOPES)
+    and_then_it_heals(two)
+
+
+def test_a_scope_that_is_missing_for_reads_is_reported_in_its_place(two: Village) -> None:
+    two.shop(US).shop.scopes = set()
+    only_the_other_one_goes_on(two, "StoreSuspended")
+    two.shop(US).shop.scopes = set(ALL_SCOPES)
+    and_then_it_heals(two)
+
+
+def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_blank(two: Village) -> None:
+    two.apply()
+    before = two.everybody(US)
+    two.staff("unapprove", fields=["firstName", "defaultEmailAddress"])
+    two.user("ada", first_name="Adah")
+    assert two.actions("--store", US) == {}
+    two.apply("--store", US)
+    assert two.everybody(US) == before
+    two.staff("unapprove", fields=[])
+    two.apply()
+    assert two.hers("ada").first_name == "Adah"
+    two.settles()
+
+
+def test_a_missing_definition_says_bootstrap_and_bootstrap_helps(two: Village) -> None:
+    two.world.shops.pop(two.shop(US).domain)
+    open_shop(two.world, US, ready=False)
+    plan = two("plan", "--output", "json")
+    assert plan.code == 1
+    us = plan.json["stores"][1]
+    assert "no metafield definition" in us["error"]
+    assert "reconciler bootstrap" in us["error_hint"]
+    assert "reconciler bootstrap" in two("plan").out
+    assert two.apply(code=1)["stores"][0]["applied"] == {"create": 2}
+    assert two("bootstrap", "--yes").code == 0
+    and_then_it_heals(two)
