@@ -66,7 +66,8 @@ def carried(step: Step, hands: Hands, *, failed: ReconcilerError | None = None) 
 def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcome:
     planned = step.action
     freed = chains.gives_up(step.decision)
-    message = ""
+    known = {h.reason for h in step.decision.holds}
+    message, wrote = "", False
     for turn in range(ROUNDS):
         lost: Step | None = None
         try:
@@ -80,13 +81,14 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
         else:
             if step.action.kind != "merge":
                 return Outcome(planned, "applied", message, freed=freed)
+        wrote = wrote or bool(step.written)
         step = looked([planned.clerk_user_id], hands, explicit=False)[0]
         if lost is not None:
             step = claimed(lost, step, hands)
         if step.decision.action is None:
             write_down(step, hands)
-            held = ", ".join(sorted({h.reason for h in step.decision.holds}))
-            if held and planned.kind != "merge":
+            held = ", ".join(sorted({h.reason for h in step.decision.holds} - known))
+            if held and not wrote and planned.kind != "merge":
                 return Outcome(planned, "failed", f"{held}: {message}")
             return Outcome(planned, "applied", message, freed=freed)
     return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
