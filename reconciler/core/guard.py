@@ -6,6 +6,7 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
 
+from reconciler.core.desired import digest
 from reconciler.core.plan import KINDS, Action, Hold, Kind
 from reconciler.core.store import Ceiling, Store
 
@@ -44,6 +45,7 @@ def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guar
             reason="GuardExceeded",
             message=over[a.kind],
             who_acts="operator",
+            withholds=digest(a.model_dump(mode="json")),
         )
         for a in withheld
     )

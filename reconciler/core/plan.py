@@ -53,7 +53,10 @@ class Action(_Value):
 
 
 class Hold(_Value):
-    """A decision not to act: a reason from docs/errors.md, what it means here, and who must act."""
+    """A decision not to act: a reason from docs/errors.md, what it means here, and who must act.
+
+    `withholds` is the digest of the action that a guard holds back, so that approval is of that very action.
+    """
 
     clerk_user_id: ClerkUserId
     customer_id: CustomerId | None
@@ -61,6 +64,7 @@ class Hold(_Value):
     message: str
     who_acts: WhoActs
     field: str | None = None
+    withholds: str | None = None
 
 
 class Summary(_Value):

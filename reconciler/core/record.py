@@ -148,7 +148,10 @@ def _agreed_tags(before: Applied | None, spec: Spec, customer: Customer, after: 
         had = normalise.tag_keys(customer.tags)
         owned.update({t.casefold(): t for t in after if t.casefold() not in had})
     kept = sorted(tag for key, tag in owned.items() if key in present)
-    shared = sorted(t for t in spec.tags if t.casefold() in present)
+    known = {
+        t.casefold() for t in (before.value["agreed"] if before else ())
+    }  # one that is gone was agreed on all the same
+    shared = sorted(t for t in spec.tags if t.casefold() in present | known)
     return Applied(value={"owned": kept, "agreed": shared}, ours=bool(kept), config=spec.tags_config)
 
 

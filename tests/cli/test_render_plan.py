@@ -78,7 +78,7 @@ acme-us  acme-us.myshopify.com
   forecast  80 points, about 0.8 s at the shop's restore rate
 
 5 actions, 4 holds, 283 in sync, 1 store could not be planned
-digest sha256:d3581651dab5cf9a20a9fddf45e7dfabd8858b97c07589f606a9518e48b9887d
+digest sha256:109b630511e49915e360563146eadb29e4170568ba49757869055d34fbe60a0c
 made at 2026-11-23 09:00 UTC
 """)
 
@@ -261,7 +261,7 @@ Forecast: 80 points, about 0.8 s at the shop's restore rate
 
 </details>
 
-Made at 2026-11-23 09:00 UTC, digest `sha256:d3581651dab5cf9a20a9fddf45e7dfabd8858b97c07589f606a9518e48b9887d`.\
+Made at 2026-11-23 09:00 UTC, digest `sha256:109b630511e49915e360563146eadb29e4170568ba49757869055d34fbe60a0c`.\
 """)
 
 

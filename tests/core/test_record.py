@@ -238,7 +238,7 @@ def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
     policy = store(tags=["app-user"])
     row = settled(ada, same(ada, 7, policy), policy)
     found = agreed(row, spec_of(ada, policy), same(ada, tags=()), written=())["tags"]
-    assert found.value == {"owned": [], "agreed": []}
+    assert found.value == {"owned": [], "agreed": ["app-user"]}  # that it is wanted was agreed on: its loss is drift
 
 
 def test_a_relinked_row_stands_on_the_new_customer() -> None:
