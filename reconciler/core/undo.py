@@ -20,13 +20,14 @@ from reconciler.core.diff import comparable, observed_value
 from reconciler.core.event import Event
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import NO_FINGERPRINTS, Mapping, RefusedValue
+from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue
 from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.refused import UNDONE, refusal_digest
 
 Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
+NO_TAGS = Applied(value={"owned": [], "agreed": []})
 TELLS_NOTHING = frozenset({"park", "undo"})
 
 
@@ -78,10 +79,21 @@ def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
     elif not lost:
         applied = dict(mapping.applied) if mapping.customer_id == action.customer_id else {}
         for change in action.changes:
-            if change.field in applied and change.field != "tags":
-                applied[change.field] = applied[change.field].model_copy(update={"value": change.after})
+            known = applied.get(change.field) or (NO_TAGS if change.field == "tags" else None)
+            if known is not None:
+                applied[change.field] = _before_it(known, change)
         update |= {"customer_id": action.customer_id, "applied": applied}
     return mapping.model_copy(update=update)
+
+
+def _before_it(agreed: Applied, change: Change) -> Applied:
+    """What was agreed on before the change that is taken back. Tags that we had taken off were ours, and are again."""
+    if change.field != "tags":
+        return agreed.model_copy(update={"value": change.after})
+    before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+    again = [t for t in change.after if t.casefold() not in before]
+    value = {name: sorted({*(t for t in tags if t.casefold() in after), *again}) for name, tags in agreed.value.items()}
+    return agreed.model_copy(update={"value": value, "ours": bool(value["owned"])})
 
 
 def _remembered(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
@@ -89,8 +101,11 @@ def _remembered(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
     changes = action.changes
     if action.kind == "release":
         changes = (Change(field="backlink", before=action.clerk_user_id, after=None, why="undo"),)
+    back_on_it = any(c.field == "backlink" and c.after is not None for c in changes)
     found = {}
     for change in changes:
+        if back_on_it and change.field in {"backlink", "tags"}:
+            continue  # taken off when she left for another customer: what is not to come again is the link over there
         meant = Change(field=change.field, before=change.after, after=change.before, why="profile changed")
         row = mapping.profile_digest if change.field == "backlink" else ""
         found[change.field] = RefusedValue(digest=refusal_digest(meant), code=UNDONE, message="undone", profile=row)
@@ -137,7 +152,7 @@ def _restored(
             holds.append(hold(user, customer, "CannotUndo", message, name))
         elif restored.before != restored.after:
             back.append(restored)
-    if not back:
+    if not back or (customer.backlink == user and all(c.field == trace for c in back)):  # the trace is the last to go
         return [], holds
     action = Action(
         kind="update",
@@ -163,11 +178,15 @@ def _value(customer: Customer, change: Change) -> Change | None:
     """The field put back, if it is still what we wrote."""
     name = change.field
     now: Any = customer.backlink if name == "backlink" else observed_value(customer, name)
+    if _is(name, now, change.before):  # taken back already
+        return Change(field=name, before=now, after=now, why="undo")
+    return Change(field=name, before=now, after=change.before, why="undo") if _is(name, now, change.after) else None
+
+
+def _is(name: str, now: Any, value: Any) -> bool:
     if name in SCALARS or name.startswith("metafields."):
-        same = comparable(name, now) == comparable(name, change.after)
-    else:
-        same = now == change.after
-    return Change(field=name, before=now, after=change.before, why="undo") if same else None
+        return comparable(name, now) == comparable(name, value)
+    return bool(now == value)
 
 
 def _tags(customer: Customer, change: Change) -> Change:

@@ -1,0 +1,176 @@
+"""The way back: what was written is restored, what somebody changed since stays, and nothing is written again by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.stories.village import AMPLE, AVATAR, Village, mail
+
+PICTURE = "https://img.example.com/1.png"
+
+
+def undone(village: Village, *words: str, code: int = 0) -> Any:
+    said = village("undo", "--yes", "--output", "json", *words)
+    assert said.code == code, said.out + said.err
+    return said.json["stores"][0]
+
+
+@pytest.fixture
+def busy(village: Village) -> Village:
+    """Ada, Bob, Cyd are in sync; then their rows, the config and a guest give every kind of write."""
+    village.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    for name in ("ada", "bob", "cyd"):
+        village.user(name)
+    village.apply()
+    village.staff("tag", id=village.hers("ada").id, tags=["vip"])
+    village.staff("guest_checkout", email=mail("gil"), first_name="G.")
+    village.staff("guest_checkout", email=mail("new"))
+    village.user("ada", first_name="Adah", last_name="King", email=mail("adah"), image_url=PICTURE)
+    village.user("cyd", email=mail("new"))
+    village.user("gil")
+    village.user("dan")
+    return village
+
+
+def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(busy: Village) -> None:
+    before = busy.everybody()
+    digest = busy("plan", "--output", "json").json["digest"]
+    assert busy.actions() == {"ada": "update", "cyd": "relink", "gil": "adopt", "dan": "create"}
+    busy.apply()
+    undone(busy, "--plan", digest)
+    assert busy.everybody() == before
+    waiting = {("ada", "Undone"), ("gil", "Undone"), ("dan", "Undone"), ("cyd", "Undone")}
+    busy.settles(held=waiting)
+    busy.user("ada", first_name="Adele")
+    busy.user("dan", first_name="Daniel")
+    busy.user("gil", first_name="Gilbert")
+    busy.user("cyd", first_name="Cydney")
+    busy.apply()
+    assert busy.hers("ada").first_name == "Adele"
+    assert (busy.hers("dan").first_name, busy.hers("gil").first_name) == ("Daniel", "Gilbert")
+
+
+@pytest.mark.parametrize("since", ["1h", "2026-01-01T00:00Z"])
+def test_everything_since_a_moment_is_taken_back(busy: Village, since: str) -> None:
+    busy.apply()
+    undone(busy, "--since", since)
+    assert [c for c in busy.everybody().values() if c.backlink] == []
+    assert {c.email for c in busy.everybody().values()} == {mail("gil"), mail("new")}
+    busy.settles(held={(n, "Undone") for n in ("ada", "bob", "cyd", "dan", "gil")})
+
+
+def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
+    first = busy.hers("ada")
+    digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
+    busy.apply("--user", "user_ada")
+    busy.staff("edit", id=first.id, first_name="Adele")
+    busy.staff("tag", id=first.id, tags=["newsletter"])
+    said = busy("undo", "--plan", digest, "--yes")
+    assert said.code == 0
+    assert "CannotUndo" in said.out
+    ada = busy.hers("ada")
+    assert (ada.first_name, ada.last_name, ada.email, ada.metafields) == ("Adele", None, mail("ada"), {})
+    assert set(ada.tags) == {"app-user", "newsletter", "vip"}
+    busy.store["heal_drift"] = "hold"
+    busy.apply("--user", "user_ada")
+    assert busy.hers("ada").first_name == "Adele"
+    busy.apply()
+    busy.settles(held={("ada", "Undone"), ("ada", "DriftHeld")})
+
+
+def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
+    digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
+    busy.apply("--user", "user_dan")
+    busy.staff("order", id=busy.hers("dan").id)
+    before = busy.hers("dan")
+    said = busy("undo", "--plan", digest, "--yes")
+    assert said.code == 0
+    assert "she has orders" in said.out
+    assert busy.hers("dan") == before
+    busy.apply()
+    busy.settles()
+
+
+def test_tags_are_taken_back_without_touching_anybody_elses(village: Village) -> None:
+    village.user("ada")
+    village.user("bob")
+    village.apply()
+    village.staff("tag", id=village.hers("ada").id, tags=["vip"])
+    village.store["tags"] = ["member"]
+    digest = village("plan", "--output", "json").json["digest"]
+    village.apply()
+    village.staff("tag", id=village.hers("ada").id, tags=["newsletter"])
+    undone(village, "--plan", digest)
+    assert village.hers("ada").tags == ("app-user", "newsletter", "vip")
+    assert village.hers("bob").tags == ("app-user",)
+    village.settles(held={("ada", "Undone"), ("bob", "Undone")})
+    village.store["tags"] = ["club"]
+    village.apply()
+    assert (village.hers("bob").tags) == ("club",)
+    village.settles()
+
+
+def test_a_re_link_is_taken_back_to_the_first_customer(busy: Village) -> None:
+    before = busy.everybody()
+    digest = busy("plan", "--user", "user_cyd", "--output", "json").json["digest"]
+    busy.apply("--user", "user_cyd")
+    undone(busy, "--plan", digest)
+    assert busy.everybody() == before
+    assert busy.mappings()["cyd"]["shopify_customer_id"] == busy.hers("cyd").id
+    busy.apply()
+    busy.settles(held={("cyd", "Undone")})
+    busy.store["tags"] = []
+    busy.user("cyd", email=mail("cyd"))
+    busy.apply()
+    assert busy.hers("cyd").tags == ()
+    busy.settles()
+
+
+def test_undo_goes_through_the_guards_and_by_approval(busy: Village) -> None:
+    digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
+    busy.apply("--user", "user_dan")
+    busy.store["guards"] = {**AMPLE, "release": {"max": 0}}
+    undone(busy, "--plan", digest)
+    assert busy.hers("dan").email == mail("dan")
+    assert "GuardExceeded" in busy("undo", "--plan", digest, "--yes").out
+    busy.store["guards"] = AMPLE
+    undone(busy, "--plan", digest)
+    assert [c for c in busy.everybody().values() if c.email == mail("dan")] == []
+    busy.apply()
+    busy.settles(held={("dan", "Undone")})
+
+
+def test_undo_twice_does_nothing_the_second_time(busy: Village) -> None:
+    digest = busy("plan", "--output", "json").json["digest"]
+    busy.apply()
+    undone(busy, "--plan", digest)
+    before, mutations = busy.everybody(), busy.mutations
+    undone(busy, "--plan", digest)
+    assert (busy.everybody(), busy.mutations) == (before, mutations)
+    busy.settles(held={(n, "Undone") for n in ("ada", "cyd", "dan", "gil")})
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
+def test_an_answer_lost_on_the_way_back_is_looked_for(busy: Village, kind: Any) -> None:
+    before = busy.hers("ada")
+    digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
+    busy.apply("--user", "user_ada")
+    busy.shop().faults.add(kind, on="customerSet")
+    busy("undo", "--plan", digest, "--yes")
+    undone(busy, "--plan", digest)
+    assert busy.hers("ada") == before
+    busy.apply()
+    busy.settles(held={("ada", "Undone")})
+
+
+def test_nothing_is_undone_without_a_yes(busy: Village) -> None:
+    busy.apply()
+    mutations = busy.mutations
+    said = busy("undo", "--since", "1h")
+    assert said.code == 1
+    assert "hint: add --yes" in said.err
+    assert busy.mutations == mutations
+    assert busy("undo", "--yes").code == 64
+    busy.settles()
