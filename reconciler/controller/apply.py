@@ -19,10 +19,9 @@ from reconciler.controller.bulk_apply import BulkRun
 from reconciler.controller.bulk_lines import riding
 from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried, write_down
 from reconciler.controller.hands import Hands
-from reconciler.controller.recheck import Recheck
+from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
 from reconciler.core import chains
-from reconciler.core.desired import profile_digest
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.plan import Action
 from reconciler.errors import AccessError, PermanentError, TemporaryError
@@ -73,7 +72,7 @@ def _one_by_one(actions: Sequence[Action], run: _Run, hands: Hands) -> Iterator[
     """In rounds, so that who waits for another's address goes after her; in batches, with a few calls at once."""
     rounds = chains.waves({a.clerk_user_id: a for a in actions})
     with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
-        run.park([a for a in actions if a.park])
+        run.park({a.clerk_user_id: a for a in actions})
         for number in range(max(rounds.values(), default=-1) + 1):
             due = [a for a in actions if rounds[a.clerk_user_id] == number]
             for batch in batches(due, BATCH):
@@ -140,19 +139,18 @@ class _Run:
             self.stopped = outcome.error
         return outcome
 
-    def park(self, actions: Sequence[Action]) -> None:
-        """Break the circles: one in each gives up her address, if nothing has moved since the plan was made.
+    def park(self, actions: MappingOf[ClerkUserId, Action]) -> None:
+        """Break the circles: one in each gives up her address, if nobody in it has moved since the plan was made.
 
-        Where that fails, whoever waits for her is refused by name at her turn, and the next look finds what became of it.
+        Where that fails, everybody in it is refused by name at her turn, and the next look finds what became of it.
         """
-        for action in actions:
+        for action in (a for a in actions.values() if a.park):
             with self._forgiving():
-                step = looked([action.clerk_user_id], self._hands, explicit=False)[0]
+                circle = chains.circle_of(action, actions)
+                steps = looked([a.clerk_user_id for a in circle], self._hands, explicit=self._hands.explicit)
+                step = next(s for s in steps if s.subject.user == action.clerk_user_id)
                 customer = step.decision.customer
-                same_row = profile_digest(step.subject.profile) == action.profile_digest
-                if customer is None or customer.email is None:
-                    continue
-                if same_row and step.decision.blocked_by == action.waits_for:
+                if customer is not None and customer.email is not None and still_turns(circle, steps):
                     self._parked[action.clerk_user_id] = customer.email
                     park(step, self._hands)
 

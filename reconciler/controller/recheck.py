@@ -51,6 +51,16 @@ class Recheck:
         return ready
 
 
+def still_turns(circle: Sequence[Action], steps: Sequence[Step]) -> bool:
+    """Whether everybody in a circle of addresses still waits as planned: else it would stop half-way round."""
+    now = {s.subject.user: s for s in steps}
+    return all(
+        now[a.clerk_user_id].decision.blocked_by == a.waits_for
+        and _is_same(a, free.action if (free := now[a.clerk_user_id].if_free) else None, parked=False)
+        for a in circle
+    )
+
+
 def _creates(
     batch: Sequence[Action], hands: Hands, holds: MappingOf[ClerkUserId, tuple[Hold, ...]]
 ) -> list[Step | Outcome]:

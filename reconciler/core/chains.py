@@ -111,6 +111,17 @@ def waves(actions: MappingOf[ClerkUserId, Action]) -> dict[ClerkUserId, int]:
     return found
 
 
+def circle_of(start: Action, actions: MappingOf[ClerkUserId, Action]) -> list[Action]:
+    """Everybody in the circle that this one closes, from her on; only her where a plan was cut in two."""
+    found = [start]
+    while (
+        (following := found[-1].waits_for) in actions and following != start.clerk_user_id and len(found) < len(actions)
+    ):
+        assert following is not None
+        found.append(actions[following])
+    return found
+
+
 def _before(action: Action, actions: MappingOf[ClerkUserId, Action]) -> ClerkUserId | None:
     """Whose action must be done first: none where the one she waits for is parked at the start."""
     owner = action.waits_for

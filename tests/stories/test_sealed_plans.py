@@ -1,0 +1,239 @@
+"""Saved plans: only what was reviewed is applied, once; what has moved since is refused by name, and the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stories.village import Village, mail
+
+
+@pytest.fixture
+def due(village: Village) -> Village:
+    """Ada is to be made, Bob and Cyd changed, Dee to go, a guest to be linked."""
+    village.store["on_leave"] = "tag"
+    for name in ("bob", "cyd", "dee"):
+        village.user(name)
+    village.apply()
+    village.user("ada")
+    village.user("bob", last_name="Builder")
+    village.user("cyd", last_name="Charisse")
+    village.gone("dee")
+    village.staff("guest_checkout", email=mail("eve"))
+    village.user("eve")
+    return village
+
+
+@pytest.fixture
+def plan(due: Village) -> Path:
+    """The sealed plan of all that."""
+    return saved(due, "the.plan")
+
+
+def saved(village: Village, name: str, *words: str) -> Path:
+    path = village.folder / name
+    assert village("plan", "--out", str(path), *words).code == 0
+    return path
+
+
+def apply(village: Village, path: Path, *words: str, code: int = 0) -> Any:
+    said = village("apply", str(path), "--yes", "--output", "json", *words)
+    assert said.code == code, said.out + said.err
+    return said.json["stores"][0]
+
+
+def refused_whole(village: Village, path: Path, *words: str) -> str:
+    before, mutations = village.everybody(), village.mutations
+    said = village("apply", str(path), "--yes", *words)
+    assert said.code == 1
+    assert said.out == ""
+    assert "hint: " in said.err
+    assert (village.everybody(), village.mutations) == (before, mutations)
+    return said.err
+
+
+def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: Village, plan: Path) -> None:
+    assert apply(due, plan)["applied"] == {"create": 1, "adopt": 1, "update": 2, "release": 1}
+    assert [due.hers(n).last_name for n in ("bob", "cyd")] == ["Builder", "Charisse"]
+    assert due.hers("eve").orders == 1
+    due.settles()
+    assert "was applied before" in refused_whole(due, plan)
+
+
+@pytest.mark.parametrize("moved", ["row", "customer", "row gone", "customer gone", "address taken", "guest taken"])
+def test_an_action_whose_world_has_moved_is_refused_by_name_and_the_others_go_on(
+    due: Village, plan: Path, moved: str
+) -> None:
+    who, why = "bob", ""
+    match moved:
+        case "row":
+            due.user("bob", last_name="Bauer")
+            why = "the profile has changed"
+        case "customer":
+            due.staff("edit", id=due.hers("bob").id, note="by staff")
+            why = "the customer has changed in Shopify"
+        case "row gone":
+            due.gone("bob")
+        case "customer gone":
+            due.staff("delete", id=due.hers("bob").id)
+        case "address taken":
+            who = "ada"
+            due.staff("guest_checkout", email=mail("ada"))
+        case _:
+            who = "eve"
+            due.staff("set_metafield", id=due.at(mail("eve")).id, namespace="clerk", key="user_id", value="user_zoe",
+                      type="id")  # fmt: skip
+    result = apply(due, plan, code=1)
+    assert [(f["clerk_user_id"], f["result"]) for f in result["failed"]] == [(f"user_{who}", "refused")]
+    assert why in result["failed"][0]["message"]
+    assert sum(result["applied"].values()) == 4
+    assert due.hers("cyd").last_name == "Charisse"
+    due.apply()
+    due.settles(held={("eve", "EmailTaken")} if who == "eve" else set())
+
+
+def test_what_has_been_done_by_somebody_else_since_is_refused_as_done(due: Village, plan: Path) -> None:
+    due.apply()
+    mutations = due.mutations
+    result = apply(due, plan, code=1)
+    assert {f["result"] for f in result["failed"]} == {"refused"}
+    assert (result["applied"], due.mutations) == ({}, mutations)
+    due.settles()
+
+
+@pytest.mark.parametrize("old", ["Builder", "user_bob", '"updat', '"sha256:'])
+def test_a_file_in_which_one_word_was_changed_is_refused_whole(due: Village, plan: Path, old: str) -> None:
+    text = plan.read_text()
+    assert old in text
+    plan.write_text(text.replace(old, old[:-1] + "x", 1))
+    assert str(plan) in refused_whole(due, plan)
+    due.apply()
+    due.settles()
+
+
+def test_a_file_of_another_version_is_refused_whole(due: Village, plan: Path) -> None:
+    from reconciler.cli.planfile import seal  # noqa: PLC0415  a person with an editor could do the same
+
+    body = json.loads(plan.read_text())
+    del body["seal"]
+    body["program"] = "0.0.1"
+    plan.write_text(json.dumps({"seal": seal(body, None), **body}))
+    assert "0.0.1" in refused_whole(due, plan)
+    due.apply()
+    due.settles()
+
+
+@pytest.mark.parametrize(
+    "change", [{"tags": ["other"]}, {"on_leave": "keep"}, {"heal_drift": "hold"}, {"guards": {}}, {"paused": True}]
+)
+def test_a_changed_config_refuses_the_whole_plan(due: Village, plan: Path, change: dict[str, Any]) -> None:
+    kept = dict(due.store)
+    due.store.update(change)
+    assert "the config of acme-us has changed" in refused_whole(due, plan)
+    due.stores["acme-us"] = kept
+    apply(due, plan)
+    due.settles()
+
+
+def test_a_token_that_was_renewed_is_no_change_of_the_config(due: Village, plan: Path) -> None:
+    due.shop().tokens.allow("token-renewed")
+    due.store["auth"] = {"access_token": "token-renewed"}
+    apply(due, plan)
+    due.settles()
+
+
+def test_a_plan_that_is_too_old_is_refused_whole_unless_it_is_allowed(due: Village, plan: Path) -> None:
+    assert "old" in refused_whole(due, plan, "--max-age", "0s")
+    apply(due, plan, "--max-age", "1h")
+    due.settles()
+
+
+def test_a_key_seals_plans_against_whoever_does_not_have_it(due: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    unsigned = saved(due, "unsigned.plan")
+    monkeypatch.setenv("RECONCILER_PLAN_KEY", "a key of ours")
+    assert "another key" in refused_whole(due, unsigned)
+    signed = saved(due, "signed.plan")
+    assert json.loads(signed.read_text())["seal"].startswith("hmac-sha256:")
+    monkeypatch.setenv("RECONCILER_PLAN_KEY", "another key")
+    assert "another key" in refused_whole(due, signed)
+    monkeypatch.delenv("RECONCILER_PLAN_KEY")
+    assert "another key" in refused_whole(due, signed)
+    monkeypatch.setenv("RECONCILER_PLAN_KEY", "a key of ours")
+    apply(due, signed)
+    due.settles()
+
+
+def test_a_saved_plan_holds_of_people_only_what_the_plan_shows(due: Village) -> None:
+    """Ada's phone is not ours there, Zoe is in sync, and Bob changes his last name alone."""
+    due.user("zoe", last_name="Zzyzx")
+    due.apply("--user", "user_zoe")
+    due.user("bob", note="his secret", phone="+16134505293")
+    due.store["fields"] = {"phone": "create_only"}
+    text = saved(due, "the.plan").read_text()
+    assert "Builder" in text
+    for secret in (mail("bob"), "Zzyzx", mail("zoe"), "his secret", "+16134505293", "token-acme-us"):
+        assert secret not in text
+    due.apply()
+    due.settles()
+
+
+def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(due: Village) -> None:
+    due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
+    path = saved(due, "the.plan")
+    digest = json.loads(path.read_text())["plan"]["digest"]
+    assert "read the plan again" in refused_whole(due, path, "--approve", "sha256:" + "0" * 64)
+    assert apply(due, path, "--approve", digest)["applied"]["update"] == 2
+    due.settles()
+
+
+def test_held_actions_are_re_checked_though_they_are_approved(due: Village) -> None:
+    due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
+    path = saved(due, "the.plan")
+    digest = json.loads(path.read_text())["plan"]["digest"]
+    due.user("bob", last_name="Bauer")
+    result = apply(due, path, "--approve", digest, code=1)
+    assert [f["clerk_user_id"] for f in result["failed"]] == ["user_bob"]
+    assert due.hers("cyd").last_name == "Charisse"
+    due.apply()
+    assert due.hers("bob").last_name == "Bauer"
+    due.settles()
+
+
+@pytest.mark.parametrize("who", ["ada", "bob", "cyd"])
+def test_a_circle_in_a_saved_plan_is_not_begun_where_one_of_it_has_moved(village: Village, who: str) -> None:
+    for name in ("ada", "bob", "cyd", "dee"):
+        village.user(name)
+    village.apply()
+    for name, following in (("ada", "bob"), ("bob", "cyd"), ("cyd", "ada")):
+        village.user(name, email=mail(following))
+    village.user("dee", last_name="Day")
+    path = saved(village, "the.plan")
+    before = {n: village.hers(n) for n in ("ada", "bob", "cyd")}
+    village.user(who, last_name="Moved")
+    result = apply(village, path, code=1)
+    assert result["applied"] == {"update": 1}
+    assert {f["clerk_user_id"]: f["result"] for f in result["failed"]} == {
+        f"user_{n}": "refused" for n in ("ada", "bob", "cyd")
+    }
+    assert {n: village.hers(n) for n in before} == before
+    again = saved(village, "again.plan")
+    assert apply(village, again)["applied"] == {"update": 3}
+    assert [village.hers(n).email for n in ("ada", "bob", "cyd")] == [mail("bob"), mail("cyd"), mail("ada")]
+    village.settles()
+
+
+def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applied(due: Village) -> None:
+    due.second_shop()
+    due.shop("acme-eu").status = 402
+    path = due.folder / "the.plan"
+    assert due("plan", "--out", str(path)).code == 1
+    due.shop("acme-eu").status = None
+    said = due("apply", str(path), "--yes", "--output", "json")
+    assert said.code == 1
+    assert [bool(s["error"]) for s in said.json["stores"]] == [True, False]
+    assert due.everybody("acme-eu") == {}
+    due.apply()
+    due.settles()
