@@ -1,0 +1,116 @@
+"""What is told of people and stores: explain, status, the certificate and the forecast."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.town import EU, US
+from tests.stories.village import Village, mail
+
+
+@pytest.fixture
+def two(village: Village) -> Village:
+    village.second_shop()
+    village.store["fields"] = {"phone": "fill", "note": "create_only"}
+    village.user("ada", last_name="King")
+    village.user("bob")
+    village.user("cyd", email=None)
+    village.apply()
+    return village
+
+
+def test_explain_says_per_shop_what_is_wanted_what_is_there_and_what_comes_next(two: Village) -> None:
+    two.staff("edit", id=two.hers("ada").id, first_name="Adele")
+    two.user("ada", last_name="Lovelace")
+    found = two("explain", "user_ada", "--output", "json").json
+    assert found["clerk_user_id"] == "user_ada"
+    assert [s["store"] for s in found["stores"]] == [EU, US]
+    us = found["stores"][1]
+    assert set(us) >= {"store", "status", "reason", "wanted", "observed", "fields", "next", "events"}
+    assert (us["status"], us["wanted"]["last_name"], us["observed"]["last_name"]) == ("pending", "Lovelace", "King")
+    fields = {f["field"]: f for f in us["fields"]}
+    assert {
+        n: (fields[n]["equal"], fields[n]["why"], fields[n]["owner"]) for n in ("email", "first_name", "last_name")
+    } == {
+        "email": (True, None, "reconciler"),
+        "first_name": (False, "drift", "reconciler"),
+        "last_name": (False, "profile changed", "reconciler"),
+    }
+    assert (fields["phone"]["owner"], fields["note"]["owner"]) == ("whoever was first", "shopify")
+    assert us["next"]["does"] == "update: first_name, last_name"
+    assert [e["kind"] for e in us["events"]] == ["create"]
+    two.apply()
+    us = two("explain", "user_ada", "--output", "json").json["stores"][1]
+    assert (us["status"], us["next"]["does"]) == ("in_sync", "nothing: she is as she should be")
+    assert [e["kind"] for e in us["events"]] == ["create", "update"]
+    two.settles(held={("cyd", "NoEmail")})
+
+
+def test_explain_says_why_somebody_waits_and_who_must_act(two: Village) -> None:
+    (_, us) = two("explain", "user_cyd", "--output", "json").json["stores"]
+    assert (us["status"], us["reason"], us["next"]["who_acts"], us["observed"]) == ("held", "NoEmail", "profile", None)
+    assert two("explain", "user_cyd").code == 0
+    (_, us) = two("explain", "user_nobody", "--output", "json").json["stores"]
+    assert us["status"] == "unwanted"
+    two.settles(held={("cyd", "NoEmail")})
+
+
+def test_explain_tells_what_it_knows_of_a_shop_that_does_not_answer(two: Village) -> None:
+    two.shop(EU).status = 402
+    said = two("explain", "user_ada", "--output", "json")
+    assert said.code == 1
+    eu, us = said.json["stores"]
+    assert "is frozen" in eu["error"]
+    assert (eu["status"], us["error"], us["status"]) == ("in_sync", None, "in_sync")
+    two.shop(EU).status = None
+    two.settles(held={("cyd", "NoEmail")})
+
+
+def test_status_counts_what_the_state_knows_and_asks_no_shop(two: Village) -> None:
+    calls = len(two.shop().calls)
+    for store in two("status", "--output", "json").json["stores"]:
+        assert (store["profiles"], store["mapped"], store["in_sync"], store["held"]) == (3, 2, 2, {"NoEmail": 1})
+        assert store["parity"] == pytest.approx(2 / 3, abs=1e-6)
+    assert len(two.shop().calls) == calls
+    two.settles(held={("cyd", "NoEmail")})
+
+
+def test_the_certificate_says_in_one_sentence_how_many_are_equal_and_seals_it(two: Village) -> None:
+    one = two("status", "--certificate", "--output", "json").json
+    assert one["sentence"].startswith("4 of 6 users equal in 0 of 2 shops at 20")
+    assert one["exceptions"] == {"NoEmail": 2}
+    assert one["digest"].startswith("blake2b:")
+    two.user("cyd", email=mail("cyd"))
+    two.apply()
+    other = two("status", "--certificate", "--output", "json").json
+    assert other["sentence"].startswith("6 of 6 users equal in 2 of 2 shops at 20")
+    assert (other["exceptions"], other["digest"] == one["digest"]) == ({}, False)
+    two.staff("edit", id=two.hers("ada").id, first_name="Adele")
+    assert two("status", "--certificate", "--output", "json").json["exceptions"] == {"update pending": 1}
+    two.apply()
+    two.settles()
+
+
+def test_the_certificate_of_a_shop_that_can_t_be_read_says_so(two: Village) -> None:
+    two.shop(EU).status = 423
+    said = two("status", "--certificate", "--output", "json")
+    assert said.code == 1
+    assert said.json["exceptions"] == {"NoEmail": 1, "unreadable": 1}
+    two.shop(EU).status = None
+    two.settles(held={("cyd", "NoEmail")})
+
+
+def test_the_forecast_is_what_the_writes_then_cost(village: Village) -> None:
+    for name in ("ada", "bob"):
+        village.user(name)
+    village.apply()
+    village.user("ada", last_name="King")
+    village.store["tags"] = ["late"]
+    village.user("cyd")
+    forecast = village.plan()["forecast"]
+    assert forecast["points"] == sum(a["cost_points"] for a in village.plan()["actions"])
+    assert forecast["seconds"] >= 0
+    before = village.mutations
+    village.apply()
+    assert forecast["points"] == 10 * (village.mutations - before)
+    village.settles()
