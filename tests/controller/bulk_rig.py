@@ -86,7 +86,9 @@ class WithFiles(InProcess):
 class BulkRig(Rig):
     """One store whose plans go by bulk, however small; `by_bulk` False: one by one, as everything does without it."""
 
-    def __init__(self, folder: Path, *, by_bulk: bool = True, lines_min: int = 10, **policy: Any) -> None:
+    def __init__(
+        self, folder: Path, *, by_bulk: bool = True, lines_min: int = 10, rate: float = 100, **policy: Any
+    ) -> None:
         folder.mkdir(exist_ok=True)
         super().__init__(folder)
         self.files = WithFiles(self)
@@ -96,7 +98,7 @@ class BulkRig(Rig):
         self.always = True
         self.naps: list[float] = []
         self.while_waiting: Callable[[], None] = lambda: None
-        self.add(acme(**policy))
+        self.add(acme(**policy), restore_rate=rate)
         self.acme = self.sim(NAME)
         self.acme.shop.bulk_rows_per_look = 7
         engine = self._engine

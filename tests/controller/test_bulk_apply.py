@@ -72,16 +72,15 @@ def test_a_small_plan_is_sent_one_by_one(rig: BulkRig) -> None:
 
 
 def test_a_large_plan_goes_by_bulk_where_the_forecast_says_so(tmp_path: Path) -> None:
-    with BulkRig(tmp_path, lines_min=1000) as rig:
+    with BulkRig(tmp_path, lines_min=1000, rate=10) as rig:
         rig.always = False
-        rig.acme.shop.bulk_rows_per_look = 500
-        populate(rig, 700)
+        populate(rig, 70)
         planned = rig.plan()
         assert planned.plan.stores[0].forecast.bulk_worth_it
         found = rig.apply(planned)
         assert {o.result for o in found} == {"applied"}
         assert "customerSet" not in rig.acme.counts
-        assert len(rig.people(NAME)) == 700
+        assert len(rig.people(NAME)) == 70
 
 
 # --- the same as one by one ------------------------------------------------------------------------------------------
