@@ -36,9 +36,22 @@ class Check(BaseModel):
     hint: str = ""
 
 
+def token_check(domain: str, store: StoreSettings) -> Check:
+    """Whether the shop that answered is the one that is meant."""
+    if domain == store.shop:
+        return Check(area=store.name, what="token", level="ok", message=f"works for {domain}")
+    return Check(
+        area=store.name,
+        what="token",
+        level="failed",
+        message=f"the shop that answers is {domain}, stores.yaml says {store.shop}",
+        hint="correct shop, admin_url or auth of this store in stores.yaml before anything is written",
+    )
+
+
 def shop_checks(seen: Seen, store: StoreSettings, settings: Settings, *, now: datetime) -> Iterator[Check]:
     """All that can be said of a shop that answered."""
-    yield Check(area=store.name, what="token", level="ok", message=f"works for {seen.facts.domain}")
+    yield token_check(seen.facts.domain, store)
     yield scope_check(seen.facts.scopes, store)
     yield version_check(seen.facts, store, now.date())
     yield definition_check(seen.definition, store)

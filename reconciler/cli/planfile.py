@@ -48,7 +48,7 @@ def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
         raise PlanRefused(
             f"{path} can't be read: {error.strerror}", hint="make one with `reconciler plan --out FILE`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`") from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`")

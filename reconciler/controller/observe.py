@@ -55,7 +55,7 @@ def look(
         if customer is not None and customer.backlink == user:
             linked[user] = customer
     specs = {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
-    current = {s.user: linked.get(s.user) or mapped.get(s.user) for s in subjects}
+    current = {s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) for s in subjects}
     by_email = _by_email(specs, current, customers)
     by_phone = _by_phone(specs, current, customers)
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user)) for s in subjects}
@@ -75,6 +75,11 @@ def look(
     if store.on_email_conflict != "merge":
         return views
     return {user: _previewed(view, current[user], user, customers) for user, view in views.items()}
+
+
+def _hers(user: ClerkUserId, mapped: Customer | None) -> Customer | None:
+    """The mapped customer, unless its back-link says that it is another's by now."""
+    return mapped if mapped is not None and mapped.backlink in {None, user} else None
 
 
 def _is_live(mapping: Mapping | None) -> bool:

@@ -132,6 +132,8 @@ def _chunks(
 ) -> Iterator[tuple[list[Subject], Claims]]:
     if users is not None:
         subjects = named(users, store, readers)
+        if any(s.profile is None and s.mapping is not None for s in subjects):
+            source_is_there(store, readers, readers.mappings.count(store.shop))
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
     found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)

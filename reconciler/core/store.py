@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 
@@ -168,6 +168,24 @@ class Store(_Part):
         if len({t.casefold() for t in tags}) != len(tags):
             raise ValueError("the same tag stands here twice (Shopify ignores case)")
         return tags
+
+    @field_validator("leave_tag")
+    @classmethod
+    def _one_tag(cls, tag: str) -> str:
+        if "," in tag:
+            raise ValueError(f"'{tag}' has a comma: Shopify would make two tags of it")
+        return tag
+
+    @model_validator(mode="after")
+    def _backlink_is_nobodys_rule(self) -> Self:
+        own = f"{self.backlink.namespace}.{self.backlink.key}"
+        if own in self.metafields:
+            raise ValueError(
+                f"metafields.{own} is the back-link, the key of every write: it can't have a rule of its own"
+            )
+        if self.leave_tag.casefold() in {t.casefold() for t in self.tags}:
+            raise ValueError(f"leave_tag '{self.leave_tag}' is also one of tags: nobody could tell who has left")
+        return self
 
     @field_validator("metafields")
     @classmethod

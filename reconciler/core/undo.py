@@ -50,6 +50,9 @@ def way_back(
             holds.append(_held(user, customer_id, "a merge, a deletion or an erasure can't be taken back in Shopify"))
         elif customer is None:
             holds.append(_held(user, customer_id, "her customer is not in the shop any more"))
+        elif customer_id in created and (theirs := _changed_since(customer, changes)):
+            message = f"the customer was created, and somebody has changed {theirs} since: she stays"
+            holds.append(_held(user, customer_id, message))
         elif customer_id in created:
             action = _deleted(user, customer)
             if action is None:
@@ -123,6 +126,19 @@ def _net(events: Iterable[Event]) -> Net:
             first = fields[name].before if name in fields else told["before"]
             fields[name] = Change(field=name, before=first, after=told["after"], why="undo")
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
+
+
+def _changed_since(customer: Customer, changes: MappingOf[str, Change]) -> str:
+    """What of a customer that we created is not as we left it, by name; empty where all of it is. Locale is the shop's."""
+    found = []
+    for name in SCALARS:
+        ours = changes[name].after if name in changes else None
+        if name != "locale" and comparable(name, observed_value(customer, name)) != comparable(name, ours):
+            found.append(name)
+    tags = changes["tags"].after if "tags" in changes else ()
+    if normalise.tag_keys(customer.tags) != normalise.tag_keys(tags):
+        found.append("tags")
+    return ", ".join(found)
 
 
 def _deleted(user: ClerkUserId, customer: Customer) -> Action | None:

@@ -272,7 +272,7 @@ def _json(response: httpx.Response) -> Mapping[str, Any] | None:
     """The body if it is a JSON object, whatever the content type says."""
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, Mapping) else None
 

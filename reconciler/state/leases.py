@@ -24,7 +24,9 @@ class Leases(Database):
         until = now + timedelta(seconds=ttl_s)
         first = {"name": name, "owner": owner, "fence": 1, "until": until}
         over = _lease.c.until <= now
-        wrong = _lease.c.until > now + timedelta(seconds=2 * ttl_s)  # longer than anybody may hold it: a clock was set back
+        wrong = _lease.c.until > now + timedelta(
+            seconds=2 * ttl_s
+        )  # longer than anybody may hold it: a clock was set back
         free = or_(over, wrong, _lease.c.owner == "")
         again = (
             update(_lease)

@@ -89,9 +89,7 @@ def test_one_odd_user_never_fails_a_page_and_is_told_of(clerk: ClerkUsers, backe
 
 
 def test_an_odd_part_is_unknown_and_the_rest_is_read(clerk: ClerkUsers, backend: Backend) -> None:
-    backend.users = [
-        user(first_name=7, public_metadata="x", email_addresses="y", last_name="a\x00b")
-    ]
+    backend.users = [user(first_name=7, public_metadata="x", email_addresses="y", last_name="a\x00b")]
     (page,) = clerk.pages()
     (found,) = page.users
     assert {p.field for p in found.problems} == {"first_name", "metadata", "email", "last_name"}

@@ -26,6 +26,9 @@ from tests.core.people import ADA, BOB, NOW, store
         ({"accept": [{"user": "u", "fields": [], "until": "2026-12-01", "why": "x"}]}, "at least 1"),
         ({"guards": {"create": {"max": -1}}}, "greater than or equal"),
         ({"country": "Canada"}, "pattern"),
+        ({"metafields": {"clerk.user_id": {"from": "image_url"}}}, "it can.t have a rule of its own"),
+        ({"leave_tag": "gone,left"}, "has a comma"),
+        ({"leave_tag": "VIP", "tags": ["vip"]}, "is also one of tags"),
         ({"unknown": 1}, "not permitted"),
     ],
 )

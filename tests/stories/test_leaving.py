@@ -225,6 +225,24 @@ def test_an_empty_source_releases_nobody(four: Village) -> None:
     four.settles()
 
 
+def test_an_empty_source_releases_nobody_by_name_either(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    before = four.everybody()
+    four.sql("delete from customers")
+    said = four("apply", "--yes", "--user", "user_ada", "--user", "user_bob")
+    assert said.code == 1
+    assert "the profiles are empty" in said.err
+    assert four.everybody() == before
+
+
+def test_a_customer_whose_back_link_was_overwritten_is_held_and_never_made_twice(four: Village) -> None:
+    four.staff("set_metafield", id=four.hers("ada").id, namespace="clerk", key="user_id", value="user_zed", type="id")
+    before = four.everybody()
+    assert four.held() == {("ada", "EmailTaken")}
+    four.apply()
+    assert four.everybody() == before
+
+
 def test_a_halved_source_is_held_whole(four: Village) -> None:
     four.store.update(on_leave="delete", guards={"release": {"max": 25, "percent": 5}})
     before = four.everybody()

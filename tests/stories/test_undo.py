@@ -56,9 +56,10 @@ def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(
 def test_everything_since_a_moment_is_taken_back(busy: Village, since: str) -> None:
     busy.apply()
     undone(busy, "--since", since)
-    assert [c for c in busy.everybody().values() if c.backlink] == []
-    assert {c.email for c in busy.everybody().values()} == {mail("gil"), mail("new")}
-    busy.settles(held={(n, "Undone") for n in ("ada", "bob", "cyd", "dan", "gil")})
+    # Ada was made in that time too, but staff have tagged her since: she stays.
+    assert [c.id for c in busy.everybody().values() if c.backlink] == [busy.hers("ada").id]
+    assert {c.email for c in busy.everybody().values()} == {mail("gil"), mail("new"), mail("adah")}
+    busy.settles(held={(n, "Undone") for n in ("bob", "cyd", "dan", "gil")})
 
 
 def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
@@ -88,6 +89,19 @@ def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
     said = busy("undo", "--plan", digest, "--yes")
     assert said.code == 0
     assert "she has orders" in said.out
+    assert busy.hers("dan") == before
+    busy.apply()
+    busy.settles()
+
+
+def test_a_created_customer_whom_staff_have_edited_since_stays(busy: Village) -> None:
+    digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
+    busy.apply("--user", "user_dan")
+    busy.staff("edit", id=busy.hers("dan").id, note="call back!")
+    before = busy.hers("dan")
+    said = busy("undo", "--plan", digest, "--yes")
+    assert said.code == 0
+    assert "somebody has changed note since" in said.out
     assert busy.hers("dan") == before
     busy.apply()
     busy.settles()
