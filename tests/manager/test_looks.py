@@ -178,6 +178,7 @@ def test_each_turn_is_taken_once_by_three_replicas(street: Street) -> None:
         name, turn, before = StoreName(US), one.house.clock.now(), full(runs)
         for run in runs:  # the turn comes to all of them
             until(lambda r=run: r.manager._looks.full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
+        until(lambda: full(runs) > before, "it is counted")  # a look is in the book before it is in the counters
         assert full(runs) == before + 1
 
         def looked() -> float:
