@@ -72,6 +72,18 @@ def test_a_change_of_tags_nudges_that_customer(http: httpx.Client, door: MemoryD
     assert door.customers == [(US, GID, topic)]
 
 
+def test_a_failed_merge_that_names_nobody_is_taken_and_nudges_nobody(http: httpx.Client, door: MemoryDoor) -> None:
+    payload = {
+        "admin_graphql_api_customer_kept_id": None,
+        "admin_graphql_api_customer_deleted_id": None,
+        "admin_graphql_api_job_id": None,
+        "status": "failed",
+        "errors": [],
+    }
+    assert send(http, payload, "customers/merge").status_code == 202
+    assert door.customers == []
+
+
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_a_merge_nudges_both_whether_it_failed_or_not(http: httpx.Client, door: MemoryDoor, status: str) -> None:
     payload = {
