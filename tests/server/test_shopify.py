@@ -73,7 +73,7 @@ def test_a_change_of_tags_nudges_that_customer(http: httpx.Client, door: MemoryD
 
 
 def test_a_failed_merge_that_names_nobody_is_taken_and_nudges_nobody(http: httpx.Client, door: MemoryDoor) -> None:
-    payload = {
+    payload: dict[str, Any] = {
         "admin_graphql_api_customer_kept_id": None,
         "admin_graphql_api_customer_deleted_id": None,
         "admin_graphql_api_job_id": None,
