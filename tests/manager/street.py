@@ -262,6 +262,7 @@ def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Ite
         for name in names or (US,):
             street.stores[name] = store_of(street, name)
             define(street, name)
+        street.sql("pragma journal_mode=wal")  # else a replica that is frozen while it reads keeps the app from writing
         street.sql(TABLE)
         yield street
 
