@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,9 +68,49 @@ def digest(*parts: Any) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What of a policy is the same for every profile: asked once a user, and worked out once a store."""
+
+    config: str
+    fields: Mapping[str, str]
+    metafields: Mapping[str, str]
+    tags: tuple[str, ...]
+    tags_config: str
+    columns: frozenset[str]
+
+
+class _This:
+    """One store object as a key: policies hold mappings and can't be hashed, but they never change."""
+
+    __slots__ = ("store",)
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __hash__(self) -> int:
+        return id(self.store)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _This) and other.store is self.store
+
+
+@lru_cache(maxsize=1024)
+def _rules(this: _This) -> _Rules:
+    store = this.store
+    return _Rules(
+        config=digest(store.model_dump(mode="json", by_alias=True), store.trust_email),
+        fields={field: _rule_digest(store, field) for field in SCALARS},
+        metafields={name: digest(rule.model_dump()) for name, rule in store.metafields.items()},
+        tags=normalise.tags(store.tags),
+        tags_config=digest(store.tags),
+        columns=frozenset(_used_columns(store)),
+    )
+
+
 def config_digest(store: Store) -> str:
     """Of everything in the policy that shapes a spec or a decision, so that a plan can tell that it has moved."""
-    return digest(store.model_dump(mode="json", by_alias=True), store.trust_email)
+    return _rules(_This(store)).config
 
 
 def profile_digest(profile: Profile | None) -> str:
@@ -88,6 +130,7 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
 
 def spec_of(profile: Profile, store: Store) -> Spec:
     """The spec of a wanted profile."""
+    rules = _rules(_This(store))
     fields: dict[str, WantedField] = {}
     doubts: list[Doubt] = []
     for field in SCALARS:
@@ -99,27 +142,27 @@ def spec_of(profile: Profile, store: Store) -> Spec:
                 doubts.append(Doubt(field=field, reason=error.reason, message=error.message))
             continue
         if found is not _ABSENT and policy != "ignore":
-            fields[field] = WantedField(value=found, policy=policy, config=_rule_digest(store, field))
+            fields[field] = WantedField(value=found, policy=policy, config=rules.fields[field])
     for name, rule in store.metafields.items():
         if rule.policy == "ignore" or not _has(profile, rule.source):
             continue
         value = normalise.metafield(_as_text(profile.value_at(rule.source)), rule.type)
         raw = (_as_text(profile.value_at(rule.source)) or "").strip() if value is not None else None
         fields[f"metafields.{name}"] = WantedField(
-            value=raw, policy=rule.policy, config=digest(rule.model_dump()), type=rule.type
+            value=raw, policy=rule.policy, config=rules.metafields[name], type=rule.type
         )
     doubts.extend(
         Doubt(field=p.field, reason="ProfileInvalid", message=p.message)
         for p in profile.problems
-        if p.field not in {"email", "phone", "email_verified"} and p.field in _used_columns(store)
+        if p.field not in {"email", "phone", "email_verified"} and p.field in rules.columns
     )
     email = normalise.email(profile.email)
     trusted = store.trust_email == "always" or (store.trust_email == "verified" and profile.email_verified is True)
     usable = email is not None and trusted and not any(d.field == "email" for d in doubts)
     return Spec(
         fields=fields,
-        tags=normalise.tags(store.tags),
-        tags_config=digest(store.tags),
+        tags=rules.tags,
+        tags_config=rules.tags_config,
         lookup_email=email if usable else None,
         doubts=tuple(doubts),
     )

@@ -17,8 +17,6 @@ import phonenumbers
 
 NAME_MAX = 255
 NOTE_MAX = 5000
-TAG_MAX = 255
-TAGS_MAX = 250
 EMAIL_MAX = 255
 
 # What Shopify accepts, on the strict side: one @, no blanks, a domain of labels with a dot.
