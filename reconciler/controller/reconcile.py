@@ -12,8 +12,8 @@ from typing import Literal
 from reconciler.controller.act import Step, park
 from reconciler.controller.apply import Outcome, carried, looked, write_down
 from reconciler.controller.hands import Hands
+from reconciler.controller.sweep import ceiling_now
 from reconciler.core import chains
-from reconciler.core.guard import ceiling_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.patch import without_action
 from reconciler.core.plan import Kind
@@ -104,13 +104,14 @@ def _nothing_to_do(step: Step) -> Reconciled:
     return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
-def _ceiling(kind: Kind, hands: Hands) -> int:
-    return ceiling_of(getattr(hands.store.guards, kind), hands.readers.mappings.count(hands.store.shop))
-
-
 def _granted(kind: Kind, hands: Hands, budgets: Budgets) -> bool:
     """One more of this kind within this hour's ceiling."""
-    return budgets.spend(hands.store.shop, kind, hands.clock.now(), 1, _ceiling(kind, hands)) == 1
+    return (
+        budgets.spend(
+            hands.store.shop, kind, hands.clock.now(), 1, ceiling_now(hands.store, kind, hands.readers.mappings)
+        )
+        == 1
+    )
 
 
 def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
@@ -125,7 +126,9 @@ def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
 
 def _over_budget(step: Step, hands: Hands) -> Reconciled:
     kind = step.action.kind
-    message = f"this hour's budget for {kind} is spent: {_ceiling(kind, hands)} at most"
+    message = (
+        f"this hour's budget for {kind} is spent: {ceiling_now(hands.store, kind, hands.readers.mappings)} at most"
+    )
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message)
     write_down(Step(step.action, step.subject, without_action(step.decision, held)), hands)
     return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)

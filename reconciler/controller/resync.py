@@ -18,7 +18,17 @@ from itertools import chain, islice
 from reconciler.controller.mirror import MirrorDesk, catch_up, fill
 from reconciler.controller.observe import Claims, claims_of
 from reconciler.controller.stream import Part, Watch, parts_of
-from reconciler.controller.sweep import CHUNK, Ask, Readers, decided, joined, named, odd_ones, source_is_there
+from reconciler.controller.sweep import (
+    CHUNK,
+    Ask,
+    Readers,
+    ceiling_now,
+    decided,
+    joined,
+    named,
+    odd_ones,
+    source_is_there,
+)
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.guard import ceiling_of
 from reconciler.core.ids import ClerkUserId
@@ -173,7 +183,7 @@ def look_at_changes(desk: Desk) -> Looked:
     counted = sorted(fresh) if len(fresh) <= COUNTED_MAX else ()
     rows_now = base if len(fresh) <= COUNTED_MAX else None
     book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at, rows=rows_now, counted=counted)
-    held = {"release": gone} if gone > _ceiling(desk) else {}
+    held = {"release": gone} if gone > ceiling_now(desk.store, "release", desk.readers.mappings) else {}
     return Looked(whole=True, looked_at=looked_at, queued=queued, held=held)
 
 
@@ -198,17 +208,13 @@ def _less_overlap(at: datetime) -> datetime:
     return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
 
 
-def _ceiling(desk: Desk) -> int:
-    return ceiling_of(desk.store.guards.release, desk.readers.mappings.count(desk.store.shop))
-
-
 def _vanished(desk: Desk) -> tuple[int, list[ClerkUserId]] | None:
     """How many mapped users have no row any more, and who, unless they are more than may be released; None: stopped.
 
     Reads the keys of all mappings: asked only where the number of rows does not add up. It adds up if it has grown by
     exactly the new rows among those that changed; every row that went makes it smaller than that.
     """
-    ceiling = _ceiling(desk)
+    ceiling = ceiling_now(desk.store, "release", desk.readers.mappings)
     vanished: list[ClerkUserId] = []
     gone = 0
     for users in _mapped_users(desk):

@@ -19,11 +19,12 @@ from reconciler.controller.spool import RowSpool
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.decide import decide
 from reconciler.core.gather import Gathered, Swept, approved
+from reconciler.core.guard import ceiling_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import StorePlan
+from reconciler.core.plan import Kind, StorePlan
 from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.store import Ceiling, Store
 from reconciler.core.view import Decision, Subject
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
@@ -48,6 +49,12 @@ class Readers:
     def rows(self) -> RowReader | None:
         """The profiles as raw rows, by whose fingerprints pairs are remembered as equal; None where they can't be had."""
         return self.profiles if isinstance(self.profiles, RowReader) else None
+
+
+def ceiling_now(store: Store, kind: Kind, mappings: MappingReader) -> int:
+    """How many actions of this kind may go; the mappings are counted only where a percentage of them is asked for."""
+    ceiling: Ceiling = getattr(store.guards, kind)
+    return ceiling_of(ceiling, 0 if ceiling.percent is None else mappings.count(store.shop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +220,6 @@ def _all_rows(readers: Readers, after: ClerkUserId | None) -> Iterator[tuple[Pro
 
 
 __all__ = [
-    "Ask", "Progress", "Readers", "Swept", "approved", "decided", "halves", "joined", "named", "odd_ones",
+    "Ask", "Progress", "Readers", "Swept", "approved", "ceiling_now", "decided", "halves", "joined", "named", "odd_ones",
     "source_is_there", "sweep",
 ]  # fmt: skip
