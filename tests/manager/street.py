@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+from sqlalchemy import text
 
 from reconciler.controller.worker import Pauses
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
@@ -109,6 +110,11 @@ class Running:
         """Nothing is ready or in hand."""
         tally = self.house.queue.tally(WallClock().now())
         return not any(waiting.ready or waiting.in_flight for waiting in tally.values())
+
+    def waiting(self) -> set[str]:
+        """The users somebody has asked for, whoever it was: a look at changes may have asked for more than the test did."""
+        with self.house.engine.connect() as connection:
+            return set(connection.execute(text("SELECT clerk_user_id FROM reconciler_request")).scalars())
 
     def settled(self) -> None:
         until(self.idle, "the queue is worked off")
