@@ -28,6 +28,7 @@ from reconciler.ports import Clock, RequestQueue
 from reconciler.server.seen import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
+from reconciler.state.erasure import Erasure
 from reconciler.state.showcase import Showcase
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
@@ -43,6 +44,7 @@ class ManagerDoor:
         crew: Crew,
         queue: RequestQueue,
         showcase: Showcase,
+        erasure: Erasure,
         clock: Clock,
         metrics: Metrics,
         *,
@@ -51,6 +53,7 @@ class ManagerDoor:
         probe: Callable[[StoreName], None],
     ) -> None:
         self._crew, self._queue, self._showcase, self._clock, self._metrics = crew, queue, showcase, clock, metrics
+        self._erasure = erasure
         self._readiness, self._wake, self._probe = readiness, wake, probe
         self._seen = SeenWebhooks()
 
@@ -92,7 +95,7 @@ class ManagerDoor:
         if settings is None:
             return
         if event.topic == REDACT:
-            self._redact(settings, event.customers)
+            self._redact(settings, event)
         elif event.topic in {UNINSTALLED, SHOP_REDACT}:
             self._probe(store)
         _log.info("shopify_event", store=store, topic=event.topic, data_request=event.data_request or None)
@@ -163,12 +166,19 @@ class ManagerDoor:
             if user is not None:
                 house.upserts.write(user.profile(), fresh=fresh)
 
-    def _redact(self, store: StoreSettings, customers: Sequence[CustomerId]) -> None:
-        """By law: what we hold of these customers goes, and nobody of them is created again."""
-        with self._crew.house() as house:
-            for customer, user in house.state.owners(store.shop, customers).items():
-                self._showcase.erase(store.shop, user, now=self._clock.now())
-                _log.info("erased", store=store.name, user=user, customer=customer)
+    def _redact(self, store: StoreSettings, event: ShopifyEvent) -> None:
+        """By law: what we hold of these customers goes, and nobody of them is created again.
+
+        Whom we healed before this came is left in the shop: no webhook is reason enough to delete anything there.
+        """
+        now, since = self._clock.now(), event.triggered_at
+        for erased in self._erasure.redact(store.shop, event.customers, event.email, since=since, now=now):
+            _log.info("erased", store=store.name, user=erased.user)
+            if erased.left is not None:
+                hint = "she was healed before her redaction came: request her erasure in Shopify again"
+                _log.warning(
+                    "erased_but_in_the_shop", store=store.name, user=erased.user, customer=erased.left, hint=hint
+                )
 
     def _shops(self, store: StoreName | None) -> list[str]:
         return [s.shop for s in self._crew.stores() if store is None or s.name == store]

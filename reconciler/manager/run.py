@@ -32,6 +32,7 @@ from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
 from reconciler.state.clock import DatabaseClock
+from reconciler.state.erasure import Erasure
 from reconciler.state.requests import new_owner
 from reconciler.state.showcase import Showcase
 from reconciler.wiring import House
@@ -114,6 +115,7 @@ class Manager:
             self._crew,
             house.queue,
             Showcase(house.engine),
+            Erasure(house.engine),
             self._clock,
             self._metrics,
             readiness=self.readiness,

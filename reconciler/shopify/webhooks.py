@@ -14,7 +14,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Never
 
@@ -47,11 +47,11 @@ _WEBHOOK_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class ShopifyEvent:
-    """What one authentic webhook says. `customers` are whom it names; nothing else of the body is kept.
+    """What one authentic webhook says. `customers` are whom it names, `email` is the address of who is to be redacted.
 
     `id` is the same over all retries of one delivery, empty where the sender gave none. `known` is False for topics
     that we did not ask for. `data_request` is the number of a customers/data_request. `merge_status` is Shopify's word:
-    customers/merge comes for failed merges too.
+    customers/merge comes for failed merges too. Nothing else of the body is kept.
     """
 
     id: str
@@ -63,6 +63,7 @@ class ShopifyEvent:
     api_version: str = ""
     data_request: str = ""
     merge_status: str = ""
+    email: str = field(default="", repr=False)
 
 
 class ShopifyWebhooks:
@@ -136,7 +137,7 @@ def _event(
     triggered_at: datetime | None,
 ) -> ShopifyEvent:
     customers: tuple[CustomerId, ...] = ()
-    data_request = merge_status = ""
+    data_request = merge_status = email = ""
     if topic in CUSTOMER_TOPICS:
         named = [_customer(body, keys) for keys in _CUSTOMER_KEYS[topic]]
         customers = tuple(dict.fromkeys(customer for customer in named if customer is not None))
@@ -148,10 +149,14 @@ def _event(
         if topic in {"customers/redact", "customers/data_request"}:
             person = body.get("customer")
             customer = _customer(person, ("admin_graphql_api_id", "id")) if isinstance(person, dict) else None
-            if customer is None:
+            if customer is None or not isinstance(person, dict):
                 raise NotAnEvent(f"a signed {topic} of Shopify's does not say which customer")
             customers = (customer,)
             request = body.get("data_request")
+            if topic == "customers/redact":
+                if request is not None:
+                    raise NotAnEvent(f"a signed {topic} of Shopify's is the body of a customers/data_request")
+                email = person["email"] if isinstance(person.get("email"), str) else ""
             data_request = _number(request.get("id")) if isinstance(request, dict) else ""
     return ShopifyEvent(
         id=webhook_id,
@@ -163,6 +168,7 @@ def _event(
         api_version=api_version,
         data_request=data_request,
         merge_status=merge_status,
+        email=email,
     )
 
 

@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -23,7 +24,6 @@ import httpx
 
 from reconciler.simulator.documents import Json
 from reconciler.simulator.events import topic_header
-from reconciler.simulator.ledger import iso
 from reconciler.simulator.records import Event, Subscription
 from reconciler.simulator.shop import Shop
 from reconciler.simulator.subscriptions import LOOPBACK
@@ -205,7 +205,7 @@ class Deliverer:
             "X-Shopify-API-Version": self.shop.webhook_api_version,
             "X-Shopify-Webhook-Id": delivery.webhook_id,
             "X-Shopify-Event-Id": str(uuid.UUID(int=delivery.event.number, version=4)),
-            "X-Shopify-Triggered-At": iso(delivery.event.at),
+            "X-Shopify-Triggered-At": datetime.fromtimestamp(delivery.event.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
 
 

@@ -16,6 +16,7 @@ from reconciler.ports import BulkFile, BulkLine
 from reconciler.state.bulk_table import BulkFileRow, BulkLineRow
 from reconciler.state.database import parts
 from reconciler.state.engine import writing
+from reconciler.state.erasure import erased_of
 from reconciler.state.mappings import Mappings
 
 _file: Table = BulkFileRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -117,7 +118,11 @@ class BulkFiles(Mappings):
             self._enqueue(connection, shop, more)
 
     def _enqueue(self, connection: Connection, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
-        self._upsert(connection, _line, [_line_row(shop, line) for line in lines])
+        """Of nobody who was erased meanwhile."""
+        gone = erased_of(connection, shop, [line.user for line in lines])
+        rows = [_line_row(shop, line) for line in lines if line.user not in gone]
+        if rows:
+            self._upsert(connection, _line, rows)
 
 
 def _line_row(shop: ShopDomain, line: BulkLine) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import ColumnElement, Connection, Engine, Table, not_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reconciler.state.engine import is_sqlite, reading
@@ -33,11 +33,20 @@ class Database:
         statement = self._insert(table).values(row).on_conflict_do_nothing().returning(key)
         return connection.execute(statement).first() is not None
 
-    def _upsert(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    def _upsert(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: list[dict[str, Any]],
+        *,
+        unless: Callable[[Any], ColumnElement[bool]] | None = None,
+    ) -> None:
+        """`unless`: of the new row's columns, when the row that is there stays as it is."""
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]
         values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
+        where = None if unless is None else not_(unless(statement.excluded))
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=where), rows)
 
 
 def parts(names: Collection[str]) -> Iterator[list[str]]:

@@ -21,6 +21,13 @@ SILENT = {  # a network that swallows everything ends a call after so long, not 
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+PRAGMAS = (
+    "busy_timeout=30000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # what is erased by law is overwritten, whatever this SQLite was built with
+)
 READS = "reconciler_reads"  # execution option: this SQLite transaction need not keep writers out
 
 
@@ -63,7 +70,7 @@ def _sqlite(address: str) -> Engine:
     def settle(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin below, not where the driver guesses
         cursor = connection.cursor()
-        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

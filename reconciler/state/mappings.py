@@ -8,7 +8,7 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, delete, func, not_, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.core.event import Event
@@ -18,6 +18,7 @@ from reconciler.errors import StateError
 from reconciler.ports import StoreFacts
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import translated, writing
+from reconciler.state.erasure import erased_of, withdraw
 from reconciler.state.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 from reconciler.state.tables import EventRow, MappingRow, StoreRow
 
@@ -151,12 +152,19 @@ class Mappings(Database):
                 # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
                 with translated(), self._engine.begin() as connection:
                     self._opening(connection)
-                    kept = _not_erased(connection, ordered) if before is None else _unmoved(connection, ordered, before)
+                    tombs = _erased(connection, ordered)
+                    kept = _lasting(ordered, tombs) if before is None else _unmoved(connection, ordered, before)
                     losers = _take_over(connection, kept)
                     if kept:
-                        self._upsert(connection, _mapping, [mapping_row(m) for m in kept])
-                    if events and kept:
-                        connection.execute(_event.insert(), [event_row(event) for event in events])
+                        self._upsert(connection, _mapping, [mapping_row(m) for m in kept], unless=_brings_back)
+                    for row in kept:
+                        if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
+                            withdraw(
+                                connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else []
+                            )
+                    there = _lasting(kept, _erased(connection, kept)) if events else kept
+                    if told := _tellable(events, ordered, there):
+                        connection.execute(_event.insert(), [event_row(event) for event in told])
                     also(connection)
                     return losers
             except StateError as error:
@@ -194,17 +202,35 @@ def _unmoved(
     return [m for m in mappings if now.get((m.shop, m.clerk_user_id)) == before[m.shop, m.clerk_user_id]]
 
 
-def _not_erased(connection: Connection, mappings: Sequence[Mapping]) -> list[Mapping]:
+def _erased(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[ShopDomain, str], str | None]:
+    return {
+        (shop, user): customer
+        for shop in sorted({m.shop for m in mappings})
+        for user, customer in erased_of(connection, shop, [m.clerk_user_id for m in mappings if m.shop == shop]).items()
+    }
+
+
+def _lasting(mappings: Sequence[Mapping], tombs: MappingOf[tuple[ShopDomain, str], str | None]) -> list[Mapping]:
     """Those that would not bring an erased user back: whoever looked at her before the law did writes too late."""
-    living = [m for m in mappings if m.status != "erased"]
-    gone: set[tuple[str, str]] = set()
-    for shop in sorted({m.shop for m in living}):
-        for users in parts([m.clerk_user_id for m in living if m.shop == shop]):
-            query = select(_mapping.c.shopify_shop, _mapping.c.clerk_user_id).where(
-                _mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users), _mapping.c.status == "erased"
-            )
-            gone |= {(row[0], row[1]) for row in connection.execute(query)}
-    return [m for m in mappings if m.status == "erased" or (m.shop, m.clerk_user_id) not in gone]
+    return [
+        m
+        for m in mappings
+        if (key := (m.shop, m.clerk_user_id)) not in tombs
+        or (m.status == "erased" and m.customer_id in {None, tombs[key]})
+    ]
+
+
+def _brings_back(new: Any) -> ColumnElement[bool]:
+    """The same, for one who is erased between our reading and our writing."""
+    customer = _mapping.c.shopify_customer_id
+    nothing = or_(new.shopify_customer_id.is_(None), new.shopify_customer_id == customer)
+    return and_(_mapping.c.status == "erased", not_(and_(new.status == "erased", nothing)))
+
+
+def _tellable(events: Sequence[Event], mappings: Sequence[Mapping], kept: Sequence[Mapping]) -> list[Event]:
+    """Nothing is told of somebody whose row was not written."""
+    dropped = {(m.shop, m.clerk_user_id) for m in mappings} - {(m.shop, m.clerk_user_id) for m in kept}
+    return [event for event in events if (event.shop, event.clerk_user_id) not in dropped]
 
 
 def _lost_race(cause: BaseException | None) -> bool:

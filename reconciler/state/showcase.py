@@ -1,19 +1,17 @@
-"""What the console asks of the state: people by name, their rows, what was written lately; and erasure by law."""
+"""What the console asks of the state: people by name, their rows, and what was written lately."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, delete, or_, select, update
+from sqlalchemy import Column, ColumnElement, Table, or_, select
 
 from reconciler.core import normalise
 from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping, Status
 from reconciler.state.database import Database
-from reconciler.state.engine import writing
 from reconciler.state.rows import event_of, mapping_of
 from reconciler.state.tables import EventRow, MappingRow
 
@@ -58,29 +56,6 @@ class Showcase(Database):
         if user is not None:
             query = query.where(_event.c.clerk_user_id == user)
         return [event_of(r) for r in self._rows(query.order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit))]
-
-    def erase(self, shop: ShopDomain, user: ClerkUserId, *, now: datetime) -> None:
-        """What is held of her in this shop goes; a row without a trace of her stays, so that nobody creates her again."""
-        with writing(self._engine) as connection:
-            connection.execute(delete(_event).where(_event.c.shopify_shop == shop, _event.c.clerk_user_id == user))
-            connection.execute(
-                update(_mapping)
-                .where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == user)
-                .values(
-                    shopify_customer_id=None,
-                    email=None,
-                    email_key=None,
-                    waits_for_email=None,
-                    intent=None,
-                    applied={},
-                    refused={},
-                    status="erased",
-                    reason="Erased",
-                    message="her data was redacted on request",
-                    left_at=now,
-                    last_seen_at=now,
-                )
-            )
 
 
 def _begins(column: Column[Any], words: str) -> ColumnElement[bool]:

@@ -88,6 +88,33 @@ def test_who_was_redacted_is_erased_and_never_made_again(street: Street) -> None
         assert "user_a@example.com" not in street.customers()
 
 
+def test_who_was_healed_before_her_redaction_came_is_erased_as_well(street: Street) -> None:
+    """Shopify tells days later: by then her deleted customer has long been made anew."""
+    street.person("user_a", first_name="Ada")
+    street.person("user_b")
+    with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:
+        run.looked_at_all()
+        quiet(run, post)
+        old = street.customers()["user_a@example.com"]
+        street.shop().staff("delete", id=old["id"])
+        until(lambda: "user_a@example.com" in street.customers(), "she is made anew")
+        quiet(run, post)
+        anew = street.customers()["user_a@example.com"]["id"]
+        person = {"id": int(old["id"].rpartition("/")[2]), "email": None, "phone": None}
+        body = {"shop_id": 1, "shop_domain": street.shop().shop.domain, "customer": person, "orders_to_redact": []}
+        street.shop().shop.tell("CUSTOMERS_REDACT", lambda: body)
+        until(lambda: run.status("user_a") == "erased", "she is erased")
+        made = street.mutations()
+        street.person("user_a", first_name="Eve")
+        run.nudge("user_a", "user_b")
+        quiet(run, post)
+        row = run.mapping("user_a")
+        assert row is not None
+        assert (row.status, row.email, row.customer_id, dict(row.applied)) == ("erased", None, anew, {})
+        assert street.mutations() == made  # nobody writes on her, and nobody deletes her on a webhook's word
+        assert run.status("user_b") == "in_sync"
+
+
 def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(street: Street) -> None:
     street.person("user_a")
     with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:

@@ -137,6 +137,17 @@ def test_a_body_signed_for_another_topic_can_not_speak_for_the_shop(
     assert door.untouched
 
 
+def test_the_address_of_who_is_redacted_is_handed_on_and_a_mere_request_can_not_pose_as_a_redaction(
+    http: httpx.Client, door: MemoryDoor
+) -> None:
+    said = {"shop_id": 1, "shop_domain": SHOP_US, "customer": PERSON}
+    assert send(http, {**said, "data_request": {"id": 9999}}, "customers/redact").status_code == 400
+    assert door.untouched
+    assert send(http, {**said, "orders_to_redact": []}, "customers/redact").status_code == 202
+    assert send(http, {**said, "data_request": {"id": 9999}}, "customers/data_request").status_code == 202
+    assert [event.email for _, event in door.shop_events] == ["tove@tove.example", ""]
+
+
 @pytest.mark.parametrize(
     "topic", ["orders/create", "bulk_operations/finish", "customers_email_marketing_consent/update"]
 )

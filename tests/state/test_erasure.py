@@ -1,0 +1,225 @@
+"""By law: whoever is redacted leaves no trace in any table, and nothing that was under way brings one back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from reconciler.core.ids import CustomerId, StoreName
+from reconciler.core.mapping import Applied, RefusedValue
+from reconciler.core.request import Request
+from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
+from reconciler.state.engine import open_engine
+from reconciler.state.erasure import Erased, Erasure
+from reconciler.state.requests import RequestTable
+from reconciler.state.schema import ensure_schema
+from reconciler.state.store import StateStore
+from reconciler.state.tables import metadata
+from tests.conftest import Database
+from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, one, user
+
+EMAIL, PHONE, NAME = "ada.lovelace@example.com", "+441815550123", "Augusta-Ada"
+TRACES = (EMAIL, PHONE, NAME)
+LATER = AT + timedelta(hours=1)
+VALUES = {"email": EMAIL, "phone": PHONE, "first_name": NAME}
+CHANGES = tuple({"field": f, "before": None, "after": v, "why": "profile changed"} for f, v in VALUES.items())
+
+
+@pytest.fixture
+def engine(state_database: Database) -> Iterator[Engine]:
+    engine = open_engine(state_database.url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def state(engine: Engine) -> StateStore:
+    return StateStore(engine, secret_key="correct horse")
+
+
+def redact(engine: Engine, customers: list[CustomerId], email: str | None, *, since: datetime = LATER) -> list[Erased]:
+    return Erasure(engine).redact(SHOP, customers, email, since=since, now=LATER)
+
+
+def traces(engine: Engine) -> dict[str, list[str]]:
+    """The tables in which anything of her stands, and what: every column of every row, as text."""
+    found: dict[str, list[str]] = {}
+    with engine.connect() as connection:
+        for name, table in sorted(metadata.tables.items()):
+            words = repr([tuple(row) for row in connection.execute(select(table))])
+            if seen := [trace for trace in TRACES if trace in words]:
+                found[name.rpartition(".")[2]] = seen
+    return found
+
+
+def hers(number: int | None = 1, **more: Any) -> Any:
+    """Her row with something of her in each column that can hold it."""
+    values = {
+        "email": EMAIL,
+        "applied": {field: Applied(value=value, ours=True) for field, value in VALUES.items()},
+        "refused": {"phone": RefusedValue(digest="d", message=f"{PHONE} is taken")},
+        "intent": {"kind": "park", "email": EMAIL},
+        "waits_for_email": EMAIL,
+        "message": f"{NAME} waits",
+        **more,
+    }
+    return mapping("ada", number, **values)
+
+
+def seen(number: int, name: str = "ada", *, email: str = EMAIL) -> Seen:
+    return Seen(customer(number), email, user(name), 7, json.dumps(VALUES), AT)
+
+
+def line(name: str) -> BulkLine:
+    return BulkLine(user(name), "customers", json.dumps(VALUES), "sha256:plan", customer=customer(1))
+
+
+def everywhere(state: StateStore, engine: Engine) -> None:
+    """Her data in every table that could hold any."""
+    state.put(hers(), event("ada", customer_id=customer(1), changes=CHANGES, message=NAME))
+    state.put(mapping("bob", 2), event("bob", customer_id=customer(1), kind="relink", changes=CHANGES))
+    state.put_seen(SHOP, [seen(1), seen(9)], as_of=AT, now=AT, source="bulk")
+    state.enqueue_lines(SHOP, [line("ada"), line("bob")])
+    state.begin_file(BulkFile("key", SHOP, "customers", "tmp/key", "digest", 2, AT), {user("ada"): 0, user("bob"): 1})
+    state.begin(SHOP, "full", now=AT)
+    state.note(SHOP, "full", cursor=user("ada"), looked_at=1, wanted=1, findings={user("ada"): "update"})
+    state.put_facts(StoreFacts(StoreName("acme"), SHOP))
+    state.store_tokens(SHOP, "token", AT)
+    state.mark_applied("sha256:plan", AT)
+    state.spend(SHOP, "update", AT, 1, 5)
+    state.acquire("look:acme", "owner", ttl_s=60, now=AT)
+    RequestTable(engine).add([Request(StoreName("acme"), user("ada"))], AT, reason="profile changed")
+
+
+def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engine: Engine) -> None:
+    everywhere(state, engine)
+    assert set(traces(engine)) == {
+        "reconciler_mapping", "reconciler_event", "reconciler_mirror", "reconciler_bulk_line",
+    }  # fmt: skip
+    assert redact(engine, [customer(1)], EMAIL) == [Erased(user("ada"))]
+    assert traces(engine) == {}
+    stone = one(state, "ada")
+    assert (stone.status, stone.reason, stone.customer_id, stone.left_at) == ("erased", "Erased", None, LATER)
+    assert (one(state, "bob").status, one(state, "bob").customer_id) == ("in_sync", customer(2))
+    assert redact(engine, [customer(1)], EMAIL) == []  # sent again: there is nobody left
+
+
+def test_a_redaction_is_of_one_shop(state: StateStore, engine: Engine) -> None:
+    everywhere(state, engine)
+    state.put(hers(5, shop=OTHER))
+    redact(engine, [customer(1)], EMAIL)
+    assert one(state, "ada", OTHER).email == EMAIL
+    assert traces(engine) == {"reconciler_mapping": list(TRACES)}
+
+
+def test_a_customer_of_nobodys_leaves_the_mirror_too(state: StateStore, engine: Engine) -> None:
+    state.put_seen(SHOP, [seen(1)], as_of=AT, now=AT, source="bulk")
+    assert redact(engine, [customer(1)], None) == []
+    assert traces(engine) == {}
+
+
+def test_an_older_bulk_result_brings_nothing_back_and_a_newer_one_is_believed(
+    state: StateStore, engine: Engine
+) -> None:
+    redact(engine, [customer(1)], EMAIL)
+    state.put_seen(SHOP, [seen(1)], as_of=AT, now=LATER + timedelta(minutes=5), source="bulk")
+    assert traces(engine) == {}
+    blank = Seen(customer(1), None, None, 8, "{}", None)
+    state.put_seen(SHOP, [blank], as_of=LATER + timedelta(minutes=6), now=LATER + timedelta(minutes=7), source="bulk")
+    assert state.mirrored(SHOP) == 1
+
+
+def test_what_was_under_way_when_she_was_erased_writes_nothing_of_her(state: StateStore, engine: Engine) -> None:
+    everywhere(state, engine)
+    before = one(state, "ada")
+    redact(engine, [customer(1)], EMAIL)
+    told = event("ada", changes=CHANGES)
+    state.put(before, told)
+    state.put_many([before])
+    state.put(before.model_copy(update={"status": "erased"}), told)
+    state.put_unmoved([(before, before)])
+    state.enqueue_lines(SHOP, [line("ada")])
+    state.settle_lines(SHOP, [before, mapping("bob", 2)], [told, event("bob")], more=[line("ada")])
+    assert traces(engine) == {}
+    assert one(state, "ada").status == "erased"
+    assert [e.clerk_user_id for e in state.events()] == [user("bob")]
+
+
+def test_whose_customer_was_made_anew_before_the_redaction_came_is_erased_and_said_to_be_in_the_shop(
+    state: StateStore, engine: Engine
+) -> None:
+    """Her customer went, she was healed, and only then the shop told why: no e-mail is needed to know her."""
+    state.put(hers(1), event("ada", customer_id=customer(1), kind="create", changes=CHANGES))
+    state.put(hers(8), event("ada", customer_id=customer(8), kind="create", changes=CHANGES))
+    state.put_seen(SHOP, [seen(1), seen(8)], as_of=AT, now=AT, source="bulk")
+    assert redact(engine, [customer(1)], None) == [Erased(user("ada"), customer(8))]
+    assert traces(engine) == {}
+    stone = one(state, "ada")
+    assert (stone.status, stone.customer_id) == ("erased", customer(8))  # it can be found, and its redaction too
+    assert redact(engine, [customer(8)], None) == [Erased(user("ada"))]
+    assert one(state, "ada").customer_id is None
+
+
+def test_whose_customer_was_made_anew_is_known_by_the_mirror_and_by_her_address_where_no_event_is_left(
+    state: StateStore, engine: Engine
+) -> None:
+    state.put(hers(8), event("ada", customer_id=customer(8), kind="create"))
+    state.put(mapping("bob", 9, email="Bob@example.com"))
+    state.put_seen(SHOP, [seen(1)], as_of=AT, now=AT, source="bulk")
+    assert redact(engine, [customer(1)], None) == [Erased(user("ada"), customer(8))]
+    assert redact(engine, [customer(2)], " bob@EXAMPLE.com") == [Erased(user("bob"), customer(9))]
+
+
+def test_a_customer_whom_we_filled_again_before_the_redaction_came_is_said_to_be_in_the_shop(
+    state: StateStore, engine: Engine
+) -> None:
+    state.put(hers(1), event("ada", customer_id=customer(1), changes=CHANGES))
+    assert redact(engine, [customer(1)], EMAIL, since=AT - timedelta(seconds=9)) == [Erased(user("ada"), customer(1))]
+    assert traces(engine) == {}
+    assert one(state, "ada").customer_id == customer(1)
+    assert redact(engine, [customer(1)], EMAIL) == [Erased(user("ada"))]
+
+
+def test_whoever_only_left_a_customer_behind_goes_on_with_her_own(state: StateStore, engine: Engine) -> None:
+    """She was moved to another by her new address: what is redacted now is not she."""
+    state.put(mapping("ada", 1, email="old@example.com"), event("ada", customer_id=customer(1), kind="create"))
+    state.put(mapping("ada", 8, email=EMAIL), event("ada", customer_id=customer(8), kind="relink"))
+    assert redact(engine, [customer(1)], "old@example.com") == []
+    assert (one(state, "ada").status, one(state, "ada").customer_id) == ("in_sync", customer(8))
+    assert [e.customer_id for e in state.events()] == [customer(8)]
+
+
+def test_whose_erasure_was_asked_for_keeps_a_tombstone_and_what_was_done(state: StateStore, engine: Engine) -> None:
+    """`on_leave: erase`: with the request, ours goes; the customer's name stays until Shopify has done its part."""
+    everywhere(state, engine)
+    gone = {"field": "customer", "before": customer(1), "after": None, "why": "profile changed"}
+    asked = event("ada", customer_id=customer(1), kind="release", changes=(gone,))
+    state.put(hers(1, status="erased", message=None), asked)
+    assert traces(engine) == {"reconciler_event": list(TRACES), "reconciler_mirror": list(TRACES)} | {
+        "reconciler_bulk_line": list(TRACES)
+    }  # of bob's, and of the one that only the redaction tells of
+    assert [e.kind for e in state.events(user=user("ada"))] == ["release"]
+    assert one(state, "ada").customer_id == customer(1)
+    state.put(one(state, "ada").model_copy(update={"last_seen_at": LATER}))
+    assert [e.kind for e in state.events(user=user("ada"))] == ["release"]
+    assert redact(engine, [customer(1)], EMAIL) == [Erased(user("ada"))]
+    assert traces(engine) == {}
+
+
+def test_what_is_erased_is_not_left_in_the_file(tmp_path: Path) -> None:
+    """SQLite only marks as free what is deleted, unless it is told to overwrite it."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'state.db'}")
+    ensure_schema(engine)
+    everywhere(StateStore(engine, secret_key="k"), engine)
+    redact(engine, [customer(1)], EMAIL)
+    with engine.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    held = (tmp_path / "state.db").read_bytes()
+    assert [trace for trace in TRACES if trace.encode() in held] == []
