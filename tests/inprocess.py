@@ -139,8 +139,8 @@ class Rows:
         """It can always be seen in full."""
         return ()
 
-    def count(self) -> int:
-        return len(self.rows)
+    def count(self, *, at_most: int | None = None) -> int:
+        return len(self.rows) if at_most is None else min(len(self.rows), at_most)
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         yield from self._paged((self.rows[u] for u in sorted(self.rows) if after is None or u > after), chunk)

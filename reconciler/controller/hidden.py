@@ -20,8 +20,8 @@ class WithoutUsers:
     def check(self) -> tuple[str, ...]:
         return self._profiles.check()
 
-    def count(self) -> int:
-        return self._profiles.count()
+    def count(self, *, at_most: int | None = None) -> int:
+        return self._profiles.count(at_most=at_most)
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         for profiles in self._profiles.scan(chunk=chunk, after=after):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
 
-from reconciler.controller.mirror import MirrorDesk, catch_up, fill
+from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of
 from reconciler.controller.observe import Claims, claims_of
 from reconciler.controller.stream import Part, Watch, parts_of
 from reconciler.controller.sweep import (
@@ -29,9 +29,10 @@ from reconciler.controller.sweep import (
     odd_ones,
     source_is_there,
 )
+from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.guard import ceiling_of
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.plan import KINDS, Kind
 from reconciler.core.record import after_look, new_row
@@ -44,10 +45,10 @@ from reconciler.ports import Clock, MappingWriter, RequestQueue, StoreFacts, Swe
 FULL, CHANGES = "full", "changes"
 BLOCKED = "blocked"  # another user's customer has her new address: her own look sees to that, whatever the guards say
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
-KEYS = 2000  # mappings asked for at once whether their rows are still there
+SLICE = 2000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
+FEW = 20  # vanished ones in a slice that need no look at all the others
 BULK_FROM = 20_000  # mappings; fewer are read live in less time than a bulk query takes to come back
 UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
-COUNTED_MAX = 5000  # new rows that are remembered as counted
 
 GoOn = Callable[[], bool]
 
@@ -82,7 +83,7 @@ def full_look(desk: Desk) -> Looked:
     """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later."""
     store, book = desk.store, desk.book
     mapped = desk.readers.mappings.count(store.shop)
-    source_is_there(store, desk.readers, mapped)
+    source_is_there(store, desk.readers)
     mark = book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
     parts = _parts(desk, mark, mapped)
     untold = _Untold(book.mark(store.shop, CHANGES))
@@ -141,10 +142,12 @@ def _mirrored(desk: MirrorDesk, since: datetime) -> bool:
 def look_at_changes(desk: Desk) -> Looked:
     """Queue whoever's row moved since the last look, or whose mapping was made under another config, or whose row went.
 
-    The first one goes on from the full look. Where more rows went than may be released, nobody is: half a table is no news.
+    The first one goes on from the full look. Costs what has changed, and a slice of the keys: rows that went leave no
+    trace, so that each look compares the next slice of the mapped users with the rows, beginning again at the end. A
+    shop that is not large is one slice.
     """
     store, book, profiles = desk.store, desk.book, desk.readers.profiles
-    source_is_there(store, desk.readers, desk.readers.mappings.count(store.shop))
+    source_is_there(store, desk.readers)
     mark = book.begin(store.shop, CHANGES, now=desk.clock.now())
     full = book.mark(store.shop, FULL)
     watermark = mark.watermark or (full.watermark if full else None)
@@ -153,9 +156,7 @@ def look_at_changes(desk: Desk) -> Looked:
     since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
     if full is not None and full.counted:  # rows change here without their `updated_at`
         since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    before = profiles.count()
     queued = looked_at = 0
-    fresh: set[ClerkUserId] = set()
     config = config_digest(store)
     for changed in profiles.changed_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
         if not desk.go_on():
@@ -163,67 +164,51 @@ def look_at_changes(desk: Desk) -> Looked:
         rows = desk.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
         subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
         queued += _queue(desk, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
-        if len(fresh) <= COUNTED_MAX:
-            fresh.update(s.user for s in subjects if _may_be_new(s.mapping, since))
         looked_at += len(changed)
-    news = fresh | set(mark.counted)
-    gone, base = 0, before
-    if len(fresh) > COUNTED_MAX or not _adds_up(desk, mark, before, fresh):
-        base = profiles.count()  # before the keys are compared: who goes later is missed by the next count
-        found = _vanished(desk)
-        if found is None:
-            return Looked(whole=False)
-        gone, vanished = found
-        queued += _queue(desk, vanished, "vanished")
-    else:  # a worker may have had such a row in hand when it went, and have made a mapping since
-        rows = desk.readers.mappings.get(store.shop, news)
-        living = [u for u, row in rows.items() if row.status not in {"released", "erased"}]
-        queued += _queue(desk, sorted(profiles.vanished(living)), "vanished")
-    queued += _moved_in_shop(desk, watermark)
-    counted = sorted(fresh) if len(fresh) <= COUNTED_MAX else ()
-    rows_now = base if len(fresh) <= COUNTED_MAX else None
-    book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at, rows=rows_now, counted=counted)
-    held = {"release": gone} if gone > ceiling_now(desk.store, "release", desk.readers.mappings) else {}
-    return Looked(whole=True, looked_at=looked_at, queued=queued, held=held)
+    vanished = _vanished(desk, mark.cursor)
+    if vanished is None:
+        return Looked(whole=False)
+    queued += _queue(desk, vanished.users, "vanished") + _moved_in_shop(desk, watermark)
+    book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at, cursor=vanished.upto)
+    return Looked(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
 
 
-def _adds_up(desk: Desk, mark: SweepMark, count: int, fresh: set[ClerkUserId]) -> bool:
-    """Whether the number of rows has grown by exactly the new ones among those that changed, so that none went.
+@dataclass(frozen=True, slots=True)
+class _Vanished:
+    """Mapped users without a row, as far as the keys were compared; `held`: so many that nobody may go."""
 
-    Not asked of a small store, where comparing all keys costs nothing.
+    users: Sequence[ClerkUserId]
+    upto: ClerkUserId | None
+    held: dict[str, int]
+
+
+def _vanished(desk: Desk, after: ClerkUserId | None) -> _Vanished | None:
+    """Who of the next slice of mapped users has no row any more; None: stopped on the way.
+
+    Where many went, all keys are compared, and above the ceiling nobody goes: half a table is no news.
     """
-    if mark.rows is None or desk.readers.mappings.count(desk.store.shop) < BULK_FROM:
-        return False
-    return count - mark.rows == len(fresh - set(mark.counted))
-
-
-def _may_be_new(mapping: Mapping | None, since: datetime) -> bool:
-    """Whether this row may not have been there at the last look."""
-    if mapping is None or mapping.status in {"released", "erased"} or mapping.first_seen_at is None:
-        return True
-    return mapping.first_seen_at >= _less_overlap(since)
+    shop, mappings, profiles = desk.store.shop, desk.readers.mappings, desk.readers.profiles
+    limit = SLICE if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM else BULK_FROM
+    users = mappings.living(shop, after=after, limit=limit)
+    found = sorted(profiles.vanished(users)) if users else []
+    upto = users[-1] if len(users) == limit else None
+    if len(found) <= FEW and (not found or len(found) <= ceiling_now(desk.store, "release", mappings)):
+        return _Vanished(found, upto, {})
+    ceiling = ceiling_now(desk.store, "release", mappings)
+    all_found: list[ClerkUserId] = []
+    gone, at = 0, None
+    while users := mappings.living(shop, after=at, limit=SLICE):
+        if not desk.go_on():
+            return None
+        found = sorted(profiles.vanished(users))
+        gone += len(found)
+        all_found += found if gone <= ceiling else []
+        at = users[-1]
+    return _Vanished([], upto, {"release": gone}) if gone > ceiling else _Vanished(all_found, upto, {})
 
 
 def _less_overlap(at: datetime) -> datetime:
     return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
-
-
-def _vanished(desk: Desk) -> tuple[int, list[ClerkUserId]] | None:
-    """How many mapped users have no row any more, and who, unless they are more than may be released; None: stopped.
-
-    Reads the keys of all mappings: asked only where the number of rows does not add up. It adds up if it has grown by
-    exactly the new rows among those that changed; every row that went makes it smaller than that.
-    """
-    ceiling = ceiling_now(desk.store, "release", desk.readers.mappings)
-    vanished: list[ClerkUserId] = []
-    gone = 0
-    for users in _mapped_users(desk):
-        if not desk.go_on():
-            return None
-        found = sorted(desk.readers.profiles.vanished(users))
-        gone += len(found)
-        vanished += found if gone <= ceiling else []
-    return gone, vanished if gone <= ceiling else []
 
 
 def _moved_in_shop(desk: Desk, watermark: datetime | None) -> int:
@@ -249,7 +234,11 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
     for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
         if not desk.go_on():
             return False
-        found, more = _decide(chunk, claims, desk)
+        asked_at = desk.clock.now()
+        found, customers, more = _decide(chunk, claims, desk)
+        if desk.mirror is not None and part.users:  # what a look has taught needs no other
+            seen = [seen_of(customer) for customer in customers]
+            desk.mirror.mirror.put_seen(store.shop, seen, as_of=asked_at, now=desk.clock.now(), source="read")
         for subject in chunk:
             untold.note(subject)
         findings |= found
@@ -263,14 +252,17 @@ def _batches(users: Sequence[ClerkUserId]) -> Iterator[Sequence[ClerkUserId]]:
     return (users[i : i + CHUNK] for i in range(0, len(users), CHUNK))
 
 
-def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[ClerkUserId, str], int]:
-    """What is to be done for each, and how many of them are wanted; what a look alone teaches is written down."""
+def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
+    """What is to be done for each, whom the shop showed, and how many are wanted; what a look teaches is written down."""
     store, now = desk.store, desk.clock.now()
     findings: dict[ClerkUserId, str] = {}
     rows: list[tuple[Mapping | None, Mapping]] = []
+    customers: dict[CustomerId, Customer] = {}
     wanted = 0
     for subject, decision, _ in decided(chunk, store, desk.readers, claims, Ask(now=now, explicit=False)):
         wanted += is_wanted(subject.profile, store) is not False
+        if decision.customer is not None:
+            customers[decision.customer.id] = decision.customer
         if decision.blocked_by is not None:
             findings[subject.user] = BLOCKED
         elif decision.action is not None:
@@ -280,7 +272,7 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
             rows += [(subject.mapping, row)] if row is not None else []
     losers = desk.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
     _queue(desk, losers, "address")
-    return findings, wanted
+    return findings, list(customers.values()), wanted
 
 
 def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> Looked:
@@ -348,16 +340,3 @@ def _has_moved(subject: Subject, store: Store, config: str) -> bool:
     if mapping is None:
         return is_wanted(subject.profile, store) is not False
     return mapping.profile_digest != profile_digest(subject.profile) or mapping.config_digest != config
-
-
-def _mapped_users(desk: Desk) -> Iterator[list[ClerkUserId]]:
-    if desk.mirror is not None:  # their keys alone
-        after: ClerkUserId | None = None
-        while users := desk.mirror.mirror.living(desk.store.shop, after=after, limit=KEYS):
-            yield users
-            after = users[-1]
-        return
-    for rows in desk.readers.mappings.scan(desk.store.shop, chunk=KEYS):
-        users = [row.clerk_user_id for row in rows if row.status not in {"released", "erased"}]
-        if users:
-            yield users

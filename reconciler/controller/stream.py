@@ -54,18 +54,19 @@ class Watch:
         self._pairs = pairs
         self._config = config_fp(store)
         self._never = frozenset(accepted.user for accepted in store.accept)  # what is agreed to ends by itself
+        self._takes_all = True  # as far as is known
 
     def parts(self, chunk: _Chunk, after: ClerkUserId | None, upto: ClerkUserId) -> Iterator[Part]:
         """One part, unless very many of this range have no row any more."""
         fingerprints = chunk.fingerprints
+        if self._adds_up(chunk, after, upto):
+            yield Part(upto, len(fingerprints), len(fingerprints), ())
+            return
         mapped: set[ClerkUserId] = set()
         equal, whole = 0, False
         while not whole:
-            found = self._found(after, upto)
+            found = dict(self._pairs.pairs(self.store.shop, self._config, after=after, upto=upto, limit=PAIRS))
             whole = len(found) < PAIRS
-            if whole and not mapped and found == fingerprints and self._all_equal(found):
-                yield Part(upto, len(found), len(found), ())
-                return
             users = [u for u, fp in found.items() if fp is None or fingerprints.get(u) != fp or u in self._never]
             equal += len(found) - len(users)
             mapped |= found.keys() & fingerprints.keys()
@@ -77,17 +78,23 @@ class Watch:
                 after = next(reversed(found))
                 yield Part(after, 0, 0, users)
 
+    def _adds_up(self, chunk: _Chunk, after: ClerkUserId | None, upto: ClerkUserId) -> bool:
+        """Whether each row is mapped and equal: as many, with the same sum of fingerprints, and nobody beside them.
+
+        Asked of a store only as long as all rows are mapped there: one that takes a part of them is asked by name.
+        """
+        count = len(chunk.fingerprints)
+        if not self._takes_all or chunk.sum is None or not self._never.isdisjoint(chunk.fingerprints):
+            return False
+        living, equal, total = self._pairs.sums(self.store.shop, self._config, after=after, upto=upto)
+        self._takes_all = living == count
+        return (living, equal, total) == (count, count, chunk.sum)
+
     def tail(self, after: ClerkUserId | None) -> Iterator[Part]:
         """Behind the last row: all who have a mapping there have no row."""
         while users := self._pairs.living(self.store.shop, after=after, limit=TAIL):
             after = users[-1]
             yield Part(after, 0, 0, users)
-
-    def _all_equal(self, found: MappingOf[ClerkUserId, int | None]) -> bool:
-        return None not in found.values() and self._never.isdisjoint(found)
-
-    def _found(self, after: ClerkUserId | None, upto: ClerkUserId) -> dict[ClerkUserId, int | None]:
-        return dict(self._pairs.pairs(self.store.shop, self._config, after=after, upto=upto, limit=PAIRS))
 
     def _wanted(self, chunk: _Chunk, users: Sequence[ClerkUserId]) -> list[ClerkUserId]:
         """Those without a mapping whom the store wants, or about whom the row can't tell."""
@@ -102,6 +109,8 @@ class _Chunk:
         self._rows = rows
         self._profiles: dict[ClerkUserId, Profile] = {}
         self.fingerprints: MappingOf[ClerkUserId, int | None] = rows.fingerprints()
+        numbers = self.fingerprints.values()
+        self.sum = None if None in numbers else sum(fp for fp in numbers if fp is not None)
 
     def profiles(self, users: Sequence[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         missing = {u for u in users if u not in self._profiles}

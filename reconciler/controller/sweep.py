@@ -19,7 +19,7 @@ from reconciler.controller.spool import RowSpool
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.decide import decide
 from reconciler.core.gather import Gathered, Swept, approved
-from reconciler.core.guard import ceiling_of
+from reconciler.core.guard import ceiling_of, enough_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Kind, StorePlan
@@ -52,9 +52,10 @@ class Readers:
 
 
 def ceiling_now(store: Store, kind: Kind, mappings: MappingReader) -> int:
-    """How many actions of this kind may go; the mappings are counted only where a percentage of them is asked for."""
+    """How many actions of this kind may go; the mappings are counted only as far as a percentage of them matters."""
     ceiling: Ceiling = getattr(store.guards, kind)
-    return ceiling_of(ceiling, 0 if ceiling.percent is None else mappings.count(store.shop))
+    enough = enough_of(ceiling)
+    return ceiling_of(ceiling, 0 if enough is None else mappings.count(store.shop, at_most=enough))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, 
     mapped = readers.mappings.count(store.shop)
     gathered = Gathered(store, now=ask.now, keep_all=ask.keep_all)
     if ask.users is None:
-        source_is_there(store, readers, mapped)
+        source_is_there(store, readers)
         if moved is None and (both := halves(readers, ask)) is not None:
             moved = moved_in([(store, both[1])], both[0])[0]
     if moved is not None:
@@ -140,7 +141,7 @@ def _chunks(
     if users is not None:
         subjects = named(users, store, readers)
         if any(s.profile is None and s.mapping is not None for s in subjects):
-            source_is_there(store, readers, readers.mappings.count(store.shop))
+            source_is_there(store, readers)
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
     found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
@@ -181,9 +182,9 @@ def _profile_first(
     return profile, mapping, fp
 
 
-def source_is_there(store: Store, readers: Readers, mapped: int) -> None:
+def source_is_there(store: Store, readers: Readers) -> None:
     """Raise SourceError where mappings exist but no row does: nothing may be concluded from an empty source."""
-    if mapped and readers.profiles.count() == 0:
+    if readers.profiles.count(at_most=1) == 0 and (mapped := readers.mappings.count(store.shop)):
         raise SourceError(
             f"the profiles are empty, but {store.shop} has {mapped} mapped users: nobody is released",
             hint="check the table, the role's rights and row level security with `reconciler doctor`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from reconciler.core.desired import digest
 from reconciler.core.plan import KINDS, Action, Hold, Kind
 from reconciler.core.store import Ceiling, Store
+
+COUNTABLE = 1e12  # more rows than any table has
 
 
 class Guarded(BaseModel):
@@ -26,6 +29,13 @@ def ceiling_of(ceiling: Ceiling, mappings: int) -> int:
     if ceiling.percent is None or mappings == 0:
         return ceiling.max
     return min(ceiling.max, int(ceiling.percent * mappings / 100 + 1e-9))
+
+
+def enough_of(ceiling: Ceiling) -> int | None:
+    """The count of mappings from which on the percentage changes nothing any more; None where none is asked for."""
+    if ceiling.percent is None:
+        return None
+    return math.ceil(min(ceiling.max * 100 / ceiling.percent, COUNTABLE)) + 1 if ceiling.percent else 1
 
 
 def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.ports.state import LivingReader
 
 Source = Literal["bulk", "list", "webhook", "read"]
 
@@ -46,7 +47,7 @@ Pair = tuple[ClerkUserId, int | None]
 """A mapping's user, and the fingerprint of her row if the pair is equal as far as the mirror goes."""
 
 
-class PairReader(Protocol):
+class PairReader(LivingReader, Protocol):
     """Mappings and mirror side by side, a range of keys at a time. Equal: in_sync under this policy, its customer unmoved.
 
     A range is everything above `after` (None: from the first) up to `upto` (None: to the last).
@@ -57,8 +58,10 @@ class PairReader(Protocol):
     ) -> list[Pair]:
         """The first `limit` of the range that are no tombstones, in key order."""
 
-    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
-        """The next users whose mapping is no tombstone, in key order."""
+    def sums(
+        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None
+    ) -> tuple[int, int, int]:
+        """Of the whole range: how many are no tombstones, how many of them equal, and the sum of those fingerprints."""
 
 
 class Mirror(PairReader, Protocol):

@@ -20,8 +20,8 @@ class ProfileReader(Protocol):
         The answer is what is odd without being wrong, a line each, to be told: rows that name no user.
         """
 
-    def count(self) -> int:
-        """How many rows there are that name a user, the deleted ones among them."""
+    def count(self, *, at_most: int | None = None) -> int:
+        """How many rows there are that name a user, the deleted ones among them; not counted beyond `at_most`."""
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         """All rows in key order (code-point order of the key), in chunks; memory does not grow with the table.
@@ -36,7 +36,8 @@ class ProfileReader(Protocol):
     def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
         """Rows whose `updated_at` is not before `at` less the overlap, in key order; all rows where it is not mapped.
 
-        A row whose `updated_at` is null or can't be read always comes. Rows are committed later than they are stamped,
+        A row whose `updated_at` is null or can't be read always comes (in SQLite, with an index on it, not a text that
+        begins with a year: it sorts by that). Rows are committed later than they are stamped,
         so the overlap must be longer than the longest write. Rows that went away are told by `vanished`.
         """
 

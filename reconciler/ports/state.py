@@ -25,7 +25,14 @@ class StoreFacts:
     suspended_reason: str | None = None
 
 
-class MappingReader(Protocol):
+class LivingReader(Protocol):
+    """Who is mapped, by name alone."""
+
+    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+        """The next users whose mapping is no tombstone, in key order."""
+
+
+class MappingReader(LivingReader, Protocol):
     """The mapping table. Keys carry the shop, never the store's name, so that a store may be renamed."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]: ...
@@ -42,8 +49,11 @@ class MappingReader(Protocol):
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""
 
-    def count(self, shop: ShopDomain) -> int:
-        """Mappings with a customer that are not released or erased: what `percent` of a guard is taken of."""
+    def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
+        """Mappings with a customer that are not released or erased: what `percent` of a guard is taken of.
+
+        Not counted beyond `at_most`, so that a question about few costs no look at all of them.
+        """
 
     def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
         """How many rows have each (status, reason)."""
@@ -122,9 +132,8 @@ class SweepMark:
     """Where a look at a whole store stands. `cursor`: the last user looked at (None: none yet).
 
     It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one
-    reads what changed since. `total` is how many rows there are to look at, as far as is known. `rows` is how many
-    profiles there were at the end of the last finished look at changes, the new ones of `counted` among them; of a full
-    look `counted` are users whose row had changed without its `updated_at`.
+    reads what changed since. `total` is how many rows there are to look at, as far as is known. `counted` are users whose
+    row had changed without its `updated_at`. The cursor of a finished one is where the next begins.
     """
 
     started_at: datetime
@@ -134,7 +143,6 @@ class SweepMark:
     looked_at: int = 0
     wanted: int = 0
     total: int | None = None
-    rows: int | None = None
     counted: tuple[ClerkUserId, ...] = ()
 
 
@@ -148,7 +156,7 @@ class SweepBook(Protocol):
         """The last or running look of this kind."""
 
     def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> SweepMark:
-        """Go on with an unfinished look, or begin a new one without findings, at `total` rows."""
+        """Go on with an unfinished look, or begin a new one without findings, at `total` rows, from where the last ended."""
 
     def note(
         self,
@@ -175,7 +183,7 @@ class SweepBook(Protocol):
         *,
         now: datetime,
         watermark: datetime,
-        rows: int | None = None,
+        cursor: ClerkUserId | None = None,
         counted: Sequence[ClerkUserId] = (),
     ) -> None:
         """The look is done; its findings go."""

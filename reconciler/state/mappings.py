@@ -8,7 +8,21 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, delete, func, not_, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.core.event import Event
@@ -16,6 +30,7 @@ from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.errors import StateError
 from reconciler.ports import StoreFacts
+from reconciler.state import equal
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import translated, writing
 from reconciler.state.erasure import erased_of, withdraw
@@ -80,10 +95,17 @@ class Mappings(Database):
                 return
             after = rows[-1].clerk_user_id
 
-    def count(self, shop: ShopDomain) -> int:
+    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+        user = _mapping.c.clerk_user_id
+        query = select(user).where(_mapping.c.shopify_shop == shop, _mapping.c.status.not_in(TOMBSTONES))
+        if after is not None:
+            query = query.where(user > after)
+        return [ClerkUserId(row[0]) for row in self._rows(query.order_by(user).limit(limit))]
+
+    def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
         living = and_(_mapping.c.shopify_customer_id.is_not(None), _mapping.c.status.not_in(TOMBSTONES))
-        query = select(func.count()).select_from(_mapping).where(_mapping.c.shopify_shop == shop, living)
-        return int(self._rows(query)[0][0])
+        rows = select(literal(1)).select_from(_mapping).where(_mapping.c.shopify_shop == shop, living).limit(at_most)
+        return int(self._rows(select(func.count()).select_from(rows.subquery()))[0][0])
 
     def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
         columns = (_mapping.c.status, _mapping.c.reason)
@@ -152,11 +174,12 @@ class Mappings(Database):
                 # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
                 with translated(), self._engine.begin() as connection:
                     self._opening(connection)
+                    shown = equal.shown(connection, ordered)
                     tombs = _erased(connection, ordered)
                     kept = _lasting(ordered, tombs) if before is None else _unmoved(connection, ordered, before)
                     losers = _take_over(connection, kept)
                     if kept:
-                        self._upsert(connection, _mapping, [mapping_row(m) for m in kept], unless=_brings_back)
+                        self._upsert(connection, _mapping, [_row(m, shown) for m in kept], unless=_brings_back)
                     for row in kept:
                         if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
                             withdraw(
@@ -171,6 +194,10 @@ class Mappings(Database):
                 if not left or not _lost_race(error.__cause__):
                     raise
         raise AssertionError("the last try returns or raises")
+
+
+def _row(mapping: Mapping, shown: equal.Shown) -> dict[str, Any]:
+    return mapping_row(mapping) | {"equal_fp": equal.equal_fp(mapping, shown)}
 
 
 def _refuse_doubles(mappings: Sequence[Mapping]) -> None:
@@ -292,6 +319,7 @@ def _emptied(shop: ShopDomain, users: Sequence[str]) -> Any:
             profile_fp=None,
             config_fp=None,
             observed_fp=None,
+            equal_fp=None,
             status=case((tombstone, _mapping.c.status), else_="pending"),
             generation=_mapping.c.generation + 1,
         )

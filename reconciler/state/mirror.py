@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Case,
     ColumnElement,
     Connection,
     Table,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal_column,
     null,
     or_,
     select,
@@ -27,6 +29,7 @@ from sqlalchemy import (
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import MirrorMark, Pair, Seen, Source
+from reconciler.state import equal
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import reading, writing
 from reconciler.state.mappings import TOMBSTONES
@@ -34,19 +37,15 @@ from reconciler.state.mirror_table import MirrorMarkRow, MirrorRow
 from reconciler.state.tables import MappingRow
 
 PAGE = 500
+LOW = (1 << 32) - 1
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _mark: Table = MirrorMarkRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _living = _mapping.c.status.not_in(TOMBSTONES)
-_her_customer = and_(
-    _mirror.c.shopify_shop == _mapping.c.shopify_shop,
-    _mirror.c.shopify_customer_id == _mapping.c.shopify_customer_id,
-)
 _user = _mapping.c.clerk_user_id
 _customer = _mirror.c.shopify_customer_id
 _here = _mirror.c.gone == false()
-_unmoved = func.coalesce(_mirror.c.observed_fp == _mapping.c.observed_fp, false())
 
 
 class MirrorTable(Database):
@@ -57,17 +56,20 @@ class MirrorTable(Database):
     def pairs(
         self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
-        settled = and_(_mapping.c.status == "in_sync", func.coalesce(_mapping.c.config_fp == config_fp, false()))
-        query = (
-            select(_user, case((and_(settled, _unmoved), _mapping.c.profile_fp), else_=null()))
-            .select_from(_mapping.outerjoin(_mirror, and_(_her_customer, _here)))
-            .where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
-        )
+        query = select(_user, _equal(config_fp)).where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
         return self._raw(query.order_by(_user).limit(limit))
 
-    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
-        query = select(_user).where(_mapping.c.shopify_shop == shop, _living, *_range(after, None))
-        return [ClerkUserId(row[0]) for row in self._raw(query.order_by(_user).limit(limit))]
+    def sums(
+        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None
+    ) -> tuple[int, int, int]:
+        fp = _equal(config_fp).label("fp")
+        rows = select(fp).where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto)).subquery()
+        halves = (
+            func.sum(rows.c.fp.bitwise_rshift(literal_column("32"))),
+            func.sum(rows.c.fp.bitwise_and(LOW)),
+        )  # SQLite's sum has 64 bits
+        count, equal, high, low = self._raw(select(func.count(), func.count(rows.c.fp), *halves))[0]
+        return count, equal, (int(high or 0) << 32) + int(low or 0)
 
     def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
         moved_at, after = at, ""
@@ -133,6 +135,7 @@ class MirrorTable(Database):
                 values |= {"complete_at": began_at, "listed_at": began_at}
                 statement = update(_mirror).where(unseen).values(gone=true(), moved_at=now)
                 gone = connection.execute(statement).rowcount
+                equal.weigh_gone(connection, shop, now)
             connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(values))
         return gone
 
@@ -163,6 +166,7 @@ class MirrorTable(Database):
             self._see(connection, shop, known, newest, as_of)
             if moved:
                 self._upsert(connection, _mirror, moved)
+            equal.weigh(connection, shop, newest if source == "read" else [row["shopify_customer_id"] for row in moved])
             if lines is not None:
                 connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(lines=lines))
         return len(moved)
@@ -190,6 +194,7 @@ class MirrorTable(Database):
             for part in parts(customers):
                 touched = update(_mirror).where(_mirror.c.shopify_shop == shop, _customer.in_(part), _here)
                 connection.execute(touched.values(values))
+                equal.weigh(connection, shop, part)
 
     def _known(self, connection: Connection, shop: ShopDomain, customers: Collection[str]) -> dict[Any, Any]:
         """What is kept of these, locked in the order of all writes."""
@@ -199,6 +204,13 @@ class MirrorTable(Database):
             query = select(*columns, _mirror.c.seen_at).where(_mirror.c.shopify_shop == shop, _customer.in_(part))
             found |= {row[0]: row for row in connection.execute(query.order_by(_customer).with_for_update())}
         return found
+
+
+def _equal(config_fp: int) -> Case[Any]:
+    """The row's fingerprint of a mapping that is equal under this policy, else NULL."""
+    return case(
+        (and_(_mapping.c.status == "in_sync", _mapping.c.config_fp == config_fp), _mapping.c.equal_fp), else_=null()
+    )
 
 
 def _range(after: ClerkUserId | None, upto: ClerkUserId | None) -> list[ColumnElement[bool]]:

@@ -34,7 +34,6 @@ class Sweeps(Database):
             looked_at=row.looked_at,
             wanted=row.wanted,
             total=row.total,
-            rows=row.rows,
             counted=tuple(ClerkUserId(user) for user in row.counted or ()),
         )
 
@@ -42,12 +41,11 @@ class Sweeps(Database):
         found = self.mark(shop, kind)
         if found is not None and found.finished_at is None:
             return found
-        before = (found.watermark, found.rows, found.counted) if found else (None, None, ())
-        fresh = SweepMark(now, None, None, before[0], total=total, rows=before[1], counted=before[2])
+        cursor, watermark, counted = (found.cursor, found.watermark, found.counted) if found else (None, None, ())
+        fresh = SweepMark(now, cursor, None, watermark, total=total, counted=counted)
         row = {
-            "shopify_shop": shop, "kind": kind, "started_at": now, "cursor": None, "finished_at": None,
-            "watermark": fresh.watermark, "looked_at": 0, "wanted": 0, "total": total, "rows": fresh.rows,
-            "counted": list(fresh.counted),
+            "shopify_shop": shop, "kind": kind, "started_at": now, "cursor": cursor, "finished_at": None,
+            "watermark": watermark, "looked_at": 0, "wanted": 0, "total": total, "counted": list(counted),
         }  # fmt: skip
         with writing(self._engine) as connection:
             connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
@@ -107,7 +105,7 @@ class Sweeps(Database):
         *,
         now: datetime,
         watermark: datetime,
-        rows: int | None = None,
+        cursor: ClerkUserId | None = None,
         counted: Sequence[ClerkUserId] = (),
     ) -> None:
         with writing(self._engine) as connection:
@@ -115,5 +113,5 @@ class Sweeps(Database):
             connection.execute(
                 update(_sweep)
                 .where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind)
-                .values(finished_at=now, cursor=None, watermark=watermark, rows=rows, counted=list(counted))
+                .values(finished_at=now, cursor=cursor, watermark=watermark, counted=list(counted))
             )

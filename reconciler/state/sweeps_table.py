@@ -26,7 +26,6 @@ class SweepRow(Row, table=True):
     looked_at: int = Field(sa_column=Column(BigInteger(), nullable=False))
     wanted: int = Field(sa_column=Column(BigInteger(), nullable=False))
     total: int | None = Field(default=None, sa_column=Column(BigInteger()))
-    rows: int | None = Field(default=None, sa_column=Column(BigInteger()))
     counted: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
     __table_args__ = ({"schema": SCHEMA},)
 

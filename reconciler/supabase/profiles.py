@@ -68,10 +68,10 @@ class TableProfiles:
         column = self._columns["clerk_user_id"]
         return (f"{count} rows of {self._table_name} name no user ({column} is null or blank): they are left out",)
 
-    def count(self) -> int:
+    def count(self, *, at_most: int | None = None) -> int:
         with self._looking() as (connection, table):
-            query = sa.select(sa.func.count()).select_from(table.source).where(table.named)
-            return int(connection.execute(query).scalar_one())
+            rows = sa.select(sa.literal(1)).select_from(table.source).where(table.named).limit(at_most).subquery()
+            return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         with self._scans, self._looking(patient=True) as (connection, table):
@@ -112,13 +112,8 @@ class TableProfiles:
         since = at - timedelta(seconds=overlap_s)
         with self._scans, self._looking(patient=True) as (connection, table):
             # Keys first: of a key on several rows all must be seen, the unchanged ones too.
-            query = sa.select(table.key, table.read("updated_at")).where(table.named).order_by(table.key)
             touched = table.touched_since(since)
-            if touched is not None:
-                query = query.where(touched)
-            elif not table.postgres:
-                query = query.where(table.perhaps_since(since))
-            with _streamed(connection, query, chunk) as rows:
+            with _streamed(connection, _touched(connection, table, since, touched), chunk) as rows:
                 keys = (key for key, value in rows if touched is not None or _is_since(value, since))
                 for part in _chunks((key for key, _ in groupby(keys)), chunk):
                     yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
@@ -127,7 +122,8 @@ class TableProfiles:
         there: set[str] = set()
         with self._looking() as (connection, table):
             for part in _parts(users):
-                there.update(connection.execute(sa.select(table.key).where(table.named, table.among(part))).scalars())
+                found = connection.execute(sa.select(table.key).where(table.named, table.among(part)))
+                there.update(row[0] for row in found.cursor.fetchall())
         return frozenset(users) - there
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
@@ -208,6 +204,18 @@ def _drivers_cursor(connection: Connection, query: sa.Select[Any]) -> Iterator[A
     with driver.cursor(name="reconciler_rows") as cursor:
         cursor.execute(str(compiled), compiled.construct_params())
         yield cursor
+
+
+def _touched(connection: Connection, table: ProfileTable, since: datetime, touched: Any) -> Any:
+    """Keys and times in key order of the rows that may have been touched since, by `touched` where there is such a test."""
+    query = sa.select(table.key.label("key"), table.read("updated_at")).where(table.named)
+    if touched is not None:
+        return query.where(touched).order_by(table.key)
+    if table.postgres:
+        return query.order_by(table.key)
+    if table.begins_with_years(connection):
+        return sa.union_all(*(query.where(late) for late in table.lately(since))).order_by("key")
+    return query.where(table.perhaps_since(since)).order_by(table.key)
 
 
 def _named(connection: Connection, table: ProfileTable, users: Collection[str]) -> Iterator[Profile]:

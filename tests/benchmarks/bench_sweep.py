@@ -165,7 +165,8 @@ def _user(number: int) -> str:
 
 
 def _profile(place: Place, n: int) -> tuple[Any, ...]:
-    at = "2026-11-01 09:00:00" if place.backend == "sqlite" else "2026-11-01 09:00:00+00"
+    at = f"2026-{1 + n % 10:02}-{1 + n % 28:02} {n % 24:02}:{n % 59:02}:{n % 53:02}"
+    at += "" if place.backend == "sqlite" else "+00"
     return (_user(n), f"person{n}@example.com", True, f"Ada{n}", "Lovelace", None, f"https://img.example.com/{n}.png",
             "en-US", at, None, f'{{"brand": "acme", "number": {n}}}')  # fmt: skip
 
@@ -173,7 +174,7 @@ def _profile(place: Place, n: int) -> tuple[Any, ...]:
 def _mappings(store: Store, profiles: TableProfiles) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
     columns = ("shopify_shop", "clerk_user_id", "store", "shopify_customer_id", "email", "email_key", "status",
                "first_seen_at", "last_seen_at", "generation", "applied", "refused", "profile_digest", "config_digest",
-               "profile_fp", "config_fp", "observed_fp")  # fmt: skip
+               "profile_fp", "config_fp", "observed_fp", "equal_fp")  # fmt: skip
     applied = json.dumps(
         {f: {"value": "x" * 20, "ours": True, "config": "0" * 16} for f in ("email", "first_name", "last_name", "tags")}
     )
@@ -185,7 +186,7 @@ def _mappings(store: Store, profiles: TableProfiles) -> tuple[tuple[str, ...], I
             for user, fp in chunk.fingerprints().items():
                 mail = f"person{number}@example.com"
                 yield (store.shop, user, store.name, _customer(number), mail, mail, "in_sync", seen, seen, 1, applied,
-                       "{}", "", "", fp, config, _observed(number))  # fmt: skip
+                       "{}", "", "", fp, config, _observed(number), fp)  # fmt: skip
                 number += 1
 
     return columns, rows()
@@ -281,7 +282,7 @@ def _touch(place: Place) -> None:
     """The last look at changes is done, and 100 rows moved after it."""
     engine, state = _state(place)
     state.begin(store_of(0).shop, "changes", now=AT)
-    state.finish(store_of(0).shop, "changes", now=AT, watermark=AT, rows=place.rows)
+    state.finish(store_of(0).shop, "changes", now=AT, watermark=AT)
     engine.dispose()
     step, mark = max(1, place.rows // CHANGED), "?" if place.backend == "sqlite" else "%s"
     at = "2026-11-24 09:10:00" if place.backend == "sqlite" else "2026-11-24 09:10:00+00"

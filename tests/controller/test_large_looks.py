@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.controller import resync
 from reconciler.controller.resync import Desk, full_look, look_at_changes
+from reconciler.core.store import Ceiling
 from reconciler.state.requests import RequestTable
 from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import MirrorRig
@@ -77,18 +78,38 @@ def test_where_the_bulk_query_fails_everybody_is_looked_at_live(rig: MirrorRig) 
     assert nodes_read(rig) > before
 
 
-def test_looks_at_changes_find_who_came_changed_and_went_by_counting(rig: MirrorRig) -> None:
+def test_looks_at_changes_find_who_came_and_who_changed(rig: MirrorRig) -> None:
     look_at_changes(desk(rig))
     rig.clock.sleep(1000)
     rig.user(user_of(3), first_name="Adah")
     rig.user("user_new", email="new@x.example.com")
     rig.pour()
     assert look_at_changes(desk(rig)).queued == 2
-    rig.clock.sleep(1000)
-    rig.leave(user_of(7))
-    rig.user("user_newer", email="newer@x.example.com")
+
+
+def test_looks_at_changes_find_who_went_slice_by_slice(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "SLICE", 10)
+    gone = [user_of(n) for n in (4, 14, 24)]
+    for user in gone:
+        rig.leave(user)
     rig.pour()
-    assert look_at_changes(desk(rig)).queued == 2
+    assert [look_at_changes(desk(rig)).queued for _ in range(4)] == [1, 1, 1, 0]
+    assert look_at_changes(desk(rig)).queued == 0  # they wait already; the slices begin anew
+
+
+def test_half_a_table_in_one_slice_makes_a_look_compare_all_keys_and_release_nobody(
+    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resync, "SLICE", 10)
+    monkeypatch.setattr(resync, "FEW", 2)
+    guards = rig.stores[NAME].guards.model_copy(update={"release": Ceiling(max=6)})  # more than went from one slice
+    rig.stores[NAME] = rig.stores[NAME].model_copy(update={"guards": guards})
+    look_at_changes(desk(rig))
+    for number in range(0, PEOPLE, 2):
+        rig.leave(user_of(number))
+    rig.pour()
+    found = look_at_changes(desk(rig))
+    assert (found.whole, found.queued, found.held) == (True, 0, {"release": PEOPLE // 2})
 
 
 def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> None:

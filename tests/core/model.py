@@ -230,8 +230,13 @@ class ModelState:
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         yield [m for u, m in sorted(self.rows.items()) if after is None or u > after]
 
-    def count(self, shop: ShopDomain) -> int:
-        return sum(1 for m in self.rows.values() if m.customer_id and m.status not in {"released", "erased"})
+    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+        users = sorted(u for u, m in self.rows.items() if m.status not in {"released", "erased"})
+        return [u for u in users if after is None or u > after][:limit]
+
+    def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
+        count = sum(1 for m in self.rows.values() if m.customer_id and m.status not in {"released", "erased"})
+        return count if at_most is None else min(count, at_most)
 
     def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
         kinds = [(m.status, m.reason) for m in self.rows.values()]

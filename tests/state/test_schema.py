@@ -104,7 +104,8 @@ _COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, co.collname, a.attidentity,
        pg_get_serial_sequence('reconciler.' || c.relname, a.attname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'reconciler'
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 LEFT JOIN pg_collation co ON co.oid = a.attcollation
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_collation co ON co.oid = a.attcollation
 WHERE c.relkind = 'r' AND c.relname <> 'reconciler_version' ORDER BY 1, 2
 """
 _INDEXES = (
