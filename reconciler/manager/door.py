@@ -21,15 +21,14 @@ from reconciler.core.mapping import Mapping, Status
 from reconciler.core.request import Priority, Request
 from reconciler.core.status import StatusRow
 from reconciler.errors import AccessError, PermanentError, TemporaryError
+from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.rows import status_rows_of
-from reconciler.ports import Clock, RequestQueue
+from reconciler.ports import Clock
 from reconciler.server.seen import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
-from reconciler.state.erasure import Erasure
-from reconciler.state.showcase import Showcase
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
 DELETE = "customers/delete"
@@ -42,9 +41,7 @@ class ManagerDoor:
     def __init__(
         self,
         crew: Crew,
-        queue: RequestQueue,
-        showcase: Showcase,
-        erasure: Erasure,
+        books: Books,
         clock: Clock,
         metrics: Metrics,
         *,
@@ -52,8 +49,7 @@ class ManagerDoor:
         wake: Callable[[], None],
         probe: Callable[[StoreName], None],
     ) -> None:
-        self._crew, self._queue, self._showcase, self._clock, self._metrics = crew, queue, showcase, clock, metrics
-        self._erasure = erasure
+        self._crew, self._books, self._clock, self._metrics = crew, books, clock, metrics
         self._readiness, self._wake, self._probe = readiness, wake, probe
         self._seen = SeenWebhooks()
 
@@ -84,9 +80,9 @@ class ManagerDoor:
         settings = self._crew.store(store)
         if settings is None:
             return
-        with self._crew.house() as house:
-            house.state.touch(settings.shop, [customer], now=self._clock.now(), gone=reason == DELETE)
-            owner = house.state.owners(settings.shop, [customer]).get(customer)
+        state = self._books.state
+        state.touch(settings.shop, [customer], now=self._clock.now(), gone=reason == DELETE)
+        owner = state.owners(settings.shop, [customer]).get(customer)
         if owner is not None:
             self._add([Request(store, owner)], reason, None)
 
@@ -121,20 +117,22 @@ class ManagerDoor:
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
     ) -> Sequence[Mapping]:
-        return self._showcase.find_people(text, shops=self._shops(store), status=status, reason=reason, limit=limit)
+        return self._books.showcase.find_people(
+            text, shops=self._shops(store), status=status, reason=reason, limit=limit
+        )
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
-        return self._showcase.person(user, shops=self._shops(None))
+        return self._books.showcase.person(user, shops=self._shops(None))
 
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
     ) -> Sequence[Event]:
-        return self._showcase.recent_events(user=user, shops=self._shops(store), limit=limit)
+        return self._books.showcase.recent_events(user=user, shops=self._shops(store), limit=limit)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _add(self, requests: Iterable[Request], reason: str, wants: datetime | None) -> None:
-        added = self._queue.add(
+        added = self._books.queue.add(
             requests, self._clock.now(), priority=Priority.NUDGE, reason=reason, wants_updated_at=wants
         )
         self._metrics.added(added)
@@ -150,7 +148,7 @@ class ManagerDoor:
                 return
             if event.deleted:
                 if house.clerk is None or self._crew.is_gone(event.user_id):
-                    house.upserts.delete(event.user_id, at=event.sent_at or self._clock.now())
+                    self._books.upserts.delete(event.user_id, at=event.sent_at or self._clock.now())
                 return
             user: Any = None
             if house.clerk is not None:
@@ -164,7 +162,7 @@ class ManagerDoor:
             if user is None and event.user is not None:
                 user = parse_user(event.user)
             if user is not None:
-                house.upserts.write(user.profile(), fresh=fresh)
+                self._books.upserts.write(user.profile(), fresh=fresh)
 
     def _redact(self, store: StoreSettings, event: ShopifyEvent) -> None:
         """By law: what we hold of these customers goes, and nobody of them is created again.
@@ -172,7 +170,7 @@ class ManagerDoor:
         Whom we healed before this came is left in the shop: no webhook is reason enough to delete anything there.
         """
         now, since = self._clock.now(), event.triggered_at
-        for erased in self._erasure.redact(store.shop, event.customers, event.email, since=since, now=now):
+        for erased in self._books.erasure.redact(store.shop, event.customers, event.email, since=since, now=now):
             _log.info("erased", store=store.name, user=erased.user)
             if erased.left is not None:
                 hint = "she was healed before her redaction came: request her erasure in Shopify again"

@@ -17,6 +17,7 @@ class Rhythm:
     away_s: float = 2.0  # our own database can't be reached: the next try
     grace_s: float = 20.0  # how long work in hand may take to end on SIGTERM; Kubernetes kills after 30
     slow_s: float = 5.0  # a store whose looks take longer gets one worker until one does not
+    webhook_wait_s: float = 2.0  # for whoever holds the SQLite file; then 503: Shopify hangs up after 5
     beat_s: float = 2.0
     stale_beats_s: float = 15.0  # without a beat of a thread that must go on: not ready
     wedged_s: float = 120.0  # a look that takes longer holds its worker for good: not ready

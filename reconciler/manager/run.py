@@ -16,6 +16,7 @@ from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.controller.worker import Worked, Worker
 from reconciler.core.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, StateError
+from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
@@ -32,9 +33,7 @@ from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
 from reconciler.state.clock import DatabaseClock
-from reconciler.state.erasure import Erasure
 from reconciler.state.requests import new_owner
-from reconciler.state.showcase import Showcase
 from reconciler.wiring import House
 
 _log = structlog.get_logger(__name__)
@@ -111,11 +110,10 @@ class Manager:
             rhythm=rhythm,
         )
         self._metrics.ask(self._known)
+        self._books = Books(house, wait_s=rhythm.webhook_wait_s)
         self._door = ManagerDoor(
             self._crew,
-            house.queue,
-            Showcase(house.engine),
-            Erasure(house.engine),
+            self._books,
             self._clock,
             self._metrics,
             readiness=self.readiness,
@@ -175,6 +173,7 @@ class Manager:
         self._schedule.stop(until)
         self._hints.close()
         self._server.stop()
+        self._books.close()
         self._crew.close()
         _log.info("stopped", worked=self._dispatcher.worked)
 

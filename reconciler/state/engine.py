@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +23,8 @@ SILENT = {  # a network that swallows everything ends a call after so long, not 
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+WAIT_S = 30.0  # for another process that writes the same SQLite file
 PRAGMAS = (
-    "busy_timeout=30000",
-    "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
     "secure_delete=ON",  # what is erased by law is overwritten, whatever this SQLite was built with
@@ -31,14 +32,15 @@ PRAGMAS = (
 READS = "reconciler_reads"  # execution option: this SQLite transaction need not keep writers out
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
     """An engine for this URL; nothing is connected yet. ConfigError for a URL that can't be used.
 
+    `wait_s`: on SQLite, how long a write waits for whoever holds the file, and for a connection; then it is a StateError.
     `prepare_threshold=None` is what survives a transaction pooler (measured with PgBouncer 1.18, 2026-11).
     """
     address = rewritten(url)
     if address.startswith("sqlite"):
-        return _sqlite(address)
+        return _sqlite(address, wait_s)
     return create_engine(
         address,
         connect_args={
@@ -54,7 +56,7 @@ def open_engine(url: str) -> Engine:
     )
 
 
-def _sqlite(address: str) -> Engine:
+def _sqlite(address: str, wait_s: float) -> Engine:
     path = make_url(address).database
     if not path or path == ":memory:":
         raise ConfigError("the state must outlive the process", hint="use a file: sqlite:///var/reconciler.db")
@@ -64,12 +66,15 @@ def _sqlite(address: str) -> Engine:
         raise StateError(
             f"the folder of {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
         ) from error
-    engine = create_engine(address, connect_args={"check_same_thread": False, "timeout": 30})
+    options = {"check_same_thread": False, "timeout": wait_s}
+    engine = create_engine(address, connect_args=options, pool_timeout=wait_s)
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin below, not where the driver guesses
         cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={wait_s * 1000:.0f}")
+        _keep_a_log(cursor, until=time.monotonic() + wait_s)
         for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -82,6 +87,19 @@ def _sqlite(address: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine.execution_options(schema_translate_map={SCHEMA: None})
+
+
+def _keep_a_log(cursor: Any, *, until: float) -> None:
+    """Switch to WAL. Where another process is just doing the same to a new file, SQLite fails at once instead of waiting."""
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def is_sqlite(engine: Engine) -> bool:

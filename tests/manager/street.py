@@ -29,7 +29,7 @@ from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.run import Files, Manager
 from reconciler.settings import load
 from reconciler.simulator.control import all_customers
-from reconciler.simulator.deliver import Deliverer, Weather
+from reconciler.simulator.deliver import Deliverer, Weather, sign
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
 from reconciler.state.engine import open_engine
@@ -87,6 +87,16 @@ class Running:
         body = sender.event(kind, data)
         signed = sender.headers(body, message_id=message_id or self.street.new_id(), at=WallClock().now())
         return self.client.post("/webhooks/clerk", content=body, headers=signed).status_code
+
+    def shopify(self, topic: str, payload: Any, *, store: str = US) -> httpx.Response:
+        """A webhook of a shop's, signed by hand."""
+        body = json.dumps(payload).encode()
+        headers = {
+            "X-Shopify-Topic": topic,
+            "X-Shopify-Hmac-Sha256": sign(body, APP_SECRET),
+            "X-Shopify-Shop-Domain": f"{store}.myshopify.com",
+        }
+        return self.client.post(f"/webhooks/shopify/{store}", content=body, headers=headers)
 
     def nudge(self, *users: str, store: str = US) -> None:
         requests = [Request(StoreName(store), ClerkUserId(user)) for user in users]

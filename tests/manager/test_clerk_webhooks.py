@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.clerk import sender
 from tests.clerk.backend import KEY, Backend, serving
 from tests.clock import WallClock
-from tests.manager.street import US, Running, Street, deleted_event, until, user_event
+from tests.manager.street import TABLE, US, Running, Street, deleted_event, until, user_event
 
 PEOPLE = [f"user_{n:02}" for n in range(14)]
 
@@ -84,6 +87,36 @@ def test_the_very_same_delivery_is_taken_once(street: Street) -> None:
         until(lambda: run.status("user_a") == "in_sync", "she is there")
         run.settled()
         assert run.metric("reconciler_webhooks_total", result="duplicate") == 2
+
+
+@pytest.mark.parametrize("upserts", [False, True])
+def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_lost(
+    street: Street,
+    upserts: bool,  # noqa: FBT001  a parameter
+) -> None:
+    """The lock is held until the answers are there: whoever waited for it would wait for ever."""
+    street.settings["clerk"]["upsert_profiles"] = upserts
+    street.settings["profiles"]["url"] = street.state_url
+    with closing(sqlite3.connect(street.folder / "state.db", isolation_level=None)) as other:
+        other.execute(TABLE)
+        with street.replica(webhook_wait_s=0.2) as run:
+            run.looked_at_all()
+            other.execute("BEGIN IMMEDIATE")
+            body = sender.event("user.created", user_event("user_a"))
+            signed = sender.headers(body, message_id="msg_once", at=WallClock().now())
+            answer = run.client.post("/webhooks/clerk", content=body, headers=signed)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert "locked" in answer.json()["error"]
+            customer = {"id": 7, "admin_graphql_api_id": "gid://shopify/Customer/7"}
+            assert run.shopify("customers/update", customer).status_code == 503
+            assert run.client.get("/healthz").status_code == 200
+            other.execute("ROLLBACK")
+            assert run.waiting() == set()
+            assert run.client.post("/webhooks/clerk", content=body, headers=signed).json() == {"status": "queued"}
+            assert run.shopify("customers/update", customer).status_code == 202
+            if upserts:
+                until(lambda: run.status("user_a") == "in_sync", "the row was written, and she was made")
+            run.settled()
 
 
 def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(street: Street) -> None:

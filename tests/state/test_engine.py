@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
@@ -147,6 +147,32 @@ def test_a_writer_waits_for_another_and_then_writes(tmp_path: Path) -> None:
             assert not later.done()
         assert later.result(10) == ()
     engine.dispose()
+
+
+def test_whoever_meets_another_that_is_just_making_the_file_waits(tmp_path: Path) -> None:
+    """SQLite waits for a lock, but not where it turns a new file to WAL: two commands at once on a new machine."""
+    url = f"sqlite:///{tmp_path}/state.db"
+    engine = open_engine(url)
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        made = pool.submit(ensure_schema, engine)
+        assert not wait([made], 0.2).done
+        other.execute("COMMIT")
+        made.result(20)
+    engine.dispose()
+
+
+def test_who_may_not_wait_long_is_told_that_another_holds_the_file(tmp_path: Path) -> None:
+    patient, prompt = (open_engine(f"sqlite:///{tmp_path}/state.db", wait_s=s) for s in (30.0, 0.05))
+    ensure_schema(patient)
+    with writing(patient):
+        with pytest.raises(StateError, match="locked") as refused:
+            StateStore(prompt).put(mapping("user_1"))
+        assert "Postgres" in refused.value.hint
+        assert StateStore(prompt).count(SHOP) == 0  # reading needs no lock
+    StateStore(prompt).put(mapping("user_1"))
+    for engine in (patient, prompt):
+        engine.dispose()
 
 
 def test_a_second_process_may_write_as_well(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What the door writes down in, by connections of its own: a webhook must not wait behind whoever holds an SQLite file.
+
+Workers may wait half a minute for it, senders do not: Shopify hangs up after five seconds. What could not be written in
+time is refused with 503, and sent again.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from reconciler.state.engine import open_engine
+from reconciler.state.erasure import Erasure
+from reconciler.state.requests import RequestTable
+from reconciler.state.showcase import Showcase
+from reconciler.state.store import StateStore
+from reconciler.supabase.upsert import ProfileUpserts
+from reconciler.wiring import House
+
+
+class Books:
+    """On SQLite with engines that wait `wait_s` and no longer. Postgres locks rows, not files: there the house's serve."""
+
+    def __init__(self, house: House, *, wait_s: float) -> None:
+        settings = house.loaded.settings
+        self._house = house
+        self._opened: list[Engine] = []
+        profiles = settings.profiles
+        engine = self._prompt(settings.state.url, wait_s) or house.engine
+        self.queue, self.state = RequestTable(engine), StateStore(engine)
+        self.showcase, self.erasure = Showcase(engine), Erasure(engine)
+        self._upserts: ProfileUpserts | None = None
+        if settings.clerk.upsert_profiles:
+            writer = self._prompt(profiles.url or settings.state.url, wait_s)
+            self._upserts = ProfileUpserts(writer, profiles.table, profiles.columns) if writer else None
+
+    @property
+    def upserts(self) -> ProfileUpserts:
+        """Writes profile rows, where `clerk.upsert_profiles` says so."""
+        return self._upserts or self._house.upserts
+
+    def close(self) -> None:
+        for engine in self._opened:
+            engine.dispose()
+
+    def _prompt(self, url: str, wait_s: float) -> Engine | None:
+        if not url.startswith("sqlite"):
+            return None
+        self._opened.append(open_engine(url, wait_s=wait_s))
+        return self._opened[-1]
