@@ -164,9 +164,10 @@ class House:
             self._clients[store.name] = client
         return self._clients[store.name]
 
-    def readers(self, store: StoreSettings, *, lane: Lane = "sweep") -> Readers:
-        """All that `plan` may touch."""
-        return Readers(profiles=self.profiles, customers=self._customers(store, lane), mappings=self.state)
+    def readers(self, store: StoreSettings, *, lane: Lane = "sweep", by_mirror: bool = False) -> Readers:
+        """All that `plan` may touch. `by_mirror`: its mirror stands, and who has not moved by it may be passed over."""
+        pairs = self.state if by_mirror else None
+        return Readers(self.profiles, self._customers(store, lane), self.state, pairs)
 
     def mirror(
         self,

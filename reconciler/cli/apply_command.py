@@ -40,6 +40,7 @@ FAILED = 1
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
 @click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--live", is_flag=True, help="Read every customer for the plan, whatever the shop's mirror says.")
 @click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
 @click.option("--max-age", metavar="T", default="24h", show_default=True, help="Refuse a saved plan that is older.")
 @click.option(
@@ -56,6 +57,7 @@ def command(
     planfile_: Path | None,
     stores: tuple[str, ...],
     users: tuple[str, ...],
+    live: bool,  # noqa: FBT001  click's call
     yes: bool,  # noqa: FBT001  click's call
     approve: str | None,
     max_age: str,
@@ -63,13 +65,13 @@ def command(
     output: str,
 ) -> int:
     """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
-    if planfile_ is not None and (stores or users):
-        raise UsageError("a saved plan is applied as it is", hint="leave out --store and --user, or PLANFILE")
+    if planfile_ is not None and (stores or users or live):
+        raise UsageError("a saved plan is applied as it is", hint="leave out --store, --user and --live, or PLANFILE")
     with context.house() as house:
         if planfile_:
             planned, seal = saved_plan(planfile_, house, max_age=length_of(max_age))
         else:
-            planned, seal = planned_by(context, house, stores, users), ""
+            planned, seal = planned_by(context, house, stores, users, live=live), ""
         if approve is not None:
             planned = approved_by(planned, approve)
         if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None):
@@ -210,7 +212,7 @@ def approved_by(planned: Planned, digest: str) -> Planned:
     )
     update = {"stores": stores, "summary": totals, "digest": digest_of_stores(stores)}
     plan: Plan = planned.plan.model_copy(update=update)
-    return Planned(plan, swept)
+    return replace(planned, plan=plan, swept=swept)
 
 
 def _confirmed(context: Context, actions: int) -> bool:

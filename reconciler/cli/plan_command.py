@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import click
 
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context
-from reconciler.controller.fleet import Planned, plan_stores
+from reconciler.cli.plain import clean, counted, time_text
+from reconciler.controller.fleet import Planned, plan_stores, standings
+from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.settings import environment
@@ -25,6 +27,7 @@ OUTPUTS = ("text", "json", "markdown", "html")
 @click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
+@click.option("--live", is_flag=True, help="Read every customer, whatever the shop's mirror says.")
 @click.option("--all", "everything", is_flag=True, help="Text: show each action and hold, however many there are.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
 @click.pass_obj
@@ -34,12 +37,19 @@ def command(
     users: tuple[str, ...],
     output: str,
     out: Path | None,
+    live: bool,  # noqa: FBT001  click's call
     everything: bool,  # noqa: FBT001  click's call
     detailed_exitcode: bool,  # noqa: FBT001  click's call
 ) -> int:
-    """Show what `apply` would do. Reads only: nothing in a shop or in the state changes."""
+    """Show what `apply` would do. Nothing in a shop changes, nor what is said of any user in the state.
+
+    Where `backfill shopify` has filled a shop's mirror, that is brought up to date, and only who has moved since is read
+    from the shop (docs/mirror.md). With --live everybody is, and nothing at all is written.
+    """
     with context.house() as house:
-        planned = planned_by(context, house, stores, users)
+        planned = planned_by(context, house, stores, users, live=live)
+        for name in planned.passed_over:
+            remember(planned.swept[name], house.state)
     show(context, planned, output, everything=everything)
     if out is not None:
         save(planned, out, narrowed=bool(users))
@@ -49,12 +59,22 @@ def command(
     return ACTIONS if detailed_exitcode and planned.plan.summary.actions else 0
 
 
-def planned_by(context: Context, house: House, stores: Sequence[str], users: Sequence[str]) -> Planned:
-    """The plan of these stores (all, if none is named) for these users (all, if none is named)."""
+def planned_by(
+    context: Context, house: House, stores: Sequence[str], users: Sequence[str], *, live: bool = False
+) -> Planned:
+    """The plan of these stores (all, if none is named) for these users (all, if none is named).
+
+    Everybody is read from the shop where `live`, or users are named, or the shop's mirror does not stand.
+    """
     chosen = house.stores(stores)
     names = [ClerkUserId(u) for u in users] if users else None
-    readers = {s.name: (s, house.readers(s)) for s in chosen}
-    total = None if names else house.profiles.count()
+    found = {} if live or names is not None else standings({s.name: house.mirror(s, wait=_never) for s in chosen})
+    as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
+    for name, standing in found.items():
+        if standing.doubt:
+            context.say(f"{name}: everybody is read from the shop, for {clean(standing.doubt)}")
+    readers = {s.name: (s, house.readers(s, by_mirror=s.name in as_of)) for s in chosen}
+    total = house.profiles.count() if names is None and context.err.is_terminal else None
     with context.progress() as progress:
 
         def bar(store: StoreName) -> Progress:
@@ -65,7 +85,20 @@ def planned_by(context: Context, house: House, stores: Sequence[str], users: Seq
 
             return advance
 
-        return plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar)
+        return plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar, as_of=as_of)
+
+
+def _never(_seconds: float) -> bool:
+    """A plan waits for no bulk query."""
+    return False
+
+
+def rests_on(planned: Planned) -> Iterator[str]:
+    """What the plan rests on, a line each store that was not looked at as a whole."""
+    for name, passed in planned.passed_over.items():
+        if passed.users:
+            who = f"{counted(passed.users, 'user')} passed over"
+            yield f"{name}: {who} as unmoved at {time_text(passed.as_of)}, by its mirror; --live reads everybody"
 
 
 def show(context: Context, planned: Planned, output: str, *, everything: bool = False) -> None:
@@ -79,6 +112,8 @@ def show(context: Context, planned: Planned, output: str, *, everything: bool = 
             click.echo(render.plan_html(planned.plan))
         case _:
             render.plan_text(planned.plan, context.out, everything=everything)
+    for line in rests_on(planned):
+        (context.out if output == "text" else context.err).print(line, markup=False, soft_wrap=True)
 
 
 def save(planned: Planned, path: Path, *, narrowed: bool) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
+from typing import TypeVar
 
 from reconciler.controller.apply import Hands, Outcome
+from reconciler.controller.mirror import MirrorDesk, Standing, stands
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.controller.sweep import Ask, Progress, Readers, Swept, halves, sweep
 from reconciler.core.ids import StoreName
@@ -17,14 +20,29 @@ from reconciler.core.plan import Plan, planned
 from reconciler.core.store import Store
 
 STORES_AT_ONCE = 8
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """So many of a store's users count as in sync without a look: nothing of theirs had moved by its mirror at this time."""
+
+    users: int
+    as_of: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan of several stores, and per store what was found on the way."""
+    """A plan of several stores, and per store what was found on the way; who was not looked at, where a mirror stood."""
 
     plan: Plan
     swept: MappingOf[StoreName, Swept]
+    passed_over: MappingOf[StoreName, PassedOver] = field(default_factory=dict)
+
+
+def standings(desks: MappingOf[StoreName, MirrorDesk]) -> dict[StoreName, Standing]:
+    """Catch up each store's mirror, in a thread of its own, and say on which of them a plan may rest."""
+    return side_by_side({name: partial(stands, desk) for name, desk in desks.items()})
 
 
 def plan_stores(
@@ -32,10 +50,11 @@ def plan_stores(
     ask: Ask,
     *,
     progress: Callable[[StoreName], Progress] | None = None,
+    as_of: MappingOf[StoreName, datetime] | None = None,
 ) -> Planned:
     """Look at each store in a thread of its own; the plan is the same whatever order they end in.
 
-    Stores that may pass over who has not moved share one pass over the profiles.
+    Stores that may pass over who has not moved share one pass over the profiles; `as_of` says how old their mirrors are.
     """
     moved = _moved(stores, ask)
     work = {
@@ -43,7 +62,8 @@ def plan_stores(
         for name, (store, readers) in stores.items()
     }
     swept = side_by_side(work)
-    return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept)
+    passed_over = {name: PassedOver(moved[name].equal, at) for name, at in (as_of or {}).items() if name in moved}
+    return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept, passed_over)
 
 
 def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:
@@ -55,7 +75,7 @@ def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dic
     return found
 
 
-def side_by_side(work: MappingOf[StoreName, Callable[[], Swept]]) -> dict[StoreName, Swept]:
+def side_by_side(work: MappingOf[StoreName, Callable[[], Found]]) -> dict[StoreName, Found]:
     """Each store's look in a thread of its own."""
     with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
         found = {name: pool.submit(look) for name, look in work.items()}

@@ -1,7 +1,7 @@
 """Keeps one shop's mirror: filled by a bulk query, caught up by what was touched since, corrected by the next bulk query.
 
 The mirror is never the last word before a write: whom it lets pass over is looked at by nobody, whom it does not is looked
-at live. So it may lag, and must not be believed for long: `holds` says how long.
+at live. So it may lag, and must not be believed for long: `stands` says when a look may rest on it (docs/mirror.md).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.fingerprint import metafields_of, observed_fp, scalars_of, values_json
 from reconciler.core.store import Store
-from reconciler.errors import PermanentError, TemporaryError
+from reconciler.errors import AccessError, PermanentError, StateError, TemporaryError
 from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, CustomerReader, Mirror, MirrorMark, Seen
 
 BATCH = 1000
 READ = 250
-OVERLAP = timedelta(minutes=10)  # the search index lags: what was touched lately is asked for again
+OVERLAP = timedelta(hours=1)  # the search index lags, by half an hour at the worst: lately touched ones are read again
 RUNS_MAX = timedelta(hours=24)  # a bulk query that takes longer is cancelled, and another one begun the next time
 COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, with room for one that failed
 POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
@@ -58,15 +58,52 @@ class Filled:
     gone: int = 0
 
 
-def holds(mark: MirrorMark, now: datetime, *, listed_within_s: float) -> bool:
-    """Whether a sweep may pass over whom the mirror shows unmoved.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a look at everybody may pass over who has not moved: the mirror is as the shop's list was at `as_of`.
 
-    A complete bulk look not long ago, and everything touched since then asked for within two intervals of it. Whoever must
-    not miss even what the index and the webhooks have not told of yet reads live, or makes a bulk look first.
+    None: it may not. `doubt` says why, where there is a mirror at all.
     """
-    if mark.complete_at is None or mark.listed_at is None:
-        return False
-    return now - mark.complete_at <= COMPLETE_MAX and now - mark.listed_at <= timedelta(seconds=listed_within_s * 2)
+
+    as_of: datetime | None = None
+    doubt: str = ""
+
+
+def stands(desk: MirrorDesk) -> Standing:
+    """Catch the mirror up, and say whether a look may rest on it. Asks nothing where no bulk look was ever complete.
+
+    The list of who was touched names nobody who was deleted; so the shop must have exactly as many customers as the
+    mirror. Whatever goes wrong here is a reason to read everybody live, and no error.
+    """
+    mark = desk.mirror.mirror_mark(desk.store.shop)
+    if mark.complete_at is None:
+        return Standing()
+    if not is_fresh(mark, desk.clock.now()):
+        return Standing(doubt=f"its mirror is of {mark.complete_at:%Y-%m-%d %H:%M} UTC, which is too long ago")
+    try:
+        standing = _counted(desk)
+        return standing if standing.as_of is not None else _counted(desk)  # somebody may have come after the list
+    except AccessError:
+        return Standing()  # the live look says it
+    except (PermanentError, StateError, TemporaryError) as error:
+        return Standing(doubt=f"its mirror can't be brought up to date: {error.message}")
+
+
+def is_fresh(mark: MirrorMark, now: datetime) -> bool:
+    """Whether a bulk look was complete lately. Not by a clock that was wrong: what is to come says nothing of what was."""
+    return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
+
+
+def _counted(desk: MirrorDesk) -> Standing:
+    """Caught up, and compared with how many customers the shop has."""
+    as_of = desk.clock.now()
+    catch_up(desk)
+    there, known = desk.lists.count(), desk.mirror.mirrored(desk.store.shop)
+    if there is None:
+        return Standing(doubt="the shop does not say exactly how many customers it has")
+    if there != known:
+        return Standing(doubt=f"the shop has {there:,} customers, its mirror {known:,}")
+    return Standing(as_of)
 
 
 def fill(desk: MirrorDesk) -> Filled:

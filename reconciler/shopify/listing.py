@@ -19,7 +19,7 @@ from reconciler.core import normalise
 from reconciler.core.fingerprint import values_fp, values_json
 from reconciler.core.ids import CustomerId
 from reconciler.core.store import Store
-from reconciler.errors import PermanentError
+from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import Seen
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
@@ -97,7 +97,9 @@ class CustomerLists:
         listed = 0
         while True:
             reply = self._client.run(document("customers_touched"), {"query": asked, "after": after}, lane=self._lane)
-            page = reply.data["customers"]
+            page = reply.data.get("customers")
+            if page is None:  # no error beside it either: nothing may be concluded
+                raise TemporaryError(f"{self._client.shop}: CustomersTouched: the list did not come")
             listed += len(page["nodes"])
             # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
             yield [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror import COMPLETE_MAX, Progress, catch_up, fill, holds, seen_of
+from reconciler.controller.mirror import Progress, catch_up, fill, seen_of
 from reconciler.core.ids import CustomerId
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import MirrorMark
@@ -171,15 +171,6 @@ def test_what_is_older_brings_nobody_back_and_changes_nothing(rig: MirrorRig) ->
     assert told(rig) == [user_of(1), user_of(2)]
 
 
-def test_it_holds_only_while_it_was_complete_and_caught_up_lately(rig: MirrorRig) -> None:
-    fill(rig.mirror())
-    now, found = rig.clock.now(), mark(rig)
-    assert holds(found, now, listed_within_s=900)
-    assert not holds(MirrorMark(), now, listed_within_s=900)
-    assert not holds(found, now + timedelta(seconds=1801), listed_within_s=900)
-    assert not holds(found, now + COMPLETE_MAX + timedelta(seconds=1), listed_within_s=1e9)
-
-
 def test_too_many_touched_ones_ask_for_a_bulk_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.shopify.listing.LISTED_MAX", 250)
     fill(rig.mirror())
@@ -194,11 +185,4 @@ def settle(rig: MirrorRig) -> None:
     """Everybody looked at, and remembered as equal."""
     swept = rig.swept(fast=False)
     assert swept.plan.summary.actions == 0
-    rig.state.put_many(list(_rows(swept)))
-
-
-def _rows(swept: Any) -> Iterator[Any]:
-    if swept.more is not None:
-        for rows in swept.more.batches(100):
-            yield from rows
-    yield from swept.rows
+    rig.state.put_many(list(swept.rows))

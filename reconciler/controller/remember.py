@@ -1,0 +1,28 @@
+"""What a plan may write down: by what users were found equal, so that the next one may pass them over (docs/mirror.md).
+
+As the mirror itself, to which it belongs, it is a cache: of no mapping does it change what is said there of the user.
+"""
+
+from __future__ import annotations
+
+from reconciler.controller.carry import batches
+from reconciler.controller.sweep import Swept
+from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
+from reconciler.ports import State
+
+BATCH = 500
+
+
+def remember(swept: Swept, mappings: State) -> None:
+    """Of everybody whom this look found equal, where the mapping says what it said then."""
+    for rows in batches((row for row in swept.rows if row.observed_fp is not None), BATCH):
+        now = mappings.get(swept.plan.shop, [row.clerk_user_id for row in rows])
+        known = [(now[row.clerk_user_id], row) for row in rows if row.clerk_user_id in now]
+        mappings.put_unmoved([(was, row) for was, looked in known if (row := _remembering(was, looked)) is not None])
+
+
+def _remembering(was: Mapping, looked: Mapping) -> Mapping | None:
+    """The row with the fingerprints of the look; None where the look says anything else of her, or nothing new."""
+    row = was.model_copy(update={name: getattr(looked, name) for name in NO_FINGERPRINTS})
+    said = row.model_copy(update={"last_seen_at": looked.last_seen_at})
+    return row if said == looked and row != was else None

@@ -1,0 +1,194 @@
+"""Whether a plan may rest on a mirror: caught up, counted, and never believed where either can't be had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.controller.mirror import COMPLETE_MAX, OVERLAP, Standing, fill, is_fresh, stands
+from reconciler.controller.sweep import Swept
+from reconciler.core.ids import CustomerId
+from reconciler.ports import MirrorMark
+from reconciler.simulator.faults import FaultKind
+from tests.controller.bulk_rig import NAME, populate, user_of
+from tests.controller.mirror_rig import MirrorRig, digest, learned
+
+PEOPLE = 25
+LAG_S = 1800.0  # the longest that was ever seen
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[MirrorRig]:
+    """Everybody made and found equal, the mirror filled, and a quiet day since."""
+    with MirrorRig(tmp_path) as made:
+        populate(made, PEOPLE)
+        made.pour()
+        made.cycle()
+        made.state.put_many(list(learned(made.swept(fast=False)).values()))
+        made.clock.sleep(2 * OVERLAP.total_seconds())
+        fill(made.mirror())
+        made.clock.sleep(86_400)
+        yield made
+
+
+def customer(rig: MirrorRig, number: int) -> CustomerId:
+    found = rig.mapping(NAME, user_of(number))
+    assert found is not None
+    assert found.customer_id is not None
+    return found.customer_id
+
+
+def planned(rig: MirrorRig) -> tuple[Standing, Swept]:
+    """As the command line plans: by the mirror where it stands, else live."""
+    standing = stands(rig.mirror())
+    return standing, rig.swept(fast=standing.as_of is not None)
+
+
+def acts_on(swept: Swept) -> list[str]:
+    return [action.clerk_user_id for action in swept.plan.actions]
+
+
+def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: MirrorRig) -> None:
+    live = rig.swept(fast=False)
+    before = rig.calls()
+    standing, swept = planned(rig)
+    assert standing.as_of is not None
+    assert [call.roots for call in list(rig.acme.calls)[before:]] == [("customers",), ("customersCount",)]
+    assert swept.plan.summary.in_sync == PEOPLE
+    assert digest(rig, swept) == digest(rig, live)
+
+
+def test_who_was_edited_by_staff_is_seen(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.clock.sleep(5)
+    standing, swept = planned(rig)
+    assert (standing.as_of is not None, acts_on(swept)) == (True, [user_of(4)])
+
+
+def test_who_was_deleted_is_seen_by_counting_though_no_list_names_her(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    rig.clock.sleep(5)
+    standing, swept = planned(rig)
+    assert standing == Standing(doubt=f"the shop has {PEOPLE - 1} customers, its mirror {PEOPLE}")
+    assert acts_on(swept) == [user_of(5)]
+
+
+def test_who_was_deleted_is_seen_though_a_guest_came_at_the_same_time(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    rig.acme.shop.staff_create(email="guest@x.example.com")
+    rig.clock.sleep(5)
+    standing, swept = planned(rig)
+    assert (standing.as_of, acts_on(swept)) == (None, [user_of(5)])
+
+
+def test_guests_who_came_are_taken_in_and_the_mirror_stands(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_create(email="guest@x.example.com")
+    rig.clock.sleep(5)
+    standing, swept = planned(rig)
+    assert (standing.as_of is not None, acts_on(swept)) == (True, [])
+
+
+def test_one_who_came_and_is_not_in_the_index_yet_is_a_doubt(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_create(email="guest@x.example.com")
+    assert stands(rig.mirror()).doubt == f"the shop has {PEOPLE + 1} customers, its mirror {PEOPLE}"
+
+
+def test_what_the_index_tells_half_an_hour_late_is_seen_as_soon_as_it_tells(rig: MirrorRig) -> None:
+    """Looks in between, that the index leaves in ignorance, must not make it be forgotten."""
+    rig.acme.shop.search_lag_s = LAG_S
+    rig.acme.shop.staff_edit(customer(rig, 6), first_name="Edited")
+    for _ in range(6):
+        assert acts_on(planned(rig)[1]) == []
+        rig.clock.sleep(LAG_S / 6)
+    assert acts_on(planned(rig)[1]) == [user_of(6)]
+
+
+def test_a_row_that_changed_came_or_went_is_seen(rig: MirrorRig) -> None:
+    rig.user(user_of(7), first_name="Adah")
+    rig.user("user_new", email="new@x.example.com")
+    rig.leave(user_of(8))
+    rig.pour()
+    standing, swept = planned(rig)
+    assert standing.as_of is not None
+    assert {action.clerk_user_id: action.kind for action in swept.plan.actions} == {
+        user_of(7): "update", user_of(8): "release", "user_new": "create",
+    }  # fmt: skip
+    assert digest(rig, swept) == digest(rig, rig.swept(fast=False))
+
+
+def test_a_policy_that_changed_is_seen_by_all(rig: MirrorRig) -> None:
+    rig.stores[NAME] = rig.stores[NAME].model_copy(update={"tags": ("app-user", "vip")})
+    standing, swept = planned(rig)
+    assert standing.as_of is not None
+    assert swept.plan.summary.update == PEOPLE
+
+
+def test_two_customers_that_were_merged_are_seen(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_merge(customer(rig, 1), customer(rig, 2))
+    rig.clock.sleep(60)
+    standing, swept = planned(rig)
+    assert standing.as_of is None
+    assert digest(rig, swept) == digest(rig, rig.swept(fast=False))
+    assert acts_on(swept) != []
+
+
+def test_a_mirror_of_the_day_before_yesterday_is_not_used(rig: MirrorRig) -> None:
+    rig.clock.sleep(COMPLETE_MAX.total_seconds() - 86_400 + 60)
+    calls = rig.calls()
+    standing, swept = planned(rig)
+    assert (standing.as_of, "too long ago" in standing.doubt) == (None, True)
+    assert swept.plan.summary.in_sync == PEOPLE
+    assert [call.roots for call in list(rig.acme.calls)[calls:]] == [("nodes",)]
+
+
+def test_a_shop_without_a_mirror_is_asked_nothing_for_it(tmp_path: Path) -> None:
+    with MirrorRig(tmp_path) as empty:
+        calls = empty.calls()
+        assert stands(empty.mirror()) == Standing()
+        assert empty.calls() == calls
+
+
+@pytest.mark.parametrize("kind", ["internal_error", "lost_before", "null_payload", "html"])
+@pytest.mark.parametrize("root", ["customers", "customersCount"])
+def test_a_list_or_a_count_that_fails_is_a_doubt_and_no_error(rig: MirrorRig, kind: FaultKind, root: str) -> None:
+    rig.acme.faults.add(kind, on=root, times=50)
+    standing, swept = planned(rig)
+    assert standing.as_of is None
+    assert standing.doubt
+    assert swept.plan.summary.in_sync == PEOPLE
+
+
+def test_a_count_that_is_not_exact_is_a_doubt(rig: MirrorRig) -> None:
+    body = json.dumps({"data": {"customersCount": {"count": PEOPLE, "precision": "AT_LEAST"}}})
+    rig.acme.faults.add("html", on="customersCount", body=body, times=2)
+    assert stands(rig.mirror()) == Standing(doubt="the shop does not say exactly how many customers it has")
+
+
+def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.shopify.listing.LISTED_MAX", 250)
+    for number in range(251):
+        rig.acme.shop.staff_create(email=f"guest{number}@x.example.com")
+    rig.clock.sleep(5)
+    assert "were touched since" in stands(rig.mirror()).doubt
+
+
+def test_a_shop_that_lets_nobody_in_says_so_once_in_the_look(rig: MirrorRig) -> None:
+    rig.acme.tokens.revoke_all()
+    standing, swept = planned(rig)
+    assert standing == Standing()
+    assert swept.plan.error is not None
+    assert swept.plan.error.startswith("StoreSuspended")
+
+
+def test_a_mirror_is_fresh_for_a_day_and_a_half_and_not_by_a_clock_that_was_wrong(rig: MirrorRig) -> None:
+    mark, now = rig.state.mirror_mark(rig.stores[NAME].shop), rig.clock.now()
+    assert mark.complete_at is not None
+    assert is_fresh(mark, now)
+    assert is_fresh(mark, mark.complete_at + COMPLETE_MAX)
+    assert not is_fresh(mark, mark.complete_at + COMPLETE_MAX + timedelta(seconds=1))
+    assert not is_fresh(mark, mark.complete_at - OVERLAP)
+    assert not is_fresh(MirrorMark(), now)
