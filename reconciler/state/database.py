@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, not_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
-from reconciler.state.engine import is_sqlite, reading
+from reconciler.errors import StateError
+from reconciler.state.engine import is_sqlite, reading, writing
+
+T = TypeVar("T")
 
 ASK = 500  # names in one IN list
+TRIES = 5
+LOST_RACE = frozenset({"23505", "40P01", "40001"})  # unique violation, deadlock, serialization failure
 
 
 class Database:
@@ -22,6 +28,17 @@ class Database:
     def _rows(self, query: Any) -> Sequence[Any]:
         with reading(self._engine) as connection:
             return connection.execute(query).all()
+
+    def _won(self, work: Callable[[Connection], T]) -> T:
+        """What `work` gives in one transaction; begun again where another's made it lose a race."""
+        for left in reversed(range(TRIES)):
+            try:
+                with writing(self._engine) as connection:
+                    return work(connection)
+            except StateError as error:
+                if not left or not _lost_race(error.__cause__):
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def _insert(self, table: Table) -> Any:
         """An INSERT that has `on_conflict_…` on both databases."""
@@ -47,6 +64,10 @@ class Database:
         values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         where = None if unless is None else not_(unless(statement.excluded))
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=where), rows)
+
+
+def _lost_race(cause: BaseException | None) -> bool:
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in LOST_RACE
 
 
 def parts(names: Collection[str]) -> Iterator[list[str]]:

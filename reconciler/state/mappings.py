@@ -23,7 +23,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import DBAPIError
 
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
@@ -32,13 +31,11 @@ from reconciler.errors import StateError
 from reconciler.ports import StoreFacts
 from reconciler.state import equal
 from reconciler.state.database import Database, parts
-from reconciler.state.engine import translated, writing
+from reconciler.state.engine import writing
 from reconciler.state.erasure import erased_of, withdraw
 from reconciler.state.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 from reconciler.state.tables import EventRow, MappingRow, StoreRow
 
-TRIES = 5
-LOST_RACE = frozenset({"23505", "40P01", "40001"})  # unique violation, deadlock, serialization failure
 OWNERS = 1  # of the advisory locks, those for owners of customers
 TOMBSTONES = ("released", "erased")
 
@@ -169,31 +166,26 @@ class Mappings(Database):
     ) -> tuple[ClerkUserId, ...]:
         _refuse_doubles(mappings)
         ordered = sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))
-        for left in reversed(range(TRIES)):
-            try:
-                # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
-                with translated(), self._engine.begin() as connection:
-                    self._opening(connection)
-                    shown = equal.shown(connection, ordered)
-                    tombs = _erased(connection, ordered)
-                    kept = _lasting(ordered, tombs) if before is None else _unmoved(connection, ordered, before)
-                    losers = _take_over(connection, kept)
-                    if kept:
-                        self._upsert(connection, _mapping, [_row(m, shown) for m in kept], unless=_brings_back)
-                    for row in kept:
-                        if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
-                            withdraw(
-                                connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else []
-                            )
-                    there = _lasting(kept, _erased(connection, kept)) if events else kept
-                    if told := _tellable(events, ordered, there):
-                        connection.execute(_event.insert(), [event_row(event) for event in told])
-                    also(connection)
-                    return losers
-            except StateError as error:
-                if not left or not _lost_race(error.__cause__):
-                    raise
-        raise AssertionError("the last try returns or raises")
+
+        def work(connection: Connection) -> tuple[ClerkUserId, ...]:
+            # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
+            self._opening(connection)
+            shown = equal.shown(connection, ordered)
+            tombs = _erased(connection, ordered)
+            kept = _lasting(ordered, tombs) if before is None else _unmoved(connection, ordered, before)
+            losers = _take_over(connection, kept)
+            if kept:
+                self._upsert(connection, _mapping, [_row(m, shown) for m in kept], unless=_brings_back)
+            for row in kept:
+                if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
+                    withdraw(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
+            there = _lasting(kept, _erased(connection, kept)) if events else kept
+            if told := _tellable(events, ordered, there):
+                connection.execute(_event.insert(), [event_row(event) for event in told])
+            also(connection)
+            return losers
+
+        return self._won(work)
 
 
 def _row(mapping: Mapping, shown: equal.Shown) -> dict[str, Any]:
@@ -258,10 +250,6 @@ def _tellable(events: Sequence[Event], mappings: Sequence[Mapping], kept: Sequen
     """Nothing is told of somebody whose row was not written."""
     dropped = {(m.shop, m.clerk_user_id) for m in mappings} - {(m.shop, m.clerk_user_id) for m in kept}
     return [event for event in events if (event.shop, event.clerk_user_id) not in dropped]
-
-
-def _lost_race(cause: BaseException | None) -> bool:
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in LOST_RACE
 
 
 def _take_over(connection: Connection, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:

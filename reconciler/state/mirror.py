@@ -126,7 +126,7 @@ class MirrorTable(Database):
         return self.mirror_mark(shop)
 
     def end_mirror(self, shop: ShopDomain, *, complete: bool, now: datetime) -> int:
-        with writing(self._engine) as connection:
+        def end(connection: Connection) -> int:
             began_at = connection.execute(select(_mark.c.began_at).where(_mark.c.shopify_shop == shop)).scalar_one()
             gone = 0
             values: dict[str, Any] = {"operation": None, "began_at": None}
@@ -137,7 +137,9 @@ class MirrorTable(Database):
                 gone = connection.execute(statement).rowcount
                 equal.weigh_gone(connection, shop, now)
             connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(values))
-        return gone
+            return gone
+
+        return self._won(end)
 
     def listed(self, shop: ShopDomain, at: datetime) -> None:
         with writing(self._engine) as connection:
@@ -156,7 +158,8 @@ class MirrorTable(Database):
         lines: int | None = None,
     ) -> int:
         newest = {s.customer_id: s for s in seen}
-        with writing(self._engine) as connection:
+
+        def keep(connection: Connection) -> int:
             known = self._known(connection, shop, newest)
             moved = []
             for customer, found in sorted(newest.items()):
@@ -169,7 +172,9 @@ class MirrorTable(Database):
             equal.weigh(connection, shop, newest if source == "read" else [row["shopify_customer_id"] for row in moved])
             if lines is not None:
                 connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(lines=lines))
-        return len(moved)
+            return len(moved)
+
+        return self._won(keep)
 
     def _see(
         self, connection: Connection, shop: ShopDomain, known: Any, newest: dict[CustomerId, Seen], as_of: datetime
@@ -190,11 +195,14 @@ class MirrorTable(Database):
     def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
         values: dict[str, Any] = {"moved_at": now, "source": "webhook"}
         values |= {"gone": true()} if gone else {"observed_fp": None}
-        with writing(self._engine) as connection:
+
+        def mark(connection: Connection) -> None:
             for part in parts(customers):
                 touched = update(_mirror).where(_mirror.c.shopify_shop == shop, _customer.in_(part), _here)
                 connection.execute(touched.values(values))
-                equal.weigh(connection, shop, part)
+            equal.weigh(connection, shop, customers)
+
+        self._won(mark)
 
     def _known(self, connection: Connection, shop: ShopDomain, customers: Collection[str]) -> dict[Any, Any]:
         """What is kept of these, locked in the order of all writes."""
