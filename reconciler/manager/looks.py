@@ -26,6 +26,7 @@ from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
 Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "left out"]
+LEASE = "look:"  # and the shop: who looks at the whole of it
 STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
 
@@ -119,7 +120,7 @@ class Looks:
         if store is None or name in self._crew.suspended() or (store.paused and kind == CHANGES):
             return "left out"
         with self._crew.house() as house:
-            key = f"look:{store.shop}"
+            key = f"{LEASE}{store.shop}"
             fence = house.state.acquire(key, self._owner, ttl_s=self._rhythm.look_lease_s, now=self._clock.now())
             if fence is None:
                 return "elsewhere"

@@ -21,7 +21,7 @@ from reconciler.manager.crew import Crew
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
 from reconciler.manager.hints import Hints
-from reconciler.manager.looks import Looks
+from reconciler.manager.looks import LEASE, Looks
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
@@ -34,6 +34,7 @@ from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.requests import new_owner
+from reconciler.state.sole import sole
 from reconciler.wiring import House
 
 _log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ class Manager:
         rhythm: Rhythm | None = None,
     ) -> None:
         settings = house.loaded.settings
+        self._sole = sole(house.engine)
         self._files = files
         self._seen_files = _stamp(files.paths)
         self._house = house
@@ -139,6 +141,8 @@ class Manager:
         _ = self._house.profiles, self._house.clerk  # opened once, for all houses that follow
         if self._settings.clerk.upsert_profiles:
             _ = self._house.upserts
+        if self._sole is not None:
+            self._take_back()
         self._server.start()
         self._dispatcher.start()
         self._schedule.start()
@@ -146,6 +150,13 @@ class Manager:
             "started", owner=self.owner, url=self.url, stores=len(self._crew.stores()),
             workers=self._settings.controller.workers,
         )  # fmt: skip
+
+    def _take_back(self) -> None:
+        """Nobody else is on this state: what an earlier process had in hand when it was killed waits for no lease."""
+        requests = self._house.queue.take_back(self._clock.now())
+        looks = self._house.state.take_back_leases(LEASE, now=self._clock.now())
+        if requests or looks:
+            _log.info("taken_back", requests=requests, looks=looks)
 
     def wait(self) -> None:
         """Until `stop`; files are read anew meanwhile, where that was asked for."""
@@ -175,6 +186,8 @@ class Manager:
         self._server.stop()
         self._books.close()
         self._crew.close()
+        if self._sole is not None:
+            self._sole.release()
         _log.info("stopped", worked=self._dispatcher.worked)
 
     def reload(self) -> None:

@@ -58,8 +58,10 @@ def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
 
 def _sqlite(address: str, wait_s: float) -> Engine:
     path = make_url(address).database
-    if not path or path == ":memory:":
-        raise ConfigError("the state must outlive the process", hint="use a file: sqlite:///var/reconciler.db")
+    if not path or path == ":memory:" or path.startswith("file:"):
+        raise ConfigError(
+            "the state must outlive the process, in a plain file", hint="use one: sqlite:///var/reconciler.db"
+        )
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 
+from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
 from reconciler.errors import LeaseLost
@@ -165,6 +166,21 @@ class RequestTable:
 
     def release(self, claims: Collection[Claim]) -> None:
         self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
+
+    def take_back(self, now: datetime) -> int:
+        """All that is in hand, from holders of whom none lives any more; how many. For whoever is alone on SQLite.
+
+        Each counts as a look that failed, as when a lease runs out: at once the first time, then later and later, so
+        that what kills its process does not do so at full speed.
+        """
+        rows = self._rows(self._sql.in_hand, {})
+        for row in rows:
+            pause_s = delay_s(row.attempts, fraction_of(row.store, row.clerk_user_id)) if row.attempts else 0.0
+            due_at = now + timedelta(seconds=pause_s)
+            values = {"due_at": due_at, "rank_at": rank_at(Priority.RETRY, due_at), "reason": row.reason, "failed": 1}
+            mine = {"user": row.clerk_user_id, "store": row.store, "fencing": row.fencing}
+            self._run(self._sql.put_off, mine | values)
+        return len(rows)
 
     def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
         values = {"claims": _claims_json(claims), "until": now + timedelta(seconds=lease_s)}

@@ -206,6 +206,9 @@ class Statements:
         self.again = self._text(_HELD + _AGAIN)
         self.put_off = self._text(_PUT_OFF)
         self.hand_back = self._text(_HELD + _HAND_BACK)
+        self.in_hand = self._text(
+            "SELECT store, clerk_user_id, fencing, attempts, reason FROM {request} WHERE owner IS NOT NULL"
+        )
         self.renew = self._text(_HELD + _RENEW)
         self.mine = self._text("SELECT 1 FROM {request} WHERE {mine}")
         self.hold = self._text("SELECT 1 FROM {request} WHERE {mine} {share}")

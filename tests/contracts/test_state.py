@@ -396,3 +396,13 @@ def test_property_customers_that_many_fight_over_are_always_one_users_each(state
     assert len(held) == len(set(held))
     assert set(state.owners(SHOP, [customer(n) for n in range(1, customers + 1)])) == set(held)
     assert all(m.status == "pending" for m in rows if m.customer_id is None)
+
+
+def test_leases_of_the_dead_are_taken_back_by_the_beginning_of_their_name(state: StateStore) -> None:
+    for name in ("look:acme", "look:other", "look_alike", "bulk acme"):
+        assert state.acquire(name, "dead", ttl_s=60, now=AT) == 1
+    assert state.take_back_leases("look:", now=AT) == 2
+    assert state.take_back_leases("look:", now=AT) == 0
+    assert state.acquire("look:acme", "new", ttl_s=60, now=AT) == 2  # what the dead one would write late is refused
+    assert not state.renew("look:acme", "dead", 1, ttl_s=60, now=AT)
+    assert [state.acquire(name, "new", ttl_s=60, now=AT) for name in ("look_alike", "bulk acme")] == [None, None]

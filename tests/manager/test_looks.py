@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
 from reconciler.controller.resync import FULL
 from reconciler.core.ids import ShopDomain, StoreName
-from tests.manager.street import US, Street, until
+from tests import servers
+from tests.manager.street import US, Street, a_street, until
 
 
 def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_nothing(street: Street) -> None:
@@ -167,7 +173,15 @@ def test_an_empty_table_releases_nobody(street: Street) -> None:
         assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
 
 
-def test_each_turn_is_taken_once_by_three_replicas(street: Street) -> None:
+@pytest.fixture
+def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[Street]:
+    """The street with its state in Postgres, which several may share."""
+    with a_street(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
+        yield found
+
+
+def test_each_turn_is_taken_once_by_three_replicas(shared: Street) -> None:
+    street = shared
     street.settings["controller"]["resync_s"] = 1.0
     street.person("user_a")
     with street.replica() as one, street.replica() as two, street.replica() as three:

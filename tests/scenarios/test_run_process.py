@@ -91,3 +91,54 @@ def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
     assert owned(street) == []
     assert waiting(street) == 1  # the next one to start takes it at once
     street.shop().faults.clear()
+
+
+def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(street: Street, start: Any) -> None:
+    street.person("user_a")
+    first = start()
+    first.started()
+    until(street.emails, "she is there")
+    second = start()
+    assert second.ended() == 1
+    said = "".join(second.lines)
+    assert f"another `reconciler run` (process {first.popen.pid}) has" in said
+    assert "hint: stop it first; for several at once use Postgres" in said
+    street.person("user_b")
+    assert first.clerk("user.created", user_event("user_b"), "msg_1") == 202
+    until(lambda: len(street.emails()) == 2, "the first goes on")
+    first.signal(signal.SIGKILL)
+    first.ended()
+    third = start()  # the kernel has freed the lock
+    third.started()
+    third.signal(signal.SIGTERM)
+    assert third.ended() == 0
+
+
+def test_what_a_killed_process_had_in_hand_waits_for_no_lease(street: Street, start: Any) -> None:
+    """The leases are longer than this test would wait."""
+    long = {"lease_s": 600.0, "look_lease_s": 600.0}
+    for n in range(4):
+        street.person(f"user_{n}")
+    first = start(**long)
+    first.started()
+    until(lambda: len(street.emails()) == 4, "everybody is there")
+    until(lambda: not waiting(street), "nothing is owed")
+    street.shop().faults.add("slow", seconds=8.0, times=None)
+    for n in range(4):
+        street.person(f"user_{n}", first_name="Changed")
+        assert first.clerk("user.updated", user_event(f"user_{n}"), f"msg_{n}") == 202
+    until(lambda: owned(street), "somebody is in hand")
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection, connection:
+        connection.execute(
+            "insert or replace into reconciler_lease (name, owner, fence, until) values (?, ?, ?, ?)",
+            ("look:acme-us.myshopify.com", "the killed one", 7, "2999-01-01 00:00:00.000000"),
+        )
+    first.signal(signal.SIGKILL)
+    first.ended()
+    assert owned(street)
+    street.shop().faults.clear()
+    street.person("user_new", first_name="Changed")  # the look at the start finds her
+    second = start(**long)
+    second.started()
+    until(lambda: [c["firstName"] for c in street.customers().values()] == ["Changed"] * 5, "all is done")
+    assert second.said("taken_back")

@@ -91,7 +91,10 @@ def test_a_file_that_is_something_else_is_told(tmp_path: Path) -> None:
     assert "something else" in caught.value.hint
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:///file:x?mode=memory&uri=true"],
+)
 def test_a_state_that_would_die_with_the_process_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         open_engine(url)
