@@ -64,7 +64,8 @@ def _table(fields: tuple[ExplainedField, ...], console: Console) -> Table:
         if field.policy == "ignore":
             mark, style = " ", "dim"
         owner = f"{field.owner} ({field.policy})"
-        row = (mark, field.field, value_text(field.wanted), value_text(field.observed), owner)
+        there = value_text(field.observed) if field.shown else "not shown to us"
+        row = (mark, field.field, value_text(field.wanted), there, owner)
         table.add_row(*(clean(cell) for cell in row), style=style if field.policy == "ignore" else None)
     return table
 

@@ -100,9 +100,7 @@ def _by_email(
     for user, spec in specs.items():
         email = spec.lookup_email or spec.value("email")
         there = current.get(user)
-        if email and (
-            there is None or ("email" in spec.fields and comparable("email", there.email) != comparable("email", email))
-        ):
+        if email and (there is None or ("email" in spec.fields and _is_other(there, "email", email))):
             asked[user] = email
     found = customers.by_emails(sorted(set(asked.values()))) if asked else {}
     return {user: found[email] for user, email in asked.items() if email in found}
@@ -114,10 +112,16 @@ def _by_phone(
     asked: dict[ClerkUserId, str] = {}
     for user, spec in specs.items():
         phone, there = spec.value("phone"), current.get(user)
-        if phone and (there is None or comparable("phone", observed_value(there, "phone")) != phone):
+        if phone and (there is None or _is_other(there, "phone", phone)):
             asked[user] = phone
     found = customers.by_phones(sorted(set(asked.values()))) if asked else {}
     return {user: found[phone] for user, phone in asked.items() if phone in found}
+
+
+def _is_other(customer: Customer, field: str, value: str) -> bool:
+    """Whether the value would be written: not where it is there, nor where nobody can say what is there."""
+    hidden = field in customer.unknown
+    return not hidden and comparable(field, observed_value(customer, field)) != comparable(field, value)
 
 
 def _owners(

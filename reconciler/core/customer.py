@@ -21,7 +21,8 @@ class MetafieldValue(BaseModel):
 
 
 class Customer(BaseModel):
-    """What was observed. A field named in `unknown` was not shown to us (access): it is None here and means nothing.
+    """What was observed. A field named in `unknown` was not shown to us: it is None here and means nothing;
+    its value there says what access it needs.
 
     `metafields` holds those that were asked for and exist, by `NAMESPACE.KEY`; `backlink` is the Clerk user id.
     """
@@ -40,4 +41,4 @@ class Customer(BaseModel):
     metafields: Mapping[str, MetafieldValue] = Field(default_factory=dict)
     can_delete: bool | None = None
     updated_at: datetime | None = None
-    unknown: frozenset[str] = frozenset()
+    unknown: Mapping[str, str] = Field(default_factory=dict)

@@ -49,6 +49,26 @@ def changes_between(spec: Spec, customer: Customer, mapping: Mapping | None) -> 
     return tuple(change for change in found if change is not None)
 
 
+def unseen(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[str, ...]:
+    """The fields that Shopify did not show and of which something is owed: nobody can say that they are equal."""
+    if not customer.unknown:
+        return ()
+    found = [
+        field for field, wanted in spec.fields.items() if field in customer.unknown and _owed(field, wanted, mapping)
+    ]
+    if "tags" in customer.unknown and (spec.tags or owned_tags(mapping)):
+        found.append("tags")
+    return tuple(found)
+
+
+def _owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bool:
+    """Whether the field may have to be written, whatever it holds: a value that should be there, or ours to be cleared."""
+    if wanted.policy not in {"enforce", "fill"}:
+        return False
+    base = mapping.applied.get(field) if mapping else None
+    return wanted.value is not None or (wanted.policy == "enforce" and base is not None and base.ours)
+
+
 def explained(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """In words, what differs between two whole values that are known to differ (for `explain` and the logs)."""
     return str(DeepDiff(before, after, ignore_order=True, verbose_level=2).pretty()).splitlines()

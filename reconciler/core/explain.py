@@ -26,7 +26,7 @@ OWNERS: Mapping[str, Owner] = {
 
 
 class ExplainedField(BaseModel):
-    """One field: what should be there, what is, what was last agreed on, and who owns it."""
+    """One field: what should be there, what is (where it is `shown` to us), what was last agreed on, and who owns it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +35,7 @@ class ExplainedField(BaseModel):
     owner: Owner
     wanted: Any = None
     observed: Any = None
+    shown: bool = True
     last_applied: Any = None
     equal: bool = True
     why: str | None = None
@@ -166,6 +167,7 @@ def _field(
     observed = observed_value(decision.customer, name) if decision.customer else None
     base = subject.mapping.applied.get(name) if subject.mapping else None
     value, type_ = (wanted.value, wanted.type) if wanted else (None, "")
+    shown = decision.customer is None or name not in decision.customer.unknown
     differs = wanted is not None and comparable(name, value, type_) != comparable(name, observed, type_)
     return ExplainedField(
         field=name,
@@ -174,7 +176,8 @@ def _field(
         wanted=value,
         observed=observed,
         last_applied=base.value if base else None,
-        equal=not differs,
+        shown=shown,
+        equal=shown and not differs,
         why=why.get(name),
         last_written_at=written.get(name),
     )

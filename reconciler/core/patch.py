@@ -5,13 +5,14 @@ The new e-mail may be another customer's: then it is re-linked, merged, held, or
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, digest, profile_digest
-from reconciler.core.diff import changes_between, comparable, observed_value
+from reconciler.core.diff import changes_between, comparable, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping, Status
@@ -231,8 +232,30 @@ def _others(case: Case, customer: Customer) -> list[Change]:
 
 
 def doubts_of(case: Case, at: Mapping | Customer | None) -> tuple[Hold, ...]:
-    """What the profile can't give us, a hold each."""
-    return tuple(hold(case.user, at, d.reason, d.message, d.field) for d in case.spec.doubts)
+    """What the profile can't give us, and what the shop does not show, a hold each."""
+    holds = tuple(hold(case.user, at, d.reason, d.message, d.field) for d in case.spec.doubts)
+    return (*holds, *_unreadable(case, at)) if isinstance(at, Customer) and at.unknown else holds
+
+
+def _unreadable(case: Case, customer: Customer) -> list[Hold]:
+    """What Shopify does not show of her, by the access that it needs: it may be equal, and nobody can say so."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    on_it = case.mapping is not None and case.mapping.customer_id == customer.id
+    hidden = list(unseen(case.spec, customer, case.mapping if on_it else None))
+    if "backlink" in customer.unknown and case.view.by_backlink is None:
+        hidden.append("backlink")
+    for name in hidden:
+        found[customer.unknown[name]].append(name)
+    return [
+        hold(
+            case.user,
+            customer,
+            "Unreadable",
+            f"Shopify does not show us her {', '.join(names)}: whether that is equal can't be said; needed: {access}",
+            ", ".join(names),
+        )
+        for access, names in found.items()
+    ]
 
 
 def is_phone_taken(case: Case, customer: Customer | None, phone: object) -> tuple[Hold, ...]:
@@ -318,4 +341,5 @@ def customer_digest(customer: Customer | None) -> str:
     if customer is None:
         return digest(None)
     values = {name: value.value for name, value in customer.metafields.items()}
-    return digest(customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete"}), values)
+    seen = customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete", "unknown"})
+    return digest({**seen, "unknown": sorted(customer.unknown)}, values)

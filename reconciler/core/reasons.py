@@ -28,6 +28,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "StoreSuspended": "operator",
     "Rejected": "profile",
     "ProfileInvalid": "profile",
+    "Unreadable": "operator",
     "Undone": "operator",
     "CannotUndo": "operator",
 }

@@ -75,7 +75,7 @@ def after_write(
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
-    email = next((c.after for c in written if c.field == "email"), seen.email)
+    email = next((c.after for c in written if c.field == "email"), _email(seen, row))
     update: dict[str, Any] = {
         "customer_id": customer_id,
         "email": email,
@@ -133,7 +133,8 @@ def agreed(
         kept = before is not None and before.ours and _same(field, before.value, wanted.value, wanted.type)
         ours = wanted.value is not None and (field in now_written or kept)
         base[field] = Applied(value=wanted.value, ours=ours, config=wanted.config)
-    base["tags"] = _agreed_tags(base.get("tags"), spec, customer, now_written.get("tags"))
+    if "tags" in now_written or "tags" not in customer.unknown:
+        base["tags"] = _agreed_tags(base.get("tags"), spec, customer, now_written.get("tags"))
     return base
 
 
@@ -192,8 +193,14 @@ def _base_row(
         **NO_FINGERPRINTS,
     }
     if customer is not None:
-        update |= {"customer_id": customer.id, "email": customer.email}
+        update |= {"customer_id": customer.id, "email": _email(customer, row)}
     return row.model_copy(update=update)
+
+
+def _email(customer: Customer, row: Mapping) -> str | None:
+    """Her customer's address; where it is not shown to us, the one that we know of."""
+    hidden = "email" in customer.unknown and row.customer_id == customer.id
+    return row.email if hidden else customer.email
 
 
 def _fingerprints(

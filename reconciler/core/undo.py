@@ -53,6 +53,10 @@ def way_back(
         elif customer_id in created and (theirs := _changed_since(customer, changes)):
             message = f"the customer was created, and somebody has changed {theirs} since: she stays"
             holds.append(_held(user, customer_id, message))
+        elif customer_id in created and customer.unknown:
+            hidden = ", ".join(sorted(customer.unknown))
+            message = f"the customer was created, and Shopify does not show us her {hidden}: she stays"
+            holds.append(_held(user, customer_id, message))
         elif customer_id in created:
             action = _deleted(user, customer)
             if action is None:
@@ -133,7 +137,9 @@ def _changed_since(customer: Customer, changes: MappingOf[str, Change]) -> str:
     found = []
     for name in SCALARS:
         ours = changes[name].after if name in changes else None
-        if name != "locale" and comparable(name, observed_value(customer, name)) != comparable(name, ours):
+        if name in customer.unknown or name == "locale":
+            continue
+        if comparable(name, observed_value(customer, name)) != comparable(name, ours):
             found.append(name)
     tags = changes["tags"].after if "tags" in changes else ()
     if normalise.tag_keys(customer.tags) != normalise.tag_keys(tags):
@@ -164,7 +170,8 @@ def _restored(
     for name, change in sorted(changes.items()):
         restored = _back(customer, change, trace)
         if restored is None:
-            message = f"{name} was changed since by somebody else: it stays as it is"
+            what = "is not shown to us" if name in customer.unknown else "was changed since by somebody else"
+            message = f"{name} {what}: it stays as it is"
             holds.append(hold(user, customer, "CannotUndo", message, name))
         elif restored.before != restored.after:
             back.append(restored)
@@ -191,8 +198,10 @@ def _back(customer: Customer, change: Change, trace: str) -> Change | None:
 
 
 def _value(customer: Customer, change: Change) -> Change | None:
-    """The field put back, if it is still what we wrote."""
+    """The field put back, if it is still what we wrote; not where it is not shown to us."""
     name = change.field
+    if name in customer.unknown:
+        return None
     now: Any = customer.backlink if name == "backlink" else observed_value(customer, name)
     if _is(name, now, change.before):  # taken back already
         return Change(field=name, before=now, after=now, why="undo")

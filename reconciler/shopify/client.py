@@ -40,13 +40,14 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a document gave. `denied`: paths below the root that were not shown to us; what is null there is unknown.
+    """What a document gave. `denied`: paths below the root that were not shown to us, and the access that each needs.
 
+    What is null there is unknown.
     `requested` and `spent` are its points as Shopify counted them, None where the reply did not say.
     """
 
     data: Mapping[str, Any]
-    denied: tuple[Path, ...]
+    denied: Mapping[Path, str]
     requested: float | None
     spent: float | None
     api_version: str

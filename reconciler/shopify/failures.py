@@ -52,6 +52,7 @@ DEFECT_CODES: Final = frozenset(
 )  # fmt: skip
 DEFECT_HINT: Final = "this is a defect of reconciler, or of its fit with this API version: please report it"
 UNAPPROVED: Final = "not approved to access"
+PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, e-mail, phone)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +139,22 @@ def is_throttled(errors: Sequence[Mapping[str, Any]]) -> bool:
     return any(_code(error) == "THROTTLED" for error in errors)
 
 
-def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[ReconcilerError | None, tuple[Path, ...]]:
-    """The error that the GraphQL errors of one reply amount to, and the paths of fields that were not shown to us.
+def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[ReconcilerError | None, dict[Path, str]]:
+    """The error that the GraphQL errors of one reply amount to, and the fields that were not shown to us.
 
+    Of those the path, and what access it needs.
     What concerns the whole store goes before what concerns this call.
     """
-    denied: list[Path] = []
+    denied: dict[Path, str] = {}
     found: list[ReconcilerError] = []
     for error in errors:
         path = tuple(error.get("path") or ())
         if _is_denied(error) and len(path) > 1 and not sent.is_mutation:
-            denied.append(path)
+            denied[path] = _needed(error)
         else:
             found.append(_of_error(sent, error, path))
     found.sort(key=lambda each: 0 if isinstance(each, AccessError) else 1)
-    return (found[0] if found else None), tuple(denied)
+    return (found[0] if found else None), denied
 
 
 def _code(error: Mapping[str, Any]) -> str:
@@ -163,6 +165,14 @@ def _code(error: Mapping[str, Any]) -> str:
 
 def _is_denied(error: Mapping[str, Any]) -> bool:
     return _code(error) == "ACCESS_DENIED" or UNAPPROVED in str(error.get("message", ""))
+
+
+def _needed(error: Mapping[str, Any]) -> str:
+    """The access that a refused field asks for, as far as Shopify says."""
+    message = str(error.get("message") or "more access")
+    extensions = error.get("extensions")
+    needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
+    return str(needed or (PROTECTED_DATA if UNAPPROVED in message else message)).rstrip(".")
 
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:

@@ -153,7 +153,7 @@ class CustomerReads:
         asking = customers_by(identifier, len(pairs), None)
         reply = self._client.run(asking, _variables(pairs), lane=self._lane)
         if reply.denied:
-            raise self._not_shown(asking, reply, reply.denied[0])
+            raise self._not_shown(asking, reply, next(iter(reply.denied)))
         return {key: CustomerId(c["id"]) for i, (key, _) in enumerate(pairs) if (c := reply.data.get(f"c{i}"))}
 
     def _all(self, parts: Sequence[Task], call: Callable[[Task], Answer]) -> list[Answer]:
@@ -166,12 +166,12 @@ class CustomerReads:
     # --- a reply in our words -------------------------------------------------------------------------------------
 
     def _customer(self, asking: Document, reply: Reply, at: Path, node: Mapping[str, Any] | None) -> Customer | None:
-        denied = [path[len(at) :] for path in reply.denied if path[: len(at)] == at]
+        denied = {path[len(at) :]: needed for path, needed in reply.denied.items() if path[: len(at)] == at}
         if not node or not node.get("id"):
             if denied:
                 raise self._not_shown(asking, reply, at)
             return None
-        unknown = {self._our_name(str(path[0])) for path in denied if path}
+        unknown = {self._our_name(str(path[0])): needed for path, needed in denied.items() if path}
         email, phone = node.get("defaultEmailAddress") or {}, node.get("defaultPhoneNumber") or {}
         values = {name: _metafield(node.get(f"m{i}")) for i, name in enumerate(self._names)}
         backlink = values.pop("backlink")
@@ -188,7 +188,7 @@ class CustomerReads:
             metafields={name.removeprefix("metafields."): value for name, value in values.items() if value},
             can_delete=node.get("canDelete"),
             updated_at=_time(node.get("updatedAt")),
-            unknown=frozenset(unknown),
+            unknown=unknown,
         )
 
     def _our_name(self, field: str) -> str:

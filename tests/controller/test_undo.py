@@ -56,6 +56,17 @@ def test_what_somebody_has_changed_since_stays(house: Rig) -> None:
     assert hers(house, ADA).first_name == "Staff"
 
 
+def test_what_is_not_shown_to_us_is_neither_taken_back_nor_deleted(house: Rig) -> None:
+    house.user("user_new", email="new@x.example.com")
+    house.user(ADA, first_name="Wrong")
+    house.cycle()
+    house.sim("acme").staff("unapprove", fields=["firstName", "defaultPhoneNumber"])
+    assert take_back(house) == (set(), {"CannotUndo"})
+    house.sim("acme").staff("unapprove", fields=[])
+    assert hers(house, ADA).first_name == "Wrong"
+    assert house.of_user("acme", "user_new") is not None
+
+
 def test_a_created_customer_goes_again_unless_she_has_bought(house: Rig) -> None:
     for user in ("user_new", "user_buyer"):
         house.user(user, email=f"{user}@x.example.com")

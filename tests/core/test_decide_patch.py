@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.core.decide import decide
+from reconciler.core.decide import customer_digest, decide
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.refused import refusal_digest
 from reconciler.core.store import Accepted
@@ -67,10 +67,38 @@ def test_an_action_says_which_row_and_which_customer_it_was_decided_on() -> None
     assert first == fourth
 
 
-def test_a_field_shopify_did_not_show_is_left_alone() -> None:
-    hidden = same(ada, first_name=None, unknown=frozenset({"first_name", "tags", "backlink"}), backlink=None, tags=())
+def test_what_shopify_does_not_show_is_left_alone_and_never_called_equal() -> None:
+    access = {"first_name": "level 2", "backlink": "read_x", "tags": "read_x"}
+    hidden = same(ada, first_name=None, unknown=access, backlink=None, tags=())
     found = decided(ada, settled(ada, same(ada)), store(tags=["app-user"]), mapped=hidden)
-    assert found.action is None
+    assert (found.action, found.status) == (None, "held")
+    assert held(found) == {("Unreadable", "first_name"), ("Unreadable", "tags, backlink")}
+    by_field = {h.field: h.message for h in found.holds}
+    assert "needed: level 2" in by_field["first_name"]
+    assert "needed: read_x" in by_field["tags, backlink"]
+
+
+def test_what_is_hidden_holds_nobody_where_nothing_is_owed_there() -> None:
+    access = dict.fromkeys(("note", "phone", "last_name", "locale", "tags"), "more")
+    policy = store(fields={"note": "create_only"})
+    noted = profile(ADA, note="from the profile", last_name=None)
+    hidden = same(noted, 7, policy, note=None, unknown=access)
+    assert decided(noted, settled(ada, same(ada)), policy, mapped=hidden).status == "in_sync"
+    named = settled(profile(ADA, last_name="King"), same(ada))
+    gone = decided(noted, named, policy, mapped=hidden)
+    assert held(gone) == {("Unreadable", "last_name")}, "it was ours, and should be cleared"
+
+
+def test_the_rest_of_a_customer_goes_on_while_a_field_is_hidden() -> None:
+    hidden = same(ada, email=None, unknown={"email": "level 2"})
+    found = decided(profile(ADA, last_name="Byron"), settled(ada, same(ada)), mapped=hidden, by_backlink=hidden)
+    assert (after(found), held(found)) == ({"last_name": "Byron"}, {("Unreadable", "email")})
+
+
+def test_a_digest_of_a_customer_is_the_same_however_what_is_hidden_is_worded() -> None:
+    one = same(ada, unknown={"note": "a", "phone": "b"})
+    other = same(ada, unknown={"phone": "c", "note": "d"})
+    assert customer_digest(one) == customer_digest(other) != customer_digest(same(ada))
 
 
 def test_the_last_thing_that_names_a_customer_is_not_cleared() -> None:

@@ -214,8 +214,19 @@ def test_what_was_ours_stays_ours_while_it_is_the_same_and_ends_with_another_val
 
 def test_a_field_on_which_both_differ_or_that_was_not_shown_keeps_what_was_agreed() -> None:
     row = settled(ada, same(ada))
-    for there in (same(ada, first_name="Staff"), same(ada, first_name=None, unknown=frozenset({"first_name"}))):
+    for there in (same(ada, first_name="Staff"), same(ada, first_name=None, unknown={"first_name": "more"})):
         assert agreed(row, spec_of(ada, store()), there, written=())["first_name"] == row.applied["first_name"]
+
+
+def test_what_is_hidden_for_a_time_is_not_forgotten() -> None:
+    policy = store(tags=["app-user"])
+    row = settled(ada, same(ada, 7, policy), policy)
+    hidden = same(ada, 7, policy, email=None, tags=(), unknown=dict.fromkeys(("email", "tags"), "more"))
+    decision = decided(ada, row, policy, mapped=hidden, by_backlink=hidden)
+    found = after_look(row, decision, ada, policy, now=NOW)
+    assert found is not None
+    assert (found.status, found.reason, found.email) == ("held", "Unreadable", row.email)
+    assert found.applied["tags"] == row.applied["tags"]
 
 
 def test_a_cleared_value_is_agreed_on_and_not_ours() -> None:

@@ -98,10 +98,31 @@ def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_bla
     two.user("ada", first_name="Adah")
     assert two.actions("--store", US) == {}
     two.apply("--store", US)
+    two.apply("--store", US)
     assert two.everybody(US) == before
     two.staff("unapprove", fields=[])
     two.apply()
     assert two.hers("ada").first_name == "Adah"
+    two.settles()
+
+
+def test_nobody_is_certified_as_equal_by_what_was_not_shown(two: Village) -> None:
+    two.apply()
+    two.staff("unapprove", fields=["firstName", "defaultEmailAddress"])
+    held = two("plan", "--output", "json", "--store", US).json["stores"][0]["holds"]
+    assert {h["clerk_user_id"]: h["reason"] for h in held} == {"user_ada": "Unreadable", "user_bob": "Unreadable"}
+    assert "first_name" in held[0]["message"]
+    assert "protected customer data" in held[0]["message"]
+    certified = two("status", "--certificate", "--store", US, "--output", "json").json
+    assert (certified["users"], certified["equal"], certified["exceptions"]) == (2, 0, {"Unreadable": 2})
+    assert two("drift", "--store", US).code == 0
+    two.settles(held={("ada", "Unreadable"), ("bob", "Unreadable")})
+    rows = {row["store"]: row for row in two("status", "--output", "json").json["stores"]}
+    assert (rows[US]["parity"], rows[US]["held"], rows[EU]["parity"]) == (0, {"Unreadable": 2}, 1)
+    ada = two("explain", "user_ada", "--store", US, "--output", "json").json["stores"][0]
+    fields = {f["field"]: f for f in ada["fields"]}
+    assert (fields["email"]["shown"], fields["email"]["equal"], fields["last_name"]["shown"]) == (False, False, True)
+    two.staff("unapprove", fields=[])
     two.settles()
 
 

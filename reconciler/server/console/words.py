@@ -66,6 +66,10 @@ _REASONS: Final = {
         "reconciler doctor says what is wrong.",
     ),
     "Rejected": ("Shopify refused a value.", "Correct it; it is tried again when profile, policy or customer change."),
+    "Unreadable": (
+        "Shopify does not show this app a field that is ours.",
+        "Give the app the access that is named, or say ignore for that field.",
+    ),
     "Undone": (
         "This value was taken back by undo, and is not written again by itself.",
         "Change the profile or the config, and it is looked at anew.",
