@@ -151,7 +151,8 @@ def fill(desk: MirrorDesk) -> Filled:
 def catch_up(desk: MirrorDesk) -> int:
     """Read whoever was touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
 
-    Nothing without a complete bulk look before. PermanentError where too many were touched: a bulk look is due.
+    Whom the mirror has surely seen since she was touched is not read again, though the lists overlap. Nothing is done
+    without a complete bulk look before. PermanentError where too many were touched: a bulk look is due.
     """
     shop, mirror = desk.store.shop, desk.mirror
     since = mirror.mirror_mark(shop).listed_at
@@ -160,9 +161,9 @@ def catch_up(desk: MirrorDesk) -> int:
     began_at = desk.clock.now()
     moved = 0
     known: set[str] = set()
-    for ids in desk.lists.touched_since(since - OVERLAP):
-        fresh = [i for i in ids if i not in known]
-        known.update(fresh)
+    for page in desk.lists.touched_since(since - OVERLAP):
+        fresh = mirror.unseen(shop, [one for one in page if one[0] not in known])
+        known.update(customer for customer, _ in page)
         for at in range(0, len(fresh), READ):
             part = fresh[at : at + READ]
             as_of = desk.clock.now()

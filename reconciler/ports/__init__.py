@@ -17,7 +17,14 @@ from reconciler.ports.bulk import (
     WriteKind,
 )
 from reconciler.ports.clock import Clock
-from reconciler.ports.customers import METAFIELDS_MAX, CustomerLists, CustomerReader, CustomerWriter, MergePreview
+from reconciler.ports.customers import (
+    METAFIELDS_MAX,
+    CustomerLists,
+    CustomerReader,
+    CustomerWriter,
+    MergePreview,
+    Touched,
+)
 from reconciler.ports.mirror import Mirror, MirrorMark, Pair, PairReader, Seen, Source
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
@@ -71,6 +78,7 @@ __all__ = [
     "Subscription",
     "SweepBook",
     "SweepMark",
+    "Touched",
     "Upload",
     "Write",
     "WriteKind",

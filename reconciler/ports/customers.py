@@ -12,6 +12,7 @@ from reconciler.core.customer import Customer
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.ports.mirror import Seen
 
+Touched = tuple[CustomerId, datetime]
 METAFIELDS_MAX = 25  # in one call, whoever they belong to
 
 
@@ -86,8 +87,8 @@ class CustomerLists(Protocol):
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
         """A bulk query's lines as what the mirror keeps; PermanentError for a line that is no customer."""
 
-    def touched_since(self, at: datetime) -> Iterator[list[CustomerId]]:
-        """Who was touched at this time or later, as far as the index knows; says nothing of those who are gone.
+    def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
+        """Who was touched at this time or later, and when last, as far as the index knows; nobody of those who are gone.
 
         PermanentError where they are more than a list may show: then a bulk query is due.
         """

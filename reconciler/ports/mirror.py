@@ -95,6 +95,12 @@ class Mirror(PairReader, Protocol):
     def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
         """A webhook named these: what is kept of them holds no more until they are seen again; or they are gone."""
 
+    def unseen(self, shop: ShopDomain, touched: Collection[tuple[CustomerId, datetime]]) -> list[CustomerId]:
+        """Who of these has not surely been seen as she was when she was touched: unknown, gone, doubted, or seen before.
+
+        A shop's times are whole seconds, and its clock is another one: seen within seconds of it is not surely.
+        """
+
     def listed(self, shop: ShopDomain, at: datetime) -> None:
         """What changed up to this time is in."""
 

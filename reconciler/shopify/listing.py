@@ -20,7 +20,7 @@ from reconciler.core.fingerprint import values_fp, values_json
 from reconciler.core.ids import CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import PermanentError, TemporaryError
-from reconciler.ports import Seen
+from reconciler.ports import Seen, Touched
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.failures import DEFECT_HINT
@@ -90,7 +90,7 @@ class CustomerLists:
             updated_at=line.updatedAt,
         )
 
-    def touched_since(self, at: datetime) -> Iterator[list[CustomerId]]:
+    def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
         since = at.astimezone(UTC).replace(microsecond=0)
         asked = f"updated_at:>='{since:%Y-%m-%dT%H:%M:%SZ}'"
         after: str | None = None
@@ -102,11 +102,8 @@ class CustomerLists:
                 raise TemporaryError(f"{self._client.shop}: CustomersTouched: the list did not come")
             listed += len(page["nodes"])
             # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
-            yield [
-                CustomerId(node["id"])
-                for node in page["nodes"]
-                if datetime.fromisoformat(node["updatedAt"]) >= since - timedelta(seconds=1)
-            ]
+            touched = [(CustomerId(n["id"]), datetime.fromisoformat(n["updatedAt"])) for n in page["nodes"]]
+            yield [one for one in touched if one[1] >= since - timedelta(seconds=1)]
             if not page["pageInfo"]["hasNextPage"]:
                 return
             if listed >= LISTED_MAX:

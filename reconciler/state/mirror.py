@@ -38,6 +38,7 @@ from reconciler.state.tables import MappingRow
 
 PAGE = 500
 LOW = (1 << 32) - 1
+SURELY = timedelta(seconds=5)  # more than the whole seconds of a shop's times, and than two clocks may differ
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -140,6 +141,18 @@ class MirrorTable(Database):
             return gone
 
         return self._won(end)
+
+    def unseen(self, shop: ShopDomain, touched: Collection[tuple[CustomerId, datetime]]) -> list[CustomerId]:
+        when = dict(touched)
+        columns = (_customer, _mirror.c.updated_at, _mirror.c.seen_at)
+        seen: set[str] = set()
+        for part in parts(when):
+            query = select(*columns).where(_mirror.c.shopify_shop == shop, _customer.in_(part), _here)
+            for customer, updated_at, seen_at in self._rows(query.where(_mirror.c.observed_fp.is_not(None))):
+                at = when[customer]
+                if updated_at is not None and updated_at >= at and seen_at > at + SURELY:
+                    seen.add(customer)
+        return [customer for customer in when if customer not in seen]
 
     def listed(self, shop: ShopDomain, at: datetime) -> None:
         with writing(self._engine) as connection:

@@ -119,3 +119,22 @@ def test_each_bulk_look_begins_later_than_the_last_whatever_the_clocks_say(state
     assert begun.began_at is not None
     assert begun.began_at > later(10)
     assert state.end_mirror(SHOP, complete=True, now=later(12)) == 1
+
+
+def test_whoever_was_seen_well_after_she_was_touched_need_not_be_read_again(state: StateStore) -> None:
+    put(state, *(seen(n, at=-60) for n in range(1, 5)), seen(5, at=None), at=0)
+    state.touch(SHOP, [CustomerId("c3")], now=later(1), gone=False)
+    state.touch(SHOP, [CustomerId("c4")], now=later(1), gone=True)
+    touched = dict.fromkeys(range(1, 7), -60.0) | {2: -59.0}
+    asked = [(CustomerId(f"c{n}"), later(at)) for n, at in touched.items()]
+    assert state.unseen(SHOP, asked) == ["c2", "c3", "c4", "c5", "c6"]
+    assert state.unseen(OTHER, asked[:1]) == ["c1"]
+
+
+def test_whoever_was_seen_within_seconds_of_being_touched_is_read_again(state: StateStore) -> None:
+    """Twice within one second is one time to the shop, and the look may have been in between."""
+    asked = [(CustomerId("c1"), later(0))]
+    put(state, seen(1, at=0), at=0)
+    assert state.unseen(SHOP, asked) == ["c1"]
+    put(state, seen(1, at=0), at=60)
+    assert state.unseen(SHOP, asked) == []

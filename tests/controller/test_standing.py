@@ -62,6 +62,29 @@ def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: Mi
     assert digest(rig, swept) == digest(rig, live)
 
 
+def test_whoever_was_touched_lately_is_read_once_though_the_lists_overlap(rig: MirrorRig) -> None:
+    rig.acme.shop.staff_edit(customer(rig, 4), note="nothing of ours")
+    rig.clock.sleep(60)
+    asked = []
+    for _ in range(3):
+        before = rig.calls()
+        assert stands(rig.mirror()).as_of is not None
+        asked.append([root for call in list(rig.acme.calls)[before:] for root in call.roots])
+        rig.clock.sleep(60)
+    assert asked == [["customers", "nodes", "customersCount"], *[["customers", "customersCount"]] * 2]
+
+
+def test_two_edits_within_a_second_are_seen_though_the_mirror_was_read_between_them(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = 0.0
+    rig.clock.at = float(int(rig.clock.at))
+    rig.acme.shop.staff_edit(customer(rig, 4), note="nothing of ours")
+    assert acts_on(planned(rig)[1]) == []
+    rig.clock.sleep(0.5)
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.clock.sleep(0.4)
+    assert acts_on(planned(rig)[1]) == [user_of(4)]
+
+
 def test_who_was_edited_by_staff_is_seen(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(5)
