@@ -45,7 +45,7 @@ from reconciler.ports import Clock, MappingWriter, RequestQueue, StoreFacts, Swe
 FULL, CHANGES = "full", "changes"
 BLOCKED = "blocked"  # another user's customer has her new address: her own look sees to that, whatever the guards say
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
-SLICE = 2000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
+SLICE = 1000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
 FEW = 20  # vanished ones in a slice that need no look at all the others
 BULK_FROM = 20_000  # mappings; fewer are read live in less time than a bulk query takes to come back
 UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted

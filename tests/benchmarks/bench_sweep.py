@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -268,25 +269,23 @@ def swept(place: Place) -> int:
     return plan.summary.in_sync
 
 
-def changed(place: Place) -> int:
-    """A look at what changed in one store: 100 rows moved since the last."""
+def changed(place: Place) -> Callable[[], int]:
+    """A look at what changed in one store by a process that has looked before: 100 rows moved since the last."""
     profiles, (engine, state) = place.profiles(), _state(place)
-    found = _looked(place, profiles, state, engine)
-    assert found.looked_at == found.queued == CHANGED
-    profiles.close()
-    engine.dispose()
-    return found.looked_at
-
-
-def _touch(place: Place) -> None:
-    """The last look at changes is done, in this process too (statements are made once), and 100 rows moved after it."""
-    engine, state = _state(place)
-    profiles = place.profiles()
     _mark_looked(state)
     _looked(place, profiles, state, engine)
     _mark_looked(state)
-    profiles.close()
-    engine.dispose()
+    _touch(place)
+
+    def look() -> int:
+        found = _looked(place, profiles, state, engine)
+        assert found.looked_at == found.queued == CHANGED
+        return found.looked_at
+
+    return look
+
+
+def _touch(place: Place) -> None:
     step, mark = max(1, place.rows // CHANGED), "?" if place.backend == "sqlite" else "%s"
     at = "2026-11-24 09:10:00" if place.backend == "sqlite" else "2026-11-24 09:10:00+00"
     with place.driver() as connection:
@@ -326,15 +325,17 @@ def _state(place: Place) -> tuple[Any, StateStore]:
     return engine, StateStore(engine)
 
 
-WORK: Final[dict[str, Callable[[Place], int]]] = {"fetch": fetched, "sweep": swept, "changes": changed}
-BEFORE: Final[dict[str, Callable[[Place], None]]] = {"changes": _touch}  # not measured
+WORK: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
+    "fetch": lambda place: partial(fetched, place),
+    "sweep": lambda place: partial(swept, place),
+    "changes": changed,
+}  # what readies each is not measured
 
 
 def _timed(name: str, place: Place, out: Any) -> None:
-    if name in BEFORE:
-        BEFORE[name](place)
+    work = WORK[name](place)
     cpu, wall = time.process_time(), time.perf_counter()
-    count = WORK[name](place)
+    count = work()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     out.send({"count": count, "cpu_s": round(cpu, 3), "wall_s": round(wall, 3), "peak_mb": _peak_mb()})
 
