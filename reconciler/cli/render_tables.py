@@ -86,7 +86,11 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
         lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
         lines.prose("hint: reconciler doctor", indent=2)
     if row.last_sweep_at is None:
-        lines.prose("never looked at as a whole: reconciler apply, or reconciler run", "dim", indent=2)
+        lines.prose(
+            "never looked at as a whole, so its parity is not known: reconciler apply, or reconciler run",
+            "dim",
+            indent=2,
+        )
     if row.sweep is not None:
         total = f" of {row.sweep.total:,}" if row.sweep.total is not None else ""
         ends = f", until about {time_text(row.sweep.ends_at)}" if row.sweep.ends_at is not None else ""

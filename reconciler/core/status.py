@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+
+SIX_DIGITS = 1_000_000
 
 
 class SweepProgress(BaseModel):
@@ -29,8 +32,23 @@ def sweep_progress(started_at: datetime, looked_at: int, total: int | None, *, n
     return SweepProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
 
 
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What the mappings don't tell of a store: how many are in sync by their row, but wait for a look; how many wait
+    of whom no mapping knows; and how many have left since the wanted ones were counted.
+    """
+
+    in_sync: int = 0
+    unknown: int = 0
+    left: int = 0
+
+
 class StatusRow(BaseModel):
-    """One store as the state knows it. `parity` is in_sync over the profiles that the store wants, 1.0 if none."""
+    """One store as the state knows it. `parity` is `in_sync` over `profiles`, those that the store wants; 1.0 if none.
+
+    It is 1.0 only where each of them is known to be right: whoever waits for a look is pending, whatever her row says.
+    `parity_note` says why it is 0 where nobody knows how many are wanted.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,6 +60,7 @@ class StatusRow(BaseModel):
     pending: int
     held: MappingOf[str, int] = Field(default_factory=dict)
     parity: float
+    parity_note: str | None = None
     last_sweep_at: datetime | None = None
     oldest_request_s: float | None = None
     suspended: str | None = None
@@ -83,28 +102,40 @@ def status_row(
     mapped: int,
     last_sweep_at: datetime | None,
     suspended: str | None,
+    doubts: Doubts = Doubts(),
     oldest_request_s: float | None = None,
     sweep: SweepProgress | None = None,
 ) -> StatusRow:
-    """The row of one store, from how many mappings have each (status, reason)."""
+    """The row of one store, from how many mappings have each (status, reason).
+
+    `profiles`: how many the store wanted when they were counted last, None where they never were. Since then some have
+    left, and others are known to be wanted: the larger of both is what it wants now.
+    """
     held: dict[str, int] = {}
     for (status, reason), count in tally.items():
         if status == "held":
             held[reason or "unknown"] = held.get(reason or "unknown", 0) + count
-    in_sync = sum(n for (status, _), n in tally.items() if status == "in_sync")
-    pending = sum(n for (status, _), n in tally.items() if status == "pending")
-    wanted = profiles if profiles is not None else in_sync + pending + sum(held.values())
+    by_row = {s: sum(n for (status, _), n in tally.items() if status == s) for s in ("in_sync", "pending")}
+    in_sync = max(by_row["in_sync"] - doubts.in_sync, 0)
+    known = by_row["in_sync"] + by_row["pending"] + sum(held.values()) + doubts.unknown
+    wanted = max(known, (profiles or 0) - doubts.left)
     return StatusRow(
         store=store,
         shop=shop,
         profiles=wanted,
         mapped=mapped,
         in_sync=in_sync,
-        pending=max(pending, wanted - in_sync - sum(held.values())),
+        pending=wanted - in_sync - sum(held.values()),
         held=dict(sorted(held.items())),
-        parity=round(min(in_sync / wanted, 1.0), 6) if wanted else 1.0,
+        parity=_parity(in_sync, wanted) if profiles is not None else 0.0,
+        parity_note=None if profiles is not None else "never looked at as a whole: how many are wanted is not known",
         last_sweep_at=last_sweep_at,
         suspended=suspended,
         oldest_request_s=oldest_request_s,
         sweep=sweep,
     )
+
+
+def _parity(in_sync: int, wanted: int) -> float:
+    """Cut, never rounded up: one of ten millions is enough for it not to be 1.0."""
+    return in_sync * SIX_DIGITS // wanted / SIX_DIGITS if wanted else 1.0

@@ -24,6 +24,7 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
             house.state.tally(store.shop),
             profiles=facts.profiles if facts else None,
             mapped=house.state.count(store.shop),
+            doubts=house.state.doubts(store.name, store.shop, counted_at=facts.last_sweep_at if facts else None),
             last_sweep_at=facts.last_sweep_at if facts else None,
             suspended=facts.suspended_reason if facts else None,
             oldest_request_s=round(house.queue.oldest_age_s(now, [store.name]), 3),

@@ -39,6 +39,7 @@ _NOTHING: dict[str, Any] = {
     "profile_digest": "",  # digests of so little can be guessed
     "profile_fp": None,
     "observed_fp": None,
+    "equal_fp": None,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.state.bulk import BulkFiles
+from reconciler.state.doubts import DoubtsTable
 from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
 from reconciler.state.mirror import MirrorTable
@@ -11,5 +12,5 @@ from reconciler.state.tidy import Tidy
 from reconciler.state.tokens import AppliedPlans, Tokens
 
 
-class StateStore(Tokens, BulkFiles, Mappings, AppliedPlans, Budgets, Leases, Sweeps, MirrorTable, Tidy):
+class StateStore(Tokens, BulkFiles, Mappings, AppliedPlans, Budgets, Leases, Sweeps, MirrorTable, DoubtsTable, Tidy):
     """ports.State, Budgets, Leases, SweepBook, Mirror and BulkBook on SQLite or Postgres. Thread-safe."""

@@ -22,7 +22,7 @@ ROWS = (
         mapped=0,
         in_sync=0,
         pending=0,
-        parity=1.0,
+        parity=0.0,
     ),
     StatusRow(
         store=StoreName("acme-us"),
@@ -84,11 +84,12 @@ def test_status_shows_parity_and_what_asks_for_attention() -> None:
     assert shown(lambda console: render.status_text(ROWS, console)) == snapshot("""\
 store    profiles  mapped  in sync  pending  held  parity  last look, UTC  \n\
 ───────────────────────────────────────────────────────────────────────────
-acme-eu         0       0        0        0     0   100 %  never           \n\
+acme-eu         0       0        0        0     0   0.0 %  never           \n\
 acme-us   100,000  99,990   99,988        2    10  99.9 %  2026-11-23 09:00
 
 acme-eu  acme-eu.myshopify.com
-  never looked at as a whole: reconciler apply, or reconciler run
+  never looked at as a whole, so its parity is not known: reconciler apply, or
+  reconciler run
 
 acme-us  acme-us.myshopify.com
   suspended: the shop refuses the token

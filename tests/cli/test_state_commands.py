@@ -22,7 +22,17 @@ def test_status_before_anything_was_looked_at(town: Town) -> None:
     said = town("status")
     assert said.code == 0
     assert "never looked at as a whole" in said.out
-    assert town("status", "--output", "json").json["stores"][0]["last_sweep_at"] is None
+    row = town("status", "--output", "json").json["stores"][0]
+    assert (row["last_sweep_at"], row["parity"]) == (None, 0.0)
+    assert "never looked at" in row["parity_note"]
+
+
+def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:
+    ready("apply", "--yes", "--store", EU)
+    assert ready("status", "--store", EU, "--output", "json").json["stores"][0]["parity"] == 1.0
+    ready("nudge", "user_dora", "user_new", "--store", EU)
+    row = ready("status", "--store", EU, "--output", "json").json["stores"][0]
+    assert (row["profiles"], row["in_sync"], row["pending"], row["parity"]) == (2, 0, 2, 0.0)
 
 
 def test_status_asks_no_shop(ready: Town) -> None:

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import event, text
 
 from reconciler.manager.schedule import JUMP_S
-from tests.manager.street import Street, until
+from tests.clock import WallClock
+from tests.manager.street import Street, deleted_event, until, user_event
 
 
 def red(run: Any, words: str) -> None:
@@ -141,3 +142,28 @@ def test_a_wall_clock_that_jumps_stops_nothing(street: Street, jump: timedelta) 
         looks = run.metric("reconciler_sweeps_total")
         until(lambda: run.metric("reconciler_sweeps_total") > looks + 1, "looks are taken again")
         until(lambda: run.ready() == [], "and it is ready")
+
+
+def test_parity_is_not_whole_while_anybody_waits(street: Street) -> None:
+    for n in range(3):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+
+        def parity() -> tuple[int, int, float]:
+            (row,) = run.manager._door.status_rows()
+            return row.profiles, row.in_sync, row.parity
+
+        until(lambda: parity() == (3, 3, 1.0), "everybody is right")
+        street.shop().status = 503
+        at = WallClock().now()
+        street.person("user_0", first_name="Late")
+        street.person("user_new")
+        assert run.clerk(data=user_event("user_0", updated_at=at)) == 202
+        assert run.clerk("user.created", user_event("user_new", updated_at=at)) == 202
+        assert parity() == (4, 2, 0.5)
+        street.shop().status = None
+        until(lambda: parity() == (4, 4, 1.0), "everybody is right again")
+        street.gone("user_new")
+        assert run.clerk("user.deleted", deleted_event("user_new")) == 202
+        until(lambda: parity() == (3, 3, 1.0), "she is not waited for any more")

@@ -1,0 +1,51 @@
+"""What tells, beside the mappings, that not all is right: who waits for a look, and who has left since the last count."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Table, and_, case, func, or_, select, union
+
+from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.status import Doubts
+from reconciler.state.database import Database
+from reconciler.state.mappings import TOMBSTONES
+from reconciler.state.requests_table import RequestRow
+from reconciler.state.sweeps_table import FindingRow
+from reconciler.state.tables import MappingRow
+
+COUNTED_MAX = 10_000  # names that wait; of more nobody need know how many: the last full look has counted them
+
+_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_request: Table = RequestRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+
+
+class DoubtsTable(Database):
+    """Reads for `status`, the console and the metrics."""
+
+    def doubts(self, store: StoreName, shop: ShopDomain, *, counted_at: datetime | None) -> Doubts:
+        """Who waits in the queue or was found by a look that goes on; who has left since `counted_at`."""
+        lanes = _request.c.priority.in_((0, 1, 2))  # so that the index by priority and store serves
+        asked = select(_request.c.clerk_user_id).where(lanes, _request.c.store == store).limit(COUNTED_MAX).subquery()
+        found = select(_finding.c.clerk_user_id).where(_finding.c.shopify_shop == shop).limit(COUNTED_MAX).subquery()
+        waits = union(select(asked.c.clerk_user_id), select(found.c.clerk_user_id)).subquery()
+        hers = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits.c.clerk_user_id)
+        status = _mapping.c.status
+        nobody = or_(status.is_(None), status == "released")  # an erased one stays erased, whoever asks
+        query = select(
+            func.sum(case((status == "in_sync", 1), else_=0)), func.sum(case((nobody, 1), else_=0))
+        ).select_from(waits.outerjoin(_mapping, hers))
+        in_sync, unknown = self._rows(query)[0]
+        return Doubts(in_sync=in_sync or 0, unknown=unknown or 0, left=self._left(shop, counted_at))
+
+    def _left(self, shop: ShopDomain, counted_at: datetime | None) -> int:
+        if counted_at is None:
+            return 0
+        query = select(func.count()).where(
+            _mapping.c.shopify_shop == shop,
+            _mapping.c.status.in_(TOMBSTONES),
+            _mapping.c.left_at > counted_at,
+            _mapping.c.first_seen_at <= counted_at,
+        )
+        return int(self._rows(query)[0][0])

@@ -1,0 +1,59 @@
+"""Parity is 1.0 only where everybody whom a store wants is known to be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.status import Doubts, StatusRow, status_row
+
+Tally = Mapping[tuple[str, str | None], int]
+ALL_RIGHT: Tally = {("in_sync", None): 10, ("released", None): 3, ("erased", "Erased"): 1}
+
+
+def row(tally: Tally = ALL_RIGHT, *, profiles: int | None = 10, **more: Any) -> StatusRow:
+    given = {"mapped": 10, "last_sweep_at": None, "suspended": None, **more}
+    return status_row(StoreName("acme"), ShopDomain("acme.myshopify.com"), tally, profiles=profiles, **given)
+
+
+def test_everybody_wanted_in_sync_and_nobody_waiting_is_one() -> None:
+    found = row()
+    assert (found.profiles, found.in_sync, found.pending, found.parity, found.parity_note) == (10, 10, 0, 1.0, None)
+
+
+def test_a_store_that_wants_nobody_is_whole() -> None:
+    assert (row({}, profiles=0).parity, row({}, profiles=0).profiles) == (1.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("tally", "profiles", "doubts", "parity"),
+    [
+        ({**ALL_RIGHT, ("pending", None): 1}, 10, Doubts(), 10 / 11),  # known since the last count
+        ({**ALL_RIGHT, ("held", "NoEmail"): 2}, 10, Doubts(), 10 / 12),
+        (ALL_RIGHT, 10, Doubts(in_sync=2), 0.8),  # their rows are from before somebody asked for a look
+        (ALL_RIGHT, 10, Doubts(unknown=6), 10 / 16),  # new rows, by their requests
+        (ALL_RIGHT, 12, Doubts(unknown=1), 10 / 12),  # among those that were counted, as far as anybody knows
+        (ALL_RIGHT, 12, Doubts(left=2), 1.0),
+        (ALL_RIGHT, 12, Doubts(left=9), 1.0),
+        (ALL_RIGHT, 12, Doubts(left=1), 10 / 11),
+    ],
+)
+def test_whoever_is_not_known_to_be_right_counts(tally: Tally, profiles: int, doubts: Doubts, parity: float) -> None:
+    found = row(tally, profiles=profiles, doubts=doubts)
+    assert found.parity == pytest.approx(parity, abs=1e-6)
+    assert found.in_sync + found.pending + sum(found.held.values()) == found.profiles
+
+
+def test_one_in_ten_millions_is_not_rounded_away() -> None:
+    found = row({("in_sync", None): 9_999_999}, profiles=10_000_000)
+    assert (found.parity, found.pending) == (0.999999, 1)
+
+
+def test_where_nobody_has_looked_parity_is_nothing_and_said_to_be_unknown() -> None:
+    found = row(profiles=None)
+    assert (found.parity, found.in_sync) == (0.0, 10)
+    assert found.parity_note is not None
+    assert "never looked at" in found.parity_note

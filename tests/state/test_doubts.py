@@ -1,0 +1,58 @@
+"""Who waits for a look counts as not known to be right, by the state's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from reconciler.core.ids import StoreName
+from reconciler.core.request import Request
+from reconciler.core.status import Doubts
+from reconciler.state.engine import open_engine
+from reconciler.state.requests import RequestTable
+from reconciler.state.store import StateStore
+from tests.conftest import Database
+from tests.contracts.test_state import AT, OTHER, SHOP, STORE, mapping, user
+
+
+@pytest.fixture
+def engine(state_database: Database) -> Iterator[Engine]:
+    engine = open_engine(state_database.url)
+    yield engine
+    engine.dispose()
+
+
+def test_requests_and_what_a_look_has_found_so_far_are_doubts(engine: Engine) -> None:
+    state, queue = StateStore(engine), RequestTable(engine)
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts()
+    state.put_many([mapping(n, i) for i, n in enumerate(("a", "b", "c"), start=1)])
+    state.put_many([mapping("held", status="held"), mapping("back", status="released"), mapping("e", status="erased")])
+    names = ("a", "new", "held", "back", "e")
+    queue.add([Request(STORE, user(name)) for name in names], AT, reason="clerk")
+    queue.add([Request(StoreName("elsewhere"), user("c"))], AT, reason="clerk")
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts(in_sync=1, unknown=2)
+    state.begin(SHOP, "full", now=AT)
+    found = {user("a"): "update", user("b"): "update", user("newer"): "create"}
+    state.note(SHOP, "full", cursor=user("z"), looked_at=3, wanted=3, findings=found)
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts(in_sync=2, unknown=3)
+    queue.done(queue.claim("me", AT, limit=9, lease_s=30, stores={STORE: 9}), AT)
+    state.finish(SHOP, "full", now=AT, watermark=AT)
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts()
+    assert state.doubts(STORE, OTHER, counted_at=None) == Doubts()
+
+
+def test_who_was_counted_and_has_left_since_is_told(engine: Engine) -> None:
+    state = StateStore(engine)
+    before, after = AT - timedelta(days=1), AT + timedelta(minutes=1)
+    state.put_many(
+        [
+            mapping("left", status="released", first_seen_at=before, left_at=after),
+            mapping("long gone", status="released", first_seen_at=before, left_at=before),
+            mapping("short", status="released", first_seen_at=after, left_at=after),
+            mapping("here", 1, first_seen_at=before),
+        ]
+    )
+    assert state.doubts(STORE, SHOP, counted_at=AT) == Doubts(left=1)
