@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -24,9 +23,10 @@ from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, Refr
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
+from reconciler.shopify.clients import Place, ShopClients
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import CustomerLists
-from reconciler.shopify.pace import Lane
+from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
@@ -52,14 +52,15 @@ class House:
         self._warn = warn
         self._state_key = state_key
         self._open = ExitStack()
-        self._clients: dict[StoreName, ShopClient] = {}
+        self._clients = ShopClients()
         self._base: House | None = None
-        self._lock = threading.RLock()
+        self._me = object()  # as a holder of clients
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.cut_off()
         self._open.close()
 
     @cached_property
@@ -102,24 +103,29 @@ class House:
         return upserts
 
     def with_files(self, loaded: Loaded) -> House:
-        """Another house for files that were read anew, on the same state and profiles; only its shops are its own."""
+        """Another house for files that were read anew, on the same state and profiles, and on shops that are the same."""
         house = House(loaded, warn=self._warn, state_key=self._state_key)
-        for name in ("engine", "state", "queue", "clerk", "profiles", "upserts"):
+        for name in ("engine", "state", "queue", "clerk", "profiles", "upserts", "_ssl"):
             if name in self.__dict__:
                 house.__dict__[name] = self.__dict__[name]
         house._base = self._base or self
+        house._clients = self._clients
+        for store in loaded.stores:
+            self._clients.hold(house._me, *_way_to(store))
         return house
 
     def points_left(self) -> dict[StoreName, float]:
         """What each shop's bucket should hold now, of shops that have been asked by this process."""
-        with self._lock:
-            return {name: client.pace.available() for name, client in self._clients.items()}
+        left = self._clients.points_left()
+        return {store.name: left[store.shop] for store in self.loaded.stores if store.shop in left}
 
     def close_shops(self) -> None:
-        """Close the connections to shops; state and profiles stay open for whoever shares them."""
-        for client in self._clients.values():
-            client.close()
-        self._clients.clear()
+        """Close the connections to shops that no other house has; state and profiles stay open for whoever shares them."""
+        self._clients.release(self._me)
+
+    def cut_off(self) -> None:
+        """Close the connections to all shops, whoever has them: the end of the process does not wait for a call."""
+        self._clients.close()
 
     @cached_property
     def profiles(self) -> TableProfiles:
@@ -147,22 +153,20 @@ class House:
 
     def client(self, store: StoreSettings) -> ShopClient:
         """The shop's one client."""
-        with self._lock:
-            return self._client(store)
+        place, way = _way_to(store)
 
-    def _client(self, store: StoreSettings) -> ShopClient:
-        if store.name not in self._clients:
-            client = ShopClient(
+        def opened(pace: Pace) -> ShopClient:
+            return ShopClient(
                 store.shop,
                 auth=self._auth(store),
                 api_version=store.api_version,
                 admin_url=store.admin_url,
                 ssl_context=self._ssl,
                 on_warning=self._warn,
+                pace=pace,
             )
-            self._open.callback(client.close)
-            self._clients[store.name] = client
-        return self._clients[store.name]
+
+        return self._clients.of(self._me, place, way, opened)
 
     def readers(self, store: StoreSettings, *, lane: Lane = "sweep", by_mirror: bool = False) -> Readers:
         """All that `plan` may touch. `by_mirror`: its mirror stands, and who has not moved by it may be passed over."""
@@ -249,3 +253,8 @@ class House:
             store=lambda pair: state.store_tokens(shop, pair, clock.now()),
             now=clock.now,
         )
+
+
+def _way_to(store: StoreSettings) -> tuple[Place, object]:
+    """Where a shop is, and what else a connection to it is made of."""
+    return (store.shop, store.admin_url), (store.name, store.api_version, store.auth)

@@ -66,10 +66,10 @@ class Crew:
             before.house.close_shops()
 
     def close(self) -> None:
-        """The shops of the house of now; whoever still works with them is cut off."""
+        """All shops; whoever still works with them is cut off."""
         with self._lock:
             house = self._open.house
-        house.close_shops()
+        house.cut_off()
 
     def stores(self) -> tuple[StoreSettings, ...]:
         with self._lock:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.core.ids import StoreName
 from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until
 
@@ -110,6 +112,21 @@ def test_a_new_token_lets_a_suspended_store_in_again_at_once(street: Street) -> 
         street.write()
         until(lambda: run.status("user_a") == "in_sync", "she is there")
         assert not next(iter(run.manager._door.status_rows())).suspended
+
+
+def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_shops: Street) -> None:
+    """A client that begins afresh believes in a full bucket, and runs into the end of the real one."""
+    street = two_shops
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        calls = len(street.shop().calls)
+        street.stores[EU]["tags"] = ["changed"]
+        street.write()
+        until(lambda: street.customers(EU)["user_a@example.com"]["tags"] == ["changed"], "the file was taken")
+        assert len(street.shop().calls) == calls  # nobody has asked it since
+        size = street.shop().bucket.size
+        assert run.manager._known().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
 
 
 def test_a_changed_webhook_secret_holds_at_once(street: Street, tmp_path: Path) -> None:

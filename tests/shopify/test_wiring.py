@@ -65,3 +65,67 @@ def test_a_store_without_any_way_to_a_token_says_so_when_it_is_used(
             ShopSetup(client).facts()
     assert "access_token" in caught.value.hint
     assert len(acme.sim.calls) == 0
+
+
+# --- clients over several readings of the files -------------------------------------------------------------------
+
+
+def files(*stores: StoreSettings) -> Loaded:
+    return Loaded(settings=Settings(version=1), stores=stores)
+
+
+def changed(one: StoreSettings, **values: Any) -> StoreSettings:
+    return one.model_copy(update=values)
+
+
+def test_a_shop_whose_connection_is_the_same_keeps_its_client_when_the_files_are_read_anew(
+    acme: Acme, tmp_path: Path
+) -> None:
+    one = store(acme, access_token=TOKEN)
+    with house(tmp_path, acme) as home:
+        client = home.client(one)
+        assert ShopSetup(client).facts().domain == DOMAIN
+        left = client.pace.available()
+        other = changed(one, tags=("other",), paused=True)
+        anew = home.with_files(files(other))
+        assert anew.client(other) is client
+        assert anew.points_left() == {one.name: pytest.approx(left, abs=500)}
+        home.close_shops()  # nobody works with the old files any more
+        assert ShopSetup(anew.client(other)).facts().domain == DOMAIN
+
+
+@pytest.mark.parametrize(
+    "values", [{"auth": AuthSettings(access_token=SecretStr("another"))}, {"api_version": "2027-01"}]
+)
+def test_another_way_to_the_same_shop_is_another_client_on_the_same_bucket(
+    acme: Acme, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    one = store(acme, access_token=TOKEN)
+    with house(tmp_path, acme) as home:
+        before = home.client(one)
+        other = changed(one, **values)
+        after = home.with_files(files(other)).client(other)
+        assert after is not before
+        assert after.pace is before.pace
+
+
+def test_another_shop_has_a_bucket_of_its_own(acme: Acme, tmp_path: Path) -> None:
+    one = store(acme, access_token=TOKEN)
+    with house(tmp_path, acme) as home:
+        two = changed(one, name="two", shop="two.myshopify.com")
+        anew = home.with_files(files(one, two))
+        assert anew.client(two).pace is not home.client(one).pace
+
+
+def test_a_client_is_closed_when_nobody_holds_it_any_more(acme: Acme, tmp_path: Path) -> None:
+    one = store(acme, access_token=TOKEN)
+    with house(tmp_path, acme) as home:
+        client = home.client(one)
+        second = home.with_files(files(one))
+        third = second.with_files(files())  # the store is gone
+        second.close_shops()
+        assert ShopSetup(home.client(one)).facts().domain == DOMAIN  # who works with the first goes on
+        home.close_shops()
+        assert third.points_left() == {}
+        back = third.with_files(files(one))
+        assert back.client(one) is not client
