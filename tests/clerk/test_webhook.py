@@ -197,10 +197,32 @@ def test_a_body_that_was_parsed_and_written_again_is_unauthentic() -> None:
         reader().read(headers(body), json.dumps(json.loads(body), indent=1).encode())
 
 
-def test_a_body_that_is_no_text_is_unauthentic() -> None:
-    body = b'{"type": "user.updated", "data": {"id": "\xff\xfe"}}'
+NO_TEXT = b'{"type": "user.updated", "data": {"id": "\xff\xfe"}}'
+
+
+def test_a_body_that_is_no_text_is_as_authentic_as_its_bytes_are_signed_and_no_event() -> None:
+    both = reader(OLD_SECRET, SECRET)
+    for signed in (headers(NO_TEXT), headers(NO_TEXT, key=OLD_KEY)):
+        with pytest.raises(NotAnEvent):
+            both.read(signed, NO_TEXT)
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        headers(NO_TEXT, key=b"somebody else's"),
+        headers(NO_TEXT + b" "),
+        headers(b""),
+        headers(NO_TEXT) | {"svix-id": "msg_2"},
+        headers(NO_TEXT) | {"svix-id": "\ud800"},
+        headers(NO_TEXT, at=NOW - timedelta(minutes=6)),
+        headers(NO_TEXT, at=NOW + timedelta(minutes=6)),
+        headers(NO_TEXT) | {"svix-timestamp": "999999999999"},
+    ],
+)
+def test_a_body_that_is_no_text_is_unauthentic_where_any_other_would_be(signed: dict[str, str]) -> None:
     with pytest.raises(Unauthentic):
-        reader().read(headers(body), body)
+        reader().read(signed, NO_TEXT)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_hostile_signatures_are_401_and_nothing_worse(http: httpx.Client, door: 
     assert door.untouched
 
 
-@pytest.mark.parametrize("body", [b"", b"hello", b"[]", b"{}", event(data={"x": 1}), b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"hello", b"[]", b"{}", b"\xff\xfe", event(data={"x": 1}), b"[" * 100_000])
 def test_a_signed_body_that_is_no_event_is_400(http: httpx.Client, door: MemoryDoor, body: bytes) -> None:
     answer = send(http, body)
     assert answer.status_code == 400
