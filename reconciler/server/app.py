@@ -45,7 +45,7 @@ def make_app(door: Door, options: Options) -> FastAPI:
     app.include_router(webhooks.routes(door, options.sources, metrics))
     app.include_router(nudges.routes(door, options.sources, access, metrics))
     app.include_router(health.routes(door))
-    app.include_router(console.routes(door, access, options.clock, stores=tuple(options.sources.shops)))
+    app.include_router(console.routes(door, access, options.clock, stores=options.sources.shops))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_shape)
     app.add_exception_handler(Exception, _our_fault)

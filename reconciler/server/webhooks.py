@@ -169,9 +169,11 @@ def routes(door: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter
     def shopify(store: str, request: Request, body: RawBody) -> JSONResponse:
         """A shop's webhooks, with Shopify's HMAC."""
         name = StoreName(store)
-        if name not in sources.shops:
-            raise HTTPException(404, {"error": "there is no such store", "hint": "the name is that of stores.yaml"})
-        reader = sources.shops[name]
+        try:
+            reader = sources.shops[name]  # one look: the file may be read anew at any moment
+        except KeyError:
+            said = {"error": "there is no such store", "hint": "the name is that of stores.yaml"}
+            raise HTTPException(404, said) from None
         return desk.take("shopify", lambda: _shopify_result(desk, door, name, reader, request, body))
 
     return router

@@ -103,6 +103,40 @@ def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(street: Street)
         assert run.house.queue.depth() == 0
 
 
+def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_shops: Street) -> None:
+    street = two_shops
+    eu = street.stores.pop(EU)
+    street.settings["server"] = {"console_token": "a-token-for-the-console"}
+    street.person("user_a")
+    bearer = {"authorization": "Bearer a-token-for-the-console"}
+
+    def shown(run: Running) -> list[set[str]]:
+        """The stores that each page offers, and whose rows the search finds."""
+        found = []
+        for path in ("/people", "/events", "/"):
+            page = run.client.get(path, headers=bearer).text
+            found.append({name for name in (US, EU) if f">{name}<" in page})
+        return found
+
+    def nudged(run: Running) -> int:
+        wish = {"user": "user_a", "stores": [EU]}
+        return run.client.post("/nudge", json=wish, headers=bearer).status_code
+
+    with street.replica() as run:
+        run.looked_at_all()
+        assert (shown(run), nudged(run)) == ([{US}] * 3, 404)
+        street.stores[EU] = eu
+        street.write()
+        until(lambda: run.status("user_a", EU) == "in_sync", "the new store has her")
+        assert (shown(run), nudged(run)) == ([{US, EU}] * 3, 202)
+        assert "user_a" in run.client.get(f"/people?store={EU}", headers=bearer).text
+        run.settled()
+        del street.stores[US]
+        street.write()
+        until(lambda: taken(run) == 2, "the file was taken")
+        assert shown(run) == [{EU}] * 3
+
+
 def test_a_new_token_lets_a_suspended_store_in_again_at_once(street: Street) -> None:
     street.stores[US]["auth"] = {"access_token": "wrong"}
     street.person("user_a")

@@ -6,7 +6,7 @@ has shown the token may also ask for a look at somebody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import quote, urlencode
@@ -32,8 +32,8 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 View = Callable[[Request, Verdict], Response]
 
 
-def routes(door: Door, access: Access, clock: Clock, *, stores: tuple[StoreName, ...]) -> APIRouter:
-    """All pages, none of them in the OpenAPI page."""
+def routes(door: Door, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
+    """All pages, none of them in the OpenAPI page. `stores` is asked at each request: those that are configured then."""
     pages = _Pages(door, access, clock, stores)
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     router.add_api_route("/", pages.guarded(pages.parity), methods=["GET"])
@@ -74,7 +74,7 @@ def _environment() -> Environment:
 
 
 class _Pages:
-    def __init__(self, door: Door, access: Access, clock: Clock, stores: tuple[StoreName, ...]) -> None:
+    def __init__(self, door: Door, access: Access, clock: Clock, stores: Collection[StoreName]) -> None:
         self._door = door
         self._access = access
         self._clock = clock
@@ -177,7 +177,7 @@ class _Pages:
             asked=asked,
             people=found[:PEOPLE_MAX],
             more=len(found) > PEOPLE_MAX,
-            stores=self._stores,
+            stores=tuple(self._stores),
             statuses=STATUSES,
         )
 
@@ -215,7 +215,7 @@ class _Pages:
             request,
             verdict=verdict,
             events=self._door.recent_events(store=store, limit=EVENTS_MAX),
-            stores=self._stores,
+            stores=tuple(self._stores),
             store=store,
         )
 
