@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,10 +35,10 @@ class Context:
         return settings.load(self.config, self.stores, settings.environment())
 
     @contextmanager
-    def house(self) -> Iterator[House]:
-        """The house, closed afterwards."""
+    def house(self, *, warn: Callable[[str], None] | None = None) -> Iterator[House]:
+        """The house, closed afterwards. `warn`: where its warnings go, if not to stderr in plain words."""
         key = settings.environment().get("RECONCILER_SECRET_KEY")
-        with House(self.loaded, warn=self.warn, state_key=key) as house:
+        with House(self.loaded, warn=warn or self.warn, state_key=key) as house:
             yield house
 
     def warn(self, message: str) -> None:

@@ -6,11 +6,14 @@ import signal
 from types import FrameType
 
 import click
+import structlog
 
 from reconciler import settings
 from reconciler.cli.context import Context
 from reconciler.manager.logs import configure
 from reconciler.manager.run import Files, Manager
+
+_log = structlog.get_logger(__name__)
 
 
 @click.command("run")
@@ -22,13 +25,14 @@ from reconciler.manager.run import Files, Manager
 def command(context: Context, host: str | None, port: int | None) -> int:
     """Keep the shops equal until SIGTERM or SIGINT; then finish what is in hand and exit 0.
 
-    Webhooks nudge, sweeps heal. SIGHUP reads stores.yaml anew, and so does a change of the file. Logs are JSON on stderr.
+    Webhooks nudge, sweeps heal. SIGHUP reads stores.yaml anew, and so does a change of the file. Logs are JSON on
+    stderr, one object a line; only a terminal is also told in plain words where it runs.
     """
     configure(debug=context.debug)
     env = settings.environment()
     paths = settings.paths(context.config, context.stores, env)
     files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()))
-    with context.house() as house:
+    with context.house(warn=lambda message: _log.warning("warning", message=message)) as house:
         manager = Manager(house, files, host=host, port=port)
 
         def end(_number: int, _frame: FrameType | None) -> None:
@@ -41,7 +45,10 @@ def command(context: Context, host: str | None, port: int | None) -> int:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, again)
         try:
             manager.start()
-            context.say(f"running: {manager.url}")
+            if context.err.is_terminal:
+                context.say(f"running: {manager.url}")
+            else:  # a line that is no JSON would break whoever reads the log
+                _log.info("running", url=manager.url)
             manager.wait()
         finally:
             manager.close()

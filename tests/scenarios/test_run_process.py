@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -73,7 +76,31 @@ def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_
     whole = "".join(process.lines)
     for personal in ("private.example", "Tove", "Personal", "Guest", "Other", "31415926", "token-acme", "whsec_"):
         assert personal not in whole, personal
-    assert {line[0] for line in process.lines} <= {"{", "r"}, whole  # but for "running: URL"
+    assert {line[0] for line in process.lines} == {"{"}, whole  # each line is JSON, the one that says where it runs too
+    assert [entry["url"] for entry in entries if entry["event"] == "running"] == [process.url]
+
+
+def test_warnings_of_a_running_controller_are_events_of_its_log(street: Street, start: Any) -> None:
+    street.settings["clerk"]["upsert_profiles"] = True
+    street.settings["profiles"]["columns"].pop("updated_at")  # late webhooks can't be told from new ones: it says so
+    process = start()
+    process.started()
+    assert [e["message"] for e in process.log() if e["event"] == "warning" and "updated_at" in e["message"]]
+    assert {line[0] for line in process.lines} == {"{"}
+
+
+def test_a_terminal_is_told_in_plain_words_where_it_runs(street: Street) -> None:
+    street.write()
+    here, there = os.openpty()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
+    command += ["--stores", str(street.paths[1]), "run", "--port", "0"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=there) as process:
+        os.close(there)
+        with open(here, encoding="utf-8", errors="replace") as terminal:  # noqa: PTH123  a descriptor
+            told = next(line for line in terminal if not line.startswith("{"))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    assert re.fullmatch(r"running: http://127\.0\.0\.1:[0-9]+\s*", told)
 
 
 def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(street: Street, start: Any) -> None:
