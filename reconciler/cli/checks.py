@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.cli.shop_needs import TOPICS, Seen, has_scope, missing_topics, webhook_uri, wrong_definition
+from reconciler.core.guard import shut
 from reconciler.core.store import Store
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.settings import Settings, StoreSettings
@@ -57,6 +58,16 @@ def shop_checks(seen: Seen, store: StoreSettings, settings: Settings, *, now: da
     yield definition_check(seen.definition, store)
     yield from webhook_checks(seen, store, settings)
     yield clock_check(seen.facts.server_time, store, now)
+
+
+def guard_check(store: StoreSettings, mappings: int) -> Check:
+    """Percentages of few mappings may let nobody go: nothing is wrong with that, if one knows."""
+    closed = shut(store, mappings)
+    if not closed:
+        return Check(area=store.name, what="guards", level="ok", message="each kind may go")
+    kinds = ", ".join(f"{kind} (one from {needed} on)" for kind, needed in closed.items())
+    message = f"by their percent of {mappings} mappings none may go of {kinds}: these wait for `apply --approve`"
+    return Check(area=store.name, what="guards", level="ok", message=message)
 
 
 def scopes_needed(store: Store) -> dict[str, str]:

@@ -10,7 +10,7 @@ from operator import attrgetter
 import click
 from rich.console import Console
 
-from reconciler.cli.checks import Check, Level, clerk_checks, rights_check, shop_checks
+from reconciler.cli.checks import Check, Level, clerk_checks, guard_check, rights_check, shop_checks
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence, time_z
@@ -117,6 +117,7 @@ def store_checks(house: House, store: StoreSettings) -> Iterator[Check]:
         yield from shop_checks(seen, store, house.loaded.settings, now=house.clock.now())
 
     yield from _tried(store.name, "shop", asked)
+    yield from _tried(store.name, "guards", lambda: [guard_check(store, house.state.count(store.shop))])
 
 
 def _tried(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -19,6 +19,7 @@ from reconciler.core.patch import without_action
 from reconciler.core.plan import Kind
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
+from reconciler.core.store import Ceiling
 from reconciler.core.view import Decision
 from reconciler.errors import AccessError, AnswerLost, ReconcilerError, SourceError, TemporaryError
 from reconciler.ports import Budgets
@@ -126,9 +127,10 @@ def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
 
 def _over_budget(step: Step, hands: Hands) -> Reconciled:
     kind = step.action.kind
-    message = (
-        f"this hour's budget for {kind} is spent: {ceiling_now(hands.store, kind, hands.readers.mappings)} at most"
-    )
+    ceiling: Ceiling = getattr(hands.store.guards, kind)
+    allowed = ceiling_now(hands.store, kind, hands.readers.mappings)
+    few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
+    message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message)
     write_down(Step(step.action, step.subject, without_action(step.decision, held)), hands)
     return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)

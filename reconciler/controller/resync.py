@@ -31,7 +31,7 @@ from reconciler.controller.sweep import (
 )
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
-from reconciler.core.guard import ceiling_of
+from reconciler.core.guard import ceiling_of, said_above
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.plan import KINDS, Kind
@@ -285,7 +285,7 @@ def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[Clerk
         count = totals.get(kind, 0)
         if count > ceiling_of(getattr(store.guards, kind), mapped):
             held[kind] = count
-            _hold(desk, kind, count)
+            _hold(desk, kind, count, mapped)
         elif count:
             queued += sum(_queue(desk, users, kind) for users in book.findings(store.shop, FULL, kind))
     queued += sum(_queue(desk, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
@@ -307,14 +307,13 @@ def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[Clerk
     return Looked(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held)
 
 
-def _hold(desk: Desk, kind: Kind, count: int) -> None:
+def _hold(desk: Desk, kind: Kind, count: int, mapped: int) -> None:
     """Say in each row that a guard holds it; the plan shows the same, and `apply --approve` lets it go.
 
     The row counts as looked at: the next look at changes does not let them go one by one.
     """
     store, now = desk.store, desk.clock.now()
-    ceiling = getattr(store.guards, kind)
-    message = f"{count} {kind} actions are above the ceiling of {ceiling.max}; reconciler plan shows them"
+    message = said_above(kind, count, getattr(store.guards, kind), mapped)
     for users in desk.book.findings(store.shop, FULL, kind):
         known = desk.readers.mappings.get(store.shop, users)
         profiles = desk.readers.profiles.get(users)

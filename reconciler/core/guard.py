@@ -38,6 +38,30 @@ def enough_of(ceiling: Ceiling) -> int | None:
     return math.ceil(min(ceiling.max * 100 / ceiling.percent, COUNTABLE)) + 1 if ceiling.percent else 1
 
 
+def said_above(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> str:
+    """How many there are, how many were allowed and why, and how they may go all the same."""
+    many = f"{count} {kind} action is" if count == 1 else f"{count} {kind} actions are"
+    percent = ""
+    if ceiling.percent is not None and mappings:
+        allowed = ceiling_of(ceiling, mappings) or "none"
+        percent = f" and {ceiling.percent:g} % of {mappings} {_mappings(mappings)}, which together let {allowed} go"
+    return f"{many} above the ceiling of {ceiling.max}{percent}; `reconciler apply --approve DIGEST` lets these go"
+
+
+def shut(store: Store, mappings: int) -> dict[Kind, int]:
+    """Kinds of which not even one may go, by their percentage of so few mappings; with how many mappings one may."""
+    ceilings: dict[Kind, Ceiling] = {kind: getattr(store.guards, kind) for kind in KINDS}
+    return {
+        kind: math.ceil(100 / ceiling.percent - 1e-9)
+        for kind, ceiling in ceilings.items()
+        if ceiling.max and ceiling.percent and ceiling_of(ceiling, mappings) == 0
+    }
+
+
+def _mappings(count: int) -> str:
+    return "mapping" if count == 1 else "mappings"
+
+
 def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:
     """Hold each kind that is above its ceiling, whole."""
     counts = Counter(action.kind for action in actions)
@@ -45,8 +69,7 @@ def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guar
     for kind in KINDS:
         ceiling: Ceiling = getattr(store.guards, kind)
         if counts[kind] > ceiling_of(ceiling, mappings):
-            percent = "" if ceiling.percent is None else f" and {ceiling.percent:g} % of {mappings} mappings"
-            over[kind] = f"{counts[kind]} {kind} actions are above the ceiling of {ceiling.max}{percent}"
+            over[kind] = said_above(kind, counts[kind], ceiling, mappings)
     withheld = tuple(a for a in actions if a.kind in over)
     holds = tuple(
         Hold(

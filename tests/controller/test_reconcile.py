@@ -119,6 +119,16 @@ def test_the_hours_budget_ends_and_comes_back(house: Rig) -> None:
     assert told(house, BOB) == [(BOB, "applied")]
 
 
+def test_a_percentage_of_few_mappings_is_named_where_it_lets_nobody_go(house: Rig) -> None:
+    house.rotate("acme", guards={"update": {"max": 500, "percent": 1}})
+    house.clock.sleep(3600)
+    house.user(ADA, last_name="New")
+    assert told(house, ADA) == [(ADA, "held")]
+    row = house.mapping("acme", ADA)
+    assert row is not None
+    assert row.message == "this hour's budget for update is spent: none at most (1 % of its mappings; max is 500)"
+
+
 def test_a_user_whose_row_is_not_there_yet_is_looked_at_later_and_released_by_nobody(house: Rig) -> None:
     hands = house.hands(next(iter(house.stores.values())))
     wanted = house.clock.now() + timedelta(seconds=5)

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.forecast import BULK_LATENCY_S, forecast, points_of
 from reconciler.core.gather import Gathered, Swept, approved
-from reconciler.core.guard import ceiling_of, guarded
+from reconciler.core.guard import ceiling_of, guarded, shut
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.plan import Kind, StorePlan, digest_of_stores, planned, sorted_actions, sorted_holds
 from reconciler.core.reasons import WHO_ACTS, hold
@@ -64,12 +64,20 @@ def test_a_kind_above_its_ceiling_is_held_whole_and_the_others_go_on() -> None:
     assert [a.clerk_user_id for a in found.actions] == [CYD]
     assert [a.clerk_user_id for a in found.withheld] == [ADA, BOB]
     assert {(h.reason, h.who_acts) for h in found.holds} == {("GuardExceeded", "operator")}
-    assert found.holds[0].message == "2 create actions are above the ceiling of 1"
+    said = "2 create actions are above the ceiling of 1; `reconciler apply --approve DIGEST` lets these go"
+    assert found.holds[0].message == said
 
 
 def test_a_held_kind_says_its_percentage() -> None:
-    found = guarded((action("release"),), store(guards={"release": {"max": 9, "percent": 7.5}}), mappings=10)
-    assert found.holds[0].message == "1 release actions are above the ceiling of 9 and 7.5 % of 10 mappings"
+    policy = store(guards={"release": {"max": 9, "percent": 7.5}})
+    found = guarded((action("release"),), policy, mappings=10)
+    assert found.holds[0].message.startswith(
+        "1 release action is above the ceiling of 9 and 7.5 % of 10 mappings, which together let none go; "
+    )
+    assert shut(policy, 13) == {"release": 14} | {k: v for k, v in shut(store(), 13).items() if k != "release"}
+    assert "release" not in shut(policy, 14)
+    assert guarded((action("release"),), policy, mappings=14).holds == ()
+    assert "release" not in shut(policy, 0)  # without mappings only max counts
 
 
 @pytest.mark.parametrize("kind", ["create", "adopt", "update", "relink", "merge", "release"])
