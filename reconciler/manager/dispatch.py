@@ -145,7 +145,8 @@ class Dispatcher:
         """Claim as many as there are free hands; False where there was nothing to take or nobody free."""
         held = self.in_hand()
         free = self._workers - len(held)
-        caps = room(self._caps(), held, self._took, workers=self._workers, slow_s=self._rhythm.slow_s)
+        now, slow_s = time.monotonic(), self._rhythm.slow_s
+        caps = room(self._caps(), held, self._took, workers=self._workers, slow_s=slow_s, now=now)
         if free <= 0 or not caps:
             return False
         claims = self._queue.claim(
@@ -217,6 +218,7 @@ def room(
     *,
     workers: int,
     slow_s: float,
+    now: float,
 ) -> dict[StoreName, int]:
     """How many requests of each store may be in hand now: slow stores have one worker each, and half of all together.
 
@@ -226,7 +228,6 @@ def room(
     given = dict(caps)
     if len(given) < 2:  # noqa: PLR2004  nobody is there to be hurt
         return given
-    now = time.monotonic()
     hanging = {h.claim.store for h in held if now - h.since > slow_s}
     slow = hanging | {name for name, (_, seconds) in took.items() if seconds > slow_s}
     busy = [h.claim.store for h in held if h.claim.store in slow]

@@ -17,12 +17,13 @@ from reconciler.manager.rhythm import Rhythm
 from tests import servers
 from tests.benchmarks import bench_webhooks
 from tests.clock import WallClock
-from tests.manager.street import Running, Street, a_street, until, user_event
+from tests.manager.street import EU, US, Running, Street, a_street, until, user_event
 
 SAMPLES: Final = 150
 BURST: Final = 60
 RATE: Final = 200
 SECONDS: Final = 5
+HANGS_S: Final = 8.0  # each call of a shop that hangs
 
 
 def measure(*, samples: int = SAMPLES, burst: int = BURST) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def measure(*, samples: int = SAMPLES, burst: int = BURST) -> dict[str, Any]:
     figures: dict[str, Any] = {"webhooks": webhooks}
     with tempfile.TemporaryDirectory() as folder:
         figures["sqlite"] = _figures(Path(folder), "", samples, burst)
+    with tempfile.TemporaryDirectory() as folder:
+        figures["beside_a_hanging_shop"] = _beside(Path(folder), samples)
     with servers.postgres() as server, tempfile.TemporaryDirectory() as folder:
         figures["postgres"] = _figures(Path(folder), server.url(server.create()), samples, burst)
     return figures
@@ -49,12 +52,31 @@ def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str
     return {"one_by_one_ms": _percentiles(one_by_one), "burst_ms": {"of": burst, **_percentiles(at_once)}}
 
 
-def _one(street: Street, run: Running, number: int) -> float:
+def _beside(folder: Path, samples: int) -> dict[str, Any]:
+    """The same beside another shop, which every webhook concerns as well: while it answers, and while it hangs."""
+    ordinary = {name: getattr(Rhythm(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "slow_s")}
+    with a_street(folder, US, EU) as street:
+        street.settings["controller"]["workers"] = 8
+        for n in range(samples):
+            street.person(f"user_{n}", first_name="Before")
+        with street.replica(**ordinary) as run:
+            run.looked_at_all()
+            well = sorted(_one(street, run, n) for n in range(samples))
+            street.shop(EU).faults.add("slow", seconds=HANGS_S, times=None)
+            ill = sorted(_one(street, run, n, settled=False) for n in range(samples))
+            street.shop(EU).faults.clear()
+    one, other = _percentiles(well), _percentiles(ill)
+    ratios = {f"{part}_ratio": round(other[part] / one[part], 2) for part in one}
+    return {"well_ms": one, "hanging_ms": other, **ratios}
+
+
+def _one(street: Street, run: Running, number: int, *, settled: bool = True) -> float:
     """Seconds from sending the webhook to the mutation at the shop."""
     seen = _mutations(street)
     began = _changed(street, run, number)
     until(lambda: len(_mutations(street)) > len(seen), "the mutation has come")
-    run.settled()
+    if settled:
+        run.settled()
     return _mutations(street)[len(seen)] - began
 
 

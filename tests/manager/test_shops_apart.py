@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
+from sqlalchemy import event
 
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Claim, Priority, Request
 from reconciler.manager.dispatch import InHand, room
+from reconciler.state.engine import open_engine
+from reconciler.state.requests import RequestTable
+from reconciler.state.schema import ensure_schema
 from tests.clock import WallClock
+from tests.manager.apart import Latencies, Took, simulated
 from tests.manager.street import EU, US, Street, a_street, until
 
+SEEDS = (20261125, 1)
+WELL: Took = lambda chance: 0.2 + 0.2 * chance.random()  # noqa: E731  seconds of one look
+NOTICED_S = (
+    31.0  # by then the first calls of a shop that hangs have timed out; until then they hold half of the workers
+)
 HANGING = ("hang-1", "hang-2", "hang-3")
 
 
@@ -42,6 +55,52 @@ def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_go
             street.shop(name).faults.clear()
 
 
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[RequestTable]:
+    engine = open_engine(f"sqlite:///{tmp_path}/queue.db")
+    event.listen(engine, "connect", lambda driver, _record: driver.execute("PRAGMA synchronous=OFF").close())
+    ensure_schema(engine)
+    yield RequestTable(engine)
+    engine.dispose()
+
+
+SICK = {
+    "it hangs until each call times out": lambda _chance: 30.0,
+    "it is throttled, and each look waits for points": lambda chance: 6 + 4 * chance.random(),
+}
+
+
+def beside(queue: RequestTable, look: Took, *, seed: int, shared_out: bool = True) -> Latencies:
+    """Six shops that are asked for somebody once a second each; the look takes as long as `look` says in one of them."""
+    shops = [StoreName(f"shop-{n}") for n in range(6)]
+    looks: dict[StoreName, Took] = dict.fromkeys(shops, WELL) | {shops[0]: look}
+    found = simulated(queue, looks, sick=shops[0], seconds=90, per_second=1.0, seed=seed, shared_out=shared_out)
+    queue.forget(shops[0])
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("sick", SICK)
+def test_others_wait_no_longer_beside_a_sick_shop_than_beside_a_well_one(
+    queue: RequestTable, sick: str, seed: int
+) -> None:
+    """In virtual time: the same moments and the same lengths of looks, in one run as in the other."""
+    print(f"seed {seed}")  # noqa: T201  shown where it fails
+    well, ill = beside(queue, WELL, seed=seed), beside(queue, SICK[sick], seed=seed)
+    assert len(well.seconds) == len(ill.seconds) > 400
+    for part in (50, 90, 99):
+        assert ill.percentile(part, since=NOTICED_S) <= well.percentile(part, since=NOTICED_S) * 1.05, part
+    assert ill.percentile(50) <= well.percentile(50) * 1.05
+    assert ill.percentile(100) <= well.percentile(100) * 2
+
+
+def test_without_the_share_of_each_shop_the_others_would_wait_for_the_sick_one(queue: RequestTable) -> None:
+    """What the figures above would be if nobody saw to it: they can tell."""
+    looks = (WELL, SICK["it hangs until each call times out"])
+    well, ill = (beside(queue, look, seed=SEEDS[0], shared_out=False) for look in looks)
+    assert ill.percentile(99) > 20 * well.percentile(99)
+
+
 def test_slow_stores_get_one_worker_each_and_half_of_all_together() -> None:
     names = [StoreName(f"s{n}") for n in range(6)]
     caps = dict.fromkeys(names, 4)
@@ -54,14 +113,14 @@ def test_slow_stores_get_one_worker_each_and_half_of_all_together() -> None:
         return InHand(claim, since)
 
     never = float("-inf")
-    assert room(caps, (), {}, workers=8, slow_s=5) == caps
-    hanging = room(caps, (held(names[0], never),), {}, workers=8, slow_s=5)
+    assert room(caps, (), {}, workers=8, slow_s=5, now=0.0) == caps
+    hanging = room(caps, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0)
     assert names[0] not in hanging  # it has its one already
     assert all(hanging[name] == 4 for name in names[1:])
     took = {name: (float(n), 9.0) for n, name in enumerate(names)}
-    slow = room(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5)
+    slow = room(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5, now=0.0)
     assert slow == {names[2]: 1, names[3]: 1}  # those that waited longest; never more than half of the workers
-    assert room({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5) == {names[0]: 8}
+    assert room({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0) == {names[0]: 8}
 
 
 def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: Street) -> None:
@@ -76,9 +135,11 @@ def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and
         run.nudge("user_a", store=EU)
         until(run.manager._crew.suspended, "the store is suspended")
         until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
-        status = {row.store: row.suspended for row in run.manager._door.status_rows()}
-        assert status[StoreName(US)] is None
-        assert status[StoreName(EU)]
+
+        def suspended() -> list[str]:
+            return [row.store for row in run.manager._door.status_rows() if row.suspended]
+
+        until(lambda: suspended() == [EU], "and status says which")
         assert run.house.queue.depth(StoreName(EU)) == 1  # it waits
 
         def refused() -> list[float]:
