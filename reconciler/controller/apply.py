@@ -7,15 +7,14 @@ whatever is there.
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterator, Sequence
+from collections.abc import Collection, Container, Generator, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import chain
 
 from reconciler.controller import together
 from reconciler.controller.act import Step, park, unpark
-from reconciler.controller.bulk_apply import BulkRun
+from reconciler.controller.bulk_apply import BulkRun, Earlier
 from reconciler.controller.bulk_lines import riding
 from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried, write_down
 from reconciler.controller.hands import Hands
@@ -23,6 +22,7 @@ from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
 from reconciler.core import chains
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.pile import kept
 from reconciler.core.plan import Action
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
@@ -38,54 +38,60 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
     young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits
     for another's address goes in a later round. A store whose access is refused stops there: the rest is reported as
     not tried. What is large enough goes by bulk operations first, where the hands have them.
+
+    The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
     recheck = Recheck(swept, hands, fresh=fresh)
     bulk = BulkRun(hands, hands.bulk) if hands.bulk is not None else None
-    before = bulk.resumed() if bulk is not None else {}
+    before: Earlier = bulk.resumed() if bulk is not None else {}
     _record(swept, hands, but=before.keys())
     run, left = _Run(hands, recheck), swept.plan.actions
+    if before:
+        recheck.look_at(before)
+        yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
+        left = kept(left, lambda action: not _is_done(action, before))
+    moving = chains.entangled(left)
     if bulk is not None:
-        left = yield from _in_bulk(bulk, left, before, recheck, hands)
+        left = yield from _in_bulk(bulk, left, moving, recheck, hands)
         run.stopped = bulk.stopped
-    yield from _one_by_one(left, run, hands)
+    yield from _one_by_one(left, moving, run, hands)
 
 
 def _in_bulk(
     bulk: BulkRun,
-    actions: Sequence[Action],
-    before: MappingOf[ClerkUserId, Outcome],
+    actions: Collection[Action],
+    moving: Container[ClerkUserId],
     recheck: Recheck,
     hands: Hands,
-) -> Generator[Outcome, None, tuple[Action, ...]]:
-    """What goes by bulk, or went with the run that was gone on with (`before`); gives what is left."""
-    recheck.look_at(before)
-    done = {a.clerk_user_id for a in actions if _is_done(a, before)}
-    yield from (Outcome(a, "applied") for a in actions if a.clerk_user_id in done)
-    left = [a for a in actions if a.clerk_user_id not in done]
-    rides = riding(left, hands)
-    yield from bulk.carried_out(rides, recheck)
-    gone = {a.clerk_user_id for a in rides}
-    return tuple(a for a in left if a.clerk_user_id not in gone)
+) -> Generator[Outcome, None, Collection[Action]]:
+    """What goes by bulk; gives what is left. Who is in `moving` goes by herself, when it is her turn."""
+    rides = riding(actions, hands, but=moving)
+    if rides is None:
+        return actions
+    yield from bulk.carried_out(kept(actions, rides), recheck)
+    return kept(actions, lambda action: not rides(action))
 
 
-def _one_by_one(actions: Sequence[Action], run: _Run, hands: Hands) -> Iterator[Outcome]:
+def _one_by_one(
+    actions: Collection[Action], moving: MappingOf[ClerkUserId, Action], run: _Run, hands: Hands
+) -> Iterator[Outcome]:
     """In rounds, so that who waits for another's address goes after her; in batches, with a few calls at once."""
-    rounds = chains.waves({a.clerk_user_id: a for a in actions})
+    rounds = chains.waves(moving)
     with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
-        run.park({a.clerk_user_id: a for a in actions})
-        for number in range(max(rounds.values(), default=-1) + 1):
-            due = [a for a in actions if rounds[a.clerk_user_id] == number]
+        run.park(moving)
+        at_once = (a for a in actions if not rounds.get(a.clerk_user_id))
+        for batch in batches(at_once, BATCH):
+            yield from run.batch(batch, pool)
+        for number in range(1, max(rounds.values(), default=0) + 1):
+            due = [a for a in moving.values() if rounds[a.clerk_user_id] == number]
             for batch in batches(due, BATCH):
                 yield from run.batch(batch, pool)
         run.unpark()
 
 
-def _is_done(action: Action, before: MappingOf[ClerkUserId, Outcome]) -> bool:
+def _is_done(action: Action, before: Earlier) -> bool:
     """Whether a run that was gone on with has just done this for the same row."""
-    outcome = before.get(action.clerk_user_id)
-    return (
-        outcome is not None and outcome.result == "applied" and outcome.action.profile_digest == action.profile_digest
-    )
+    return before.get(action.clerk_user_id) == action.profile_digest
 
 
 class _Run:
@@ -175,8 +181,7 @@ class _Run:
 
 def _record(swept: Swept, hands: Hands, *, but: Container[ClerkUserId]) -> None:
     """What the look alone has taught: followed back-links, holds, what is in sync."""
-    early = swept.more.batches(RECORDS) if swept.more is not None else ()
-    for rows in chain(early, batches(swept.rows, RECORDS)):
+    for rows in batches(swept.rows, RECORDS):
         hands.state.put_many([row for row in rows if row.clerk_user_id not in but])
     if swept.whole and swept.plan.error is None:
         now = hands.clock.now()

@@ -7,8 +7,11 @@ be run twice; every write of it may be. A line that was refused, or has no answe
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -32,6 +35,29 @@ PAUSE_MAX_S = 15.0
 FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
 
+Earlier = MappingOf[ClerkUserId, str | None]
+"""Whom an earlier run left on the way: the digest of the row that was carried out to its end, or None."""
+
+
+class _Names:
+    """Very many users as hashes of eight bytes: of a million, one is taken for another in one run of many millions."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def add(self, user: ClerkUserId) -> None:
+        self._hashes.append(hash(user))
+
+    def others(self, actions: Collection[Action]) -> Iterator[Action]:
+        """Those of nobody who is in here."""
+        known = array("q", sorted(self._hashes))
+
+        def is_known(action: Action) -> bool:
+            at = bisect_left(known, hash(action.clerk_user_id))
+            return at < len(known) and known[at] == hash(action.clerk_user_id)
+
+        return (action for action in actions if not is_known(action))
+
 
 class BulkRun:
     """The part of one store's plan that goes by bulk. `stopped`: why the store can't be used any more."""
@@ -41,12 +67,14 @@ class BulkRun:
         self._shop = hands.store.shop
         self._files = BulkFiles(hands, bulk)
         self._rides = Rides(hands)
-        self._planned: dict[ClerkUserId, Action] = {}
+        self._plan: Collection[Action] = ()
+        self._known = _Names()
+        self._otherwise: dict[ClerkUserId, Action] = {}
         self._unread: Counter[str] = Counter()
         self._blocked: ReconcilerError | None = None
         self.stopped: AccessError | None = None
 
-    def resumed(self) -> dict[ClerkUserId, Outcome]:
+    def resumed(self) -> Earlier:
         """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing.
 
         Where that can't be done now, nothing new goes by bulk either: older values could be written after newer ones.
@@ -57,7 +85,10 @@ class BulkRun:
         try:
             with self._files.held():
                 self._files.take_over()
-                return {outcome.action.clerk_user_id: outcome for outcome in self._worked()}
+                return {
+                    outcome.action.clerk_user_id: outcome.action.profile_digest if outcome.result == "applied" else None
+                    for outcome in self._worked()
+                }
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
             self._blocked = error
@@ -66,14 +97,12 @@ class BulkRun:
             self.stopped = error
             return {}
 
-    def carried_out(self, actions: Sequence[Action], recheck: Recheck) -> Iterator[Outcome]:
+    def carried_out(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
-        if not actions:
-            return
         if self.stopped is not None:
             yield from (not_tried(action, self.stopped) for action in actions)
             return
-        self._planned = {a.clerk_user_id: a for a in actions}
+        self._plan, self._known = actions, _Names()
         if self._blocked is not None:
             yield from self._left_over(self._blocked)
             return
@@ -84,7 +113,7 @@ class BulkRun:
         except TemporaryError as error:
             yield from self._left_over(error)
 
-    def _enqueued(self, actions: Sequence[Action], recheck: Recheck) -> Iterator[Outcome]:
+    def _enqueued(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
             self._files.renew()
             try:
@@ -212,6 +241,8 @@ class BulkRun:
             ride = by_user[step.subject.user]
             now = claimed(ride.step, step, self._of_plan(ride.line))
             if self._rides.may_ride(now):
+                if self._plan:
+                    self._otherwise.setdefault(step.subject.user, ride.step.action)
                 more.append(self._rides.first(now, tries=ride.line.tries, plan_digest=ride.line.plan_digest))
         self._bulk.book.settle_lines(self._shop, [], [], more=more)
         waiting = {line.user for line in more}
@@ -251,8 +282,8 @@ class BulkRun:
 
     def _left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Nobody knows what became of these, or nothing was tried."""
-        left, self._planned = self._planned, {}
-        for action in left.values():
+        plan, self._plan = self._plan, ()
+        for action in self._known.others(plan):
             if isinstance(error, AccessError):
                 yield not_tried(action, error)
             else:
@@ -260,7 +291,8 @@ class BulkRun:
 
     def _told(self, outcome: Outcome) -> Outcome:
         """The outcome of the action as it was planned, which may have gone on as another."""
-        planned = self._planned.pop(outcome.action.clerk_user_id, None)
+        self._known.add(outcome.action.clerk_user_id)
+        planned = self._otherwise.pop(outcome.action.clerk_user_id, None)
         return outcome if planned is None else replace(outcome, action=planned)
 
     def _of_plan(self, line: BulkLine) -> Hands:

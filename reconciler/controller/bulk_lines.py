@@ -6,7 +6,7 @@ else is made from it, from the row and from the mapping again, so that whoever t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,18 +24,25 @@ from reconciler.core.written import as_written
 from reconciler.ports import BulkLine, Write
 
 
-def riding(actions: Sequence[Action], hands: Hands) -> list[Action]:
-    """Those of a plan's actions that should go by bulk; none where that is not worth it.
+def riding(
+    actions: Collection[Action], hands: Hands, *, but: Container[ClerkUserId]
+) -> Callable[[Action], bool] | None:
+    """Which of a plan's actions should go by bulk; None where there is none, or that is not worth it.
 
-    Creates and updates only, and of those none that waits for another user's address or is waited for: lines run in no
-    order. Nor one that takes a customer over: its back-link is written only where there is none, which no line can say.
+    Creates and updates only, and of those none that waits for another user's address or is waited for (`but`): lines run
+    in no order. Nor one that takes a customer over: its back-link is written only where there is none, which no line can
+    say.
     """
     if hands.bulk is None:
-        return []
-    awaited = {a.waits_for for a in actions if a.waits_for is not None}
-    free = [a for a in actions if _may_ride(a) and a.clerk_user_id not in awaited]
-    worth = hands.bulk.always or forecast(free, hands.readers.customers.restore_rate()).bulk_worth_it
-    return free if worth else []
+        return None
+
+    def rides(action: Action) -> bool:
+        return _may_ride(action) and action.clerk_user_id not in but
+
+    if hands.bulk.always:
+        return rides if any(map(rides, actions)) else None
+    worth = forecast(filter(rides, actions), hands.readers.customers.restore_rate()).bulk_worth_it
+    return rides if worth else None
 
 
 def _may_ride(action: Action) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, TypeVar
 
 from reconciler.controller.act import Step, claimed, perform
@@ -113,9 +114,11 @@ def not_tried(action: Action, stopped: AccessError) -> Outcome:
     return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
 
 
-def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
     """The items, `size` at a time."""
-    return (items[i : i + size] for i in range(0, len(items), size))
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def _nothing(user: ClerkUserId) -> Action:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
-from collections.abc import Mapping as MappingOf
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from reconciler.controller.act import Step
@@ -26,9 +24,7 @@ class Recheck:
         self._hands = hands
         self._unseen_until = hands.clock.now() + UNSEEN_FOR if fresh else None
         self._seen: set[ClerkUserId] = set()
-        self._holds: defaultdict[ClerkUserId, tuple[Hold, ...]] = defaultdict(tuple)
-        for hold in swept.plan.holds:
-            self._holds[hold.clerk_user_id] += (hold,)
+        self._holds = _HoldsOf(swept.plan.holds)
 
     def look_at(self, users: Iterable[ClerkUserId]) -> None:
         """Something has happened to these since the plan was made: they are looked at whatever is planned."""
@@ -61,11 +57,32 @@ def still_turns(circle: Sequence[Action], steps: Sequence[Step]) -> bool:
     )
 
 
-def _creates(
-    batch: Sequence[Action], hands: Hands, holds: MappingOf[ClerkUserId, tuple[Hold, ...]]
-) -> list[Step | Outcome]:
+class _HoldsOf:
+    """The holds of a few users at a time, read on from where those of the last few were: both are sorted by user."""
+
+    def __init__(self, holds: Collection[Hold]) -> None:
+        self._all = holds
+        self._left: Iterator[Hold] = iter(())
+        self._next: Hold | None = None
+        self._upto: ClerkUserId | None = None
+
+    def of(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, tuple[Hold, ...]]:
+        if self._upto is None or min(users) <= self._upto:
+            self._left = iter(self._all)
+            self._next = next(self._left, None)
+        self._upto = max(users)
+        found: dict[ClerkUserId, tuple[Hold, ...]] = dict.fromkeys(users, ())
+        while self._next is not None and self._next.clerk_user_id <= self._upto:
+            if self._next.clerk_user_id in found:
+                found[self._next.clerk_user_id] += (self._next,)
+            self._next = next(self._left, None)
+        return found
+
+
+def _creates(batch: Sequence[Action], hands: Hands, holds: _HoldsOf) -> list[Step | Outcome]:
     if not batch:
         return []
+    held_of = holds.of([a.clerk_user_id for a in batch])
     subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], hands.store, hands.readers)}
     ready: list[Step | Outcome] = []
     for action in batch:
@@ -76,8 +93,7 @@ def _creates(
             ready.append(Outcome(action, "refused", "the store does not want her any more"))
         else:
             spec = spec_of(subject.profile, hands.store)
-            held = holds.get(subject.user, ())
-            decision = Decision(clerk_user_id=subject.user, action=action, holds=held, spec=spec)
+            decision = Decision(clerk_user_id=subject.user, action=action, holds=held_of[subject.user], spec=spec)
             ready.append(Step(action, subject, decision))
     return ready
 

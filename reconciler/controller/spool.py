@@ -1,41 +1,119 @@
-"""Rows that wait to be written down, in a file as soon as they are many: memory does not grow with the shop."""
+"""Values that are too many for memory, in a temporary file: however large a shop or a plan is, memory is not.
+
+A pile is kept as lines of canonical JSON and written out a piece at a time. A piece that begins where the one before it
+ended in order only makes that one longer; others are merged when they are read, so that most piles, which come in the
+order of the profiles' keys, are simply read from front to back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from tempfile import SpooledTemporaryFile
+import os
+from collections.abc import Collection, Iterator
+from heapq import merge
+from itertools import chain
+from operator import itemgetter
+from tempfile import TemporaryFile
 from typing import Any
 from weakref import finalize
 
-from reconciler.core.mapping import Mapping
+from reconciler.core.pile import Key, M, canonical
+from reconciler.errors import PermanentError
 
-IN_MEMORY = 4 << 20  # bytes
+IN_MEMORY = 1 << 20  # bytes of one pile
+BLOCK = 1 << 16  # bytes that are read at once, of each run
+SPACE = "make room where temporary files are kept: TMPDIR names another place"
 
 
-class RowSpool:
-    """Mappings, put in once and read any number of times."""
+class Spool(Collection[M]):
+    """core.pile.Growing, and what has grown. May be read any number of times, also at the same time."""
 
-    def __init__(self) -> None:
-        self._file: Any = SpooledTemporaryFile(max_size=IN_MEMORY, mode="w+b")  # noqa: SIM115  lives as long as the plan
-        finalize(self, self._file.close)
-        self._count = 0
+    def __init__(self, model: type[M], key: Key[M] | None = None) -> None:
+        self._model, self._key = model, key
+        self._count = self._bytes = self._end = 0
+        self._held: list[tuple[Any, bytes]] = []
+        self._runs: list[tuple[int, int]] = []
+        self._last: Any = None
+        self._file: Any = None
+
+    # --- growing ----------------------------------------------------------------------------------------------------
+
+    def add(self, value: M) -> None:
+        """One more; PermanentError where the disk is full."""
+        self.put(canonical(value), None if self._key is None else self._key(value))
+
+    def put(self, line: str, key: Any = None) -> None:
+        """One more, whose canonical JSON is known."""
+        text = line.encode()
+        self._held.append((key, text))
+        self._count += 1
+        self._bytes += len(text)
+        if self._bytes > IN_MEMORY:
+            self._write_out()
+
+    def whole(self) -> Collection[M]:
+        """All of them: a tuple where they are few."""
+        if self._file is None:
+            self._sort()
+            return tuple(self)
+        self._write_out()
+        return self
+
+    def _sort(self) -> None:
+        if self._key is not None:
+            self._held.sort(key=itemgetter(0))
+
+    def _write_out(self) -> None:
+        if not self._held:
+            return
+        self._sort()
+        first, last = self._held[0][0], self._held[-1][0]
+        text = b"\n".join([line for _, line in self._held]) + b"\n"
+        try:
+            if self._file is None:
+                self._file = TemporaryFile(buffering=0)  # noqa: SIM115  lives as long as the plan
+                finalize(self, self._file.close)
+            left = memoryview(text)
+            while left:
+                left = left[os.write(self._file.fileno(), left) :]
+        except OSError as error:
+            raise PermanentError(f"a temporary file can't be written: {error.strerror}", hint=SPACE) from error
+        begin, self._end = self._end, self._end + len(text)
+        if self._runs and (self._key is None or first >= self._last):
+            self._runs[-1] = (self._runs[-1][0], self._end)
+        else:
+            self._runs.append((begin, self._end))
+        self._last = last
+        self._held, self._bytes = [], 0
+
+    # --- grown ------------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, rows: Sequence[Mapping]) -> None:
-        self._file.writelines(row.model_dump_json().encode("utf-8", "surrogatepass") + b"\n" for row in rows)
-        self._count += len(rows)
+    def __iter__(self) -> Iterator[M]:
+        runs = [map(self._model.model_validate_json, run) for run in self._read()]
+        if self._key is not None and len(self._runs) > 1:
+            return merge(*runs, key=self._key)
+        return chain.from_iterable(runs)
 
-    def batches(self, size: int) -> Iterator[list[Mapping]]:
-        """All of them in the order they came, `size` at a time."""
-        self._file.seek(0)
-        rows: list[Mapping] = []
-        for line in self._file:
-            rows.append(Mapping.model_validate_json(line))
-            if len(rows) == size:
-                yield rows
-                rows = []
-        self._file.seek(0, 2)
-        if rows:
-            yield rows
+    def __contains__(self, value: object) -> bool:
+        return any(each == value for each in self)
+
+    def lines(self) -> Iterator[str]:
+        """Each as canonical JSON."""
+        if self._key is not None and len(self._runs) > 1:
+            return map(canonical, self)
+        return (line.decode() for line in chain.from_iterable(self._read()))
+
+    def _read(self) -> list[Iterator[bytes]]:
+        """The runs; what is in memory still is the last one."""
+        return [*(self._run(begin, end) for begin, end in self._runs), (line for _, line in self._held)]
+
+    def _run(self, begin: int, end: int) -> Iterator[bytes]:
+        rest = b""
+        while begin < end:
+            block = os.pread(self._file.fileno(), min(BLOCK, end - begin), begin)
+            assert block, "a temporary file is shorter than what was written to it"
+            begin += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines

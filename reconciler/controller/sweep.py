@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from reconciler.controller.observe import Claims, claims_of, claims_on, look
-from reconciler.controller.spool import RowSpool
+from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.decide import decide
 from reconciler.core.gather import Gathered, Swept, approved
@@ -98,7 +98,7 @@ def halves(readers: Readers, ask: Ask) -> tuple[RowReader, PairReader] | None:
 
 def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, moved: Moved | None) -> Swept:
     mapped = readers.mappings.count(store.shop)
-    gathered = Gathered(store, now=ask.now, keep_all=ask.keep_all)
+    gathered = Gathered(store, now=ask.now, guards=ask.guards, keep_all=ask.keep_all, piles=Spool)
     if ask.users is None:
         source_is_there(store, readers)
         if moved is None and (both := halves(readers, ask)) is not None:
@@ -107,17 +107,13 @@ def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, 
         gathered.passed_over(moved.equal)
         if progress is not None:
             progress(moved.equal)
-    spool = RowSpool()
     for subjects, claims in _chunks(store, readers, ask.users, moved):
         for subject, decision, if_free in decided(subjects, store, readers, claims, ask):
             gathered.add(subject, decision, if_free)
-        spool.add(gathered.taken_rows())
         if progress is not None:
             progress(len(subjects))
     rate = readers.customers.restore_rate()
-    swept = gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None, guards=ask.guards)
-    swept.more = spool if len(spool) else None
-    return swept
+    return gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None)
 
 
 def decided(

@@ -7,6 +7,7 @@ Shopify insists on); a circle in which nobody can is held, with all of it named.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 
 from pydantic import BaseModel, ConfigDict
@@ -93,6 +94,15 @@ def without(
             return changed
         changed |= {user: blocked[user].as_is for user in more}
         lost |= more
+
+
+def entangled(actions: Collection[Action]) -> dict[ClerkUserId, Action]:
+    """Who waits for another's address or is waited for, in the plan's order; all others go whenever they like."""
+    waiting = [a for a in actions if a.waits_for is not None or a.park]
+    owners = {a.waits_for for a in waiting}
+    if not waiting:
+        return {}
+    return {a.clerk_user_id: a for a in actions if a.waits_for is not None or a.park or a.clerk_user_id in owners}
 
 
 def waves(actions: MappingOf[ClerkUserId, Action]) -> dict[ClerkUserId, int]:

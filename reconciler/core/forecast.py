@@ -6,7 +6,9 @@ no points while it runs: only staging, starting and polling do; but it takes min
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
 
 from reconciler.core import normalise
 from reconciler.core.plan import Action, Change, Forecast, Kind
@@ -39,12 +41,25 @@ def points_of(kind: Kind, changes: tuple[Change, ...], how: str = "") -> int:
     return MUTATION_POINTS * calls
 
 
-def forecast(actions: Sequence[Action], restore_rate: float) -> Forecast:
+def forecast(actions: Iterable[Action], restore_rate: float) -> Forecast:
     """Points and seconds of these actions, one by one and in bulk."""
-    points = sum(a.cost_points for a in actions)
-    bulky = sum(a.cost_points for a in actions if a.kind in BULK_KINDS)
+    return forecast_of(costs_of(actions), restore_rate)
+
+
+def costs_of(actions: Iterable[Action]) -> Counter[Kind]:
+    """Points per kind; a kind that is there is named, even where it costs nothing."""
+    found: Counter[Kind] = Counter()
+    for action in actions:
+        found[action.kind] += action.cost_points
+    return found
+
+
+def forecast_of(costs: MappingOf[Kind, int], restore_rate: float) -> Forecast:
+    """The same from the points of each kind."""
+    points = sum(costs.values())
+    bulky = sum(costs[kind] for kind in costs.keys() & BULK_KINDS)
     rate = max(restore_rate, 1.0)
-    kinds = len({a.kind for a in actions} & BULK_KINDS)
+    kinds = len(costs.keys() & BULK_KINDS)
     return Forecast(
         points=points,
         seconds=round(points / rate, 1),

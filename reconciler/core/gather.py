@@ -1,63 +1,87 @@
 """From the decisions of one look to one store's plan: chains resolved, guards asked, everything counted and sorted.
 
-Knows no reader: decisions come in, in any order, and the same ones give the same plan.
+Knows no reader: decisions come in, in any order, and the same ones give the same plan. Keeps of a decision only what the
+plan, or the row of somebody whom a guard withholds, is made of; and that in piles, which may be more than memory holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from reconciler.core import chains
 from reconciler.core.desired import config_digest, is_wanted
-from reconciler.core.forecast import forecast
-from reconciler.core.guard import guarded
+from reconciler.core.forecast import costs_of, forecast_of
+from reconciler.core.guard import above, held_back
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Action, Hold, StorePlan, sorted_actions, sorted_holds, summed
-from reconciler.core.record import after_look
+from reconciler.core.pile import Growing, ListPile, Piles, chained, kept, merged
+from reconciler.core.plan import KINDS, Action, Hold, Kind, StorePlan, Summary, action_order, hold_order, summed
+from reconciler.core.profile import Profile
+from reconciler.core.reasons import hold
+from reconciler.core.record import after_look, is_news, looked_row
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
-
-
-class Rows(Protocol):
-    """Rows that lie outside of memory."""
-
-    def batches(self, size: int) -> Iterator[list[Mapping]]:
-        """All of them, so many at a time."""
 
 
 @dataclass(slots=True)
 class Swept:
     """What a look at one store found: its plan, what the guards withheld, and the rows that should be written.
 
-    `whole`: everybody was looked at. `decisions` are kept only where they were asked for. Rows that were too many for
-    memory are in `more`, and come before the others.
+    `whole`: everybody was looked at. `decisions` are kept only where they were asked for.
     """
 
     plan: StorePlan
-    withheld: tuple[Action, ...] = ()
-    rows: list[Mapping] = field(default_factory=list)
+    withheld: Collection[Action] = ()
+    rows: Collection[Mapping] = ()
     profiles: int = 0
     whole: bool = True
     decisions: dict[ClerkUserId, tuple[Subject, Decision]] = field(default_factory=dict)
-    more: Rows | None = None
+
+
+class _Freed(BaseModel):
+    """An address (email_key form) that the action of a user gives up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    email: str
+    kind: Kind
+
+
+class _IfWithheld(BaseModel):
+    """The row of somebody who acts, for the case that a guard withholds that; its message lacks what the guard says.
+
+    `known` is the row as it is, where it may turn out to say the same.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    row: Mapping
+    known: Mapping | None
 
 
 class Gathered:
-    """Takes decisions one by one, holds on to those that act or wait, and gives the plan at the end."""
+    """Takes decisions one by one, and gives the plan at the end. `guards` False leaves the guards out."""
 
-    def __init__(self, store: Store, *, now: datetime, keep_all: bool = False) -> None:
+    def __init__(
+        self, store: Store, *, now: datetime, guards: bool = True, keep_all: bool = False, piles: Piles = ListPile
+    ) -> None:
         self._store = store
         self._now = now
-        self._keep_all = keep_all
-        self._acting: dict[ClerkUserId, tuple[Subject, Decision]] = {}
+        self._guards = guards
+        self._actions: dict[Kind, Growing[Action]] = {kind: piles(Action, action_order) for kind in KINDS}
+        self._costs: Counter[Kind] = Counter()
+        self._if_withheld: dict[Kind, Growing[_IfWithheld]] = {kind: piles(_IfWithheld) for kind in KINDS}
+        self._holds: Growing[Hold] = piles(Hold, hold_order)
+        self._rows: Growing[Mapping] = piles(Mapping)
+        self._freed: Growing[_Freed] = piles(_Freed)
         self._blocked: dict[ClerkUserId, tuple[Subject, chains.Blocked]] = {}
-        self._holds: list[Hold] = []
-        self._rows: list[Mapping] = []
-        self._all: dict[ClerkUserId, tuple[Subject, Decision]] = {}
+        self._all: dict[ClerkUserId, tuple[Subject, Decision]] | None = {} if keep_all else None
         self._profiles = 0
         self._in_sync = 0
 
@@ -66,11 +90,6 @@ class Gathered:
         self._profiles += count
         self._in_sync += count
 
-    def taken_rows(self) -> list[Mapping]:
-        """The rows so far, which are the caller's from now on: they are as many as there are users."""
-        rows, self._rows = self._rows, []
-        return rows
-
     def add(self, subject: Subject, decision: Decision, if_free: Decision | None = None) -> None:
         """One user's decision; `if_free` is the one that would hold if her new address were nobody's."""
         self._profiles += is_wanted(subject.profile, self._store) is not False
@@ -78,72 +97,105 @@ class Gathered:
             self._blocked[subject.user] = (subject, chains.Blocked(as_is=decision, if_free=if_free))
         else:
             self._settle(subject, decision)
+            email = chains.gives_up(decision)
+            if email is not None and decision.action is not None:
+                self._freed.add(_Freed(clerk_user_id=subject.user, email=email, kind=decision.action.kind))
 
-    def swept(self, *, mappings: int, restore_rate: float, whole: bool, guards: bool = True) -> Swept:
-        """The plan. `mappings` is what the guards' percentages are taken of; `guards` False leaves them out."""
-        moved = self._moved()
-        for user, decision in moved.items():
-            self._settle(self._blocked[user][0], decision)
-        withheld = self._guarded(moved, mappings) if guards else ()
-        for subject, decision in self._acting.values():
-            self._holds.extend(decision.holds)
-            self._keep(subject, decision)
-        actions = sorted_actions([d.action for _, d in self._acting.values() if d.action is not None])
-        holds = sorted_holds(self._holds)
+    def swept(self, *, mappings: int, restore_rate: float, whole: bool) -> Swept:
+        """The plan. `mappings` is what the guards' percentages are taken of."""
+        over = self._settle_blocked(mappings)
+        found = {kind: pile.whole() for kind, pile in self._actions.items()}
+        for kind, message in over.items():
+            self._withhold(kind, found[kind], message)
+        holds = self._holds.whole()
+        counts = {kind: len(actions) for kind, actions in found.items() if kind not in over}
+        costs = {kind: points for kind, points in self._costs.items() if kind not in over}
         plan = StorePlan(
             store=self._store.name,
             shop=self._store.shop,
-            summary=summed(actions, holds, self._in_sync),
-            actions=actions,
+            summary=Summary(**counts, hold=len(holds), in_sync=self._in_sync),
+            actions=chained(found[kind] for kind in counts),
             holds=holds,
-            forecast=forecast(actions, restore_rate),
+            forecast=forecast_of(costs, restore_rate),
             config_digest=config_digest(self._store),
         )
-        return Swept(plan, withheld, self._rows, self._profiles, whole, self._all)
+        withheld = chained(found[kind] for kind in KINDS if kind in over)
+        return Swept(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
 
-    def _moved(self) -> dict[ClerkUserId, Decision]:
-        freed = {user: given for user, (_, d) in self._acting.items() if (given := chains.gives_up(d)) is not None}
-        return chains.resolved({user: blocked for user, (_, blocked) in self._blocked.items()}, freed)
+    # --- chains -----------------------------------------------------------------------------------------------------
 
-    def _guarded(self, moved: dict[ClerkUserId, Decision], mappings: int) -> tuple[Action, ...]:
-        """Hold what is above a ceiling, and with it whoever waits for one of those."""
-        actions = sorted_actions([d.action for _, d in self._acting.values() if d.action is not None])
-        guard = guarded(actions, self._store, mappings=mappings)
-        gone = frozenset(a.clerk_user_id for a in guard.withheld)
-        for hold in guard.holds:
-            subject, decision = self._acting.pop(hold.clerk_user_id)
-            held = decision.model_copy(update={"action": None, "holds": (hold, *decision.holds), "status": "held"})
-            self._settle(subject, held)
-        blocked = {user: b for user, (_, b) in self._blocked.items()}
-        for user, decision in chains.without(moved, blocked, gone).items():
-            if user in self._acting:
-                subject, _ = self._acting.pop(user)
-                self._settle(subject, decision)
-        return guard.withheld
+    def _settle_blocked(self, mappings: int) -> dict[Kind, str]:
+        """Settle who waits for another's address, and give the kinds that are above their ceilings, with what that says.
+
+        Whoever waits for somebody who is withheld is blocked again.
+        """
+        blocked = {user: case for user, (_, case) in self._blocked.items()}
+        owners = {case.as_is.blocked_by for case in blocked.values()}
+        freed = {f.clerk_user_id: f for f in self._freed.whole() if f.clerk_user_id in owners} if blocked else {}
+        moved = chains.resolved(blocked, {user: f.email for user, f in freed.items()})
+        moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
+        counts = Counter({kind: len(pile) for kind, pile in self._actions.items()}) + Counter(moving.values())
+        over = above(counts, self._store, mappings=mappings) if self._guards else {}
+        kinds = moving | {user: f.kind for user, f in freed.items()}
+        gone = frozenset(user for user, kind in kinds.items() if kind in over)
+        for user, decision in (moved | chains.without(moved, blocked, gone)).items():
+            self._settle(self._blocked[user][0], decision)
+        return over
+
+    # --- one user -----------------------------------------------------------------------------------------------------
 
     def _settle(self, subject: Subject, decision: Decision) -> None:
-        if decision.action is not None:
-            self._acting[subject.user] = (subject, decision)
-            return
-        self._holds.extend(decision.holds)
-        self._in_sync += decision.status == "in_sync"
-        row = after_look(subject.mapping, decision, subject.profile, self._store, now=self._now, row_fp=subject.row_fp)
-        if row is not None:
-            self._rows.append(row)
-        self._keep(subject, decision)
-
-    def _keep(self, subject: Subject, decision: Decision) -> None:
-        if self._keep_all:
+        for each in decision.holds:
+            self._holds.add(each)
+        if self._all is not None:
             self._all[subject.user] = (subject, decision)
+        if decision.action is not None:
+            self._acts(subject, decision, decision.action)
+            return
+        self._in_sync += decision.status == "in_sync"
+        row = after_look(*self._of(subject, decision), now=self._now, row_fp=subject.row_fp)
+        if row is not None:
+            self._rows.add(row)
+
+    def _acts(self, subject: Subject, decision: Decision, action: Action) -> None:
+        self._actions[action.kind].add(action)
+        self._costs[action.kind] += action.cost_points
+        if self._guards:
+            unsaid = _held(decision, hold(subject.user, subject.mapping, "GuardExceeded", ""))
+            row = looked_row(*self._of(subject, unsaid), now=self._now, row_fp=subject.row_fp)
+            assert row is not None
+            known = subject.mapping if subject.mapping is not None and subject.mapping.status == "held" else None
+            self._if_withheld[action.kind].add(_IfWithheld(row=row, known=known))
+
+    def _of(self, subject: Subject, decision: Decision) -> tuple[Mapping | None, Decision, Profile | None, Store]:
+        return subject.mapping, decision, subject.profile, self._store
+
+    # --- guards -----------------------------------------------------------------------------------------------------
+
+    def _withhold(self, kind: Kind, actions: Collection[Action], message: str) -> None:
+        for action in actions:
+            held = held_back(action, message)
+            self._holds.add(held)
+            if self._all is not None:
+                subject, decision = self._all[action.clerk_user_id]
+                self._all[action.clerk_user_id] = (subject, _held(decision, held))
+        for each in self._if_withheld[kind].whole():
+            row = each.row.model_copy(update={"message": message + (each.row.message or "")})
+            if is_news(each.known, row, now=self._now):
+                self._rows.add(row)
+
+
+def _held(decision: Decision, by: Hold) -> Decision:
+    return decision.model_copy(update={"action": None, "holds": (by, *decision.holds), "status": "held"})
 
 
 def approved(swept: Swept) -> Swept:
     """The same with what the guards withheld let go: somebody has approved exactly this."""
     if not swept.withheld:
         return swept
-    actions = sorted_actions([*swept.plan.actions, *swept.withheld])
-    holds = tuple(h for h in swept.plan.holds if h.reason != "GuardExceeded")
+    actions = merged([swept.plan.actions, swept.withheld], action_order)
+    holds = kept(swept.plan.holds, lambda h: h.reason != "GuardExceeded")
     summary = summed(actions, holds, swept.plan.summary.in_sync)
-    cost = forecast(actions, swept.plan.forecast.restore_rate)
+    cost = forecast_of(costs_of(actions), swept.plan.forecast.restore_rate)
     plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost})
     return replace(swept, plan=plan, withheld=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping as MappingOf
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,22 +65,29 @@ def _mappings(count: int) -> str:
 
 def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:
     """Hold each kind that is above its ceiling, whole."""
-    counts = Counter(action.kind for action in actions)
+    over = above(Counter(action.kind for action in actions), store, mappings=mappings)
+    withheld = tuple(a for a in actions if a.kind in over)
+    holds = tuple(held_back(a, over[a.kind]) for a in withheld)
+    return Guarded(actions=tuple(a for a in actions if a.kind not in over), withheld=withheld, holds=holds)
+
+
+def above(counts: MappingOf[Kind, int], store: Store, *, mappings: int) -> dict[Kind, str]:
+    """The kinds of which there are more than their ceilings, and what is said of that."""
     over: dict[Kind, str] = {}
     for kind in KINDS:
         ceiling: Ceiling = getattr(store.guards, kind)
-        if counts[kind] > ceiling_of(ceiling, mappings):
+        if counts.get(kind, 0) > ceiling_of(ceiling, mappings):
             over[kind] = said_above(kind, counts[kind], ceiling, mappings)
-    withheld = tuple(a for a in actions if a.kind in over)
-    holds = tuple(
-        Hold(
-            clerk_user_id=a.clerk_user_id,
-            customer_id=a.customer_id,
-            reason="GuardExceeded",
-            message=over[a.kind],
-            who_acts="operator",
-            withholds=digest(a.model_dump(mode="json")),
-        )
-        for a in withheld
+    return over
+
+
+def held_back(action: Action, message: str) -> Hold:
+    """The hold of an action that a guard withholds."""
+    return Hold(
+        clerk_user_id=action.clerk_user_id,
+        customer_id=action.customer_id,
+        reason="GuardExceeded",
+        message=message,
+        who_acts="operator",
+        withholds=digest(action.model_dump(mode="json")),
     )
-    return Guarded(actions=tuple(a for a in actions if a.kind not in over), withheld=withheld, holds=holds)

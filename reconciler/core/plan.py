@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.pile import Pile, canonical_parts, dumped_around
 
 Kind = Literal["create", "adopt", "update", "relink", "merge", "release"]
 Why = Literal["profile changed", "drift", "config changed", "undo"]
 WhoActs = Literal["operator", "profile", "shop", "time"]
 KINDS: tuple[Kind, ...] = ("create", "adopt", "update", "relink", "merge", "release")
+_RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
 class _Value(BaseModel):
@@ -98,15 +100,18 @@ class Forecast(_Value):
 
 
 class StorePlan(_Value):
-    """One store's part. With `error` set nothing was decided there, and the rest is empty."""
+    """One store's part. With `error` set nothing was decided there, and the rest is empty.
+
+    Actions are sorted by kind and user, holds by user and reason; both may be more than memory holds.
+    """
 
     store: StoreName
     shop: ShopDomain
     error: str | None = None
     error_hint: str = ""
     summary: Summary = Summary()
-    actions: tuple[Action, ...] = ()
-    holds: tuple[Hold, ...] = ()
+    actions: Pile[Action] = ()
+    holds: Pile[Hold] = ()
     forecast: Forecast = Forecast()
     config_digest: str = ""
 
@@ -121,12 +126,10 @@ class Plan(_Value):
     stores: tuple[StorePlan, ...]
 
 
-def summed(actions: Iterable[Action], holds: Iterable[Hold], in_sync: int) -> Summary:
+def summed(actions: Iterable[Action], holds: Collection[Hold], in_sync: int) -> Summary:
     """The counts of one store."""
-    counts: dict[str, int] = dict.fromkeys(KINDS, 0)
-    for action in actions:
-        counts[action.kind] += 1
-    return Summary(**counts, hold=sum(1 for _ in holds), in_sync=in_sync)
+    counts: Counter[str] = Counter(action.kind for action in actions)
+    return Summary(**counts, hold=len(holds), in_sync=in_sync)
 
 
 def planned(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
@@ -138,17 +141,35 @@ def planned(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
 
 def digest_of_stores(stores: Iterable[StorePlan]) -> str:
     """`sha256:…` over everything that was decided; the time of planning and the forecast are left out."""
-    body = [s.model_dump(mode="json", exclude={"forecast", "error_hint"}) for s in stores]
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    found = hashlib.sha256()
+    body = [in_parts(store) for store in stores]
+    for part in body:
+        del part["forecast"], part["error_hint"]
+    for text in canonical_parts(body):
+        found.update(text.encode())
+    return "sha256:" + found.hexdigest()
+
+
+def in_parts(store: StorePlan) -> dict[str, Any]:
+    """One store's part as JSON values, but for its actions and holds."""
+    return dumped_around(store, {"actions": store.actions, "holds": store.holds})
 
 
 def sorted_actions(actions: Iterable[Action]) -> tuple[Action, ...]:
     """By kind in the order of KINDS, then by user."""
-    rank = {kind: i for i, kind in enumerate(KINDS)}
-    return tuple(sorted(actions, key=lambda a: (rank[a.kind], a.clerk_user_id)))
+    return tuple(sorted(actions, key=action_order))
 
 
 def sorted_holds(holds: Iterable[Hold]) -> tuple[Hold, ...]:
     """By user, then reason."""
-    return tuple(sorted(holds, key=lambda h: (h.clerk_user_id, h.reason, h.field or "")))
+    return tuple(sorted(holds, key=hold_order))
+
+
+def action_order(action: Action) -> tuple[int, ClerkUserId]:
+    """What actions are sorted by."""
+    return _RANKS[action.kind], action.clerk_user_id
+
+
+def hold_order(hold: Hold) -> tuple[ClerkUserId, str, str]:
+    """What holds are sorted by."""
+    return hold.clerk_user_id, hold.reason, hold.field or ""

@@ -34,6 +34,20 @@ def after_look(
 
     `row_fp`: the fingerprint of the row that `profile` was made of; with it an equal pair is remembered as such.
     """
+    row = looked_row(mapping, decision, profile, store, now=now, row_fp=row_fp)
+    return row if row is not None and is_news(mapping, row, now=now) else None
+
+
+def looked_row(
+    mapping: Mapping | None,
+    decision: Decision,
+    profile: Profile | None,
+    store: Store,
+    *,
+    now: datetime,
+    row_fp: int | None = None,
+) -> Mapping | None:
+    """The same, also where nothing in it would change."""
     if decision.status is None or (mapping is None and decision.status == "released"):
         return None
     if mapping is None and decision.customer is None and not decision.holds:
@@ -44,8 +58,7 @@ def after_look(
     if decision.spec is not None and decision.customer is not None and not leaving:
         applied = agreed(mapping, decision.spec, decision.customer, written=())
     row = row.model_copy(update={"applied": applied})
-    row = row.model_copy(update=_fingerprints(mapping, row, decision, store, row_fp))
-    return row if _moved(mapping, row, now=now) else None
+    return row.model_copy(update=_fingerprints(mapping, row, decision, store, row_fp))
 
 
 def after_write(
@@ -236,7 +249,8 @@ def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, 
     return first.reason, "; ".join(h.message for h in holds)
 
 
-def _moved(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
+def is_news(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
+    """Whether a row says anything new, or was not written for so long that it should be."""
     if before is None or before.last_seen_at is None or now - before.last_seen_at >= SEEN_EVERY:
         return True
     return before.model_copy(update={"last_seen_at": None}) != after.model_copy(update={"last_seen_at": None})

@@ -83,8 +83,7 @@ def digest(rig: MirrorRig, swept: Swept) -> str:
 
 def learned(swept: Swept) -> dict[str, Any]:
     """What the rows would say, without when they were looked at."""
-    early = [row for rows in swept.more.batches(100) for row in rows] if swept.more is not None else []
-    return {row.clerk_user_id: row for row in [*early, *swept.rows]}
+    return {row.clerk_user_id: row for row in swept.rows}
 
 
 def _as_sql(value: Any) -> Any:

@@ -12,7 +12,6 @@ import pytest
 from reconciler.controller import stream
 from reconciler.controller.apply import applied
 from reconciler.controller.mirror import fill
-from reconciler.controller.spool import RowSpool
 from reconciler.controller.stream import Moved, Part, moved_in
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
@@ -121,18 +120,12 @@ def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
     assert [(each.equal, each.moved) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
 
 
-def test_names_and_rows_beyond_memory_come_back_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_beyond_memory_come_back_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "IN_MEMORY", 100)
-    monkeypatch.setattr("reconciler.controller.spool.IN_MEMORY", 100)
     names = [ClerkUserId(f'user "{n}"\n') for n in range(300)]
     found = Moved()
     found.add(Part(None, 300, 0, names))
     assert [name for part in found.chunks(7) for name in part] == names
-    spool = RowSpool()
-    spool.add([Mapping(clerk_user_id=name, store=NAME, shop="s.myshopify.com") for name in names])
-    spool.add([Mapping(clerk_user_id="last", store=NAME, shop="s.myshopify.com")])
-    for _ in range(2):
-        assert [row.clerk_user_id for rows in spool.batches(11) for row in rows] == [*names, "last"]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -140,7 +140,7 @@ def test_approving_lets_exactly_what_was_withheld_go() -> None:
 
 def test_guards_can_be_left_out_and_decisions_kept() -> None:
     policy = store(guards={"update": {"max": 0}})
-    gather = Gathered(policy, now=NOW, keep_all=True)
+    gather = Gathered(policy, now=NOW, guards=False, keep_all=True)
     there = same(profile(BOB))
     later = profile(BOB, last_name="B")
     row = settled(profile(BOB), there)
@@ -148,7 +148,7 @@ def test_guards_can_be_left_out_and_decisions_kept() -> None:
     cyd = profile(CYD)
     known = settled(cyd, same(cyd))
     gather.add(Subject(CYD, cyd, known), decided(cyd, known, policy, mapped=same(cyd)))
-    swept = gather.swept(mappings=1, restore_rate=100, whole=False, guards=False)
+    swept = gather.swept(mappings=1, restore_rate=100, whole=False)
     assert [a.clerk_user_id for a in swept.plan.actions] == [BOB]
     assert set(swept.decisions) == {BOB, CYD}
     assert not swept.whole

@@ -1,0 +1,198 @@
+"""Piles: the values of a plan, which may be more than memory holds, behind the little that is asked of them.
+
+How many there are, and one after another, in order. A small pile is a tuple; where a large one lies is known to whoever
+hands in `Piles`, and not here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Mapping as MappingOf
+from heapq import merge
+from itertools import chain
+from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args, runtime_checkable
+
+from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+M = TypeVar("M", bound=BaseModel)
+Key = Callable[[M], Any]
+
+
+class Growing(Protocol[M]):
+    """A pile that takes values in any order."""
+
+    def add(self, value: M) -> None:
+        """One more."""
+
+    def whole(self) -> Collection[M]:
+        """All of them, sorted; none is added any more."""
+
+    def __len__(self) -> int: ...
+
+
+class Piles(Protocol):
+    """Where piles are made."""
+
+    def __call__(self, model: type[M], key: Key[M] | None = None) -> Growing[M]:
+        """An empty one for values of this model; sorted by this key, or, without one, as they come."""
+
+
+@runtime_checkable
+class Lined(Protocol):
+    """A pile that has its values at hand as canonical JSON."""
+
+    def lines(self) -> Iterator[str]:
+        """A line each, without its end."""
+
+
+class ListPile(Generic[M]):
+    """A pile in memory."""
+
+    def __init__(self, model: type[M], key: Key[M] | None = None) -> None:  # noqa: ARG002  other piles need to know
+        self._key = key
+        self._values: list[M] = []
+
+    def add(self, value: M) -> None:
+        self._values.append(value)
+
+    def whole(self) -> Collection[M]:
+        return tuple(self._values if self._key is None else sorted(self._values, key=self._key))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class _Seen(Collection[M]):
+    """A pile seen through another one: nothing is held but where it is."""
+
+    def __contains__(self, value: object) -> bool:
+        return any(each == value for each in self)
+
+
+class _Chained(_Seen[M]):
+    def __init__(self, parts: tuple[Collection[M], ...]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[M]:
+        return chain.from_iterable(self._parts)
+
+    def lines(self) -> Iterator[str]:
+        return chain.from_iterable(map(lines_of, self._parts))
+
+
+class _Merged(_Seen[M]):
+    def __init__(self, parts: tuple[Collection[M], ...], key: Key[M]) -> None:
+        self._parts, self._key = parts, key
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[M]:
+        return merge(*self._parts, key=self._key)
+
+
+class _Kept(_Seen[M]):
+    def __init__(self, values: Collection[M], keep: Callable[[M], bool]) -> None:
+        self._values, self._keep = values, keep
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[M]:
+        return filter(self._keep, self._values)
+
+
+def chained(parts: Iterable[Collection[M]]) -> Collection[M]:
+    """One pile after the other."""
+    filled = tuple(part for part in parts if part)
+    if all(isinstance(part, tuple) for part in filled):
+        return tuple(chain.from_iterable(filled))
+    return filled[0] if len(filled) == 1 else _Chained(filled)
+
+
+def merged(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
+    """Sorted piles as one."""
+    filled = tuple(part for part in parts if part)
+    if all(isinstance(part, tuple) for part in filled):
+        return tuple(merge(*filled, key=key))
+    return filled[0] if len(filled) == 1 else _Merged(filled, key)
+
+
+def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
+    """Those of which this is true; counting them is a walk over all."""
+    return tuple(filter(keep, values)) if isinstance(values, tuple) else _Kept(values, keep)
+
+
+# --- as JSON ---------------------------------------------------------------------------------------------------------
+
+
+def canonical(value: BaseModel) -> str:
+    """As JSON on one line: keys sorted, no blanks, letters as they are."""
+    return _compact(value.model_dump(mode="json"))
+
+
+def lines_of(values: Collection[Any]) -> Iterator[str]:
+    """Each value as canonical JSON."""
+    return values.lines() if isinstance(values, Lined) else map(canonical, values)
+
+
+def canonical_parts(value: Any, between: str = ",") -> Iterator[str]:
+    """Piles within dicts and lists as one text of canonical JSON, never held whole; `between` parts values of a pile."""
+    if isinstance(value, dict):
+        opening = "{"
+        for name in sorted(value):
+            yield f"{opening}{_compact(name)}:"
+            yield from canonical_parts(value[name], between)
+            opening = ","
+        yield "{}" if opening == "{" else "}"
+    elif isinstance(value, list):
+        opening = "["
+        for item in value:
+            yield opening
+            yield from canonical_parts(item, between)
+            opening = ","
+        yield "[]" if opening == "[" else "]"
+    elif isinstance(value, Collection) and not isinstance(value, str):
+        opening = "[" + between.removeprefix(",")
+        for line in lines_of(value):
+            yield opening + line
+            opening = between
+        yield "[]" if opening[0] == "[" else "]"
+    else:
+        yield _compact(value)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+# --- in models -------------------------------------------------------------------------------------------------------
+
+
+class _AsPile:
+    """How pydantic takes a pile: a large one as it is, anything else as a tuple of its model. Dumps it as a list."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        (model,) = get_args(source)
+        whole = handler.generate_schema(tuple.__class_getitem__((model, ...)))
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, validated: value if isinstance(value, _Seen | Lined) else validated(value),
+            whole,
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda value, dumped: dumped(tuple(value)), schema=whole
+            ),
+        )
+
+
+Pile = Annotated[Collection[M], _AsPile()]
+
+
+def dumped_around(value: BaseModel, piles: MappingOf[str, Collection[Any]]) -> dict[str, Any]:
+    """The model as JSON values in the order of its fields, with these piles as they are."""
+    body = value.model_dump(mode="json", exclude=set(piles))
+    return {name: piles[name] if name in piles else body[name] for name in type(value).model_fields}

@@ -1,0 +1,164 @@
+"""Piles that lie in a file: what comes out of them is what would come out of memory."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.controller import spool
+from reconciler.controller.spool import Spool
+from reconciler.core.gather import Swept, approved
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.pile import canonical, chained, kept, merged
+from reconciler.core.plan import (
+    KINDS,
+    Action,
+    Change,
+    Hold,
+    StorePlan,
+    action_order,
+    digest_of_stores,
+    hold_order,
+    sorted_actions,
+    sorted_holds,
+    summed,
+)
+from reconciler.errors import PermanentError
+
+SMALL = 300  # bytes: every few values are written out
+
+text = st.text(st.characters(codec="utf-8"), max_size=12)
+users = st.integers(0, 99).map(lambda n: ClerkUserId(f'user "{n:02}"\né\u2028'))
+changes = st.builds(
+    Change,
+    field=st.sampled_from(["email", "tags", "metafields.clerk.a"]),
+    before=st.none() | text | st.lists(text, max_size=3),
+    after=st.none() | text | st.lists(text, max_size=3),
+    why=st.sampled_from(["profile changed", "drift"]),
+)
+actions = st.lists(
+    st.builds(
+        Action,
+        kind=st.sampled_from(KINDS),
+        clerk_user_id=users,
+        customer_id=st.none() | st.just("gid://shopify/Customer/7"),
+        changes=st.lists(changes, max_size=3).map(tuple),
+        cost_points=st.integers(0, 50),
+    ),
+    max_size=40,
+    unique_by=action_order,
+)
+holds = st.lists(
+    st.builds(
+        Hold,
+        clerk_user_id=users,
+        customer_id=st.none(),
+        reason=st.sampled_from(["NoEmail", "GuardExceeded"]),
+        message=text,
+        who_acts=st.just("operator"),
+    ),
+    max_size=40,
+    unique_by=hold_order,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "IN_MEMORY", SMALL)
+        patch.setattr(spool, "BLOCK", 64)
+        yield
+
+
+def spooled(values: Any, model: Any, key: Any) -> Any:
+    pile = Spool(model, key)
+    for value in values:
+        pile.add(value)
+    assert len(pile) == len(values)
+    return pile.whole()
+
+
+def plan_of(some: Any, others: Any) -> StorePlan:
+    summary = summed(some, others, 3)
+    return StorePlan.model_validate(
+        {"store": "acme", "shop": "acme.myshopify.com", "summary": summary, "actions": some, "holds": others}
+    )
+
+
+@given(actions, holds)
+def test_a_pile_gives_its_values_sorted_and_the_same_each_time(some: list[Action], others: list[Hold]) -> None:
+    in_file, held = spooled(some, Action, action_order), spooled(others, Hold, hold_order)
+    for _ in range(2):
+        assert tuple(in_file) == sorted_actions(some)
+        assert tuple(held) == sorted_holds(others)
+    assert all(one in in_file for one in some[:2])
+    abreast = list(zip_longest(in_file, in_file))  # two readers at the same time
+    assert all(one == other for one, other in abreast)
+    if isinstance(in_file, Spool):
+        assert list(in_file.lines()) == [canonical(action) for action in sorted_actions(some)]
+
+
+@given(actions, holds)
+def test_a_plan_has_the_same_digest_wherever_it_lies_as_if_it_were_dumped_whole(
+    some: list[Action], others: list[Hold]
+) -> None:
+    memory = plan_of(sorted_actions(some), sorted_holds(others))
+    file = plan_of(spooled(some, Action, action_order), spooled(others, Hold, hold_order))
+    body = [memory.model_dump(mode="json", exclude={"forecast", "error_hint"})] * 2
+    whole = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert digest_of_stores([memory, memory]) == "sha256:" + hashlib.sha256(whole.encode()).hexdigest()
+    assert digest_of_stores([file, memory]) == digest_of_stores([memory, memory])
+    assert file.model_dump(mode="json") == memory.model_dump(mode="json")
+    assert file.summary == memory.summary
+
+
+@given(actions, holds)
+def test_what_was_withheld_is_let_go_alike_wherever_it_lies(some: list[Action], others: list[Hold]) -> None:
+    go, withheld = [a for a in some if a.kind != "create"], [a for a in some if a.kind == "create"]
+    memory = Swept(plan_of(sorted_actions(go), sorted_holds(others)), sorted_actions(withheld))
+    piles = [spooled(each, Action, action_order) for each in (go, withheld)]
+    file = Swept(plan_of(piles[0], spooled(others, Hold, hold_order)), piles[1])
+    one, other = approved(memory).plan, approved(file).plan
+    assert one.model_dump() == other.model_dump()
+    assert digest_of_stores([one]) == digest_of_stores([other])
+
+
+@given(actions)
+def test_piles_can_be_read_one_after_the_other_merged_and_in_part(some: list[Action]) -> None:
+    ordered = sorted_actions(some)
+    parts = [spooled([a for a in some if a.kind == kind], Action, action_order) for kind in KINDS]
+    both = [spooled(some[::2], Action, action_order), spooled(some[1::2], Action, action_order)]
+    for pile in (chained(parts), merged(both, action_order)):
+        assert (len(pile), tuple(pile)) == (len(ordered), ordered)
+        dear = kept(pile, lambda a: a.cost_points > 10)
+        assert tuple(dear) == tuple(a for a in ordered if a.cost_points > 10)
+        assert len(dear) == len(tuple(dear))
+        assert all(a in pile for a in some[:1])
+
+
+def test_few_values_are_a_tuple_and_many_are_a_file() -> None:
+    one = Hold(clerk_user_id=ClerkUserId("a"), customer_id=None, reason="NoEmail", message="", who_acts="profile")
+    assert spooled([one], Hold, hold_order) == (one,)
+    assert isinstance(spooled([one] * 9, Hold, None), Spool)
+
+
+def test_a_full_disk_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_number: int, _data: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    one = Hold(
+        clerk_user_id=ClerkUserId("a"), customer_id=None, reason="NoEmail", message="x" * 999, who_acts="profile"
+    )
+    with pytest.raises(PermanentError, match="a temporary file can't be written: No space left on device") as told:
+        Spool(Hold).add(one)
+    assert "TMPDIR" in told.value.hint
