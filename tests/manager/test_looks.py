@@ -70,9 +70,12 @@ def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_anoth
         state, shop = run.house.state, row.shop
         street.gone("user_0")
         street.gone("user_2")
-        at = run.house.clock.now()
-        mark = state.begin(shop, "full", now=at)  # a look begins, sees two of them, and its process dies
+        clock = run.house.clock
+        lease = (f"look:{shop}", "the one that dies")
+        fence = until(lambda: state.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other looks at the shop")
+        mark = state.begin(shop, "full", now=clock.now())  # a look begins, sees two of them, and its process dies
         state.note(shop, "full", cursor=row.clerk_user_id.replace("0", "1"), looked_at=2, wanted=1, findings={})  # type: ignore[arg-type]
+        state.release_lease(*lease, fence, now=clock.now())
 
         def went_on() -> bool:
             now = state.mark(shop, "full")
