@@ -11,7 +11,6 @@
 Status codes and bodies: Shopify Admin API, response codes page and measured replies, read 2026-11-23.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from itertools import count
@@ -68,8 +67,7 @@ class _Front:
         sim = self.find(request, None) or self._by_client(form)
         if sim is None:
             return JSONResponse(BODIES[404], 404)
-        wait_s, fault = sim.faults.take(("oauth",), {})
-        await asyncio.sleep(sim.latency_s + wait_s)
+        fault = await sim.faults.met(("oauth",), {}, latency_s=sim.latency_s)
         if sim.status is not None:
             return status_response(sim.status)
         if fault is not None and fault.kind != "lost_after":
@@ -108,9 +106,7 @@ class _Front:
             return JSONResponse(BODIES[404], 404)
         request_id = f"{next(self._request_ids):08x}-{sim.domain.partition('.')[0]}"
         call = read_call(request.headers.get("content-type", ""), await request.body(), token, request_id)
-        wait_s, fault = sim.faults.take(call.roots, call.variables)
-        if sim.latency_s + wait_s > 0:
-            await asyncio.sleep(sim.latency_s + wait_s)
+        fault = await sim.faults.met(call.roots, call.variables, latency_s=sim.latency_s)
         answered = answer(self.world, sim, call, fault)
         response = answered.response
         sim.note(Call(self.world.clock(), call.kind, call.roots, answered.cost, response.status_code, answered.outcome))

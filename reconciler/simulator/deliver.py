@@ -86,6 +86,7 @@ class Deliverer:
         self._secret = secret
         self._random = random.Random(f"{shop.domain} {seed}")  # noqa: S311 - repeatable on purpose
         self._waiting: list[_Delivery] = []
+        self._under_way = 0
         self._http = httpx.Client(timeout=httpx.Timeout(TOTAL_S, connect=CONNECT_S), follow_redirects=False)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -120,14 +121,17 @@ class Deliverer:
             now = self.shop.now()
             due = sorted(each for each in self._waiting if each.due_at <= now)
             self._waiting = [each for each in self._waiting if each.due_at > now]
+            self._under_way += len(due)
         for each in due:
             self._try(each)
+            with self._lock:
+                self._under_way -= 1
         return len(due)
 
     def waiting(self) -> int:
-        """Events and deliveries that have not gone out."""
+        """Events and deliveries that have not arrived, those under way among them."""
         with self._lock:
-            return len(self.shop.outbox) + len(self._waiting)
+            return len(self.shop.outbox) + len(self._waiting) + self._under_way
 
     # --- steps ----------------------------------------------------------------------------------------------------
 

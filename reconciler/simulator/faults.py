@@ -6,7 +6,9 @@ A fault applies to calls that hold the root field `on` (any call without it), af
 `times` times (None: until it is cleared).
 """
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -14,7 +16,7 @@ from typing import Any, Final, Literal, get_args
 FaultKind = Literal[
     "lost_before",  # the connection drops before anything was done
     "lost_after",  # the work is done, then the connection drops without an answer
-    "slow",  # answers after `seconds`
+    "slow",  # answers after `seconds`, or once the faults are cleared
     "status",  # HTTP `status`, with Retry-After where `retry_after_s` is set
     "throttled",  # THROTTLED on HTTP 200, whatever the bucket holds
     "html",  # a page instead of JSON, with HTTP `status` (200 unless set)
@@ -25,6 +27,7 @@ FaultKind = Literal[
     "null_payload",  # data with the root field null and no error; nothing was done
 ]
 KINDS: Final[frozenset[str]] = frozenset(get_args(FaultKind))
+SEEN_S: Final = 0.01  # how soon a call that is held sees that the faults were cleared
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._cleared = 0
         self._lock = threading.Lock()
 
     def add(
@@ -73,8 +77,21 @@ class Faults:
         return fault
 
     def clear(self) -> None:
+        """No fault is left, and calls that are held go on."""
         with self._lock:
             self._faults.clear()
+            self._cleared += 1
+
+    async def met(self, roots: Iterable[str], variables: dict[str, Any], *, latency_s: float = 0.0) -> Fault | None:
+        """The fault to act out for one call, once it was held for as long as it should be."""
+        cleared = self._cleared
+        wait_s, fault = self.take(roots, variables)
+        if latency_s > 0:
+            await asyncio.sleep(latency_s)
+        until = time.monotonic() + wait_s
+        while self._cleared == cleared and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110  by another thread
+            await asyncio.sleep(min(left, SEEN_S))
+        return fault
 
     def take(self, roots: Iterable[str], variables: dict[str, Any]) -> tuple[float, Fault | None]:
         """The seconds to wait and the fault to act out for one call; each fault that applies is used up once."""

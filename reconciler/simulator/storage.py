@@ -3,7 +3,6 @@
 The address is the secret. Faults of the shop apply under the names `stagedUpload` and `bulkResult`.
 """
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Final
@@ -83,9 +82,7 @@ class _Storage:
 
 
 async def _fault(sim: SimShop, name: str) -> Fault | None:
-    wait_s, fault = sim.faults.take((name,), {})
-    await asyncio.sleep(wait_s)
-    return fault
+    return await sim.faults.met((name,), {})
 
 
 def _failed(fault: Fault) -> Response:
