@@ -1,7 +1,8 @@
 """A replica, as a process of its own: `python -m tests.contracts.queue_worker URL drain|hold LEASE_S`.
 
-`drain` works until the queue is empty. `hold` claims some keys, says so on stdout, and goes on with them only when it is
-given a line. Each look is one row in `looks`, written inside the claim's fence.
+`drain` says that it is ready, and works from a line on until the queue is empty. `hold` claims some keys, says so on
+stdout, and goes on with them only when it is given a line. Each look is one row in `looks`, written inside the claim's
+fence.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Replica:
 
     def drain(self) -> None:
         pause = threading.Event()
+        self.say("ready")
+        sys.stdin.readline()
         while self.queue.depth():
             claims = self.claim()
             if claims:
@@ -61,8 +64,8 @@ class Replica:
                 pause.wait(POLL_S)
 
     def hold(self) -> None:
-        claims = self.claim()
         until = self.clock.now().timestamp() + self.lease_s
+        claims = self.claim()
         self.say({"held": [str(claim.clerk_user_id) for claim in claims], "until": until})
         sys.stdin.readline()
         self.say(self.look(claims))

@@ -24,7 +24,7 @@ from tests.clock import WallClock
 
 ROOT = Path(__file__).parents[2]
 KEYS = 600
-HOLD_LEASE_S = 2.0
+HOLD_LEASE_S = 4.0  # both must have taken what they hold before the first one's runs out
 DRAIN_LEASE_S = 30.0
 WAIT_S = 60.0
 
@@ -82,6 +82,12 @@ def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_looked_at
     killed.send_signal(signal.SIGKILL)
 
     workers = [start(direct, "drain", DRAIN_LEASE_S), start(pooled, "drain", DRAIN_LEASE_S)]
+    for worker in workers:
+        assert told(worker) == "ready"
+    for worker in workers:  # at one moment, so that neither has done it all before the other begins
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
     for worker in workers:
         assert worker.wait(WAIT_S) == 0
     assert queue.depth() == 0

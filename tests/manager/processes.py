@@ -56,12 +56,12 @@ class Process:
         body = sender.event(kind, data)
         headers = sender.headers(body, message_id=message_id, at=WallClock().now())
         with suppress(httpx.HTTPError):
-            return httpx.post(f"{self.url}/webhooks/clerk", content=body, headers=headers, timeout=3).status_code
+            return httpx.post(f"{self.url}/webhooks/clerk", content=body, headers=headers, timeout=WAIT_S).status_code
         return None
 
     def ready(self) -> bool:
         with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=WAIT_S).status_code == 200
         return False
 
     def signal(self, number: int) -> None:

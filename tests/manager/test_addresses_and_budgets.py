@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from tests.clock import WallClock
 from tests.manager.street import US, Running, Street, until
 
 
@@ -43,9 +44,20 @@ def test_a_chain_resolves_from_its_end_when_only_its_beginning_is_nudged(street:
         until(lambda: emails_by_user(street, run, *users) == wanted, "the chain has moved on")
 
 
+class EarlyInTheHour:
+    """The wall's clock, put forward to five minutes past the next hour: no test sees an hour end."""
+
+    def __init__(self) -> None:
+        now = WallClock().now()
+        self.ahead = now.replace(minute=5, second=0, microsecond=0) + timedelta(hours=1) - now
+
+    def now(self) -> datetime:
+        return WallClock().now() + self.ahead
+
+
 def test_an_hours_budget_holds_what_is_above_it_and_lets_it_go_in_the_next_hour(street: Street) -> None:
     street.stores[US]["guards"] = {**street.stores[US]["guards"], "create": {"max": 2}}
-    with street.replica() as run:
+    with street.replica(EarlyInTheHour()) as run:
         run.looked_at_all()
         users = [f"user_{n}" for n in range(5)]
         for user in users:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.simulator.deliver import Deliverer, Weather
-from tests.manager.street import Running, Street, until
+from tests.manager.street import HELD_S, Running, Street, until
 
 UPDATES = ("CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE")
 LAW = ("CUSTOMERS_REDACT", "APP_UNINSTALLED")
@@ -11,14 +11,11 @@ LAW = ("CUSTOMERS_REDACT", "APP_UNINSTALLED")
 
 def quiet(run: Running, post: Deliverer) -> None:
     """Everything the shop had to tell was delivered and looked at."""
-    calm = 0
-    seen = -1
 
     def is_calm() -> bool:
-        nonlocal calm, seen
-        tried, still = sum(post.sent.values()), post.waiting() == 0 and run.idle()
-        calm, seen = (calm + 1 if still and tried == seen else 0), tried
-        return calm >= 8  # what is neither waiting nor counted is on its way
+        """Nobody is looked at, and neither just before nor just after is anything on its way, nor has it come between."""
+        sent = dict(post.sent)
+        return post.waiting() == 0 and run.idle() and post.waiting() == 0 and dict(post.sent) == sent
 
     until(is_calm, "nothing is on its way any more")
 
@@ -36,7 +33,7 @@ def test_edits_by_staff_are_healed_by_the_nudge_and_our_own_echoes_write_nothing
         until(lambda: {c["firstName"] for c in street.customers().values()} == {"Right"}, "the edits are healed")
         quiet(run, post)
         assert street.mutations() == made + 5  # one each: no ping-pong
-        assert run.metric("controller_runtime_reconcile_total") > looks + 5  # the echoes were looked at
+        until(lambda: run.metric("controller_runtime_reconcile_total") > looks + 5, "the echoes were looked at")
         assert post.sent["delivered"] > 0
 
 
@@ -126,7 +123,7 @@ def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(street:
         street.shop().tokens.revoke_all()
         street.shop().shop.staff_uninstall()
         until(run.manager._crew.suspended, "the store is suspended")
-        assert run.metric("reconciler_store_suspended") in {0.0, 1.0}
+        until(lambda: run.metric("reconciler_store_suspended") == 1.0, "the metrics show it")
         until(lambda: next(iter(run.manager._door.status_rows())).suspended, "status shows it")
 
 
@@ -136,12 +133,14 @@ def test_who_is_erased_while_she_is_looked_at_is_written_to_no_more(street: Stre
         run.looked_at_all()
         row = run.mapping("user_a")
         assert row is not None
-        street.shop().faults.add("slow", seconds=0.6)
+        held = street.shop().faults.add("slow", seconds=HELD_S)
         street.person("user_a", first_name="Eve")
         before = street.mutations()
         run.nudge("user_a")
-        until(run.manager._dispatcher.in_hand, "she is being looked at")
+        until(lambda: held.hits, "she is being looked at")
         street.shop().staff("redact", id=row.customer_id)
+        until(lambda: run.status("user_a") == "erased", "she is erased")
+        street.shop().faults.clear()
         quiet(run, post)
         assert run.status("user_a") == "erased"
         assert street.mutations() == before

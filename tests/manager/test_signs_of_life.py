@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from reconciler.manager.schedule import JUMP_S
 from tests.clock import WallClock
-from tests.manager.street import Street, deleted_event, until, user_event
+from tests.manager.street import HELD_S, Street, deleted_event, until, user_event
 
 
 def red(run: Any, words: str) -> None:
@@ -21,11 +21,12 @@ def red(run: Any, words: str) -> None:
 def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(street: Street) -> None:
     with street.replica(wedged_s=0.2) as run:
         run.looked_at_all()
-        assert run.ready() == []
-        street.shop().faults.add("slow", seconds=1.5)
+        until(lambda: run.ready() == [], "it is ready")
+        street.shop().faults.add("slow", seconds=HELD_S)
         street.person("user_a")
         run.nudge("user_a")
         red(run, "looks have taken more than")
+        street.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 
 
@@ -71,7 +72,7 @@ def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come
 def test_work_that_stands_still_turns_readiness_red(street: Street) -> None:
     with street.replica(stuck_s=0.3) as run:
         run.looked_at_all()
-        street.shop().faults.add("slow", seconds=2.0, times=None)
+        street.shop().faults.add("slow", seconds=HELD_S, times=None)
         for n in range(6):
             street.person(f"user_{n}")
             run.nudge(f"user_{n}")
@@ -88,9 +89,9 @@ def test_metrics_carry_controller_runtimes_names_and_no_second_series(street: St
         run.nudge("user_0")
         run.settled()
         until(lambda: run.metric("controller_runtime_reconcile_total", result="success") >= 4, "looks are counted")
-        assert run.metric("workqueue_queue_duration_seconds_count", name="customer") >= 4
+        until(lambda: run.metric("workqueue_queue_duration_seconds_count", name="customer") >= 4, "waits are measured")
         assert run.metric("controller_runtime_max_concurrent_reconciles") == 4
-        assert run.metric("reconciler_actions_total", kind="create") == 3
+        until(lambda: run.metric("reconciler_actions_total", kind="create") == 3, "actions are counted")
         page = run.client.get("/metrics").text
         for name in ("workqueue_depth", "workqueue_adds_total", "workqueue_retries_total", "workqueue_work_duration_seconds",
                      "controller_runtime_reconcile_time_seconds", "controller_runtime_active_workers",
@@ -111,8 +112,9 @@ def test_an_idle_controller_asks_little_and_burns_nothing(street: Street) -> Non
         event.listen(run.house.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql))
         began, spent = time.monotonic(), time.process_time()
         until(lambda: time.monotonic() - began > 2.0, "two seconds are over")
-        assert len(asked) <= 12  # two claims a second, and what a lease costs
-        assert time.process_time() - spent < 0.5 * (time.monotonic() - began)
+        spent, took_s = time.process_time() - spent, time.monotonic() - began
+        assert len(asked) <= 4 * took_s + 4  # two claims a second, and what a lease costs
+        assert spent < 0.5 * took_s
         assert not [sql for sql in asked if sql.lstrip().upper().startswith(("INSERT", "DELETE"))]
 
 

@@ -11,10 +11,10 @@ from tests.manager.street import Street, until
 def test_what_is_in_hand_at_the_end_is_finished(street: Street) -> None:
     with street.replica() as run:
         run.looked_at_all()
-        street.shop().faults.add("slow", on="customerSet", seconds=0.5)
+        held = street.shop().faults.add("slow", on="customerSet", seconds=0.5)
         street.person("user_a")
         run.nudge("user_a")
-        until(run.manager._dispatcher.in_hand, "she is being looked at")
+        until(lambda: held.hits, "she is being written")
         state = run.house.state
         queue = run.house.queue
         run.manager.close()

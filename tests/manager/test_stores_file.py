@@ -27,7 +27,7 @@ def test_a_bad_edit_is_refused_and_the_running_config_stays(street: Street, caps
         street.stores[US]["colour"] = "blue"
         street.write()
         until(lambda: taken(run, "refused") == 1, "the edit is refused")
-        assert "config_refused" in capsys.readouterr().out
+        until(lambda: "config_refused" in capsys.readouterr().out, "the log says so")
         street.person("user_b")
         run.nudge("user_b")
         until(lambda: run.status("user_b") == "in_sync", "work goes on")
@@ -69,7 +69,7 @@ def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alon
         street.write()
         until(lambda: len(street.emails(EU)) == 3, "the new store has everybody")
         assert webhook(run, EU) == 401
-        run.settled()
+        run.looked_at_all()  # at both
         del street.stores[EU]
         street.write()
         until(lambda: webhook(run, EU) == 404, "its webhooks are nobody's")
@@ -100,7 +100,7 @@ def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(street: Street)
         row = run.mapping("user_a")
         assert row is not None
         assert row.store == "acme-na"
-        assert run.house.queue.depth() == 0
+        until(lambda: run.house.queue.depth() == 0, "nothing is owed")
 
 
 def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_shops: Street) -> None:

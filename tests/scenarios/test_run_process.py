@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.manager.processes import begin, replicas
-from tests.manager.street import Street, a_street, deleted_event, until, user_event
+from tests.manager.street import HELD_S, Street, a_street, deleted_event, until, user_event
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
     process = start(grace_s=0.5)
     process.started()
     until(street.emails, "she is there")
-    street.shop().faults.add("slow", seconds=8.0, times=None)
+    street.shop().faults.add("slow", seconds=HELD_S, times=None)
     assert process.clerk("user.updated", user_event("user_a"), "msg_1") == 202
     until(lambda: owned(street), "she is being looked at")
     for _ in range(3):
