@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 
 import click
 from rich.progress import Progress, TaskID
 
 from reconciler.cli import planfile, render
-from reconciler.cli.context import Context
+from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import counted, seconds_text, time_text
 from reconciler.cli.plan_command import planned_by, show
 from reconciler.cli.render_parts import totals_of
@@ -23,6 +24,7 @@ from reconciler.cli.times import length_of
 from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.fleet import Planned, apply_stores
 from reconciler.controller.hands import BulkProgress
+from reconciler.controller.spool import Spool
 from reconciler.controller.sweep import Swept, approved
 from reconciler.core.desired import config_digest
 from reconciler.core.ids import StoreName
@@ -80,7 +82,7 @@ def command(
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
         results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None), bulk=bulk)
     if output == "json":
-        click.echo(render.results_json(results, planned.plan.digest))
+        poured(render.results_json(results, planned.plan.digest))
     else:
         render.results_text(results, context.out)
     return FAILED if any(r.error or r.failed for r in results) else 0
@@ -167,7 +169,7 @@ def _tell_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkPro
 @dataclass
 class _Tally:
     applied: Counter[str] = field(default_factory=Counter)
-    failed: list[Failure] = field(default_factory=list)
+    failed: Spool[Failure] = field(default_factory=lambda: Spool(Failure, attrgetter("clerk_user_id")))
     points: int = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -183,7 +185,7 @@ class _Tally:
                 message=outcome.message,
                 hint=outcome.hint,
             )
-            self.failed.append(failure)
+            self.failed.add(failure)
 
 
 def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally], seconds: float) -> ApplyResult:
@@ -191,7 +193,7 @@ def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally]
     return ApplyResult(
         store=name,
         applied=dict(tally.applied),
-        failed=tuple(sorted(tally.failed, key=lambda f: f.clerk_user_id)),
+        failed=tally.failed.whole(),
         held=len(swept.plan.holds),
         error=swept.plan.error,
         points_spent=tally.points,

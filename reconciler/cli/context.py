@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -17,6 +18,16 @@ from reconciler import settings
 from reconciler.cli.plain import clean
 from reconciler.errors import PermanentError
 from reconciler.wiring import House
+
+PARTS_AT_ONCE = 1000
+
+
+def poured(parts: Iterable[str]) -> None:
+    """A long text to stdout as it comes, and the end of a line."""
+    left = iter(parts)
+    while block := list(islice(left, PARTS_AT_ONCE)):
+        click.echo("".join(block), nl=False)
+    click.echo()
 
 
 @dataclass

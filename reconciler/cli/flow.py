@@ -32,23 +32,25 @@ class Lines:
 
     def flow(self, pieces: Iterable[Piece], *, indent: int = 0, hang: int = 0, between: str = " ") -> None:
         """Pieces in a row, wrapped between them; later lines are indented by `hang` more."""
-        row = [(self._shown(words), style) for words, style in pieces]
+        row = ((self._shown(words), style) for words, style in pieces)
         gap = self._shown(between)
-        lines = [Text(" " * indent)]
-        filled = indent
-        for index, (words, style) in enumerate(row):
-            trailing = 0 if index == len(row) - 1 else cell_len(gap.rstrip())
-            if index and filled + cell_len(gap) + cell_len(words) + trailing > self.width:
-                lines[-1].append(gap.rstrip(), "dim")
-                lines.append(Text(" " * (indent + hang)))
-                filled = indent + hang
-                words = words.lstrip()  # noqa: PLW2901  a line begins with a word
-            elif index:
-                lines[-1].append(gap, "dim")
+        line, filled, is_first = Text(" " * indent), indent, True
+        coming = next(row, None)
+        while coming is not None:
+            (words, style), coming = coming, next(row, None)
+            trailing = 0 if coming is None else cell_len(gap.rstrip())
+            if not is_first and filled + cell_len(gap) + cell_len(words) + trailing > self.width:
+                line.append(gap.rstrip(), "dim")
+                self.console.print(line, soft_wrap=True)
+                line, filled = Text(" " * (indent + hang)), indent + hang
+                words = words.lstrip()  # a line begins with a word
+            elif not is_first:
+                line.append(gap, "dim")
                 filled += cell_len(gap)
-            lines[-1].append(words, style)
+            line.append(words, style)
             filled += cell_len(words)
-        for line in lines if row else []:
+            is_first = False
+        if not is_first:
             self.console.print(line, soft_wrap=True)
 
     def prose(self, words: str, style: str = "", *, indent: int = 0, hang: int = 0) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import planfile, render
-from reconciler.cli.context import Context
+from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import clean, counted, time_text
 from reconciler.controller.fleet import Planned, plan_stores, standings
 from reconciler.controller.remember import remember
@@ -105,11 +105,11 @@ def show(context: Context, planned: Planned, output: str, *, everything: bool = 
     """Print the plan to stdout."""
     match output:
         case "json":
-            click.echo(render.plan_json(planned.plan))
+            poured(render.plan_json(planned.plan))
         case "markdown":
             click.echo(render.plan_markdown(planned.plan))
         case "html":
-            click.echo(render.plan_html(planned.plan))
+            poured(render.plan_html(planned.plan))
         case _:
             render.plan_text(planned.plan, context.out, everything=everything)
     for line in rests_on(planned):

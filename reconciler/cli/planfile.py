@@ -1,15 +1,21 @@
-"""Saved plans: sealed, so that only what was reviewed is applied, byte for byte."""
+"""Saved plans: sealed, so that only what was reviewed is applied, byte for byte. Written and read a line at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
+from collections import deque
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reconciler.core.plan import Action, Plan
+from reconciler.cli.document import Document
+from reconciler.controller.spool import Spool
+from reconciler.core.pile import Pile, canonical_parts, dumped_around
+from reconciler.core.plan import Action, Hold, Plan, in_parts
 from reconciler.errors import PermanentError, PlanRefused
 
 FORMAT = "customer-parity plan 1"
@@ -24,39 +30,51 @@ class SavedPlan(BaseModel):
     program: str
     narrowed: bool
     plan: Plan
-    withheld: dict[str, tuple[Action, ...]] = {}
+    withheld: dict[str, Pile[Action]] = {}
 
 
 def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
     """Write the file in one go, readable only by its owner; with `key` the seal is an HMAC that nobody else can make."""
-    body = saved.model_dump(mode="json")
-    text = json.dumps({"seal": seal(body, key), **body}, indent=1, ensure_ascii=False) + "\n"
+    plan = dumped_around(saved.plan, {"stores": [in_parts(store) for store in saved.plan.stores]})
+    body = dumped_around(saved, {"plan": plan, "withheld": saved.withheld})
+    opening = f'{{"seal":{json.dumps(seal(body, key))},\n'
     part = path.with_name(path.name + ".part")
     try:
         part.touch(mode=0o600)
-        part.write_text(text, encoding="utf-8")
+        with part.open("w", encoding="utf-8") as file:
+            parts = canonical_parts(body, between=",\n")
+            file.write(opening + next(parts).removeprefix("{"))
+            file.writelines(parts)
+            file.write("\n")
         part.replace(path)
     except OSError as error:
         raise PermanentError(f"{path} can't be written: {error.strerror}", hint="name another file by --out") from error
 
 
 def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
-    """The saved plan and its seal; PlanRefused: no plan, changed since, sealed by another key or program."""
+    """The saved plan and its seal; PlanRefused: no plan, changed since, sealed by another key or program.
+
+    What is long in it is copied on the way, so that a file that is changed later changes nothing.
+    """
+    piles: list[Spool[Any]] = []
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            body = _read(Document(file), piles)
     except OSError as error:
         raise PlanRefused(
             f"{path} can't be read: {error.strerror}", hint="make one with `reconciler plan --out FILE`"
         ) from error
     except (ValueError, RecursionError) as error:
         raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`") from error
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
+    if body.get("format") != FORMAT:
         raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`")
     found = str(body.pop("seal", ""))
-    if not hmac.compare_digest(found, seal(body, key)):
+    if not hmac.compare_digest(found.encode(), seal(body, key).encode()):
         why = "it was changed, or sealed with another key"
         raise PlanRefused(f"{path} is refused whole: {why}", hint="plan again")
     try:
+        for pile in piles:
+            deque(pile, maxlen=0)  # each of its values is one
         saved = SavedPlan.model_validate(body)
     except ValidationError as error:
         raise PlanRefused(f"{path} is refused whole: it is of another version", hint="plan again") from error
@@ -65,9 +83,54 @@ def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
     return saved, found
 
 
-def seal(body: dict[str, object], key: str | None) -> str:
+def seal(body: dict[str, Any], key: str | None) -> str:
     """`sha256:…` over the content, or `hmac-sha256:…` where RECONCILER_PLAN_KEY is set."""
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    if key:
-        return "hmac-sha256:" + hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
-    return "sha256:" + hashlib.sha256(text).hexdigest()
+    name, made = ("hmac-sha256", hmac.new(key.encode(), None, hashlib.sha256)) if key else ("sha256", hashlib.sha256())
+    for text in canonical_parts(body):
+        made.update(text.encode())
+    return f"{name}:{made.hexdigest()}"
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read(document: Document, piles: list[Spool[Any]]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for name in document.members():
+        if name == "plan":
+            body[name] = _plan(document, piles)
+        elif name == "withheld":
+            body[name] = {store: _pile(document, Action, piles) for store in document.members()}
+        else:
+            body[name] = document.value()
+    document.end()
+    return body
+
+
+def _plan(document: Document, piles: list[Spool[Any]]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for name in document.members():
+        if name == "stores":
+            body[name] = [_store(document, piles) for _ in document.items()]
+        else:
+            body[name] = document.value()
+    return body
+
+
+def _store(document: Document, piles: list[Spool[Any]]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for name in document.members():
+        if name in {"actions", "holds"}:
+            body[name] = _pile(document, Action if name == "actions" else Hold, piles)
+        else:
+            body[name] = document.value()
+    return body
+
+
+def _pile(document: Document, model: type[Any], piles: list[Spool[Any]]) -> Collection[Any]:
+    """Values as they stand there, in the order in which they do; whether they are any is seen later."""
+    pile = Spool(model)
+    for _ in document.items():
+        pile.put("".join(canonical_parts(document.value())))
+    piles.append(pile)
+    return pile

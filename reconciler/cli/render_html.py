@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from reconciler.cli import render_parts
 from reconciler.cli.plain import clean, counted, customer_text, time_text
 from reconciler.core.plan import Plan
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 OPEN_UP_TO = 50  # longer lists start folded; print shows them all the same
+SHOWN = 2000  # of one kind or reason in one store: browsers get slow beyond some ten thousand rows
 
 
-def plan_html(plan: Plan) -> str:
-    """The page. Every value is escaped, and its policy lets it load and run nothing."""
-    return _template().render(
+def plan_html(plan: Plan) -> Iterator[str]:
+    """The page, in parts. Every value is escaped, and its policy lets it load and run nothing."""
+    page = _template().stream(
         plan=plan,
         parts=render_parts,
         totals=render_parts.totals_of(plan.summary, plan.stores),
         waiting=render_parts.guarded_holds(plan.stores),
         open_up_to=OPEN_UP_TO,
+        shown=SHOWN,
     )
+    page.enable_buffering()
+    return iter(page)
 
 
 def breakable(text: str) -> Markup:
@@ -33,6 +42,8 @@ def breakable(text: str) -> Markup:
 
 @cache
 def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  text and JSON do without
+
     environment = Environment(
         loader=PackageLoader("reconciler.cli"),
         autoescape=True,
@@ -40,6 +51,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clean=clean, time=time_text, customer=customer_text, breakable=breakable)
+    environment.filters.update(clean=clean, time=time_text, customer=customer_text, breakable=breakable, head=islice)
     environment.globals.update(counted=counted)
     return environment.get_template("plan.html")

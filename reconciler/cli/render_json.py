@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic import BaseModel
+
 from reconciler.cli.plain import clean, time_z
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Plan
+from reconciler.core.pile import dumped_around
+from reconciler.core.plan import Plan, in_parts
 from reconciler.core.status import ApplyResult, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
@@ -21,16 +24,38 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
     return _NOT_ASCII.sub(_escaped, json.dumps(value, indent=indent, ensure_ascii=False))
 
 
-def plan_json(plan: Plan) -> str:
-    """The whole plan."""
-    body = plan.model_dump(mode="json")
-    body["created_at"] = time_z(plan.created_at)
-    return dumps(body)
+def plan_json(plan: Plan) -> Iterator[str]:
+    """The whole plan, in parts."""
+    body = dumped_around(plan, {"stores": [in_parts(store) for store in plan.stores]})
+    return _parts({**body, "created_at": time_z(plan.created_at)})
 
 
-def results_json(results: Sequence[ApplyResult], digest: str) -> str:
-    """What became of a plan, per store."""
-    return dumps({"version": 1, "digest": digest, "stores": [r.model_dump(mode="json") for r in results]})
+def results_json(results: Sequence[ApplyResult], digest: str) -> Iterator[str]:
+    """What became of a plan, per store, in parts."""
+    stores = [dumped_around(result, {"failed": result.failed}) for result in results]
+    return _parts({"version": 1, "digest": digest, "stores": stores})
+
+
+def _parts(value: Any, margin: str = "") -> Iterator[str]:
+    """What `dumps` gives of the same, with piles of models in it, which are never held whole."""
+    inner = margin + "  "
+    if isinstance(value, dict) and value:
+        opening = "{\n"
+        for name, member in value.items():
+            yield f"{opening}{inner}{dumps(name)}: "
+            yield from _parts(member, inner)
+            opening = ",\n"
+        yield f"\n{margin}}}"
+    elif isinstance(value, Collection) and value and not isinstance(value, str):
+        opening = "[\n"
+        for item in value:
+            yield opening + inner
+            yield from _parts(item, inner)
+            opening = ",\n"
+        yield f"\n{margin}]"
+    else:
+        body = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        yield dumps([] if body == () else body).replace("\n", "\n" + margin)
 
 
 def status_json(rows: Sequence[StatusRow], at: datetime) -> str:

@@ -6,13 +6,15 @@ Everything that comes from elsewhere stands in code spans: a name can neither ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from reconciler.cli.plain import clean, counted, customer_text, time_text
 from reconciler.cli.render_parts import (
     KIND_WORDS,
     WHO_WORDS,
     HeldGroup,
+    KindGroup,
     actions_by_kind,
     change_parts,
     common_why,
@@ -22,20 +24,22 @@ from reconciler.cli.render_parts import (
     holds_by_reason,
     totals_of,
 )
-from reconciler.core.plan import KINDS, Action, Change, Kind, Plan, StorePlan, Summary
+from reconciler.core.plan import KINDS, Action, Change, Plan, StorePlan, Summary
 
 CHARACTERS = 60_000  # a comment on GitHub takes 65,536
 SHOWN = 200  # of one kind or reason in one store; fewer where the whole would be too long
 OPEN_UP_TO = 10  # actions of a store that are shown unfolded
+Part = tuple[StorePlan, Sequence[KindGroup], Sequence[HeldGroup]]
 
 
 def plan_markdown(plan: Plan) -> str:
     """The plan as Markdown, short enough for a comment."""
     limit = SHOWN
-    text = _document(plan, limit)
+    stores = [(s, actions_by_kind(s, limit), holds_by_reason(s, limit)) for s in plan.stores]
+    text = _document(plan, stores, limit)
     while len(text) > CHARACTERS and limit > 1:
         limit //= 2
-        text = _document(plan, limit)
+        text = _document(plan, stores, limit)
     return text
 
 
@@ -48,10 +52,10 @@ def code(text: str) -> str:
     return f"{fence}{inside}{fence}"
 
 
-def _document(plan: Plan, limit: int) -> str:
+def _document(plan: Plan, stores: Sequence[Part], limit: int) -> str:
     parts = [f"## Customer parity: {totals_of(plan.summary, plan.stores)}", "", *_table(plan), ""]
-    for store in plan.stores:
-        parts += [*_store(store, limit), ""]
+    for store, actions, holds in stores:
+        parts += [*_store(store, actions, holds, limit), ""]
     waiting = guarded_holds(plan.stores)
     if waiting:
         held = f"**{counted(waiting, 'action')} held by a guard.**"
@@ -81,7 +85,7 @@ def _word(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "?", name)
 
 
-def _store(store: StorePlan, limit: int) -> Iterator[str]:
+def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldGroup], limit: int) -> Iterator[str]:
     title = f"<b>{_word(store.store)}</b> ({_word(store.shop)})"
     if store.error is not None:
         yield f"**{_word(store.store)}** ({_word(store.shop)}) could not be planned: {code(store.error)}"
@@ -96,23 +100,23 @@ def _store(store: StorePlan, limit: int) -> Iterator[str]:
     what = f"{counted(len(store.actions), 'action')}, {counted(len(store.holds), 'hold')}"
     yield f"<details{opened}><summary>{title}: {what}</summary>"
     yield ""
-    for kind, actions in actions_by_kind(store):
-        yield from _kind(kind, actions, limit)
-    for group in holds_by_reason(store):
-        yield from _held(group, limit)
+    for kind in actions:
+        yield from _kind(kind, limit)
+    for reason in holds:
+        yield from _held(reason, limit)
     if store.actions:
         yield f"Forecast: {forecast_of(store.forecast)}"
         yield ""
     yield "</details>"
 
 
-def _kind(kind: Kind, actions: tuple[Action, ...], limit: int) -> Iterator[str]:
-    yield f"#### {kind}: {KIND_WORDS[kind].says(len(actions))}"
+def _kind(group: KindGroup, limit: int) -> Iterator[str]:
+    yield f"#### {group.kind}: {KIND_WORDS[group.kind].says(group.count)}"
     yield ""
-    for action in actions[:limit]:
+    for action in islice(group.actions, limit):
         yield from _action(action)
-    if len(actions) > limit:
-        yield f"- … and {len(actions) - limit:,} more; `reconciler plan --output json` has them"
+    if group.count > limit:
+        yield f"- … and {group.count - limit:,} more; `reconciler plan --output json` has them"
     yield ""
 
 
@@ -141,16 +145,16 @@ def _change(change: Change, *, with_why: bool) -> str:
 
 
 def _held(group: HeldGroup, limit: int) -> Iterator[str]:
-    yield f"#### held, {group.reason}: {len(group.holds):,}"
+    yield f"#### held, {group.reason}: {group.count:,}"
     yield ""
     yield f"{WHO_WORDS[group.who_acts]}, see [{group.reason}]({group.anchor})"
     yield ""
     if group.message is not None:
-        yield f"{code(group.message)}: {', '.join(code(h.clerk_user_id) for h in group.holds[:limit])}"
+        yield f"{code(group.message)}: {', '.join(code(h.clerk_user_id) for h in islice(group.holds, limit))}"
     else:
-        for hold in group.holds[:limit]:
+        for hold in islice(group.holds, limit):
             yield f"- {code(hold.clerk_user_id)}: {code(hold.message)}"
-    if len(group.holds) > limit:
+    if group.count > limit:
         yield ""
-        yield f"… and {len(group.holds) - limit:,} more"
+        yield f"… and {group.count - limit:,} more"
     yield ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 
 from reconciler.cli.plain import clean, counted, seconds_text, sentence, value_text
+from reconciler.core.pile import M, kept
 from reconciler.core.plan import KINDS, Action, Change, Forecast, Hold, Kind, StorePlan, Summary, WhoActs
 
 ERRORS_PAGE = "docs/errors.md"
@@ -48,35 +48,79 @@ WHO_WORDS: dict[WhoActs, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class KindGroup:
+    """The actions of one kind in one store: how many, the first of them (or all), and the one reason of all, if there is."""
+
+    kind: Kind
+    count: int
+    actions: Collection[Action]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldGroup:
-    """The holds of one reason in one store."""
+    """The holds of one reason in one store: how many, the first of them (or all), and what all of them say, if they do."""
 
     reason: str
     who_acts: WhoActs
-    holds: tuple[Hold, ...]
+    count: int
+    holds: Collection[Hold]
+    message: str | None
 
     @property
     def anchor(self) -> str:
         return f"{ERRORS_PAGE}#{self.reason.lower()}"
 
-    @property
-    def message(self) -> str | None:
-        """The message, where all of them say the same."""
-        said = {h.message for h in self.holds}
-        return sentence(said.pop()) if len(said) == 1 else None
+
+def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
+    """In the order of KINDS, empty kinds left out; of each the `first` so many, or, where that is None, all."""
+    counts: Counter[Kind] = Counter()
+    whys: defaultdict[Kind, set[str]] = defaultdict(set)
+    some: defaultdict[Kind, list[Action]] = defaultdict(list)
+    for action in store.actions:
+        counts[action.kind] += 1
+        whys[action.kind].update(change.why for change in action.changes)
+        if first is not None and counts[action.kind] <= first:
+            some[action.kind].append(action)
+    return [
+        KindGroup(
+            kind,
+            counts[kind],
+            some[kind] if first is not None else _all(store.actions, "kind", kind),
+            _only(whys[kind]),
+        )
+        for kind in KINDS
+        if counts[kind]
+    ]
 
 
-def actions_by_kind(store: StorePlan) -> list[tuple[Kind, tuple[Action, ...]]]:
-    """In the order of KINDS, empty kinds left out."""
-    found = ((kind, tuple(a for a in store.actions if a.kind == kind)) for kind in KINDS)
-    return [(kind, actions) for kind, actions in found if actions]
+def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
+    """Most frequent first; of each the `first` so many, or, where that is None, all."""
+    counts: Counter[str] = Counter()
+    who: dict[str, WhoActs] = {}
+    said: defaultdict[str, set[str]] = defaultdict(set)
+    some: defaultdict[str, list[Hold]] = defaultdict(list)
+    for hold in store.holds:
+        counts[hold.reason] += 1
+        who.setdefault(hold.reason, hold.who_acts)
+        if len(said[hold.reason]) <= 1:
+            said[hold.reason].add(hold.message)
+        if first is not None and counts[hold.reason] <= first:
+            some[hold.reason].append(hold)
+    return [
+        HeldGroup(
+            reason,
+            who[reason],
+            count,
+            some[reason] if first is not None else _all(store.holds, "reason", reason),
+            sentence(next(iter(said[reason]))) if len(said[reason]) == 1 else None,
+        )
+        for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
-def holds_by_reason(store: StorePlan) -> list[HeldGroup]:
-    """Most frequent first."""
-    ordered = sorted(store.holds, key=attrgetter("reason", "clerk_user_id"))
-    groups = [(reason, tuple(holds)) for reason, holds in groupby(ordered, key=attrgetter("reason"))]
-    return [HeldGroup(r, h[0].who_acts, h) for r, h in sorted(groups, key=lambda g: (-len(g[1]), g[0]))]
+def _all(values: Collection[M], name: str, value: str) -> Collection[M]:
+    return kept(values, lambda each: getattr(each, name) == value)
 
 
 def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
@@ -111,10 +155,13 @@ def change_parts(change: Change) -> tuple[str, str]:
     return value_text(gone), value_text(come)
 
 
-def common_why(*actions: Action) -> str:
-    """The one reason of all their changes, or nothing where they differ."""
-    reasons = {change.why for action in actions for change in action.changes}
-    return reasons.pop() if len(reasons) == 1 else ""
+def common_why(action: Action) -> str:
+    """The one reason of all its changes, or nothing where they differ."""
+    return _only({change.why for change in action.changes})
+
+
+def _only(words: Collection[str]) -> str:
+    return next(iter(words)) if len(words) == 1 else ""
 
 
 def field_text(change: Change) -> str:

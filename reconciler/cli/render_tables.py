@@ -43,7 +43,7 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
         if done:
             spent = f"{counted(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
             lines.put((f"{counted(done, 'action')} applied, {spent}", "dim"), indent=2)
-        for failure in result.failed[:FAILURES_SHOWN]:
+        for failure in islice(result.failed, FAILURES_SHOWN):
             what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {sentence(failure.message)}"
             lines.prose(what, "red", indent=2, hang=4)
             if failure.hint:

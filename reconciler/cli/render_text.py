@@ -13,6 +13,7 @@ from reconciler.cli.render_parts import (
     KIND_WORDS,
     WHO_WORDS,
     HeldGroup,
+    KindGroup,
     actions_by_kind,
     change_parts,
     common_why,
@@ -48,9 +49,9 @@ def _store(store: StorePlan, lines: Lines, limit: int | None) -> None:
             lines.prose(f"hint: {sentence(store.error_hint)}", indent=2, hang=2)
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
-    for kind, actions in actions_by_kind(store):
-        _kind(kind, actions, lines, limit)
-    groups = holds_by_reason(store)
+    for kind in actions_by_kind(store, limit):
+        _kind(kind, lines, limit)
+    groups = holds_by_reason(store, limit)
     if groups:
         lines.blank()
         lines.put(("held", f"bold {HELD}"), (f"  {counted(len(store.holds), 'decision')} not to act", "dim"), indent=2)
@@ -67,15 +68,15 @@ def _count_style(name: str) -> str:
     return words.style if words else HELD if name == "hold" else IN_SYNC
 
 
-def _kind(kind: Kind, actions: tuple[Action, ...], lines: Lines, limit: int | None) -> None:
-    words = KIND_WORDS[kind]
+def _kind(group: KindGroup, lines: Lines, limit: int | None) -> None:
+    words = KIND_WORDS[group.kind]
     lines.blank()
-    why = common_why(*actions) if kind in NEWLY else ""
-    heading: list[Piece] = [(kind, f"bold {words.style}"), (words.says(len(actions)), "dim")]
+    why = group.why if group.kind in NEWLY else ""
+    heading: list[Piece] = [(group.kind, f"bold {words.style}"), (words.says(group.count), "dim")]
     lines.flow([*heading, (f"({why})", "dim")] if why else heading, indent=2, hang=2, between="  ")
-    for action in actions[:limit]:
+    for action in group.actions:
         _action(action, lines, told=bool(why))
-    _cut(len(actions), limit, kind, lines)
+    _cut(group.count, limit, group.kind, lines)
 
 
 def _action(action: Action, lines: Lines, *, told: bool) -> None:
@@ -117,7 +118,7 @@ def _change(change: Change, lines: Lines, *, with_why: bool) -> None:
 
 def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
     heading: list[Piece] = [
-        (f"! {group.reason} {len(group.holds):,}", HELD),
+        (f"! {group.reason} {group.count:,}", HELD),
         (WHO_WORDS[group.who_acts], ""),
         (group.anchor, "dim"),
     ]
@@ -125,13 +126,12 @@ def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
     same = group.message
     if same is not None:
         lines.prose(same, indent=6)
-        users = [(clean(h.clerk_user_id), "dim") for h in group.holds[:limit]]
-        lines.flow(users, indent=6, between=", ")
+        lines.flow(((clean(h.clerk_user_id), "dim") for h in group.holds), indent=6, between=", ")
     else:
-        for hold in group.holds[:limit]:
+        for hold in group.holds:
             words = [(word, "") for word in sentence(hold.message).split(" ")]
             lines.flow([(f"{clean(hold.clerk_user_id)} ", "dim"), *words], indent=6, hang=2)
-    _cut(len(group.holds), limit, "held", lines)
+    _cut(group.count, limit, "held", lines)
 
 
 def _cut(count: int, limit: int | None, what: str, lines: Lines) -> None:

@@ -9,7 +9,7 @@ import click
 
 from reconciler.cli import render
 from reconciler.cli.apply_command import approved_by, ask, carried_out
-from reconciler.cli.context import Context
+from reconciler.cli.context import Context, poured
 from reconciler.cli.times import moment_of
 from reconciler.controller.fleet import Planned, side_by_side
 from reconciler.controller.undo import undo_plan, undone
@@ -53,7 +53,7 @@ def command(
             return FAILED
         results = carried_out(context, house, back, carry=undone)
     if output == "json":
-        click.echo(render.results_json(results, back.plan.digest))
+        poured(render.results_json(results, back.plan.digest))
     else:
         render.results_text(results, context.out)
     return FAILED if any(r.error or r.failed for r in results) else 0

@@ -9,6 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.pile import Pile
 
 SIX_DIGITS = 1_000_000
 
@@ -86,7 +87,7 @@ class ApplyResult(BaseModel):
 
     store: StoreName
     applied: MappingOf[str, int] = Field(default_factory=dict)
-    failed: tuple[Failure, ...] = ()
+    failed: Pile[Failure] = ()
     held: int = 0
     error: str | None = None
     points_spent: int = 0

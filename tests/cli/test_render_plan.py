@@ -130,7 +130,7 @@ def test_what_a_guard_holds_can_be_let_go_with_the_digest() -> None:
     plan = planned([store_plan("acme-us", (), (held,))], created_at=AT)
     assert "reconciler apply --approve DIGEST" in text_of(plan)
     assert f"reconciler apply --approve {plan.digest}" in render.plan_markdown(plan)
-    assert f"reconciler apply --approve {plan.digest}" in render.plan_html(plan)
+    assert f"reconciler apply --approve {plan.digest}" in "".join(render.plan_html(plan))
 
 
 def test_no_name_can_command_the_terminal() -> None:
@@ -139,7 +139,11 @@ def test_no_name_can_command_the_terminal() -> None:
         bare = re.sub(r"\x1b\[[0-9;]*m", "", text)  # rich's own colours
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", bare)
         assert "\\x1b[2J" in bare
-    for output in (render.plan_json(evil_plan()), render.plan_markdown(evil_plan()), render.plan_html(evil_plan())):
+    for output in (
+        "".join(render.plan_json(evil_plan())),
+        render.plan_markdown(evil_plan()),
+        "".join(render.plan_html(evil_plan())),
+    ):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", output)
 
 
@@ -158,15 +162,15 @@ def test_letters_of_all_languages_stay_as_they_are() -> None:
     )
     for output in (
         text_of(plan, width=200, everything=True),
-        render.plan_json(plan),
+        "".join(render.plan_json(plan)),
         render.plan_markdown(plan),
-        html.unescape(render.plan_html(plan)),
+        html.unescape("".join(render.plan_html(plan))),
     ):
         assert all(name in output for name in names)
 
 
 def test_json_has_the_promised_shape() -> None:
-    body = json.loads(render.plan_json(example()))
+    body = json.loads("".join(render.plan_json(example())))
     assert {"version", "digest", "created_at", "summary", "stores"} <= body.keys()
     assert body["version"] == 1
     assert body["created_at"] == "2026-11-23T09:00:00Z"
@@ -186,7 +190,7 @@ def test_json_has_the_promised_shape() -> None:
 
 
 def test_json_gives_back_exactly_what_was_there() -> None:
-    body = json.loads(render.plan_json(evil_plan()))
+    body = json.loads("".join(render.plan_json(evil_plan())))
     assert body["stores"][0]["actions"][0]["changes"][0]["after"] == EVIL
 
 
@@ -287,7 +291,7 @@ def test_markdown_fits_into_a_comment() -> None:
 
 def test_the_page_needs_nothing_from_elsewhere_and_holds_each_action() -> None:
     page = Page()
-    page.feed(render.plan_html(example()))
+    page.feed("".join(render.plan_html(example())))
     assert page.loads == []
     assert page.tags.isdisjoint({"script", "iframe", "object", "form"})
     assert page.closed
@@ -297,7 +301,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_holds_each_action() -> None:
 
 
 def test_no_name_can_put_markup_on_the_page() -> None:
-    text = render.plan_html(evil_plan())
+    text = "".join(render.plan_html(evil_plan()))
     page = Page()
     page.feed(text)
     assert "script" not in page.tags

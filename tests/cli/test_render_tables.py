@@ -135,7 +135,7 @@ acme-fr
 
 
 def test_results_as_json_carry_the_digest() -> None:
-    body = json.loads(render.results_json(RESULTS, "sha256:abc"))
+    body = json.loads("".join(render.results_json(RESULTS, "sha256:abc")))
     assert body["digest"] == "sha256:abc"
     assert [s["store"] for s in body["stores"]] == ["acme-us", "acme-eu", "acme-fr"]
     assert body["stores"][0]["failed"][0]["result"] == "refused"
