@@ -30,8 +30,8 @@ from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
-from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
+from reconciler.state.version import is_current
 from reconciler.supabase.profiles import TableProfiles
 from reconciler.supabase.upsert import ProfileUpserts
 
@@ -68,7 +68,10 @@ class House:
         """The state's database, its schema made where there was none."""
         engine = open_engine(self.loaded.settings.state.url)
         self._open.callback(engine.dispose)
-        ensure_schema(engine)
+        if not is_current(engine):
+            from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
+
+            ensure_schema(engine)
         return engine
 
     @cached_property

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepdiff import DeepDiff
-
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS, Spec, WantedField
@@ -71,6 +69,8 @@ def _owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bool:
 
 def explained(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """In words, what differs between two whole values that are known to differ (for `explain` and the logs)."""
+    from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
+
     return str(DeepDiff(before, after, ignore_order=True, verbose_level=2).pretty()).splitlines()
 
 

@@ -13,8 +13,6 @@ import re
 from collections.abc import Iterable
 from decimal import Context, Decimal
 
-import phonenumbers
-
 NAME_MAX = 255
 NOTE_MAX = 5000
 EMAIL_MAX = 255
@@ -66,6 +64,8 @@ def phone(value: str | None, country: str | None) -> str | None:
     text = (value or "").strip()
     if not text:
         return None
+    import phonenumbers  # noqa: PLC0415  sixty modules, which nobody needs who has no phone to look at
+
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException as error:

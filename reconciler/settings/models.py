@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from apscheduler.triggers.cron import CronTrigger
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from reconciler.core.profile import PROFILE_FIELDS
@@ -101,6 +100,8 @@ class ControllerSettings(_Part):
     @classmethod
     def _cron(cls, expression: str) -> str:
         """Weekdays by name: cron counts them from Sunday as 0, the scheduler from Monday."""
+        from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  most commands know no hours
+
         fields = expression.split()
         try:
             expression = " ".join([*fields[:4], *(weekdays(field) for field in fields[4:])])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -22,8 +21,8 @@ from reconciler.state import (  # noqa: F401  their tables belong to the metadat
 )
 from reconciler.state.engine import SCHEMA, is_sqlite, reading, writing
 from reconciler.state.tables import metadata
+from reconciler.state.version import MIGRATIONS, VERSION_TABLE
 
-VERSION_TABLE = "reconciler_version"
 LOCK_KEY = 7_305_811_905  # a number of our own: two starters never make the schema at once
 STRANGERS = ("anon", "authenticated", "service_role")
 
@@ -70,7 +69,7 @@ def _upgrade(connection: Connection) -> None:
         if not _has_schema(connection):  # IF NOT EXISTS would ask for the right to create one even where it is there
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.dialect.name == "postgresql":
@@ -119,7 +118,7 @@ def _lock_out_strangers(connection: Connection) -> None:
 
 @cache
 def _script() -> ScriptDirectory:
-    return ScriptDirectory(str(Path(__file__).with_name("migrations")))
+    return ScriptDirectory(str(MIGRATIONS))
 
 
 def _current(connection: Connection) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import Engine, Table, select
 
 from reconciler.core.ids import ShopDomain
@@ -14,6 +14,9 @@ from reconciler.errors import ConfigError
 from reconciler.state.database import Database
 from reconciler.state.engine import writing
 from reconciler.state.tables import AppliedPlanRow, TokenRow
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 _plan: Table = AppliedPlanRow.__table__  # type: ignore[attr-defined]
 _token: Table = TokenRow.__table__  # type: ignore[attr-defined]
@@ -31,6 +34,8 @@ class Tokens(Database):
         rows = self._rows(select(_token.c.sealed).where(_token.c.shopify_shop == shop))
         if not rows:
             return None
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415  most shops' tokens don't rotate
+
         try:
             return self._fernet().decrypt(rows[0][0].encode()).decode()
         except InvalidToken as error:
@@ -49,6 +54,8 @@ class Tokens(Database):
             raise ConfigError(
                 "rotating tokens must be kept, and there is no key to encrypt them", hint="set RECONCILER_SECRET_KEY"
             )
+        from cryptography.fernet import Fernet  # noqa: PLC0415  as above
+
         return Fernet(base64.urlsafe_b64encode(hashlib.sha256(self._secret_key.encode()).digest()))
 
 

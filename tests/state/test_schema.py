@@ -23,6 +23,7 @@ from reconciler.errors import StateError
 from reconciler.state.engine import SCHEMA, open_engine
 from reconciler.state.schema import check, ensure_schema, upgrade
 from reconciler.state.tables import metadata
+from reconciler.state.version import VERSION_TABLE, head, is_current
 from tests import servers
 from tests.conftest import Database
 
@@ -70,6 +71,20 @@ def test_two_starters_at_once_make_one_schema(database: Database, opened: Callab
     with ThreadPoolExecutor(len(engines)) as pool:
         list(pool.map(start, engines))
     assert check(engines[0]) == []
+
+
+def test_what_each_command_asks_first_is_right_without_alembic(
+    database: Database, opened: Callable[[str], Engine]
+) -> None:
+    assert head() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    engine = opened(database.url)
+    assert not is_current(engine)
+    ensure_schema(engine)
+    assert is_current(engine)
+    with engine.begin() as connection:
+        prefix = "" if engine.dialect.name == "sqlite" else f"{SCHEMA}."
+        connection.exec_driver_sql(f"UPDATE {prefix}{VERSION_TABLE} SET version_num = '0001'")
+    assert not is_current(engine)
 
 
 def test_migrations_lead_to_the_tables(
