@@ -1,10 +1,11 @@
-"""A plan for N users with nothing to do, beside octoDNS' for as many records.
+"""A plan for N users with nothing to do, beside octoDNS' for as many records: whole programs, from start to end.
 
     python -m tests.benchmarks.bench_octodns [--rows 10000] [--peers PYTHON]
 
-Bounded, over loopback. Ours looks at every customer of a simulated shop over HTTP by point reads, with points enough;
-octoDNS compares one YAML zone with another. octoDNS is no dependency: it is installed into a folder that goes away; absent
-where that fails.
+Bounded, over loopback. Ours is `reconciler plan` against a simulated shop over HTTP with points enough: once with every
+customer read from the shop, and once by the shop's mirror, filled before by `backfill shopify`, a day after anybody was
+touched. octoDNS compares one YAML zone with another and asks nobody. It is no dependency: it is installed into a folder
+that goes away; absent where that fails.
 """
 
 from __future__ import annotations
@@ -12,43 +13,89 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from reconciler.controller.apply import applied
 from tests.benchmarks import scratch
-from tests.benchmarks.served import AMPLE, served
+from tests.benchmarks.served import AMPLE, DOMAIN, TOKEN, Served, served
 
 ROWS_MAX = 100_000
+DAY_S = 86_400.0
+COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "image_url")
 HERE = Path(__file__).parent / "peers"
 
 
 def measure(rows: int = 10_000, peers: Path | None = None) -> dict[str, Any]:
-    """Seconds and megabytes of both."""
+    """CPU and wall seconds of all three."""
     rows = min(rows, ROWS_MAX)
     with served(rows) as shop:
-        first = shop.plan()
+        command = _files(shop)
         shop.bucket(rate=AMPLE, size=AMPLE)
-        client = shop.client()
-        done = sum(o.result == "applied" for o in applied(first, shop.hands(client, bulk=True), fresh=True))
-        client.close()
-        calls, began = len(shop.sim.calls), time.perf_counter()
-        plan = shop.plan().plan
-        took_s = time.perf_counter() - began
-        ours = {
-            "customers": done,
-            "actions": plan.summary.actions,
-            "in_sync": plan.summary.in_sync,
-            "seconds": round(took_s, 2),
-            "calls": len(shop.sim.calls) - calls,
-            "points": shop.sim.bucket.spent,
-            "peak_mb_with_the_simulator": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
+        _ours(command, "apply", "--yes", "--bulk", "always")
+        for customer in shop.sim.shop.people:  # it was all done yesterday
+            shop.sim.shop.people.change(customer, {"updated_at": customer.updated_at - DAY_S})
+        live = _planned(shop, command, "--live")
+        _ours(command, "backfill", "shopify")
+        _ours(command, "plan")  # a first one, which remembers whom it finds equal
+        mirror = _planned(shop, command)
     with scratch.scratch("octodns", peers) as python, tempfile.TemporaryDirectory() as folder:
-        theirs = scratch.run(python, HERE / "with_octodns.py", folder, str(rows)) if python else "absent"
-    return {"ours": ours, "octodns": theirs}
+        theirs: Any = "absent"
+        if python is not None:
+            found, used = _used(lambda: scratch.run(python, HERE / "with_octodns.py", folder, str(rows)))
+            theirs = {**found, **used}
+    return {"rows": rows, "live": live, "by_mirror": mirror, "octodns": theirs}
+
+
+def _planned(shop: Served, command: list[str], *options: str) -> dict[str, Any]:
+    calls = len(shop.sim.calls)
+    said, used = _used(lambda: _ours(command, "plan", "--output", "json", *options))
+    summary = json.loads(said)["summary"]
+    return {"in_sync": summary.pop("in_sync"), "others": sum(summary.values()), **used,
+            "calls": len(shop.sim.calls) - calls}  # fmt: skip
+
+
+def _ours(command: list[str], *words: str) -> str:
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{words}: {done.stderr}")
+    return done.stdout
+
+
+def _used(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """What it gives, and what the programs it started took."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    found = work()
+    after, wall_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return found, {"cpu_s": round(cpu_s, 2), "wall_s": round(wall_s, 2)}
+
+
+def _files(shop: Served) -> list[str]:
+    """The people in a table and both settings files, and the command that reads them."""
+    folder = shop.folder
+    with closing(sqlite3.connect(folder / "profiles.db")) as connection:
+        connection.execute(f"create table customers (clerk_user_id text primary key, {', '.join(COLUMNS[1:])})")
+        rows = ([getattr(p, column) for column in COLUMNS] for p in shop.profiles.rows.values())
+        connection.executemany(f"insert into customers values ({', '.join('?' * len(COLUMNS))})", rows)
+        connection.commit()
+    settings, stores = folder / "reconciler.yaml", folder / "stores.yaml"
+    columns = {column: column for column in COLUMNS}
+    profiles = {"url": f"sqlite:///{folder}/profiles.db", "table": "customers", "columns": columns}
+    settings.write_text(
+        json.dumps({"version": 1, "state": {"url": f"sqlite:///{folder}/plan.db"}, "profiles": profiles})
+    )
+    one = {"name": "acme", "shop": DOMAIN, "admin_url": shop.url, "auth": {"access_token": TOKEN}, "tags": ["app-user"],
+           "guards": {"create": {"max": ROWS_MAX}}}  # fmt: skip
+    stores.write_text(json.dumps({"version": 1, "stores": [one]}))
+    program = Path(sys.executable).with_name("reconciler")
+    return [str(program), "--config", str(settings), "--stores", str(stores)]
 
 
 def main() -> None:
