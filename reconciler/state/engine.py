@@ -23,6 +23,7 @@ SILENT = {  # a network that swallows everything ends a call after so long, not 
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+PRIMARY = 0xFF  # of SQLite's error codes: what is above it tells more of the same error
 WAIT_S = 30.0  # for another process that writes the same SQLite file
 PRAGMAS = (
     "synchronous=FULL",
@@ -96,8 +97,8 @@ def _keep_a_log(cursor: Any, *, until: float) -> None:
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.01)
         else:

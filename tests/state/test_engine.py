@@ -73,7 +73,7 @@ def test_a_read_only_file_is_told() -> None:
         engine.dispose()
         path.chmod(0o444)
         Path(folder).chmod(0o555)
-        again = open_engine(f"sqlite:///{path}")
+        again = open_engine(f"sqlite:///{path}", wait_s=3600.0)  # nobody is waited for
         with without_rights(), pytest.raises(StateError, match="readonly database") as caught:
             StateStore(again).put(mapping("user_1"))
         again.dispose()
