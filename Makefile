@@ -26,8 +26,9 @@ setup: $(STAMP) ## make .venv and install what is pinned
 demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 	@$(BIN)/reconciler demo
 
+# Compiled files are kept, whatever the shell says: each worker and each process that a test starts would compile anew.
 test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
-	$(BIN)/python -m pytest $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
 check: lint types floors docs coverage ## all that can be checked here; CI runs the same, and the demo
 
