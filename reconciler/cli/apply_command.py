@@ -28,7 +28,7 @@ from reconciler.controller.spool import Spool
 from reconciler.controller.sweep import Swept, approved
 from reconciler.core.desired import config_digest
 from reconciler.core.ids import StoreName
-from reconciler.core.plan import Plan, digest_of_stores
+from reconciler.core.plan import Hold, Plan, digest_of_stores, hold_order
 from reconciler.core.status import ApplyResult, Failure
 from reconciler.errors import PlanRefused, UsageError
 from reconciler.settings import environment
@@ -170,10 +170,13 @@ def _tell_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkPro
 class _Tally:
     applied: Counter[str] = field(default_factory=Counter)
     failed: Spool[Failure] = field(default_factory=lambda: Spool(Failure, attrgetter("clerk_user_id")))
+    holds: Spool[Hold] = field(default_factory=lambda: Spool(Hold, hold_order))
     points: int = 0
 
     def add(self, outcome: Outcome) -> None:
         action = outcome.action
+        for hold in outcome.holds:
+            self.holds.add(hold)
         if outcome.result == "applied":
             self.applied[action.kind] += 1
             self.points += action.cost_points
@@ -194,7 +197,8 @@ def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally]
         store=name,
         applied=dict(tally.applied),
         failed=tally.failed.whole(),
-        held=len(swept.plan.holds),
+        held=len(swept.plan.holds) + len(tally.holds),
+        holds=tally.holds.whole(),
         error=swept.plan.error,
         points_spent=tally.points,
         seconds=seconds,

@@ -32,7 +32,7 @@ def plan_json(plan: Plan) -> Iterator[str]:
 
 def results_json(results: Sequence[ApplyResult], digest: str) -> Iterator[str]:
     """What became of a plan, per store, in parts."""
-    stores = [dumped_around(result, {"failed": result.failed}) for result in results]
+    stores = [dumped_around(result, {"failed": result.failed, "holds": result.holds}) for result in results]
     return _parts({"version": 1, "digest": digest, "stores": stores})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from rich import box
@@ -14,7 +14,7 @@ from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import KINDS
+from reconciler.core.plan import KINDS, Hold
 from reconciler.core.status import ApplyResult, StatusRow
 
 FAILURES_SHOWN = 10
@@ -25,7 +25,7 @@ NEARLY = 0.99
 
 
 def results_text(results: Sequence[ApplyResult], console: Console) -> None:
-    """What became of each store's part, and each action that was not applied with its reason."""
+    """What became of each store's part, each action that was not applied with its reason, and what is held since."""
     lines = Lines(console)
     for result in results:
         lines.blank()
@@ -50,6 +50,17 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
                 lines.prose(f"hint: {sentence(failure.hint)}", indent=6, hang=2)
         if len(result.failed) > FAILURES_SHOWN:
             lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
+        _new_holds(result.holds, lines)
+
+
+def _new_holds(holds: Collection[Hold], lines: Lines) -> None:
+    """What the plan did not hold yet, such as a value that Shopify has refused."""
+    for hold in islice(holds, FAILURES_SHOWN):
+        said = f"! {hold.reason} {clean(hold.clerk_user_id)}: {sentence(hold.message)}"
+        lines.prose(said, "yellow", indent=2, hang=4)
+        lines.put((f"{ERRORS_PAGE}#{hold.reason.lower()}", "dim"), indent=4)
+    if len(holds) > FAILURES_SHOWN:
+        lines.prose(f"… and {len(holds) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
 
 
 def status_text(rows: Sequence[StatusRow], console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, TypeVar
@@ -14,7 +14,7 @@ from reconciler.controller.sweep import Ask, decided, named
 from reconciler.core import chains
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
-from reconciler.core.plan import Action, Change
+from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.record import after_look, new_row, with_refused
 from reconciler.core.refused import refusal_digest
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
@@ -30,6 +30,7 @@ Result = Literal["applied", "refused", "failed", "not tried"]
 class Outcome:
     """What became of one action. `refused`: the world had moved since the plan; `message` says how.
 
+    `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
     `freed`: the address (email_key form) that it gave up, which somebody may wait for. `error` is what ended it.
     """
 
@@ -38,6 +39,7 @@ class Outcome:
     message: str = ""
     hint: str = ""
     freed: str | None = None
+    holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
 
 
@@ -67,7 +69,7 @@ def carried(step: Step, hands: Hands, *, failed: ReconcilerError | None = None) 
 def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcome:
     planned = step.action
     freed = chains.gives_up(step.decision)
-    known = {h.reason for h in step.decision.holds}
+    known = {(h.reason, h.field) for h in step.decision.holds}
     message, wrote = "", False
     for turn in range(ROUNDS):
         lost: Step | None = None
@@ -81,18 +83,24 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
                 return Outcome(planned, "failed", message, refused.hint, error=refused)
         else:
             if step.action.kind != "merge":
-                return Outcome(planned, "applied", message, freed=freed)
+                return Outcome(planned, "applied", message, freed=freed, holds=_new(step, known))
         wrote = wrote or bool(step.written)
         step = looked([planned.clerk_user_id], hands, explicit=False)[0]
         if lost is not None:
             step = claimed(lost, step, hands)
         if step.decision.action is None:
             write_down(step, hands)
-            held = ", ".join(sorted({h.reason for h in step.decision.holds} - known))
+            held = _new(step, known)
             if held and not wrote and planned.kind != "merge":
-                return Outcome(planned, "failed", f"{held}: {message}")
-            return Outcome(planned, "applied", message, freed=freed)
+                reasons = ", ".join(sorted({h.reason for h in held}))
+                return Outcome(planned, "failed", f"{reasons}: {message}")
+            return Outcome(planned, "applied", message, freed=freed, holds=held)
     return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, ...]:
+    """What is held now and was not when the action was planned."""
+    return tuple(h for h in step.decision.holds if (h.reason, h.field) not in known)
 
 
 def _attempt(step: Step, hands: Hands, failed: ReconcilerError | None) -> None:
@@ -132,11 +140,13 @@ def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool
     moved = False
     for refusal in refused.refusals:
         names = _fields_of(refusal.field, changes)
-        if refusal.code in WORLD_MOVED and refusal.field != "phone" and not again:
+        if refusal.code in WORLD_MOVED and not again:
             moved = True
             continue
         for name in names:
-            lost[name] = RefusedValue(digest=refusal_digest(changes[name]), code=refusal.code, message=refusal.message)
+            lost[name] = RefusedValue(
+                digest=refusal_digest(changes[name]), code=refusal.code, message=refusal.message, asked=hands.explicit
+            )
     if lost:
         now = hands.clock.now()
         current = hands.readers.mappings.get(hands.store.shop, [step.subject.user]).get(step.subject.user)

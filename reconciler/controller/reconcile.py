@@ -142,7 +142,7 @@ def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
     waiting: tuple[ClerkUserId, ...] = ()
     if outcome.freed is not None:
         waiting = hands.readers.mappings.waiting_for(hands.store.shop, [outcome.freed]).get(outcome.freed, ())
-    reasons = tuple(sorted({h.reason for h in step.decision.holds}))
+    reasons = tuple(sorted({h.reason for h in (*step.decision.holds, *outcome.holds)}))
     return Reconciled(
         "applied", nudge=waiting, reasons=reasons, kind=outcome.action.kind, points=outcome.action.cost_points
     )

@@ -105,7 +105,8 @@ def _why(field: str, should_be: str | None, base: Applied | None, wanted: Wanted
         return "profile changed"  # what differs may be our own half-done step, never somebody's edit
     if base is None:
         known = mapping is not None and bool(mapping.applied)
-        return "config changed" if known else "profile changed"
+        refused = mapping is not None and field in mapping.refused
+        return "config changed" if known and not refused else "profile changed"
     if comparable(field, base.value, wanted.type) == should_be:
         return "drift"
     return "config changed" if base.config != wanted.config else "profile changed"

@@ -30,7 +30,7 @@ class Applied(BaseModel):
 
 
 class RefusedValue(BaseModel):
-    """A value Shopify refused: digest of the value, its words, and how often an explicit command has tried it.
+    """A value Shopify refused: digest of the value, its words, and whether it was a person's command that tried it.
 
     `profile`: the digest of the row it was decided on, where the refusal ends as soon as that row moves.
     """
@@ -40,7 +40,7 @@ class RefusedValue(BaseModel):
     digest: str
     code: str = ""
     message: str = ""
-    tries: int = 1
+    asked: bool = False
     profile: str = ""
 
 

@@ -105,8 +105,8 @@ def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Map
     merged = dict(mapping.refused)
     for field, value in refused.items():
         before = merged.get(field)
-        again = before is not None and before.digest == value.digest
-        merged[field] = value.model_copy(update={"tries": before.tries + 1 if before and again else 1})
+        asked = before is not None and before.asked and before.digest == value.digest
+        merged[field] = value.model_copy(update={"asked": value.asked or asked})
     return mapping.model_copy(update={"refused": merged, **NO_FINGERPRINTS})
 
 

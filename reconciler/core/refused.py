@@ -13,7 +13,6 @@ from reconciler.core.reasons import hold
 from reconciler.core.view import Decision
 
 UNDONE = "UNDONE"
-EXPLICIT_TRIES = 2
 NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to carry out
     "create": frozenset({"backlink", "email"}),
     "adopt": frozenset({"backlink"}),
@@ -31,7 +30,7 @@ def refusal_digest(change: Change) -> str:
 
 
 def without_refused(decision: Decision, mapping: Mapping | None, *, explicit: bool) -> Decision:
-    """The decision less what was refused; a person's command tries that once more, but not what she undid."""
+    """The decision less what was refused. What no person's command has tried yet, one tries once; never what she undid."""
     action = decision.action
     if action is None or mapping is None or not mapping.refused:
         return decision
@@ -63,4 +62,4 @@ def _stands(refused: RefusedValue, change: Change, profile: str, *, explicit: bo
     """Whether the refusal still speaks of this change."""
     if refused.digest != refusal_digest(change) or (refused.profile and refused.profile != profile):
         return False
-    return refused.code == UNDONE or not explicit or refused.tries >= EXPLICIT_TRIES
+    return refused.code == UNDONE or refused.asked or not explicit

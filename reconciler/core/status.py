@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.pile import Pile
+from reconciler.core.plan import Hold
 
 SIX_DIGITS = 1_000_000
 
@@ -81,7 +82,7 @@ class Failure(BaseModel):
 
 
 class ApplyResult(BaseModel):
-    """What became of one store's plan."""
+    """What became of one store's plan. `held` counts all holds; `holds` are those that came up while it was carried out."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -89,6 +90,7 @@ class ApplyResult(BaseModel):
     applied: MappingOf[str, int] = Field(default_factory=dict)
     failed: Pile[Failure] = ()
     held: int = 0
+    holds: Pile[Hold] = ()
     error: str | None = None
     points_spent: int = 0
     seconds: float = 0.0

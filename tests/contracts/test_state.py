@@ -92,7 +92,7 @@ def test_a_mapping_comes_back_as_it_was_put(state: StateStore) -> None:
             "email": Applied(value="ada@example.com", ours=True, config="c"),
             "tags": Applied(value={"owned": ["a"], "agreed": []}),
         },
-        refused={"phone": RefusedValue(digest="d", code="TAKEN", message="m", tries=2)},
+        refused={"phone": RefusedValue(digest="d", code="TAKEN", message="m", asked=True)},
         intent={"step": "unlinked", "from": customer(6), "deep": [1, None, {"a": True}]},
         waits_for_email="grace@example.com",
         profile_digest="p",

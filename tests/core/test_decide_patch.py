@@ -343,9 +343,9 @@ def test_the_one_with_a_row_moves_on_although_her_backlink_was_taken_off() -> No
 # --- what Shopify refused ------------------------------------------------------------------------------------------
 
 
-def _refused(code: str = "INVALID", tries: int = 1, field: str = "last_name") -> dict[str, RefusedValue]:
+def _refused(code: str = "INVALID", field: str = "last_name", *, asked: bool = False) -> dict[str, RefusedValue]:
     change = changed(field, None, "B")
-    return {field: RefusedValue(digest=refusal_digest(change), code=code, message="no", tries=tries)}
+    return {field: RefusedValue(digest=refusal_digest(change), code=code, message="no", asked=asked)}
 
 
 def test_a_refused_value_is_not_sent_again_by_itself() -> None:
@@ -359,7 +359,7 @@ def test_a_refused_value_is_not_sent_again_by_itself() -> None:
 def test_a_person_may_try_a_refused_value_once_more() -> None:
     there, later = same(ada), profile(ADA, last_name="B")
     once = decided(later, settled(ada, there, refused=_refused()), mapped=there, explicit=True)
-    twice = decided(later, settled(ada, there, refused=_refused(tries=2)), mapped=there, explicit=True)
+    twice = decided(later, settled(ada, there, refused=_refused(asked=True)), mapped=there, explicit=True)
     assert after(once) == {"last_name": "B"}
     assert twice.action is None
 

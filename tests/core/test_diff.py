@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.desired import spec_of
 from reconciler.core.diff import changes_between, comparable, explained, observed_value, owned_tags
-from reconciler.core.mapping import Applied, Mapping
+from reconciler.core.mapping import Applied, Mapping, RefusedValue
 from reconciler.core.plan import Change
 from reconciler.core.store import Store
 from tests.core.people import ADA, customer, mapping, profile, same, settled, store
@@ -96,6 +96,13 @@ def test_a_field_that_the_config_has_just_taken_on_is_a_config_change() -> None:
     row = settled(who, same(who))
     found = diff(who, same(who, note=None), row, store(fields={"note": "enforce"}))
     assert found["note"].why == "config changed"
+
+
+def test_a_value_that_was_refused_is_no_change_of_the_config() -> None:
+    who = profile(ADA, note="hello")
+    policy = store(fields={"note": "enforce"})
+    row = settled(who, same(who), refused={"note": RefusedValue(digest="d")})
+    assert diff(who, same(who, note=None), row, policy)["note"].why == "profile changed"
 
 
 def test_another_rule_that_gives_another_value_is_a_config_change() -> None:

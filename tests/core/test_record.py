@@ -269,11 +269,11 @@ def test_an_intent_is_declared_before_the_first_call() -> None:
     assert (again.customer_id, again.applied, again.intent) == (gid(7), row.applied, {"kind": "park"})
 
 
-def test_a_refused_value_is_counted_and_another_starts_anew() -> None:
+def test_that_a_person_tried_a_refused_value_is_known_until_there_is_another() -> None:
     row = new_row(ADA, store(), now=NOW)
-    one = with_refused(row, {"phone": RefusedValue(digest="a")})
+    one = with_refused(row, {"phone": RefusedValue(digest="a", asked=True)})
     two = with_refused(one, {"phone": RefusedValue(digest="a"), "note": RefusedValue(digest="n")})
     other = with_refused(two, {"phone": RefusedValue(digest="b")})
-    assert one.refused["phone"].tries == 1
-    assert (two.refused["phone"].tries, two.refused["note"].tries) == (2, 1)
-    assert other.refused["phone"].tries == 1
+    assert one.refused["phone"].asked
+    assert (two.refused["phone"].asked, two.refused["note"].asked) == (True, False)
+    assert not other.refused["phone"].asked
