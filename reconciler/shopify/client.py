@@ -32,6 +32,8 @@ CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 SENDS_MAX: Final = 6  # of one call that is throttled each time
+BUSY_S: Final = 2.0  # after HTTP 429, where Shopify does not say how long
+BUSY_MAX_S: Final = 30.0  # so long one call waits for that in all; who is asked to wait longer says so at once
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Stands for the token endpoint in messages. Asking it twice does no harm, so its failures are those of a query."""
@@ -140,11 +142,13 @@ class ShopClient:
     ) -> Reply:
         """Send it when the bucket allows, and give what came back. `points`: what it will be charged, if that is known.
 
-        Sent again only where Shopify says for certain that nothing was done: THROTTLED, and once after a 401.
+        Sent again only where Shopify says for certain that nothing was done: THROTTLED and HTTP 429, after the wait that is
+        asked for, and once after a 401.
         """
         sent = Sent(self.shop, document)
         turn: int | None = None
         renewed = False
+        busy_s = 0.0
         throttled: Throttled | None = None
         for _ in range(SENDS_MAX):
             token = self._auth.token(self._exchange)
@@ -155,6 +159,14 @@ class ShopClient:
             if response.status_code == httpx.codes.UNAUTHORIZED and not renewed and self._auth.refused(token):
                 self.pace.settle(reservation, spent=0, status=None)
                 renewed = True
+                continue
+            if (wait_s := _busy_s(response)) is not None and busy_s + wait_s <= BUSY_MAX_S:
+                busy_s += wait_s
+                self.pace.settle(reservation, spent=0, status=None)
+                self.pace.pause(wait_s)
+                throttled = Throttled(
+                    f"{self.shop}: {document.name}: HTTP 429 {SENDS_MAX} times in a row", retry_after_s=wait_s
+                )
                 continue
             outcome = self._read(sent, response, reservation)
             if isinstance(outcome, Reply):
@@ -267,6 +279,14 @@ class ShopClient:
             f"{self.shop}: the token endpoint refuses us: {error}",
             hint="compare client_id and client_secret in stores.yaml with the app's own",
         )
+
+
+def _busy_s(response: httpx.Response) -> float | None:
+    """How long to wait after HTTP 429; None for any other answer."""
+    if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+        return None
+    asked_s = failures.retry_after_s(response)
+    return BUSY_S if asked_s is None else asked_s
 
 
 def _json(response: httpx.Response) -> Mapping[str, Any] | None:

@@ -132,6 +132,12 @@ class Pace:
             self._left = min(self._left, self._size - self._under_way)
             self._signal.notify_all()
 
+    def pause(self, seconds: float) -> None:
+        """Nobody sends for so long: the shop has asked for it. The bucket fills meanwhile."""
+        with self._signal:
+            self._paused_until = max(self._paused_until, self._clock() + seconds)
+            self._signal.notify_all()
+
     # Everything below is called with the signal held.
 
     def _queue(self, turn: int, lane: Lane) -> None:

@@ -25,6 +25,7 @@ from reconciler.shopify.document import Document, document
 from reconciler.shopify.pace import Pace
 from tests.shopify.conftest import ADA, DOMAIN, SSL, TOKEN, Acme
 from tests.shopify.scripted import scripted
+from tests.shopify.virtual import VirtualTime
 
 READ = Document("read", "query", "query R { shop { name } }", 1)
 WRITE = document("customer_set")
@@ -63,7 +64,6 @@ def people(acme: Acme) -> int:
         (418, PermanentError, PermanentError),
         (422, PermanentError, PermanentError),
         (423, AccessError, AccessError),
-        (429, TemporaryError, TemporaryError),
         (430, TemporaryError, TemporaryError),
         (500, TemporaryError, AnswerLost),
         (501, TemporaryError, TemporaryError),
@@ -197,6 +197,40 @@ def test_a_throttled_call_waits_and_is_sent_again(ready: Acme) -> None:
     client = ready.client(pace=Pace(pause_s=0.01))
     assert client.run(WRITE, NEW).data["customerSet"]["customer"]["id"]
     assert people(ready) == 1
+
+
+def test_who_is_told_to_come_back_later_waits_as_long_and_is_sent_again(ready: Acme) -> None:
+    time = VirtualTime()
+    client = ready.client(pace=Pace(clock=time, signal=time.condition()))
+
+    def both() -> None:
+        ready.sim.faults.add("status", status=429, times=2, retry_after_s=7)
+        assert client.run(READ).data
+        assert time.now == 14
+        ready.sim.faults.add("status", status=429)
+        assert client.run(WRITE, NEW).data["customerSet"]["customer"]["id"]
+        assert time.now == 16
+
+    time.run(both)
+    assert people(ready) == 1
+
+
+def test_who_is_told_to_come_back_much_later_says_so_at_once(ready: Acme) -> None:
+    time = VirtualTime()
+    client = ready.client(pace=Pace(clock=time, signal=time.condition()))
+
+    def both() -> None:
+        ready.sim.faults.add("status", status=429, retry_after_s=600)
+        error = read(client)
+        assert isinstance(error, TemporaryError)
+        assert (error.retry_after_s, time.now) == (600, 0)
+        ready.sim.faults.add("status", status=429, times=None, retry_after_s=20)
+        error = write(client)
+        assert isinstance(error, TemporaryError)
+        assert (error.retry_after_s, time.now) == (20, 20)
+
+    time.run(both)
+    assert people(ready) == 0
 
 
 def test_a_call_that_is_throttled_for_ever_gives_up(ready: Acme) -> None:

@@ -53,6 +53,13 @@ def test_a_shop_that_answers_with_a_status_is_reported_and_the_other_goes_on(
     and_then_it_heals(two)
 
 
+def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: Village) -> None:
+    two.shop(US).faults.add("status", status=429, times=2, retry_after_s=0.05)
+    assert two("plan").code == 0
+    assert two.shop(US).faults.pending() == 0
+    and_then_it_heals(two)
+
+
 @pytest.mark.parametrize(("kind", "said"), [("html", "text/html"), ("truncated", "no whole JSON")])
 def test_a_shop_that_answers_no_json_is_reported_and_the_other_goes_on(two: Village, kind: str, said: str) -> None:
     two.shop(US).faults.add(kind, times=None)  # type: ignore[arg-type]
