@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Engine
 
-from reconciler.clerk.users import ClerkUsers
 from reconciler.controller.hands import BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress
 from reconciler.controller.sweep import Readers
@@ -33,7 +32,10 @@ from reconciler.state.requests import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.state.version import is_current
 from reconciler.supabase.profiles import TableProfiles
-from reconciler.supabase.upsert import ProfileUpserts
+
+if TYPE_CHECKING:
+    from reconciler.clerk.users import ClerkUsers
+    from reconciler.supabase.upsert import ProfileUpserts
 
 
 class SystemClock:
@@ -90,6 +92,8 @@ class House:
         clerk = self.loaded.settings.clerk
         if clerk.secret_key is None or not clerk.secret_key.get_secret_value():
             return None
+        from reconciler.clerk.users import ClerkUsers  # noqa: PLC0415  most commands ask nothing of Clerk
+
         users = ClerkUsers(clerk.secret_key.get_secret_value(), api_url=clerk.api_url, now=self.clock.now)
         self._open.callback(users.close)
         return users
@@ -97,6 +101,8 @@ class House:
     @cached_property
     def upserts(self) -> ProfileUpserts:
         """Writes profile rows: for `clerk.upsert_profiles` and `backfill clerk` only."""
+        from reconciler.supabase.upsert import ProfileUpserts  # noqa: PLC0415  as above
+
         settings = self.loaded.settings
         engine = open_engine(settings.profiles.url or settings.state.url)
         self._open.callback(engine.dispose)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ConfigDict
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -51,8 +52,9 @@ def time_column(*, nullable: bool = True) -> Column[datetime]:
 
 
 class Row(SQLModel):
-    """What all our tables share: one metadata, which is not SQLModel's own."""
+    """What all our tables share: one metadata, which is not SQLModel's own. Validated by nobody, so built for nobody."""
 
+    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  SQLModel has a type of its own
     metadata = metadata
 
 
