@@ -54,7 +54,7 @@ def time_column(*, nullable: bool = True) -> Column[datetime]:
 class Row(SQLModel):
     """What all our tables share: one metadata, which is not SQLModel's own. Validated by nobody, so built for nobody."""
 
-    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  SQLModel has a type of its own
+    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel has one of its own
     metadata = metadata
 
 
