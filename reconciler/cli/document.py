@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 BLOCK = 1 << 16  # characters
+ENDS = tuple(",:]} \t\r\n")  # what a value may be followed by
 
 
 class Document:
@@ -27,7 +28,7 @@ class Document:
                 if not self._more():
                     raise
                 continue
-            if end < len(self._text) or not self._more():  # a number that ends where the text does may go on
+            if self._text[end : end + 1] in ENDS or not self._more():  # else it may be the first half of a number
                 self._at = end
                 return found
 

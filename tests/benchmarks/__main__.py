@@ -19,7 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import bench_first_sync, bench_nudge, bench_octodns, bench_peers, bench_queue, bench_sweep
+from tests.benchmarks import (
+    bench_first_sync,
+    bench_nudge,
+    bench_octodns,
+    bench_peers,
+    bench_plan_memory,
+    bench_queue,
+    bench_sweep,
+)
 
 GOAL_ROWS = 1_000_000
 OUT = Path("var/benchmarks.json")
@@ -62,6 +70,19 @@ def _sweep_lines(found: Found) -> Iterator[Line]:
     yield Line("  memory against a tenth of the rows", f"{growth:.2f}x", "≤ 1.2", growth <= 1.2)
     shops = found["ten_shops"]["sweep"]["cpu_s"] / found["tenth"]["sweep"]["cpu_s"]
     yield Line(f"  10 shops, {found['tenth']['rows']:,} profiles", f"{shops:.1f}x one shop", "< 4", shops < 4)
+
+
+def _plan_memory(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_plan_memory.measure(200_000 if full else 20_000)
+
+
+def _plan_memory_lines(found: Found) -> Iterator[Line]:
+    for work in bench_plan_memory.WORK:
+        row = found[work]
+        peak, growth = row["peak_mb"], row["growth"]
+        met = peak < bench_plan_memory.PEAK_MB_MAX and growth <= bench_plan_memory.GROWTH_MAX
+        told = f"{peak:.0f} MB, {growth}x that of a tenth"
+        yield Line(f"memory of `{work}`, {row['users']:,} creates", told, "< 150 MB, ≤ 1.2x", met)
 
 
 def _first_sync(full: bool) -> Found:  # noqa: FBT001  one switch for all
@@ -134,6 +155,7 @@ def _nudge_lines(found: Found) -> Iterator[Line]:
 
 BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Line]]]] = {
     "sweep": (_sweep, _sweep_lines),
+    "plan_memory": (_plan_memory, _plan_memory_lines),
     "first_sync": (_first_sync, _first_sync_lines),
     "peers": (_peers, _peers_lines),
     "octodns": (_octodns, _octodns_lines),

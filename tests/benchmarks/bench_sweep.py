@@ -337,10 +337,10 @@ def _timed(name: str, place: Place, out: Any) -> None:
     cpu, wall = time.process_time(), time.perf_counter()
     count = work()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    out.send({"count": count, "cpu_s": round(cpu, 3), "wall_s": round(wall, 3), "peak_mb": _peak_mb()})
+    out.send({"count": count, "cpu_s": round(cpu, 3), "wall_s": round(wall, 3), "peak_mb": peak_mb()})
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Of this process alone: Linux lets ru_maxrss begin with the parent's, so the kernel's own mark goes first."""
     status = Path("/proc/self/status")
     if status.exists():

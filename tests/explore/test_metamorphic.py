@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.controller import spool
 from tests.explore.machine import STORES, store
 from tests.inprocess import Rig, Shown
 
@@ -72,8 +73,14 @@ def saved(rig: Rig) -> None:
     rig.apply(rig.plan(), fresh=False)
 
 
+def in_a_file(rig: Rig) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "IN_MEMORY", 1)
+        rig.cycle()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("way", [stores_backwards, rows_backwards_one_a_page, store_by_store, saved])
+@pytest.mark.parametrize("way", [stores_backwards, rows_backwards_one_a_page, store_by_store, saved, in_a_file])
 def test_another_way_leads_to_the_same_end_with_as_many_writes(tmp_path: Path, way: Any, seed: int) -> None:
     with make(tmp_path / "one", seed) as one, make(tmp_path / "other", seed) as other:
         before = one.mutations()

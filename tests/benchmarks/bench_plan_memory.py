@@ -1,0 +1,258 @@
+"""How much memory a plan takes, and applying it, when a shop is synced for the first time: must not grow with the users.
+
+    python -m tests.benchmarks.bench_plan_memory [--rows 200000]
+
+Each piece of work runs in a process of its own, so that its peak is its own, with our tables on SQLite (what is written
+one by one is not kept) and a shop in the process that is empty, remembers nobody and refuses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from sqlalchemy import event
+
+from reconciler.cli import planfile
+from reconciler.cli.context import Context
+from reconciler.cli.plan_command import save, show
+from reconciler.controller.apply import applied
+from reconciler.controller.fleet import Planned, plan_stores
+from reconciler.controller.hands import BulkHands, Hands
+from reconciler.controller.sweep import Ask, Readers, Swept, approved
+from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.store import Store
+from reconciler.ports import BulkAnswer, BulkState, Upload, Write
+from reconciler.settings import environment
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import upgrade
+from reconciler.state.store import StateStore
+from reconciler.supabase.profiles import TableProfiles
+from tests.benchmarks.bench_sweep import peak_mb
+from tests.clock import WallClock
+from tests.core.people import store
+
+ROWS_MAX: Final = 1_000_000
+PEAK_MB_MAX: Final = 150
+GROWTH_MAX: Final = 1.2
+NAME: Final = StoreName("acme")
+COLUMNS: Final = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "image_url")
+
+
+class _EmptyShop:
+    """A shop in every role that we need of it: nobody is found there, and every write is done at once."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._lines: dict[str, int] = {}
+
+    def restore_rate(self) -> float:
+        return 100.0
+
+    def create(self, _user: ClerkUserId, _fields: Any) -> CustomerId:
+        return CustomerId(f"gid://shopify/Customer/{next(self._numbers)}")
+
+    def set_metafields_of(self, _values: Any) -> None:
+        """Done."""
+
+    def upload(self, _rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
+        path = f"file {next(self._numbers)}"
+        self._lines[path] = sum(1 for _ in lines)
+        return Upload(path, "", self._lines[path])
+
+    def run(self, _rides_in: str, path: str, _mark: str) -> str:
+        return path
+
+    def operation_state(self, operation: str) -> BulkState:
+        return BulkState(operation, "completed", self._lines[operation], readable=True)
+
+    def answers(self, operation: str, rides_in: str) -> Iterator[list[BulkAnswer]]:
+        for begin in range(0, self._lines[operation], 500):
+            lines = range(begin, min(begin + 500, self._lines[operation]))
+            made = [self.create(ClerkUserId(""), {}) if rides_in == "customers" else None for _ in lines]
+            yield [BulkAnswer(line, customer) for line, customer in zip(lines, made, strict=True)]
+
+    def __getattr__(self, name: str) -> Callable[..., dict[Any, Any]]:
+        if name not in {"by_ids", "by_backlinks", "by_emails", "by_phones"}:
+            raise AttributeError(name)
+        return lambda *_asked, **_how: {}
+
+
+class _Forgetful:
+    """A state that writes nothing down: one by one each user costs two transactions, which is not what is measured."""
+
+    def put(self, _row: Any, *_events: Any) -> None:
+        """Forgotten."""
+
+    def put_many(self, rows: Any) -> None:
+        """Forgotten."""
+
+    def put_facts(self, _facts: Any) -> None:
+        """Forgotten."""
+
+
+class _Place:
+    """The world in a folder, and what the commands do in it."""
+
+    def __init__(self, folder: Path, guards: int) -> None:
+        self.folder = folder
+        engine = open_engine(f"sqlite:///{folder}/state.db")
+        event.listen(engine, "connect", _unsafe)
+        self.state = StateStore(engine)
+        shop: Any = _EmptyShop()
+        self.shop = shop
+        profiles = TableProfiles(f"sqlite:///{folder}/profiles.db", "customers", {c: c for c in COLUMNS})
+        self.readers = Readers(profiles, shop, self.state)
+        self.store: Store = store(
+            guards={"create": {"max": guards}},
+            tags=["app-user"],
+            metafields={"clerk.avatar": {"from": "image_url", "type": "url"}},
+        )
+
+    def planned(self) -> Planned:
+        found = plan_stores({NAME: (self.store, self.readers)}, Ask(now=WallClock().now()))
+        assert found.plan.stores[0].error is None, found.plan.stores[0].error
+        return found
+
+    def loaded(self) -> Swept:
+        saved, _ = planfile.load(
+            self.folder / "the.plan", key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity")
+        )
+        return Swept(saved.plan.stores[0], whole=False)
+
+    def apply(self, swept: Swept, *, bulk: bool, fresh: bool) -> int:
+        forgetful: Any = _Forgetful()
+        hands = Hands(self.store, self.readers, self.shop, forgetful, WallClock(), warn=_warn, plan_digest="sha256:0")
+        if bulk:
+            hands = replace(
+                hands, state=self.state, bulk=BulkHands(self.shop, self.state, self.state, sleep=_never, always=True)
+            )
+        results = [0, 0]
+        for outcome in applied(swept, hands, fresh=fresh):
+            results[outcome.result == "applied"] += 1
+        assert results[0] == 0, results
+        return results[1]
+
+
+def _unsafe(connection: Any, _record: Any) -> None:
+    """Nothing here must outlive a power cut, and waiting for the disk is not what is measured."""
+    connection.execute("pragma synchronous = off")
+
+
+def _warn(said: str) -> None:
+    sys.stderr.write(said + "\n")
+
+
+def _never(_seconds: float) -> None:
+    """The shop is never waited for."""
+
+
+def _shown(place: _Place, output: str) -> int:
+    planned = place.planned()
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stdout = nowhere
+        show(Context(out=Console(file=nowhere), err=Console(file=nowhere)), planned, output)
+        sys.stdout = sys.__stdout__
+    return planned.plan.summary.actions
+
+
+def _saved(place: _Place) -> int:
+    planned = place.planned()
+    save(planned, place.folder / "the.plan", narrowed=False)
+    return planned.plan.summary.actions
+
+
+WORK: Final[dict[str, Callable[[_Place], int]]] = {
+    "plan": lambda place: _shown(place, "text"),
+    "plan --output json": lambda place: _shown(place, "json"),
+    "plan --out": _saved,
+    "apply --approve": lambda place: place.apply(approved(place.planned().swept[NAME]), bulk=False, fresh=True),
+    "apply FILE": lambda place: place.apply(place.loaded(), bulk=False, fresh=False),
+    "apply --bulk always": lambda place: place.apply(place.planned().swept[NAME], bulk=True, fresh=True),
+}
+"""Each in a world where nobody is in the shop yet; `--approve`: the guards withhold all of it first."""
+
+
+def _measured(folder: Path, work: str, send: Any) -> None:
+    place = _Place(folder, 1000 if work == "apply --approve" else ROWS_MAX)
+    began = time.process_time()
+    done = WORK[work](place)
+    send.send({"users": done, "peak_mb": peak_mb(), "cpu_s": round(time.process_time() - began, 2)})
+
+
+def _world(folder: Path, rows: int) -> None:
+    with closing(sqlite3.connect(folder / "profiles.db")) as connection, connection:
+        connection.execute(f"create table customers ({', '.join(COLUMNS)}, primary key (clerk_user_id))")
+        people = (
+            (f"user_{n:08}", f"p{n}@example.com", 1, f"Ada{n}", "Lovelace", f"https://img.example.com/{n}.png")
+            for n in range(rows)
+        )
+        connection.executemany("insert into customers values (?, ?, ?, ?, ?, ?)", people)
+
+
+def _emptied(folder: Path) -> None:
+    for old in folder.glob("state.db*"):
+        old.unlink()
+    engine = open_engine(f"sqlite:///{folder}/state.db")
+    upgrade(engine)
+    engine.dispose()
+
+
+def measure(rows: int = 20_000) -> dict[str, Any]:
+    """Each piece of work with so many users, and with a tenth of them."""
+    rows = min(rows, ROWS_MAX)
+    found: dict[str, Any] = {"rows": rows}
+    for size in (rows // 10, rows):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _world(folder, size)
+            for work in WORK:
+                _emptied(folder)
+                found.setdefault(work, []).append(_alone(folder, work, size))
+    for work in WORK:
+        small, large = found[work]
+        found[work] = {**large, "tenth": small, "growth": round(large["peak_mb"] / small["peak_mb"], 2)}
+    return found
+
+
+def _alone(folder: Path, work: str, size: int) -> dict[str, Any]:
+    """In a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    receive, send = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_measured, args=(folder, work, send))
+    process.start()
+    send.close()
+    try:
+        result: dict[str, Any] = receive.recv()
+    except EOFError as error:
+        raise RuntimeError(f"{work} ended without a result") from error
+    finally:
+        process.join()
+    if result["users"] != size:
+        raise RuntimeError(f"{work}: {result['users']} of {size} users")
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000)
+    given = parser.parse_args()
+    print(json.dumps(measure(given.rows), indent=2))  # noqa: T201  its output
+
+
+if __name__ == "__main__":
+    main()

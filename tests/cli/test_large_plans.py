@@ -1,0 +1,274 @@
+"""Plans that lie in a file: shown, saved, loaded and applied as those in memory are, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from reconciler.cli import document, planfile, render, render_html
+from reconciler.cli.document import Document
+from reconciler.controller import spool
+from reconciler.controller.spool import Spool
+from reconciler.core.plan import Action, Hold, Plan, action_order, hold_order, planned
+from reconciler.core.status import ApplyResult, Failure
+from reconciler.errors import PlanRefused
+from tests.cli.plans import AT, change, create, example, hold, store_plan, update
+from tests.cli.test_plan_apply import nothing_left
+from tests.cli.town import EU, US, Town
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every few values are written out."""
+    monkeypatch.setattr(spool, "IN_MEMORY", 300)
+    monkeypatch.setattr(document, "BLOCK", 50)
+
+
+def many() -> Plan:
+    """Some forty actions and as many holds."""
+    creates = [create(f"user_{n:03}", f"p{n}@example.com", "Zoë \u202e", 'of "Acme"\n') for n in range(30)]
+    updates = [update(f"user_{n:03}", n, change("note", "<b>", None, "drift")) for n in range(30, 42)]
+    one = [hold(f"user_{n:03}", "NoEmail", "the row has no e-mail", "profile") for n in range(50, 70)]
+    two = [hold(f"user_{n:03}", "EmailTaken", f"it is also that of user_{n - 1:03}") for n in range(70, 85)]
+    return planned([store_plan("acme-us", (*creates, *updates), (*one, *two), 7), *example().stores[:2]], created_at=AT)
+
+
+def in_a_file(plan: Plan) -> Plan:
+    """The same, its large piles in files."""
+    stores = []
+    for store in plan.stores:
+        actions, holds = Spool(Action, action_order), Spool(Hold, hold_order)
+        for action in store.actions:
+            actions.add(action)
+        for each in store.holds:
+            holds.add(each)
+        stores.append(store.model_copy(update={"actions": actions.whole(), "holds": holds.whole()}))
+    assert isinstance(stores[-1].actions, Spool)
+    assert isinstance(stores[-1].holds, Spool)
+    return planned(stores, created_at=plan.created_at)
+
+
+def text_of(plan: Plan, *, everything: bool) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    render.plan_text(plan, console, everything=everything)
+    said = console.file
+    assert isinstance(said, io.StringIO)
+    return said.getvalue()
+
+
+def test_every_face_of_a_plan_is_the_same_wherever_it_lies(small: None) -> None:
+    memory, file = many(), in_a_file(many())
+    assert memory.digest == file.digest
+    assert "".join(render.plan_json(memory)) == "".join(render.plan_json(file))
+    assert render.plan_markdown(memory) == render.plan_markdown(file)
+    assert "".join(render.plan_html(memory)) == "".join(render.plan_html(file))
+    for everything in (False, True):
+        assert text_of(memory, everything=everything) == text_of(file, everything=everything)
+
+
+@pytest.mark.parametrize("plan", [many(), example(), planned([], created_at=AT)], ids=["many", "example", "none"])
+def test_json_in_parts_is_what_it_would_be_as_a_whole(plan: Plan) -> None:
+    from reconciler.cli.render_json import dumps  # noqa: PLC0415  how everything else is written
+
+    body = {**plan.model_dump(mode="json"), "created_at": "2026-11-23T09:00:00Z"}
+    assert "".join(render.plan_json(plan)) == dumps(body)
+
+
+def test_failures_without_number_are_told_in_order(small: None) -> None:
+    failed = Spool(Failure, lambda f: f.clerk_user_id)
+    for n in (5, 3, 9, 1, 7):
+        message = "the profile has changed since the plan was made"
+        failed.add(
+            Failure.model_validate(
+                {"clerk_user_id": f"u{n}", "kind": "create", "result": "refused", "message": message}
+            )
+        )
+    result = ApplyResult.model_validate({"store": "acme", "failed": failed.whole()})
+    body = json.loads("".join(render.results_json([result], "sha256:x")))
+    assert [f["clerk_user_id"] for f in body["stores"][0]["failed"]] == ["u1", "u3", "u5", "u7", "u9"]
+    assert body["stores"][0] == result.model_dump(mode="json")
+    console = Console(file=io.StringIO(), width=80)
+    render.results_text([result], console)
+    assert "5 not applied" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_page_shows_so_many_and_says_how_many_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_html, "SHOWN", 10)
+    page = "".join(render.plan_html(many()))
+    assert page.count('<tbody class="action">') == 20
+    assert page.count("user_050") == 1
+    assert "user_065" not in page
+    assert page.count("… and 20 more: <code>reconciler plan --output json</code> has them") == 1  # of 30 creates
+    assert all(f"… and {n} more" in page for n in (2, 10, 5))
+
+
+# --- saved -----------------------------------------------------------------------------------------------------------
+
+
+def saved_plan(plan: Plan) -> planfile.SavedPlan:
+    return planfile.SavedPlan(program="1", narrowed=False, plan=plan, withheld={"acme-us": plan.stores[-1].actions})
+
+
+def as_before(saved: planfile.SavedPlan) -> dict[str, Any]:
+    """The content as it was sealed when plans were written whole."""
+    body: dict[str, Any] = saved.model_dump(mode="json")
+    return body
+
+
+@pytest.mark.parametrize("key", [None, "a key of ours"])
+def test_a_saved_plan_is_the_same_file_wherever_the_plan_lay_and_is_what_it_was(
+    small: None, tmp_path: Path, key: str | None
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    memory = saved_plan(many())
+    planfile.save(memory, one, key=key)
+    planfile.save(saved_plan(in_a_file(many())), other, key=key)
+    assert one.read_bytes() == other.read_bytes()
+    body = json.loads(one.read_text(encoding="utf-8"))
+    whole = json.dumps(as_before(memory), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    made = hashlib.sha256(whole) if key is None else hmac.new(key.encode(), whole, hashlib.sha256)
+    assert body.pop("seal").partition(":")[2] == made.hexdigest()
+    assert body == as_before(memory)
+    loaded, seal = planfile.load(one, key=key, program="1")
+    assert isinstance(loaded.plan.stores[-1].actions, Spool)
+    assert as_before(loaded) == as_before(memory)
+    assert seal.startswith("sha256:" if key is None else "hmac-sha256:")
+
+
+@pytest.mark.parametrize("indent", [None, 1, 4])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_saved_plan_may_be_set_out_in_any_way(small: None, tmp_path: Path, indent: int | None, turned: bool) -> None:  # noqa: FBT001  a case
+    path, saved = tmp_path / "the.plan", saved_plan(many())
+    body = {"seal": planfile.seal(as_before(saved), None), **as_before(saved)}
+    if turned:
+        body = dict(reversed(body.items()))
+        body["plan"] = dict(reversed(body["plan"].items()))
+    path.write_text(json.dumps(body, indent=indent), encoding="utf-8")
+    loaded, _ = planfile.load(path, key=None, program="1")
+    assert as_before(loaded) == as_before(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda body: body["plan"]["stores"][-1]["actions"][17].update(kind="destroy"), "of another version"),
+        (lambda body: body["plan"]["stores"][-1]["holds"].append(7), "of another version"),
+        (lambda body: body.update(program="2"), "made by version 2"),
+        (lambda body: body.update(format="customer-parity plan 2"), "not a saved plan"),
+        (lambda body: body["plan"].update(stores={"acme": 1}), "not a saved plan"),
+        (lambda body: body.update(plan=[1]), "not a saved plan"),
+        (lambda body: body.pop("plan"), "of another version"),
+    ],
+)
+def test_what_is_no_plan_of_ours_is_refused_though_it_be_sealed(
+    small: None, tmp_path: Path, change: Any, says: str
+) -> None:
+    path, body = tmp_path / "the.plan", as_before(saved_plan(many()))
+    change(body)
+    path.write_text(json.dumps({"seal": planfile.seal(body, None), **body}), encoding="utf-8")
+    with pytest.raises(PlanRefused, match=says):
+        planfile.load(path, key=None, program="1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", "7", '"x"', "[]", "{", '{"a"', '{"a":1', '{"a":1,}', "{1:2}", '{"a":1} more', "\ud800", "[" * 99999],
+)
+def test_what_is_no_json_is_no_saved_plan(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "note.txt"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(PlanRefused, match="not a saved plan"):
+        planfile.load(path, key=None, program="1")
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def walked(at: Document, like: Any) -> Any:
+    """Read member by member and item by item, as deep as it goes."""
+    if isinstance(like, dict):
+        return {name: walked(at, like[name]) for name in at.members()}
+    if isinstance(like, list):
+        left = iter(like)
+        return [walked(at, next(left)) for _ in at.items()]
+    return at.value()
+
+
+@given(anything, st.sampled_from([None, 0, 1, 7]), st.integers(1, 9))
+def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, block: int) -> None:
+    text = " " + json.dumps(value, indent=indent) + "\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document, "BLOCK", block)
+        for whole in (True, False):
+            at = Document(io.StringIO(text))
+            assert (at.value() if whole else walked(at, value)) == value
+            at.end()
+
+
+# --- by the front door -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowd(ready: Town) -> Town:
+    """Forty more people in one shop, some of them with nothing to write to."""
+    for n in range(40):
+        email = f"p{n}@example.com" if n % 5 else None
+        ready.add({"clerk_user_id": f"user_{n:02}", "email": email, "first_name": f"Pat {n}", "locale": "en-US"})
+    return ready
+
+
+def seen(town: Town, *words: str) -> Any:
+    body = town("plan", "--output", "json", *words).json
+    return {**body, "created_at": None}
+
+
+def test_a_plan_in_a_file_is_shown_saved_and_applied_as_one_in_memory(
+    crowd: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, text = seen(crowd), crowd("plan", "--all").out
+    monkeypatch.setattr(spool, "IN_MEMORY", 500)
+    assert seen(crowd) == whole
+    assert crowd("plan", "--all").out.splitlines()[:-1] == text.splitlines()[:-1]  # all but the minute
+    path = crowd.folder / "the.plan"
+    assert crowd("plan", "--out", str(path)).code == 0
+    crowd.sql("update customers set first_name = 'Changed' where clerk_user_id = 'user_07'")
+    said = crowd("apply", str(path), "--yes", "--output", "json")
+    assert said.code == 1
+    eu, us = said.json["stores"]
+    assert (eu["store"], eu["applied"], us["applied"], us["held"]) == (EU, {"create": 1}, {"create": 33}, 9)
+    assert [(f["clerk_user_id"], f["result"]) for f in us["failed"]] == [("user_07", "refused")]
+    assert crowd("apply", "--yes").code == 0
+    assert len(crowd.customers()) == 34
+    nothing_left(crowd)
+
+
+def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(
+    crowd: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd.stores[US]["guards"] = {"create": {"max": 10}}
+    whole = seen(crowd, "--store", US)
+    monkeypatch.setattr(spool, "IN_MEMORY", 500)
+    assert seen(crowd, "--store", US) == whole
+    assert crowd("apply", "--store", US, "--yes").code == 0
+    assert crowd.customers() == {}
+    held = crowd("mappings", "list", "--store", US, "--output", "json").json
+    assert {m["reason"] for m in held} == {"GuardExceeded", "NoEmail"}
+    assert crowd("apply", "--store", US, "--yes", "--bulk", "always", "--approve", whole["digest"]).code == 0
+    assert len(crowd.customers()) == 34
+    assert crowd("plan", "--store", US, "--detailed-exitcode").code == 0
