@@ -1,7 +1,8 @@
-"""Databases for every test that wants one: a server a worker, a database a test."""
+"""Databases for every test that wants one: a server a worker, a database a test; and the same environment for all."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary 
 
 BACKENDS = ("sqlite", "postgres", "pooler")
 MIGRATED = "migrated"
+OF_THE_SHELL = (
+    "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+)  # fmt: skip
+for name in OF_THE_SHELL:  # how wide somebody's terminal is, and who stands before her network, is no test's business
+    os.environ.pop(name, None)  # noqa: TID251  before any test reads it
 
 
 @pytest.fixture(scope="session")
