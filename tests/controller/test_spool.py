@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
+import resource
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
@@ -151,14 +150,15 @@ def test_few_values_are_a_tuple_and_many_are_a_file() -> None:
     assert isinstance(spooled([one] * 9, Hold, None), Spool)
 
 
-def test_a_full_disk_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_number: int, _data: Any) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "write", full)
+def test_a_disk_that_takes_no_more_is_told_with_a_way_out() -> None:
     one = Hold(
         clerk_user_id=ClerkUserId("a"), customer_id=None, reason="NoEmail", message="x" * 999, who_acts="profile"
     )
-    with pytest.raises(PermanentError, match="a temporary file can't be written: No space left on device") as told:
-        Spool(Hold).add(one)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
+    try:
+        with pytest.raises(PermanentError, match="a temporary file can't be written: File too large") as told:
+            Spool(Hold).add(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "TMPDIR" in told.value.hint
