@@ -99,9 +99,12 @@ class _Merged(_Seen[M]):
 class _Kept(_Seen[M]):
     def __init__(self, values: Collection[M], keep: Callable[[M], bool]) -> None:
         self._values, self._keep = values, keep
+        self._count: int | None = None
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        if self._count is None:
+            self._count = sum(1 for _ in self)
+        return self._count
 
     def __iter__(self) -> Iterator[M]:
         return filter(self._keep, self._values)
@@ -124,7 +127,7 @@ def merged(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
 
 
 def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
-    """Those of which this is true; counting them is a walk over all."""
+    """Those of which this is true; to count them is a walk over all, the first time."""
     return tuple(filter(keep, values)) if isinstance(values, tuple) else _Kept(values, keep)
 
 
