@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from rich.progress import Progress, TaskID
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import counted, seconds_text, time_text
-from reconciler.cli.plan_command import planned_by, show
+from reconciler.cli.plan_command import planned_by, show, told_error
 from reconciler.cli.render_parts import totals_of
 from reconciler.cli.times import length_of
 from reconciler.controller.apply import Hands, Outcome, applied
@@ -85,7 +85,20 @@ def command(
         poured(render.results_json(results, planned.plan.digest))
     else:
         render.results_text(results, context.out)
-    return FAILED if any(r.error or r.failed for r in results) else 0
+    return exit_code(context, planned, results)
+
+
+def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]) -> int:
+    """0 where all went well; else 1, and what failed stands on stderr, store by store."""
+    failed = [told_error(context, store) for store in planned.plan.stores]
+    for result in results:
+        first = next(iter(result.failed), None)
+        if first is not None:
+            what = f"{counted(len(result.failed), 'action')} not carried out, the first for {first.clerk_user_id}"
+            hint = first.hint or f"reconciler explain {first.clerk_user_id}"
+            context.failed(result.store, f"{what}: {first.message}", hint)
+            failed.append(True)
+    return FAILED if any(failed) else 0
 
 
 def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False) -> bool:

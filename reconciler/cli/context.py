@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reconciler import settings
-from reconciler.cli.plain import clean
+from reconciler.cli.plain import clean, sentence
 from reconciler.errors import PermanentError
 from reconciler.wiring import House
 
@@ -57,6 +57,12 @@ class Context:
 
     def say(self, message: str) -> None:
         self.err.print(message, markup=False)
+
+    def failed(self, where: str, message: str, hint: str = "") -> None:
+        """What failed, on stderr: a line that says where and what, and one that says what to do next."""
+        click.echo(f"error: {clean(where)}: {sentence(message)}", err=True)
+        if hint:
+            click.echo(f"hint: {sentence(hint)}", err=True)
 
     def confirmed(self, question: str, *, waiting: str) -> bool:
         """Whether a person says yes; PermanentError where there is nobody to ask. `waiting` says what waits for it."""

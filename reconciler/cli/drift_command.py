@@ -32,6 +32,9 @@ def command(context: Context, stores: tuple[str, ...], output: str, everything: 
         click.echo(render_drift.drift_json(found))
     else:
         render_drift.drift_text(found, context.out, everything=everything)
+    for store in found.stores:
+        if store.error is not None:
+            context.failed(store.store, store.error, store.error_hint or "")
     return exit_code(found)
 
 

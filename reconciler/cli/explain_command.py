@@ -27,7 +27,7 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     """Why USER is as she is in each shop. Reads only."""
     name = ClerkUserId(user)
     with context.house() as house:
-        parts = tuple(_of(house, store, name) for store in sorted(house.stores(stores), key=lambda s: s.name))
+        parts = tuple(_of(context, house, store, name) for store in sorted(house.stores(stores), key=lambda s: s.name))
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":
         click.echo(render_explain.explain_json(found))
@@ -36,11 +36,12 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     return FAILED if any(s.error for s in parts) else 0
 
 
-def _of(house: House, store: StoreSettings, user: ClerkUserId) -> ExplainedStore:
+def _of(context: Context, house: House, store: StoreSettings, user: ClerkUserId) -> ExplainedStore:
     events = [asdict(e) for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
     ask = Ask(now=house.clock.now(), users=[user], explicit=False, guards=False, keep_all=True)
     swept: Swept = sweep(store, house.readers(store), ask)
     if swept.plan.error is not None:
+        context.failed(store.name, swept.plan.error, swept.plan.error_hint or "")
         row = house.state.get(store.shop, [user]).get(user)
         return ExplainedStore(
             store=store.name,

@@ -15,6 +15,7 @@ from reconciler.controller.fleet import Planned, plan_stores, standings
 from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
 from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.plan import StorePlan
 from reconciler.settings import environment
 from reconciler.wiring import House
 
@@ -54,9 +55,18 @@ def command(
     if out is not None:
         save(planned, out, narrowed=bool(users))
         context.say(f"saved as {out}; apply it with: reconciler apply {out}")
-    if any(s.error for s in planned.plan.stores):
+    failed = [told_error(context, store) for store in planned.plan.stores]
+    if any(failed):
         return FAILED
     return ACTIONS if detailed_exitcode and planned.plan.summary.actions else 0
+
+
+def told_error(context: Context, store: StorePlan) -> bool:
+    """Whether a store could not be planned; if so, what is wrong with it stands on stderr."""
+    if store.error is None:
+        return False
+    context.failed(store.store, store.error, store.error_hint or "")
+    return True
 
 
 def planned_by(

@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from reconciler.cli import render
-from reconciler.cli.apply_command import approved_by, ask, carried_out
+from reconciler.cli.apply_command import approved_by, ask, carried_out, exit_code
 from reconciler.cli.context import Context, poured
 from reconciler.cli.times import moment_of
 from reconciler.controller.fleet import Planned, side_by_side
@@ -56,7 +56,7 @@ def command(
         poured(render.results_json(results, back.plan.digest))
     else:
         render.results_text(results, context.out)
-    return FAILED if any(r.error or r.failed for r in results) else 0
+    return exit_code(context, back, results)
 
 
 def way_back(house: House, names: tuple[str, ...], *, since: datetime | None, digest: str | None) -> Planned:

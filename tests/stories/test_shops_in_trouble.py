@@ -60,6 +60,31 @@ def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: Village) -
     and_then_it_heals(two)
 
 
+@pytest.mark.parametrize(
+    "words", [("plan",), ("plan", "--output", "json"), ("drift",), ("apply", "--yes"), ("explain", "user_ada")]
+)
+def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(two: Village, words: tuple[str, ...]) -> None:
+    two.shop(US).status = 401
+    said = two(*words)
+    assert said.code == 1
+    *_, what, hint = said.err.splitlines()
+    assert what.startswith(f"error: {US}: ")
+    assert "refuses the access token" in what
+    assert hint.startswith("hint: ")
+    assert said.err.count("error: ") == 1
+    assert "refuses the access token" in " ".join(said.out.split())
+
+
+def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_them(two: Village) -> None:
+    two.shop(US).faults.add("status", status=402, on="customerSet", times=None)
+    said = two("apply", "--yes")
+    assert said.code == 1
+    *_, what, hint = said.err.splitlines()
+    assert what.startswith(f"error: {US}: 2 actions not carried out, the first for user_")
+    assert "is frozen" in what
+    assert hint.startswith("hint: ")
+
+
 @pytest.mark.parametrize(("kind", "said"), [("html", "text/html"), ("truncated", "no whole JSON")])
 def test_a_shop_that_answers_no_json_is_reported_and_the_other_goes_on(two: Village, kind: str, said: str) -> None:
     two.shop(US).faults.add(kind, times=None)  # type: ignore[arg-type]
