@@ -16,6 +16,7 @@ Switch = Literal["auto", "hold"]
 TrustEmail = Literal["verified", "always", "never"]
 
 SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
+TAGS_MAX = 250  # of one customer, Shopify's own limit
 OWN_FIELDS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
@@ -116,7 +117,7 @@ class Store(_Part):
         description="who owns each field: enforce (ours wins), fill (only where Shopify is blank), create_only, ignore",
     )
     tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...] = Field(
-        default=(), description="tags that every customer of ours gets; nobody else's are touched"
+        default=(), description="tags that every customer of ours gets (250 at most); nobody else's are touched"
     )
     metafields: Mapping[str, MetafieldRule] = Field(
         default_factory=dict, description="NAMESPACE.KEY: where its value comes from, its type and policy"
@@ -165,6 +166,8 @@ class Store(_Part):
         for tag in tags:
             if "," in tag:
                 raise ValueError(f"'{tag}' has a comma: Shopify would split it; write a list of two tags")
+        if len(tags) > TAGS_MAX:
+            raise ValueError(f"{len(tags)} tags: a customer of Shopify's has {TAGS_MAX} at most")
         if len({t.casefold() for t in tags}) != len(tags):
             raise ValueError("the same tag stands here twice (Shopify ignores case)")
         return tags
