@@ -60,13 +60,14 @@ def _parts(value: Any, margin: str = "") -> Iterator[str]:
 
 def status_json(rows: Sequence[StatusRow], at: datetime) -> str:
     """What the state knows of each store."""
-    stores = []
-    for row in rows:
-        sweep = row.sweep
-        times = {} if sweep is None else {"started_at": time_z(sweep.started_at), "ends_at": time_z(sweep.ends_at)}
-        told = None if sweep is None else {**sweep.model_dump(mode="json"), **times}
-        stores.append({**row.model_dump(mode="json"), "last_sweep_at": time_z(row.last_sweep_at), "sweep": told})
-    return dumps({"at": time_z(at), "stores": stores})
+    return dumps({"at": time_z(at), "stores": [_timed(row.model_dump()) for row in rows]})
+
+
+def _timed(value: Any) -> Any:
+    """The same with all times as `time_z` writes them."""
+    if isinstance(value, dict):
+        return {name: _timed(member) for name, member in value.items()}
+    return time_z(value) if isinstance(value, datetime) else value
 
 
 def mappings_json(rows: Iterable[Mapping]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 
 from rich import box
@@ -89,7 +90,8 @@ def status_text(rows: Sequence[StatusRow], console: Console) -> None:
 
 
 def _remarks(row: StatusRow, lines: Lines) -> None:
-    if not (row.held or row.suspended or row.oldest_request_s or row.sweep or row.last_sweep_at is None):
+    under_way = list(_under_way(row))
+    if not (row.held or row.suspended or row.oldest_request_s or under_way or row.mirror or row.last_sweep_at is None):
         return
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
@@ -102,10 +104,13 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
             "dim",
             indent=2,
         )
-    if row.sweep is not None:
-        total = f" of {row.sweep.total:,}" if row.sweep.total is not None else ""
-        ends = f", until about {time_text(row.sweep.ends_at)}" if row.sweep.ends_at is not None else ""
-        lines.prose(f"a look at everybody is under way: {row.sweep.looked_at:,}{total} rows{ends}", "cyan", indent=2)
+    for said in under_way:
+        lines.prose(said, "cyan", indent=2)
+    if row.mirror is not None and row.mirror.complete_at is not None:
+        caught_up = f", caught up {time_text(row.mirror.listed_at)}" if row.mirror.listed_at else ""
+        lines.prose(f"its mirror is of {time_text(row.mirror.complete_at)}{caught_up}", "dim", indent=2)
+        if not row.mirror.fresh:
+            lines.prose("too old for plans to rest on: reconciler backfill shopify", indent=2)
     if row.oldest_request_s:
         lines.prose(f"the oldest request waits for {seconds_text(row.oldest_request_s)}", indent=2)
     for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):
@@ -113,6 +118,26 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
             [(f"! {clean(reason)} {count:,}", "yellow"), (f"{ERRORS_PAGE}#{reason.lower()}", "dim")],
             indent=2, hang=4, between="  ",
         )  # fmt: skip
+
+
+def _under_way(row: StatusRow) -> Iterator[str]:
+    """Long work: what is done of how much, and when it ends if it goes on so."""
+    sweep, mirror, bulk = row.sweep, row.mirror, row.bulk
+    if sweep is not None:
+        total = f" of {sweep.total:,}" if sweep.total is not None else ""
+        yield f"a look at everybody is under way: {sweep.looked_at:,}{total} rows{_until(sweep.ends_at)}"
+    if mirror is not None and mirror.operation is not None:
+        total = f" of {mirror.expected:,}" if mirror.expected is not None else ""
+        since = f"since {time_text(mirror.began_at)}"
+        yield f"a bulk query fills its mirror {since}: {mirror.lines:,}{total} customers stored{_until(mirror.ends_at)}"
+    if bulk is not None:
+        since = f" since {time_text(bulk.began_at)}" if bulk.began_at is not None else ""
+        waiting = f", {bulk.waiting:,} more wait for a file" if bulk.waiting else ""
+        yield f"writes by bulk{since}: {bulk.done:,} of {bulk.lines:,} lines answered{waiting}{_until(bulk.ends_at)}"
+
+
+def _until(ends_at: datetime | None) -> str:
+    return f", until about {time_text(ends_at)}" if ends_at is not None else ""
 
 
 def mappings_text(rows: Iterable[Mapping], console: Console) -> None:

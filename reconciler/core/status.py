@@ -28,10 +28,82 @@ class SweepProgress(BaseModel):
 
 def sweep_progress(started_at: datetime, looked_at: int, total: int | None, *, now: datetime) -> SweepProgress:
     """How far it is."""
-    ends_at = None
-    if total and 0 < looked_at <= total:
-        ends_at = now + (now - started_at) * ((total - looked_at) / looked_at)
+    ends_at = _end(started_at, looked_at, total, now)
     return SweepProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
+
+
+class MirrorProgress(BaseModel):
+    """A shop's mirror. `operation` is the bulk query that is filling it, `lines` of `expected` are stored of it already.
+
+    `complete_at` is when the last bulk query that was read to its end began, `listed_at` when it was caught up last;
+    `fresh`: a plan may rest on it, once it is caught up.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    operation: str | None
+    began_at: datetime | None
+    lines: int
+    expected: int | None
+    ends_at: datetime | None
+    complete_at: datetime | None
+    listed_at: datetime | None
+    fresh: bool
+
+
+def mirror_progress(
+    operation: str | None,
+    began_at: datetime | None,
+    lines: int,
+    expected: int | None,
+    *,
+    complete_at: datetime | None,
+    listed_at: datetime | None,
+    fresh: bool,
+    now: datetime,
+) -> MirrorProgress:
+    """How it stands."""
+    return MirrorProgress(
+        operation=operation,
+        began_at=began_at,
+        lines=lines if operation is not None else 0,
+        expected=expected if operation is not None else None,
+        ends_at=_end(began_at, lines, expected, now) if operation is not None and began_at is not None else None,
+        complete_at=complete_at,
+        listed_at=listed_at,
+        fresh=fresh,
+    )
+
+
+class BulkProgress(BaseModel):
+    """Writes that go by bulk: `done` of so many `lines` in files are answered, and `waiting` are in no file yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    began_at: datetime | None
+    lines: int
+    done: int
+    left: int
+    waiting: int
+    ends_at: datetime | None
+
+
+def bulk_progress(began_at: datetime | None, lines: int, left: int, waiting: int, *, now: datetime) -> BulkProgress:
+    """How far they are. When they end is known once some are answered: the shop runs a whole file before it answers."""
+    done = max(lines - left, 0)
+    return BulkProgress(
+        began_at=began_at,
+        lines=lines,
+        done=done,
+        left=left,
+        waiting=waiting,
+        ends_at=_end(began_at, done, lines + waiting, now) if began_at is not None else None,
+    )
+
+
+def _end(began_at: datetime, done: int, total: int | None, now: datetime) -> datetime | None:
+    """When it is over if it goes on as it went."""
+    return now + (now - began_at) * ((total - done) / done) if total and 0 < done <= total else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +139,8 @@ class StatusRow(BaseModel):
     oldest_request_s: float | None = None
     suspended: str | None = None
     sweep: SweepProgress | None = None
+    mirror: MirrorProgress | None = None
+    bulk: BulkProgress | None = None
 
 
 class Failure(BaseModel):
@@ -108,6 +182,8 @@ def status_row(
     doubts: Doubts = Doubts(),
     oldest_request_s: float | None = None,
     sweep: SweepProgress | None = None,
+    mirror: MirrorProgress | None = None,
+    bulk: BulkProgress | None = None,
 ) -> StatusRow:
     """The row of one store, from how many mappings have each (status, reason).
 
@@ -136,6 +212,8 @@ def status_row(
         suspended=suspended,
         oldest_request_s=oldest_request_s,
         sweep=sweep,
+        mirror=mirror,
+        bulk=bulk,
     )
 
 

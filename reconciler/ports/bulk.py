@@ -163,6 +163,9 @@ class BulkBook(Protocol):
     def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:
         """How many lines wait for a file, by what they ride in."""
 
+    def bulk_left(self, shop: ShopDomain) -> int:
+        """How many lines of all files have not been settled yet."""
+
     def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         """Lines that wait for a file; a user's older one is replaced."""
 

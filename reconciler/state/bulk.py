@@ -41,6 +41,10 @@ class BulkFiles(Mappings):
         )
         return dict(self._rows(query))
 
+    def bulk_left(self, shop: ShopDomain) -> int:
+        mine = select(_line.c.file, _line.c.number).where(_line.c.shopify_shop == shop, _line.c.file.is_not(None))
+        return int(self._rows(select(func.count()).select_from(mine.distinct().subquery()))[0][0])
+
     def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         if lines:
             with writing(self._engine) as connection:

@@ -10,7 +10,14 @@ from reconciler.cli import render
 from reconciler.cli.plain import clean, seconds_text, time_z
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping, Status
-from reconciler.core.status import ApplyResult, Failure, StatusRow
+from reconciler.core.status import (
+    ApplyResult,
+    Failure,
+    StatusRow,
+    bulk_progress,
+    mirror_progress,
+    sweep_progress,
+)
 from tests.cli.screen import shown
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -98,6 +105,39 @@ acme-us  acme-us.myshopify.com
   ! NoEmail 8  docs/errors.md#noemail
   ! EmailTaken 2  docs/errors.md#emailtaken
 """)
+
+
+def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
+    began, later = AT - timedelta(minutes=10), AT - timedelta(days=2)
+    mark = {"complete_at": later, "listed_at": began, "now": AT}
+    row = ROWS[1].model_copy(
+        update={
+            "held": {}, "suspended": None, "oldest_request_s": None,
+            "sweep": sweep_progress(began, 5_000, 20_000, now=AT),
+            "mirror": mirror_progress("gid://shopify/BulkOperation/1", began, 2_500, 10_000, fresh=False, **mark),
+            "bulk": bulk_progress(began, 400, 300, 100, now=AT),
+        }
+    )  # fmt: skip
+    assert shown(lambda console: render.status_text([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
+  a look at everybody is under way: 5,000 of 20,000 rows, until about 2026-11-23
+  09:30 UTC
+  a bulk query fills its mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000
+  customers stored, until about 2026-11-23 09:30 UTC
+  writes by bulk since 2026-11-23 08:50 UTC: 100 of 400 lines answered, 100 more
+  wait for a file, until about 2026-11-23 09:40 UTC
+  its mirror is of 2026-11-21 09:00 UTC, caught up 2026-11-23 08:50 UTC
+  too old for plans to rest on: reconciler backfill shopify
+""")
+    told = json.loads(render.status_json([row], AT))["stores"][0]
+    assert told["mirror"] == {
+        "operation": "gid://shopify/BulkOperation/1", "began_at": "2026-11-23T08:50:00Z", "lines": 2500, "expected": 10000,
+        "ends_at": "2026-11-23T09:30:00Z", "complete_at": "2026-11-21T09:00:00Z", "listed_at": "2026-11-23T08:50:00Z",
+        "fresh": False,
+    }  # fmt: skip
+    assert told["bulk"] == {
+        "began_at": "2026-11-23T08:50:00Z", "lines": 400, "done": 100, "left": 300, "waiting": 100,
+        "ends_at": "2026-11-23T09:40:00Z",
+    }  # fmt: skip
 
 
 def test_parity_is_never_rounded_up_to_a_hundred() -> None:

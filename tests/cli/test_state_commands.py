@@ -1,7 +1,12 @@
 """Status, mappings, db and schema by the front door."""
 
 import json
+from datetime import UTC, datetime
 
+from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.ports import BulkFile, BulkLine
+from reconciler.state.engine import open_engine
+from reconciler.state.store import StateStore
 from tests.cli.town import EU, US, Town
 
 
@@ -33,6 +38,37 @@ def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:
     ready("nudge", "user_dora", "user_new", "--store", EU)
     row = ready("status", "--store", EU, "--output", "json").json["stores"][0]
     assert (row["profiles"], row["in_sync"], row["pending"], row["parity"]) == (2, 0, 2, 0.0)
+
+
+def test_status_tells_of_mirrors_and_of_bulk_work_under_way(ready: Town) -> None:
+    ready("apply", "--yes")
+    assert [s["mirror"] for s in ready("status", "--output", "json").json["stores"]] == [None, None]
+    ready("backfill", "shopify", "--store", US)
+    told = {s["store"]: s for s in ready("status", "--output", "json").json["stores"]}
+    assert (told[EU]["mirror"], told[US]["mirror"]["operation"], told[US]["mirror"]["fresh"]) == (None, None, True)
+    assert "its mirror is of " in ready("status").out
+
+    engine = open_engine(ready.settings["state"]["url"])
+    state, shop, now = StateStore(engine), ShopDomain(f"{US}.myshopify.com"), datetime(2026, 11, 23, 9, tzinfo=UTC)
+    state.begin_mirror(shop, "gid://shopify/BulkOperation/9", now=now, expected=3)
+    lines = [
+        BulkLine(user=ClerkUserId(u), rides_in="customers", decision="{}", plan_digest="") for u in ("a", "b", "c")
+    ]
+    state.enqueue_lines(shop, lines)
+    file = BulkFile(key="k", shop=shop, rides_in="customers", path="p", digest="d", lines=2, begun_at=now)
+    state.begin_file(file, {ClerkUserId("a"): 0, ClerkUserId("b"): 1})
+    state.settle_lines(shop, [], [], done=[ClerkUserId("a")])
+    engine.dispose()
+    us = {s["store"]: s for s in ready("status", "--output", "json").json["stores"]}[US]
+    assert (us["mirror"]["operation"], us["mirror"]["lines"], us["mirror"]["expected"]) == (
+        "gid://shopify/BulkOperation/9", 0, 3,
+    )  # fmt: skip
+    assert {name: us["bulk"][name] for name in ("lines", "done", "left", "waiting")} == {
+        "lines": 2, "done": 1, "left": 1, "waiting": 1,
+    }  # fmt: skip
+    said = " ".join(ready("status").out.split())
+    assert "a bulk query fills its mirror since" in said
+    assert "1 of 2 lines answered, 1 more wait for a file" in said
 
 
 def test_status_asks_no_shop(ready: Town) -> None:

@@ -74,6 +74,16 @@ def test_a_file_holds_its_lines_until_they_are_settled(book: BulkBook) -> None:
     assert book.file_lines(file("one"), numbers=[]) == []
 
 
+def test_it_counts_the_lines_of_files_that_are_left(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line(n) for n in "abcd"])
+    assert book.bulk_left(SHOP) == 0
+    book.begin_file(file("one"), {user("b"): 0, user("a"): 1, user("c"): 1})
+    book.begin_file(file("two"), {user("d"): 0})
+    assert (book.bulk_left(SHOP), book.bulk_left(OTHER)) == (3, 0)
+    book.settle_lines(SHOP, [], [], done=[user("a"), user("d")])
+    assert book.bulk_left(SHOP) == 2
+
+
 def test_a_file_is_known_by_its_operation_once_that_runs(book: BulkBook) -> None:
     book.enqueue_lines(SHOP, [line("a")])
     second = replace(file("second"), begun_at=AT.replace(year=2027))
