@@ -10,7 +10,7 @@ from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.desired import digest, is_wanted, profile_digest, spec_of
+from reconciler.core.desired import digest, is_wanted, profile_digest, spec_of, undecided_by
 from reconciler.core.diff import owned_tags
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
@@ -48,7 +48,9 @@ def decide(
     """Rules 1 to 6 for one user in one store. `explicit`: a person asked, so refused values are tried once more."""
     wanted = is_wanted(profile, store)
     if wanted is None:
-        message = "a column that decides whether this store wants her can't be read"
+        assert profile is not None
+        columns = ", ".join(undecided_by(profile, store))
+        message = f"whether this store wants her can't be told: {columns} can't be read"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
     if not wanted or profile is None:

@@ -128,6 +128,12 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
     return None if None in answers or (not profile.knows("deleted_at") and _unreadable(profile, "deleted_at")) else True
 
 
+def undecided_by(profile: Profile, store: Store) -> list[str]:
+    """The columns that can't be read and would say whether the store should have this person."""
+    deciding = {"deleted_at", *(path.split(".", maxsplit=1)[0] for path in store.where)}
+    return sorted(field for field in deciding if _unreadable(profile, field))
+
+
 def spec_of(profile: Profile, store: Store) -> Spec:
     """The spec of a wanted profile."""
     rules = _rules(_This(store))
@@ -154,8 +160,9 @@ def spec_of(profile: Profile, store: Store) -> Spec:
     doubts.extend(
         Doubt(field=p.field, reason="ProfileInvalid", message=p.message)
         for p in profile.problems
-        if p.field not in {"email", "phone", "email_verified"} and p.field in rules.columns
+        if p.field not in {"email", "phone", "email_verified", *(d.field for d in doubts)} and p.field in rules.columns
     )
+    doubts = _told_once(doubts)
     email = normalise.email(profile.email)
     trusted = store.trust_email == "always" or (store.trust_email == "verified" and profile.email_verified is True)
     usable = email is not None and trusted and not any(d.field == "email" for d in doubts)
@@ -166,6 +173,21 @@ def spec_of(profile: Profile, store: Store) -> Spec:
         lookup_email=email if usable else None,
         doubts=tuple(doubts),
     )
+
+
+def _told_once(doubts: list[Doubt]) -> list[Doubt]:
+    """What is wrong with several fields for one reason is one doubt, which names them."""
+    alike: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in doubts:
+        alike.setdefault((doubt.reason, doubt.message), []).append(doubt)
+    return [
+        same[0] if len(same) == 1 else same[0].model_copy(update={"message": f"{_named(same)}: {message}"})
+        for (_, message), same in alike.items()
+    ]
+
+
+def _named(doubts: list[Doubt]) -> str:
+    return ", ".join(sorted({d.field for d in doubts}))
 
 
 class _DoubtError(Exception):

@@ -116,6 +116,7 @@ def test_a_row_that_can_t_tell_whether_she_is_wanted_releases_nobody() -> None:
     found = decided(unsure, settled(ada, same(ada)), store(where={"locale": "de"}), mapped=same(ada))
     assert found.action is None
     assert held(found) == {("ProfileInvalid", None)}
+    assert "locale can't be read" in found.holds[0].message
 
 
 def test_an_unreadable_deleted_at_releases_nobody() -> None:

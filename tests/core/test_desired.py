@@ -78,6 +78,16 @@ def test_an_ignored_field_that_can_t_be_read_is_no_doubt_but_the_email_is() -> N
     assert spec.lookup_email is None
 
 
+def test_what_is_wrong_with_a_row_is_said_once_and_names_the_fields() -> None:
+    one = profile(ADA, problems=({"field": "first_name", "message": "first_name is a number, not text"},))
+    assert [(d.field, d.message) for d in spec_of(one, store()).doubts] == [
+        ("first_name", "first_name is a number, not text")
+    ]
+    words = "full_name is a number, not text"
+    two = profile(ADA, problems=tuple({"field": f, "message": words} for f in ("first_name", "last_name")))
+    assert [d.message for d in spec_of(two, store()).doubts] == [f"first_name, last_name: {words}"]
+
+
 def test_an_unreadable_phone_is_held_as_a_phone() -> None:
     spec = spec_of(profile(ADA, problems=({"field": "phone", "message": "b"},)), store())
     assert [(d.field, d.reason) for d in spec.doubts] == [("phone", "PhoneInvalid")]
