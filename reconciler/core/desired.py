@@ -18,6 +18,8 @@ from reconciler.core import normalise
 from reconciler.core.profile import Profile
 from reconciler.core.store import Policy, Store
 
+_canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False).encode
+
 SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
@@ -64,8 +66,7 @@ class Spec(BaseModel):
 
 def digest(*parts: Any) -> str:
     """Sixteen hex digits that stay the same from process to process."""
-    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return hashlib.blake2b(_canonical(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
