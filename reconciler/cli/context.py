@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reconciler import settings
 from reconciler.cli.plain import clean, sentence
+from reconciler.core.ids import ClerkUserId
 from reconciler.errors import PermanentError
 from reconciler.wiring import House
 
@@ -63,6 +64,16 @@ class Context:
         click.echo(f"error: {clean(where)}: {sentence(message)}", err=True)
         if hint:
             click.echo(f"hint: {sentence(hint)}", err=True)
+
+    def warn_of_strangers(self, house: House, users: Sequence[str]) -> None:
+        """Say whose id is in no profile and in no mapping: it may be misspelt."""
+        names = [ClerkUserId(user) for user in dict.fromkeys(users)]
+        known = set(house.profiles.get(names))
+        for store in house.loaded.stores:
+            known |= set(house.state.get(store.shop, names))
+        for name in names:
+            if name not in known:
+                self.warn(f"nothing is known of {name}: there is no profile and no mapping with this id")
 
     def confirmed(self, question: str, *, waiting: str) -> bool:
         """Whether a person says yes; PermanentError where there is nobody to ask. `waiting` says what waits for it."""

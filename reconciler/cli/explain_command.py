@@ -28,6 +28,8 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     name = ClerkUserId(user)
     with context.house() as house:
         parts = tuple(_of(context, house, store, name) for store in sorted(house.stores(stores), key=lambda s: s.name))
+        if not any(part.error for part in parts):
+            context.warn_of_strangers(house, [user])
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":
         click.echo(render_explain.explain_json(found))

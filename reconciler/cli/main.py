@@ -6,6 +6,7 @@ Commands live in files of their own and are imported when they are used, so that
 from __future__ import annotations
 
 import difflib
+import errno
 import gc
 import importlib
 import io
@@ -124,16 +125,25 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
         return EXIT_FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _unexpected(argv, error)
+        _say("there is no room left for what is written", "make room where the output, the state and TMPDIR lie")
+        return EXIT_FAILED
     except ReconcilerError as error:
         _traceback(argv)
         _say(error.message, error.hint)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except Exception as error:  # noqa: BLE001  the front door: tracebacks are for --debug only
-        _traceback(argv)
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        _say(f"unexpected {type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}", FAULT)
-        return EXIT_FAILED
+        return _unexpected(argv, error)
     return result if isinstance(result, int) else 0
+
+
+def _unexpected(argv: list[str], error: Exception) -> int:
+    _traceback(argv)
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    _say(f"unexpected {type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}", FAULT)
+    return EXIT_FAILED
 
 
 def _traceback(argv: list[str]) -> None:

@@ -16,6 +16,7 @@ from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.plan import StorePlan
+from reconciler.errors import UsageError
 from reconciler.settings import environment
 from reconciler.wiring import House
 
@@ -47,8 +48,12 @@ def command(
     Where `backfill shopify` has filled a shop's mirror, that is brought up to date, and only who has moved since is read
     from the shop (docs/mirror.md). With --live everybody is, and nothing at all is written.
     """
+    if out == Path():
+        raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.house() as house:
         planned = planned_by(context, house, stores, users, live=live)
+        if users and not any(store.error for store in planned.plan.stores):
+            context.warn_of_strangers(house, users)
         for name in planned.passed_over:
             remember(planned.swept[name], house.state)
     show(context, planned, output, everything=everything)

@@ -14,7 +14,7 @@ from reconciler.cli.times import moment_of
 from reconciler.controller.fleet import Planned, side_by_side
 from reconciler.controller.undo import undo_plan, undone
 from reconciler.core.plan import planned
-from reconciler.errors import UsageError
+from reconciler.errors import PermanentError, UsageError
 from reconciler.wiring import House
 
 FAILED = 1
@@ -66,6 +66,8 @@ def way_back(house: House, names: tuple[str, ...], *, since: datetime | None, di
         name: house.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
         for name, s in chosen.items()
     }
+    if digest is not None and not any(events.values()):
+        raise PermanentError(f"nothing was written for a plan {digest}", hint="name its whole digest, or say --since T")
     work = {name: partial(undo_plan, s, house.readers(s), events[name]) for name, s in chosen.items()}
     swept = side_by_side(work)
     return Planned(planned((s.plan for s in swept.values()), created_at=house.clock.now()), swept)

@@ -43,6 +43,7 @@ def test_help_is_quick_because_it_imports_little() -> None:
         (["plan", "--nope"], "No such option", "reconciler plan --help"),
         (["plan", "--output", "yaml"], "is not one of", "reconciler plan --help"),
         (["mappings", "forget"], "Missing argument", "reconciler mappings forget --help"),
+        (["plan", "--out", ""], "--out needs the name of a file", "reconciler plan --out FILE"),
         (["plan", "--store", "nope"], "there is no store 'nope'", "stores.yaml has acme-us, acme-eu"),
     ],
 )
@@ -94,6 +95,33 @@ def test_a_fault_of_the_program_is_one_line_too(
     assert err.startswith("error: unexpected ZeroDivisionError at test_main.py:")
     assert err.splitlines()[1] == f"hint: {main.FAULT}"
     assert "\x1b" not in err
+
+
+def test_an_output_without_room_is_told_in_one_line(town: Town) -> None:
+    town("status")
+    files = ["--config", town.folder / "reconciler.yaml", "--stores", town.folder / "stores.yaml"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "reconciler.cli", *map(str, files), "plan"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: there is no room left for what is written\nhint: make room" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("plan", "--user", "user_nobody"), ("explain", "user_nobody")])
+def test_a_user_of_whom_nothing_is_known_is_named(town: Town, words: tuple[str, ...]) -> None:
+    assert town("bootstrap", "--yes").code == 0
+    said = town(*words)
+    assert said.code == 0
+    assert "nothing is known of user_nobody" in said.err
+    assert "nothing is known" not in town(*(word.replace("nobody", "ada") for word in words)).err
+
+
+def test_undo_of_a_plan_that_nothing_was_written_for_is_an_error(town: Town) -> None:
+    said = town("undo", "--plan", "sha256:nope", "--yes")
+    assert said.code == 1
+    assert said.out == ""
+    assert said.err.splitlines()[0] == "error: nothing was written for a plan sha256:nope"
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
