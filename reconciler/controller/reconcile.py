@@ -63,7 +63,18 @@ def reconcile(
     if _is_missing(step, wants_updated_at):
         return Reconciled("early", early=True)
     result = _walked(step, hands, budgets)
+    rivals = [u for u in _rivals_left(step, hands) if u not in result.nudge]
+    result = replace(result, nudge=(*result.nudge, *rivals))
     return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
+
+
+def _rivals_left(step: Step, hands: Hands) -> list[ClerkUserId]:
+    """Who waits for an address that she waited for as well, and does not claim any more."""
+    row = step.subject.mapping
+    if row is None or row.waits_for_email is None or row.waits_for_email == step.decision.blocked_email:
+        return []
+    waiting = hands.readers.mappings.waiting_for(hands.store.shop, [row.waits_for_email])
+    return [u for u in waiting.get(row.waits_for_email, ()) if u != step.subject.user]
 
 
 def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:

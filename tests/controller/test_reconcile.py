@@ -76,6 +76,18 @@ def test_who_waits_for_an_address_is_nudged_when_it_becomes_free(house: Rig) -> 
     assert house.plan().plan.summary.actions == 0
 
 
+def test_of_two_newcomers_with_one_address_the_one_who_keeps_it_is_looked_at_when_the_other_changes_hers(
+    house: Rig,
+) -> None:
+    for user in ("user_dee", "user_eve"):
+        house.user(user, email="both@x.example.com")
+    assert {result for _, result in told(house, "user_dee", "user_eve")} == {"held"}
+    house.user("user_dee", email="dee@x.example.com")
+    assert told(house, "user_dee") == [("user_dee", "applied"), ("user_eve", "applied")]
+    assert emails(house)["user_eve"] == "both@x.example.com"
+    assert house.plan().plan.summary.actions == 0
+
+
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("first", [0, 1])
