@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from reconciler.core.pile import Pile
 from reconciler.core.plan import Hold
 
 SIX_DIGITS = 1_000_000
+FARTHEST_S = 365 * 86_400.0  # work that stood still for months says nothing of its end, and a date has its limits
 
 
 class SweepProgress(BaseModel):
@@ -102,8 +103,12 @@ def bulk_progress(began_at: datetime | None, lines: int, left: int, waiting: int
 
 
 def _end(began_at: datetime, done: int, total: int | None, now: datetime) -> datetime | None:
-    """When it is over if it goes on as it went."""
-    return now + (now - began_at) * ((total - done) / done) if total and 0 < done <= total else None
+    """When it is over if it goes on as it went; None by a clock that was put back, or where it is too far off."""
+    passed = now - began_at
+    if not total or not 0 < done <= total or passed < timedelta():
+        return None
+    left_s = passed.total_seconds() * (total - done) / done
+    return now + timedelta(seconds=left_s) if left_s <= FARTHEST_S else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.status import Doubts, StatusRow, status_row
+from reconciler.core.status import Doubts, StatusRow, bulk_progress, mirror_progress, status_row, sweep_progress
 
 Tally = Mapping[tuple[str, str | None], int]
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ALL_RIGHT: Tally = {("in_sync", None): 10, ("released", None): 3, ("erased", "Erased"): 1}
 
 
@@ -57,3 +59,36 @@ def test_where_nobody_has_looked_parity_is_nothing_and_said_to_be_unknown() -> N
     assert (found.parity, found.in_sync) == (0.0, 10)
     assert found.parity_note is not None
     assert "never looked at" in found.parity_note
+
+
+@pytest.mark.parametrize(
+    ("ago", "done", "total", "left"),
+    [
+        (timedelta(minutes=10), 2_500, 10_000, timedelta(minutes=30)),
+        (timedelta(minutes=10), 10_000, 10_000, timedelta()),
+        (timedelta(), 10, 10_000, timedelta()),  # begun this very moment
+        (timedelta(minutes=10), 0, 10_000, None),
+        (timedelta(minutes=10), 10, 0, None),
+        (timedelta(minutes=10), 10, None, None),
+        (timedelta(minutes=10), 10_001, 10_000, None),  # there are more than were counted
+        (timedelta(minutes=-5), 10, 10_000, None),  # the clock was put back: the end would be in the past
+        (timedelta(days=365), 500, 5_000_000, None),  # a year of standing still: the end would be beyond any date
+        (timedelta(days=365), 1, 10**10, None),
+    ],
+)
+def test_an_end_is_told_only_where_it_can_be_and_is_never_past(
+    ago: timedelta, done: int, total: int | None, left: timedelta | None
+) -> None:
+    ends_at = NOW + left if left is not None else None
+    assert sweep_progress(NOW - ago, done, total, now=NOW).ends_at == ends_at
+    mirror = mirror_progress(
+        "gid://shopify/BulkOperation/1", NOW - ago, done, total,
+        complete_at=None, listed_at=None, fresh=False, now=NOW,
+    )  # fmt: skip
+    assert mirror.ends_at == ends_at
+
+
+def test_writes_by_bulk_end_never_in_the_past_either() -> None:
+    assert bulk_progress(NOW - timedelta(minutes=10), 400, 300, 0, now=NOW).ends_at == NOW + timedelta(minutes=30)
+    assert bulk_progress(NOW + timedelta(minutes=5), 400, 300, 0, now=NOW).ends_at is None
+    assert bulk_progress(NOW - timedelta(minutes=10), 400, 400, 0, now=NOW).ends_at is None
