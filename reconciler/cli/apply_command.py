@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -30,8 +30,8 @@ from reconciler.core.desired import config_digest
 from reconciler.core.ids import StoreName
 from reconciler.core.plan import Hold, Plan, digest_of_stores, hold_order
 from reconciler.core.status import ApplyResult, Failure
-from reconciler.errors import PlanRefused, UsageError
-from reconciler.settings import environment
+from reconciler.errors import PermanentError, PlanRefused, UsageError
+from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import House
 
 FAILED = 1
@@ -154,6 +154,8 @@ def carried_out(
         if any(p.error is None for p in planned.plan.stores)
         else {}
     )
+    if bulk == "never":
+        _refuse_overtaking(house, chosen.values())
     hands = {name: house.hands(store, plan_digest=planned.plan.digest) for name, store in chosen.items()}
     tallies = {name: _Tally() for name in hands}
     started = house.clock.now()
@@ -171,6 +173,17 @@ def carried_out(
             progress.advance(bars[name], 1)
     seconds = (house.clock.now() - started).total_seconds()
     return tuple(_result(p.store, planned.swept[p.store], tallies, seconds) for p in planned.plan.stores)
+
+
+def _refuse_overtaking(house: House, stores: Iterable[StoreSettings]) -> None:
+    """PermanentError where bulk operations of an earlier run may still write older values after ours."""
+    for store in stores:
+        if files := house.state.bulk_files(store.shop):
+            raise PermanentError(
+                f"{store.name}: {counted(len(files), 'bulk operation')} of an earlier run may still be under way, "
+                "and would write older values after these",
+                hint=f"reconciler apply --store {store.name} --bulk auto goes on with them first",
+            )
 
 
 def _tell_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkProgress) -> None:

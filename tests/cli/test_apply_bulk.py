@@ -1,5 +1,12 @@
 """`apply --bulk` by the front door: real HTTP to the shop, to its storage and back."""
 
+from datetime import UTC, datetime
+
+from reconciler.core.ids import ShopDomain
+from reconciler.ports import BulkFile
+from reconciler.state.engine import open_engine
+from reconciler.state.schema import ensure_schema
+from reconciler.state.store import StateStore
 from tests.cli.test_plan_apply import nothing_left
 from tests.cli.town import EU, US, Town
 
@@ -27,6 +34,23 @@ def test_never_says_so_of_any_plan(ready: Town) -> None:
     assert ready("apply", "--yes", "--bulk", "never").code == 0
     assert "bulkOperationRunMutation" not in ready.shop().counts
     nothing_left(ready)
+
+
+def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: Town) -> None:
+    engine = open_engine(ready.settings["state"]["url"])
+    ensure_schema(engine)
+    file = BulkFile(
+        key="k", shop=ShopDomain(f"{US}.myshopify.com"), rides_in="customers", path="p", digest="d", lines=2,
+        begun_at=datetime(2026, 11, 23, 9, tzinfo=UTC),
+    )  # fmt: skip
+    StateStore(engine).begin_file(file, {})
+    engine.dispose()
+    said = ready("apply", "--yes", "--bulk", "never")
+    assert said.code == 1
+    assert "1 bulk operation of an earlier run may still be under way" in said.err
+    assert f"hint: reconciler apply --store {US} --bulk auto" in said.err
+    assert ready.customers() == ready.customers(EU) == {}
+    assert ready("apply", "--yes", "--bulk", "never", "--store", EU).code == 0
 
 
 def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_world_first(ready: Town) -> None:
