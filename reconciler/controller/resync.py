@@ -31,12 +31,12 @@ from reconciler.controller.sweep import (
 )
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
+from reconciler.core.forecast import MUTATION_POINTS
 from reconciler.core.guard import ceiling_of, said_above
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.plan import KINDS, Kind
 from reconciler.core.record import after_look, new_row
-from reconciler.core.request import Priority, Request
 from reconciler.core.store import Store
 from reconciler.core.view import Subject
 from reconciler.errors import PermanentError, TemporaryError
@@ -287,7 +287,7 @@ def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[Clerk
             held[kind] = count
             _hold(desk, kind, count, mapped)
         elif count:
-            queued += sum(_queue(desk, users, kind) for users in book.findings(store.shop, FULL, kind))
+            queued += sum(_queue(desk, users, kind, count) for users in book.findings(store.shop, FULL, kind))
     queued += sum(_queue(desk, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
     mark = book.mark(store.shop, FULL)
     looked_at, wanted = (mark.looked_at, mark.wanted) if mark else (0, 0)
@@ -326,11 +326,13 @@ def _hold(desk: Desk, kind: Kind, count: int, mapped: int) -> None:
         desk.state.put_unmoved(rows)
 
 
-def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str) -> int:
+def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
+    """Ask for a look at each, as a part `of` so many. They come of age one by one, over the time that all may take."""
     if not users:
         return 0
-    requests = [Request(desk.store.name, user) for user in users]
-    return desk.queue.add(requests, desk.clock.now(), priority=Priority.RESYNC, reason=reason)
+    takes_s = 2 * of * MUTATION_POINTS / desk.readers.customers.restore_rate()
+    interval_s = max(desk.interval_s, takes_s)
+    return desk.queue.add_all(desk.store.name, users, desk.clock.now(), interval_s=interval_s, reason=reason)
 
 
 def _has_moved(subject: Subject, store: Store, config: str) -> bool:

@@ -9,6 +9,8 @@ import pytest
 
 from reconciler.controller import resync
 from reconciler.controller.resync import Desk, full_look, look_at_changes
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.request import Request
 from reconciler.core.store import Ceiling
 from reconciler.state.requests import RequestTable
 from tests.controller.bulk_rig import NAME, populate, user_of
@@ -60,6 +62,19 @@ def test_a_full_look_reads_nobody_who_has_not_moved(rig: MirrorRig) -> None:
     found = full_look(desk(rig))
     assert (found.whole, found.looked_at, found.wanted, found.queued) == (True, PEOPLE, PEOPLE, 0)
     assert nodes_read(rig) == before
+
+
+def test_a_nudge_never_waits_for_all_that_a_look_has_found(rig: MirrorRig) -> None:
+    for number in range(PEOPLE):
+        rig.acme.shop.staff_edit(customer(rig, number), last_name="Edited")
+    rig.clock.sleep(10)
+    looking = desk(rig)
+    assert full_look(looking).queued == PEOPLE
+    rig.clock.sleep(500)
+    looking.queue.add([Request(NAME, ClerkUserId("user_new"))], rig.clock.now(), reason="webhook")
+    taken = looking.queue.claim("one", rig.clock.now(), limit=PEOPLE + 1, lease_s=30, stores={NAME: PEOPLE + 1})
+    assert len(taken) == PEOPLE + 1
+    assert [c.clerk_user_id for c in taken].index(ClerkUserId("user_new")) < PEOPLE * 3 / 4
 
 
 def test_a_full_look_finds_what_was_edited_and_deleted_in_the_shop(rig: MirrorRig) -> None:
