@@ -90,10 +90,6 @@ class ShopSetup:
         payload = self._payload("webhook_subscription_create", {"topic": topic, "uri": uri})
         _unless(payload, "TAKEN")
 
-    def unsubscribe(self, subscription: str) -> None:
-        payload = self._payload("webhook_subscription_delete", {"id": subscription})
-        _unless(payload, "NOT_FOUND")
-
     def _create_unpinned(self, definition: Mapping[str, Any]) -> None:
         try:
             self._create({**definition, "pin": False})
