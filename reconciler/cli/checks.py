@@ -178,6 +178,15 @@ def clock_check(server_time: datetime | None, store: Store, now: datetime) -> Ch
     return Check(area=store.name, what="clocks", level="ok", message=message)
 
 
+def state_clock_check(ahead_s: float) -> Check:
+    """How far the clock of the state's database is ahead of this machine's."""
+    message = f"{abs(ahead_s):.0f} s apart from the database's"
+    if abs(ahead_s) > CLOCK_S:
+        hint = "set this machine's clock, or the database's (NTP): times in the state and in the profiles are compared"
+        return Check(area="state", what="clocks", level="warning", message=message, hint=hint)
+    return Check(area="state", what="clocks", level="ok", message=message)
+
+
 def clerk_checks(settings: Settings) -> Iterator[Check]:
     """Clerk's secrets as far as their form tells; none of them is shown."""
     secrets = settings.clerk.webhook_secrets

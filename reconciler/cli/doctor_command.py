@@ -10,7 +10,7 @@ from operator import attrgetter
 import click
 from rich.console import Console
 
-from reconciler.cli.checks import Check, Level, clerk_checks, guard_check, rights_check, shop_checks
+from reconciler.cli.checks import Check, Level, clerk_checks, guard_check, rights_check, shop_checks, state_clock_check
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence, time_z
@@ -19,6 +19,7 @@ from reconciler.cli.shop_needs import look
 from reconciler.errors import ReconcilerError
 from reconciler.settings import StoreSettings
 from reconciler.state.access import openings
+from reconciler.state.clock import DatabaseClock
 from reconciler.state.engine import is_sqlite, open_engine
 from reconciler.state.schema import check as schema_differences
 from reconciler.supabase.rights import rights_on
@@ -70,8 +71,11 @@ def _state(house: House) -> Iterator[Check]:
         yield Check(area="state", what="database", level="ok", message=f"{kind}, answers")
         differences = schema_differences(engine)
         open_to = openings(engine)
+        ahead_s = None if is_sqlite(engine) else DatabaseClock(engine, house.clock).ahead_s()
     finally:
         engine.dispose()
+    if ahead_s is not None:
+        yield state_clock_check(ahead_s)
     if differences:
         message = f"differs: {'; '.join(differences)}"
         yield Check(area="state", what="schema", level="failed", message=message, hint="reconciler db upgrade")

@@ -50,6 +50,7 @@ def test_a_superuser_is_more_than_a_reader_needs(ready: Town, supabase: psycopg.
     assert "superuser" in found(said, "profiles", "role")["message"]
     assert found(said, "profiles", "rows")["message"] == "1 row"
     assert found(said, "state", "roles")["level"] == "ok"
+    assert found(said, "state", "clocks")["level"] == "ok"
     assert found(said, US, "token")["level"] == "ok"
 
 
