@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, not_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import StateError
@@ -42,7 +42,11 @@ class Database:
 
     def _insert(self, table: Table) -> Any:
         """An INSERT that has `on_conflict_…` on both databases."""
-        return sqlite.insert(table) if is_sqlite(self._engine) else postgresql.insert(table)
+        if is_sqlite(self._engine):
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes long to import, and SQLite does without
+
+        return postgresql.insert(table)
 
     def _inserted(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
         """Insert this row unless its key is there; whether it was not. (Postgres' driver counts no rows of an INSERT.)"""

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 from reconciler.state.engine import SCHEMA
@@ -41,9 +41,23 @@ def key_column(**options: Any) -> Column[str]:
     return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
 
 
-def json_column(*, nullable: bool = False) -> Column[Any]:
+class Json(TypeDecorator[Any]):
     """JSONB on Postgres, text on SQLite; None is NULL, never the JSON word."""
-    return Column(JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"), nullable=nullable)
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON(none_as_null=True))
+        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415  takes long to import, and SQLite does without
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
+
+
+def json_column(*, nullable: bool = False) -> Column[Any]:
+    """A value of JSON."""
+    return Column(Json(), nullable=nullable)
 
 
 def time_column(*, nullable: bool = True) -> Column[datetime]:
