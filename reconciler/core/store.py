@@ -17,6 +17,7 @@ TrustEmail = Literal["verified", "always", "never"]
 
 SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
 TAGS_MAX = 250  # of one customer, Shopify's own limit
+NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
 OWN_FIELDS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
@@ -195,8 +196,8 @@ class Store(_Part):
     def _full_keys(cls, rules: Mapping[str, MetafieldRule]) -> Mapping[str, MetafieldRule]:
         for name in rules:
             namespace, _, key = name.rpartition(".")
-            if len(namespace) < 3 or len(key) < 2:  # noqa: PLR2004  Shopify's own limits
-                raise ValueError(f"'{name}' is not NAMESPACE.KEY (3 and 2 characters at least)")
+            if len(namespace) not in NAMESPACE_LENGTHS or len(key) not in KEY_LENGTHS:
+                raise ValueError(f"'{name}' is not NAMESPACE.KEY (3 to 255 and 2 to 64 characters)")
         if len(rules) > 24:  # noqa: PLR2004  metafieldsSet takes 25, one is the back-link's
             raise ValueError("more than 24 metafields: Shopify sets 25 in one call, and one is the back-link")
         return rules

@@ -19,6 +19,8 @@ from tests.core.people import ADA, BOB, NOW, store
         ({"tags": ["a,b"]}, "has a comma"),
         ({"tags": ["VIP", "vip "]}, "stands here twice"),
         ({"metafields": {"x.y": {"from": "locale"}}}, "is not NAMESPACE.KEY"),
+        ({"metafields": {f"clerk.{'k' * 65}": {"from": "locale"}}}, "is not NAMESPACE.KEY"),
+        ({"metafields": {f"{'n' * 256}.tier": {"from": "locale"}}}, "is not NAMESPACE.KEY"),
         ({"metafields": {"avatar": {"from": "locale"}}}, "is not NAMESPACE.KEY"),
         ({"metafields": {f"clerk.k{i}": {"from": "locale"} for i in range(25)}}, "more than 24 metafields"),
         ({"metafields": {"clerk.extra": {"from": "nonsense"}}}, "is no field of a profile"),
