@@ -60,6 +60,9 @@ def command(context: Context, stores: tuple[str, ...], yes: bool, output: str) -
         click.echo(_json(reports))
     else:
         _show_made(reports, context.out)
+    for report in reports:
+        if report.error is not None:
+            context.failed(report.store.name, report.error, report.hint)
     return FAILED if any(r.error for r in reports) else 0
 
 

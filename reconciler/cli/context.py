@@ -59,11 +59,10 @@ class Context:
     def say(self, message: str) -> None:
         self.err.print(message, markup=False)
 
-    def failed(self, where: str, message: str, hint: str = "") -> None:
-        """What failed, on stderr: a line that says where and what, and one that says what to do next."""
-        click.echo(f"error: {clean(where)}: {sentence(message)}", err=True)
-        if hint:
-            click.echo(f"hint: {sentence(hint)}", err=True)
+    def failed(self, store: str, message: str, hint: str | None = None) -> None:
+        """What failed in a store, on stderr: a line that says where and what, and one that says what to do next."""
+        click.echo(f"error: {clean(store)}: {sentence(message)}", err=True)
+        click.echo(f"hint: {sentence(hint or f'reconciler doctor --store {store}')}", err=True)
 
     def warn_of_strangers(self, house: House, users: Sequence[str]) -> None:
         """Say whose id is in no profile and in no mapping: it may be misspelt."""

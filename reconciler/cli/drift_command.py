@@ -34,7 +34,7 @@ def command(context: Context, stores: tuple[str, ...], output: str, everything: 
         render_drift.drift_text(found, context.out, everything=everything)
     for store in found.stores:
         if store.error is not None:
-            context.failed(store.store, store.error, store.error_hint or "")
+            context.failed(store.store, store.error, store.error_hint)
     return exit_code(found)
 
 

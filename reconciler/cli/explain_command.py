@@ -43,7 +43,7 @@ def _of(context: Context, house: House, store: StoreSettings, user: ClerkUserId)
     ask = Ask(now=house.clock.now(), users=[user], explicit=False, guards=False, keep_all=True)
     swept: Swept = sweep(store, house.readers(store), ask)
     if swept.plan.error is not None:
-        context.failed(store.name, swept.plan.error, swept.plan.error_hint or "")
+        context.failed(store.name, swept.plan.error, swept.plan.error_hint)
         row = house.state.get(store.shop, [user]).get(user)
         return ExplainedStore(
             store=store.name,

@@ -70,7 +70,7 @@ def told_error(context: Context, store: StorePlan) -> bool:
     """Whether a store could not be planned; if so, what is wrong with it stands on stderr."""
     if store.error is None:
         return False
-    context.failed(store.store, store.error, store.error_hint or "")
+    context.failed(store.store, store.error, store.error_hint)
     return True
 
 

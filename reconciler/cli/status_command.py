@@ -6,6 +6,7 @@ import click
 
 from reconciler.cli import render, render_certificate
 from reconciler.cli.context import Context
+from reconciler.cli.plan_command import told_error
 from reconciler.controller.fleet import plan_stores
 from reconciler.controller.sweep import Ask
 from reconciler.core.certificate import certificate as certificate_of
@@ -43,4 +44,5 @@ def _certified(context: Context, house: House, names: tuple[str, ...], output: s
         click.echo(render_certificate.certificate_json(found))
     else:
         render_certificate.certificate_text(found, context.out)
-    return FAILED if any(d.error for d in found.details) else 0
+    failed = [told_error(context, store) for store in planned.plan.stores]
+    return FAILED if any(failed) else 0

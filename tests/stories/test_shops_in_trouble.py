@@ -61,8 +61,12 @@ def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: Village) -
 
 
 @pytest.mark.parametrize(
-    "words", [("plan",), ("plan", "--output", "json"), ("drift",), ("apply", "--yes"), ("explain", "user_ada")]
-)
+    "words",
+    [
+        ("plan",), ("plan", "--output", "json"), ("drift",), ("apply", "--yes"), ("explain", "user_ada"),
+        ("status", "--certificate"), ("bootstrap",),
+    ],
+)  # fmt: skip
 def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(two: Village, words: tuple[str, ...]) -> None:
     two.shop(US).status = 401
     said = two(*words)
@@ -73,6 +77,13 @@ def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(two: Villa
     assert hint.startswith("hint: ")
     assert said.err.count("error: ") == 1
     assert "refuses the access token" in " ".join(said.out.split())
+
+
+def test_a_shop_that_is_only_busy_is_told_with_what_to_do_next(two: Village) -> None:
+    two.shop(US).status = 503
+    said = two("plan")
+    assert said.code == 1
+    assert said.err.splitlines()[-1] == f"hint: reconciler doctor --store {US}"
 
 
 def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_them(two: Village) -> None:
