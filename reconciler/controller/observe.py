@@ -42,8 +42,18 @@ def claims_on(subjects: Sequence[Subject], profiles: ProfileReader, store: Store
     return claims_of(profiles.sharing_email(keys), store) if keys else {}
 
 
+def specs_of(subjects: Iterable[Subject], store: Store) -> dict[ClerkUserId, Spec]:
+    """What is wanted of those who are wanted: by it they are looked for, and then decided on."""
+    return {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
+
+
 def look(
-    subjects: Sequence[Subject], store: Store, customers: CustomerReader, mappings: MappingReader, claims: Claims
+    subjects: Sequence[Subject],
+    specs: MappingOf[ClerkUserId, Spec],
+    store: Store,
+    customers: CustomerReader,
+    mappings: MappingReader,
+    claims: Claims,
 ) -> dict[ClerkUserId, View]:
     """What the shop shows of these users, one view each."""
     ids = {s.mapping.customer_id for s in subjects if _is_live(s.mapping) and s.mapping and s.mapping.customer_id}
@@ -54,7 +64,6 @@ def look(
     for user, customer in mapped.items():
         if customer is not None and customer.backlink == user:
             linked[user] = customer
-    specs = {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
     current = {s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) for s in subjects}
     by_email = _by_email(specs, current, customers)
     by_phone = _by_phone(specs, current, customers)

@@ -10,11 +10,12 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from reconciler.controller.observe import Claims, claims_of, claims_on, look
+from reconciler.controller.observe import Claims, claims_of, claims_on, look, specs_of
 from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.decide import decide
@@ -120,14 +121,24 @@ def decided(
     subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask
 ) -> Iterator[tuple[Subject, Decision, Decision | None]]:
     """Each one's decision, and for those whose new address is taken the one that would hold if it were free."""
-    views = look(subjects, store, readers.customers, readers.mappings, claims)
+    specs = specs_of(subjects, store)
+    views = look(subjects, specs, store, readers.customers, readers.mappings, claims)
     for s in subjects:
         view = views[s.user]
-        decision = decide(s.user, s.profile, s.mapping, view, store, now=ask.now, explicit=ask.explicit)
+        judged = partial(
+            decide,
+            s.user,
+            s.profile,
+            s.mapping,
+            store=store,
+            now=ask.now,
+            explicit=ask.explicit,
+            spec=specs.get(s.user),
+        )
+        decision = judged(view)
         if_free = None
         if decision.blocked_by is not None:
-            free = view.model_copy(update={"by_email": None})
-            if_free = decide(s.user, s.profile, s.mapping, free, store, now=ask.now, explicit=ask.explicit)
+            if_free = judged(view.model_copy(update={"by_email": None}))
         yield s, decision, if_free
 
 

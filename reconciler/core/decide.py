@@ -10,7 +10,7 @@ from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.desired import digest, is_wanted, profile_digest, spec_of, undecided_by
+from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spec_of, undecided_by
 from reconciler.core.diff import owned_tags
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
@@ -44,8 +44,12 @@ def decide(
     *,
     now: datetime,
     explicit: bool = False,
+    spec: Spec | None = None,
 ) -> Decision:
-    """Rules 1 to 6 for one user in one store. `explicit`: a person asked, so refused values are tried once more."""
+    """Rules 1 to 6 for one user in one store. `explicit`: a person asked, so refused values are tried once more.
+
+    `spec`: that of this profile in this store, where it was worked out to look for her.
+    """
     wanted = is_wanted(profile, store)
     if wanted is None:
         assert profile is not None
@@ -61,7 +65,7 @@ def decide(
     if mapping is not None and _is_from_before(mapping, profile):
         message = "she has left, and this row is older than that: a late event or a stale replica brings nobody back"
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
-    case = Case(user, profile, mapping, view, store, spec_of(profile, store), now)
+    case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now)
     customer, taken_by = _who(case)
     decision = _newcomer(case, taken_by) if customer is None else patched(case, customer)
     return _paused(without_refused(decision, mapping, explicit=explicit), store)
