@@ -170,7 +170,7 @@ class House:
                 auth=self._auth(store),
                 api_version=store.api_version,
                 admin_url=store.admin_url,
-                ssl_context=self._ssl,
+                ssl_context=lambda: self._ssl,
                 on_warning=self._warn,
                 pace=pace,
             )

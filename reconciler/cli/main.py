@@ -22,6 +22,7 @@ from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
+ALONE = "alone"  # what the command's context holds before it is made, where the process ends with the command
 FAULT = "a fault of this program: say `reconciler --debug …` once more and report what it prints"
 
 # command: (module below reconciler.cli, one line for --help)
@@ -51,13 +52,15 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's call
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's call
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         gc.disable()  # what is imported stays: looking through it again and again is a tenth of the time it takes
         try:
             module = importlib.import_module(f"reconciler.cli.{COMMANDS[cmd_name][0]}_command")
         finally:
+            if ctx.obj == ALONE:
+                gc.freeze()
             gc.enable()
         command: click.Command = module.command
         return command
@@ -103,15 +106,15 @@ def main(argv: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of few letters still gets its answer
-    code = run(sys.argv[1:] if argv is None else argv)
+    code = run(sys.argv[1:] if argv is None else argv, alone=True)
     gc.freeze()  # or the interpreter looks through all that was imported once more before it ends, for a tenth of a second
     sys.exit(code)
 
 
-def run(argv: list[str]) -> int:
-    """The exit code of one command line."""
+def run(argv: list[str], *, alone: bool = False) -> int:
+    """The exit code of one command line. `alone`: the process is there for nothing else."""
     try:
-        result: Any = cli.main(args=argv, prog_name="reconciler", standalone_mode=False)
+        result: Any = cli.main(args=argv, prog_name="reconciler", standalone_mode=False, obj=ALONE if alone else None)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:

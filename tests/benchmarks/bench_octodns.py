@@ -4,8 +4,8 @@
 
 Bounded, over loopback. Ours is `reconciler plan` against a simulated shop over HTTP with points enough: once with every
 customer read from the shop, and once by the shop's mirror, filled before by `backfill shopify`, a day after anybody was
-touched. octoDNS compares one YAML zone with another and asks nobody. It is no dependency: it is installed into a folder
-that goes away; absent where that fails.
+touched. octoDNS compares one YAML zone with another and asks nobody. Each runs three times, and its best counts: others use
+the machine as well. octoDNS is no dependency: it is installed into a folder that goes away; absent where that fails.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.benchmarks import scratch
 from tests.benchmarks.served import AMPLE, DOMAIN, TOKEN, Served, served
 
 ROWS_MAX = 100_000
+TIMES = 3
 DAY_S = 86_400.0
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "image_url")
 HERE = Path(__file__).parent / "peers"
@@ -45,10 +47,10 @@ def measure(rows: int = 10_000, peers: Path | None = None) -> dict[str, Any]:
         _ours(command, "backfill", "shopify")
         _ours(command, "plan")  # a first one, which remembers whom it finds equal
         mirror = _planned(shop, command)
-    with scratch.scratch("octodns", peers) as python, tempfile.TemporaryDirectory() as folder:
+    with scratch.scratch("octodns", peers) as python:
         theirs: Any = "absent"
         if python is not None:
-            found, used = _used(lambda: scratch.run(python, HERE / "with_octodns.py", folder, str(rows)))
+            found, used = _used(partial(_theirs, python, rows))
             theirs = {**found, **used}
     return {"rows": rows, "live": live, "by_mirror": mirror, "octodns": theirs}
 
@@ -58,7 +60,12 @@ def _planned(shop: Served, command: list[str], *options: str) -> dict[str, Any]:
     said, used = _used(lambda: _ours(command, "plan", "--output", "json", *options))
     summary = json.loads(said)["summary"]
     return {"in_sync": summary.pop("in_sync"), "others": sum(summary.values()), **used,
-            "calls": len(shop.sim.calls) - calls}  # fmt: skip
+            "calls": (len(shop.sim.calls) - calls) // TIMES}  # fmt: skip
+
+
+def _theirs(python: Path, rows: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        return scratch.run(python, HERE / "with_octodns.py", folder, str(rows))
 
 
 def _ours(command: list[str], *words: str) -> str:
@@ -69,12 +76,16 @@ def _ours(command: list[str], *words: str) -> str:
 
 
 def _used(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What it gives, and what the programs it started took."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    found = work()
-    after, wall_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return found, {"cpu_s": round(cpu_s, 2), "wall_s": round(wall_s, 2)}
+    """What it gives, and what the programs it started took at best, of each kind of seconds."""
+    found: Any = None
+    cpu_s, wall_s = [], []
+    for _ in range(TIMES):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        found = work()
+        wall_s.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return found, {"cpu_s": round(min(cpu_s), 2), "wall_s": round(min(wall_s), 2)}
 
 
 def _files(shop: Served) -> list[str]:

@@ -124,3 +124,18 @@ def test_help_imports_nothing_that_is_slow(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "reconciler" in done.stdout
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_plan_imports_nothing_that_it_may_not_need() -> None:
+    idle = {"alembic", "apscheduler", "cryptography", "deepdiff", "faker", "fastapi", "jinja2", "phonenumbers", "standardwebhooks",
+            "sqlalchemy.dialects.postgresql"}  # fmt: skip
+    program = (
+        "import sys\n"
+        "from reconciler.cli.main import run\n"
+        "code = run(['plan', '--help'])\n"
+        f"print(sorted(set(sys.modules) & {idle!r}), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"

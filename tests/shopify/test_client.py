@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from typing import Any
 
@@ -264,6 +265,27 @@ def test_an_answer_that_is_none_is_not_taken_for_one(body: bytes) -> None:
         assert type(read(client)) is TemporaryError
         assert type(write(client)) is AnswerLost
         client.close()
+
+
+def test_certificates_are_read_once_and_only_where_something_is_encrypted() -> None:
+    made: list[ssl.SSLContext] = []
+
+    def machines() -> ssl.SSLContext:
+        made.append(SSL)
+        return SSL
+
+    with scripted() as shop:
+        shop.then(200, b'{"data": {"shop": {"name": "acme"}}}')
+        client = ShopClient(
+            DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", ssl_context=machines, admin_url=shop.url
+        )
+        client.run(READ)
+        client.storage(shop.url).close()
+        assert made == []
+        for _ in range(2):
+            client.storage("https://storage.example.com/result").close()
+        client.close()
+    assert made == [SSL]
 
 
 def test_retry_after_may_be_a_date() -> None:
