@@ -7,10 +7,11 @@ whatever is there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Generator, Iterator, Sequence
+from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import groupby
 
 from reconciler.controller import together
 from reconciler.controller.act import Step, park, unpark
@@ -23,7 +24,8 @@ from reconciler.controller.sweep import Swept
 from reconciler.core import chains
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.pile import kept
-from reconciler.core.plan import Action
+from reconciler.core.plan import Action, Hold
+from reconciler.core.record import after_look
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
 
@@ -55,6 +57,8 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
         left = yield from _in_bulk(bulk, left, moving, recheck, hands)
         run.stopped = bulk.stopped
     yield from _one_by_one(left, moving, run, hands)
+    if not fresh and run.stopped is None:
+        _note_held(swept.plan.holds, hands)
 
 
 def _in_bulk(
@@ -187,6 +191,27 @@ def _record(swept: Swept, hands: Hands, *, but: Container[ClerkUserId]) -> None:
         now = hands.clock.now()
         facts = StoreFacts(hands.store.name, hands.store.shop, profiles=swept.profiles, last_sweep_at=now)
         hands.state.put_facts(facts)
+
+
+def _note_held(holds: Iterable[Hold], hands: Hands) -> None:
+    """Look again at whom a plan that was not made just now holds, and write down what is true of them.
+
+    Not at what a guard withholds: that is of the plan, and not of its users.
+    """
+    users = (user for user, _ in groupby(h.clerk_user_id for h in holds if h.reason != "GuardExceeded"))
+    try:
+        for batch in batches(users, BATCH):
+            now, rows = hands.clock.now(), []
+            for step in looked(batch, hands, explicit=hands.explicit):
+                subject, decision = step.subject, step.decision
+                if decision.action is None:
+                    row = after_look(
+                        subject.mapping, decision, subject.profile, hands.store, now=now, row_fp=subject.row_fp
+                    )
+                    rows += [(subject.mapping, row)] if row is not None else []
+            hands.state.put_unmoved(rows)
+    except (TemporaryError, PermanentError, AccessError) as error:
+        hands.warn(f"{hands.store.name}: who is held could not be looked at again: {error.message}")
 
 
 __all__ = ["Hands", "Outcome", "Step", "applied", "batches", "carried", "looked", "write_down"]

@@ -55,6 +55,19 @@ def refused_whole(village: Village, path: Path, *words: str) -> str:
     return said.err
 
 
+def test_who_is_held_by_a_saved_plan_stands_in_the_state_as_it_is_when_that_is_applied(due: Village) -> None:
+    due.user("fay", email=None)
+    due.user("gil", email=None)
+    path = saved(due, "held.plan")
+    due.user("gil", email=mail("gil"))  # needs a plan of his own by now
+    apply(due, path)
+    rows = due.mappings()
+    assert (rows["fay"]["status"], rows["fay"]["reason"]) == ("held", "NoEmail")
+    assert "gil" not in rows
+    status = due("status", "--output", "json").json["stores"][0]
+    assert status["held"] == {"NoEmail": 1}
+
+
 def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: Village, plan: Path) -> None:
     assert apply(due, plan)["applied"] == {"create": 1, "adopt": 1, "update": 2, "release": 1}
     assert [due.hers(n).last_name for n in ("bob", "cyd")] == ["Builder", "Charisse"]
