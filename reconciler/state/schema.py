@@ -26,6 +26,8 @@ from reconciler.state.version import MIGRATIONS, VERSION_TABLE
 LOCK_KEY = 7_305_811_905  # a number of our own: two starters never make the schema at once
 STRANGERS = ("anon", "authenticated", "service_role")
 
+requests_table.whole_for_postgres()
+
 
 def ensure_schema(engine: Engine) -> None:
     """Make the schema where there is none; upgrade SQLite. An older or newer Postgres schema is a StateError."""
