@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reconciler import settings
 from reconciler.cli.plain import clean, sentence
+from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.errors import PermanentError
 from reconciler.wiring import House
@@ -25,8 +25,7 @@ PARTS_AT_ONCE = 1000
 
 def poured(parts: Iterable[str]) -> None:
     """A long text to stdout as it comes, and the end of a line."""
-    left = iter(parts)
-    while block := list(islice(left, PARTS_AT_ONCE)):
+    for block in batches(parts, PARTS_AT_ONCE):
         click.echo("".join(block), nl=False)
     click.echo()
 

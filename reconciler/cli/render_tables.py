@@ -14,6 +14,7 @@ from rich.text import Text
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
+from reconciler.core.batches import batches
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import KINDS, Hold
 from reconciler.core.status import ApplyResult, StatusRow
@@ -142,9 +143,8 @@ def _until(ends_at: datetime | None) -> str:
 
 def mappings_text(rows: Iterable[Mapping], console: Console) -> None:
     """One line a mapping; the table is made anew each few hundred rows, so that a long list is never held whole."""
-    waiting = iter(rows)
     total = 0
-    while part := list(islice(waiting, ROWS_AT_ONCE)):
+    for part in batches(rows, ROWS_AT_ONCE):
         table = Table(
             box=table_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False
         )

@@ -17,11 +17,12 @@ from reconciler.controller import together
 from reconciler.controller.act import Step, park, unpark
 from reconciler.controller.bulk_apply import BulkRun, Earlier
 from reconciler.controller.bulk_lines import riding
-from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried, write_down
+from reconciler.controller.carry import Outcome, carried, looked, not_tried, write_down
 from reconciler.controller.hands import Hands
 from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
 from reconciler.core import chains
+from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.pile import kept
 from reconciler.core.plan import Action, Hold
@@ -214,4 +215,4 @@ def _note_held(holds: Iterable[Hold], hands: Hands) -> None:
         hands.warn(f"{hands.store.name}: who is held could not be looked at again: {error.message}")
 
 
-__all__ = ["Hands", "Outcome", "Step", "applied", "batches", "carried", "looked", "write_down"]
+__all__ = ["Hands", "Outcome", "Step", "applied", "carried", "looked", "write_down"]

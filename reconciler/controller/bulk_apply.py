@@ -18,10 +18,11 @@ from dataclasses import replace
 from reconciler.controller.act import Step, claimed, noted
 from reconciler.controller.bulk_files import BulkFiles
 from reconciler.controller.bulk_lines import Ride, Rides
-from reconciler.controller.carry import Outcome, batches, carried, looked, not_tried
+from reconciler.controller.carry import Outcome, carried, looked, not_tried
 from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.recheck import Recheck
 from reconciler.core import chains
+from reconciler.core.batches import batches
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal
 
 from reconciler.controller.act import Step, claimed, perform
 from reconciler.controller.hands import Hands
@@ -22,7 +21,6 @@ from reconciler.errors import AccessError, AnswerLost, PermanentError, Reconcile
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
 WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
 
-T = TypeVar("T")
 Result = Literal["applied", "refused", "failed", "not tried"]
 
 
@@ -120,13 +118,6 @@ def write_down(step: Step, hands: Hands) -> None:
 
 def not_tried(action: Action, stopped: AccessError) -> Outcome:
     return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
-    """The items, `size` at a time."""
-    left = iter(items)
-    while batch := list(islice(left, size)):
-        yield batch
 
 
 def _nothing(user: ClerkUserId) -> Action:

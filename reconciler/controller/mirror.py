@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.core import normalise
+from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
 from reconciler.core.fingerprint import metafields_of, observed_fp, scalars_of, values_json
 from reconciler.core.store import Store
@@ -164,8 +165,7 @@ def catch_up(desk: MirrorDesk) -> int:
     for page in desk.lists.touched_since(since - OVERLAP):
         fresh = mirror.unseen(shop, [one for one in page if one[0] not in known])
         known.update(customer for customer, _ in page)
-        for at in range(0, len(fresh), READ):
-            part = fresh[at : at + READ]
+        for part in batches(fresh, READ):
             as_of = desk.clock.now()
             found = desk.customers.by_ids(part)
             moved += mirror.put_seen(

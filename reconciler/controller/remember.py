@@ -5,8 +5,8 @@ As the mirror itself, to which it belongs, it is a cache: of no mapping does it 
 
 from __future__ import annotations
 
-from reconciler.controller.carry import batches
 from reconciler.controller.sweep import Swept
+from reconciler.core.batches import batches
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.ports import State
 

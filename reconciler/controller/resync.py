@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import chain
 
 from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of
 from reconciler.controller.observe import Claims, claims_of
@@ -29,6 +29,7 @@ from reconciler.controller.sweep import (
     odd_ones,
     source_is_there,
 )
+from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.forecast import MUTATION_POINTS
@@ -123,8 +124,7 @@ def _parts(desk: Desk, mark: SweepMark, mapped: int) -> Iterator[Part]:
     if desk.mirror is not None and rows is not None and mapped >= BULK_FROM and _mirrored(desk.mirror, mark.started_at):
         yield from (part for _, part in parts_of([Watch(store, desk.mirror.mirror)], rows, after=mark.cursor))
         return
-    subjects = joined(store, readers, after=mark.cursor)
-    while chunk := list(islice(subjects, CHUNK)):
+    for chunk in batches(joined(store, readers, after=mark.cursor), CHUNK):
         yield Part(chunk[-1].user, len(chunk), 0, [s.user for s in chunk], subjects=chunk)
 
 
@@ -229,7 +229,7 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
     findings: dict[ClerkUserId, str] = {}
     wanted = part.equal
     looked: Iterator[Sequence[Subject]] = iter(
-        [part.subjects] if part.subjects else (named(u, store, desk.readers) for u in _batches(part.users))
+        [part.subjects] if part.subjects else (named(u, store, desk.readers) for u in batches(part.users, CHUNK))
     )
     for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
         if not desk.go_on():
@@ -246,10 +246,6 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
     if part.upto is not None:
         desk.book.note(store.shop, FULL, cursor=part.upto, looked_at=part.rows, wanted=wanted, findings=findings)
     return True
-
-
-def _batches(users: Sequence[ClerkUserId]) -> Iterator[Sequence[ClerkUserId]]:
-    return (users[i : i + CHUNK] for i in range(0, len(users), CHUNK))
 
 
 def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[ClerkUserId, str], list[Customer], int]:

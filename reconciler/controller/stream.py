@@ -17,6 +17,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 from weakref import finalize
 
+from reconciler.core.batches import batches
 from reconciler.core.desired import is_wanted
 from reconciler.core.fingerprint import config_fp
 from reconciler.core.ids import ClerkUserId
@@ -159,14 +160,7 @@ class Moved:
     def chunks(self, size: int) -> Iterator[list[ClerkUserId]]:
         """Their names in key order, once."""
         self._file.seek(0)
-        names: list[ClerkUserId] = []
-        for line in self._file:
-            names.append(ClerkUserId(json.loads(line)))
-            if len(names) == size:
-                yield names
-                names = []
-        if names:
-            yield names
+        return batches((ClerkUserId(json.loads(line)) for line in self._file), size)
 
 
 def moved_in(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from reconciler.controller.observe import Claims, claims_of, claims_on, look, specs_of
 from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
+from reconciler.core.batches import batches
 from reconciler.core.decide import decide
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, enough_of
@@ -153,7 +153,7 @@ def _chunks(
         return
     found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
-    while chunk := list(islice(found, CHUNK)):
+    for chunk in batches(found, CHUNK):
         if claims is None:
             claims = claims_of(readers.profiles.sharing_email(None), store)
         yield chunk, claims

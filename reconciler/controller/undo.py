@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.controller.act import TRACE_KEY, Step, put_back
-from reconciler.controller.apply import Outcome, batches
+from reconciler.controller.apply import Outcome
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Readers
+from reconciler.core.batches import batches
 from reconciler.core.desired import config_digest
 from reconciler.core.event import Event
 from reconciler.core.forecast import forecast

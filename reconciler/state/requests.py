@@ -13,10 +13,9 @@ writes of the first are fenced. Rows move through Core statements: a claim of a 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
-from itertools import islice
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine
 
 from reconciler.core.backoff import delay_s, fraction_of
+from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
 from reconciler.errors import LeaseLost
@@ -84,7 +84,7 @@ class RequestTable:
             "wants": wants_updated_at,
             "reason": reason,
         }
-        return sum(self._add(part, now, values) for part in _parts(ranked))
+        return sum(self._add(part, now, values) for part in batches(ranked, CHUNK))
 
     def add_all(
         self,
@@ -105,7 +105,7 @@ class RequestTable:
             "wants": None,
             "reason": reason,
         }
-        return sum(self._add(part, now, values) for part in _parts(ranked))
+        return sum(self._add(part, now, values) for part in batches(ranked, CHUNK))
 
     def claim(
         self, owner: str, now: datetime, *, limit: int, lease_s: float, stores: MappingOf[StoreName, int]
@@ -231,14 +231,6 @@ class RequestTable:
     def _rows(self, query: Any, values: MappingOf[str, Any]) -> Sequence[Any]:
         with reading(self._engine) as connection:
             return connection.execute(query, values).all()
-
-
-def _parts(
-    ranked: Iterable[tuple[Request, datetime]],
-) -> Iterator[list[tuple[Request, datetime]]]:
-    rest = iter(ranked)
-    while part := list(islice(rest, CHUNK)):
-        yield part
 
 
 def _mine(claim: Claim) -> dict[str, Any]:

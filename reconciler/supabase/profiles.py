@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from threading import BoundedSemaphore
 from typing import Any
@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from reconciler.core import normalise
+from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
@@ -79,7 +80,7 @@ class TableProfiles:
             if after is not None:
                 query = query.where(table.key > after)
             with _streamed(connection, query, chunk) as rows:
-                yield from _chunks(profiles_of(table, rows), chunk)
+                yield from batches(profiles_of(table, rows), chunk)
 
     def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[Chunk]:
         with self._scans, self._looking(patient=True) as (connection, table):
@@ -115,7 +116,7 @@ class TableProfiles:
             touched = table.touched_since(since)
             with _streamed(connection, _touched(connection, table, since, touched), chunk) as rows:
                 keys = (key for key, value in rows if touched is not None or _is_since(value, since))
-                for part in _chunks((key for key, _ in groupby(keys)), chunk):
+                for part in batches((key for key, _ in groupby(keys)), chunk):
                     yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
 
     def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
@@ -254,9 +255,3 @@ def _is_since(value: Any, since: datetime) -> bool:
 def _parts(names: Collection[str]) -> Iterator[list[str]]:
     ordered = sorted(set(names))
     return (ordered[i : i + ASK] for i in range(0, len(ordered), ASK))
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, size)):
-        yield part
