@@ -204,12 +204,9 @@ def _note_held(holds: Iterable[Hold], hands: Hands) -> None:
         for batch in batches(users, BATCH):
             now, rows = hands.clock.now(), []
             for step in looked(batch, hands, explicit=hands.explicit):
-                subject, decision = step.subject, step.decision
-                if decision.action is None:
-                    row = after_look(
-                        subject.mapping, decision, subject.profile, hands.store, now=now, row_fp=subject.row_fp
-                    )
-                    rows += [(subject.mapping, row)] if row is not None else []
+                if step.decision.action is None:
+                    row = after_look(step.subject, step.decision, hands.store, now=now)
+                    rows += [(step.subject.mapping, row)] if row is not None else []
             hands.state.put_unmoved(rows)
     except (TemporaryError, PermanentError, AccessError) as error:
         hands.warn(f"{hands.store.name}: who is held could not be looked at again: {error.message}")

@@ -109,9 +109,7 @@ def _attempt(step: Step, hands: Hands, failed: ReconcilerError | None) -> None:
 
 def write_down(step: Step, hands: Hands) -> None:
     """What a look taught that led to no write."""
-    subject = step.subject
-    now = hands.clock.now()
-    row = after_look(subject.mapping, step.decision, subject.profile, hands.store, now=now, row_fp=subject.row_fp)
+    row = after_look(step.subject, step.decision, hands.store, now=hands.clock.now())
     if row is not None:
         hands.state.put(row)
 

@@ -21,7 +21,6 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.pile import Growing, ListPile, Piles, chained, kept, merged
 from reconciler.core.plan import KINDS, Action, Hold, Kind, StorePlan, Summary, action_order, hold_order, summed
-from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.record import after_look, is_news, looked_row
 from reconciler.core.store import Store
@@ -153,7 +152,7 @@ class Gathered:
             self._acts(subject, decision, decision.action)
             return
         self._in_sync += decision.status == "in_sync"
-        row = after_look(*self._of(subject, decision), now=self._now, row_fp=subject.row_fp)
+        row = after_look(subject, decision, self._store, now=self._now)
         if row is not None:
             self._rows.add(row)
 
@@ -162,13 +161,10 @@ class Gathered:
         self._costs[action.kind] += action.cost_points
         if self._guards:
             unsaid = _held(decision, hold(subject.user, subject.mapping, "GuardExceeded", ""))
-            row = looked_row(*self._of(subject, unsaid), now=self._now, row_fp=subject.row_fp)
+            row = looked_row(subject, unsaid, self._store, now=self._now)
             assert row is not None
             known = subject.mapping if subject.mapping is not None and subject.mapping.status == "held" else None
             self._if_withheld[action.kind].add(_IfWithheld(row=row, known=known))
-
-    def _of(self, subject: Subject, decision: Decision) -> tuple[Mapping | None, Decision, Profile | None, Store]:
-        return subject.mapping, decision, subject.profile, self._store
 
     # --- guards -----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.decide import Decision
 from reconciler.core.desired import Spec, config_digest, profile_digest
 from reconciler.core.diff import comparable, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
@@ -17,48 +16,34 @@ from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedVa
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
+from reconciler.core.view import Decision, Subject
 
 SEEN_EVERY = timedelta(hours=1)  # an unchanged row is written at most this often, only to move last_seen_at
 
 
-def after_look(
-    mapping: Mapping | None,
-    decision: Decision,
-    profile: Profile | None,
-    store: Store,
-    *,
-    now: datetime,
-    row_fp: int | None = None,
-) -> Mapping | None:
+def after_look(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
     """The row after a look that led to no write; None where no row is needed or nothing in it would change.
 
-    `row_fp`: the fingerprint of the row that `profile` was made of; with it an equal pair is remembered as such.
+    By the fingerprint of the subject's row an equal pair is remembered as such.
     """
-    row = looked_row(mapping, decision, profile, store, now=now, row_fp=row_fp)
-    return row if row is not None and is_news(mapping, row, now=now) else None
+    row = looked_row(subject, decision, store, now=now)
+    return row if row is not None and is_news(subject.mapping, row, now=now) else None
 
 
-def looked_row(
-    mapping: Mapping | None,
-    decision: Decision,
-    profile: Profile | None,
-    store: Store,
-    *,
-    now: datetime,
-    row_fp: int | None = None,
-) -> Mapping | None:
+def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
     """The same, also where nothing in it would change."""
+    mapping = subject.mapping
     if decision.status is None or (mapping is None and decision.status == "released"):
         return None
     if mapping is None and decision.customer is None and not decision.holds:
         return None
-    row = _base_row(mapping, decision, profile, store, now=now)
+    row = _base_row(mapping, decision, subject.profile, store, now=now)
     leaving = row.status in {"released", "erased"}
     applied = row.applied
     if decision.spec is not None and decision.customer is not None and not leaving:
         applied = agreed(mapping, decision.spec, decision.customer, written=())
     row = row.model_copy(update={"applied": applied})
-    return row.model_copy(update=_fingerprints(mapping, row, decision, store, row_fp))
+    return row.model_copy(update=_fingerprints(mapping, row, decision, store, subject.row_fp))
 
 
 def after_write(

@@ -11,7 +11,7 @@ from reconciler.core.desired import config_digest, profile_digest, spec_of
 from reconciler.core.mapping import Mapping, RefusedValue
 from reconciler.core.plan import Change
 from reconciler.core.record import SEEN_EVERY, after_look, after_write, agreed, new_row, with_intent, with_refused
-from reconciler.core.view import Decision
+from reconciler.core.view import Decision, Subject
 from tests.core.people import (
     ADA,
     BOB,
@@ -31,7 +31,7 @@ ada = profile(ADA)
 
 
 def row_after_look(who: Any, row: Mapping | None, decision: Decision, **policy: Any) -> Mapping | None:
-    return after_look(row, decision, who, store(**policy), now=NOW)
+    return after_look(Subject(ADA, who, row), decision, store(**policy), now=NOW)
 
 
 def written(decision: Decision, row: Mapping | None, who: Any, *changes: Change, **more: Any) -> Mapping:
@@ -82,8 +82,8 @@ def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
     assert first is not None
     again = decided(ada, first, by_backlink=same(ada), mapped=same(ada))
     soon, later = NOW + SEEN_EVERY - timedelta(seconds=1), NOW + SEEN_EVERY
-    assert after_look(first, again, ada, store(), now=soon) is None
-    moved = after_look(first, again, ada, store(), now=later)
+    assert after_look(Subject(ADA, ada, first), again, store(), now=soon) is None
+    moved = after_look(Subject(ADA, ada, first), again, store(), now=later)
     assert moved is not None
     assert moved.last_seen_at == later
     assert moved.first_seen_at == NOW
@@ -92,7 +92,8 @@ def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
 def test_another_policy_moves_the_row_at_once() -> None:
     first = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
     assert first is not None
-    assert after_look(first, decided(ada, first, mapped=same(ada)), ada, store(country="CA"), now=NOW) is not None
+    again = decided(ada, first, mapped=same(ada))
+    assert after_look(Subject(ADA, ada, first), again, store(country="CA"), now=NOW) is not None
 
 
 def test_a_followed_backlink_moves_the_row_to_the_other_customer_and_forgets_what_was_agreed_on_the_first() -> None:
@@ -223,7 +224,7 @@ def test_what_is_hidden_for_a_time_is_not_forgotten() -> None:
     row = settled(ada, same(ada, 7, policy), policy)
     hidden = same(ada, 7, policy, email=None, tags=(), unknown=dict.fromkeys(("email", "tags"), "more"))
     decision = decided(ada, row, policy, mapped=hidden, by_backlink=hidden)
-    found = after_look(row, decision, ada, policy, now=NOW)
+    found = after_look(Subject(ADA, ada, row), decision, policy, now=NOW)
     assert found is not None
     assert (found.status, found.reason, found.email) == ("held", "Unreadable", row.email)
     assert found.applied["tags"] == row.applied["tags"]
