@@ -192,9 +192,11 @@ def _vanished(desk: Desk, after: ClerkUserId | None) -> _Vanished | None:
     users = mappings.living(shop, after=after, limit=limit)
     found = sorted(profiles.vanished(users)) if users else []
     upto = users[-1] if len(users) == limit else None
-    if len(found) <= FEW and (not found or len(found) <= ceiling_now(desk.store, "release", mappings)):
-        return _Vanished(found, upto, {})
+    if not found:
+        return _Vanished((), upto, {})
     ceiling = ceiling_now(desk.store, "release", mappings)
+    if len(found) <= min(FEW, ceiling):
+        return _Vanished(found, upto, {})
     all_found: list[ClerkUserId] = []
     gone, at = 0, None
     while users := mappings.living(shop, after=at, limit=SLICE):
@@ -234,9 +236,11 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
     for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
         if not desk.go_on():
             return False
+        if not chunk:
+            continue
         asked_at = desk.clock.now()
         found, customers, more = _decide(chunk, claims, desk)
-        if desk.mirror is not None and part.users:  # what a look has taught needs no other
+        if desk.mirror is not None and part.users and customers:  # what a look has taught needs no other
             seen = [seen_of(customer) for customer in customers]
             desk.mirror.mirror.put_seen(store.shop, seen, as_of=asked_at, now=desk.clock.now(), source="read")
         for subject in chunk:

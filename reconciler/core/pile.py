@@ -19,6 +19,8 @@ from pydantic_core import CoreSchema, core_schema
 M = TypeVar("M", bound=BaseModel)
 Key = Callable[[M], Any]
 
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 
 class Growing(Protocol[M]):
     """A pile that takes values in any order."""
@@ -168,10 +170,6 @@ def canonical_parts(value: Any, between: str = ",") -> Iterator[str]:
         yield "[]" if opening[0] == "[" else "]"
     else:
         yield _compact(value)
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 # --- in models -------------------------------------------------------------------------------------------------------

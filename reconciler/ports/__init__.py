@@ -17,15 +17,8 @@ from reconciler.ports.bulk import (
     WriteKind,
 )
 from reconciler.ports.clock import Clock
-from reconciler.ports.customers import (
-    METAFIELDS_MAX,
-    CustomerLists,
-    CustomerReader,
-    CustomerWriter,
-    MergePreview,
-    Touched,
-)
-from reconciler.ports.mirror import Mirror, MirrorMark, Pair, PairReader, Seen, Source
+from reconciler.ports.customers import METAFIELDS_MAX, CustomerLists, CustomerReader, CustomerWriter, MergePreview
+from reconciler.ports.mirror import Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, Subscription

@@ -10,9 +10,8 @@ from typing import Any, Protocol
 
 from reconciler.core.customer import Customer
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.ports.mirror import Seen
+from reconciler.ports.mirror import Seen, Touched
 
-Touched = tuple[CustomerId, datetime]
 METAFIELDS_MAX = 25  # in one call, whoever they belong to
 
 

@@ -43,6 +43,9 @@ class MirrorMark:
     listed_at: datetime | None = None
 
 
+Touched = tuple[CustomerId, datetime]
+"""A customer, and when she was touched last."""
+
 Pair = tuple[ClerkUserId, int | None]
 """A mapping's user, and the fingerprint of her row if the pair is equal as far as the mirror goes."""
 
@@ -95,7 +98,7 @@ class Mirror(PairReader, Protocol):
     def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
         """A webhook named these: what is kept of them holds no more until they are seen again; or they are gone."""
 
-    def unseen(self, shop: ShopDomain, touched: Collection[tuple[CustomerId, datetime]]) -> list[CustomerId]:
+    def unseen(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
         """Who of these has not surely been seen as she was when she was touched: unknown, gone, doubted, or seen before.
 
         A shop's times are whole seconds, and its clock is another one: seen within seconds of it is not surely.

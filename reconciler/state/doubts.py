@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Table, and_, case, func, or_, select, union
 
 from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.request import Priority
 from reconciler.core.status import Doubts
 from reconciler.state.database import Database
 from reconciler.state.mappings import TOMBSTONES
@@ -26,7 +27,7 @@ class DoubtsTable(Database):
 
     def doubts(self, store: StoreName, shop: ShopDomain, *, counted_at: datetime | None) -> Doubts:
         """Who waits in the queue or was found by a look that goes on; who has left since `counted_at`."""
-        lanes = _request.c.priority.in_((0, 1, 2))  # so that the index by priority and store serves
+        lanes = _request.c.priority.in_(list(Priority))  # so that the index by priority and store serves
         asked = select(_request.c.clerk_user_id).where(lanes, _request.c.store == store).limit(COUNTED_MAX).subquery()
         found = select(_finding.c.clerk_user_id).where(_finding.c.shopify_shop == shop).limit(COUNTED_MAX).subquery()
         waits = union(select(asked.c.clerk_user_id), select(found.c.clerk_user_id)).subquery()

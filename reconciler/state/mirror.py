@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.ports import MirrorMark, Pair, Seen, Source
+from reconciler.ports import MirrorMark, Pair, Seen, Source, Touched
 from reconciler.state import equal
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import reading, writing
@@ -142,7 +142,7 @@ class MirrorTable(Database):
 
         return self._won(end)
 
-    def unseen(self, shop: ShopDomain, touched: Collection[tuple[CustomerId, datetime]]) -> list[CustomerId]:
+    def unseen(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
         when = dict(touched)
         columns = (_customer, _mirror.c.updated_at, _mirror.c.seen_at)
         seen: set[str] = set()
