@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sqlite3
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -42,7 +41,7 @@ from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
-from tests.benchmarks.bench_sweep import peak_mb
+from tests.benchmarks.alone import alone
 from tests.clock import WallClock
 from tests.core.people import store
 
@@ -187,11 +186,8 @@ WORK: Final[dict[str, Callable[[_Place], int]]] = {
 """Each in a world where nobody is in the shop yet; `--approve`: the guards withhold all of it first."""
 
 
-def _measured(folder: Path, work: str, send: Any) -> None:
-    place = _Place(folder, 1000 if work == "apply --approve" else ROWS_MAX)
-    began = time.process_time()
-    done = WORK[work](place)
-    send.send({"users": done, "peak_mb": peak_mb(), "cpu_s": round(time.process_time() - began, 2)})
+def _ready(folder: Path, work: str) -> Callable[[], int]:
+    return partial(WORK[work], _Place(folder, 1000 if work == "apply --approve" else ROWS_MAX))
 
 
 def _world(folder: Path, rows: int) -> None:
@@ -231,20 +227,10 @@ def measure(rows: int = 20_000) -> dict[str, Any]:
 
 def _alone(folder: Path, work: str, size: int) -> dict[str, Any]:
     """In a process of its own."""
-    spawn = multiprocessing.get_context("spawn")
-    receive, send = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_measured, args=(folder, work, send))
-    process.start()
-    send.close()
-    try:
-        result: dict[str, Any] = receive.recv()
-    except EOFError as error:
-        raise RuntimeError(f"{work} ended without a result") from error
-    finally:
-        process.join()
-    if result["users"] != size:
-        raise RuntimeError(f"{work}: {result['users']} of {size} users")
-    return result
+    found = alone(_ready, folder, work)
+    if found["count"] != size:
+        raise RuntimeError(f"{work}: {found['count']} of {size} users")
+    return {"users": found["count"], "peak_mb": found["peak_mb"], "cpu_s": found["cpu_s"]}
 
 
 def main() -> None:

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import sqlite3
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -40,6 +37,7 @@ from reconciler.state.schema import upgrade
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers
+from tests.benchmarks.alone import alone
 
 CPU_MAX: Final = 3.0  # times the driver's own fetching
 PEAK_MB_MAX: Final = 150
@@ -332,37 +330,13 @@ WORK: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
 }  # what readies each is not measured
 
 
-def _timed(name: str, place: Place, out: Any) -> None:
-    work = WORK[name](place)
-    cpu, wall = time.process_time(), time.perf_counter()
-    count = work()
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    out.send({"count": count, "cpu_s": round(cpu, 3), "wall_s": round(wall, 3), "peak_mb": peak_mb()})
-
-
-def peak_mb() -> float:
-    """Of this process alone: Linux lets ru_maxrss begin with the parent's, so the kernel's own mark goes first."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return round(int(line.split()[1]) / 1024, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
 def timed(name: str, place: Place) -> dict[str, Any]:
     """One measurement, in a new process."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_timed, args=(name, place, theirs))
-    process.start()
-    theirs.close()
-    try:
-        found: dict[str, Any] = ours.recv()
-    except EOFError as error:
-        raise RuntimeError(f"the measurement '{name}' failed") from error
-    finally:
-        process.join()
-    return found
+    return alone(_ready, name, place)
+
+
+def _ready(name: str, place: Place) -> Callable[[], int]:
+    return WORK[name](place)
 
 
 def measure(rows: int = 100_000, backend: str = "sqlite", stores: int = 1) -> dict[str, Any]:
