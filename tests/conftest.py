@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
@@ -90,3 +91,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 def state_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """The same three, with the state's schema in it."""
     return _database(request, tmp_path, migrated=True)
+
+
+@pytest.fixture
+def engine(state_database: Database) -> Iterator[Engine]:
+    """Of that database."""
+    made = open_engine(state_database.url)
+    yield made
+    made.dispose()

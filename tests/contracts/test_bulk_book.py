@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Engine
 
 from reconciler.core.event import Event
 from reconciler.core.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.ports import BulkBook, BulkFile, BulkLine
-from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
-from tests.conftest import Database
 from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, user
 
 
 @pytest.fixture
-def state(state_database: Database) -> Iterator[StateStore]:
-    engine = open_engine(state_database.url)
-    yield StateStore(engine)
-    engine.dispose()
+def state(engine: Engine) -> StateStore:
+    return StateStore(engine)
 
 
 @pytest.fixture

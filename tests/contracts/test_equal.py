@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -14,9 +13,7 @@ from sqlalchemy import Engine, text
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.ports import Seen
-from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
-from tests.conftest import Database
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")
@@ -31,13 +28,6 @@ SELECT m.clerk_user_id, m.shopify_shop, m.equal_fp, CASE WHEN m.status = 'in_syn
     ON r.shopify_shop = m.shopify_shop AND r.shopify_customer_id = m.shopify_customer_id AND NOT r.gone
  ORDER BY 1, 2
 """
-
-
-@pytest.fixture
-def engine(state_database: Database) -> Iterator[Engine]:
-    found = open_engine(state_database.url)
-    yield found
-    found.dispose()
 
 
 def rows(engine: Engine) -> list[Any]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.ports import Pair, Seen
-from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
-from tests.conftest import Database
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")
@@ -21,10 +19,8 @@ CONFIG = -5
 
 
 @pytest.fixture
-def state(state_database: Database) -> Iterator[StateStore]:
-    engine = open_engine(state_database.url)
-    yield StateStore(engine)
-    engine.dispose()
+def state(engine: Engine) -> StateStore:
+    return StateStore(engine)
 
 
 def later(seconds: float) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
@@ -18,21 +18,12 @@ from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Applied, Mapping, RefusedValue
 from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
-from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
-from tests.conftest import Database
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")
 STORE = StoreName("acme")
 T = TypeVar("T")
-
-
-@pytest.fixture
-def engine(state_database: Database) -> Iterator[Engine]:
-    engine = open_engine(state_database.url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

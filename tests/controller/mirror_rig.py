@@ -15,7 +15,7 @@ from reconciler.core.plan import planned
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.listing import CustomerLists
 from reconciler.supabase.profiles import TableProfiles
-from tests.controller.bulk_rig import NAME, BulkRig
+from tests.controller.bulk_rig import NAME, BulkRig, populate
 
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "image_url", "updated_at",
            "deleted_at", "metadata")  # fmt: skip
@@ -43,6 +43,12 @@ class MirrorRig(BulkRig):
             connection.execute("delete from customers")
             marks = ", ".join("?" * len(COLUMNS))
             connection.executemany(f"insert into customers values ({marks})", [*rows, *also])
+
+    def settle(self, people: int) -> None:
+        """So many people, in the table and in the shop."""
+        populate(self, people)
+        self.pour()
+        self.cycle()
 
     def mirror(self, progress: Callable[[Any], None] = lambda _step: None) -> MirrorDesk:
         one = self.stores[NAME]

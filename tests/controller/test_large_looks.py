@@ -13,7 +13,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.request import Request
 from reconciler.core.store import Ceiling
 from reconciler.state.requests import RequestTable
-from tests.controller.bulk_rig import NAME, populate, user_of
+from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig
 
 PEOPLE = 30
@@ -23,9 +23,7 @@ PEOPLE = 30
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorRig]:
     monkeypatch.setattr(resync, "BULK_FROM", 10)
     with MirrorRig(tmp_path) as made:
-        populate(made, PEOPLE)
-        made.pour()
-        made.cycle()
+        made.settle(PEOPLE)
         full_look(desk(made))  # everybody is remembered as equal
         yield made
 

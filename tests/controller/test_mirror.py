@@ -13,7 +13,7 @@ from reconciler.controller.mirror import Progress, catch_up, fill, seen_of
 from reconciler.core.ids import CustomerId
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import MirrorMark
-from tests.controller.bulk_rig import NAME, populate, user_of
+from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig
 
 SHOP_PEOPLE = 40
@@ -22,9 +22,7 @@ SHOP_PEOPLE = 40
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[MirrorRig]:
     with MirrorRig(tmp_path) as made:
-        populate(made, SHOP_PEOPLE)
-        made.pour()
-        made.cycle()
+        made.settle(SHOP_PEOPLE)
         yield made
 
 

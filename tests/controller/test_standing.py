@@ -14,7 +14,7 @@ from reconciler.controller.sweep import Swept
 from reconciler.core.ids import CustomerId
 from reconciler.ports import MirrorMark
 from reconciler.simulator.faults import FaultKind
-from tests.controller.bulk_rig import NAME, populate, user_of
+from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig, digest, learned
 
 PEOPLE = 25
@@ -25,9 +25,7 @@ LAG_S = 1800.0  # the longest that was ever seen
 def rig(tmp_path: Path) -> Iterator[MirrorRig]:
     """Everybody made and found equal, the mirror filled, and a quiet day since."""
     with MirrorRig(tmp_path) as made:
-        populate(made, PEOPLE)
-        made.pour()
-        made.cycle()
+        made.settle(PEOPLE)
         made.state.put_many(list(learned(made.swept(fast=False)).values()))
         made.clock.sleep(2 * OVERLAP.total_seconds())
         fill(made.mirror())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +11,6 @@ from reconciler.errors import StateError
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.engine import open_engine
 from tests.clock import WallClock
-from tests.conftest import Database
 
 
 class Skewed:
@@ -23,13 +21,6 @@ class Skewed:
 
     def now(self) -> datetime:
         return WallClock().now() + self.wrong
-
-
-@pytest.fixture
-def engine(state_database: Database) -> Iterator[Engine]:
-    made = open_engine(state_database.url)
-    yield made
-    made.dispose()
 
 
 def test_replicas_whose_clocks_differ_agree_on_the_databases_time(engine: Engine) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import Engine
 
 from reconciler.core.ids import StoreName
 from reconciler.core.request import Request
 from reconciler.core.status import Doubts
-from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
 from reconciler.state.store import StateStore
-from tests.conftest import Database
 from tests.contracts.test_state import AT, OTHER, SHOP, STORE, mapping, user
-
-
-@pytest.fixture
-def engine(state_database: Database) -> Iterator[Engine]:
-    engine = open_engine(state_database.url)
-    yield engine
-    engine.dispose()
 
 
 def test_requests_and_what_a_look_has_found_so_far_are_doubts(engine: Engine) -> None:

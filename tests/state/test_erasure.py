@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from reconciler.state.requests import RequestTable
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from reconciler.state.tables import metadata
-from tests.conftest import Database
 from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, one, user
 
 EMAIL, PHONE, NAME = "ada.lovelace@example.com", "+441815550123", "Augusta-Ada"
@@ -29,13 +27,6 @@ TRACES = (EMAIL, PHONE, NAME)
 LATER = AT + timedelta(hours=1)
 VALUES = {"email": EMAIL, "phone": PHONE, "first_name": NAME}
 CHANGES = tuple({"field": f, "before": None, "after": v, "why": "profile changed"} for f, v in VALUES.items())
-
-
-@pytest.fixture
-def engine(state_database: Database) -> Iterator[Engine]:
-    engine = open_engine(state_database.url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
