@@ -4,8 +4,9 @@ A full look reads everything and is held to the guards as a plan is: a kind abov
 changes reads the rows that moved since the last one, and those that vanished. Both are written down chunk by chunk and
 go on where they were killed. Nothing is written to a shop here.
 
-A large shop is read by a bulk query into its mirror, and who was equal and has not moved since is passed over; the rest is
-looked at live, as everybody is in a small shop, or where the bulk query fails.
+A full look has two halves: it begins, for which a large shop is read by a bulk query into its mirror, and it looks. Between
+them lies the pass over the profiles, which any number of stores may make together: who was equal and has not moved since,
+by the mirror, is passed over; the rest is looked at live, as everybody is in a small shop, or where the bulk query fails.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from itertools import chain
 
 from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of
 from reconciler.controller.observe import Claims, claims_of
-from reconciler.controller.stream import Part, Watch, parts_of
+from reconciler.controller.shared_pass import Begun, Once, Share, watch_of
+from reconciler.controller.stream import Part, parts_of
 from reconciler.controller.sweep import (
     CHUNK,
     Ask,
     Readers,
     ceiling_now,
     decided,
-    joined,
     named,
     odd_ones,
     source_is_there,
@@ -66,7 +67,7 @@ class Desk:
     clock: Clock
     go_on: GoOn
     interval_s: float
-    mirror: MirrorDesk | None = None
+    mirror: MirrorDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +81,69 @@ class Looked:
     held: dict[str, int] | None = None
 
 
-def full_look(desk: Desk) -> Looked:
-    """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later."""
+def begin(desk: Desk) -> Begun | None:
+    """Begin a full look, or find the one to go on with; a large shop's mirror is brought up to date. None: stopped."""
+    store = desk.store
+    source_is_there(store, desk.readers)
+    mark = desk.book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
+    live = not _is_mirrored(desk, mark.started_at)
+    return Begun(store, mark.started_at, mark.cursor, live) if desk.go_on() else None
+
+
+def full_look(desk: Desk, share: Share | None = None) -> Looked:
+    """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later.
+
+    With `share` the pass over the profiles was made already, for several stores at once; a share of another look, or
+    one that somebody has gone on with since, is of no use and left.
+    """
     store, book = desk.store, desk.book
     mapped = desk.readers.mappings.count(store.shop)
-    source_is_there(store, desk.readers)
-    mark = book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
-    parts = _parts(desk, mark, mapped)
+    begun = begin(desk) if share is None or not _is_of(share.begun, desk) else share.begun
+    if begun is None:
+        return Looked(whole=False)
+    if share is not None and begun is share.begun:
+        parts, sharing = share.moved.parts(), share.sharing
+    else:
+        parts, sharing = _parts(desk, begun), Once(desk.readers.profiles.sharing_email)
     untold = _Untold(book.mark(store.shop, CHANGES))
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
     for part in parts:
         if not desk.go_on():
             return Looked(whole=False)
         if claims is None and (part.users or part.odd):
-            claims = claims_of(desk.readers.profiles.sharing_email(None), store)
+            claims = claims_of(sharing(), store)
         if not _look_at(part, claims or {}, desk, untold):
             return Looked(whole=False)
-    return _ended(desk, mapped, mark.started_at, untold.users) if desk.go_on() else Looked(whole=False)
+    return _ended(desk, mapped, begun.started_at, untold.users) if desk.go_on() else Looked(whole=False)
+
+
+def _is_of(begun: Begun, desk: Desk) -> bool:
+    """Whether this is the look that is under way now, where it is now."""
+    mark = desk.book.mark(desk.store.shop, FULL)
+    if mark is None or mark.finished_at is not None or desk.store != begun.store:
+        return False
+    return (mark.started_at, mark.cursor) == (begun.started_at, begun.after)
+
+
+def _parts(desk: Desk, begun: Begun) -> Iterator[Part]:
+    """Everybody, a part at a time: those who have not moved as a number, the rest by name."""
+    rows = desk.readers.rows
+    assert rows is not None
+    return (part for _, part in parts_of([watch_of(begun, desk.mirror.mirror)], rows))
+
+
+def _is_mirrored(desk: Desk, since: datetime) -> bool:
+    """Whether the mirror shows a large shop as it was at this time, or later: brought up to date where it does not."""
+    shop = desk.store.shop
+    if desk.readers.mappings.count(shop, at_most=BULK_FROM) < BULK_FROM:
+        return False
+    mark = desk.mirror.mirror.mirror_mark(shop)
+    if mark.complete_at is not None and mark.complete_at >= since:
+        return True
+    try:
+        return fill(desk.mirror).whole
+    except (TemporaryError, PermanentError):
+        return False  # the live look is dearer, and as good
 
 
 class _Untold:
@@ -115,28 +162,6 @@ class _Untold:
         moved = mapping.profile_digest and mapping.profile_digest != profile_digest(profile)
         if moved and profile.updated_at < self._before and len(self.users) < UNTOLD_MAX:
             self.users.append(subject.user)
-
-
-def _parts(desk: Desk, mark: SweepMark, mapped: int) -> Iterator[Part]:
-    """Everybody, a part at a time: those who have not moved as a number where the mirror is new enough, else by name."""
-    readers, store = desk.readers, desk.store
-    rows = readers.rows
-    if desk.mirror is not None and rows is not None and mapped >= BULK_FROM and _mirrored(desk.mirror, mark.started_at):
-        yield from (part for _, part in parts_of([Watch(store, desk.mirror.mirror)], rows, after=mark.cursor))
-        return
-    for chunk in batches(joined(store, readers, after=mark.cursor), CHUNK):
-        yield Part(chunk[-1].user, len(chunk), 0, [s.user for s in chunk], subjects=chunk)
-
-
-def _mirrored(desk: MirrorDesk, since: datetime) -> bool:
-    """Whether the mirror shows the shop as it was when this look began, or later: brought up to date where it does not."""
-    mark = desk.mirror.mirror_mark(desk.store.shop)
-    if mark.complete_at is not None and mark.complete_at >= since:
-        return True
-    try:
-        return fill(desk).whole
-    except (TemporaryError, PermanentError):
-        return False  # the live look is dearer, and as good
 
 
 def look_at_changes(desk: Desk) -> Looked:
@@ -216,7 +241,7 @@ def _less_overlap(at: datetime) -> datetime:
 def _moved_in_shop(desk: Desk, watermark: datetime | None) -> int:
     """Queue whose customer has moved by what the mirror learned since; the live look of each says what of it is true."""
     mirror, store = desk.mirror, desk.store
-    if mirror is None or watermark is None or mirror.mirror.mirror_mark(store.shop).complete_at is None:
+    if watermark is None or mirror.mirror.mirror_mark(store.shop).complete_at is None:
         return 0
     try:
         catch_up(mirror)
@@ -230,9 +255,7 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
     store = desk.store
     findings: dict[ClerkUserId, str] = {}
     wanted = part.equal
-    looked: Iterator[Sequence[Subject]] = iter(
-        [part.subjects] if part.subjects else (named(u, store, desk.readers) for u in batches(part.users, CHUNK))
-    )
+    looked = (named(users, store, desk.readers) for users in batches(part.users, CHUNK))
     for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
         if not desk.go_on():
             return False
@@ -240,7 +263,7 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
             continue
         asked_at = desk.clock.now()
         found, customers, more = _decide(chunk, claims, desk)
-        if desk.mirror is not None and part.users and customers:  # what a look has taught needs no other
+        if part.users and customers:  # what a look has taught needs no other
             seen = [seen_of(customer) for customer in customers]
             desk.mirror.mirror.put_seen(store.shop, seen, as_of=asked_at, now=desk.clock.now(), source="read")
         for subject in chunk:

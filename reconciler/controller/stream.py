@@ -8,35 +8,33 @@ look at the shop, and neither the row nor the policy nor what the mirror holds o
 from __future__ import annotations
 
 import gc
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
-from typing import Any
-from weakref import finalize
+from itertools import islice
 
+from pydantic import BaseModel
+
+from reconciler.controller.spool import Spool
 from reconciler.core.batches import batches
 from reconciler.core.desired import is_wanted
 from reconciler.core.fingerprint import config_fp
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
-from reconciler.core.view import Subject
 from reconciler.ports import PairReader, RowChunk, RowReader
 
 ROWS = 4000  # of the profiles in one range
 PAIRS = 16_000  # mappings of one store in one range: more only where many rows have vanished
 TAIL = 1000
-IN_MEMORY = 1 << 20  # bytes of names; more go to a temporary file
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One store's share of a range of keys that ends at `upto`: so many rows, so many of them passed over, whom to look at.
 
-    `odd` are rows that can't be asked for by name; `subjects` are these users with row and mapping, where both are at hand.
+    `odd` are rows that can't be asked for by name.
     """
 
     upto: ClerkUserId | None
@@ -44,22 +42,34 @@ class Part:
     equal: int
     users: Sequence[ClerkUserId]
     odd: Sequence[Profile] = ()
-    subjects: Sequence[Subject] = ()
 
 
 class Watch:
-    """One store in a pass: its policy and where its mappings are."""
+    """One store in a pass: its policy, where its mappings are, and up to where it has been seen (None: from the first).
 
-    def __init__(self, store: Store, pairs: PairReader) -> None:
+    `live`: nobody is passed over, since no mirror says how they are; each who is mapped or wanted is named.
+    """
+
+    def __init__(
+        self, store: Store, pairs: PairReader, *, after: ClerkUserId | None = None, live: bool = False
+    ) -> None:
         self.store = store
+        self.after = after
         self._pairs = pairs
+        self._live = live
         self._config = config_fp(store)
         self._never = frozenset(accepted.user for accepted in store.accept)  # what is agreed to ends by itself
-        self._takes_all = True  # as far as is known
+        self._takes_all = not live  # as far as is known
 
-    def parts(self, chunk: _Chunk, after: ClerkUserId | None, upto: ClerkUserId) -> Iterator[Part]:
-        """One part, unless very many of this range have no row any more."""
-        fingerprints = chunk.fingerprints
+    def parts(self, shared: _Chunk) -> Iterator[Part]:
+        """Of a chunk what is new to this store: one part, unless very many of this range have no row any more."""
+        chunk = shared.beyond(self.after)
+        if odd := chunk.odd:
+            yield Part(self.after, len(odd), 0, (), odd)
+        if (upto := chunk.upto) is None:
+            return
+        fingerprints, after = chunk.fingerprints, self.after
+        self.after = upto
         if self._adds_up(chunk, after, upto):
             yield Part(upto, len(fingerprints), len(fingerprints), ())
             return
@@ -68,7 +78,7 @@ class Watch:
         while not whole:
             found = dict(self._pairs.pairs(self.store.shop, self._config, after=after, upto=upto, limit=PAIRS))
             whole = len(found) < PAIRS
-            users = [u for u, fp in found.items() if fp is None or fingerprints.get(u) != fp or u in self._never]
+            users = [u for u, fp in found.items() if self._may_have_moved(u, fp, chunk)]
             equal += len(found) - len(users)
             mapped |= found.keys() & fingerprints.keys()
             if whole:
@@ -78,6 +88,9 @@ class Watch:
             else:
                 after = next(reversed(found))
                 yield Part(after, 0, 0, users)
+
+    def _may_have_moved(self, user: ClerkUserId, fp: int | None, chunk: _Chunk) -> bool:
+        return self._live or fp is None or chunk.fingerprints.get(user) != fp or user in self._never
 
     def _adds_up(self, chunk: _Chunk, after: ClerkUserId | None, upto: ClerkUserId) -> bool:
         """Whether each row is mapped and equal: as many, with the same sum of fingerprints, and nobody beside them.
@@ -91,8 +104,9 @@ class Watch:
         self._takes_all = living == count
         return (living, equal, total) == (count, count, chunk.sum)
 
-    def tail(self, after: ClerkUserId | None) -> Iterator[Part]:
+    def tail(self) -> Iterator[Part]:
         """Behind the last row: all who have a mapping there have no row."""
+        after = self.after
         while users := self._pairs.living(self.store.shop, after=after, limit=TAIL):
             after = users[-1]
             yield Part(after, 0, 0, users)
@@ -106,12 +120,29 @@ class Watch:
 class _Chunk:
     """A chunk of rows, of which each becomes a Profile once at most, however many stores ask for it."""
 
-    def __init__(self, rows: RowChunk) -> None:
-        self._rows = rows
-        self._profiles: dict[ClerkUserId, Profile] = {}
-        self.fingerprints: MappingOf[ClerkUserId, int | None] = rows.fingerprints()
-        numbers = self.fingerprints.values()
+    def __init__(
+        self,
+        rows: RowChunk,
+        fingerprints: MappingOf[ClerkUserId, int | None],
+        odd: Sequence[Profile],
+        profiles: dict[ClerkUserId, Profile],
+    ) -> None:
+        self._rows, self._profiles = rows, profiles
+        self.fingerprints, self.odd = fingerprints, odd
+        numbers = fingerprints.values()
         self.sum = None if None in numbers else sum(fp for fp in numbers if fp is not None)
+        self.upto: ClerkUserId | None = next(reversed(list(fingerprints)), None)
+
+    @staticmethod
+    def of(rows: RowChunk) -> _Chunk:
+        return _Chunk(rows, rows.fingerprints(), rows.odd(), {})
+
+    def beyond(self, after: ClerkUserId | None) -> _Chunk:
+        """What of it lies behind this key: the same Profiles; of odd rows all or none."""
+        if after is None or self.upto is None or next(iter(self.fingerprints)) > after:
+            return self
+        left = {user: fp for user, fp in self.fingerprints.items() if user > after}
+        return _Chunk(self._rows, left, self.odd if left else (), self._profiles)
 
     def profiles(self, users: Sequence[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         missing = {u for u in users if u not in self._profiles}
@@ -120,25 +151,28 @@ class _Chunk:
         return self._profiles
 
 
-def parts_of(
-    watches: Sequence[Watch], rows: RowReader, *, after: ClerkUserId | None = None
-) -> Iterator[tuple[Watch, Part]]:
-    """Each store's parts in key order, all stores' parts of a range before the next range."""
-    for chunk in rows.scan_rows(chunk=ROWS, after=after):
-        shared = _Chunk(chunk)
-        upto = next(reversed(list(shared.fingerprints)), after)
-        odd = chunk.odd()
-        for watch in watches if odd else ():
-            yield watch, Part(after, len(odd), 0, (), odd)
-        if upto is None or not shared.fingerprints:
-            continue
+def parts_of(watches: Sequence[Watch], rows: RowReader) -> Iterator[tuple[Watch, Part]]:
+    """Each store's parts in key order, all stores' parts of a range before the next range; each from where it is."""
+    seen = [watch.after for watch in watches]
+    first = None if None in seen else min((after for after in seen if after is not None), default=None)
+    for chunk in rows.scan_rows(chunk=ROWS, after=first):
+        shared = _Chunk.of(chunk)
         for watch in watches:
-            for part in watch.parts(shared, after, upto):
+            for part in watch.parts(shared):
                 yield watch, part
-        after = upto
     for watch in watches:
-        for part in watch.tail(after):
+        for part in watch.tail():
             yield watch, part
+
+
+class _Line(BaseModel):
+    """A part as it lies in a file; `odd` counts rows that are kept beside it."""
+
+    upto: ClerkUserId | None
+    rows: int
+    equal: int
+    users: tuple[ClerkUserId, ...]
+    odd: int = 0
 
 
 class Moved:
@@ -148,27 +182,44 @@ class Moved:
         self.equal = 0
         self.moved = 0
         self.odd: list[Profile] = []
-        self._file: Any = SpooledTemporaryFile(max_size=IN_MEMORY, mode="w+", encoding="utf-8")  # noqa: SIM115  lives on
-        finalize(self, self._file.close)
+        self._lines = Spool(_Line)
 
     def add(self, part: Part) -> None:
+        """One more; PermanentError where the disk is full."""
         self.equal += part.equal
         self.moved += len(part.users)
         self.odd += part.odd
-        self._file.writelines(json.dumps(user) + "\n" for user in part.users)
+        self._lines.add(
+            _Line(upto=part.upto, rows=part.rows, equal=part.equal, users=tuple(part.users), odd=len(part.odd))
+        )
+
+    def parts(self) -> Iterator[Part]:
+        """All of it as it was found."""
+        odd = iter(self.odd)
+        for line in self._lines:
+            yield Part(line.upto, line.rows, line.equal, line.users, tuple(islice(odd, line.odd)))
 
     def chunks(self, size: int) -> Iterator[list[ClerkUserId]]:
-        """Their names in key order, once."""
-        self._file.seek(0)
-        return batches((ClerkUserId(json.loads(line)) for line in self._file), size)
+        """Their names in key order."""
+        return batches((user for line in self._lines for user in line.users), size)
 
 
 def moved_in(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:
     """One pass for all of these stores; memory grows with neither the rows nor those who have moved."""
-    watches = [Watch(store, pairs) for store, pairs in stores]
+    found = passed([Watch(store, pairs) for store, pairs in stores], rows)
+    assert found is not None
+    return found
+
+
+def passed(
+    watches: Sequence[Watch], rows: RowReader, *, go_on: Callable[[], bool] = lambda: True
+) -> list[Moved] | None:
+    """The same from where each of them is; None where it was stopped."""
     found = {id(watch): Moved() for watch in watches}
     with frozen_garbage():
         for watch, part in parts_of(watches, rows):
+            if not go_on():
+                return None
             found[id(watch)].add(part)
     return [found[id(watch)] for watch in watches]
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 import structlog
 
-from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look, look_at_changes
+from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, begin, full_look, look_at_changes
+from reconciler.controller.shared_pass import Begun, Share, shared_pass
 from reconciler.core.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.crew import Crew
@@ -29,6 +30,7 @@ Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "lef
 LEASE = "look:"  # and the shop: who looks at the whole of it
 STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
+Done = TypeVar("Done")
 
 
 @dataclass(slots=True)
@@ -60,17 +62,46 @@ class Looks:
         self._leases: dict[str, _Lease] = {}
         self._lock = threading.Lock()
 
-    def full(self, name: StoreName, *, since: datetime, whole: bool) -> Ended:
-        """Everything of this store, unless a full look that began since then has ended.
+    def begin(self, name: StoreName, *, since: datetime) -> Begun | Ended:
+        """Begin a full look of this store, or go on with one, unless one that began since then has ended."""
+        if self._done_since(name, FULL, since):
+            return "done"
+        begun = self._under_lease(name, FULL, begin)
+        if begun is None:
+            return "stopped"
+        return self._or_busy(name, begun) if begun == "elsewhere" else begun
+
+    def pass_over(self, begun: Sequence[Begun]) -> list[Share] | None:
+        """One pass over the profiles for all of these. None: it could not be made; each look then makes its own."""
+        began = time.monotonic()
+        try:
+            with self._crew.house() as house:
+                shares = shared_pass(begun, house.state, house.profiles, lambda: not self._stopping())
+        except (SourceError, TemporaryError, PermanentError, StateError) as error:
+            _log.warning("pass_failed", stores=len(begun), error=error.message, hint=error.hint)
+            return None
+        if shares is not None:
+            _log.info(
+                "passed_over", stores=len(begun), equal=sum(s.moved.equal for s in shares),
+                moved=sum(s.moved.moved for s in shares), seconds=round(time.monotonic() - began, 3),
+            )  # fmt: skip
+        return shares
+
+    def full(self, name: StoreName, *, since: datetime, whole: bool, share: Share | None = None) -> Ended:
+        """Everything of this store, unless a full look that began since then has ended; by its share of a pass, if any.
 
         `whole`: one that goes on where an earlier one stopped is not enough, since those before were seen otherwise.
         """
         if self._done_since(name, FULL, since):
             return "done"
-        ended = self._look(name, FULL, full_look)
-        if ended == "elsewhere" and not self._is_under_way(name, FULL):
-            return "busy"  # with a look at changes: this one is still to be taken
+        ended = self._look(name, FULL, lambda desk: full_look(desk, share))
+        if ended == "elsewhere":
+            return self._or_busy(name, ended)
         return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
+
+    def _or_busy(self, name: StoreName, ended: Ended) -> Ended:
+        """Who looks at it is at its changes: the full look is still to be taken."""
+        return ended if self._is_under_way(name, FULL) else "busy"
 
     def changes(self, name: StoreName) -> Ended:
         """What changed in this store, unless another replica has just looked; a full look that was broken off goes first."""
@@ -116,6 +147,23 @@ class Looks:
         return mark is not None and mark.finished_at is None
 
     def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked]) -> Ended:
+        began = time.monotonic()
+        found = self._under_lease(name, kind, look)
+        if not isinstance(found, Looked):
+            return found
+        if found.held:
+            _log.warning("look_held", store=name, look=kind, held=found.held, hint="reconciler plan shows them")
+        _log.info(
+            "looked", store=name, look=kind, whole=found.whole, rows=found.looked_at, queued=found.queued,
+            seconds=round(time.monotonic() - began, 3),
+        )  # fmt: skip
+        self._wake()
+        ended: Ended = "done" if found.whole else "stopped"
+        self._metrics.swept(name, kind, ended)
+        return ended
+
+    def _under_lease(self, name: StoreName, kind: str, work: Callable[[Desk], Done]) -> Done | Ended:
+        """What the work found, while no other looks at the store; or why it was not done."""
         store = self._crew.store(name)
         if store is None or name in self._crew.suspended() or (store.paused and kind == CHANGES):
             return "left out"
@@ -130,36 +178,30 @@ class Looks:
                     return "elsewhere"
                 self._leases[key] = lease
             try:
-                ended = self._looked(house, store, kind, look, lease)
+                return self._done(house, store, kind, work, lease)
             finally:
                 with self._lock:
                     del self._leases[key]
                 house.state.release_lease(key, self._owner, fence, now=self._clock.now())
-        self._metrics.swept(name, kind, ended)
-        return ended
 
-    def _looked(
-        self, house: House, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: _Lease
-    ) -> Ended:
-        began = time.monotonic()
+    def _done(
+        self, house: House, store: StoreSettings, kind: str, work: Callable[[Desk], Done], lease: _Lease
+    ) -> Done | Ended:
+        ended: Ended
         try:
-            found = look(self._desk(house, store, lease))
+            found = work(self._desk(house, store, lease))
         except (AccessError, ConfigError) as error:  # ConfigError: of this store alone, a way to its token
             refused = error if isinstance(error, AccessError) else AccessError(error.message, hint=error.hint)
             self._probes.refused(store.name, refused)
-            return "access"
+            ended = "access"
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
             _log.warning("look_failed", store=store.name, look=kind, error=error.message, hint=error.hint)
-            return "failed"
-        self._probes.let_in(store.name)
-        if found.held:
-            _log.warning("look_held", store=store.name, look=kind, held=found.held, hint="reconciler plan shows them")
-        _log.info(
-            "looked", store=store.name, look=kind, whole=found.whole, rows=found.looked_at, queued=found.queued,
-            seconds=round(time.monotonic() - began, 3),
-        )  # fmt: skip
-        self._wake()
-        return "done" if found.whole else "stopped"
+            ended = "failed"
+        else:
+            self._probes.let_in(store.name)
+            return found
+        self._metrics.swept(store.name, kind, ended)
+        return ended
 
     def _desk(self, house: House, store: StoreSettings, lease: _Lease) -> Desk:
         def go_on() -> bool:

@@ -19,9 +19,11 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from reconciler.controller.resync import CHANGES, FULL
+from reconciler.controller.shared_pass import Begun, Share
 from reconciler.core.ids import StoreName
 from reconciler.errors import ReconcilerError
 from reconciler.manager.crew import Crew
+from reconciler.manager.lobby import Lobby, Waiting
 from reconciler.manager.looks import Ended, Looks
 from reconciler.manager.pool import DaemonExecutor
 from reconciler.manager.probes import Probes
@@ -70,12 +72,14 @@ class Schedule:
         self._take_hints = take_hints
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _Owed] = {}
+        self._lobby = Lobby()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
         self.beat_at = time.monotonic()
         self._executors = {
             "default": DaemonExecutor(LOOKERS, "look"),
+            "pass": DaemonExecutor(1, "pass"),
             "probe": DaemonExecutor(PROBERS, "probe"),
             "small": DaemonExecutor(1, "small"),
             "leases": DaemonExecutor(1, "leases"),
@@ -96,6 +100,8 @@ class Schedule:
         self._every(r.look_lease_s / 4, self._safely(self._looks.renew), "leases", executor="leases")
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
         self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
+        cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
+        self._scheduler.add_job(self._safely(self.full_in_turn), cron, id=FULL, executor="small")
         self.follow(first=True)
         self._scheduler.start()
         self._watch.start()
@@ -116,21 +122,18 @@ class Schedule:
         controller = self._settings.controller
         stores = {s.name for s in self._crew.stores()}
         for name in self._stores - stores:
-            for kind in (FULL, CHANGES):
-                if self._scheduler.get_job(f"{kind}:{name}"):
-                    self._scheduler.remove_job(f"{kind}:{name}")
+            if self._scheduler.get_job(f"{CHANGES}:{name}"):
+                self._scheduler.remove_job(f"{CHANGES}:{name}")
             with self._lock:
                 self._owed.pop(name, None)
-        cron = CronTrigger.from_crontab(controller.full_resync_cron, timezone=UTC)
         for name in sorted(stores - self._stores):
             self._every(controller.resync_s, self._safely(self.changes), f"{CHANGES}:{name}", args=[name], jitter=True)
-            self._scheduler.add_job(self._safely(self.full_in_turn), cron, args=[name], id=f"{FULL}:{name}")
-            self._now(name, self._clock.now(), whole=not first)
+        self._now(*((name, self._clock.now(), not first) for name in sorted(stores - self._stores)))
         self._stores = stores
 
     def look_now(self, name: StoreName) -> None:
         """A full look at this store as soon as may be: its config has changed, or its shop lets us in again."""
-        self._now(name, self._clock.now(), whole=True)
+        self._now((name, self._clock.now(), True))
 
     def probe_soon(self, name: StoreName) -> None:
         """Ask the shop whether we may come in, in a thread of the clockwork: the caller does not wait."""
@@ -141,16 +144,60 @@ class Schedule:
     # --- what is done --------------------------------------------------------------------------------------------
 
     def full(self, name: StoreName, since: datetime, whole: bool) -> None:  # noqa: FBT001  APScheduler's arguments
-        """A full look that begins now, unless another replica's that began since then has ended."""
-        self._settle(name, self._looks.full(name, since=since, whole=whole), since, whole=whole)
+        """A full look that begins now, unless another replica's that began since then has ended.
 
-    def full_in_turn(self, name: StoreName) -> None:
-        """The regular one: all replicas' turns come at one moment, and one look is enough."""
+        It then waits for others that begin, to share a pass over the profiles; the last to come makes it, for all.
+        """
+        try:
+            begun = self._looks.begin(name, since=since)
+            if isinstance(begun, Begun):
+                wait_s = self._rhythm.pass_wait_s if begun.live else self._rhythm.pass_wait_mirrored_s
+                self._lobby.wait(Waiting(begun, since, whole, time.monotonic() + wait_s))
+            else:
+                self._settle(name, begun, since, whole=whole)
+        finally:
+            self._lobby.came(name)
+        departed = self._departed()
+        for share in departed[1:]:
+            self._look_soon(share)
+        for share in departed[:1]:
+            self._safely(self.look)(*share)
+
+    def depart(self) -> None:
+        """Whoever has waited for long enough waits no more."""
+        for share in self._departed():
+            self._look_soon(share)
+
+    def _departed(self) -> list[tuple[Waiting, Share | None]]:
+        """One pass for all that wait, if it is time; each then looks by itself."""
+        waiting = self._lobby.depart()
+        if not waiting:
+            return []
+        shares = self._looks.pass_over([one.begun for one in waiting])
+        return [(one, shares[number] if shares is not None else None) for number, one in enumerate(waiting)]
+
+    def _look_soon(self, share: tuple[Waiting, Share | None]) -> None:
+        self._scheduler.add_job(self._safely(self.look), args=share)
+
+    def look(self, one: Waiting, share: Share | None) -> None:
+        """The second half of a full look."""
+        try:
+            ended = self._looks.full(one.name, since=one.since, whole=one.whole, share=share)
+        except ReconcilerError:
+            self._settle(one.name, "failed", one.since, whole=one.whole)
+            raise
+        finally:
+            self._lobby.ended(one.name)
+        self._settle(one.name, ended, one.since, whole=one.whole)
+
+    def full_in_turn(self) -> None:
+        """The regular ones: all replicas' turns come at one moment, and one look at each store is enough."""
         since = self._clock.now() - timedelta(seconds=min(SAME_TURN_S, self._turn_s() / 2))
-        self.full(name, since, whole=False)
+        self._now(*((name, since, False) for name in sorted(s.name for s in self._crew.stores())))
 
     def changes(self, name: StoreName) -> None:
-        self._looks.changes(name)
+        if not self._lobby.holds(name):  # a full look has begun, and is soon gone on with
+            self._looks.changes(name)
 
     def tick(self) -> None:
         """Probe whom it is time to probe, and take full looks again that failed."""
@@ -158,9 +205,10 @@ class Schedule:
             self.probe_soon(name)
         now = time.monotonic()
         with self._lock:
-            due = [(name, owed) for name, owed in self._owed.items() if now >= owed.due_at]
-        for name, owed in due:
-            self._now(name, owed.since, whole=owed.whole)
+            due = [(name, owed.since, owed.whole) for name, owed in self._owed.items() if now >= owed.due_at]
+        self._now(*due)
+        if self._lobby.is_late():
+            self._scheduler.add_job(self._safely(self.depart), id="depart", replace_existing=True, executor="pass")
 
     def housekeeping(self) -> None:
         """Old budgets and old events go; requests of stores that have long been no more go too."""
@@ -192,8 +240,12 @@ class Schedule:
     def _every(self, seconds: float, call: Callable[..., None], name: str, *, jitter: bool = False, **job: Any) -> None:
         self._scheduler.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
 
-    def _now(self, name: StoreName, since: datetime, *, whole: bool) -> None:
-        self._scheduler.add_job(self._safely(self.full), args=[name, since, whole])
+    def _now(self, *looks: tuple[StoreName, datetime, bool]) -> None:
+        """Full looks as soon as may be; all are expected before the first begins, so that they share one pass."""
+        for name, _, _ in looks:
+            self._lobby.expect(name)
+        for look in looks:
+            self._scheduler.add_job(self._safely(self.full), args=look)
 
     def _safely(self, call: Callable[..., None]) -> Callable[..., None]:
         """Our own errors in our own words; the next turn comes all the same."""
@@ -202,7 +254,8 @@ class Schedule:
             try:
                 call(*args)
             except ReconcilerError as error:
-                _log.warning("turn_failed", turn=call.__name__, store=next(iter(args), None), error=error.message)
+                about = args[0].name if args and isinstance(args[0], Waiting) else next(iter(args), None)
+                _log.warning("turn_failed", turn=call.__name__, store=about, error=error.message)
                 if call == self.full:
                     self._settle(args[0], "failed", args[1], whole=args[2])
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.controller import resync
-from reconciler.controller.resync import Desk, full_look, look_at_changes
-from reconciler.core.ids import ClerkUserId
+from reconciler.controller.resync import FULL, Desk, begin, full_look, look_at_changes
+from reconciler.controller.shared_pass import Begun, shared_pass
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.request import Request
 from reconciler.core.store import Ceiling
+from reconciler.ports import RowChunk
 from reconciler.state.requests import RequestTable
 from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig
@@ -132,3 +135,58 @@ def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> N
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(5)
     assert look_at_changes(desk(rig)).queued == 1
+
+
+def two_desks(rig: MirrorRig) -> list[Desk]:
+    """One shop under two names of stores cannot be; so the second is another shop, which knows nobody yet."""
+    first = desk(rig)
+    other = first.store.model_copy(update={"name": StoreName("other"), "shop": ShopDomain("other.myshopify.com")})
+    return [first, replace(first, store=other)]
+
+
+def begun_by(looking: Desk) -> Begun:
+    begun = begin(looking)
+    assert begun is not None
+    return begun
+
+
+def test_looks_of_several_stores_share_one_pass_and_find_what_each_finds_alone(
+    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.user("user_new", email="new@x.example.com")
+    rig.pour()
+    rig.clock.sleep(10)
+    scans = count_scans(rig, monkeypatch)
+    desks = two_desks(rig)
+    shares = shared_pass([begun_by(one) for one in desks], rig.state, rig.table, lambda: True)
+    assert shares is not None
+    assert [share.begun.live for share in shares] == [False, True]
+    found = [full_look(one, share) for one, share in zip(desks, shares, strict=True)]
+    assert [(each.whole, each.looked_at) for each in found] == [(True, PEOPLE + 1), (True, PEOPLE + 1)]
+    assert found[0].queued == 2
+    assert scans == [None]
+
+
+def test_a_share_that_somebody_has_gone_on_with_is_left(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = desk(rig)
+    shares = shared_pass([begun_by(looking)], rig.state, rig.table, lambda: True)
+    assert shares is not None
+    rig.state.note(looking.store.shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
+    scans = count_scans(rig, monkeypatch)
+    found = full_look(looking, shares[0])
+    assert (found.looked_at, found.wanted) == (PEOPLE, PEOPLE)
+    assert scans == [user_of(9)]
+
+
+def count_scans(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> list[ClerkUserId | None]:
+    """From where the rows were read as a whole, each time."""
+    scans: list[ClerkUserId | None] = []
+    scan = rig.table.scan_rows
+
+    def counted(*, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[RowChunk]:
+        scans.append(after)
+        return scan(chunk=chunk, after=after)
+
+    monkeypatch.setattr(rig.table, "scan_rows", counted)
+    return scans

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller import stream
+from reconciler.controller import spool, stream
 from reconciler.controller.apply import applied
 from reconciler.controller.mirror import fill
-from reconciler.controller.stream import Moved, Part, moved_in
+from reconciler.controller.stream import Moved, Part, Watch, moved_in, passed
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
@@ -121,7 +121,7 @@ def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
 
 
 def test_names_beyond_memory_come_back_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "IN_MEMORY", 100)
+    monkeypatch.setattr(spool, "IN_MEMORY", 100)
     names = [ClerkUserId(f'user "{n}"\n') for n in range(300)]
     found = Moved()
     found.add(Part(None, 300, 0, names))
@@ -184,3 +184,50 @@ def moved(rig: MirrorRig) -> list[Any]:
 def _said(row: Mapping | None) -> Any:
     aside = {"last_seen_at", "profile_fp", "config_fp", "observed_fp"}
     return None if row is None else row.model_dump(exclude=aside)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_looks_that_go_on_from_different_places_share_one_pass(
+    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    print(f"seed {seed}")  # noqa: T201  shown where it fails
+    chance = random.Random(seed)
+    monkeypatch.setattr(stream, "ROWS", 5)
+    settle(rig)
+    for number in chance.sample(range(PEOPLE), 8):
+        rig.leave(user_of(number))
+    rig.user("user_new", email="new@x.example.com")
+    rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
+    one = rig.stores[NAME]
+    keys = [*map(user_of, range(PEOPLE)), "user_0005x", "v"]
+    begins = [None, *map(ClerkUserId, chance.sample(keys, 5))]
+
+    def watches() -> list[Watch]:
+        return [Watch(one, rig.state, after=after, live=live) for after in begins for live in (False, True)]
+
+    together = passed(watches(), rig.table)
+    assert together is not None
+    for mine, alone in zip(together, watches(), strict=True):
+        by_itself = passed([alone], rig.table)
+        assert by_itself is not None
+        found = by_itself[0]
+        assert mine.equal == found.equal
+        assert list(mine.chunks(100)) == list(found.chunks(100))
+        assert all(row in mine.odd for row in found.odd)  # of these somebody may be seen again
+        assert sum(p.rows for p in mine.parts() if not p.odd) == sum(p.rows for p in found.parts() if not p.odd)
+    assert len(together[0].odd) == 1
+
+
+def test_a_live_look_is_told_of_everybody_who_is_mapped_or_wanted(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.user("user_new", email="new@x.example.com")
+    rig.leave(user_of(2))
+    rig.pour()
+    found = passed([Watch(rig.stores[NAME], rig.state, live=True)], rig.table)
+    assert found is not None
+    assert [u for part in found[0].chunks(100) for u in part] == [*map(user_of, range(PEOPLE)), "user_new"]
+
+
+def test_a_pass_that_is_stopped_finds_nothing(rig: MirrorRig) -> None:
+    settle(rig)
+    assert passed([Watch(rig.stores[NAME], rig.state)], rig.table, go_on=lambda: False) is None

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.supabase.chunks import Chunk
+from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 from tests.manager.street import US, Street, a_street, until
 
@@ -86,7 +89,7 @@ def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_anoth
         until(went_on, "the look came to its end")
         ended = state.mark(shop, "full")
         assert ended is not None
-        assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 3)
+        assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 2)
 
 
 def test_a_look_at_changes_finds_what_no_webhook_told_of(street: Street) -> None:
@@ -226,3 +229,27 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
         assert run.mapping("user_a") == newer
         assert run.house.state.put_unmoved([(newer, row)]) == ()
         assert run.mapping("user_a") == row
+
+
+def test_full_looks_of_all_stores_share_one_pass_over_the_profiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[object] = []
+    scan = TableProfiles.scan_rows
+
+    def counted(self: TableProfiles, **how: Any) -> Iterator[Chunk]:
+        scans.append(how)
+        return scan(self, **how)
+
+    monkeypatch.setattr(TableProfiles, "scan_rows", counted)
+    with a_street(tmp_path, "acme-1", "acme-2", "acme-3", "acme-4") as street:
+        street.person("user_a")
+        street.person("user_b")
+        with street.replica() as run:
+            run.looked_at_all()
+            assert len(scans) == 1
+            assert all(street.emails(name) == ["user_a@example.com", "user_b@example.com"] for name in street.stores)
+            names = [StoreName(name) for name in street.stores]
+            run.manager._schedule._now(*((name, run.house.clock.now(), False) for name in names))
+            until(lambda: run.metric("reconciler_sweeps_total", kind="full") == 2 * len(names), "all were looked at")
+            assert len(scans) == 2

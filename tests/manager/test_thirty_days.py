@@ -72,7 +72,7 @@ class Days:
     def day(self) -> None:
         for _ in range(96):
             self.quarter()
-        self.manager._schedule.full_in_turn(StoreName(US))
+        self.manager._schedule.full(StoreName(US), self.clock.at - timedelta(seconds=300), whole=False)
         self.manager._schedule.housekeeping()
         self.work()
 
