@@ -6,12 +6,14 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Engine
 
+from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress
 from reconciler.controller.sweep import Readers
@@ -178,9 +180,12 @@ class House:
         return self._clients.of(self._me, place, way, opened)
 
     def readers(self, store: StoreSettings, *, lane: Lane = "sweep", by_mirror: bool = False) -> Readers:
-        """All that `plan` may touch. `by_mirror`: its mirror stands, and who has not moved by it may be passed over."""
-        pairs = self.state if by_mirror else None
-        return Readers(self.profiles, self._customers(store, lane), self.state, pairs)
+        """All that `plan` may touch. `by_mirror`: its mirror stands, and may tell for whom there is nothing to do."""
+        customers = self._customers(store, lane)
+        readers = Readers(self.profiles, customers, self.state)
+        if not by_mirror:
+            return readers
+        return replace(readers, pairs=self.state, by_mirror=ByMirror(store, self.state, customers))
 
     def mirror(
         self,

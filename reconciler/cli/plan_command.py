@@ -21,6 +21,7 @@ from reconciler.settings import environment
 from reconciler.wiring import House
 
 FAILED, ACTIONS = 1, 2
+MANY = 20_000  # people; to read fewer from a shop takes less time than to fill its mirror
 OUTPUTS = ("text", "json", "markdown", "html")
 
 
@@ -45,8 +46,8 @@ def command(
 ) -> int:
     """Show what `apply` would do. Nothing in a shop changes, nor what is said of any user in the state.
 
-    Where `backfill shopify` has filled a shop's mirror, that is brought up to date, and only who has moved since is read
-    from the shop (docs/mirror.md). With --live everybody is, and nothing at all is written.
+    Where `backfill shopify` has filled a shop's mirror, that is brought up to date, and only those are read from the shop
+    of whom it can't tell that nothing is to be done (docs/mirror.md). With --live everybody is, and nothing is written.
     """
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
@@ -88,6 +89,12 @@ def planned_by(
     for name, standing in found.items():
         if standing.doubt:
             context.say(f"{name}: everybody is read from the shop, for {clean(standing.doubt)}")
+    unmirrored = [name for name in found if name not in as_of]
+    if unmirrored and house.profiles.count(at_most=MANY) == MANY:
+        for name in unmirrored:
+            context.say(
+                f"hint: reconciler backfill shopify --store {name}, and plans read only what its mirror can't tell"
+            )
     readers = {s.name: (s, house.readers(s, by_mirror=s.name in as_of)) for s in chosen}
     total = house.profiles.count() if names is None and context.err.is_terminal else None
     with context.progress() as progress:
@@ -111,9 +118,10 @@ def _never(_seconds: float) -> bool:
 def rests_on(planned: Planned) -> Iterator[str]:
     """What the plan rests on, a line each store that was not looked at as a whole."""
     for name, passed in planned.passed_over.items():
-        if passed.users:
-            who = f"{counted(passed.users, 'user')} passed over"
-            yield f"{name}: {who} as unmoved at {time_text(passed.as_of)}, by its mirror; --live reads everybody"
+        told = {"passed over as unmoved": passed.users, "decided on without the shop": passed.decided}
+        who = ", ".join(f"{counted(users, 'user')} {words}" for words, users in told.items() if users)
+        if who:
+            yield f"{name}: {who} at {time_text(passed.as_of)}, by its mirror; --live reads everybody"
 
 
 def show(context: Context, planned: Planned, output: str, *, everything: bool = False) -> None:

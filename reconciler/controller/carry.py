@@ -48,8 +48,8 @@ def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> lis
     claims = claims_on(subjects, readers.profiles, store)
     ask = Ask(now=hands.clock.now(), users=users, explicit=explicit)
     return [
-        Step(decision.action or _nothing(subject.user), subject, decision, if_free)
-        for subject, decision, if_free in decided(subjects, store, readers, claims, ask)
+        Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.if_free)
+        for one in decided(subjects, store, readers, claims, ask)
     ]
 
 

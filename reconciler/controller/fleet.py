@@ -25,10 +25,14 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """So many of a store's users count as in sync without a look: nothing of theirs had moved by its mirror at this time."""
+    """So many of a store's users count as in sync without a look: nothing of theirs had moved by its mirror at this time.
+
+    `decided`: so many more were decided on by what the mirror shows, or does not show, of them.
+    """
 
     users: int
     as_of: datetime
+    decided: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,11 @@ def plan_stores(
         for name, (store, readers) in stores.items()
     }
     swept = side_by_side(work)
-    passed_over = {name: PassedOver(moved[name].equal, at) for name, at in (as_of or {}).items() if name in moved}
+    passed_over = {
+        name: PassedOver(moved[name].equal, at, swept[name].by_mirror)
+        for name, at in (as_of or {}).items()
+        if name in moved
+    }
     return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept, passed_over)
 
 

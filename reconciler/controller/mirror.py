@@ -188,6 +188,7 @@ def seen_of(customer: Customer) -> Seen:
         fp=observed_fp(customer),
         values=values_json(scalars, customer.tags, customer.backlink, metafields),
         updated_at=customer.updated_at,
+        phone_key=normalise.phone_key(customer.phone),
     )
 
 

@@ -12,10 +12,11 @@ by the mirror, is passed over; the rest is looked at live, as everybody is in a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
+from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of
 from reconciler.controller.observe import Claims, claims_of
 from reconciler.controller.shared_pass import Begun, Once, Share, watch_of
@@ -105,6 +106,9 @@ def full_look(desk: Desk, share: Share | None = None) -> Looked:
         parts, sharing = share.moved.parts(), share.sharing
     else:
         parts, sharing = _parts(desk, begun), Once(desk.readers.profiles.sharing_email)
+    if not begun.live:
+        by_mirror = ByMirror(store, desk.mirror.mirror, desk.readers.customers)
+        desk = replace(desk, readers=replace(desk.readers, by_mirror=by_mirror))
     untold = _Untold(book.mark(store.shop, CHANGES))
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
     for part in parts:
@@ -276,15 +280,16 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
 
 
 def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
-    """What is to be done for each, whom the shop showed, and how many are wanted; what a look teaches is written down."""
+    """What is to be done for each, whom the shop itself showed, and how many are wanted; what a look teaches is kept."""
     store, now = desk.store, desk.clock.now()
     findings: dict[ClerkUserId, str] = {}
     rows: list[tuple[Mapping | None, Mapping]] = []
     customers: dict[CustomerId, Customer] = {}
     wanted = 0
-    for subject, decision, _ in decided(chunk, store, desk.readers, claims, Ask(now=now, explicit=False)):
+    for one in decided(chunk, store, desk.readers, claims, Ask(now=now, explicit=False)):
+        subject, decision = one.subject, one.decision
         wanted += is_wanted(subject.profile, store) is not False
-        if decision.customer is not None:
+        if decision.customer is not None and one.live:
             customers[decision.customer.id] = decision.customer
         if decision.blocked_by is not None:
             findings[subject.user] = BLOCKED

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from reconciler.controller.by_mirror import is_enough
 from reconciler.controller.observe import Claims, claims_of, claims_on, look, specs_of
 from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
@@ -38,13 +39,15 @@ Progress = Callable[[int], None]
 class Readers:
     """All that the looking half may touch in one store.
 
-    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody.
+    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody;
+    with `by_mirror`, who has moved is looked at in the mirror first, and in the shop where that is not enough.
     """
 
     profiles: ProfileReader
     customers: CustomerReader
     mappings: MappingReader
     pairs: PairReader | None = None
+    by_mirror: CustomerReader | None = None
 
     @property
     def rows(self) -> RowReader | None:
@@ -108,19 +111,46 @@ def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, 
         gathered.passed_over(moved.equal)
         if progress is not None:
             progress(moved.equal)
+    by_mirror = 0
     for subjects, claims in _chunks(store, readers, ask.users, moved):
-        for subject, decision, if_free in decided(subjects, store, readers, claims, ask):
-            gathered.add(subject, decision, if_free)
+        for one in decided(subjects, store, readers, claims, ask):
+            gathered.add(one.subject, one.decision, one.if_free)
+            by_mirror += not one.live
         if progress is not None:
             progress(len(subjects))
     rate = readers.customers.restore_rate()
-    return gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None)
+    found = gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None)
+    return replace(found, by_mirror=by_mirror)
 
 
-def decided(
-    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask
-) -> Iterator[tuple[Subject, Decision, Decision | None]]:
-    """Each one's decision, and for those whose new address is taken the one that would hold if it were free."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One user's decision, and for whoever's new address is taken the one that would hold if it were free.
+
+    `live`: it rests on what the shop shows now, and not on what the mirror does.
+    """
+
+    subject: Subject
+    decision: Decision
+    if_free: Decision | None
+    live: bool
+
+
+def decided(subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask) -> Iterator[Decided]:
+    """Each one's decision, in their order: by the mirror where that may be and is enough, else by a look at the shop."""
+    found: dict[ClerkUserId, Decided] = {}
+    if readers.by_mirror is not None and ask.users is None and not ask.keep_all:
+        by_mirror = _decided(subjects, store, replace(readers, customers=readers.by_mirror), claims, ask, live=False)
+        found = {one.subject.user: one for one in by_mirror if is_enough(one.subject, one.decision)}
+    left = [subject for subject in subjects if subject.user not in found]
+    if left:
+        found |= {one.subject.user: one for one in _decided(left, store, readers, claims, ask, live=True)}
+    return (found[subject.user] for subject in subjects)
+
+
+def _decided(
+    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask, *, live: bool
+) -> Iterator[Decided]:
     specs = specs_of(subjects, store)
     views = look(subjects, specs, store, readers.customers, readers.mappings, claims)
     for s in subjects:
@@ -139,7 +169,7 @@ def decided(
         if_free = None
         if decision.blocked_by is not None:
             if_free = judged(view.model_copy(update={"by_email": None}))
-        yield s, decision, if_free
+        yield Decided(s, decision, if_free, live)
 
 
 def _chunks(
@@ -228,6 +258,6 @@ def _all_rows(readers: Readers, after: ClerkUserId | None) -> Iterator[tuple[Pro
 
 
 __all__ = [
-    "Ask", "Progress", "Readers", "Swept", "approved", "ceiling_now", "decided", "halves", "joined", "named", "odd_ones",
-    "source_is_there", "sweep",
+    "Ask", "Decided", "Progress", "Readers", "Swept", "approved", "ceiling_now", "decided", "halves", "joined", "named",
+    "odd_ones", "source_is_there", "sweep",
 ]  # fmt: skip

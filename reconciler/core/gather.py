@@ -31,7 +31,8 @@ from reconciler.core.view import Decision, Subject
 class Swept:
     """What a look at one store found: its plan, what the guards withheld, and the rows that should be written.
 
-    `whole`: everybody was looked at. `decisions` are kept only where they were asked for.
+    `whole`: everybody was looked at. `decisions` are kept only where they were asked for. `by_mirror` of those looked at
+    were decided on by what the shop's mirror shows.
     """
 
     plan: StorePlan
@@ -40,6 +41,7 @@ class Swept:
     profiles: int = 0
     whole: bool = True
     decisions: dict[ClerkUserId, tuple[Subject, Decision]] = field(default_factory=dict)
+    by_mirror: int = 0
 
 
 class _Freed(BaseModel):

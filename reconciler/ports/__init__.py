@@ -18,7 +18,7 @@ from reconciler.ports.bulk import (
 )
 from reconciler.ports.clock import Clock
 from reconciler.ports.customers import METAFIELDS_MAX, CustomerLists, CustomerReader, CustomerWriter, MergePreview
-from reconciler.ports.mirror import Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
+from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, Subscription
@@ -49,6 +49,8 @@ __all__ = [
     "CustomerReader",
     "CustomerWriter",
     "Definition",
+    "Known",
+    "KnownReader",
     "Leases",
     "MappingReader",
     "MappingWriter",

@@ -25,6 +25,7 @@ class Seen(NamedTuple):
     fp: int | None
     values: str
     updated_at: datetime | None
+    phone_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,16 @@ class MirrorMark:
 
 Touched = tuple[CustomerId, datetime]
 """A customer, and when she was touched last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A customer as she was seen last: her values as JSON (`values_json`), and the fingerprint of all that was shown."""
+
+    values: str
+    fp: int
+    updated_at: datetime | None
+
 
 Pair = tuple[ClerkUserId, int | None]
 """A mapping's user, and the fingerprint of her row if the pair is equal as far as the mirror goes."""
@@ -67,8 +78,26 @@ class PairReader(LivingReader, Protocol):
         """Of the whole range: how many are no tombstones, how many of them equal, and the sum of those fingerprints."""
 
 
-class Mirror(PairReader, Protocol):
-    """Our copy of what a shop showed last. It lags: never the last word before a write, and never a proof of absence.
+class KnownReader(Protocol):
+    """What the mirror shows of a few customers, those left out who are gone, or of whom it is not known how they are now."""
+
+    def is_whole(self, shop: ShopDomain) -> bool:
+        """Whether it is known of everybody how they are: else nobody is nowhere in it for sure. A pass over the index."""
+
+    def known(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, Known]: ...
+
+    def known_backlinks(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> set[ClerkUserId]:
+        """Which of these some customer's back-link names."""
+
+    def known_emails(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
+        """Which of these (normalise.email_key) some customer has."""
+
+    def known_phones(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
+        """Which of these (normalise.phone_key) some customer has."""
+
+
+class Mirror(PairReader, KnownReader, Protocol):
+    """Our copy of what a shop showed last. It lags: never the last word before a write that its key does not make harmless.
 
     `as_of` is when the shop was asked. What is older than what is there changes nothing; a customer that is gone comes
     back only by something seen later.

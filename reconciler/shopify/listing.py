@@ -88,6 +88,7 @@ class CustomerLists:
             fp=values_fp(scalars, line.tags, backlink, metafields),
             values=values_json(scalars, line.tags, backlink, metafields),
             updated_at=line.updatedAt,
+            phone_key=normalise.phone_key(phone),
         )
 
     def touched_since(self, at: datetime) -> Iterator[list[Touched]]:

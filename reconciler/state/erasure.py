@@ -169,7 +169,7 @@ def _made_anew(connection: Connection, shop: ShopDomain, customers: Collection[s
 
 
 def _mirrored(connection: Connection, shop: ShopDomain, users: Collection[str], key: str | None) -> set[str]:
-    """Her customers as the mirror has them, by back-link or address: by no index, which seldom enough is done."""
+    """Her customers as the mirror has them, by back-link or address."""
     hers: list[ColumnElement[bool]] = [_mirror.c.backlink.in_(part) for part in parts(users)]
     if key is not None:
         hers.append(_mirror.c.email_key == key)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.ports import MirrorMark, Pair, Seen, Source, Touched
+from reconciler.ports import Known, MirrorMark, Pair, Seen, Source, Touched
 from reconciler.state import equal
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import reading, writing
@@ -99,6 +99,31 @@ class MirrorTable(Database):
                 ClerkUserId(u) for u, customer, fp in self._raw(query) if now[customer] is None or now[customer] != fp
             ]
         return found
+
+    # --- what is known of a few ----------------------------------------------------------------------------------
+
+    def is_whole(self, shop: ShopDomain) -> bool:
+        doubted = select(_customer).where(_mirror.c.shopify_shop == shop, _here, _mirror.c.observed_fp.is_(None))
+        return not self._rows(doubted.limit(1))
+
+    def known(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, Known]:
+        columns = (_customer, _mirror.c.observed, _mirror.c.observed_fp, _mirror.c.updated_at)
+        there = (_mirror.c.shopify_shop == shop, _here, _mirror.c.observed_fp.is_not(None))
+        found = (self._rows(select(*columns).where(*there, _customer.in_(part))) for part in parts(customers))
+        return {CustomerId(row[0]): Known(row[1], row[2], row[3]) for rows in found for row in rows}
+
+    def known_backlinks(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> set[ClerkUserId]:
+        return {ClerkUserId(user) for user in self._among(shop, _mirror.c.backlink, users)}
+
+    def known_emails(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
+        return self._among(shop, _mirror.c.email_key, keys)
+
+    def known_phones(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
+        return self._among(shop, _mirror.c.phone_key, keys)
+
+    def _among(self, shop: ShopDomain, column: ColumnElement[Any], values: Collection[str]) -> set[str]:
+        there = select(column).where(_mirror.c.shopify_shop == shop, _here)
+        return {row[0] for part in parts(values) for row in self._rows(there.where(column.in_(part)))}
 
     def _raw(self, query: Any) -> list[Any]:
         """The driver's own tuples: Row objects cost as much again."""
@@ -261,6 +286,7 @@ def _row(shop: ShopDomain, found: Seen, as_of: datetime, now: datetime, source: 
         "shopify_shop": shop,
         "shopify_customer_id": found.customer_id,
         "email_key": found.email_key,
+        "phone_key": found.phone_key,
         "backlink": found.backlink,
         "observed": found.values,
         "observed_fp": found.fp,

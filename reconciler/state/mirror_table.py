@@ -21,6 +21,7 @@ class MirrorRow(Row, table=True):
     shopify_shop: str = Field(sa_column=key_column(primary_key=True))
     shopify_customer_id: str = Field(sa_column=key_column(primary_key=True))
     email_key: str | None = None
+    phone_key: str | None = None
     backlink: str | None = None
     observed: str = Field(sa_column=Column(Text, nullable=False))
     observed_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
@@ -33,6 +34,9 @@ class MirrorRow(Row, table=True):
         # All that a sweep reads of a row: the rest is not touched where nothing has moved.
         Index("reconciler_mirror_held", "shopify_shop", "shopify_customer_id", "observed_fp", "gone"),
         Index("reconciler_mirror_moved", "shopify_shop", "moved_at"),
+        Index("reconciler_mirror_backlink", "shopify_shop", "backlink"),
+        Index("reconciler_mirror_email", "shopify_shop", "email_key"),
+        Index("reconciler_mirror_phone", "shopify_shop", "phone_key"),
         {"schema": SCHEMA},
     )
 

@@ -42,7 +42,7 @@ def test_the_shop_with_a_mirror_is_asked_who_was_touched_and_how_many_there_are(
     said, asked = read(mirrored, US, "plan")
     assert said.code == 0
     assert {"customers", "customersCount"} <= asked
-    assert f"{US}: 1 user {PASSED}" in said.out
+    assert f"{US}: 1 user passed over as unmoved, 1 user decided on without the shop at" in said.out
     assert f"{EU}:" not in said.out
     assert said.out.count("0 actions") == 1
 
@@ -60,6 +60,17 @@ def test_a_live_plan_reads_everybody(mirrored: Town) -> None:
     assert (said.code, PASSED in said.out) == (0, False)
     assert {"customers", "customersCount"}.isdisjoint(asked)
     assert mirrored("plan", "--user", "user_ada").out.count(PASSED) == 0
+
+
+def test_with_many_people_and_no_mirror_it_says_what_would_spare_the_shop(
+    mirrored: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hint = f"hint: reconciler backfill shopify --store {EU}"
+    assert "hint:" not in mirrored("plan").err
+    monkeypatch.setattr("reconciler.cli.plan_command.MANY", 3)
+    said = mirrored("plan").err
+    assert (hint in said, said.count("hint:")) == (True, 1)
+    assert "hint:" not in mirrored("plan", "--live").err
 
 
 def test_one_who_was_deleted_makes_it_read_everybody_and_say_why(mirrored: Town) -> None:

@@ -6,9 +6,11 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.mirror import MirrorDesk
 from reconciler.controller.sweep import Ask, Readers, Swept, sweep
 from reconciler.core.plan import planned
@@ -26,10 +28,10 @@ class MirrorRig(BulkRig):
 
     def __init__(self, folder: Path, **policy: Any) -> None:
         super().__init__(folder, by_bulk=False, **policy)
-        self._path = folder / "profiles.db"
-        with closing(sqlite3.connect(self._path)) as connection:
+        self.path = folder / "profiles.db"
+        with closing(sqlite3.connect(self.path)) as connection:
             connection.execute(f"create table customers ({', '.join(COLUMNS)})")
-        self.table = TableProfiles(f"sqlite:///{self._path}", "customers", {c: c for c in COLUMNS})
+        self.table = TableProfiles(f"sqlite:///{self.path}", "customers", {c: c for c in COLUMNS})
         self.stop_after: int | None = None
 
     def close(self) -> None:
@@ -39,7 +41,7 @@ class MirrorRig(BulkRig):
     def pour(self, *also: tuple[Any, ...]) -> None:
         """Write all rows anew, and these beside them."""
         rows = [tuple(_as_sql(getattr(row, column)) for column in COLUMNS) for row in self.profiles.rows.values()]
-        with closing(sqlite3.connect(self._path)) as connection, connection:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute("delete from customers")
             marks = ", ".join("?" * len(COLUMNS))
             connection.executemany(f"insert into customers values ({marks})", [*rows, *also])
@@ -72,7 +74,9 @@ class MirrorRig(BulkRig):
 
     def readers_of(self, *, fast: bool) -> Readers:
         one = self.stores[NAME]
-        return Readers(self.table, self.customers(one), self.state, pairs=self.state if fast else None)
+        customers = self.customers(one)
+        readers = Readers(self.table, customers, self.state)
+        return replace(readers, pairs=self.state, by_mirror=ByMirror(one, self.state, customers)) if fast else readers
 
     def swept(self, *, fast: bool, guards: bool = True) -> Swept:
         """A look at everybody in the table as it is: by fingerprints and mirror, or live."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from reconciler.controller.shared_pass import Begun, shared_pass
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.request import Request
 from reconciler.core.store import Ceiling
-from reconciler.ports import RowChunk
 from reconciler.state.requests import RequestTable
+from reconciler.supabase.chunks import Chunk
+from reconciler.supabase.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, user_of
-from tests.controller.mirror_rig import MirrorRig
+from tests.controller.mirror_rig import COLUMNS, MirrorRig
 
 PEOPLE = 30
 
@@ -150,43 +152,44 @@ def begun_by(looking: Desk) -> Begun:
     return begun
 
 
-def test_looks_of_several_stores_share_one_pass_and_find_what_each_finds_alone(
-    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looks_of_several_stores_share_one_pass_and_find_what_each_finds_alone(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.user("user_new", email="new@x.example.com")
     rig.pour()
     rig.clock.sleep(10)
-    scans = count_scans(rig, monkeypatch)
     desks = two_desks(rig)
-    shares = shared_pass([begun_by(one) for one in desks], rig.state, rig.table, lambda: True)
+    with closing(Scanned.of(rig)) as profiles:
+        shares = shared_pass([begun_by(one) for one in desks], rig.state, profiles, lambda: True)
     assert shares is not None
     assert [share.begun.live for share in shares] == [False, True]
     found = [full_look(one, share) for one, share in zip(desks, shares, strict=True)]
     assert [(each.whole, each.looked_at) for each in found] == [(True, PEOPLE + 1), (True, PEOPLE + 1)]
     assert found[0].queued == 2
-    assert scans == [None]
+    assert profiles.scans == [None]
 
 
-def test_a_share_that_somebody_has_gone_on_with_is_left(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_that_somebody_has_gone_on_with_is_left(rig: MirrorRig) -> None:
     looking = desk(rig)
     shares = shared_pass([begun_by(looking)], rig.state, rig.table, lambda: True)
     assert shares is not None
     rig.state.note(looking.store.shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
-    scans = count_scans(rig, monkeypatch)
-    found = full_look(looking, shares[0])
+    with closing(Scanned.of(rig)) as profiles:
+        found = full_look(replace(looking, readers=replace(looking.readers, profiles=profiles)), shares[0])
     assert (found.looked_at, found.wanted) == (PEOPLE, PEOPLE)
-    assert scans == [user_of(9)]
+    assert profiles.scans == [user_of(9)]
 
 
-def count_scans(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> list[ClerkUserId | None]:
-    """From where the rows were read as a whole, each time."""
-    scans: list[ClerkUserId | None] = []
-    scan = rig.table.scan_rows
+class Scanned(TableProfiles):
+    """The profiles; from where they were read as a whole, each time."""
 
-    def counted(*, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[RowChunk]:
-        scans.append(after)
-        return scan(chunk=chunk, after=after)
+    scans: list[ClerkUserId | None]
 
-    monkeypatch.setattr(rig.table, "scan_rows", counted)
-    return scans
+    @staticmethod
+    def of(rig: MirrorRig) -> Scanned:
+        found = Scanned(f"sqlite:///{rig.path}", "customers", {c: c for c in COLUMNS})
+        found.scans = []
+        return found
+
+    def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[Chunk]:
+        self.scans.append(after)
+        return super().scan_rows(chunk=chunk, after=after)

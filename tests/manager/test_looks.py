@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
+import structlog
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.supabase.chunks import Chunk
-from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 from tests.manager.street import US, Street, a_street, until
 
@@ -231,25 +229,14 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
         assert run.mapping("user_a") == row
 
 
-def test_full_looks_of_all_stores_share_one_pass_over_the_profiles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scans: list[object] = []
-    scan = TableProfiles.scan_rows
-
-    def counted(self: TableProfiles, **how: Any) -> Iterator[Chunk]:
-        scans.append(how)
-        return scan(self, **how)
-
-    monkeypatch.setattr(TableProfiles, "scan_rows", counted)
+def test_full_looks_of_all_stores_share_one_pass_over_the_profiles(tmp_path: Path) -> None:
     with a_street(tmp_path, "acme-1", "acme-2", "acme-3", "acme-4") as street:
         street.person("user_a")
         street.person("user_b")
-        with street.replica() as run:
+        with structlog.testing.capture_logs() as logs, street.replica() as run:
             run.looked_at_all()
-            assert len(scans) == 1
             assert all(street.emails(name) == ["user_a@example.com", "user_b@example.com"] for name in street.stores)
             names = [StoreName(name) for name in street.stores]
             run.manager._schedule._now(*((name, run.house.clock.now(), False) for name in names))
             until(lambda: run.metric("reconciler_sweeps_total", kind="full") == 2 * len(names), "all were looked at")
-            assert len(scans) == 2
+        assert [entry["stores"] for entry in logs if entry["event"] == "passed_over"] == [len(names)] * 2

@@ -15,12 +15,14 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.schema import CreateSchema
 
 from reconciler import state
+from reconciler.core.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.state.engine import SCHEMA, open_engine
+from reconciler.state.mirror import MirrorTable
 from reconciler.state.schema import check, ensure_schema, upgrade
 from reconciler.state.tables import metadata
 from reconciler.state.version import VERSION_TABLE, head, is_current
@@ -183,7 +185,7 @@ def test_an_older_schema_is_upgraded_on_sqlite_and_refused_on_postgres(
     database: Database, opened: Callable[[str], Engine]
 ) -> None:
     engine = opened(database.url)
-    _as_the_first_release_left_it(engine)
+    _at(engine, "0001")
     if database.backend == "sqlite":
         ensure_schema(engine)
     else:
@@ -195,14 +197,40 @@ def test_an_older_schema_is_upgraded_on_sqlite_and_refused_on_postgres(
     assert check(engine) == []
 
 
-def _as_the_first_release_left_it(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+def test_phones_that_the_mirror_knew_before_are_known_by_their_key(
+    database: Database, opened: Callable[[str], Engine]
+) -> None:
+    engine = opened(database.url)
+    _at(engine, "0006")
+    prefix = "" if database.backend == "sqlite" else f"{SCHEMA}."
+    seen = (
+        ("c1", '{"email":"a@x.example.com","phone":"+15551234567"}'),
+        ("c2", '{"metafields.x.phone":"+1"}'),
+        ("c3", "{}"),
+    )
+    with engine.begin() as connection:
+        for customer, observed in seen:
+            connection.execute(
+                text(
+                    f"INSERT INTO {prefix}reconciler_mirror (shopify_shop, shopify_customer_id, observed, seen_at, "
+                    "moved_at, source, gone) VALUES ('x', :customer, :observed, :at, :at, 'bulk', :gone)"
+                ),
+                {"customer": customer, "observed": observed, "at": "2026-11-01 09:00:00.000000", "gone": False},
+            )
+    upgrade(engine)
+    state = MirrorTable(engine)
+    assert state.known_phones(ShopDomain("x"), ["+15551234567", "+1"]) == {"+15551234567"}
+
+
+def _at(engine: Engine, revision: str) -> None:
+    """The schema as an older program made it."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(CreateSchema(SCHEMA))
+            connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
 
 
 def test_supabases_api_roles_see_nothing_of_the_state(
