@@ -14,6 +14,7 @@ from reconciler.core import normalise
 from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
 from reconciler.core.fingerprint import metafields_of, observed_fp, scalars_of, values_json
+from reconciler.core.ids import CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import AccessError, PermanentError, StateError, TemporaryError
 from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, CustomerReader, Mirror, MirrorMark, Seen
@@ -21,6 +22,7 @@ from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, Custom
 BATCH = 1000
 READ = 250
 OVERLAP = timedelta(hours=1)  # the search index lags, by half an hour at the worst: lately touched ones are read again
+CLOCKS = timedelta(minutes=5)  # more than a shop's clock and ours may differ
 RUNS_MAX = timedelta(hours=24)  # a bulk query that takes longer is cancelled, and another one begun the next time
 COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, with room for one that failed
 POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
@@ -74,7 +76,8 @@ def stands(desk: MirrorDesk) -> Standing:
     """Catch the mirror up, and say whether a look may rest on it. Asks nothing where no bulk look was ever complete.
 
     The list of who was touched names nobody who was deleted; so the shop must have exactly as many customers as the
-    mirror. Whatever goes wrong here is a reason to read everybody live, and no error.
+    mirror. It lags, too, and a newcomer would make up for somebody who was deleted; so the mirror is first told of all
+    newcomers. Whatever goes wrong here is a reason to read everybody live, and no error.
     """
     mark = desk.mirror.mirror_mark(desk.store.shop)
     if mark.complete_at is None:
@@ -96,12 +99,18 @@ def is_fresh(mark: MirrorMark, now: datetime) -> bool:
 
 
 def _counted(desk: MirrorDesk) -> Standing:
-    """Caught up, and compared with how many customers the shop has."""
+    """Caught up, and compared with how many customers the shop has.
+
+    Counted before newcomers are read: one who comes in between then makes the mirror larger, and is never one whom the
+    shop counted and the mirror does not know, who would hide that somebody was deleted.
+    """
     as_of = desk.clock.now()
     catch_up(desk)
-    there, known = desk.lists.count(), desk.mirror.mirrored(desk.store.shop)
+    there = desk.lists.count()
     if there is None:
         return Standing(doubt="the shop does not say exactly how many customers it has")
+    _take_in_newcomers(desk)
+    known = desk.mirror.mirrored(desk.store.shop)
     if there != known:
         return Standing(doubt=f"the shop has {there:,} customers, its mirror {known:,}")
     return Standing(as_of)
@@ -165,16 +174,41 @@ def catch_up(desk: MirrorDesk) -> int:
     for page in desk.lists.touched_since(since - OVERLAP):
         fresh = mirror.unseen(shop, [one for one in page if one[0] not in known])
         known.update(customer for customer, _ in page)
-        for part in batches(fresh, READ):
-            as_of = desk.clock.now()
-            found = desk.customers.by_ids(part)
-            moved += mirror.put_seen(
-                shop, [seen_of(c) for c in found.values()], as_of=as_of, now=desk.clock.now(), source="list"
-            )
-            gone = [i for i in part if i not in found]
-            if gone:
-                mirror.touch(shop, gone, now=desk.clock.now(), gone=True)
+        moved += _read(desk, fresh)
     mirror.listed(shop, began_at)
+    return moved
+
+
+def _take_in_newcomers(desk: MirrorDesk) -> None:
+    """Read whoever came lately and is not in the mirror, newest first; one small page where few came.
+
+    As far back as the index may not tell yet, but not behind the last bulk query, which saw everybody. That a newcomer is
+    known is no sign that older ones are: the index need not tell of them in their order. PermanentError: too many.
+    """
+    shop, mirror = desk.store.shop, desk.mirror
+    complete_at = mirror.mirror_mark(shop).complete_at
+    told = desk.clock.now() - OVERLAP
+    if complete_at is not None:
+        told = max(told, complete_at - CLOCKS)
+    for page in desk.lists.newest():
+        _read(desk, mirror.unseen(shop, page))
+        if page and page[-1][1] < told:
+            return
+
+
+def _read(desk: MirrorDesk, customers: list[CustomerId]) -> int:
+    """Keep what these show now, by point reads; how many had moved. Who is not found is gone."""
+    shop, mirror = desk.store.shop, desk.mirror
+    moved = 0
+    for part in batches(customers, READ):
+        as_of = desk.clock.now()
+        found = desk.customers.by_ids(part)
+        moved += mirror.put_seen(
+            shop, [seen_of(c) for c in found.values()], as_of=as_of, now=desk.clock.now(), source="list"
+        )
+        gone = [i for i in part if i not in found]
+        if gone:
+            mirror.touch(shop, gone, now=desk.clock.now(), gone=True)
     return moved
 
 

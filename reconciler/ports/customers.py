@@ -81,7 +81,7 @@ class CustomerWriter(Protocol):
 
 
 class CustomerLists(Protocol):
-    """Customers as lists and bulk queries show them: the search index lags, so that this is a hint and never a proof."""
+    """Customers as lists and bulk queries show them: a hint whom to read, and never a proof that somebody is not there."""
 
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
         """A bulk query's lines as what the mirror keeps; PermanentError for a line that is no customer."""
@@ -89,7 +89,13 @@ class CustomerLists(Protocol):
     def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
         """Who was touched at this time or later, and when last, as far as the index knows; nobody of those who are gone.
 
-        PermanentError where they are more than a list may show: then a bulk query is due.
+        The search index lags. PermanentError where they are more than a list may show: then a bulk query is due.
+        """
+
+    def newest(self) -> Iterator[list[Touched]]:
+        """All customers, whoever came last first, and when each came; this list does not lag. The first page is small.
+
+        To be left as soon as enough is known: PermanentError where they are more than are worth reading.
         """
 
     def count(self) -> int | None:

@@ -45,7 +45,7 @@ class MirrorMark:
 
 
 Touched = tuple[CustomerId, datetime]
-"""A customer, and when she was touched last."""
+"""A customer, and when she was touched, or came."""
 
 
 @dataclass(frozen=True, slots=True)

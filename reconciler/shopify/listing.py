@@ -1,10 +1,12 @@
-"""ports.CustomerLists for one shop: who was touched lately, and the lines of a bulk query as what the mirror keeps.
+"""ports.CustomerLists for one shop: who was touched or came lately, and a bulk query's lines as what the mirror keeps.
 
 A hot loop over whole shops: lines are decoded into msgspec structs, and no Customer is built.
 
 Facts (Admin API 2026-10, read 2026-11-23): the index lags behind by seconds, seen up to half an hour; `updated_at` takes
 times but may match whole days, `>` was seen to act like `>=`, time zones have been odd: so it is quoted, in UTC, with an
 overlap that whoever asks must give. A sorted or searched list ends at 25,000. Orders and consent touch a customer too.
+A list by id without a query does not go to the index: it does not lag, and has no end but its own. A page of 25 ids is 8
+points, of 250 it is 13.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from reconciler.shopify.failures import DEFECT_HINT
 from reconciler.shopify.pace import Lane
 
 LISTED_MAX: Final = 25_000
+NEWEST_FIRST, NEWEST_THEN = 25, 250  # in a page: as a rule there is nobody new, and one small page says so
 
 
 class _Email(msgspec.Struct, gc=False):
@@ -97,10 +100,7 @@ class CustomerLists:
         after: str | None = None
         listed = 0
         while True:
-            reply = self._client.run(document("customers_touched"), {"query": asked, "after": after}, lane=self._lane)
-            page = reply.data.get("customers")
-            if page is None:  # no error beside it either: nothing may be concluded
-                raise TemporaryError(f"{self._client.shop}: CustomersTouched: the list did not come")
+            page = self._page("customers_touched", {"query": asked, "after": after})
             listed += len(page["nodes"])
             # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
             touched = [(CustomerId(n["id"]), datetime.fromisoformat(n["updatedAt"])) for n in page["nodes"]]
@@ -113,6 +113,30 @@ class CustomerLists:
                     hint="reconciler backfill shopify",
                 )
             after = page["pageInfo"]["endCursor"]
+
+    def newest(self) -> Iterator[list[Touched]]:
+        after: str | None = None
+        listed = 0
+        while True:
+            size = NEWEST_THEN if listed else NEWEST_FIRST
+            page = self._page("customers_newest", {"first": size, "after": after})
+            listed += len(page["nodes"])
+            yield [(CustomerId(n["id"]), datetime.fromisoformat(n["createdAt"])) for n in page["nodes"]]
+            if not page["pageInfo"]["hasNextPage"]:
+                return
+            if listed >= LISTED_MAX:
+                raise PermanentError(
+                    f"{self._client.shop}: more than {LISTED_MAX} customers came lately",
+                    hint="reconciler backfill shopify",
+                )
+            after = page["pageInfo"]["endCursor"]
+
+    def _page(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        reply = self._client.run(document(name), variables, lane=self._lane)
+        page: dict[str, Any] | None = reply.data.get("customers")
+        if page is None:  # no error beside it either: nothing may be concluded
+            raise TemporaryError(f"{self._client.shop}: {name}: the list did not come")
+        return page
 
     def count(self) -> int | None:
         reply = self._client.run(document("customers_count"), lane=self._lane)

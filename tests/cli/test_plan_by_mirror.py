@@ -80,6 +80,15 @@ def test_one_who_was_deleted_makes_it_read_everybody_and_say_why(mirrored: Town)
     assert f"{US}: everybody is read from the shop, for the shop has 1 customers, its mirror 2" in said.err
 
 
+def test_one_who_was_deleted_is_not_hidden_by_a_guest_whom_the_index_does_not_tell_of(mirrored: Town) -> None:
+    mirrored.shop().shop.search_lag_s = 1800.0
+    mirrored.shop().shop.staff_delete(customer(mirrored, "bob@example.com"))
+    mirrored.shop().shop.staff_guest_checkout("guest@example.com")
+    said = mirrored("plan", "--output", "json")
+    assert acts(said) == {"user_bob": "create"}
+    assert f"{US}: everybody is read from the shop, for the shop has 2 customers, its mirror 3" in said.err
+
+
 def test_what_apply_plans_by_the_mirror_it_carries_out_and_a_second_run_does_nothing(mirrored: Town) -> None:
     mirrored.shop().shop.staff_edit(customer(mirrored, "ada@example.com"), first_name="Eda")
     mirrored.sql("update customers set first_name = 'Dorothea' where clerk_user_id = 'user_dora'")

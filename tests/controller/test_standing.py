@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror import COMPLETE_MAX, OVERLAP, Standing, fill, is_fresh, stands
+from reconciler.controller.mirror import CLOCKS, COMPLETE_MAX, OVERLAP, Standing, fill, is_fresh, seen_of, stands
 from reconciler.controller.sweep import Swept
 from reconciler.core.ids import CustomerId
-from reconciler.ports import MirrorMark
+from reconciler.ports import CustomerLists, MirrorMark
+from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.faults import FaultKind
+from reconciler.simulator.ledger import gid
 from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig, digest, learned
 
@@ -40,10 +44,41 @@ def customer(rig: MirrorRig, number: int) -> CustomerId:
     return found.customer_id
 
 
+class _Meanwhile:
+    """A shop's lists; something happens right before its customers are first counted, and again right after it."""
+
+    def __init__(self, lists: CustomerLists, happens: Callable[[str], object]) -> None:
+        self._lists = lists
+        self._happens = happens
+        self._counted = False
+
+    def count(self) -> int | None:
+        if self._counted:
+            return self._lists.count()
+        self._counted = True
+        self._happens("before")
+        found = self._lists.count()
+        self._happens("after")
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lists, name)
+
+
 def planned(rig: MirrorRig) -> tuple[Standing, Swept]:
     """As the command line plans: by the mirror where it stands, else live."""
     standing = stands(rig.mirror())
     return standing, rig.swept(fast=standing.as_of is not None)
+
+
+def roots(rig: MirrorRig, since: int) -> list[str]:
+    """What the shop was asked from this call on."""
+    return [root for call in list(rig.acme.calls)[since:] for root in call.roots]
+
+
+def come(rig: MirrorRig, people: int, name: str = "guest") -> list[CustomerId]:
+    made = [rig.acme.shop.staff_create(email=f"{name}{n}@x.example.com") for n in range(people)]
+    return [CustomerId(gid("Customer", each.record.number)) for each in made]
 
 
 def acts_on(swept: Swept) -> list[str]:
@@ -55,7 +90,7 @@ def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: Mi
     before = rig.calls()
     standing, swept = planned(rig)
     assert standing.as_of is not None
-    assert [call.roots for call in list(rig.acme.calls)[before:]] == [("customers",), ("customersCount",)]
+    assert roots(rig, before) == ["customers", "customersCount", "customers"]
     assert swept.plan.summary.in_sync == PEOPLE
     assert digest(rig, swept) == digest(rig, live)
 
@@ -67,9 +102,10 @@ def test_whoever_was_touched_lately_is_read_once_though_the_lists_overlap(rig: M
     for _ in range(3):
         before = rig.calls()
         assert stands(rig.mirror()).as_of is not None
-        asked.append([root for call in list(rig.acme.calls)[before:] for root in call.roots])
+        asked.append(roots(rig, before))
         rig.clock.sleep(60)
-    assert asked == [["customers", "nodes", "customersCount"], *[["customers", "customersCount"]] * 2]
+    counted = ["customersCount", "customers"]
+    assert asked == [["customers", "nodes", *counted], *[["customers", *counted]] * 2]
 
 
 def test_two_edits_within_a_second_are_seen_though_the_mirror_was_read_between_them(rig: MirrorRig) -> None:
@@ -113,9 +149,93 @@ def test_guests_who_came_are_taken_in_and_the_mirror_stands(rig: MirrorRig) -> N
     assert (standing.as_of is not None, acts_on(swept)) == (True, [])
 
 
-def test_one_who_came_and_is_not_in_the_index_yet_is_a_doubt(rig: MirrorRig) -> None:
-    rig.acme.shop.staff_create(email="guest@x.example.com")
-    assert stands(rig.mirror()).doubt == f"the shop has {PEOPLE + 1} customers, its mirror {PEOPLE}"
+def test_one_who_came_and_is_not_in_the_index_yet_is_taken_in(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = LAG_S
+    come(rig, 1)
+    standing, swept = planned(rig)
+    assert (standing.as_of is not None, acts_on(swept)) == (True, [])
+    rig.clock.sleep(60)  # a shop's times are whole seconds: whom it made in this one is read twice
+    for read in (["nodes"], []):
+        before = rig.calls()
+        assert stands(rig.mirror()).as_of is not None
+        assert roots(rig, before) == ["customers", "customersCount", "customers", *read]
+
+
+def test_who_was_deleted_is_seen_though_one_came_whom_the_index_does_not_tell_of(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = LAG_S
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    come(rig, 1)
+    rig.clock.sleep(5)
+    standing, swept = planned(rig)
+    assert standing == Standing(doubt=f"the shop has {PEOPLE} customers, its mirror {PEOPLE + 1}")
+    assert acts_on(swept) == [user_of(5)]
+
+
+def test_newcomers_are_read_page_by_page_until_they_are_all_known(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = LAG_S
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    many = NEWEST_FIRST + NEWEST_THEN
+    come(rig, many)
+    rig.clock.sleep(30)
+    before = rig.calls()
+    standing, swept = planned(rig)
+    assert standing.doubt == f"the shop has {PEOPLE + many - 1:,} customers, its mirror {PEOPLE + many:,}"
+    first = ["customers", "customersCount", "customers", "nodes", "customers", "nodes", "customers"]
+    again = ["customers", "customersCount", "customers", "customers", "customers"]
+    assert roots(rig, before)[: len(first + again)] == first + again
+    assert acts_on(swept) == [user_of(5)]
+
+
+def test_a_newcomer_is_found_behind_newer_ones_whom_the_mirror_knows(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = LAG_S
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    come(rig, 1)
+    desk, newer = rig.mirror(), come(rig, 2 * NEWEST_FIRST, "newer")
+    rig.clock.sleep(60)
+    found = [seen_of(each) for each in desk.customers.by_ids(newer).values()]
+    now = rig.clock.now()
+    assert desk.mirror.put_seen(desk.store.shop, found, as_of=now, now=now, source="list") == len(newer)
+    rig.clock.sleep(5)
+    standing, swept = planned(rig)
+    assert (standing.as_of, acts_on(swept)) == (None, [user_of(5)])
+
+
+def test_newcomers_from_before_the_last_bulk_query_are_not_paged_through(rig: MirrorRig) -> None:
+    come(rig, 2 * NEWEST_FIRST)
+    rig.clock.sleep(2 * CLOCKS.total_seconds())
+    fill(rig.mirror())
+    rig.clock.sleep(5)
+    before = rig.calls()
+    assert stands(rig.mirror()).as_of is not None
+    assert roots(rig, before) == ["customers", "customersCount", "customers"]
+
+
+def test_those_who_come_while_it_counts_are_no_doubt(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = LAG_S
+    desk = rig.mirror()
+    lists = _Meanwhile(desk.lists, lambda when: come(rig, 1, when))
+    assert stands(replace(desk, lists=lists)).as_of is not None
+
+
+def test_those_who_come_while_it_counts_hide_nobody_who_was_deleted(rig: MirrorRig) -> None:
+    rig.acme.shop.search_lag_s = LAG_S
+    rig.acme.shop.staff_delete(customer(rig, 5))
+    desk = rig.mirror()
+    lists = _Meanwhile(desk.lists, lambda when: come(rig, 1, when))
+    doubt = f"the shop has {PEOPLE + 1} customers, its mirror {PEOPLE + 2}"
+    assert stands(replace(desk, lists=lists)) == Standing(doubt=doubt)
+
+
+def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.shopify.listing.LISTED_MAX", 20)
+    rig.acme.shop.search_lag_s = LAG_S
+    come(rig, NEWEST_FIRST)
+    before = rig.calls()
+    standing, swept = planned(rig)
+    assert standing.as_of is None
+    assert "more than 20 customers came lately" in standing.doubt
+    assert swept.plan.summary.in_sync == PEOPLE
+    assert roots(rig, before).count("customers") == 2
 
 
 def test_what_the_index_tells_half_an_hour_late_is_seen_as_soon_as_it_tells(rig: MirrorRig) -> None:
@@ -180,6 +300,14 @@ def test_a_list_or_a_count_that_fails_is_a_doubt_and_no_error(rig: MirrorRig, ki
     standing, swept = planned(rig)
     assert standing.as_of is None
     assert standing.doubt
+    assert swept.plan.summary.in_sync == PEOPLE
+
+
+def test_a_list_of_newcomers_that_fails_is_a_doubt(rig: MirrorRig) -> None:
+    fault = rig.acme.faults.add("null_payload", on="customers", when=lambda sent: "first" in sent, times=None)
+    standing, swept = planned(rig)
+    assert fault.hits
+    assert (standing.as_of, "the list did not come" in standing.doubt) == (None, True)
     assert swept.plan.summary.in_sync == PEOPLE
 
 

@@ -12,6 +12,7 @@ from graphql import GraphQLSchema, OperationDefinitionNode, build_ast_schema, bu
 from graphql.language import FragmentDefinitionNode
 
 from reconciler.shopify.document import Document, Identifier, customers_by, customers_by_ids, document, names
+from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.costs import CostModel
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ VERSIONS = ("2026-01", "2026-10")  # the oldest and the newest: nothing left the
 ONE = (("clerk", "user_id"),)
 MANY = (*ONE, ("clerk", "avatar_url"), ("$app:loyalty", "tier"), ('od"d', "k\\ey"))
 IDENTIFIERS: tuple[Identifier, ...] = ("customId", "emailAddress", "phoneNumber")
+LISTS = ("customers_newest", "customers_touched")
 PARTS = ("customers_by_ids",)  # a file that needs the fragments to be whole
 WHOLE = [
     *(document(name) for name in names() if name not in PARTS),
@@ -72,7 +74,11 @@ def test_every_document_fits_shopifys_own_schema(version: str) -> None:
 
 @pytest.mark.parametrize("each", WHOLE, ids=lambda each: f"{each.name}-{each.points}")
 def test_every_document_costs_what_it_says(each: Document) -> None:
-    assert cost(each, {}) == each.points
+    assert cost(each, {"first": NEWEST_THEN} if each.name == "customers_newest" else {}) == each.points
+
+
+def test_whether_somebody_came_costs_eight_points() -> None:
+    assert cost(document("customers_newest"), {"first": NEWEST_FIRST}) == 8
 
 
 def test_a_mutation_costs_the_floor_of_ten_points() -> None:
@@ -94,8 +100,8 @@ def test_no_document_sends_what_is_not_ours_to_send() -> None:
 
 
 def test_no_look_at_a_user_is_a_list_or_a_search() -> None:
-    """Lists only tell the mirror whom to read: who was touched, and how many there are."""
+    """Lists only tell the mirror whom to read: who was touched, who came, and how many there are."""
     for each in WHOLE:
-        if each.kind == "query" and not each.name.startswith("bulk") and each.name != "customers_touched":
+        if each.kind == "query" and not each.name.startswith("bulk") and each.name not in LISTS:
             assert "customers(" not in each.text
             assert "customers {" not in each.text
