@@ -10,13 +10,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from reconciler.controller.act import Step, claimed, noted
-from reconciler.controller.bulk_files import BulkFiles
+from reconciler.controller.bulk_files import PIECE, BulkFiles
 from reconciler.controller.bulk_lines import Ride, Rides
 from reconciler.controller.carry import Outcome, carried, looked, not_tried
 from reconciler.controller.hands import BulkHands, Hands
@@ -28,7 +28,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Action
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
-from reconciler.ports import BulkAnswer, BulkFile, BulkLine, BulkState
+from reconciler.ports import METAFIELDS_MAX, BulkAnswer, BulkFile, BulkLine, BulkState
 
 BATCH = 200
 PAUSE_FIRST_S = 1.0
@@ -152,7 +152,8 @@ class BulkRun:
             for file, state in ended:
                 yield from self._read(file, state)
             tired, self._files.tired = self._files.tired, []
-            yield from self._by_themselves([(ride, None) for ride in self._rides.of(tired)])
+            again = (ride for part in batches(tired, BATCH) for ride in self._rides.of(part))
+            yield from self._by_themselves((ride, None) for ride in again)
             if (ended or tired) and self._unread.total() == unread:
                 pause_s = PAUSE_FIRST_S
             else:
@@ -189,9 +190,21 @@ class BulkRun:
             self._bulk.book.end_file(file)
 
     def _settled(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
-        """Rows, events and the next writes of those who were written, in one go; then those who were refused."""
+        """Of some users at a time, for a line of metafields holds up to 25 of them."""
         by_number = {answer.line: answer for answer in answers}
-        lines = self._bulk.book.file_lines(file, numbers=by_number)
+        for lines in batches(self._lines(file, sorted(by_number)), PIECE):
+            yield from self._settled_now(file, lines, by_number)
+
+    def _lines(self, file: BulkFile, numbers: Sequence[int]) -> Iterator[BulkLine]:
+        """Those with these numbers that are not settled yet, a few numbers at a time."""
+        size = PIECE // METAFIELDS_MAX if file.rides_in == "set_metafields" else PIECE
+        for part in batches(numbers, size):
+            yield from self._bulk.book.file_lines(file, numbers=part)
+
+    def _settled_now(
+        self, file: BulkFile, lines: Sequence[BulkLine], by_number: MappingOf[int, BulkAnswer]
+    ) -> Iterator[Outcome]:
+        """Rows, events and the next writes of those who were written, in one go; then those who were refused."""
         rows: list[Mapping] = []
         events: list[Event] = []
         done: list[Outcome] = []
@@ -249,7 +262,7 @@ class BulkRun:
         waiting = {line.user for line in more}
         return [ride for ride in rides if ride.line.user not in waiting]
 
-    def _by_themselves(self, rides: Sequence[tuple[Ride, ReconcilerError | None]]) -> Iterator[Outcome]:
+    def _by_themselves(self, rides: Iterable[tuple[Ride, ReconcilerError | None]]) -> Iterator[Outcome]:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
         with ThreadPoolExecutor(self._hands.workers, thread_name_prefix="bulk") as pool:
             for part in batches(rides, BATCH):

@@ -9,15 +9,18 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from math import ceil
 
 from reconciler.controller.bulk_lines import Rides
 from reconciler.controller.hands import BulkHands, BulkProgress, Hands
+from reconciler.core.ids import ClerkUserId
 from reconciler.errors import AnswerLost, LeaseLost, Refused, TemporaryError
 from reconciler.ports import BulkFile, BulkLine, BulkState, Write
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
-LINES_MAX = 20_000  # in one file: so many are in memory at once, and five files are a hundred thousand users
+LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
+PIECE = 500  # lines that are in memory at once
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
 LEASE_S = 300.0
 LEASE_PAUSE_S = 5.0
@@ -92,6 +95,9 @@ class BulkFiles:
             left = waiting
             while free > 0 and left > 0:
                 most = min(max(ceil(left / free), self._bulk.lines_min), LINES_MAX)
+                if tired := self._tired(rides_in, most):
+                    self.tired += tired
+                    break  # they wait until they have been sent, and what is behind them, too
                 left -= self._handed_over(rides_in, most)
                 free -= 1
 
@@ -119,22 +125,33 @@ class BulkFiles:
         seconds, done = (now - self._began[0]).total_seconds(), run - self._began[1]
         self._bulk.tell(BulkProgress(run, lines, (lines - run) * seconds / done if done else None))
 
+    def _waiting(self, rides_in: str, most: int) -> Iterator[BulkLine]:
+        """The first lines that wait, by user."""
+        after: ClerkUserId | None = None
+        while most > 0:
+            piece = self._bulk.book.next_lines(self._shop, rides_in, limit=min(most, PIECE), after=after)
+            yield from piece
+            if len(piece) < min(most, PIECE):
+                return
+            most -= len(piece)
+            after = piece[-1].user
+
+    def _tired(self, rides_in: str, most: int) -> list[BulkLine]:
+        """The first of these lines that were in files often enough."""
+        return list(islice((line for line in self._waiting(rides_in, most) if line.tries >= TRIES_MAX), PIECE))
+
     def _handed_over(self, rides_in: str, most: int) -> int:
-        """How many lines left the queue, in a file or because they are tired."""
-        lines = self._bulk.book.next_lines(self._shop, rides_in, limit=most)
-        tired = [line for line in lines if line.tries >= TRIES_MAX]
-        if tired:
-            self.tired += [line for line in tired if line not in self.tired]
-            return len(lines)
-        taken: list[list[BulkLine]] = []
+        """How many lines left the queue in a file."""
+        numbers: dict[ClerkUserId, int] = {}
 
         def items() -> Iterator[list[Write]]:
-            for pairs in self._rides.writes(lines):
-                taken.append([line for line, _ in pairs])
+            for number, pairs in enumerate(self._rides.writes(rides_in, self._waiting(rides_in, most))):
+                numbers.update((line.user, number) for line, _ in pairs)
                 yield [write for _, write in pairs]
 
         upload = self._bulk.shop.upload(rides_in, items())
-        numbers = {line.user: n for n, on_line in enumerate(taken[: upload.lines]) for line in on_line}
+        for user in [user for user, number in numbers.items() if number >= upload.lines]:
+            del numbers[user]  # made, but the file was full
         file = BulkFile(
             key=uuid.uuid4().hex,
             shop=self._shop,

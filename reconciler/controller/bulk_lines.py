@@ -6,7 +6,7 @@ else is made from it, from the row and from the mapping again, so that whoever t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any
@@ -147,10 +147,10 @@ class Rides:
         )
         return self._placed(line, ride.step, ride.calls)
 
-    def writes(self, lines: Sequence[BulkLine]) -> Iterator[list[tuple[BulkLine, Write]]]:
-        """What stands on each line of a file that takes these; metafields of several customers share one."""
+    def writes(self, rides_in: str, lines: Iterable[BulkLine]) -> Iterator[list[tuple[BulkLine, Write]]]:
+        """What stands on each line of a file that takes these, made as it is asked for; customers share metafield lines."""
         pairs = ((line, self._write(self._bare(line))) for line in lines)
-        if lines and lines[0].rides_in == "set_metafields":
+        if rides_in == "set_metafields":
             return packed(pairs, lambda pair: len(pair[1].values))
         return ([pair] for pair in pairs)
 

@@ -169,8 +169,10 @@ class BulkBook(Protocol):
     def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         """Lines that wait for a file; a user's older one is replaced."""
 
-    def next_lines(self, shop: ShopDomain, rides_in: str, *, limit: int) -> list[BulkLine]:
-        """The first of those that wait, by user."""
+    def next_lines(
+        self, shop: ShopDomain, rides_in: str, *, limit: int, after: ClerkUserId | None = None
+    ) -> list[BulkLine]:
+        """The first of those that wait, by user; or the first behind a user."""
 
     def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
         """The file lies ready and holds these users' lines: to be written down before it is run."""

@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
+from reconciler.core.batches import batches
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.ports import BulkFile, BulkLine
 from reconciler.state.bulk_table import BulkFileRow, BulkLineRow
-from reconciler.state.database import parts
+from reconciler.state.database import ASK, parts
 from reconciler.state.engine import writing
 from reconciler.state.erasure import erased_of
 from reconciler.state.mappings import Mappings
@@ -50,14 +51,15 @@ class BulkFiles(Mappings):
             with writing(self._engine) as connection:
                 self._enqueue(connection, shop, lines)
 
-    def next_lines(self, shop: ShopDomain, rides_in: str, *, limit: int) -> list[BulkLine]:
-        query = (
-            select(_line)
-            .where(_line.c.shopify_shop == shop, _line.c.file.is_(None), _line.c.rides_in == rides_in)
-            .order_by(_line.c.clerk_user_id)
-            .limit(limit)
+    def next_lines(
+        self, shop: ShopDomain, rides_in: str, *, limit: int, after: ClerkUserId | None = None
+    ) -> list[BulkLine]:
+        waiting = select(_line).where(
+            _line.c.shopify_shop == shop, _line.c.file.is_(None), _line.c.rides_in == rides_in
         )
-        return [_line_of(row) for row in self._rows(query)]
+        if after is not None:
+            waiting = waiting.where(_line.c.clerk_user_id > after)
+        return [_line_of(row) for row in self._rows(waiting.order_by(_line.c.clerk_user_id).limit(limit))]
 
     def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
         row = {name: getattr(file, name) for name in _FILE} | {"shopify_shop": file.shop}
@@ -69,8 +71,8 @@ class BulkFiles(Mappings):
         )
         with writing(self._engine) as connection:
             connection.execute(_file.insert(), [row])
-            if numbers:
-                connection.execute(assign, [{"whose": user, "at": number} for user, number in numbers.items()])
+            for part in batches(numbers.items(), ASK):
+                connection.execute(assign, [{"whose": user, "at": number} for user, number in part])
 
     def file_runs(self, file: BulkFile, operation: str) -> None:
         with writing(self._engine) as connection:
@@ -83,8 +85,7 @@ class BulkFiles(Mappings):
         ordered = mine.order_by(_line.c.number, _line.c.clerk_user_id)
         if numbers is None:
             return [_line_of(row) for row in self._rows(ordered.limit(limit))]
-        asked = sorted(set(numbers))
-        pieces = (asked[i : i + 500] for i in range(0, len(asked), 500))
+        pieces = batches(sorted(set(numbers)), ASK)
         return [_line_of(row) for piece in pieces for row in self._rows(ordered.where(_line.c.number.in_(piece)))]
 
     def settle_lines(

@@ -73,7 +73,7 @@ def _sweep_lines(found: Found) -> Iterator[Line]:
 
 
 def _plan_memory(full: bool) -> Found:  # noqa: FBT001  one switch for all
-    return bench_plan_memory.measure(200_000 if full else 20_000)
+    return bench_plan_memory.measure(100_000 if full else 20_000)
 
 
 def _plan_memory_lines(found: Found) -> Iterator[Line]:

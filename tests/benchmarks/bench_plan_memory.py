@@ -1,6 +1,6 @@
 """How much memory a plan takes, and applying it, when a shop is synced for the first time: must not grow with the users.
 
-    python -m tests.benchmarks.bench_plan_memory [--rows 200000]
+    python -m tests.benchmarks.bench_plan_memory [--rows 100000]
 
 Each piece of work runs in a process of its own, so that its peak is its own, with our tables on SQLite (what is written
 one by one is not kept) and a shop in the process that is empty, remembers nobody and refuses nothing.

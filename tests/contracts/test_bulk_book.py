@@ -46,6 +46,16 @@ def test_lines_wait_by_what_they_ride_in_and_come_by_user(book: BulkBook) -> Non
     assert book.next_lines(SHOP, "add_tags", limit=9) == [line("t", rides_in="add_tags")]
 
 
+def test_lines_that_wait_are_paged_by_user(book: BulkBook) -> None:
+    book.enqueue_lines(SHOP, [line("c"), line("a"), line("B"), line("b", rides_in="add_tags"), line("d")])
+    book.enqueue_lines(OTHER, [line("e")])
+    assert names(book.next_lines(SHOP, "customers", limit=2, after=user("B"))) == ["a", "c"]
+    assert names(book.next_lines(SHOP, "customers", limit=2, after=user("b"))) == ["c", "d"]
+    assert book.next_lines(SHOP, "customers", limit=2, after=user("d")) == []
+    book.begin_file(file("one"), {user("c"): 0})
+    assert names(book.next_lines(SHOP, "customers", limit=2, after=user("a"))) == ["d"]
+
+
 def test_a_line_is_given_back_as_it_was_written(book: BulkBook) -> None:
     written = replace(line("a", position=2), customer=customer(1), tries=1, decision='{"ä":"\\u0000 ✓"}')
     book.enqueue_lines(SHOP, [written])

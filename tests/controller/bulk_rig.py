@@ -18,7 +18,7 @@ from reconciler.controller.hands import BulkHands
 from reconciler.core.event import Event
 from reconciler.core.ids import StoreName
 from reconciler.core.store import Store
-from reconciler.shopify.bulk_writes import ShopBulkWriter
+from reconciler.shopify.bulk_writes import FILE_BYTES_MAX, ShopBulkWriter
 from reconciler.simulator.app import make_app
 from tests.core.people import store
 from tests.inprocess import Died, InProcess, Rig
@@ -96,6 +96,7 @@ class BulkRig(Rig):
         self.by_bulk = by_bulk
         self.lines_min = lines_min
         self.always = True
+        self.file_bytes_max = FILE_BYTES_MAX
         self.naps: list[float] = []
         self.while_waiting: Callable[[], None] = lambda: None
         self.add(acme(**policy), restore_rate=rate)
@@ -121,7 +122,7 @@ class BulkRig(Rig):
         if not self.by_bulk:
             return hands
         bulk = BulkHands(
-            shop=self.writer(),
+            shop=self.writer(file_bytes_max=self.file_bytes_max),
             book=self.state,
             leases=self.state,
             sleep=self._nap,

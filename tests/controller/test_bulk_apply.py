@@ -49,6 +49,12 @@ def same(bulk: BulkRig, paced: BulkRig) -> None:
     assert bulk.files.tokens_leaked == 0
 
 
+def files(rig: BulkRig) -> list[list[str]]:
+    """What was handed over for each bulk mutation, line by line."""
+    sources = [each.source for _, each in sorted(rig.acme.shop.operations.items())]
+    return [source.read_text("utf-8").splitlines() for source in sources if source is not None]
+
+
 # --- what it is for ------------------------------------------------------------------------------------------------
 
 
@@ -61,6 +67,31 @@ def test_new_users_go_by_bulk_and_cost_next_to_nothing(rig: BulkRig) -> None:
     assert rig.acme.counts["bulkOperationRunMutation"] == 6  # ten users a file, and then their metafields
     assert rig.acme.bucket.spent - before < 6 * 60
     at_rest(rig)
+
+
+def test_files_are_the_same_however_few_lines_are_in_memory(
+    both: tuple[BulkRig, BulkRig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, in_pieces = both
+    in_pieces.by_bulk = True
+    at_once.lines_min = in_pieces.lines_min = PEOPLE
+    at_once.cycle()
+    monkeypatch.setattr("reconciler.controller.bulk_files.PIECE", 3)
+    monkeypatch.setattr("reconciler.controller.bulk_apply.PIECE", 25)
+    in_pieces.cycle()
+    assert files(at_once) == files(in_pieces)
+    assert [len(each) for each in files(at_once)] == [PEOPLE, 3]  # metafields of twelve customers share a line
+    same(at_once, in_pieces)
+
+
+def test_what_a_file_has_no_room_for_goes_with_the_next(both: tuple[BulkRig, BulkRig]) -> None:
+    bulk, paced = both
+    bulk.file_bytes_max, bulk.lines_min = 5000, PEOPLE
+    for each in both:
+        each.cycle()
+    assert [len(each) for each in files(bulk)] == [21, 9, 1, 1, 1]  # metafields of twelve customers share a line
+    assert "customerSet" not in bulk.acme.counts
+    same(bulk, paced)
 
 
 def test_a_small_plan_is_sent_one_by_one(rig: BulkRig) -> None:
