@@ -21,6 +21,7 @@ from reconciler.cli.plain import counted, seconds_text, time_text
 from reconciler.cli.plan_command import planned_by, show, told_error
 from reconciler.cli.render_parts import totals_of
 from reconciler.cli.times import length_of
+from reconciler.cli.users import user_id
 from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.fleet import Planned, apply_stores
 from reconciler.controller.hands import BulkProgress
@@ -40,7 +41,9 @@ FAILED = 1
 @click.command("apply")
 @click.argument("planfile_", metavar="[PLANFILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
-@click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
+@click.option(
+    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; may be repeated."
+)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--live", is_flag=True, help="Read every customer for the plan, whatever the shop's mirror says.")
 @click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")

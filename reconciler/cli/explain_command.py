@@ -8,6 +8,7 @@ import click
 
 from reconciler.cli import render_explain
 from reconciler.cli.context import Context
+from reconciler.cli.users import user_id
 from reconciler.controller.sweep import Ask, Swept, sweep
 from reconciler.core.explain import Explained, ExplainedStore, explained
 from reconciler.core.ids import ClerkUserId
@@ -19,7 +20,7 @@ EVENTS = 50
 
 
 @click.command("explain")
-@click.argument("user")
+@click.argument("user", type=user_id)
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj

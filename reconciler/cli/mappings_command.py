@@ -6,6 +6,7 @@ import click
 
 from reconciler.cli import render
 from reconciler.cli.context import Context
+from reconciler.cli.users import user_id
 from reconciler.core.ids import ClerkUserId
 from reconciler.errors import UsageError
 
@@ -34,7 +35,7 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
 
 
 @command.command("forget")
-@click.argument("user")
+@click.argument("user", type=user_id)
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj

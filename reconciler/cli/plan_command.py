@@ -11,6 +11,7 @@ import click
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import clean, counted, time_text
+from reconciler.cli.users import user_id
 from reconciler.controller.fleet import Planned, plan_stores, standings
 from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
@@ -27,7 +28,9 @@ OUTPUTS = ("text", "json", "markdown", "html")
 
 @click.command("plan")
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
-@click.option("--user", "users", multiple=True, metavar="ID", help="Only this Clerk user; may be repeated.")
+@click.option(
+    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; may be repeated."
+)
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
 @click.option("--live", is_flag=True, help="Read every customer, whatever the shop's mirror says.")
@@ -53,8 +56,6 @@ def command(
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.house() as house:
         planned = planned_by(context, house, stores, users, live=live)
-        if users and not any(store.error for store in planned.plan.stores):
-            context.warn_of_strangers(house, users)
         for name in planned.passed_over:
             remember(planned.swept[name], house.state)
     show(context, planned, output, everything=everything)
@@ -107,7 +108,10 @@ def planned_by(
 
             return advance
 
-        return plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar, as_of=as_of)
+        planned = plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar, as_of=as_of)
+    if users and not any(store.error for store in planned.plan.stores):
+        context.warn_of_strangers(house, users)
+    return planned
 
 
 def _never(_seconds: float) -> bool:

@@ -133,6 +133,8 @@ def _under_way(row: StatusRow) -> Iterator[str]:
         yield f"a bulk query fills its mirror {since}: {mirror.lines:,}{total} customers stored{_until(mirror.ends_at)}"
     if bulk is not None:
         since = f" since {time_text(bulk.began_at)}" if bulk.began_at is not None else ""
+        if bulk.files:
+            since += f", {counted(bulk.files, 'file')}, {counted(bulk.operations, 'operation')} under way"
         waiting = f", {bulk.waiting:,} more wait for a file" if bulk.waiting else ""
         yield f"writes by bulk{since}: {bulk.done:,} of {bulk.lines:,} lines answered{waiting}{_until(bulk.ends_at)}"
 

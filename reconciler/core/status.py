@@ -77,11 +77,16 @@ def mirror_progress(
 
 
 class BulkProgress(BaseModel):
-    """Writes that go by bulk: `done` of so many `lines` in files are answered, and `waiting` are in no file yet."""
+    """Writes that go by bulk: `done` of so many `lines` in files are answered, and `waiting` are in no file yet.
+
+    `files` have not been read to their end; `operations` of them have been taken by the shop, the others lie ready.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     began_at: datetime | None
+    files: int
+    operations: int
     lines: int
     done: int
     left: int
@@ -89,11 +94,15 @@ class BulkProgress(BaseModel):
     ends_at: datetime | None
 
 
-def bulk_progress(began_at: datetime | None, lines: int, left: int, waiting: int, *, now: datetime) -> BulkProgress:
+def bulk_progress(
+    began_at: datetime | None, lines: int, left: int, waiting: int, *, files: int, operations: int, now: datetime
+) -> BulkProgress:
     """How far they are. When they end is known once some are answered: the shop runs a whole file before it answers."""
     done = max(lines - left, 0)
     return BulkProgress(
         began_at=began_at,
+        files=files,
+        operations=operations,
         lines=lines,
         done=done,
         left=left,

@@ -69,4 +69,12 @@ def _bulk(state: BulkBook, shop: ShopDomain, now: datetime) -> BulkProgress | No
     if not files and not waiting:
         return None
     began_at = files[0].begun_at if files else None
-    return bulk_progress(began_at, sum(file.lines for file in files), state.bulk_left(shop), waiting, now=now)
+    return bulk_progress(
+        began_at,
+        sum(file.lines for file in files),
+        state.bulk_left(shop),
+        waiting,
+        files=len(files),
+        operations=sum(file.operation is not None for file in files),
+        now=now,
+    )

@@ -149,6 +149,8 @@ def _said(error: SQLAlchemyError) -> str:
 _WAYS_OUT = (
     ("readonly database", "give the program's user the right to write the file and its folder, or name another file"),
     ("unable to open database", "give the program's user the right to write the file and its folder, or name another"),
+    ("disk is full", "make room where the state lies"),
+    ("No space left", "make room where the state lies"),
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
     ("not a database", "the file in state.url is something else: name another"),
     ("password authentication failed", "check user and password in state.url (a password must be percent-encoded)"),

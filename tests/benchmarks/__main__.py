@@ -141,7 +141,25 @@ def _queue(full: bool) -> Found:  # noqa: FBT001  one switch for all
 
 def _queue_lines(found: Found) -> Iterator[Line]:
     for name, row in found.items():
-        yield Line(f"queue on {name}", json.dumps(row, default=str)[:150])
+        if "absent" in row:
+            yield Line(f"queue: {name}", "absent")
+            continue
+        speeds = [
+            f"{row[key]:,} with {count}"
+            for count, key in (("one process", "keys_per_s_1"), ("two", "keys_per_s_2"))
+            if key in row
+        ]
+        yield Line(f"queue: {name}, keys/s", ", ".join(speeds))
+        yield Line("  from a nudge to its look", _percentiles(row["nudge_to_start_ms"]))
+        if "waiting" in row:
+            waiting = f"with {row['waiting']:,} keys waiting"
+            yield Line("  keys/s of a resync added", f"{row['resync_keys_added_per_s']:,}")
+            yield Line(f"  from a nudge to its look, {waiting}", _percentiles(row["nudge_to_start_with_waiting_ms"]))
+            yield Line(f"  a claim of 8, {waiting}", _percentiles(row["claim_8_with_waiting_ms"]))
+
+
+def _percentiles(times_ms: Found) -> str:
+    return f"p50 {times_ms['p50']} ms; p99 {times_ms['p99']} ms"
 
 
 def _nudge(full: bool) -> Found:  # noqa: FBT001  one switch for all
@@ -149,8 +167,18 @@ def _nudge(full: bool) -> Found:  # noqa: FBT001  one switch for all
 
 
 def _nudge_lines(found: Found) -> Iterator[Line]:
-    for name, row in found.items():
-        yield Line(f"webhook to shop: {name}", json.dumps(row, default=str)[:150])
+    door = found["webhooks"]
+    p50, p99, goal = (round(door[key] * 1000, 1) for key in ("p50_s", "p99_s", "goal_p99_s"))
+    answers = f"{door['answers_per_s_and_core']:,}/s and core; p50 {p50} ms; p99 {p99} ms at {door['rate_per_s']}/s"
+    yield Line("webhooks answered", answers, f"p99 < {goal:g} ms", door["met"])
+    for name in ("sqlite", "postgres"):
+        row = found[name]
+        yield Line(f"webhook to mutation, {name}: one by one", _percentiles(row["one_by_one_ms"]))
+        yield Line(f"  {row['burst_ms']['of']} at once", _percentiles(row["burst_ms"]))
+    beside = found["beside_a_hanging_shop"]
+    yield Line("webhook to mutation, beside a shop that answers", _percentiles(beside["well_ms"]))
+    ratio = f"{beside['p50_ratio']}x; {beside['p99_ratio']}x"
+    yield Line("  beside one that hangs", f"{_percentiles(beside['hanging_ms'])} ({ratio})")
 
 
 BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Line]]]] = {

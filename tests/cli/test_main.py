@@ -108,7 +108,16 @@ def test_an_output_without_room_is_told_in_one_line(town: Town) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [("plan", "--user", "user_nobody"), ("explain", "user_nobody")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "--user", "user_nobody"),
+        ("apply", "--user", "user_nobody", "--yes"),
+        ("explain", "user_nobody"),
+        ("nudge", "user_nobody"),
+    ],
+    ids=lambda words: words[0],
+)
 def test_a_user_of_whom_nothing_is_known_is_named(town: Town, words: tuple[str, ...]) -> None:
     assert town("bootstrap", "--yes").code == 0
     said = town(*words)
@@ -138,3 +147,32 @@ def test_a_reader_who_leaves_early_gets_no_complaint(town: Town) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "--user", ""),
+        ("plan", "--user", "user_ada", "--user", " "),
+        ("apply", "--user", "", "--yes"),
+        ("explain", ""),
+        ("nudge", "user_ada", ""),
+        ("mappings", "forget", "", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_id_is_wrong_usage_and_nothing_is_done(ready: Town, words: tuple[str, ...]) -> None:
+    calls = len(ready.shop().calls)
+    said = ready(*words)
+    assert (said.code, said.out) == (64, "")
+    assert "the id of a user is empty" in said.err
+    assert f"hint: reconciler {words[0]}" in said.err
+    assert len(ready.shop().calls) == calls
+    assert [s["pending"] for s in ready("status", "--output", "json").json["stores"]] == [0, 0]
+
+
+def test_a_nudge_is_taken_though_the_profiles_can_not_be_read(ready: Town) -> None:
+    ready.sql("drop table customers")
+    said = ready("nudge", "user_ada", "--store", "acme-us")
+    assert (said.code, said.err) == (0, "asked for 1 look: a running controller takes them\n")
+    assert [s["pending"] for s in ready("status", "--output", "json").json["stores"]] == [1, 0]

@@ -115,7 +115,7 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
             "held": {}, "suspended": None, "oldest_request_s": None,
             "sweep": sweep_progress(began, 5_000, 20_000, now=AT),
             "mirror": mirror_progress("gid://shopify/BulkOperation/1", began, 2_500, 10_000, fresh=False, **mark),
-            "bulk": bulk_progress(began, 400, 300, 100, now=AT),
+            "bulk": bulk_progress(began, 400, 300, 100, files=2, operations=1, now=AT),
         }
     )  # fmt: skip
     assert shown(lambda console: render.status_text([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
@@ -123,8 +123,9 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
   09:30 UTC
   a bulk query fills its mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000
   customers stored, until about 2026-11-23 09:30 UTC
-  writes by bulk since 2026-11-23 08:50 UTC: 100 of 400 lines answered, 100 more
-  wait for a file, until about 2026-11-23 09:40 UTC
+  writes by bulk since 2026-11-23 08:50 UTC, 2 files, 1 operation under way: 100
+  of 400 lines answered, 100 more wait for a file, until about 2026-11-23 09:40
+  UTC
   its mirror is of 2026-11-21 09:00 UTC, caught up 2026-11-23 08:50 UTC
   too old for plans to rest on: reconciler backfill shopify
 """)
@@ -135,8 +136,8 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
         "fresh": False,
     }  # fmt: skip
     assert told["bulk"] == {
-        "began_at": "2026-11-23T08:50:00Z", "lines": 400, "done": 100, "left": 300, "waiting": 100,
-        "ends_at": "2026-11-23T09:40:00Z",
+        "began_at": "2026-11-23T08:50:00Z", "files": 2, "operations": 1, "lines": 400, "done": 100, "left": 300,
+        "waiting": 100, "ends_at": "2026-11-23T09:40:00Z",
     }  # fmt: skip
 
 

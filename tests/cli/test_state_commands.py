@@ -1,13 +1,21 @@
 """Status, mappings, db and schema by the front door."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from reconciler.core.ids import ClerkUserId, ShopDomain
-from reconciler.ports import BulkFile, BulkLine
+from reconciler.controller.resync import FULL
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.ports import BulkFile, BulkLine, Seen
 from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
 from tests.cli.town import EU, US, Town
+from tests.clock import WallClock
+
+SHOP = ShopDomain(f"{US}.myshopify.com")
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 def test_status_tells_parity_and_who_is_held(ready: Town) -> None:
@@ -40,7 +48,21 @@ def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:
     assert (row["profiles"], row["in_sync"], row["pending"], row["parity"]) == (2, 0, 2, 0.0)
 
 
-def test_status_tells_of_mirrors_and_of_bulk_work_under_way(ready: Town) -> None:
+@contextmanager
+def state_of(town: Town) -> Iterator[StateStore]:
+    """The state between two commands."""
+    engine = open_engine(town.settings["state"]["url"])
+    yield StateStore(engine)
+    engine.dispose()
+
+
+def of_us(town: Town) -> dict[str, Any]:
+    """What `status` tells of one shop."""
+    told: dict[str, Any] = {s["store"]: s for s in town("status", "--output", "json").json["stores"]}[US]
+    return told
+
+
+def test_status_tells_how_old_a_mirror_is(ready: Town) -> None:
     ready("apply", "--yes")
     assert [s["mirror"] for s in ready("status", "--output", "json").json["stores"]] == [None, None]
     ready("backfill", "shopify", "--store", US)
@@ -48,27 +70,66 @@ def test_status_tells_of_mirrors_and_of_bulk_work_under_way(ready: Town) -> None
     assert (told[EU]["mirror"], told[US]["mirror"]["operation"], told[US]["mirror"]["fresh"]) == (None, None, True)
     assert "its mirror is of " in ready("status").out
 
-    engine = open_engine(ready.settings["state"]["url"])
-    state, shop, now = StateStore(engine), ShopDomain(f"{US}.myshopify.com"), datetime(2026, 11, 23, 9, tzinfo=UTC)
-    state.begin_mirror(shop, "gid://shopify/BulkOperation/9", now=now, expected=3)
-    lines = [
-        BulkLine(user=ClerkUserId(u), rides_in="customers", decision="{}", plan_digest="") for u in ("a", "b", "c")
-    ]
-    state.enqueue_lines(shop, lines)
-    file = BulkFile(key="k", shop=shop, rides_in="customers", path="p", digest="d", lines=2, begun_at=now)
-    state.begin_file(file, {ClerkUserId("a"): 0, ClerkUserId("b"): 1})
-    state.settle_lines(shop, [], [], done=[ClerkUserId("a")])
-    engine.dispose()
-    us = {s["store"]: s for s in ready("status", "--output", "json").json["stores"]}[US]
-    assert (us["mirror"]["operation"], us["mirror"]["lines"], us["mirror"]["expected"]) == (
-        "gid://shopify/BulkOperation/9", 0, 3,
-    )  # fmt: skip
-    assert {name: us["bulk"][name] for name in ("lines", "done", "left", "waiting")} == {
-        "lines": 2, "done": 1, "left": 1, "waiting": 1,
+
+def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
+    ready("db", "upgrade")
+    assert of_us(ready)["bulk"] is None
+    with state_of(ready) as state:
+        lines = [
+            BulkLine(user=ClerkUserId(u), rides_in="customers", decision="{}", plan_digest="") for u in ("a", "b", "c")
+        ]
+        state.enqueue_lines(SHOP, lines)
+    assert (of_us(ready)["bulk"]["files"], of_us(ready)["bulk"]["waiting"]) == (0, 3)
+    assert "writes by bulk: 0 of 0 lines answered, 3 more wait for a file" in ready("status").out
+    with state_of(ready) as state:
+        for key, user in (("one", "a"), ("two", "b")):
+            file = BulkFile(key=key, shop=SHOP, rides_in="customers", path="p", digest="d", lines=1, begun_at=NOW)
+            state.begin_file(file, {ClerkUserId(user): 0})
+            if key == "one":
+                state.file_runs(file, "gid://shopify/BulkOperation/9")
+        state.settle_lines(SHOP, [], [], done=[ClerkUserId("a")])
+    told = of_us(ready)["bulk"]
+    assert {name: told[name] for name in ("files", "operations", "lines", "done", "left", "waiting")} == {
+        "files": 2, "operations": 1, "lines": 2, "done": 1, "left": 1, "waiting": 1,
     }  # fmt: skip
     said = " ".join(ready("status").out.split())
+    assert "2 files, 1 operation under way: 1 of 2 lines answered, 1 more wait for a file" in said
+
+
+def test_status_tells_how_far_a_mirror_is_filled(ready: Town) -> None:
+    assert ready("backfill", "shopify", "--store", US).code == 0
+    complete_at = of_us(ready)["mirror"]["complete_at"]
+    with state_of(ready) as state:
+        began = WallClock().now() - timedelta(minutes=10)
+        state.begin_mirror(SHOP, "gid://shopify/BulkOperation/9", now=began, expected=4)
+        seen = [Seen(CustomerId(f"gid://shopify/Customer/{n}"), None, None, 7, "{}", None) for n in (1, 2)]
+        state.put_seen(SHOP, seen, as_of=began, now=began, source="bulk", lines=2)
+    mirror = of_us(ready)["mirror"]
+    assert {name: mirror[name] for name in ("operation", "lines", "expected", "complete_at")} == {
+        "operation": "gid://shopify/BulkOperation/9", "lines": 2, "expected": 4, "complete_at": complete_at,
+    }  # fmt: skip
+    said = " ".join(ready("status", "--store", US).out.split())
     assert "a bulk query fills its mirror since" in said
-    assert "1 of 2 lines answered, 1 more wait for a file" in said
+    assert ": 2 of 4 customers stored" in said
+    assert "its mirror is of" in said
+    assert ready("backfill", "shopify", "--store", US).code == 0
+    assert (of_us(ready)["mirror"]["operation"], of_us(ready)["mirror"]["lines"]) == (None, 0)
+
+
+def test_status_tells_how_far_a_running_look_is(ready: Town) -> None:
+    assert ready("status").code == 0
+    with state_of(ready) as state:
+        began = WallClock().now() - timedelta(minutes=10)
+        state.begin(SHOP, FULL, now=began, total=4000)
+        state.note(SHOP, FULL, cursor=ClerkUserId("user_b"), looked_at=1000, wanted=900, findings={})
+    sweep = of_us(ready)["sweep"]
+    assert (sweep["looked_at"], sweep["total"], sweep["ends_at"] > sweep["started_at"]) == (1000, 4000, True)
+    said = " ".join(ready("status", "--store", US).out.split())
+    assert "a look at everybody is under way: 1,000 of 4,000 rows, until about " in said
+    assert "under way" not in ready("status", "--store", EU).out
+    with state_of(ready) as state:
+        state.finish(SHOP, FULL, now=began, watermark=began)
+    assert of_us(ready)["sweep"] is None
 
 
 def test_status_asks_no_shop(ready: Town) -> None:

@@ -89,6 +89,7 @@ def test_an_end_is_told_only_where_it_can_be_and_is_never_past(
 
 
 def test_writes_by_bulk_end_never_in_the_past_either() -> None:
-    assert bulk_progress(NOW - timedelta(minutes=10), 400, 300, 0, now=NOW).ends_at == NOW + timedelta(minutes=30)
-    assert bulk_progress(NOW + timedelta(minutes=5), 400, 300, 0, now=NOW).ends_at is None
-    assert bulk_progress(NOW - timedelta(minutes=10), 400, 400, 0, now=NOW).ends_at is None
+    so: Any = {"files": 1, "operations": 1, "now": NOW}
+    assert bulk_progress(NOW - timedelta(minutes=10), 400, 300, 0, **so).ends_at == NOW + timedelta(minutes=30)
+    assert bulk_progress(NOW + timedelta(minutes=5), 400, 300, 0, **so).ends_at is None
+    assert bulk_progress(NOW - timedelta(minutes=10), 400, 400, 0, **so).ends_at is None

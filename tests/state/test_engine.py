@@ -108,6 +108,20 @@ def test_a_server_that_is_away_is_told_without_the_password() -> None:
     assert caught.value.hint == "check state.url and the server"
 
 
+def test_a_disk_that_is_full_is_told_and_nothing_of_the_write_is_there(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/state.db")
+    ensure_schema(engine)
+    with engine.connect() as connection:  # the only one: it is used again
+        pages = connection.exec_driver_sql("pragma page_count").scalar_one()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+    state = StateStore(engine)
+    with pytest.raises(StateError, match="disk is full") as caught:
+        state.put_many([mapping(f"user_{n:05}") for n in range(5000)])
+    assert caught.value.hint == "make room where the state lies"
+    assert state.count(SHOP) == 0
+    engine.dispose()
+
+
 def test_a_state_without_a_schema_points_at_the_command_that_makes_it(
     postgres: servers.Server, postgres_database: Callable[..., str], tmp_path: Path
 ) -> None:
