@@ -7,17 +7,20 @@ whatever is there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 from reconciler.controller import together
 from reconciler.controller.act import Step, park, unpark
+from reconciler.controller.beside import Ended, Ending, merged
 from reconciler.controller.bulk_apply import BulkRun, Earlier
 from reconciler.controller.bulk_lines import riding
-from reconciler.controller.carry import Outcome, carried, looked, not_tried, write_down
+from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried, write_down
 from reconciler.controller.hands import Hands
 from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
@@ -40,41 +43,52 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
     With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
     young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits
     for another's address goes in a later round. A store whose access is refused stops there: the rest is reported as
-    not tried. What is large enough goes by bulk operations first, where the hands have them.
+    not tried. What is large enough goes by bulk operations, where the hands have them, and the rest beside it.
 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
-    recheck = Recheck(swept, hands, fresh=fresh)
-    bulk = BulkRun(hands, hands.bulk) if hands.bulk is not None else None
+    hands, door = replace(hands, ending=Ending(hands.ending)), Door()
+    bulk = BulkRun(hands, hands.bulk, door) if hands.bulk is not None else None
     before: Earlier = bulk.resumed() if bulk is not None else {}
     _record(swept, hands, but=before.keys())
-    run, left = _Run(hands, recheck), swept.plan.actions
+    left = swept.plan.actions
     if before:
-        recheck.look_at(before)
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
-    moving = chains.entangled(left)
-    if bulk is not None:
-        left = yield from _in_bulk(bulk, left, moving, recheck, hands)
-        run.stopped = bulk.stopped
-    yield from _one_by_one(left, moving, run, hands)
-    if not fresh and run.stopped is None:
+    recheck = partial(_recheck, swept, hands, before, fresh=fresh)
+    yield from _both_ways(left, bulk, _Run(hands, recheck(), door), recheck, hands)
+    if not fresh and door.shut is None:
         _note_held(swept.plan.holds, hands)
 
 
-def _in_bulk(
-    bulk: BulkRun,
-    actions: Collection[Action],
-    moving: Container[ClerkUserId],
-    recheck: Recheck,
-    hands: Hands,
-) -> Generator[Outcome, None, Collection[Action]]:
-    """What goes by bulk; gives what is left. Who is in `moving` goes by herself, when it is her turn."""
-    rides = riding(actions, hands, but=moving)
-    if rides is None:
-        return actions
-    yield from bulk.carried_out(kept(actions, rides), recheck)
-    return kept(actions, lambda action: not rides(action))
+def _recheck(swept: Swept, hands: Hands, before: Earlier, *, fresh: bool) -> Recheck:
+    """One for each thread: it remembers how far it has read."""
+    recheck = Recheck(swept, hands, fresh=fresh)
+    recheck.look_at(before)
+    return recheck
+
+
+def _both_ways(
+    actions: Collection[Action], bulk: BulkRun | None, run: _Run, recheck: Callable[[], Recheck], hands: Hands
+) -> Iterator[Outcome]:
+    """By bulk what is worth it, and beside it one by one what is left: two threads, and no user is in both.
+
+    Whoever waits for another's address, or is waited for, goes by herself when it is her turn.
+    """
+    moving = chains.entangled(actions)
+    rides = riding(actions, hands, but=moving) if bulk is not None else None
+    if bulk is None or rides is None:
+        yield from _one_by_one(actions, moving, run, hands)
+        return
+    in_bulk = partial(bulk.carried_out, kept(actions, rides), recheck())
+    left = kept(actions, lambda action: not rides(action))
+    if next(iter(left), None) is None:
+        yield from in_bulk()
+        return
+    one_by_one = partial(_one_by_one, left, moving, run, hands)
+    halves: dict[str, Callable[[], Iterator[Outcome]]] = {"bulk": in_bulk, "one by one": one_by_one}
+    for _, outcome in merged(halves, hands.ending, at_once=2, name=f"apply-{hands.store.name}", one_ends_all=True):
+        yield outcome
 
 
 def _one_by_one(
@@ -85,12 +99,16 @@ def _one_by_one(
     with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
         run.park(moving)
         at_once = (a for a in actions if not rounds.get(a.clerk_user_id))
-        for batch in batches(at_once, BATCH):
-            yield from run.batch(batch, pool)
-        for number in range(1, max(rounds.values(), default=0) + 1):
-            due = [a for a in moving.values() if rounds[a.clerk_user_id] == number]
-            for batch in batches(due, BATCH):
+        try:
+            for batch in batches(at_once, BATCH):
                 yield from run.batch(batch, pool)
+            for number in range(1, max(rounds.values(), default=0) + 1):
+                due = [a for a in moving.values() if rounds[a.clerk_user_id] == number]
+                for batch in batches(due, BATCH):
+                    yield from run.batch(batch, pool)
+        except (Ended, GeneratorExit):
+            run.unpark()
+            raise
         run.unpark()
 
 
@@ -100,26 +118,27 @@ def _is_done(action: Action, before: Earlier) -> bool:
 
 
 class _Run:
-    """One plan being carried out in one store: what stopped it, and who gave up her address for a moment."""
+    """One plan being carried out one by one in one store: what stops it, and who gave up her address for a moment."""
 
-    def __init__(self, hands: Hands, recheck: Recheck) -> None:
+    def __init__(self, hands: Hands, recheck: Recheck, door: Door) -> None:
         self._hands = hands
         self._recheck = recheck
-        self.stopped: AccessError | None = None
+        self._door = door
         self._parked: dict[ClerkUserId, str] = {}
 
     def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        self._hands.ending.check()
         steps: Sequence[Step | Outcome] = ()
-        if self.stopped is None:
+        if self._door.shut is None:
             try:
                 steps = self._recheck.of(batch, parked=self._parked)
             except AccessError as error:
-                self.stopped = error
+                self._door.shut = error
             except TemporaryError as error:
                 yield from (Outcome(a, "failed", error.message, error.hint, error=error) for a in batch)
                 return
-        if self.stopped is not None:
-            yield from (not_tried(a, self.stopped) for a in batch)
+        if self._door.shut is not None:
+            yield from (not_tried(a, self._door.shut) for a in batch)
             return
         yield from (s for s in steps if isinstance(s, Outcome))
         yield from self._together([s for s in steps if isinstance(s, Step)], pool)
@@ -130,6 +149,8 @@ class _Run:
             step.puts_off = step.action.kind == "create"
         put_off: list[Step] = []
         for step, outcome in zip(steps, pool.map(self._carried, steps), strict=True):
+            if outcome is None:
+                continue
             if outcome.result == "applied" and step.rest is not None:
                 put_off.append(step)
                 continue
@@ -138,16 +159,18 @@ class _Run:
             yield outcome
         for outcome in together.finished(put_off, self._hands, pool):
             if isinstance(outcome.error, AccessError):
-                self.stopped = self.stopped or outcome.error
+                self._door.shut = self._door.shut or outcome.error
             yield outcome
 
-    def _carried(self, step: Step) -> Outcome:
-        """One action, if no other has found the store closed meanwhile."""
-        if self.stopped is not None:
-            return not_tried(step.action, self.stopped)
+    def _carried(self, step: Step) -> Outcome | None:
+        """One action, if no other has found the store closed meanwhile; None where it should end before this one."""
+        if self._hands.ending.is_over:
+            return None
+        if self._door.shut is not None:
+            return not_tried(step.action, self._door.shut)
         outcome = carried(step, self._hands)
         if isinstance(outcome.error, AccessError):
-            self.stopped = outcome.error
+            self._door.shut = outcome.error
         return outcome
 
     def park(self, actions: MappingOf[ClerkUserId, Action]) -> None:
@@ -179,7 +202,7 @@ class _Run:
         try:
             yield
         except AccessError as error:
-            self.stopped = self.stopped or error
+            self._door.shut = self._door.shut or error
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: an address could not be parked: {error.message}")
 

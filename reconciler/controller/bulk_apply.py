@@ -14,11 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from reconciler.controller.act import Step, claimed, noted
 from reconciler.controller.bulk_files import PIECE, BulkFiles
 from reconciler.controller.bulk_lines import Ride, Rides
-from reconciler.controller.carry import Outcome, carried, looked, not_tried
+from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried
 from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.recheck import Recheck
 from reconciler.core import chains
@@ -61,10 +62,11 @@ class _Names:
 
 
 class BulkRun:
-    """The part of one store's plan that goes by bulk. `stopped`: why the store can't be used any more."""
+    """The part of one store's plan that goes by bulk. `door` is shut where the store can't be used any more."""
 
-    def __init__(self, hands: Hands, bulk: BulkHands) -> None:
-        self._hands, self._bulk = hands, bulk
+    def __init__(self, hands: Hands, bulk: BulkHands, door: Door) -> None:
+        self._hands, self._door = hands, door
+        self._bulk = bulk = replace(bulk, sleep=partial(hands.ending.slept, bulk.sleep))
         self._shop = hands.store.shop
         self._files = BulkFiles(hands, bulk)
         self._rides = Rides(hands)
@@ -73,7 +75,6 @@ class BulkRun:
         self._otherwise: dict[ClerkUserId, Action] = {}
         self._unread: Counter[str] = Counter()
         self._blocked: ReconcilerError | None = None
-        self.stopped: AccessError | None = None
 
     def resumed(self) -> Earlier:
         """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing.
@@ -95,13 +96,13 @@ class BulkRun:
             self._blocked = error
             return {}
         except AccessError as error:
-            self.stopped = error
+            self._door.shut = error
             return {}
 
     def carried_out(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
-        if self.stopped is not None:
-            yield from (not_tried(action, self.stopped) for action in actions)
+        if self._door.shut is not None:
+            yield from (not_tried(action, self._door.shut) for action in actions)
             return
         self._plan, self._known = actions, _Names()
         if self._blocked is not None:
@@ -116,11 +117,13 @@ class BulkRun:
 
     def _enqueued(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
-            self._files.renew()
+            if self._door.shut is not None:
+                return
+            self._go_on()
             try:
                 ready = recheck.of(batch)
             except AccessError as error:
-                self.stopped = error
+                self._door.shut = error
                 return
             except TemporaryError as error:
                 failed = [Outcome(a, "failed", error.message, error.hint, error=error) for a in batch]
@@ -133,15 +136,15 @@ class BulkRun:
     def _worked(self) -> Iterator[Outcome]:
         """Until no line waits and no file is under way, or the store can't be used."""
         pause_s, failures = PAUSE_FIRST_S, 0
-        while self.stopped is None and not self._files.is_idle():
-            self._files.renew()
+        while self._door.shut is None and not self._files.is_idle():
+            self._go_on()
             ended: list[tuple[BulkFile, BulkState | None]] = []
             try:
                 self._files.fill()
                 ended = self._files.ended()
                 failures = 0
             except AccessError as error:
-                self.stopped = error
+                self._door.shut = error
                 break
             except (TemporaryError, PermanentError) as error:
                 failures += 1
@@ -159,9 +162,9 @@ class BulkRun:
             else:
                 self._bulk.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
-        if self.stopped is not None:
+        if self._door.shut is not None:
             self._bulk.book.drop_unsent(self._shop)
-            yield from self._left_over(self.stopped)
+            yield from self._left_over(self._door.shut)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -170,10 +173,10 @@ class BulkRun:
         if state is not None and state.readable:
             try:
                 for answers in self._bulk.shop.answers(state.operation, file.rides_in):
-                    self._files.renew()
+                    self._go_on()
                     yield from self._settled(file, answers)
             except AccessError as error:
-                self.stopped = self.stopped or error
+                self._door.shut = self._door.shut or error
             except PermanentError as error:
                 self._hands.warn(error.message)
             except TemporaryError as error:
@@ -186,7 +189,7 @@ class BulkRun:
             code = f" ({state.error_code})" if state is not None and state.error_code else ""
             self._hands.warn(f"{self._hands.store.name}: a bulk operation {ending}{code}")
         yield from self._unanswered(file, is_whole=state is not None and state.status == "completed")
-        if self.stopped is None:
+        if self._door.shut is None:
             self._bulk.book.end_file(file)
 
     def _settled(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
@@ -234,14 +237,14 @@ class BulkRun:
         """Lines without an answer: each customer is looked at. Many of an operation that failed go by bulk once more."""
         book = self._bulk.book
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
-        while self.stopped is None and (lines := book.file_lines(file, limit=BATCH)):
-            self._files.renew()
+        while self._door.shut is None and (lines := book.file_lines(file, limit=BATCH)):
+            self._go_on()
             rides = self._rides.of(lines)
             if many:
                 try:
                     rides = self._sent_again(rides)
                 except AccessError as error:
-                    self.stopped = error
+                    self._door.shut = error
                     return
                 except TemporaryError as error:
                     self._hands.warn(error.message)
@@ -266,33 +269,42 @@ class BulkRun:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
         with ThreadPoolExecutor(self._hands.workers, thread_name_prefix="bulk") as pool:
             for part in batches(rides, BATCH):
-                outcomes = list(pool.map(self._alone, part))
+                outcomes = [o for o in pool.map(self._alone, part) if o is not None]
                 known = [o for o in outcomes if not isinstance(o.error, AccessError)]
                 self._bulk.book.settle_lines(self._shop, [], [], done=[o.action.clerk_user_id for o in known])
                 yield from map(self._told, known)
+                self._hands.ending.check()
 
-    def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome:
+    def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome | None:
+        """None where it should end before this one: her line stays."""
         ride, failed = ridden
-        if self.stopped is not None:
-            return not_tried(ride.step.action, self.stopped)
+        if self._hands.ending.is_over:
+            return None
+        if self._door.shut is not None:
+            return not_tried(ride.step.action, self._door.shut)
         if failed is None and ride.line.position > 0:
             failed = AnswerLost(NO_ANSWER)
         outcome = carried(ride.step, self._of_plan(ride.line), failed=failed)
         if isinstance(outcome.error, AccessError):
-            self.stopped = outcome.error
+            self._door.shut = outcome.error
         return outcome
 
     # --- ends -----------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Ended where nobody wants this any more, LeaseLost where another does it."""
+        self._hands.ending.check()
+        self._files.renew()
 
     def _given_up(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Bulk operations can't be used now: what waits is sent by itself; what runs is left to a later run."""
         self._hands.warn(f"{self._hands.store.name}: bulk operations can't be used now: {error.message}")
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
-            while self.stopped is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
-                self._files.renew()
+            while self._door.shut is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
+                self._go_on()
                 yield from self._by_themselves([(ride, None) for ride in self._rides.of(lines)])
-        yield from self._left_over(self.stopped or error)
+        yield from self._left_over(self._door.shut or error)
 
     def _left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Nobody knows what became of these, or nothing was tried."""

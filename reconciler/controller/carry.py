@@ -114,6 +114,13 @@ def write_down(step: Step, hands: Hands) -> None:
         hands.state.put(row)
 
 
+@dataclass(slots=True)
+class Door:
+    """Whether a store can still be used, known at once to all who work on it: `shut` says why not."""
+
+    shut: AccessError | None = None
+
+
 def not_tried(action: Action, stopped: AccessError) -> Outcome:
     return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from queue import SimpleQueue
 from typing import TypeVar
 
 from reconciler.controller.apply import Hands, Outcome
+from reconciler.controller.beside import Ending, merged
 from reconciler.controller.mirror import MirrorDesk, Standing, stands
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.controller.sweep import Ask, Progress, Readers, Swept, halves, sweep
@@ -98,25 +98,8 @@ def apply_stores(
     """Carry out each store's plan in a thread of its own; outcomes of all stores come as they are known.
 
     `carry` carries out one store's plan. An error that ends a store's work (our own database is away) is raised once
-    the others are done.
+    the others are done. Whoever takes no more (Ctrl-C) ends them all, each where it may end.
     """
-    done: SimpleQueue[tuple[StoreName, Outcome] | None] = SimpleQueue()
-
-    def work(name: StoreName) -> None:
-        try:
-            for outcome in carry(swept[name], hands[name]):
-                done.put((name, outcome))
-        finally:
-            done.put(None)
-
-    with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="apply") as pool:
-        running = [pool.submit(work, name) for name in hands]
-        left = len(running)
-        while left:
-            item = done.get()
-            if item is None:
-                left -= 1
-            else:
-                yield item
-        for future in running:
-            future.result()
+    ending = Ending()
+    works = {name: partial(carry, swept[name], replace(each, ending=ending)) for name, each in hands.items()}
+    yield from merged(works, ending, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from reconciler.controller.beside import Ending
 from reconciler.controller.sweep import Readers
 from reconciler.core.store import Store
 from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerWriter, Leases, MappingWriter
@@ -40,7 +41,7 @@ class BulkHands:
 class Hands:
     """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
 
-    Without `bulk` everything is sent one by one.
+    Without `bulk` everything is sent one by one. `ending` is over when nobody wants what is done any more.
     """
 
     store: Store
@@ -53,3 +54,4 @@ class Hands:
     workers: int = 4
     explicit: bool = True
     bulk: BulkHands | None = None
+    ending: Ending = field(default_factory=Ending)
