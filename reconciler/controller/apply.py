@@ -87,7 +87,7 @@ def _both_ways(
         return
     one_by_one = partial(_one_by_one, left, moving, run, hands)
     halves: dict[str, Callable[[], Iterator[Outcome]]] = {"bulk": in_bulk, "one by one": one_by_one}
-    for _, outcome in merged(halves, hands.ending, at_once=2, name=f"apply-{hands.store.name}", one_ends_all=True):
+    for _, outcome in merged(halves, hands.ending, at_once=2, name=f"halves-{hands.store.name}", one_ends_all=True):
         yield outcome
 
 

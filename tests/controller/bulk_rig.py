@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from reconciler.controller.apply import Hands, Outcome
 from reconciler.controller.hands import BulkHands
@@ -102,8 +102,7 @@ class BulkRig(Rig):
         self.add(acme(**policy), restore_rate=rate)
         self.acme = self.sim(NAME)
         self.acme.shop.bulk_rows_per_look = 7
-        engine = self._engine
-        assert engine is not None
+        engine = self.engine
 
         @event.listens_for(engine, "begin")
         def begin(_connection: Any) -> None:
@@ -112,6 +111,12 @@ class BulkRig(Rig):
         @event.listens_for(engine, "commit")
         def commit(_connection: Any) -> None:
             self.files.cross()
+
+    @property
+    def engine(self) -> Engine:
+        """The state's."""
+        assert self._engine is not None
+        return self._engine
 
     def writer(self, **options: Any) -> ShopBulkWriter:
         one = self.stores[NAME]
