@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.controller.hands import Hands
 from reconciler.core import normalise
-from reconciler.core.desired import SCALARS
+from reconciler.core.desired import SCALARS, profile_digest
 from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
 from reconciler.core.ids import CustomerId
@@ -18,7 +18,7 @@ from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, with_intent
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
-from reconciler.core.written import as_before, in_place
+from reconciler.core.written import as_before, as_written, in_place
 
 TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
 TRACE_TYPE = "single_line_text_field"
@@ -90,7 +90,8 @@ def put_down(step: Step, hands: Hands, call: Call) -> None:
 def claimed(lost: Step, step: Step, hands: Hands) -> Step:
     """The answer to a write was lost, and this is the look that followed: what is there of it was ours, and is written down.
 
-    Else nobody could tell later what we set, and might clear or take back.
+    Else nobody could tell later what we set, and might clear or take back. Where her row has moved since, what was
+    decided rests on an agreement that has just become another: it is to be decided again.
     """
     customer = step.decision.customer
     if customer is None or lost.action.kind not in {"create", "update", "adopt"}:
@@ -99,12 +100,25 @@ def claimed(lost: Step, step: Step, hands: Hands) -> Step:
     there = in_place(sent, customer, step.decision.spec)
     if not there:
         return step
-    decision = step.decision.model_copy(update={"customer": as_before(customer, there)})
-    told = Step(lost.action, step.subject, decision, written=list(there))
+    moved = has_moved(lost.action, step.subject)
+    spec = step.decision.spec
+    update = {
+        "customer": as_before(customer, there),
+        "spec": as_written(spec, there) if moved and spec is not None else spec,
+    }
+    told = Step(lost.action, step.subject, step.decision.model_copy(update=update), written=list(there))
     told.at = customer.id
-    row, events = noted(told, hands, there, finished=step.decision.action is None)
+    row, events = noted(told, hands, there, finished=step.decision.action is None and not moved)
+    if moved:
+        row = row.model_copy(update={"profile_digest": lost.action.profile_digest})
     hands.state.put(row, *events)
+    lost.written.extend(there)
     return Step(step.action, replace(step.subject, mapping=row), step.decision, step.if_free)
+
+
+def has_moved(action: Action, subject: Subject) -> bool:
+    """Whether her row is not the one any more that the action rests on."""
+    return profile_digest(subject.profile) != action.profile_digest
 
 
 def park(step: Step, hands: Hands) -> None:

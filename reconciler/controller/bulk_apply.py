@@ -2,7 +2,8 @@
 
 In the state stand the files and each user's next write (ports.BulkBook): what is not written there was not sent, and
 what is sent stays there until it is answered. A run that finds such files goes on with them first. An operation may so
-be run twice; every write of it may be. A line that was refused, or has no answer, is decided as a single call's is.
+be run twice; every write of it may be. A line that was refused, or has no answer, is decided as a single call's is; so is
+one whose row has moved on meanwhile, since it may have been written after what somebody else wrote for the new row.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 15.0
 FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
+ROW_MOVED = "her row has changed while its line was under way"
 
 Earlier = MappingOf[ClerkUserId, str | None]
 """Whom an earlier run left on the way: the digest of the row that was carried out to its end, or None."""
@@ -74,6 +76,7 @@ class BulkRun:
         self._known = _Names()
         self._otherwise: dict[ClerkUserId, Action] = {}
         self._unread: Counter[str] = Counter()
+        self._moved_to: dict[ClerkUserId, str] = {}
         self._blocked: ReconcilerError | None = None
 
     def resumed(self) -> Earlier:
@@ -87,10 +90,7 @@ class BulkRun:
         try:
             with self._files.held():
                 self._files.take_over()
-                return {
-                    outcome.action.clerk_user_id: outcome.action.profile_digest if outcome.result == "applied" else None
-                    for outcome in self._worked()
-                }
+                return {o.action.clerk_user_id: self._row_of(o) for o in self._worked()}
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
             self._blocked = error
@@ -114,6 +114,11 @@ class BulkRun:
                 yield from self._worked()
         except TemporaryError as error:
             yield from self._left_over(error)
+
+    def _row_of(self, outcome: Outcome) -> str | None:
+        """The digest of the row that was carried out to its end, the line's or the one it moved to; None: none was."""
+        action = outcome.action
+        return self._moved_to.get(action.clerk_user_id, action.profile_digest) if outcome.result == "applied" else None
 
     def _enqueued(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
@@ -207,7 +212,11 @@ class BulkRun:
     def _settled_now(
         self, file: BulkFile, lines: Sequence[BulkLine], by_number: MappingOf[int, BulkAnswer]
     ) -> Iterator[Outcome]:
-        """Rows, events and the next writes of those who were written, in one go; then those who were refused."""
+        """Rows, events and the next writes of those who were written, in one go; then those who were refused, or moved.
+
+        Whose row has moved keeps her line until she was looked at. What was written counts as hers by that look; a new
+        customer is written down before, or nobody would find her once her row is gone.
+        """
         rows: list[Mapping] = []
         events: list[Event] = []
         done: list[Outcome] = []
@@ -220,10 +229,18 @@ class BulkRun:
                 continue
             step, call = ride.step, ride.call
             step.at = answer.customer or step.at
+            moved = ride.moved_to is not None
+            if moved:
+                refused.append((ride, AnswerLost(ROW_MOVED)))
+                if not _is_news(step):
+                    continue
             step.written.extend(call.covers)
-            row, told = noted(step, self._of_plan(ride.line), call.tells or call.covers, finished=ride.is_last)
-            rows.append(row)
+            finished = ride.is_last and not moved
+            row, told = noted(step, self._of_plan(ride.line), call.tells or call.covers, finished=finished)
+            rows.append(row.model_copy(update={"profile_digest": step.action.profile_digest}) if moved else row)
             events += told
+            if moved:
+                continue
             if ride.is_last:
                 done.append(Outcome(step.action, "applied", freed=chains.gives_up(step.decision)))
             else:
@@ -257,7 +274,8 @@ class BulkRun:
         for step in looked(list(by_user), self._hands, explicit=False):
             ride = by_user[step.subject.user]
             now = claimed(ride.step, step, self._of_plan(ride.line))
-            if self._rides.may_ride(now):
+            decided_anew = now is not step and ride.moved_to is not None
+            if self._rides.may_ride(now) and not decided_anew:
                 if self._plan:
                     self._otherwise.setdefault(step.subject.user, ride.step.action)
                 more.append(self._rides.first(now, tries=ride.line.tries, plan_digest=ride.line.plan_digest))
@@ -270,6 +288,7 @@ class BulkRun:
         with ThreadPoolExecutor(self._hands.workers, thread_name_prefix="bulk") as pool:
             for part in batches(rides, BATCH):
                 outcomes = [o for o in pool.map(self._alone, part) if o is not None]
+                self._moved_to |= {ride.line.user: ride.moved_to for ride, _ in part if ride.moved_to is not None}
                 known = [o for o in outcomes if not isinstance(o.error, AccessError)]
                 self._bulk.book.settle_lines(self._shop, [], [], done=[o.action.clerk_user_id for o in known])
                 yield from map(self._told, known)
@@ -326,6 +345,12 @@ class BulkRun:
         if line.plan_digest == self._hands.plan_digest:
             return self._hands
         return replace(self._hands, plan_digest=line.plan_digest)
+
+
+def _is_news(step: Step) -> bool:
+    """Whether a new customer was made whom the state does not know as hers, or does not manage any more."""
+    row = step.subject.mapping
+    return step.action.kind == "create" and (row is None or row.customer_id != step.at or row.left_at is not None)
 
 
 def _as_single(error: ReconcilerError, file: BulkFile) -> ReconcilerError:

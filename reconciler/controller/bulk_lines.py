@@ -11,7 +11,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.controller.act import Call, Step, calls_of
+from reconciler.controller.act import Call, Step, calls_of, has_moved
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import named
 from reconciler.controller.together import packed
@@ -101,11 +101,15 @@ def _unsayable(what: str, *of: object) -> AssertionError:
 
 @dataclass(slots=True)
 class Ride:
-    """A line with the step it belongs to, as things stand now, and all calls of its action."""
+    """A line with the step it belongs to, as things stand now, and all calls of its action.
+
+    `moved_to`: the digest of her row, where it is not the one that the line rests on; None where it is.
+    """
 
     line: BulkLine
     step: Step
     calls: Sequence[Call]
+    moved_to: str | None = None
 
     @property
     def call(self) -> Call:
@@ -162,19 +166,20 @@ class Rides:
 
     def _ride(self, line: BulkLine, subject: Subject) -> Ride:
         ride = self._bare(line)
-        decision = ride.step.decision.model_copy(update={"spec": self._spec(ride.step.action, subject)})
-        step = Step(ride.step.action, subject, decision)
+        moved_to = profile_digest(subject.profile) if has_moved(ride.step.action, subject) else None
+        spec = self._spec(ride.step.action, subject, moved=moved_to is not None)
+        step = Step(ride.step.action, subject, ride.step.decision.model_copy(update={"spec": spec}))
         step.at = ride.step.at
         step.written = [change for call in ride.calls[: line.position] for change in call.covers]
-        return Ride(line, step, list(calls_of(step, self._recording)))
+        return Ride(line, step, list(calls_of(step, self._recording)), moved_to)
 
-    def _spec(self, action: Action, subject: Subject) -> Spec | None:
+    def _spec(self, action: Action, subject: Subject, *, moved: bool) -> Spec | None:
         """What the row wants, or, where it has moved since, what it wanted of the fields that are written."""
         store, profile = self._hands.store, subject.profile
         if profile is None or not is_wanted(profile, store):
             return None
         spec = spec_of(profile, store)
-        return spec if profile_digest(profile) == action.profile_digest else as_written(spec, action.changes)
+        return as_written(spec, action.changes) if moved else spec
 
     def _bare(self, line: BulkLine) -> Ride:
         """Enough to know the write: neither row nor mapping is asked for."""

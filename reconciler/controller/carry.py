@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.controller.act import Step, claimed, perform
+from reconciler.controller.act import Step, claimed, has_moved, perform
 from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
@@ -85,7 +85,7 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
         wrote = wrote or bool(step.written)
         step = looked([planned.clerk_user_id], hands, explicit=False)[0]
         if lost is not None:
-            step = claimed(lost, step, hands)
+            step = _claimed(lost, step, hands)
         if step.decision.action is None:
             write_down(step, hands)
             held = _new(step, known)
@@ -94,6 +94,14 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
                 return Outcome(planned, "failed", f"{reasons}: {message}")
             return Outcome(planned, "applied", message, freed=freed, holds=held)
     return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def _claimed(lost: Step, step: Step, hands: Hands) -> Step:
+    """The look that followed, with what was ours by it; another look where her row has moved since the lost write."""
+    found = claimed(lost, step, hands)
+    if found is step or not has_moved(lost.action, step.subject):
+        return found
+    return looked([step.subject.user], hands, explicit=False)[0]
 
 
 def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, ...]:

@@ -278,27 +278,6 @@ def test_nudges_go_on_beside_it_and_nobody_is_made_twice(rig: BulkRig, wanted: W
     assert len(nudged) > 5
 
 
-def test_a_row_that_changes_on_the_way_has_its_new_values_in_the_end(rig: BulkRig) -> None:
-    def changed() -> None:
-        rig.user(user_of(1), first_name="Newer", last_name=None)
-        rig.leave(user_of(2))
-        rig.while_waiting = lambda: None
-
-    rig.acme.shop.bulk_rows_per_s = 2
-    rig.while_waiting = changed
-    rig.cycle()
-    why = {(c.field, c.why) for a in rig.plan().plan.stores[0].actions for c in a.changes}
-    assert why == {("first_name", "profile changed"), ("last_name", "profile changed")}
-    rig.cycle()
-    shown = rig.of_user(NAME, user_of(1))
-    assert shown is not None
-    assert (shown.first_name, shown.last_name) == ("Newer", None)
-    left = rig.mapping(NAME, user_of(2))
-    assert left is not None
-    assert left.status == "released"
-    at_rest(rig)
-
-
 def test_while_a_killed_run_can_not_be_gone_on_with_nothing_new_is_begun(rig: BulkRig, wanted: Wanted) -> None:
     with rig.killed_after(16):  # a file lies ready, and nobody knows whether it runs
         rig.cycle()
