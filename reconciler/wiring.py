@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import BulkHands, BulkProgress, Hands
-from reconciler.controller.mirror import MirrorDesk, Progress
+from reconciler.controller.mirror import MirrorDesk, Progress, stands
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import StoreName
 from reconciler.errors import ConfigError, UsageError
@@ -227,6 +227,11 @@ class House:
         tell: Callable[[BulkProgress], None] = lambda _progress: None,
     ) -> BulkHands:
         """What carries out large plans. `always`: small ones too."""
+
+        def by_mirror() -> ByMirror | None:
+            standing = stands(self.mirror(store, wait=lambda _seconds: False))
+            return ByMirror(store, self.state, self._customers(store, "sweep")) if standing.as_of is not None else None
+
         return BulkHands(
             shop=ShopBulkWriter(self.client(store), store),
             book=self.state,
@@ -234,6 +239,7 @@ class House:
             sleep=time.sleep,
             always=always,
             tell=tell,
+            by_mirror=by_mirror,
         )
 
     def setup(self, store: StoreSettings) -> ShopSetup:

@@ -56,14 +56,17 @@ def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
     recheck = partial(_recheck, swept, hands, before, fresh=fresh)
-    yield from _both_ways(left, bulk, _Run(hands, recheck(), door), recheck, hands)
+    yield from _both_ways(left, bulk, _Run(hands, recheck(), door), partial(recheck, in_bulk=True), hands)
     if not fresh and door.shut is None:
         _note_held(swept.plan.holds, hands)
 
 
-def _recheck(swept: Swept, hands: Hands, before: Earlier, *, fresh: bool) -> Recheck:
-    """One for each thread: it remembers how far it has read."""
-    recheck = Recheck(swept, hands, fresh=fresh)
+def _recheck(swept: Swept, hands: Hands, before: Earlier, *, fresh: bool, in_bulk: bool = False) -> Recheck:
+    """One for each thread: it remembers how far it has read. What goes by bulk is too much to be looked for in the shop."""
+    if in_bulk and hands.bulk is not None:
+        recheck = Recheck(swept, hands, fresh=fresh, by_mirror=hands.bulk.by_mirror)
+    else:
+        recheck = Recheck(swept, hands, fresh=fresh)
     recheck.look_at(before)
     return recheck
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from reconciler.controller.beside import Ending
 from reconciler.controller.sweep import Readers
 from reconciler.core.store import Store
-from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerWriter, Leases, MappingWriter
+from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class BulkHands:
     """What carries out large plans. `always`: also small ones, where the forecast would not.
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
-    called now and then while operations are under way.
+    called now and then while operations are under way. `by_mirror` gives the customers by the mirror, if that stands now:
+    creates of an older plan are looked for there before they go into a file.
     """
 
     shop: BulkWriter
@@ -35,6 +36,7 @@ class BulkHands:
     always: bool = False
     lines_min: int = 1000
     tell: Callable[[BulkProgress], None] = lambda _progress: None
+    by_mirror: Callable[[], CustomerReader | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

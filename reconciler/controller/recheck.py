@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 from reconciler.controller.act import Step
 from reconciler.controller.carry import Outcome, looked
@@ -13,15 +15,27 @@ from reconciler.core.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.plan import Action, Hold
 from reconciler.core.view import Decision
+from reconciler.ports import CustomerReader
 
 UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates
 
 
 class Recheck:
-    """Checks the actions of one plan. `fresh`: it was made just now, so its creates need no other look while it is young."""
+    """Checks the actions of one plan. `fresh`: it was made just now, so its creates need no other look while it is young.
 
-    def __init__(self, swept: Swept, hands: Hands, *, fresh: bool) -> None:
+    With `by_mirror` creates are looked for in the mirror, where that stands, and in the shop only where it can't tell.
+    """
+
+    def __init__(
+        self,
+        swept: Swept,
+        hands: Hands,
+        *,
+        fresh: bool,
+        by_mirror: Callable[[], CustomerReader | None] = lambda: None,
+    ) -> None:
         self._hands = hands
+        self._by_mirror = cache(by_mirror)
         self._unseen_until = hands.clock.now() + UNSEEN_FOR if fresh else None
         self._seen: set[ClerkUserId] = set()
         self._holds = _HoldsOf(swept.plan.holds)
@@ -38,13 +52,25 @@ class Recheck:
         }
         unseen = [a for a in batch if a.clerk_user_id not in planned]
         ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
-        for step in looked(list(planned), self._hands, explicit=self._hands.explicit) if planned else []:
+        for step in self._looked(planned.values()):
             action = planned[step.subject.user]
             if _is_same(action, step.decision.action, parked=step.subject.user in parked):
                 ready.append(step)
             else:
                 ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
         return ready
+
+    def _looked(self, actions: Iterable[Action]) -> Iterator[Step]:
+        creates: list[ClerkUserId] = []
+        others: list[ClerkUserId] = []
+        for action in actions:
+            is_new = action.kind == "create" and action.clerk_user_id not in self._seen
+            (creates if is_new else others).append(action.clerk_user_id)
+        if creates:
+            readers = replace(self._hands.readers, by_mirror=self._by_mirror())
+            yield from looked(creates, replace(self._hands, readers=readers), explicit=self._hands.explicit)
+        if others:
+            yield from looked(others, self._hands, explicit=self._hands.explicit)
 
 
 def still_turns(circle: Sequence[Action], steps: Sequence[Step]) -> bool:

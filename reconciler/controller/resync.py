@@ -50,7 +50,7 @@ BLOCKED = "blocked"  # another user's customer has her new address: her own look
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
 SLICE = 1000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
 FEW = 20  # vanished ones in a slice that need no look at all the others
-BULK_FROM = 20_000  # mappings; fewer are read live in less time than a bulk query takes to come back
+BULK_FROM = 20_000  # people; fewer are read live in less time than a bulk query takes to come back
 UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
 
 GoOn = Callable[[], bool]
@@ -139,7 +139,7 @@ def _parts(desk: Desk, begun: Begun) -> Iterator[Part]:
 def _is_mirrored(desk: Desk, since: datetime) -> bool:
     """Whether the mirror shows a large shop as it was at this time, or later: brought up to date where it does not."""
     shop = desk.store.shop
-    if desk.readers.mappings.count(shop, at_most=BULK_FROM) < BULK_FROM:
+    if not _is_large(desk):
         return False
     mark = desk.mirror.mirror.mirror_mark(shop)
     if mark.complete_at is not None and mark.complete_at >= since:
@@ -166,6 +166,17 @@ class _Untold:
         moved = mapping.profile_digest and mapping.profile_digest != profile_digest(profile)
         if moved and profile.updated_at < self._before and len(self.users) < UNTOLD_MAX:
             self.users.append(subject.user)
+
+
+def _is_large(desk: Desk) -> bool:
+    """Whether very many users are mapped, or wanted as far as the last look knows; before the first all rows may be."""
+    shop, mappings = desk.store.shop, desk.readers.mappings
+    if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM:
+        return True
+    facts = mappings.facts(shop)
+    if facts is not None and facts.profiles is not None:
+        return facts.profiles >= BULK_FROM
+    return desk.readers.profiles.count(at_most=BULK_FROM) == BULK_FROM
 
 
 def look_at_changes(desk: Desk) -> Looked:

@@ -139,7 +139,7 @@ class Decided:
 def decided(subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask) -> Iterator[Decided]:
     """Each one's decision, in their order: by the mirror where that may be and is enough, else by a look at the shop."""
     found: dict[ClerkUserId, Decided] = {}
-    if readers.by_mirror is not None and ask.users is None and not ask.keep_all:
+    if readers.by_mirror is not None and not ask.keep_all:
         by_mirror = _decided(subjects, store, replace(readers, customers=readers.by_mirror), claims, ask, live=False)
         found = {one.subject.user: one for one in by_mirror if is_enough(one.subject, one.decision)}
     left = [subject for subject in subjects if subject.user not in found]

@@ -14,15 +14,19 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import BulkHands, Hands
+from reconciler.controller.mirror import MirrorDesk
 from reconciler.controller.sweep import Ask, Readers, Swept, sweep
 from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
 from reconciler.shopify.auth import FixedToken
+from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
+from reconciler.shopify.listing import CustomerLists
 from reconciler.shopify.setup import ShopSetup
 from reconciler.simulator.costs import Bucket
 from reconciler.simulator.server import SimulatorServer
@@ -86,7 +90,28 @@ class Served:
         if not bulk:
             return hands
         shop = ShopBulkWriter(client, self.store)
-        return replace(hands, bulk=BulkHands(shop, state, state, sleep=time.sleep, always=True))
+        customers_by_mirror = ByMirror(self.store, state, customers)
+        return replace(
+            hands,
+            bulk=BulkHands(shop, state, state, sleep=time.sleep, always=True, by_mirror=lambda: customers_by_mirror),
+        )
+
+    def mirror(self, client: ShopClient) -> MirrorDesk:
+        """What keeps the shop's mirror."""
+
+        def wait(seconds: float) -> bool:
+            time.sleep(seconds)
+            return True
+
+        return MirrorDesk(
+            store=self.store,
+            mirror=StateStore(self.engine),
+            bulk=ShopBulkReader(client, self.store),
+            lists=CustomerLists(client, self.store),
+            customers=ShopCustomers(client, self.store),
+            clock=WallClock(),
+            wait=wait,
+        )
 
     def plan(self) -> Swept:
         """A whole look, with points enough; the table's guards are wide."""

@@ -171,3 +171,29 @@ def test_the_mirror_answers_for_those_whom_it_knows_and_the_shop_for_the_rest(ri
     assert [found[i].model_copy(update=hidden) for i in ids] == [live[i].model_copy(update=hidden) for i in ids]
     assert len(asked(rig, before)) == 2
     assert customers.by_backlinks([ClerkUserId(user_of(1))]).keys() == {user_of(1)}
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by_bulk(
+    rig: MirrorRig, *, stands: bool
+) -> None:
+    populate(rig, PEOPLE)
+    rig.pour()
+    rig.acme.shop.staff_create(email=str(rig.profiles.rows[ClerkUserId(user_of(5))].email))
+    fill(rig.mirror())
+    swept = rig.swept(fast=False, guards=False)
+    adopted = [a.clerk_user_id for a in swept.plan.actions if a.kind == "adopt"]
+    if stands:  # one whom neither plan nor mirror know of: Shopify refuses, and she is looked at
+        rig.acme.shop.staff_create(email=str(rig.profiles.rows[ClerkUserId(user_of(6))].email))
+    rig.by_bulk = True
+    one = rig.stores[NAME]
+    hands = rig.hands(one)
+    assert hands.bulk is not None
+    customers = ByMirror(one, rig.state, rig.customers(one)) if stands else None
+    bulk = replace(hands.bulk, by_mirror=lambda: customers)
+    before = rig.calls()
+    outcomes = list(applied(swept, replace(hands, bulk=bulk), fresh=False))
+    assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
+    assert adopted == [user_of(5)]
+    assert asked(rig, before).count("customerByIdentifier") == 6  # three of hers, and three of one, or of all at once
+    assert rig.swept(fast=False).plan.summary.actions == 0

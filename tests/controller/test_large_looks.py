@@ -15,10 +15,11 @@ from reconciler.controller.shared_pass import Begun, shared_pass
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.request import Request
 from reconciler.core.store import Ceiling
+from reconciler.ports import StoreFacts
 from reconciler.state.requests import RequestTable
 from reconciler.supabase.chunks import Chunk
 from reconciler.supabase.profiles import TableProfiles
-from tests.controller.bulk_rig import NAME, user_of
+from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import COLUMNS, MirrorRig
 
 PEOPLE = 30
@@ -140,9 +141,10 @@ def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> N
 
 
 def two_desks(rig: MirrorRig) -> list[Desk]:
-    """One shop under two names of stores cannot be; so the second is another shop, which knows nobody yet."""
+    """One shop under two names of stores cannot be; so the second is another shop, a small one that knows nobody yet."""
     first = desk(rig)
     other = first.store.model_copy(update={"name": StoreName("other"), "shop": ShopDomain("other.myshopify.com")})
+    rig.state.put_facts(StoreFacts(other.name, other.shop, profiles=3))
     return [first, replace(first, store=other)]
 
 
@@ -193,3 +195,22 @@ class Scanned(TableProfiles):
     def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[Chunk]:
         self.scans.append(after)
         return super().scan_rows(chunk=chunk, after=after)
+
+
+@pytest.mark.parametrize(("wanted", "live"), [({}, False), ({"metadata.tier": "iron"}, True)])
+def test_a_first_look_at_many_rows_goes_by_the_mirror_and_later_ones_only_where_many_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], *, live: bool
+) -> None:
+    monkeypatch.setattr(resync, "BULK_FROM", 10)
+    with MirrorRig(tmp_path, where=wanted) as rig:
+        populate(rig, PEOPLE)
+        rig.pour()
+        before = rig.calls()
+        found = full_look(desk(rig))
+        assert (found.whole, found.looked_at, found.wanted) == (True, PEOPLE, 0 if live else PEOPLE)
+        assert found.queued == found.wanted
+        assert {root for call in list(rig.acme.calls)[before:] for root in call.roots} == {
+            "customersCount", "bulkOperationRunQuery", "bulkOperation",
+        }  # fmt: skip
+        rig.clock.sleep(60)
+        assert begun_by(desk(rig)).live == live
