@@ -63,14 +63,20 @@ def on_first_single_call(rig: BulkRig, then: Any) -> None:
 
 
 def test_who_goes_one_by_one_does_not_wait_for_operations(rig: BulkRig) -> None:
-    singles_are_done = threading.Event()
+    bulk_waits, singles_are_done = threading.Event(), threading.Event()
     waited: list[bool] = []
     rig.acme.shop.bulk_rows_per_s = NEVER
-    rig.while_waiting = lambda: waited.append(singles_are_done.wait(WAIT_S))
+
+    def while_waiting() -> None:
+        bulk_waits.set()
+        waited.append(singles_are_done.wait(WAIT_S))
+
+    rig.while_waiting = while_waiting
     found: list[Outcome] = []
     for outcome in carried_out(rig):
         found.append(outcome)
-        if Counter(o.action.kind for o in found)["adopt"] == GUESTS:
+        if Counter(o.action.kind for o in found)["adopt"] == GUESTS and not singles_are_done.is_set():
+            assert bulk_waits.wait(WAIT_S)
             rig.acme.shop.bulk_rows_per_s = None
             singles_are_done.set()
     assert waited
