@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Engine
 
+from reconciler.controller.bulk_turn import look_again
 from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.hands import BulkHands, BulkProgress, Hands
+from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress, stands
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import StoreName
@@ -225,8 +226,10 @@ class House:
         *,
         always: bool = False,
         tell: Callable[[BulkProgress], None] = lambda _progress: None,
+        sleep: Callable[[float], None] = time.sleep,
+        lease_s: float = LEASE_S,
     ) -> BulkHands:
-        """What carries out large plans. `always`: small ones too."""
+        """What carries out large plans. `always`: small ones too. `sleep` may come back early, where it should end."""
 
         def by_mirror() -> ByMirror | None:
             standing = stands(self.mirror(store, wait=lambda _seconds: False))
@@ -236,10 +239,12 @@ class House:
             shop=ShopBulkWriter(self.client(store), store),
             book=self.state,
             leases=self.state,
-            sleep=time.sleep,
+            sleep=sleep,
             always=always,
+            lease_s=lease_s,
             tell=tell,
             by_mirror=by_mirror,
+            look_again=partial(look_again, self.queue, self.hands(store), self.loaded.settings.controller.resync_s),
         )
 
     def setup(self, store: StoreSettings) -> ShopSetup:

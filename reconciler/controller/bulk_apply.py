@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
@@ -89,8 +90,7 @@ class BulkRun:
         self._hands.warn(f"{self._hands.store.name}: going on with bulk operations that another run began")
         try:
             with self._files.held():
-                self._files.take_over()
-                return {o.action.clerk_user_id: self._row_of(o) for o in self._worked()}
+                return {o.action.clerk_user_id: self._row_of(o) for o in self.taken_over()}
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
             self._blocked = error
@@ -111,7 +111,7 @@ class BulkRun:
         try:
             with self._files.held():
                 yield from self._enqueued(actions, recheck)
-                yield from self._worked()
+                yield from self.worked()
         except TemporaryError as error:
             yield from self._left_over(error)
 
@@ -120,11 +120,33 @@ class BulkRun:
         action = outcome.action
         return self._moved_to.get(action.clerk_user_id, action.profile_digest) if outcome.result == "applied" else None
 
+    def alone(self) -> AbstractContextManager[bool]:
+        """Within, this process alone works with the store's files; False where another does."""
+        return self._files.held_if_free()
+
+    def go_on(self) -> None:
+        """Ended where nobody wants this any more, LeaseLost where another does it."""
+        self._hands.ending.check()
+        self._files.renew()
+
+    def is_idle(self) -> bool:
+        """Whether nothing of anybody lies there or runs: a user's new line would take the place of one that does."""
+        return self._files.is_idle()
+
+    def taken_over(self) -> Iterator[Outcome]:
+        """Go on with what another left, to its end."""
+        self._files.take_over()
+        yield from self.worked()
+
+    def enqueue(self, steps: Sequence[Step]) -> None:
+        """Write down the first line of each."""
+        self._bulk.book.enqueue_lines(self._shop, [self._rides.first(step) for step in steps])
+
     def _enqueued(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
             if self._door.shut is not None:
                 return
-            self._go_on()
+            self.go_on()
             try:
                 ready = recheck.of(batch)
             except AccessError as error:
@@ -135,14 +157,13 @@ class BulkRun:
                 yield from map(self._told, failed)
                 continue
             yield from (self._told(each) for each in ready if isinstance(each, Outcome))
-            lines = [self._rides.first(each) for each in ready if isinstance(each, Step)]
-            self._bulk.book.enqueue_lines(self._shop, lines)
+            self.enqueue([each for each in ready if isinstance(each, Step)])
 
-    def _worked(self) -> Iterator[Outcome]:
+    def worked(self) -> Iterator[Outcome]:
         """Until no line waits and no file is under way, or the store can't be used."""
         pause_s, failures = PAUSE_FIRST_S, 0
         while self._door.shut is None and not self._files.is_idle():
-            self._go_on()
+            self.go_on()
             ended: list[tuple[BulkFile, BulkState | None]] = []
             try:
                 self._files.fill()
@@ -168,7 +189,7 @@ class BulkRun:
                 self._bulk.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
         if self._door.shut is not None:
-            self._bulk.book.drop_unsent(self._shop)
+            self._files.drop_unsent()
             yield from self._left_over(self._door.shut)
 
     # --- answers --------------------------------------------------------------------------------------------------
@@ -178,7 +199,7 @@ class BulkRun:
         if state is not None and state.readable:
             try:
                 for answers in self._bulk.shop.answers(state.operation, file.rides_in):
-                    self._go_on()
+                    self.go_on()
                     yield from self._settled(file, answers)
             except AccessError as error:
                 self._door.shut = self._door.shut or error
@@ -246,7 +267,9 @@ class BulkRun:
             else:
                 more.append(self._rides.following(ride))
         users = [outcome.action.clerk_user_id for outcome in done]
-        self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more)
+        losers = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more)
+        if losers:
+            self._bulk.look_again(losers, "address")
         yield from map(self._told, done)
         yield from self._by_themselves(refused)
 
@@ -255,7 +278,7 @@ class BulkRun:
         book = self._bulk.book
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
         while self._door.shut is None and (lines := book.file_lines(file, limit=BATCH)):
-            self._go_on()
+            self.go_on()
             rides = self._rides.of(lines)
             if many:
                 try:
@@ -287,11 +310,15 @@ class BulkRun:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
         with ThreadPoolExecutor(self._hands.workers, thread_name_prefix="bulk") as pool:
             for part in batches(rides, BATCH):
-                outcomes = [o for o in pool.map(self._alone, part) if o is not None]
                 self._moved_to |= {ride.line.user: ride.moved_to for ride, _ in part if ride.moved_to is not None}
-                known = [o for o in outcomes if not isinstance(o.error, AccessError)]
-                self._bulk.book.settle_lines(self._shop, [], [], done=[o.action.clerk_user_id for o in known])
-                yield from map(self._told, known)
+                known = [
+                    (ride.line, outcome)
+                    for (ride, _), outcome in zip(part, pool.map(self._alone, part), strict=True)
+                    if outcome is not None and not isinstance(outcome.error, AccessError)
+                ]
+                self._files.look_again([line for line, outcome in known if outcome.result != "applied"], "failed")
+                self._bulk.book.settle_lines(self._shop, [], [], done=[line.user for line, _ in known])
+                yield from (self._told(outcome) for _, outcome in known)
                 self._hands.ending.check()
 
     def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome | None:
@@ -310,18 +337,13 @@ class BulkRun:
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        """Ended where nobody wants this any more, LeaseLost where another does it."""
-        self._hands.ending.check()
-        self._files.renew()
-
     def _given_up(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Bulk operations can't be used now: what waits is sent by itself; what runs is left to a later run."""
         self._hands.warn(f"{self._hands.store.name}: bulk operations can't be used now: {error.message}")
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
             while self._door.shut is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
-                self._go_on()
+                self.go_on()
                 yield from self._by_themselves([(ride, None) for ride in self._rides.of(lines)])
         yield from self._left_over(self._door.shut or error)
 

@@ -6,14 +6,14 @@ Knows lines only as what goes into a file; what an answer means is `bulk_apply.p
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from math import ceil
 
 from reconciler.controller.bulk_lines import Rides
-from reconciler.controller.hands import BulkHands, BulkProgress, Hands
+from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands, LookAgain
 from reconciler.core.ids import ClerkUserId
 from reconciler.errors import AnswerLost, LeaseLost, Refused, TemporaryError
 from reconciler.ports import BulkFile, BulkLine, BulkState, Write
@@ -22,8 +22,8 @@ AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 202
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
 PIECE = 500  # lines that are in memory at once
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
-LEASE_S = 300.0
 LEASE_PAUSE_S = 5.0
+FORGET = 500  # lines in one transaction
 
 
 class BulkFiles:
@@ -45,10 +45,8 @@ class BulkFiles:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within, this process alone works with the store's files. TemporaryError where another does, for long."""
-        leases, clock = self._bulk.leases, self._hands.clock
         for turn in range(ceil(LEASE_S / LEASE_PAUSE_S) + 1):
-            self._fence = leases.acquire(self._lease, self._owner, ttl_s=LEASE_S, now=clock.now())
-            if self._fence is not None:
+            if self._acquired():
                 break
             if turn == 0:
                 self._hands.warn(f"{self._hands.store.name}: another process has bulk operations in hand: waiting")
@@ -61,13 +59,30 @@ class BulkFiles:
         try:
             yield
         finally:
-            leases.release_lease(self._lease, self._owner, self._fence, now=clock.now())
+            self._release()
+
+    @contextmanager
+    def held_if_free(self) -> Iterator[bool]:
+        """The same, but False at once where another process works with them."""
+        try:
+            yield self._acquired()
+        finally:
+            self._release()
+
+    def _acquired(self) -> bool:
+        leases, ttl_s = self._bulk.leases, self._bulk.lease_s
+        self._fence = leases.acquire(self._lease, self._owner, ttl_s=ttl_s, now=self._hands.clock.now())
+        return self._fence is not None
+
+    def _release(self) -> None:
+        if self._fence is not None:
+            self._bulk.leases.release_lease(self._lease, self._owner, self._fence, now=self._hands.clock.now())
             self._fence = None
 
     def renew(self) -> None:
         """Hold on to it. LeaseLost where this process was frozen so long that another has taken over."""
-        leases, now = self._bulk.leases, self._hands.clock.now()
-        if self._fence is None or not leases.renew(self._lease, self._owner, self._fence, ttl_s=LEASE_S, now=now):
+        leases, ttl_s, now = self._bulk.leases, self._bulk.lease_s, self._hands.clock.now()
+        if self._fence is None or not leases.renew(self._lease, self._owner, self._fence, ttl_s=ttl_s, now=now):
             raise LeaseLost(f"{self._shop}: another process has taken over the bulk operations")
 
     # --- there ----------------------------------------------------------------------------------------------------
@@ -77,7 +92,7 @@ class BulkFiles:
         return not self._bulk.book.bulk_waiting(self._shop) and not self._bulk.book.bulk_files(self._shop)
 
     def take_over(self) -> None:
-        """What a killed run left: files that run are gone on with; what was not sent is forgotten, a new plan finds it."""
+        """What a killed run left: files that run are gone on with; what was not sent is forgotten, a new look finds it."""
         book = self._bulk.book
         for file in book.bulk_files(self._shop):
             if file.operation is None:
@@ -86,7 +101,20 @@ class BulkFiles:
                     book.end_file(file)
                 else:
                     book.file_runs(file, operation)
-        book.drop_unsent(self._shop)
+        self.drop_unsent()
+
+    def drop_unsent(self) -> None:
+        """Forget lines that were not sent: what they rest on may be old when somebody goes on."""
+        book = self._bulk.book
+        while lines := book.unsent_lines(self._shop, limit=FORGET):
+            self.look_again(lines, "dropped")
+            book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
+
+    def look_again(self, lines: Sequence[BulkLine], why: LookAgain) -> None:
+        """Ask for a look at those whom nobody else would think of: in an `apply`, those of a `run`; in a `run`, all."""
+        users = [line.user for line in lines if not line.plan_digest or not self._hands.plan_digest]
+        if users:
+            self._bulk.look_again(users, why)
 
     def fill(self) -> None:
         """Hand over lines that wait, in as many files as may run at once."""

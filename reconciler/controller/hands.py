@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Literal
 
 from reconciler.controller.beside import Ending
 from reconciler.controller.sweep import Readers
+from reconciler.core.ids import ClerkUserId
 from reconciler.core.store import Store
 from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
+
+LEASE_S = 300.0  # longer than any one call, an upload among them: whoever is killed is taken over after so long
+
+LookAgain = Literal["dropped", "failed", "address"]
+"""Why: their lines go without having been sent, what became of them is a failure, or an address or a customer went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +32,9 @@ class BulkHands:
     """What carries out large plans. `always`: also small ones, where the forecast would not.
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
-    called now and then while operations are under way. `by_mirror` gives the customers by the mirror, if that stands now:
-    creates of an older plan are looked for there before they go into a file.
+    called now and then while operations are under way, `look_again` before nobody else would know that these need a look.
+    `by_mirror` gives the customers by the mirror, if that stands now: creates of an older plan are looked for there before
+    they go into a file.
     """
 
     shop: BulkWriter
@@ -34,9 +42,11 @@ class BulkHands:
     leases: Leases
     sleep: Callable[[float], None]
     always: bool = False
+    lease_s: float = LEASE_S
     lines_min: int = 1000
     tell: Callable[[BulkProgress], None] = lambda _progress: None
     by_mirror: Callable[[], CustomerReader | None] = lambda: None
+    look_again: Callable[[Collection[ClerkUserId], LookAgain], None] = lambda _users, _why: None
 
 
 @dataclass(frozen=True, slots=True)

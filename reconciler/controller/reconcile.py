@@ -86,8 +86,8 @@ def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
         return _nothing_to_do(step)
     if action.kind == "release" and step.subject.profile is None:
         _source_is_there(hands)
-    if not _granted(action.kind, hands, budgets):
-        return _over_budget(step, hands)
+    if not granted(action.kind, 1, hands, budgets):
+        return over_budget(step, hands)
     return _after(_carried(step, hands, budgets), step, hands)
 
 
@@ -116,14 +116,10 @@ def _nothing_to_do(step: Step) -> Reconciled:
     return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
-def _granted(kind: Kind, hands: Hands, budgets: Budgets) -> bool:
-    """One more of this kind within this hour's ceiling."""
-    return (
-        budgets.spend(
-            hands.store.shop, kind, hands.clock.now(), 1, ceiling_now(hands.store, kind, hands.readers.mappings)
-        )
-        == 1
-    )
+def granted(kind: Kind, count: int, hands: Hands, budgets: Budgets) -> int:
+    """How many more of this kind may go within this hour's ceiling."""
+    ceiling = ceiling_now(hands.store, kind, hands.readers.mappings)
+    return budgets.spend(hands.store.shop, kind, hands.clock.now(), count, ceiling)
 
 
 def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
@@ -136,7 +132,7 @@ def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
     return outcome
 
 
-def _over_budget(step: Step, hands: Hands) -> Reconciled:
+def over_budget(step: Step, hands: Hands) -> Reconciled:
     kind = step.action.kind
     ceiling: Ceiling = getattr(hands.store.guards, kind)
     allowed = ceiling_now(hands.store, kind, hands.readers.mappings)
@@ -172,8 +168,8 @@ def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
         return Reconciled("waiting", nudge=tuple(sorted(u for u in circle if u != step.subject.user)))
     if step.decision.action is None:
         write_down(Step(step.action, step.subject, _as_told(step, mine)), hands)
-    elif not _granted(step.action.kind, hands, budgets):
-        return _over_budget(step, hands)
+    elif not granted(step.action.kind, 1, hands, budgets):
+        return over_budget(step, hands)
     else:  # the rest of her patch does not wait
         outcome = _carried(step, hands, budgets)
         if outcome.result != "applied":

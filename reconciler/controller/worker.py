@@ -164,7 +164,7 @@ class Worker:
             again = claim.reason == ADDRESS
             return self._later(worked, self.pauses.waiting_next_s if again else self.pauses.waiting_first_s, ADDRESS)
         if result.over_budget:
-            return self._later(worked, _next_hour_s(claim, now), claim.reason)
+            return self._later(worked, next_hour_s(claim, now), claim.reason)
         return replace(worked, verdict="lost") if "lost" in self.queue.done([claim], now) else worked
 
     def _early_s(self, claim: Claim, now: datetime) -> float:
@@ -207,7 +207,7 @@ class Worker:
         return replace(worked, retry_after_s=pause_s)
 
 
-def _next_hour_s(claim: Claim, now: datetime) -> float:
+def next_hour_s(claim: Claim, now: datetime) -> float:
     """Until the next hour's budget is there, and some seconds more, so that not everybody comes in one moment."""
     hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     return (hour - now).total_seconds() + NEXT_HOUR_SPREAD_S * fraction_of(claim.store, claim.clerk_user_id)

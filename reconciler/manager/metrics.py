@@ -91,6 +91,10 @@ class Metrics:
             self._actions.labels(done.claim.store, done.result.kind).inc()
             self._points.labels(done.claim.store).inc(done.result.points)
 
+    def written_by_bulk(self, store: StoreName, kind: str) -> None:
+        """One action carried out by a bulk operation: it costs no points worth counting."""
+        self._actions.labels(store, kind).inc()
+
     def active(self, count: int) -> None:
         self._active.labels(CONTROLLER).set(count)
 

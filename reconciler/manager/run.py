@@ -27,6 +27,7 @@ from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
+from reconciler.manager.turns import BulkTurns
 from reconciler.server.app import Options, make_app
 from reconciler.server.run import ServerThread
 from reconciler.server.webhooks import Sources
@@ -94,8 +95,17 @@ class Manager:
             self._metrics,
             self._probes,
             owner=self.owner,
-            wake=self._dispatcher.wake,
+            wake=self._found,
             stopping=lambda: self._ending,
+            interval_s=settings.controller.resync_s,
+            rhythm=rhythm,
+        )
+        self._turns = BulkTurns(
+            self._crew,
+            self._clock,
+            self._metrics,
+            self._probes,
+            wake=self._dispatcher.wake,
             interval_s=settings.controller.resync_s,
             rhythm=rhythm,
         )
@@ -107,6 +117,7 @@ class Manager:
             house.clock,
             self._looks,
             self._probes,
+            self._turns,
             read_files=self._read_if_changed,
             take_hints=self._hints.take,
             rhythm=rhythm,
@@ -179,6 +190,7 @@ class Manager:
         """
         self._ending = True
         until = time.monotonic() + self._rhythm.grace_s
+        self._turns.stop()
         _log.info("stopping", in_hand=len(self._dispatcher.in_hand()))
         self._dispatcher.stop(self._rhythm.grace_s)
         self._schedule.stop(until)
@@ -215,6 +227,7 @@ class Manager:
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
         """What a new stores.yaml means: looks at what is new or changed, and no requests of what is gone."""
+        self._turns.follow()
         self._schedule.follow()
         for name in changed:
             self._probes.resume(name)
@@ -263,6 +276,11 @@ class Manager:
 
     def _refused(self, store: StoreName, error: AccessError) -> None:
         self._probes.refused(store, error)
+
+    def _found(self) -> None:
+        """A look has put somebody into the queue."""
+        self._dispatcher.wake()
+        self._schedule.bulk_soon()
 
     def _resumed(self, store: StoreName) -> None:
         self._schedule.look_now(store)

@@ -188,11 +188,14 @@ class BulkBook(Protocol):
     def settle_lines(
         self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], *,
         done: Collection[ClerkUserId] = (), more: Sequence[BulkLine] = (),
-    ) -> None:  # fmt: skip
-        """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now."""
+    ) -> tuple[ClerkUserId, ...]:  # fmt: skip
+        """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now.
+
+        Gives who lost a customer by a row, as MappingWriter does.
+        """
 
     def end_file(self, file: BulkFile) -> None:
         """Forget the file; what is left of its lines waits again."""
 
-    def drop_unsent(self, shop: ShopDomain) -> int:
-        """Forget lines whose first write has not been sent: a new plan finds those users again. Gives how many."""
+    def unsent_lines(self, shop: ShopDomain, *, limit: int) -> list[BulkLine]:
+        """The first lines, by user, that wait for a file and whose first write is still to be sent."""

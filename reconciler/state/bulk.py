@@ -96,23 +96,27 @@ class BulkFiles(Mappings):
         *,
         done: Collection[ClerkUserId] = (),
         more: Sequence[BulkLine] = (),
-    ) -> None:
+    ) -> tuple[ClerkUserId, ...]:
         also = partial(self._settle, shop=shop, done=done, more=more)
         if rows:
-            self._put(rows, events, also=also)
-            return
+            return self._put(rows, events, also=also)
         with writing(self._engine) as connection:
             also(connection)
+        return ()
 
     def end_file(self, file: BulkFile) -> None:
         with writing(self._engine) as connection:
             connection.execute(update(_line).where(_line.c.file == file.key).values(file=None, number=None))
             connection.execute(delete(_file).where(_file.c.key == file.key))
 
-    def drop_unsent(self, shop: ShopDomain) -> int:
-        unsent = (_line.c.shopify_shop == shop, _line.c.file.is_(None), _line.c.position == 0)
-        with writing(self._engine) as connection:
-            return connection.execute(delete(_line).where(*unsent)).rowcount
+    def unsent_lines(self, shop: ShopDomain, *, limit: int) -> list[BulkLine]:
+        query = (
+            select(_line)
+            .where(_line.c.shopify_shop == shop, _line.c.file.is_(None), _line.c.position == 0)
+            .order_by(_line.c.clerk_user_id)
+            .limit(limit)
+        )
+        return [_line_of(row) for row in self._rows(query)]
 
     def _settle(
         self, connection: Connection, *, shop: ShopDomain, done: Collection[ClerkUserId], more: Sequence[BulkLine]

@@ -131,11 +131,13 @@ def test_what_is_left_of_a_file_that_ends_waits_again(book: BulkBook) -> None:
     assert book.next_lines(SHOP, "customers", limit=9) == [replace(line("b"), tries=1)]
 
 
-def test_only_what_was_never_sent_is_dropped(book: BulkBook) -> None:
+def test_only_what_was_never_sent_is_unsent(book: BulkBook) -> None:
     book.enqueue_lines(SHOP, [line("unsent"), line("begun", position=1), line("filed")])
     book.enqueue_lines(OTHER, [line("unsent")])
     book.begin_file(file("one"), {user("filed"): 0})
-    assert book.drop_unsent(SHOP) == 1
+    unsent = book.unsent_lines(SHOP, limit=9)
+    assert unsent == [line("unsent")]
+    book.settle_lines(SHOP, [], [], done=[each.user for each in unsent])
     assert names(book.next_lines(SHOP, "customers", limit=9)) == ["begun"]
     assert names(book.file_lines(file("one"))) == ["filed"]
     assert book.bulk_waiting(OTHER) == {"customers": 1}
