@@ -80,6 +80,6 @@ class Lobby:
             self._looking.discard(name)
 
     def holds(self, name: StoreName) -> bool:
-        """Whether a full look of this store has begun here and is not over."""
+        """Whether a full look of this store is about to begin here, or has begun and is not over."""
         with self._lock:
-            return name in self._waiting or name in self._looking
+            return name in self._coming or name in self._waiting or name in self._looking

@@ -64,9 +64,7 @@ class Looks:
 
     def begin(self, name: StoreName, *, since: datetime) -> Begun | Ended:
         """Begin a full look of this store, or go on with one, unless one that began since then has ended."""
-        if self._done_since(name, FULL, since):
-            return "done"
-        begun = self._under_lease(name, FULL, begin)
+        begun = self._under_lease(name, FULL, begin, since)
         if begun is None:
             return "stopped"
         return self._or_busy(name, begun) if begun == "elsewhere" else begun
@@ -92,9 +90,7 @@ class Looks:
 
         `whole`: one that goes on where an earlier one stopped is not enough, since those before were seen otherwise.
         """
-        if self._done_since(name, FULL, since):
-            return "done"
-        ended = self._look(name, FULL, lambda desk: full_look(desk, share))
+        ended = self._look(name, FULL, lambda desk: full_look(desk, share), since)
         if ended == "elsewhere":
             return self._or_busy(name, ended)
         return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
@@ -111,10 +107,8 @@ class Looks:
         with self._crew.house() as house:
             full = house.state.mark(store.shop, FULL)
         if full is not None and full.finished_at is None:
-            return self._look(name, FULL, full_look)
-        if self._done_since(name, CHANGES, self._clock.now() - timedelta(seconds=self._interval_s / 2)):
-            return "done"
-        return self._look(name, CHANGES, look_at_changes)
+            return self._look(name, FULL, full_look, full.started_at)
+        return self._look(name, CHANGES, look_at_changes, self._clock.now() - timedelta(seconds=self._interval_s / 2))
 
     def renew(self) -> None:
         """Hold on to the leases of the looks that go on, however long one chunk takes; a lost one ends its look."""
@@ -146,9 +140,9 @@ class Looks:
             mark = house.state.mark(store.shop, kind)
         return mark is not None and mark.finished_at is None
 
-    def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked]) -> Ended:
+    def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked], since: datetime) -> Ended:
         began = time.monotonic()
-        found = self._under_lease(name, kind, look)
+        found = self._under_lease(name, kind, look, since)
         if not isinstance(found, Looked):
             return found
         if found.held:
@@ -162,9 +156,11 @@ class Looks:
         self._metrics.swept(name, kind, ended)
         return ended
 
-    def _under_lease(self, name: StoreName, kind: str, work: Callable[[Desk], Done]) -> Done | Ended:
-        """What the work found, while no other looks at the store; or why it was not done."""
+    def _under_lease(self, name: StoreName, kind: str, work: Callable[[Desk], Done], since: datetime) -> Done | Ended:
+        """What the work found, while no other looks at the store; or why it was not done: an end since then, for one."""
         store = self._crew.store(name)
+        if self._done_since(name, kind, since):
+            return "done"
         if store is None or name in self._crew.suspended() or (store.paused and kind == CHANGES):
             return "left out"
         with self._crew.house() as house:
@@ -178,6 +174,8 @@ class Looks:
                     return "elsewhere"
                 self._leases[key] = lease
             try:
+                if self._done_since(name, kind, since):  # by whoever had the lease until now
+                    return "done"
                 return self._done(house, store, kind, work, lease)
             finally:
                 with self._lock:

@@ -207,7 +207,7 @@ class Schedule:
         self._now(*((name, since, False) for name in sorted(s.name for s in self._crew.stores())))
 
     def changes(self, name: StoreName) -> None:
-        if not self._lobby.holds(name):  # a full look has begun, and is soon gone on with
+        if not self._lobby.holds(name):  # a full look sees what has changed, and holds what is too much of it
             self._looks.changes(name)
 
     def tick(self) -> None:

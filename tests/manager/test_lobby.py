@@ -78,7 +78,10 @@ def test_a_store_that_is_asked_for_twice_is_expected_until_it_has_come_twice() -
 def test_a_store_is_held_until_its_look_has_ended() -> None:
     lobby = Lobby(monotonic=Steady())
     assert not lobby.holds(A)
+    lobby.expect(A)
+    assert lobby.holds(A)
     lobby.wait(waiting(A))
+    lobby.came(A)
     assert lobby.holds(A)
     assert names(lobby) == [A]
     assert lobby.holds(A)
