@@ -235,15 +235,17 @@ class BulkRun:
     ) -> Iterator[Outcome]:
         """Rows, events and the next writes of those who were written, in one go; then those who were refused, or moved.
 
-        Whose row has moved keeps her line until she was looked at. What was written counts as hers by that look; a new
-        customer is written down before, or nobody would find her once her row is gone.
+        Whose row has moved, or whose mapping a worker has just written, keeps her line until she was looked at. What was
+        written counts as hers by that look; a new customer is written down before, or nobody would find her once her row
+        is gone.
         """
         rows: list[Mapping] = []
         events: list[Event] = []
         done: list[Outcome] = []
         more: list[BulkLine] = []
         refused: list[tuple[Ride, ReconcilerError | None]] = []
-        for ride in self._rides.of(lines):
+        rides = self._rides.of(lines)
+        for ride in rides:
             answer = by_number[ride.line.number if ride.line.number is not None else -1]
             if answer.error is not None:
                 refused.append((ride, _as_single(answer.error, file)))
@@ -267,10 +269,14 @@ class BulkRun:
             else:
                 more.append(self._rides.following(ride))
         users = [outcome.action.clerk_user_id for outcome in done]
-        losers = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more)
-        if losers:
-            self._bulk.look_again(losers, "address")
-        yield from map(self._told, done)
+        before = {ride.line.user: ride.step.subject.mapping for ride in rides}
+        settled = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more, before=before)
+        if settled.losers:
+            self._bulk.look_again(settled.losers, "address")
+        yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
+        for ride in (ride for ride in rides if ride.line.user in settled.overtaken):
+            ride.step.written = [change for change in ride.step.written if change not in ride.call.covers]
+            refused += [(ride, AnswerLost(ROW_MOVED))] if ride.moved_to is None else []
         yield from self._by_themselves(refused)
 
     def _unanswered(self, file: BulkFile, *, is_whole: bool) -> Iterator[Outcome]:

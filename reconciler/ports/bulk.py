@@ -151,6 +151,14 @@ class BulkFile:
     operation: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Who lost a customer by a row, as with MappingWriter, and whose row was left as somebody else has written it."""
+
+    losers: tuple[ClerkUserId, ...] = ()
+    overtaken: frozenset[ClerkUserId] = frozenset()
+
+
 class BulkBook(Protocol):
     """What goes by bulk, written down before it is done, so that whoever finds a killed run goes on from there.
 
@@ -188,10 +196,11 @@ class BulkBook(Protocol):
     def settle_lines(
         self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], *,
         done: Collection[ClerkUserId] = (), more: Sequence[BulkLine] = (),
-    ) -> tuple[ClerkUserId, ...]:  # fmt: skip
+        before: MappingOf[ClerkUserId, Mapping | None] | None = None,
+    ) -> Settled:  # fmt: skip
         """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now.
 
-        Gives who lost a customer by a row, as MappingWriter does.
+        `before`: the rows as they were read. One that somebody has written since is left as it is, with her line.
         """
 
     def end_file(self, file: BulkFile) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
@@ -13,7 +12,7 @@ from reconciler.core.batches import batches
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
-from reconciler.ports import BulkFile, BulkLine
+from reconciler.ports import BulkFile, BulkLine, Settled
 from reconciler.state.bulk_table import BulkFileRow, BulkLineRow
 from reconciler.state.database import ASK, parts
 from reconciler.state.engine import writing
@@ -96,13 +95,25 @@ class BulkFiles(Mappings):
         *,
         done: Collection[ClerkUserId] = (),
         more: Sequence[BulkLine] = (),
-    ) -> tuple[ClerkUserId, ...]:
-        also = partial(self._settle, shop=shop, done=done, more=more)
+        before: MappingOf[ClerkUserId, Mapping | None] | None = None,
+    ) -> Settled:
+        overtaken: set[ClerkUserId] = set()
+
+        def also(connection: Connection, kept: Sequence[Mapping]) -> None:
+            overtaken.clear()  # whoever loses against another writes once more
+            if before is not None:
+                overtaken.update({row.clerk_user_id for row in rows} - {row.clerk_user_id for row in kept})
+            for users in parts([user for user in done if user not in overtaken]):
+                connection.execute(delete(_line).where(_line.c.shopify_shop == shop, _line.c.clerk_user_id.in_(users)))
+            if left := [line for line in more if line.user not in overtaken]:
+                self._enqueue(connection, shop, left)
+
         if rows:
-            return self._put(rows, events, also=also)
+            was = None if before is None else {(row.shop, row.clerk_user_id): before[row.clerk_user_id] for row in rows}
+            return Settled(self._put(rows, events, also=also, before=was), frozenset(overtaken))
         with writing(self._engine) as connection:
-            also(connection)
-        return ()
+            also(connection, ())
+        return Settled()
 
     def end_file(self, file: BulkFile) -> None:
         with writing(self._engine) as connection:
@@ -117,14 +128,6 @@ class BulkFiles(Mappings):
             .limit(limit)
         )
         return [_line_of(row) for row in self._rows(query)]
-
-    def _settle(
-        self, connection: Connection, *, shop: ShopDomain, done: Collection[ClerkUserId], more: Sequence[BulkLine]
-    ) -> None:
-        for users in parts(done):
-            connection.execute(delete(_line).where(_line.c.shopify_shop == shop, _line.c.clerk_user_id.in_(users)))
-        if more:
-            self._enqueue(connection, shop, more)
 
     def _enqueue(self, connection: Connection, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         """Of nobody who was erased meanwhile."""

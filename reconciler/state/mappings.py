@@ -161,7 +161,7 @@ class Mappings(Database):
         mappings: Sequence[Mapping],
         events: Sequence[Event],
         *,
-        also: Callable[[Connection], None] = lambda _connection: None,
+        also: Callable[[Connection, Sequence[Mapping]], None] = lambda _connection, _kept: None,
         before: MappingOf[tuple[ShopDomain, ClerkUserId], Mapping | None] | None = None,
     ) -> tuple[ClerkUserId, ...]:
         _refuse_doubles(mappings)
@@ -182,7 +182,7 @@ class Mappings(Database):
             there = _lasting(kept, _erased(connection, kept)) if events else kept
             if told := _tellable(events, ordered, there):
                 connection.execute(_event.insert(), [event_row(event) for event in told])
-            also(connection)
+            also(connection, kept)
             return losers
 
         return self._won(work)

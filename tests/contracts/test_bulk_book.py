@@ -131,6 +131,25 @@ def test_what_is_left_of_a_file_that_ends_waits_again(book: BulkBook) -> None:
     assert book.next_lines(SHOP, "customers", limit=9) == [replace(line("b"), tries=1)]
 
 
+def test_a_row_that_somebody_has_written_since_it_was_read_is_left_with_its_line(state: StateStore) -> None:
+    state.put(mapping("a", 1))
+    state.put(mapping("b", 2))
+    state.enqueue_lines(SHOP, [line("a"), line("b"), line("c"), line("d")])
+    before = {user("a"): mapping("a", 1), user("b"): mapping("b", 2), user("c"): None, user("d"): None}
+    state.put(mapping("a", 1, status="held"))
+    state.put(mapping("c", 3))
+    rows = [mapping("a", 1), mapping("b", 2, status="held"), mapping("c", 4), mapping("d", 5)]
+    told = [event("a"), event("b"), event("c"), event("d")]
+    done, more = [user("a"), user("b"), user("d")], [line("c", rides_in="add_tags")]
+    settled = state.settle_lines(SHOP, rows, told, done=done, more=more, before=before)
+    assert settled.overtaken == {user("a"), user("c")}
+    found = state.get(SHOP, [user(name) for name in "abcd"])
+    assert found[user("a")].status == found[user("b")].status == "held"
+    assert (found[user("c")].customer_id, found[user("d")].customer_id) == (customer(3), customer(5))
+    assert sorted(e.clerk_user_id for e in state.events()) == [user("b"), user("d")]
+    assert names(state.next_lines(SHOP, "customers", limit=9)) == ["a", "c"]
+
+
 def test_only_what_was_never_sent_is_unsent(book: BulkBook) -> None:
     book.enqueue_lines(SHOP, [line("unsent"), line("begun", position=1), line("filed")])
     book.enqueue_lines(OTHER, [line("unsent")])

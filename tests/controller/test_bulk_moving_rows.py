@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from reconciler.controller.apply import applied
+from reconciler.core.event import Event
+from reconciler.core.ids import ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.ports import BulkBook
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, populate, user_of
 
 PEOPLE = 12
@@ -141,6 +147,36 @@ def test_whose_row_moves_after_her_line_has_run_and_is_written_by_a_worker_keeps
 
     under_way(rig, runs_and_moves)
     rig.cycle()
+    changed(rig)
+
+
+class Settling:
+    """The book, and somebody who writes after what is settled was read, and before it is."""
+
+    def __init__(self, book: BulkBook, then: Callable[[], None]) -> None:
+        self._book, self._then = book, [then]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._book, name)
+
+    def settle_lines(self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], **more: Any) -> Any:
+        if rows and self._then:
+            self._then.pop()()
+        return self._book.settle_lines(shop, rows, events, **more)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["newcomers", "known"])
+def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: BulkRig, *, first: bool) -> None:
+    if not first:
+        rig.cycle()
+        for n in range(PEOPLE):
+            rig.user(user_of(n), first_name=f"Middle {n}", last_name="of Nowhere")
+    planned = rig.plan()
+    hands = rig.hands(rig.stores[NAME])
+    assert hands.bulk is not None
+    book = cast("BulkBook", Settling(hands.bulk.book, lambda: change(rig, a_worker)))
+    found = list(applied(planned.swept[NAME], replace(hands, bulk=replace(hands.bulk, book=book)), fresh=True))
+    assert [o.result for o in found] == ["applied"] * PEOPLE
     changed(rig)
 
 
