@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -171,9 +172,10 @@ def carried_out(
             for name, store in chosen.items():
                 told = partial(_tell_bulk, progress, bars[name], name)
                 hands[name] = replace(hands[name], bulk=house.bulk(store, always=bulk == "always", tell=told))
-        for name, outcome in apply_stores(planned.swept, hands, carry):
-            tallies[name].add(outcome)
-            progress.advance(bars[name], 1)
+        with closing(apply_stores(planned.swept, hands, carry)) as outcomes:  # Ctrl-C ends what is under way first
+            for name, outcome in outcomes:
+                tallies[name].add(outcome)
+                progress.advance(bars[name], 1)
     seconds = (house.clock.now() - started).total_seconds()
     return tuple(_result(p.store, planned.swept[p.store], tallies, seconds) for p in planned.plan.stores)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -94,7 +94,7 @@ def apply_stores(
     swept: MappingOf[StoreName, Swept],
     hands: MappingOf[StoreName, Hands],
     carry: Callable[[Swept, Hands], Iterator[Outcome]],
-) -> Iterator[tuple[StoreName, Outcome]]:
+) -> Generator[tuple[StoreName, Outcome], None, None]:
     """Carry out each store's plan in a thread of its own; outcomes of all stores come as they are known.
 
     `carry` carries out one store's plan. An error that ends a store's work (our own database is away) is raised once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.fleet import apply_stores
 from reconciler.errors import LeaseLost, StateError
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, outcomes, populate, user_of
 
@@ -157,9 +159,27 @@ def test_whoever_takes_no_more_outcomes_leaves_nothing_running(rig: BulkRig) -> 
     first = next(taken)
     assert (first.action.kind, first.result) == ("adopt", "applied")
     taken.close()
+    assert_free(rig)
+    ended(rig)
+
+
+def test_whoever_takes_no_more_of_many_stores_leaves_nothing_running_in_any(rig: BulkRig) -> None:
+    """While nobody has an outcome to tell: the operation would never end, and the single calls are over."""
+    rig.acme.shop.bulk_rows_per_s = NEVER
+    planned, hands = rig.plan(), rig.hands(rig.stores[NAME])
+    taken = apply_stores(planned.swept, {NAME: hands}, partial(applied, fresh=True))
+    for _ in range(GUESTS):
+        name, outcome = next(taken)
+        assert (name, outcome.action.kind, outcome.result) == (NAME, "adopt", "applied")
+    taken.close()
+    assert_free(rig)
+    ended(rig)
+
+
+def assert_free(rig: BulkRig) -> None:
+    """No thread goes on, and whoever comes next finds the lease free."""
     assert not [t.name for t in threading.enumerate() if t.name.startswith(("apply", "halves", "bulk"))]
     before = rig.mutations()
     free = rig.state.acquire(f"bulk {rig.stores[NAME].shop}", "another", ttl_s=1, now=rig.clock.now())
     assert free is not None
     assert rig.mutations() == before
-    ended(rig)
