@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from math import floor
 
 from reconciler.controller.act import Step
@@ -162,7 +162,7 @@ class _Turn:
             if not claims:
                 return
             try:
-                steps = looked([claim.clerk_user_id for claim in claims], self._hands, explicit=False)
+                steps = self._looked(claims)
             except ReconcilerError as error:
                 self._queue.give_back(claims)
                 if not isinstance(error, TemporaryError):
@@ -170,6 +170,18 @@ class _Turn:
                 self._hands.warn(f"{self._store.name}: no more is taken to go by bulk now: {error.message}")
                 return
             lines += self._sorted(steps, {claim.clerk_user_id: claim for claim in claims})
+
+    def _looked(self, claims: Sequence[Claim]) -> list[Step]:
+        """A look at each. Who was found to be made is looked for in the mirror, and in the shop where that can't tell."""
+        by_mirror = self._hands_by_mirror
+        made = [claim.clerk_user_id for claim in claims if claim.reason == "create"]
+        others = [claim.clerk_user_id for claim in claims if claim.reason != "create"]
+        steps = looked(made, by_mirror, explicit=False) if made else []
+        return [*steps, *(looked(others, self._hands, explicit=False) if others else [])]
+
+    @cached_property
+    def _hands_by_mirror(self) -> Hands:
+        return replace(self._hands, readers=replace(self._hands.readers, by_mirror=self._desk.bulk.by_mirror()))
 
     def _sorted(self, steps: Sequence[Step], claims: dict[ClerkUserId, Claim]) -> int:
         """Into lines who may go by bulk, out of the queue for whom there is nothing to do, back to it all others."""

@@ -13,6 +13,7 @@ import pytest
 from reconciler.controller.apply import applied
 from reconciler.controller.beside import Ended
 from reconciler.controller.bulk_turn import BATCH, ONE_BY_ONE, TAKEN, TurnDesk, bulk_turn, is_due
+from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.carry import Outcome
 from reconciler.controller.reconcile import reconcile
 from reconciler.core.ids import ClerkUserId
@@ -106,6 +107,21 @@ def test_what_a_look_found_goes_by_bulk_and_ends_as_workers_do_it(rig: TurnRig, 
     assert rig.queue.depth() == 0
     assert not is_due(rig.desk())
     assert (customers(rig), rows(rig), told(rig)) == wanted
+    at_rest(rig)
+
+
+def test_those_to_be_made_are_looked_for_in_the_mirror_and_one_whom_it_does_not_know_is_adopted(rig: TurnRig) -> None:
+    rig.acme.staff("create", email="person1@x.example.com", note="a guest")
+    rig.found(EVERYBODY)
+    one, desk = rig.stores[NAME], rig.desk()
+    nobody = ByMirror(one, rig.state, rig.customers(one))  # filled when the shop had no customers
+    before = dict(rig.acme.counts)
+    found = list(bulk_turn(replace(desk, bulk=replace(desk.bulk, by_mirror=lambda: nobody))))
+    assert Counter(o.result for o in found) == {"applied": PEOPLE}
+    hers = rig.acme.counts["customerByIdentifier"] - before.get("customerByIdentifier", 0)
+    assert hers <= 3  # once Shopify had refused to make her
+    assert [c.note for c in rig.people(NAME).values() if c.backlink == user_of(1)] == ["a guest"]
+    rig.worked_off()
     at_rest(rig)
 
 
