@@ -17,6 +17,8 @@ from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.desired import SCALARS
 from reconciler.core.fingerprint import observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.core.record import agreed
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 from reconciler.ports import CustomerReader, Known, KnownReader, MergePreview
@@ -102,6 +104,14 @@ def is_enough(subject: Subject, decision: Decision) -> bool:
     if decision.holds or decision.blocked_by is not None:
         return False
     if decision.action is None:
-        return True
+        return not _is_older(subject.mapping, decision)
     never_seen = subject.mapping is None or subject.mapping.customer_id is None
     return decision.action.kind == "create" and decision.customer is None and never_seen
+
+
+def _is_older(mapping: Mapping | None, decision: Decision) -> bool:
+    """Whether what was agreed on last is another value than the mirror shows: we may have written it since she was seen."""
+    if mapping is None or decision.spec is None or decision.customer is None:
+        return False
+    now = agreed(mapping, decision.spec, decision.customer, written=())
+    return any(field not in now or now[field].value != before.value for field, before in mapping.applied.items())

@@ -100,6 +100,18 @@ def test_whoever_has_something_to_do_by_the_mirror_is_looked_at_in_the_shop(rig:
     assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
 
 
+def test_what_was_written_since_the_mirror_saw_her_is_not_forgotten(rig: MirrorRig) -> None:
+    made(rig)
+    before = rig.profiles.rows[ClerkUserId(user_of(3))].first_name
+    for name in ("Adah", before):  # there and back, and the mirror has seen neither
+        rig.user(user_of(3), first_name=name)
+        rig.pour()
+        fast = rig.swept(fast=True)
+        assert [a.clerk_user_id for a in fast.plan.actions] == [user_of(3)]
+        assert digest(rig, fast) == digest(rig, rig.swept(fast=False))
+        list(applied(fast, rig.hands(rig.stores[NAME]), fresh=True))
+
+
 def test_whoever_is_gone_from_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
     made(rig)
     rig.acme.shop.staff_delete(customer(rig, 5))
