@@ -82,6 +82,8 @@ def stands(desk: MirrorDesk) -> Standing:
     mark = desk.mirror.mirror_mark(desk.store.shop)
     if mark.complete_at is None:
         return Standing()
+    if mark.shape != shape_of(desk.store):
+        return Standing(doubt="its mirror was filled for another back-link or other metafields")
     if not is_fresh(mark, desk.clock.now()):
         return Standing(doubt=f"its mirror is of {mark.complete_at:%Y-%m-%d %H:%M} UTC, which is too long ago")
     try:
@@ -91,6 +93,16 @@ def stands(desk: MirrorDesk) -> Standing:
         return Standing()  # the live look says it
     except (PermanentError, StateError, TemporaryError) as error:
         return Standing(doubt=f"its mirror can't be brought up to date: {error.message}")
+
+
+def shape_of(store: Store) -> str:
+    """What a bulk query asks for, as far as the policy says: the back-link and the metafields, in their order."""
+    return " ".join([f"{store.backlink.namespace}.{store.backlink.key}", *store.metafields])
+
+
+def is_filled(mark: MirrorMark, store: Store, now: datetime) -> bool:
+    """Whether a bulk look that asked for what the policy says was complete lately."""
+    return mark.shape == shape_of(store) and is_fresh(mark, now)
 
 
 def is_fresh(mark: MirrorMark, now: datetime) -> bool:
@@ -125,6 +137,10 @@ def fill(desk: MirrorDesk) -> Filled:
     shop, mirror = desk.store.shop, desk.mirror
     mark = mirror.mirror_mark(shop)
     state = desk.bulk.state(mark.operation) if mark.operation is not None else None
+    if state is not None and mark.begun_shape != shape_of(desk.store):  # its lines would be read for others
+        if state.status == "running":
+            desk.bulk.cancel(state.operation)
+        state = None
     if state is None or (state.status == "expired"):
         mark = _begun(desk)
     assert mark.operation is not None
@@ -231,7 +247,8 @@ def _begun(desk: MirrorDesk) -> MirrorMark:
     now = desk.clock.now()
     expected = desk.lists.count()
     operation = desk.bulk.start()
-    return desk.mirror.begin_mirror(desk.store.shop, operation, now=now, expected=expected)
+    shape = shape_of(desk.store)
+    return desk.mirror.begin_mirror(desk.store.shop, operation, now=now, expected=expected, shape=shape)
 
 
 def _ended(desk: MirrorDesk, operation: str, began_at: datetime) -> BulkState | None:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of
+from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of, shape_of
 from reconciler.controller.observe import Claims, claims_of
 from reconciler.controller.shared_pass import Begun, Once, Share, watch_of
 from reconciler.controller.stream import Part, parts_of
@@ -142,7 +142,7 @@ def _is_mirrored(desk: Desk, since: datetime) -> bool:
     if not _is_large(desk):
         return False
     mark = desk.mirror.mirror.mirror_mark(shop)
-    if mark.complete_at is not None and mark.complete_at >= since:
+    if mark.complete_at is not None and mark.complete_at >= since and mark.shape == shape_of(desk.store):
         return True
     try:
         return fill(desk.mirror).whole

@@ -33,7 +33,8 @@ class MirrorMark:
     """How a shop's mirror stands. `operation` is the bulk query that fills it now (None: none), `lines` are stored of it.
 
     `complete_at` is when the last bulk query that was read to its end began: every customer of that time is in the
-    mirror, and everybody in it was there. `listed_at` is when the last look at what changed since then began.
+    mirror, and everybody in it was there. `listed_at` is when the last look at what changed since then began. `shape`
+    names the metafields that were asked for then, `begun_shape` those that are now.
     """
 
     operation: str | None = None
@@ -42,6 +43,8 @@ class MirrorMark:
     expected: int | None = None
     complete_at: datetime | None = None
     listed_at: datetime | None = None
+    shape: str | None = None
+    begun_shape: str | None = None
 
 
 Touched = tuple[CustomerId, datetime]
@@ -106,8 +109,10 @@ class Mirror(PairReader, KnownReader, Protocol):
     def mirror_mark(self, shop: ShopDomain) -> MirrorMark:
         """How it stands; an empty mark where there is none."""
 
-    def begin_mirror(self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None) -> MirrorMark:
-        """A bulk query was started: its lines come now, from the first."""
+    def begin_mirror(
+        self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None, shape: str = ""
+    ) -> MirrorMark:
+        """A bulk query was started, for metafields of this shape: its lines come now, from the first."""
 
     def put_seen(
         self,

@@ -137,16 +137,27 @@ class MirrorTable(Database):
         if not rows:
             return MirrorMark()
         row = rows[0]
-        return MirrorMark(row.operation, row.began_at, row.lines, row.expected, row.complete_at, row.listed_at)
+        return MirrorMark(
+            row.operation,
+            row.began_at,
+            row.lines,
+            row.expected,
+            row.complete_at,
+            row.listed_at,
+            row.shape,
+            row.begun_shape,
+        )
 
     def mirrored(self, shop: ShopDomain) -> int:
         query = select(func.count()).select_from(_mirror).where(_mirror.c.shopify_shop == shop, _here)
         return int(self._rows(query)[0][0])
 
-    def begin_mirror(self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None) -> MirrorMark:
+    def begin_mirror(
+        self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None, shape: str = ""
+    ) -> MirrorMark:
         last = self.mirror_mark(shop).complete_at  # later than the last one, whatever the clocks of two replicas say
         began_at = now if last is None or now > last else last + timedelta(microseconds=1)
-        fresh = {"operation": operation, "began_at": began_at, "lines": 0, "expected": expected}
+        fresh = {"operation": operation, "began_at": began_at, "lines": 0, "expected": expected, "begun_shape": shape}
         with writing(self._engine) as connection:
             self._upsert(connection, _mark, [{"shopify_shop": shop, **fresh}])
         return self.mirror_mark(shop)
@@ -155,8 +166,9 @@ class MirrorTable(Database):
         def end(connection: Connection) -> int:
             began_at = connection.execute(select(_mark.c.began_at).where(_mark.c.shopify_shop == shop)).scalar_one()
             gone = 0
-            values: dict[str, Any] = {"operation": None, "began_at": None}
+            values: dict[str, Any] = {"operation": None, "began_at": None, "begun_shape": None}
             if complete:
+                values["shape"] = _mark.c.begun_shape
                 unseen = and_(_mirror.c.shopify_shop == shop, _here, _mirror.c.seen_at < began_at)
                 values |= {"complete_at": began_at, "listed_at": began_at}
                 statement = update(_mirror).where(unseen).values(gone=true(), moved_at=now)

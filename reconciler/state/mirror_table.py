@@ -52,4 +52,6 @@ class MirrorMarkRow(Row, table=True):
     expected: int | None = Field(default=None, sa_column=Column(BigInteger()))
     complete_at: datetime | None = Field(default=None, sa_column=time_column())
     listed_at: datetime | None = Field(default=None, sa_column=time_column())
+    shape: str | None = None
+    begun_shape: str | None = None
     __table_args__ = ({"schema": SCHEMA},)

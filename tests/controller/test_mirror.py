@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror import Progress, catch_up, fill, seen_of
+from reconciler.controller.mirror import Progress, catch_up, fill, seen_of, shape_of
 from reconciler.core.ids import CustomerId
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import MirrorMark
@@ -125,6 +125,28 @@ def test_a_result_that_is_no_more_is_asked_for_anew(rig: MirrorRig) -> None:
     assert found.whole
     assert first is not None
     assert mirrored(rig) == SHOP_PEOPLE
+
+
+@pytest.mark.parametrize("rows_per_s", [0.001, None])
+def test_one_that_was_begun_for_other_metafields_is_begun_anew(rig: MirrorRig, rows_per_s: float | None) -> None:
+    """Its lines name metafields by their number."""
+    rig.acme.shop.bulk_rows_per_s = rows_per_s  # it runs still, or has ended and is not read
+    rig.stop_after = 0
+    assert not fill(rig.mirror()).whole
+    rig.stop_after = None
+    before = mark(rig)
+    rig.acme.shop.bulk_rows_per_s = None
+    tier = {"from": "metadata.tier", "type": "single_line_text_field"}
+    rig.rotate(NAME, metafields={"crm.tier": tier, **rig.stores[NAME].model_dump(by_alias=True)["metafields"]})
+    assert before.begun_shape != shape_of(rig.stores[NAME])
+    assert fill(rig.mirror()).whole
+    assert mark(rig).shape == shape_of(rig.stores[NAME])
+    assert rig.acme.counts["bulkOperationRunQuery"] == 2
+    assert rig.acme.counts.get("bulkOperationCancel", 0) == (rows_per_s is not None)
+    ids = [customer(rig, n) for n in range(SHOP_PEOPLE)]
+    live = {i: seen_of(c) for i, c in rig.mirror().customers.by_ids(ids).items()}
+    known = rig.state.known(rig.stores[NAME].shop, ids)
+    assert {i: seen.fp for i, seen in live.items()} == {i: row.fp for i, row in known.items()}
 
 
 def test_whoever_was_touched_since_is_read_and_whoever_is_gone_then_is_gone(rig: MirrorRig) -> None:

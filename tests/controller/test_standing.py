@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror import CLOCKS, COMPLETE_MAX, OVERLAP, Standing, fill, is_fresh, seen_of, stands
+from reconciler.controller.mirror import (
+    CLOCKS,
+    COMPLETE_MAX,
+    OVERLAP,
+    Standing,
+    fill,
+    is_filled,
+    is_fresh,
+    seen_of,
+    stands,
+)
 from reconciler.controller.sweep import Swept
 from reconciler.core.ids import CustomerId
 from reconciler.ports import CustomerLists, MirrorMark
@@ -140,6 +150,24 @@ def test_who_was_deleted_is_seen_though_a_guest_came_at_the_same_time(rig: Mirro
     rig.clock.sleep(5)
     standing, swept = planned(rig)
     assert (standing.as_of, acts_on(swept)) == (None, [user_of(5)])
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"backlink": {"namespace": "crm", "key": "user_id"}},
+        {"metafields": {"crm.tier": {"from": "metadata.tier", "type": "single_line_text_field"}}},
+    ],
+)
+def test_a_mirror_that_was_filled_for_other_metafields_does_not_stand(rig: MirrorRig, policy: dict[str, Any]) -> None:
+    rig.rotate(NAME, **policy)
+    assert stands(rig.mirror()) == Standing(doubt="its mirror was filled for another back-link or other metafields")
+    one = rig.stores[NAME]
+    assert not is_filled(rig.state.mirror_mark(one.shop), one, rig.clock.now())
+    fill(rig.mirror())
+    assert stands(rig.mirror()).as_of is not None
+    assert is_filled(rig.state.mirror_mark(one.shop), one, rig.clock.now())
+    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
 
 
 def test_guests_who_came_are_taken_in_and_the_mirror_stands(rig: MirrorRig) -> None:

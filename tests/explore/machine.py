@@ -6,6 +6,7 @@ It ends with all faults gone: three cycles make everything equal that nobody hol
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,11 +15,15 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from reconciler.controller.by_mirror import ByMirror
+from reconciler.controller.mirror import seen_of, shape_of
+from reconciler.controller.sweep import Ask, Readers, sweep
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.plan import planned
 from reconciler.core.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.errors import ReconcilerError
 from tests.explore.oracle import Whole, Witness, guards_were_kept, is_equal_but_for_holds, mappings_are_sound
-from tests.inprocess import Cycle, Rig
+from tests.inprocess import Cycle, Planned, Rig
 
 USERS = ("user_A", "user_B", "user_C", "user_D")
 EMAILS = tuple(f"{name}@x.example.com" for name in ("ada", "bob", "cyd", "dee", "eve", "fay", "gil"))
@@ -88,6 +93,12 @@ faults = st.lists(
     ),
     max_size=2,
 )
+
+
+def planned_by(store: Store, readers: Readers, ask: Ask) -> Planned:
+    """One store's plan by these readers."""
+    swept = sweep(store, readers, ask)
+    return Planned(planned([swept.plan], created_at=ask.now), {store.name: swept})
 
 
 def store(name: str, **policy: Any) -> Store:
@@ -235,6 +246,26 @@ class Parity(RuleBasedStateMachine):
         self.rig.plan()
         assert self._seen() == before, "a plan has changed something"
 
+    @rule(name=stores, carry=st.booleans())
+    def a_plan_by_the_mirror_says_what_a_live_one_does(self, name: str, *, carry: bool) -> None:
+        self._mirror_is_filled(name)
+        store = self.rig.stores[StoreName(name)]
+        live = self.rig.readers(store)
+        readers = replace(live, by_mirror=ByMirror(store, self.rig.state, live.customers))
+        ask = Ask(now=self.rig.clock.now(), explicit=False)
+        fast, whole = (planned_by(store, each, ask) for each in (readers, live))
+        assert fast.plan.digest == whole.plan.digest, f"{fast.plan!r} is not {whole.plan!r}"
+        if carry:
+            self._cycle([name], planned=fast)
+
+    def _mirror_is_filled(self, name: str) -> None:
+        """As by a bulk query that has just ended."""
+        store, state, now = self.rig.stores[StoreName(name)], self.rig.state, self.rig.clock.now()
+        there = self.rig.customers(store).by_ids(sorted(self.rig.people(name)))
+        state.begin_mirror(store.shop, "gid://shopify/BulkOperation/1", now=now, expected=None, shape=shape_of(store))
+        state.put_seen(store.shop, [seen_of(c) for c in there.values()], as_of=now, now=now, source="bulk")
+        state.end_mirror(store.shop, complete=True, now=now)
+
     @rule(name=stores, wanted=faults)
     def a_cycle_under_faults(self, name: str, wanted: Sequence[tuple[Any, Any, int]]) -> None:
         sim = self.rig.sim(name)
@@ -302,11 +333,13 @@ class Parity(RuleBasedStateMachine):
         for name in STORES:
             mappings_are_sound(self.rig, name)
 
-    def _cycle(self, names: Sequence[str], some: Sequence[str] | None = None) -> Cycle:
+    def _cycle(
+        self, names: Sequence[str], some: Sequence[str] | None = None, *, planned: Planned | None = None
+    ) -> Cycle:
         rig = self.rig
         self._watch(names)
         counts = {name: rig.state.count(rig.stores[StoreName(name)].shop) for name in names}
-        cycle = Cycle(rig.plan(names, some))
+        cycle = Cycle(planned or rig.plan(names, some))
         for part in cycle.planned.plan.stores:
             guards_were_kept(rig.stores[part.store], part, counts[part.store])
         self._kinds = {p.store: {a.how or a.kind for a in p.actions} for p in cycle.planned.plan.stores}
