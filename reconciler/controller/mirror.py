@@ -83,7 +83,8 @@ def stands(desk: MirrorDesk) -> Standing:
     if mark.complete_at is None:
         return Standing()
     if mark.shape != shape_of(desk.store):
-        return Standing(doubt="its mirror was filled for another back-link or other metafields")
+        other = "for another back-link or other metafields" if mark.shape is not None else "by an earlier version"
+        return Standing(doubt=f"its mirror was filled {other}")
     if not is_fresh(mark, desk.clock.now()):
         return Standing(doubt=f"its mirror is of {mark.complete_at:%Y-%m-%d %H:%M} UTC, which is too long ago")
     try:
