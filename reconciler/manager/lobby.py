@@ -60,19 +60,19 @@ class Lobby:
     def depart(self) -> list[Waiting]:
         """All that wait, where nobody else is coming or one of them has waited for long enough; else nobody."""
         with self._lock:
-            if self._coming and not self._any_late():
+            if not self._may_go():
                 return []
             gone, self._waiting = list(self._waiting.values()), {}
             self._looking |= {one.name for one in gone}
             return gone
 
-    def is_late(self) -> bool:
-        """Whether one of them has waited for long enough."""
+    def is_due(self) -> bool:
+        """Whether some wait, and should not any more: the last one came without going, or one has waited long enough."""
         with self._lock:
-            return self._any_late()
+            return bool(self._waiting) and self._may_go()
 
-    def _any_late(self) -> bool:
-        return any(one.until <= self._monotonic() for one in self._waiting.values())
+    def _may_go(self) -> bool:
+        return not self._coming or any(one.until <= self._monotonic() for one in self._waiting.values())
 
     def ended(self, name: StoreName) -> None:
         """Its look has come to an end, or will not be taken."""

@@ -218,7 +218,7 @@ class Schedule:
         with self._lock:
             due = [(name, owed.since, owed.whole) for name, owed in self._owed.items() if now >= owed.due_at]
         self._now(*due)
-        if self._lobby.is_late():
+        if self._lobby.is_due():
             self._scheduler.add_job(self._safely(self.depart), id="depart", replace_existing=True, executor="pass")
 
     def bulk(self) -> None:

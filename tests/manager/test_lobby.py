@@ -53,11 +53,11 @@ def test_nobody_waits_longer_than_it_is_worth() -> None:
     lobby.expect(B)
     lobby.wait(waiting(A, until=10.0))
     lobby.came(A)
-    assert not lobby.is_late()
+    assert not lobby.is_due()
     steady.at = 10.0
-    assert lobby.is_late()
+    assert lobby.is_due()
     assert names(lobby) == [A]
-    assert not lobby.is_late()
+    assert not lobby.is_due()
     lobby.wait(waiting(B, until=20.0))
     lobby.came(B)
     assert names(lobby) == [B]
