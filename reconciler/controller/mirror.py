@@ -179,16 +179,18 @@ def catch_up(desk: MirrorDesk) -> int:
     """Read whoever was touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
 
     Whom the mirror has surely seen since she was touched is not read again, though the lists overlap. Nothing is done
-    without a complete bulk look before. PermanentError where too many were touched: a bulk look is due.
+    without a complete bulk look before, which saw all that was touched until then. PermanentError where too many were
+    touched: a bulk look is due.
     """
     shop, mirror = desk.store.shop, desk.mirror
-    since = mirror.mirror_mark(shop).listed_at
-    if since is None:
+    mark = mirror.mirror_mark(shop)
+    if mark.listed_at is None or mark.complete_at is None:
         return 0
+    since = max(mark.listed_at - OVERLAP, mark.complete_at - CLOCKS)
     began_at = desk.clock.now()
     moved = 0
     known: set[str] = set()
-    for page in desk.lists.touched_since(since - OVERLAP):
+    for page in desk.lists.touched_since(since):
         fresh = mirror.unseen(shop, [one for one in page if one[0] not in known])
         known.update(customer for customer, _ in page)
         moved += _read(desk, fresh)

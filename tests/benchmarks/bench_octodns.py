@@ -42,7 +42,8 @@ def measure(rows: int = 10_000, peers: Path | None = None) -> dict[str, Any]:
         shop.bucket(rate=AMPLE, size=AMPLE)
         _ours(command, "apply", "--yes", "--bulk", "always")
         for customer in shop.sim.shop.people:  # it was all done yesterday
-            shop.sim.shop.people.change(customer, {"updated_at": customer.updated_at - DAY_S})
+            before = {"updated_at": customer.updated_at - DAY_S, "created_at": customer.created_at - DAY_S}
+            shop.sim.shop.people.change(customer, before)
         live = _planned(shop, command, "--live")
         _ours(command, "backfill", "shopify")
         _ours(command, "plan")  # a first one, which remembers whom it finds equal

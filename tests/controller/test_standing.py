@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from reconciler.controller.mirror import (
 )
 from reconciler.controller.sweep import Swept
 from reconciler.core.ids import CustomerId
-from reconciler.ports import CustomerLists, MirrorMark
+from reconciler.ports import CustomerLists, MirrorMark, Touched
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.ledger import gid
@@ -150,6 +150,35 @@ def test_who_was_deleted_is_seen_though_a_guest_came_at_the_same_time(rig: Mirro
     rig.clock.sleep(5)
     standing, swept = planned(rig)
     assert (standing.as_of, acts_on(swept)) == (None, [user_of(5)])
+
+
+def test_the_list_begins_an_hour_before_the_last_one_and_never_before_what_the_bulk_query_saw(rig: MirrorRig) -> None:
+    desk = rig.mirror()
+    lists = _Since(desk.lists)
+    mark = rig.state.mirror_mark(desk.store.shop)
+    assert mark.complete_at is not None
+    for wanted in (mark.complete_at - CLOCKS, None):
+        before = rig.state.mirror_mark(desk.store.shop).listed_at
+        assert before is not None
+        assert stands(replace(desk, lists=lists)).as_of is not None
+        assert lists.asked.pop() == (wanted or before - OVERLAP)
+        rig.clock.sleep(7200)
+        assert stands(rig.mirror()).as_of is not None
+
+
+class _Since:
+    """A shop's lists; from when those who were touched were asked for."""
+
+    def __init__(self, lists: CustomerLists) -> None:
+        self._lists = lists
+        self.asked: list[datetime] = []
+
+    def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
+        self.asked.append(at)
+        return self._lists.touched_since(at)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lists, name)
 
 
 @pytest.mark.parametrize(
