@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from reconciler.controller.bulk_turn import look_again
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
-from reconciler.controller.mirror import MirrorDesk, Progress, is_filled
+from reconciler.controller.mirror import MirrorDesk, Progress, stands
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import StoreName
 from reconciler.errors import ConfigError, UsageError
@@ -232,8 +232,8 @@ class House:
         """What carries out large plans. `always`: small ones too. `sleep` may come back early, where it should end."""
 
         def by_mirror() -> ByMirror | None:
-            filled = is_filled(self.state.mirror_mark(store.shop), store, self.clock.now())
-            return ByMirror(store, self.state, self._customers(store, "sweep")) if filled else None
+            standing = stands(self.mirror(store, wait=lambda _seconds: False))
+            return ByMirror(store, self.state, self._customers(store, "sweep")) if standing.as_of is not None else None
 
         return BulkHands(
             shop=ShopBulkWriter(self.client(store), store),

@@ -33,8 +33,8 @@ class BulkHands:
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
     called now and then while operations are under way, `look_again` before nobody else would know that these need a look.
-    `by_mirror` gives the customers by the mirror, if that was filled lately: creates are looked for there before they go
-    into a file, for their key makes one harmless of whom it does not know.
+    `by_mirror` gives the customers by the mirror, if that stands now: creates are looked for there before they go into a
+    file. Their key makes one harmless of whom it does not know, but a guest it does not know would be adopted unguarded.
     """
 
     shop: BulkWriter

@@ -101,11 +101,6 @@ def shape_of(store: Store) -> str:
     return " ".join([f"{store.backlink.namespace}.{store.backlink.key}", *store.metafields])
 
 
-def is_filled(mark: MirrorMark, store: Store, now: datetime) -> bool:
-    """Whether a bulk look that asked for what the policy says was complete lately."""
-    return mark.shape == shape_of(store) and is_fresh(mark, now)
-
-
 def is_fresh(mark: MirrorMark, now: datetime) -> bool:
     """Whether a bulk look was complete lately. Not by a clock that was wrong: what is to come says nothing of what was."""
     return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
