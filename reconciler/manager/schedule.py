@@ -191,9 +191,10 @@ class Schedule:
         self._scheduler.add_job(self._safely(self.look), args=share)
 
     def look(self, one: Waiting, share: Share | None) -> None:
-        """The second half of a full look."""
+        """The second half of a full look, unless another replica has ended what was begun."""
+        since = one.since if one.whole else min(one.since, one.begun.started_at)
         try:
-            ended = self._looks.full(one.name, since=one.since, whole=one.whole, share=share)
+            ended = self._looks.full(one.name, since=since, whole=one.whole, share=share)
         except ReconcilerError:
             self._settle(one.name, "failed", one.since, whole=one.whole)
             raise

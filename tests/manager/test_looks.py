@@ -112,6 +112,11 @@ def test_half_a_table_releases_nobody(street: Street) -> None:
         street.person(f"user_{n}")
     with street.replica() as run:
         run.looked_at_all()
+        seen = run.metric("reconciler_sweeps_total", kind="changes")
+        until(
+            lambda: run.metric("reconciler_sweeps_total", kind="changes") >= seen + 2, "none is left that saw them new"
+        )
+        run.settled()
         before = street.mutations()
         street.sql("delete from customers where clerk_user_id >= 'user_4'")
         done = run.metric("reconciler_sweeps_total")
@@ -233,10 +238,11 @@ def test_full_looks_of_all_stores_share_one_pass_over_the_profiles(tmp_path: Pat
     with a_street(tmp_path, "acme-1", "acme-2", "acme-3", "acme-4") as street:
         street.person("user_a")
         street.person("user_b")
-        with structlog.testing.capture_logs() as logs, street.replica() as run:
+        with structlog.testing.capture_logs() as logs, street.replica(pass_wait_s=60.0) as run:
             run.looked_at_all()
             assert all(street.emails(name) == ["user_a@example.com", "user_b@example.com"] for name in street.stores)
             names = [StoreName(name) for name in street.stores]
+            until(lambda: run.metric("reconciler_sweeps_total", kind="full") == len(names), "all leases are free")
             run.manager._schedule._now(*((name, run.house.clock.now(), False) for name in names))
             until(lambda: run.metric("reconciler_sweeps_total", kind="full") == 2 * len(names), "all were looked at")
         assert [entry["stores"] for entry in logs if entry["event"] == "passed_over"] == [len(names)] * 2
