@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Engine
 
-from reconciler.controller.bulk_turn import look_again
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress, stands
@@ -230,6 +229,7 @@ class House:
         lease_s: float = LEASE_S,
     ) -> BulkHands:
         """What carries out large plans. `always`: small ones too. `sleep` may come back early, where it should end."""
+        from reconciler.controller.bulk_turn import look_again  # noqa: PLC0415  most commands send nothing by bulk
 
         def by_mirror() -> ByMirror | None:
             standing = stands(self.mirror(store, wait=lambda _seconds: False))

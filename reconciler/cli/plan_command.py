@@ -13,6 +13,7 @@ from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import clean, counted, time_text
 from reconciler.cli.users import user_id
 from reconciler.controller.fleet import Planned, plan_stores, standings
+from reconciler.controller.mirror import BULK_FROM
 from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
 from reconciler.core.ids import ClerkUserId, StoreName
@@ -22,7 +23,6 @@ from reconciler.settings import environment
 from reconciler.wiring import House
 
 FAILED, ACTIONS = 1, 2
-MANY = 20_000  # people; to read fewer from a shop takes less time than to fill its mirror
 OUTPUTS = ("text", "json", "markdown", "html")
 
 
@@ -91,7 +91,7 @@ def planned_by(
         if standing.doubt:
             context.say(f"{name}: everybody is read from the shop, for {clean(standing.doubt)}")
     unmirrored = [name for name in found if name not in as_of]
-    if unmirrored and house.profiles.count(at_most=MANY) == MANY:
+    if unmirrored and house.profiles.count(at_most=BULK_FROM) == BULK_FROM:
         for name in unmirrored:
             context.say(
                 f"hint: reconciler backfill shopify --store {name}, and plans read only what its mirror can't tell"

@@ -20,10 +20,9 @@ from reconciler.ports import BulkFile, BulkLine, BulkState, Write
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
-PIECE = 500  # lines that are in memory at once
+PIECE = 500  # lines that are in memory, or in one transaction, at once
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
 LEASE_PAUSE_S = 5.0
-FORGET = 500  # lines in one transaction
 
 
 class BulkFiles:
@@ -106,7 +105,7 @@ class BulkFiles:
     def drop_unsent(self) -> None:
         """Forget lines that were not sent: what they rest on may be old when somebody goes on."""
         book = self._bulk.book
-        while lines := book.unsent_lines(self._shop, limit=FORGET):
+        while lines := book.unsent_lines(self._shop, limit=PIECE):
             self.look_again(lines, "dropped")
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
 

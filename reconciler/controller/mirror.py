@@ -19,6 +19,7 @@ from reconciler.core.store import Store
 from reconciler.errors import AccessError, PermanentError, StateError, TemporaryError
 from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, CustomerReader, Mirror, MirrorMark, Seen
 
+BULK_FROM = 20_000  # people; fewer are read live in less time than a bulk query takes to come back
 BATCH = 1000
 READ = 250
 OVERLAP = timedelta(hours=1)  # the search index lags, by half an hour at the worst: lately touched ones are read again
@@ -181,7 +182,7 @@ def catch_up(desk: MirrorDesk) -> int:
     mark = mirror.mirror_mark(shop)
     if mark.listed_at is None or mark.complete_at is None:
         return 0
-    since = max(mark.listed_at - OVERLAP, mark.complete_at - CLOCKS)
+    since = _untold_since(mark.listed_at, mark.complete_at)
     began_at = desk.clock.now()
     moved = 0
     known: set[str] = set()
@@ -201,13 +202,16 @@ def _take_in_newcomers(desk: MirrorDesk) -> None:
     """
     shop, mirror = desk.store.shop, desk.mirror
     complete_at = mirror.mirror_mark(shop).complete_at
-    told = desk.clock.now() - OVERLAP
-    if complete_at is not None:
-        told = max(told, complete_at - CLOCKS)
+    since = _untold_since(desk.clock.now(), complete_at) if complete_at is not None else None
     for page in desk.lists.newest():
         _read(desk, mirror.unseen(shop, page))
-        if page and page[-1][1] < told:
+        if page and since is not None and page[-1][1] < since:
             return
+
+
+def _untold_since(at: datetime, complete_at: datetime) -> datetime:
+    """From when on something may have happened that the index had not told at this time, nor the last bulk query seen."""
+    return max(at - OVERLAP, complete_at - CLOCKS)
 
 
 def _read(desk: MirrorDesk, customers: list[CustomerId]) -> int:

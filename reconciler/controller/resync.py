@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.mirror import MirrorDesk, catch_up, fill, seen_of, shape_of
+from reconciler.controller.mirror import BULK_FROM, MirrorDesk, catch_up, fill, seen_of, shape_of
 from reconciler.controller.observe import Claims, claims_of
 from reconciler.controller.shared_pass import Begun, Once, Share, watch_of
 from reconciler.controller.stream import Part, parts_of
@@ -50,7 +50,6 @@ BLOCKED = "blocked"  # another user's customer has her new address: her own look
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
 SLICE = 1000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
 FEW = 20  # vanished ones in a slice that need no look at all the others
-BULK_FROM = 20_000  # people; fewer are read live in less time than a bulk query takes to come back
 UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
 
 GoOn = Callable[[], bool]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -20,6 +21,7 @@ from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.batches import batches
 from reconciler.core.decide import decide
+from reconciler.core.desired import Spec
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, enough_of
 from reconciler.core.ids import ClerkUserId
@@ -138,20 +140,29 @@ class Decided:
 
 def decided(subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask) -> Iterator[Decided]:
     """Each one's decision, in their order: by the mirror where that may be and is enough, else by a look at the shop."""
+    specs = specs_of(subjects, store)
     found: dict[ClerkUserId, Decided] = {}
     if readers.by_mirror is not None and not ask.keep_all:
-        by_mirror = _decided(subjects, store, replace(readers, customers=readers.by_mirror), claims, ask, live=False)
+        mirrored = replace(readers, customers=readers.by_mirror)
+        by_mirror = _decided(subjects, specs, store, mirrored, claims, ask, live=False)
         found = {one.subject.user: one for one in by_mirror if is_enough(one.subject, one.decision)}
     left = [subject for subject in subjects if subject.user not in found]
     if left:
-        found |= {one.subject.user: one for one in _decided(left, store, readers, claims, ask, live=True)}
+        theirs = {s.user: specs[s.user] for s in left if s.user in specs}
+        found |= {one.subject.user: one for one in _decided(left, theirs, store, readers, claims, ask, live=True)}
     return (found[subject.user] for subject in subjects)
 
 
 def _decided(
-    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, ask: Ask, *, live: bool
+    subjects: Sequence[Subject],
+    specs: MappingOf[ClerkUserId, Spec],
+    store: Store,
+    readers: Readers,
+    claims: Claims,
+    ask: Ask,
+    *,
+    live: bool,
 ) -> Iterator[Decided]:
-    specs = specs_of(subjects, store)
     views = look(subjects, specs, store, readers.customers, readers.mappings, claims)
     for s in subjects:
         view = views[s.user]
@@ -228,10 +239,10 @@ def source_is_there(store: Store, readers: Readers) -> None:
         )
 
 
-def joined(store: Store, readers: Readers, *, after: ClerkUserId | None = None) -> Iterator[Subject]:
+def joined(store: Store, readers: Readers) -> Iterator[Subject]:
     """Profiles and mappings side by side: both come in key order, so neither is ever held whole."""
-    mappings = (m for chunk in readers.mappings.scan(store.shop, after=after) for m in chunk)
-    left: Iterable[tuple[ClerkUserId, Any]] = ((row[0].clerk_user_id, row) for row in _all_rows(readers, after))
+    mappings = (m for chunk in readers.mappings.scan(store.shop) for m in chunk)
+    left: Iterable[tuple[ClerkUserId, Any]] = ((row[0].clerk_user_id, row) for row in _all_rows(readers))
     right: Iterable[tuple[ClerkUserId, Any]] = ((m.clerk_user_id, m) for m in mappings)
     user: ClerkUserId | None = None
     row: tuple[Profile, int | None] | None = None
@@ -249,12 +260,12 @@ def joined(store: Store, readers: Readers, *, after: ClerkUserId | None = None) 
         yield Subject(user, *_profile_first(row, mapping))
 
 
-def _all_rows(readers: Readers, after: ClerkUserId | None) -> Iterator[tuple[Profile, int | None]]:
+def _all_rows(readers: Readers) -> Iterator[tuple[Profile, int | None]]:
     if (rows := readers.rows) is not None:
-        for chunk in rows.scan_rows(after=after):
+        for chunk in rows.scan_rows():
             yield from chunk.profiles()
     else:
-        yield from ((p, None) for profiles in readers.profiles.scan(after=after) for p in profiles)
+        yield from ((p, None) for profiles in readers.profiles.scan() for p in profiles)
 
 
 __all__ = [

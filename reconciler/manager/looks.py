@@ -189,8 +189,7 @@ class Looks:
         try:
             found = work(self._desk(house, store, lease))
         except (AccessError, ConfigError) as error:  # ConfigError: of this store alone, a way to its token
-            refused = error if isinstance(error, AccessError) else AccessError(error.message, hint=error.hint)
-            self._probes.refused(store.name, refused)
+            self._probes.refused(store.name, error)
             ended = "access"
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
             _log.warning("look_failed", store=store.name, look=kind, error=error.message, hint=error.hint)

@@ -32,8 +32,8 @@ class Probes:
         self._pauses: dict[StoreName, _Pause] = {}
         self._lock = threading.Lock()
 
-    def refused(self, name: StoreName, error: AccessError) -> None:
-        """A store's access was refused: leave it alone, and say so."""
+    def refused(self, name: StoreName, error: AccessError | ConfigError) -> None:
+        """A store's access was refused, or there is no way to its token: leave it alone, and say so."""
         if not self._crew.suspend(name, error.message):
             return
         first_s = self._rhythm.probe_first_s

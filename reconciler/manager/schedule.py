@@ -166,6 +166,9 @@ class Schedule:
                 self._lobby.wait(Waiting(begun, since, whole, time.monotonic() + wait_s))
             else:
                 self._settle(name, begun, since, whole=whole)
+        except ReconcilerError:
+            self._settle(name, "failed", since, whole=whole)
+            raise
         finally:
             self._lobby.came(name)
         departed = self._departed()
@@ -273,8 +276,6 @@ class Schedule:
             except ReconcilerError as error:
                 about = args[0].name if args and isinstance(args[0], Waiting) else next(iter(args), None)
                 _log.warning("turn_failed", turn=call.__name__, store=about, error=error.message)
-                if call == self.full:
-                    self._settle(args[0], "failed", args[1], whole=args[2])
 
         return safe
 

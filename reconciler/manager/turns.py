@@ -149,8 +149,7 @@ class BulkTurns:
             _log.warning("bulk_lost", store=store.name, error=lost.message)
         except (AccessError, ConfigError) as error:
             ended = "access"
-            refused = error if isinstance(error, AccessError) else AccessError(error.message, hint=error.hint)
-            self._probes.refused(store.name, refused)
+            self._probes.refused(store.name, error)
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
             ended = "failed"
             hint = error.hint or "the next turn goes on with what was begun"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import Any, Final
 
 import msgspec
@@ -97,46 +98,32 @@ class CustomerLists:
     def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
         since = at.astimezone(UTC).replace(microsecond=0)
         asked = f"updated_at:>='{since:%Y-%m-%dT%H:%M:%SZ}'"
-        after: str | None = None
-        listed = 0
-        while True:
-            page = self._page("customers_touched", {"query": asked, "after": after})
-            listed += len(page["nodes"])
+        happened = f"were touched since {since:%Y-%m-%d %H:%M} UTC"
+        for touched in self._pages("customers_touched", repeat({"query": asked}), "updatedAt", happened):
             # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
-            touched = [(CustomerId(n["id"]), datetime.fromisoformat(n["updatedAt"])) for n in page["nodes"]]
             yield [one for one in touched if one[1] >= since - timedelta(seconds=1)]
-            if not page["pageInfo"]["hasNextPage"]:
-                return
-            if listed >= LISTED_MAX:
-                raise PermanentError(
-                    f"{self._client.shop}: more than {LISTED_MAX} customers were touched since {since:%Y-%m-%d %H:%M} UTC",
-                    hint="reconciler backfill shopify",
-                )
-            after = page["pageInfo"]["endCursor"]
 
     def newest(self) -> Iterator[list[Touched]]:
+        sizes = chain([NEWEST_FIRST], repeat(NEWEST_THEN))
+        return self._pages("customers_newest", ({"first": size} for size in sizes), "createdAt", "came lately")
+
+    def _pages(self, name: str, asked: Iterable[dict[str, Any]], time: str, happened: str) -> Iterator[list[Touched]]:
+        """A list page by page, each with what is asked for then; PermanentError where it does not end in time."""
         after: str | None = None
         listed = 0
-        while True:
-            size = NEWEST_THEN if listed else NEWEST_FIRST
-            page = self._page("customers_newest", {"first": size, "after": after})
+        for variables in asked:
+            reply = self._client.run(document(name), {**variables, "after": after}, lane=self._lane)
+            page = reply.data.get("customers")
+            if page is None:  # no error beside it either: nothing may be concluded
+                raise TemporaryError(f"{self._client.shop}: {name}: the list did not come")
             listed += len(page["nodes"])
-            yield [(CustomerId(n["id"]), datetime.fromisoformat(n["createdAt"])) for n in page["nodes"]]
+            yield [(CustomerId(n["id"]), datetime.fromisoformat(n[time])) for n in page["nodes"]]
             if not page["pageInfo"]["hasNextPage"]:
                 return
             if listed >= LISTED_MAX:
-                raise PermanentError(
-                    f"{self._client.shop}: more than {LISTED_MAX} customers came lately",
-                    hint="reconciler backfill shopify",
-                )
+                said = f"{self._client.shop}: more than {LISTED_MAX} customers {happened}"
+                raise PermanentError(said, hint="reconciler backfill shopify")
             after = page["pageInfo"]["endCursor"]
-
-    def _page(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
-        reply = self._client.run(document(name), variables, lane=self._lane)
-        page: dict[str, Any] | None = reply.data.get("customers")
-        if page is None:  # no error beside it either: nothing may be concluded
-            raise TemporaryError(f"{self._client.shop}: {name}: the list did not come")
-        return page
 
     def count(self) -> int | None:
         reply = self._client.run(document("customers_count"), lane=self._lane)

@@ -13,11 +13,12 @@ from typing import Any
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.mirror import MirrorDesk
 from reconciler.controller.sweep import Ask, Readers, Swept, sweep
+from reconciler.core.ids import CustomerId
 from reconciler.core.plan import planned
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.listing import CustomerLists
 from reconciler.supabase.profiles import TableProfiles
-from tests.controller.bulk_rig import NAME, BulkRig, populate
+from tests.controller.bulk_rig import NAME, BulkRig, populate, user_of
 
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "image_url", "updated_at",
            "deleted_at", "metadata")  # fmt: skip
@@ -85,6 +86,14 @@ class MirrorRig(BulkRig):
 
     def calls(self) -> int:
         return len(self.acme.calls)
+
+
+def customer(rig: MirrorRig, number: int) -> CustomerId:
+    """Whom this user's mapping names."""
+    found = rig.mapping(NAME, user_of(number))
+    assert found is not None
+    assert found.customer_id is not None
+    return found.customer_id
 
 
 def digest(rig: MirrorRig, swept: Swept) -> str:

@@ -17,7 +17,7 @@ from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.ports import Known
 from tests.controller.bulk_rig import NAME, populate, user_of
-from tests.controller.mirror_rig import MirrorRig, digest
+from tests.controller.mirror_rig import MirrorRig, customer, digest
 
 PEOPLE = 12
 
@@ -35,13 +35,6 @@ def made(rig: MirrorRig) -> None:
     list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
     rig.clock.sleep(5)
     fill(rig.mirror())
-
-
-def customer(rig: MirrorRig, number: int) -> CustomerId:
-    found = rig.mapping(NAME, user_of(number))
-    assert found is not None
-    assert found.customer_id is not None
-    return found.customer_id
 
 
 def asked(rig: MirrorRig, since: int) -> list[str]:

@@ -20,7 +20,7 @@ from reconciler.state.requests import RequestTable
 from reconciler.supabase.chunks import Chunk
 from reconciler.supabase.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, populate, user_of
-from tests.controller.mirror_rig import COLUMNS, MirrorRig
+from tests.controller.mirror_rig import COLUMNS, MirrorRig, customer
 
 PEOPLE = 30
 
@@ -52,13 +52,6 @@ def desk(rig: MirrorRig) -> Desk:
 
 def nodes_read(rig: MirrorRig) -> int:
     return sum("nodes" in call.roots for call in rig.acme.calls)
-
-
-def customer(rig: MirrorRig, number: int) -> str:
-    found = rig.mapping(NAME, user_of(number))
-    assert found is not None
-    assert found.customer_id is not None
-    return found.customer_id
 
 
 def test_a_full_look_reads_nobody_who_has_not_moved(rig: MirrorRig) -> None:

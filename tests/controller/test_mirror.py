@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from reconciler.controller.mirror import Progress, catch_up, fill, seen_of, shape_of
-from reconciler.core.ids import CustomerId
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import MirrorMark
 from tests.controller.bulk_rig import NAME, user_of
-from tests.controller.mirror_rig import MirrorRig
+from tests.controller.mirror_rig import MirrorRig, customer
 
 SHOP_PEOPLE = 40
 
@@ -32,13 +31,6 @@ def mirrored(rig: MirrorRig) -> int:
 
 def mark(rig: MirrorRig) -> MirrorMark:
     return rig.state.mirror_mark(rig.stores[NAME].shop)
-
-
-def customer(rig: MirrorRig, number: int) -> CustomerId:
-    found = rig.mapping(NAME, user_of(number))
-    assert found is not None
-    assert found.customer_id is not None
-    return found.customer_id
 
 
 def told(rig: MirrorRig) -> list[Any]:

@@ -28,7 +28,7 @@ from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.ledger import gid
 from tests.controller.bulk_rig import NAME, user_of
-from tests.controller.mirror_rig import MirrorRig, digest, learned
+from tests.controller.mirror_rig import MirrorRig, customer, digest, learned
 
 PEOPLE = 25
 LAG_S = 1800.0  # the longest that was ever seen
@@ -44,13 +44,6 @@ def rig(tmp_path: Path) -> Iterator[MirrorRig]:
         fill(made.mirror())
         made.clock.sleep(86_400)
         yield made
-
-
-def customer(rig: MirrorRig, number: int) -> CustomerId:
-    found = rig.mapping(NAME, user_of(number))
-    assert found is not None
-    assert found.customer_id is not None
-    return found.customer_id
 
 
 class _Meanwhile:

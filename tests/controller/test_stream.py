@@ -16,7 +16,7 @@ from reconciler.controller.stream import Moved, Part, Watch, moved_in, passed
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
-from tests.controller.mirror_rig import MirrorRig, digest, learned
+from tests.controller.mirror_rig import MirrorRig, customer, digest, learned
 
 PEOPLE = 30
 
@@ -34,13 +34,6 @@ def settle(rig: MirrorRig, *, people: int = PEOPLE) -> None:
     for _ in range(2):
         list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
     fill(rig.mirror())
-
-
-def customer(rig: MirrorRig, number: int) -> str:
-    found = rig.mapping(NAME, user_of(number))
-    assert found is not None
-    assert found.customer_id is not None
-    return found.customer_id
 
 
 def test_a_shop_where_nothing_has_moved_is_not_asked(rig: MirrorRig) -> None:
