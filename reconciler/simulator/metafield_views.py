@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
 from reconciler.simulator.records import Customer, Definition, Metafield
+from reconciler.simulator.strange import respelled
 from reconciler.simulator.view import View
 
 
@@ -42,7 +43,7 @@ class MetafieldView(View[Metafield]):
         "id": lambda view: gid("Metafield", view.record.number),
         "namespace": lambda view: view.record.namespace,
         "key": lambda view: view.record.key,
-        "value": lambda view: view.record.value,
+        "value": lambda view: respelled(view.ledger.habits.strange, view.record.type, view.record.value),
         "jsonValue": lambda view: json_value(view.record),
         "type": lambda view: view.record.type,
         "compareDigest": lambda view: digest(view.record),

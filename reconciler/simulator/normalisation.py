@@ -54,6 +54,8 @@ class Habits:
     updated_at_whole_days: bool = False
     """`updated_at:` in a search looks at the day only."""
     identity_message: str = "A name, phone number, or email address must be present"
+    strange: int | None = None
+    """The seed of the strange mode: each value is shown in another spelling than it was sent (`strange.py`)."""
     loopback_callbacks: bool = True
     """Webhooks may go to http:// on loopback, which Shopify refuses, and where else should a simulator's go."""
 

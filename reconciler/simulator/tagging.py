@@ -6,6 +6,7 @@ from reconciler.simulator.documents import Json
 from reconciler.simulator.examine import ledger_tags, tag_problems
 from reconciler.simulator.ledger import top_level, user_error
 from reconciler.simulator.records import Customer
+from reconciler.simulator.strange import respelled_tags
 from reconciler.simulator.views import CustomerView
 
 
@@ -26,7 +27,13 @@ class Tagging(Customers):
         if customer is None:
             return _unknown()
         gone = {tag.casefold() for tag in normalisation.split_tags(tags)}
-        self.retag(customer, tuple(tag for tag in customer.tags if tag.casefold() not in gone))
+        shown = respelled_tags(self.habits.strange, customer.tags)
+        left = [
+            tag
+            for tag, as_shown in zip(customer.tags, shown, strict=True)
+            if not {tag.casefold(), as_shown.casefold()} & gone
+        ]
+        self.retag(customer, tuple(left))
         return {"node": CustomerView(self, customer), "userErrors": []}
 
     def retag(self, customer: Customer, tags: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from reconciler.simulator.metafield_views import MetafieldView
 from reconciler.simulator.normalisation import email_is_valid
 from reconciler.simulator.paging import paged
 from reconciler.simulator.records import Address, Consent, Customer, Merge, Metafield, rare
+from reconciler.simulator.strange import respelled, respelled_tags
 from reconciler.simulator.view import View
 
 
@@ -22,6 +23,10 @@ class CustomerView(View[Customer]):
     @property
     def id(self) -> str:
         return gid("Customer", self.record.number)
+
+    def spelt(self, kind: str, value: str | None) -> str | None:
+        """A value as this shop shows it."""
+        return respelled(self.ledger.habits.strange, kind, value)
 
     def metafield(self, key: str, namespace: str | None = None) -> MetafieldView | None:
         found = self.record.metafield((self.ledger.namespace(namespace), key))
@@ -77,10 +82,12 @@ class CustomerView(View[Customer]):
         return next((address_view(each) for each in facts.addresses if each.number == facts.default_address), None)
 
     def default_email_address(self) -> Json | None:
-        return None if self.record.email is None else email_view(self.record.email, rare(self.record).email_consent)
+        email = self.spelt("email", self.record.email)
+        return None if email is None else email_view(email, rare(self.record).email_consent)
 
     def default_phone_number(self) -> Json | None:
-        return None if self.record.phone is None else phone_view(self.record.phone, rare(self.record).sms_consent)
+        phone = self.spelt("phone", self.record.phone)
+        return None if phone is None else phone_view(phone, rare(self.record).sms_consent)
 
     def can_delete(self) -> bool:
         return self.record.orders == 0 and not rare(self.record).had_orders
@@ -109,18 +116,18 @@ class CustomerView(View[Customer]):
         "legacyResourceId": lambda view: str(view.record.number),
         "createdAt": lambda view: iso(view.record.created_at),
         "updatedAt": lambda view: iso(view.record.updated_at),
-        "firstName": lambda view: view.record.first_name,
-        "lastName": lambda view: view.record.last_name,
+        "firstName": lambda view: view.spelt("name", view.record.first_name),
+        "lastName": lambda view: view.spelt("name", view.record.last_name),
         "displayName": display_name,
         "defaultEmailAddress": default_email_address,
         "defaultPhoneNumber": default_phone_number,
-        "email": lambda view: view.record.email,
-        "phone": lambda view: view.record.phone,
+        "email": lambda view: view.spelt("email", view.record.email),
+        "phone": lambda view: view.spelt("phone", view.record.phone),
         "verifiedEmail": lambda view: not rare(view.record).unverified,
         "validEmailAddress": lambda view: view.record.email is not None and email_is_valid(view.record.email),
-        "locale": lambda view: view.record.locale,
-        "note": lambda view: view.record.note,
-        "tags": lambda view: list(view.record.tags),
+        "locale": lambda view: view.spelt("locale", view.record.locale),
+        "note": lambda view: view.spelt("note", view.record.note),
+        "tags": lambda view: respelled_tags(view.ledger.habits.strange, view.record.tags),
         "state": lambda view: view.record.state,
         "numberOfOrders": lambda view: str(view.record.orders),
         "amountSpent": lambda view: {
