@@ -11,6 +11,7 @@
     │   └── SetupError            the shop lacks something `bootstrap` makes
     ├── AccessError               one store is suspended, the others go on
     ├── SourceError               the profiles can't be trusted now: nobody is released, nothing is cleared
+    │   └── SourceBusy            a TemporaryError as well: the table is locked or slow, read it again later
     ├── StateError                our own database can't be used
     ├── LeaseLost                 another replica has taken the work over: drop what is in hand, nobody need act
     ├── PlanRefused               a saved plan does not fit the world any more
@@ -91,6 +92,10 @@ class AccessError(ReconcilerError):
 
 class SourceError(ReconcilerError):
     """The profile source can't be read in full; nothing may be concluded from what is missing in it."""
+
+
+class SourceBusy(TemporaryError, SourceError):
+    """The profiles could not be read within the time that a read may take. Nothing is held any more: read again later."""
 
 
 class StateError(ReconcilerError):
