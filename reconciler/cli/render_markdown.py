@@ -122,6 +122,7 @@ def _kind(group: KindGroup, limit: int) -> Iterator[str]:
 
 def _action(action: Action) -> Iterator[str]:
     heading = [code(action.clerk_user_id), customer_text(action.customer_id)]
+    heading += [code(text) for text in (action.name, action.email) if text and action.customer_id]
     why = common_why(action)
     if action.how:
         heading.append(f"on_leave: {action.how}")
@@ -149,6 +150,9 @@ def _held(group: HeldGroup, limit: int) -> Iterator[str]:
     yield ""
     yield f"{WHO_WORDS[group.who_acts]}, see [{group.reason}]({group.anchor})"
     yield ""
+    if group.changes:
+        yield from _withheld(group, limit)
+        return
     if group.message is not None:
         yield f"{code(group.message)}: {', '.join(code(h.clerk_user_id) for h in islice(group.holds, limit))}"
     else:
@@ -157,4 +161,23 @@ def _held(group: HeldGroup, limit: int) -> Iterator[str]:
     if group.count > limit:
         yield ""
         yield f"… and {group.count - limit:,} more"
+    yield ""
+
+
+def _withheld(group: HeldGroup, limit: int) -> Iterator[str]:
+    """What would be done without the hold; a change that many share stands first, and once."""
+    if group.message is not None:
+        yield code(group.message)
+        yield ""
+    for same in group.changes[:limit]:
+        if same.count == 1:
+            yield from _action(same.action)
+            continue
+        users = ", ".join(code(user) for user in same.users) + (", …" if same.count > len(same.users) else "")
+        yield f"- **{same.action.kind}, {same.count:,} times**: {users}"
+        for change in same.action.changes:
+            yield f"  - {_change(change, with_why=True)}"
+    rest = group.uncounted + sum(same.count for same in group.changes[limit:])
+    if rest:
+        yield f"- … and {rest:,} more; `reconciler plan --output json` has them"
     yield ""

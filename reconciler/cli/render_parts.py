@@ -12,6 +12,8 @@ from reconciler.core.plan import KINDS, Action, Change, Forecast, Hold, Kind, St
 
 ERRORS_PAGE = "docs/errors.md"
 TENTH_S = 0.1
+USERS_OF_A_CHANGE = 5  # named beside a change that many share
+DISTINCT = 1000  # different changes of one reason that are told apart; the rest is counted as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,29 @@ class KindGroup:
     why: str
 
 
+@dataclass(slots=True)
+class SameChange:
+    """Withheld actions that change the same in the same way: the first of them, how many there are, the first users."""
+
+    action: Action
+    count: int
+    users: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class HeldGroup:
-    """The holds of one reason in one store: how many, the first of them (or all), and what all of them say, if they do."""
+    """The holds of one reason in one store: how many, the first of them (or all), and what all of them say, if they do.
+
+    `changes` are the actions that these holds withhold, those that many share first; of `uncounted` more it is not told.
+    """
 
     reason: str
     who_acts: WhoActs
     count: int
     holds: Collection[Hold]
     message: str | None
+    changes: Sequence[SameChange] = ()
+    uncounted: int = 0
 
     @property
     def anchor(self) -> str:
@@ -100,8 +116,11 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
     who: dict[str, WhoActs] = {}
     said: defaultdict[str, set[str]] = defaultdict(set)
     some: defaultdict[str, list[Hold]] = defaultdict(list)
+    withheld: defaultdict[str, _Withheld] = defaultdict(_Withheld)
     for hold in store.holds:
         counts[hold.reason] += 1
+        if hold.action is not None:
+            withheld[hold.reason].add(hold.action)
         who.setdefault(hold.reason, hold.who_acts)
         if len(said[hold.reason]) <= 1:
             said[hold.reason].add(hold.message)
@@ -114,9 +133,34 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
             count,
             some[reason] if first is not None else _all(store.holds, "reason", reason),
             sentence(next(iter(said[reason]))) if len(said[reason]) == 1 else None,
+            withheld[reason].sorted(),
+            withheld[reason].uncounted,
         )
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
+
+
+class _Withheld:
+    """Groups withheld actions by what they change, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._found: dict[object, SameChange] = {}
+        self.uncounted = 0
+
+    def add(self, action: Action) -> None:
+        key = (action.kind, action.how, tuple((c.field, *change_parts(c), c.why) for c in action.changes))
+        if (same := self._found.get(key)) is not None:
+            same.count += 1
+            if len(same.users) < USERS_OF_A_CHANGE:
+                same.users.append(action.clerk_user_id)
+        elif len(self._found) < DISTINCT:
+            self._found[key] = SameChange(action, 1, [action.clerk_user_id])
+        else:
+            self.uncounted += 1
+
+    def sorted(self) -> list[SameChange]:
+        """Those that many share first, then by user."""
+        return sorted(self._found.values(), key=lambda s: (-s.count, s.action.clerk_user_id))
 
 
 def _all(values: Collection[M], name: str, value: str) -> Collection[M]:

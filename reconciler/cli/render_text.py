@@ -87,6 +87,7 @@ def _action(action: Action, lines: Lines, *, told: bool) -> None:
     heading: list[Piece] = [(f"{words.mark} {clean(action.clerk_user_id)}", words.style)]
     if action.customer_id is not None:
         heading.append((customer_text(action.customer_id), "dim"))
+        heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
     if action.how:
         heading.append((f"on_leave: {clean(action.how)}", "dim"))
     if why:
@@ -124,6 +125,9 @@ def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
     ]
     lines.flow(heading, indent=2, hang=4, between="  ")
     same = group.message
+    if group.changes:
+        _withheld(group, lines, limit)
+        return
     if same is not None:
         lines.prose(same, indent=6)
         lines.flow(((clean(h.clerk_user_id), "dim") for h in group.holds), indent=6, between=", ")
@@ -132,6 +136,30 @@ def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
             words = [(word, "") for word in sentence(hold.message).split(" ")]
             lines.flow([(f"{clean(hold.clerk_user_id)} ", "dim"), *words], indent=6, hang=2)
     _cut(group.count, limit, "held", lines)
+
+
+def _withheld(group: HeldGroup, lines: Lines, limit: int | None) -> None:
+    """What would be done without the hold: first as changes that many share, and, where all are asked for, one by one."""
+    if group.message is not None:
+        lines.prose(group.message, indent=6)
+    shown = group.changes[:limit]
+    for same in shown:
+        if same.count == 1:
+            _action(same.action, lines, told=False)
+            continue
+        words = KIND_WORDS[same.action.kind]
+        lines.flow([(f"{words.mark} {same.count:,} times {same.action.kind}", words.style)], indent=2)
+        for change in same.action.changes:
+            _change(change, lines, with_why=True)
+        more = ", …" if same.count > len(same.users) else ""
+        lines.flow(((clean(u), "dim") for u in [*same.users[:-1], same.users[-1] + more]), indent=6, between=", ")
+    rest = group.uncounted + sum(same.count for same in group.changes[len(shown) :])
+    _cut(rest, 0 if limit is not None else None, "held", lines)
+    if limit is None and any(same.count > 1 for same in shown):
+        lines.prose("one by one", "dim", indent=6)
+        for hold in group.holds:
+            if hold.action is not None:
+                _action(hold.action, lines, told=False)
 
 
 def _cut(count: int, limit: int | None, what: str, lines: Lines) -> None:

@@ -125,10 +125,13 @@ def _creates(batch: Sequence[Action], hands: Hands, holds: _HoldsOf) -> list[Ste
 
 
 def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
-    """Whether what is due now is what was planned; whoever was parked has another customer than the plan saw."""
+    """Whether what is due now is what was planned; whoever was parked has another customer than the plan saw.
+
+    The name and e-mail of the customer are for readers: `customer_digest` says whether the customer is the same.
+    """
     if now is None:
         return False
-    aside: dict[str, object] = {"waits_for": None, "park": False, "cost_points": 0}
+    aside: dict[str, object] = {"waits_for": None, "park": False, "cost_points": 0, "email": None, "name": None}
     if parked:
         aside |= {"customer_digest": "", "changes": ()}
         if _ends(planned) != _ends(now):

@@ -138,7 +138,7 @@ def over_budget(step: Step, hands: Hands) -> Reconciled:
     allowed = ceiling_now(hands.store, kind, hands.readers.mappings)
     few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
     message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
-    held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message)
+    held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
     write_down(Step(step.action, step.subject, without_action(step.decision, held)), hands)
     return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)
 

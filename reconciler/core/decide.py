@@ -21,11 +21,12 @@ from reconciler.core.patch import (
     customer_digest,
     doubts_of,
     drift_held,
+    full_name,
     is_phone_taken,
     patched,
     rival_holds,
     rolled,
-    without_action,
+    withheld,
 )
 from reconciler.core.plan import Action, Change, Hold, Why
 from reconciler.core.profile import Profile
@@ -166,6 +167,8 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
         how=how,
         profile_digest=profile_digest(profile),
         customer_digest=customer_digest(customer),
+        email=customer.email,
+        name=full_name(customer),
     )
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, status="released")
     return rolled(decision, store)
@@ -174,8 +177,7 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
 def _paused(decision: Decision, store: Store) -> Decision:
     if not store.paused or decision.action is None:
         return decision
-    message = f"{decision.action.kind} waits: the store is paused"
-    return without_action(decision, hold(decision.clerk_user_id, decision.customer, "StorePaused", message))
+    return withheld(decision, "StorePaused", f"{decision.action.kind} waits: the store is paused")
 
 
 __all__ = [

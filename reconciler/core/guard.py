@@ -8,7 +8,6 @@ from collections.abc import Mapping as MappingOf
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.core.desired import digest
 from reconciler.core.plan import KINDS, Action, Hold, Kind
 from reconciler.core.store import Ceiling, Store
 
@@ -89,5 +88,5 @@ def held_back(action: Action, message: str) -> Hold:
         reason="GuardExceeded",
         message=message,
         who_acts="operator",
-        withholds=digest(action.model_dump(mode="json")),
+        action=action,
     )

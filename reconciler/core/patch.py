@@ -121,7 +121,7 @@ def _patch(
     blocked = {h.field for h in holds}
     changes = [c for c in changes if c.field not in blocked] + ([back] if back else [])
     if known:
-        changes, held = _switched(user, customer, changes, store)
+        changes, held = _switched(case, customer, changes)
         holds = holds + held
     last = _last_identity(user, customer, changes)
     changes = [c for c in changes if c.field not in {h.field for h in last}]
@@ -143,10 +143,13 @@ def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Chan
     drifted = known and not ours
     if drifted and "backlink" in case.store.accepts(case.user, case.now):
         return [], []
-    if drifted and case.store.heal_drift == "hold":
-        return [], [hold(case.user, customer, "DriftHeld", "her back-link was taken off in Shopify", "backlink")]
     why: Why = "drift" if drifted else "profile changed"
-    return [Change(field="backlink", before=customer.backlink, after=case.user, why=why)], []
+    change = Change(field="backlink", before=customer.backlink, after=case.user, why=why)
+    if drifted and case.store.heal_drift == "hold":
+        message = "the back-link was removed in Shopify, and heal_drift says hold"
+        action = action_of(case, "update", customer, (change,))
+        return [], [hold(case.user, customer, "DriftHeld", message, "backlink", action)]
+    return [change], []
 
 
 def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:
@@ -266,17 +269,17 @@ def is_phone_taken(case: Case, customer: Customer | None, phone: object) -> tupl
     return (hold(case.user, customer, "PhoneTaken", f"her phone is that of {other.id}; the rest goes on", "phone"),)
 
 
-def _switched(
-    user: ClerkUserId, customer: Customer, changes: list[Change], store: Store
-) -> tuple[list[Change], list[Hold]]:
+def _switched(case: Case, customer: Customer, changes: list[Change]) -> tuple[list[Change], list[Hold]]:
     """The two switches: what was edited in Shopify, and what is not rolled out yet."""
     kept: list[Change] = []
     holds: list[Hold] = []
     for change in changes:
+        name = "heal_drift" if change.why == "drift" else "roll_out"
         reason = "DriftHeld" if change.why == "drift" else "RollOutHeld"
-        switch = store.heal_drift if change.why == "drift" else store.roll_out
-        if switch == "hold":
-            holds.append(hold(user, customer, reason, f"{change.field} differs ({change.why})", change.field))
+        if (case.store.heal_drift if change.why == "drift" else case.store.roll_out) == "hold":
+            message = f"{change.field} differs ({change.why}), and {name} says hold"
+            action = action_of(case, "update", customer, (change,))
+            holds.append(hold(case.user, customer, reason, message, change.field, action))
         else:
             kept.append(change)
     return kept, holds
@@ -297,16 +300,21 @@ def rolled(decision: Decision, store: Store) -> Decision:
     """Creates, adoptions, re-links, merges and releases are intent: roll_out: hold keeps them back whole."""
     if store.roll_out == "auto" or decision.action is None:
         return decision
-    message = f"{decision.action.kind} waits: roll_out says hold"
-    return without_action(decision, hold(decision.clerk_user_id, decision.customer, "RollOutHeld", message))
+    return withheld(decision, "RollOutHeld", f"{decision.action.kind} waits: roll_out says hold")
 
 
 def drift_held(decision: Decision, store: Store) -> Decision:
     """Her customer was deleted in Shopify: heal_drift: hold keeps the new one back."""
     if store.heal_drift == "auto" or decision.action is None:
         return decision
-    message = f"her customer is gone from the shop; {decision.action.kind} waits: heal_drift says hold"
-    return without_action(decision, hold(decision.clerk_user_id, decision.customer, "DriftHeld", message))
+    message = f"the customer is gone from the shop; {decision.action.kind} waits: heal_drift says hold"
+    return withheld(decision, "DriftHeld", message)
+
+
+def withheld(decision: Decision, reason: str, message: str) -> Decision:
+    """The same decision, held; the hold carries the action that waits."""
+    held = hold(decision.clerk_user_id, decision.customer, reason, message, action=decision.action)
+    return without_action(decision, held)
 
 
 def without_action(decision: Decision, *holds: Hold) -> Decision:
@@ -333,7 +341,15 @@ def action_of(
         from_customer_id=moved_from.id if moved_from else None,
         profile_digest=profile_digest(case.profile),
         customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
+        email=customer.email if customer else None,
+        name=full_name(customer),
     )
+
+
+def full_name(customer: Customer | None) -> str | None:
+    """First and last name as one text; None where there is neither."""
+    names = (customer.first_name, customer.last_name) if customer else ()
+    return " ".join(name for name in names if name) or None
 
 
 def customer_digest(customer: Customer | None) -> str:

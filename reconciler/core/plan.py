@@ -39,6 +39,7 @@ class Action(_Value):
     `profile_digest` and `customer_digest` say which row and which customer it was decided on. A re-link or merge comes
     `from_customer_id` and ends on `customer_id`. `waits_for` is the user whose customer must give up the new e-mail
     first; `park` says that this one closes a circle of such waits, and gives up her own for a moment.
+    `email` and `name` are those of the customer it is about, as the shop shows them; None for a create.
     """
 
     kind: Kind
@@ -52,12 +53,14 @@ class Action(_Value):
     park: bool = False
     profile_digest: str = ""
     customer_digest: str = ""
+    email: str | None = None
+    name: str | None = None
 
 
 class Hold(_Value):
     """A decision not to act: a reason from docs/errors.md, what it means here, and who must act.
 
-    `withholds` is the digest of the action that a guard holds back, so that approval is of that very action.
+    `action` is what would be done without this hold: where a guard, a pause or a switch withholds it, whole or in part.
     """
 
     clerk_user_id: ClerkUserId
@@ -66,7 +69,7 @@ class Hold(_Value):
     message: str
     who_acts: WhoActs
     field: str | None = None
-    withholds: str | None = None
+    action: Action | None = None
 
 
 class Summary(_Value):

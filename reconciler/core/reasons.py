@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingOf
 from reconciler.core.customer import Customer
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Hold, WhoActs
+from reconciler.core.plan import Action, Hold, WhoActs
 
 WHO_ACTS: MappingOf[str, WhoActs] = {
     "NoEmail": "profile",
@@ -34,8 +34,18 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
 }
 
 
-def hold(user: ClerkUserId, at: Mapping | Customer | None, reason: str, message: str, field: str | None = None) -> Hold:
-    """A hold of this user; `at` names her customer, where one is known. `field`: only this part of the patch waits."""
+def hold(
+    user: ClerkUserId,
+    at: Mapping | Customer | None,
+    reason: str,
+    message: str,
+    field: str | None = None,
+    action: Action | None = None,
+) -> Hold:
+    """A hold of this user; `at` names the customer, where one is known. `field`: only this part of the patch waits.
+
+    `action`: what would be done without the hold, where it withholds something that could be done.
+    """
     customer = at.id if isinstance(at, Customer) else at.customer_id if at else None
     return Hold(
         clerk_user_id=user,
@@ -44,4 +54,5 @@ def hold(user: ClerkUserId, at: Mapping | Customer | None, reason: str, message:
         message=message,
         who_acts=WHO_ACTS[reason],
         field=field,
+        action=action,
     )

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from reconciler.core.guard import held_back
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.plan import Action, Change, Forecast, Hold, Plan, StorePlan, WhoActs, Why, planned, summed
 
@@ -32,6 +33,8 @@ def update(user: str, customer: int, *changes: Change) -> Action:
         customer_id=CustomerId(f"gid://shopify/Customer/{customer}"),
         changes=changes,
         cost_points=10,
+        email=f"customer-{customer}@example.com",
+        name="Ada Byron",
     )
 
 
@@ -67,6 +70,7 @@ def example() -> Plan:
             customer_id=CustomerId("gid://shopify/Customer/7"),
             changes=(change("first_name", None, "Edsger"), change("tags", ["vip"], ["app-user", "vip"])),
             cost_points=30,
+            email="edsger@example.com",
         ),
         update(
             "user_4",
@@ -85,7 +89,7 @@ def example() -> Plan:
             how="keep",
         ),
     )
-    holds = (
+    holds: tuple[Hold, ...] = (
         hold("user_5", "EmailTaken", "her e-mail is also that of user_6"),
         hold("user_6", "EmailTaken", "her e-mail is also that of user_5"),
         hold(
@@ -101,6 +105,8 @@ def example() -> Plan:
             "profile",
         ),
     )
+    withheld = (update(f"user_{n}", n, change("tags", [], ["club"], "config changed")) for n in (10, 11, 12))
+    holds += tuple(held_back(action, "3 update actions are above the ceiling of 2") for action in withheld)
     broken = StorePlan(
         store=StoreName("acme-fr"),
         shop=ShopDomain("acme-fr.myshopify.com"),

@@ -40,7 +40,7 @@ acme-fr  acme-fr.myshopify.com
   hint: install the app anew, or set its token
 
 acme-us  acme-us.myshopify.com
-  2 to create · 1 to adopt · 1 to update · 1 to release · 4 held · 195 in sync
+  2 to create · 1 to adopt · 1 to update · 1 to release · 7 held · 195 in sync
 
   create  2 new customers  (profile changed)
   + user_2Nq8Vb1RkYxW3cTfZs5LhJ0aMdE
@@ -53,12 +53,12 @@ acme-us  acme-us.myshopify.com
       tags: app-user
 
   adopt  1 customer who was there before, now linked  (profile changed)
-  & user_3  customer 7
+  & user_3  customer 7  edsger@example.com
       first_name: Edsger
       tags: + app-user
 
   update  1 customer whose fields change
-  ~ user_4  customer 8
+  ~ user_4  customer 8  Ada Byron  customer-8@example.com
       first_name: Ada → Adah  (profile changed)
       phone: +16134505293 → –  (profile changed)
       last_name: Staff Edit → Byron  (drift)
@@ -67,7 +67,12 @@ acme-us  acme-us.myshopify.com
   release  1 customer we let go of
   - user_9  customer 9  on_leave: keep
 
-  held  4 decisions not to act
+  held  7 decisions not to act
+  ! GuardExceeded 3  the operator acts  docs/errors.md#guardexceeded
+      3 update actions are above the ceiling of 2
+  ~ 3 times update
+      tags: + club  (config changed)
+      user_10, user_11, user_12
   ! EmailTaken 2  the operator acts  docs/errors.md#emailtaken
       user_5  her e-mail is also that of user_6
       user_6  her e-mail is also that of user_5
@@ -77,8 +82,9 @@ acme-us  acme-us.myshopify.com
 
   forecast  80 points, about 0.8 s at the shop's restore rate
 
-5 actions, 4 holds, 283 in sync, 1 store could not be planned
-digest sha256:109b630511e49915e360563146eadb29e4170568ba49757869055d34fbe60a0c
+5 actions, 7 holds, 283 in sync, 1 store could not be planned
+3 actions held by a guard: reconciler apply --approve DIGEST lets them go
+digest sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736
 made at 2026-11-23 09:00 UTC
 """)
 
@@ -196,14 +202,14 @@ def test_json_gives_back_exactly_what_was_there() -> None:
 
 def test_markdown_reads_well_in_a_pull_request() -> None:
     assert render.plan_markdown(example()) == snapshot("""\
-## Customer parity: 5 actions, 4 holds, 283 in sync, 1 store could not be planned
+## Customer parity: 5 actions, 7 holds, 283 in sync, 1 store could not be planned
 
 | store | create | adopt | update | relink | merge | release | hold | in sync |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|
 | acme-eu | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 88 |
 | acme-fr | ? | ? | ? | ? | ? | ? | ? | ? |
-| acme-us | 2 | 1 | 1 | 0 | 0 | 1 | 4 | 195 |
-| **all** | 2 | 1 | 1 | 0 | 0 | 1 | 4 | 283 |
+| acme-us | 2 | 1 | 1 | 0 | 0 | 1 | 7 | 195 |
+| **all** | 2 | 1 | 1 | 0 | 0 | 1 | 7 | 283 |
 
 **acme-eu** (acme-eu.myshopify.com): nothing to do, 88 in sync
 
@@ -211,7 +217,7 @@ def test_markdown_reads_well_in_a_pull_request() -> None:
 
 hint: `install the app anew, or set its token`
 
-<details open><summary><b>acme-us</b> (acme-us.myshopify.com): 5 actions, 4 holds</summary>
+<details open><summary><b>acme-us</b> (acme-us.myshopify.com): 5 actions, 7 holds</summary>
 
 #### create: 2 new customers
 
@@ -232,13 +238,13 @@ hint: `install the app anew, or set its token`
 
 #### adopt: 1 customer who was there before, now linked
 
-- `user_3` customer 7 (profile changed)
+- `user_3` customer 7 `edsger@example.com` (profile changed)
   - `first_name`: `Edsger`
   - `tags`: added `app-user`
 
 #### update: 1 customer whose fields change
 
-- `user_4` customer 8
+- `user_4` customer 8 `Ada Byron` `customer-8@example.com`
   - `first_name`: `Ada` → `Adah` (profile changed)
   - `phone`: `+16134505293` → `–` (profile changed)
   - `last_name`: `Staff Edit` → `Byron` (drift)
@@ -247,6 +253,15 @@ hint: `install the app anew, or set its token`
 #### release: 1 customer we let go of
 
 - `user_9` customer 9 on_leave: keep
+
+#### held, GuardExceeded: 3
+
+the operator acts, see [GuardExceeded](docs/errors.md#guardexceeded)
+
+`3 update actions are above the ceiling of 2`
+
+- **update, 3 times**: `user_10`, `user_11`, `user_12`
+  - `tags`: added `club` (config changed)
 
 #### held, EmailTaken: 2
 
@@ -265,8 +280,10 @@ Forecast: 80 points, about 0.8 s at the shop's restore rate
 
 </details>
 
-Made at 2026-11-23 09:00 UTC, digest `sha256:109b630511e49915e360563146eadb29e4170568ba49757869055d34fbe60a0c`.\
-""")
+**3 actions held by a guard.** To let exactly these go: `reconciler apply --approve sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736`
+
+Made at 2026-11-23 09:00 UTC, digest `sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736`.\
+""")  # noqa: E501  a digest is long
 
 
 def test_in_markdown_everything_foreign_stays_in_its_code_span() -> None:
