@@ -226,6 +226,12 @@ def _email(profile: Profile, store: Store) -> str | None:
     email = normalise.email(profile.email)
     if email is None:
         return None
+    unseen = normalise.unseen_in(email)
+    if unseen is not None:
+        message = (
+            f"the profile's e-mail has an invisible character in it (U+{ord(unseen):04X}): write it anew in the profile"
+        )
+        raise _DoubtError("EmailInvalid", message)
     if not normalise.email_is_valid(email):
         raise _DoubtError("EmailInvalid", "the profile's e-mail is none that Shopify takes")
     if store.trust_email == "verified" and profile.email_verified is not True:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from decimal import Context, Decimal
+
+from reconciler.core import phones
 
 NAME_MAX = 255
 NOTE_MAX = 5000
@@ -20,6 +23,10 @@ EMAIL_MAX = 255
 # What Shopify accepts, on the strict side: one @, no blanks, a domain of labels with a dot.
 _EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]+@(?:[^\s@.<>()\[\],;:\\\"]+\.)+[^\s@.<>()\[\],;:\\\"]{2,}")
 _SPACE = re.compile(r"\s+")
+_UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_UNSEEN = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+)  # shown as nothing, though they count as letters or marks
 
 
 def name(value: str | None) -> str | None:
@@ -52,29 +59,30 @@ def email_key(value: str | None) -> str | None:
 
 
 def email_is_valid(value: str) -> bool:
-    """Whether Shopify would take it, as far as its known rules go."""
-    return len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value) is not None and ".." not in value
+    """Whether Shopify would take it, as far as its known rules go, and it is what it looks like."""
+    known = len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value) is not None and ".." not in value
+    return known and unseen_in(value) is None
+
+
+def unseen_in(value: str) -> str | None:
+    """The first invisible or bidirectional character: by it, two e-mails look like one and are two. None: there is none."""
+    return next((c for c in value if _is_unseen(c)), None)
+
+
+def _is_unseen(character: str) -> bool:
+    if character.isascii():
+        return not character.isprintable()
+    is_selector = "\ufe00" <= character <= "\ufe0f" or "\u180b" <= character <= "\u180f" or character >= "\U000e0000"
+    return is_selector or character in _UNSEEN or unicodedata.category(character) in _UNSEEN_CATEGORIES
 
 
 def phone(value: str | None, country: str | None) -> str | None:
     """E.164, or None where blank.
 
-    Raises ValueError for what is no phone number, and for one without a country code where no country is given.
+    Raises ValueError, which says why, for what is none, and for one without a country code where no country is given.
     """
     text = (value or "").strip()
-    if not text:
-        return None
-    import phonenumbers  # noqa: PLC0415  sixty modules, which nobody needs who has no phone to look at
-
-    try:
-        number = phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException as error:
-        if not text.startswith("+") and country is None:
-            raise ValueError("it has no country code, and the store names no country") from error
-        raise ValueError("it is no phone number") from error
-    if not phonenumbers.is_possible_number(number) or number.extension:
-        raise ValueError("it is no phone number that Shopify takes")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phones.e164(text, country) if text else None
 
 
 def phone_key(value: str | None) -> str | None:

@@ -1,0 +1,56 @@
+"""Values as profiles really hold them: what is odd in one field holds that field, and never becomes another person's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.village import Village, mail
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", "\u2060", "\u202e"])
+@pytest.mark.parametrize(
+    "place", ["{}ada@village.example.com", "ada{}@village.example.com", "ada@village.example.com{}"]
+)
+def test_an_unseen_character_in_an_email_makes_no_second_customer_beside_the_guest(
+    village: Village, place: str, unseen: str
+) -> None:
+    guest = village.staff("guest_checkout", email=mail("ada"))
+    village.user("ada", email=place.format(unseen))
+    assert village.held() == {("ada", "EmailInvalid")}
+    hold = village.plan()["holds"][0]
+    assert f"U+{ord(unseen):04X}" in hold["message"]
+    village.apply()
+    assert list(village.everybody()) == [guest.id]
+    village.user("ada", email=mail("ada"))
+    village.apply()
+    assert village.hers("ada").id == guest.id
+    village.settles()
+
+
+def test_names_and_tags_keep_their_unseen_characters(village: Village) -> None:
+    village.store["tags"] = ["app\u200duser"]
+    village.user("ada", first_name="می\u200cخواهم")
+    village.apply()
+    assert (village.hers("ada").first_name, village.hers("ada").tags) == ("می\u200cخواهم", ("app\u200duser",))
+    village.settles()
+
+
+@pytest.mark.parametrize(
+    "phone",
+    ["+1234abcd", "n/a 1234567", "555-1212", "4915112345678.0", "+1 613 450 5293 x7", "613-450-5293 / 613-450-5294"],
+)
+def test_a_phone_that_is_none_is_left_out_and_the_rest_is_written(village: Village, phone: str) -> None:
+    village.store.update(country="US", fields={"phone": "enforce"})
+    village.user("ada", phone=phone)
+    village.apply()
+    assert (village.hers("ada").phone, village.hers("ada").first_name) == (None, "Ada")
+    village.settles(held={("ada", "PhoneInvalid")})
+
+
+def test_a_phone_without_its_plus_is_the_number_that_was_written(village: Village) -> None:
+    village.store.update(country="US", fields={"phone": "enforce"})
+    village.user("ada", phone="4915112345678")
+    village.user("bob", phone="613 450 5293")
+    village.apply()
+    assert (village.hers("ada").phone, village.hers("bob").phone) == ("+4915112345678", "+16134505293")
+    village.settles()
