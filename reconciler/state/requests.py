@@ -32,6 +32,7 @@ from reconciler.state.requests_sql import Statements
 
 CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
 _NEVER = timedelta(days=36_500)
+LEASE_MAX = timedelta(hours=1)  # longer than any lease that is given
 
 _STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
 
@@ -116,6 +117,7 @@ class RequestTable:
             "owner": owner,
             "now": now,
             "until": now + timedelta(seconds=lease_s),
+            "lease_max": now + LEASE_MAX,
             "limit": limit,
             "ask": 2 * limit,  # another replica may hold the first ones at this very moment: skip them, and go on
             "stores": json.dumps(sorted(stores.items())),
@@ -147,7 +149,13 @@ class RequestTable:
         return sorted(rows, key=lambda row: place[row.store, row.clerk_user_id])
 
     def resyncs(self, store: StoreName, now: datetime, *, reasons: Collection[str], at_most: int) -> int:
-        values = {"store": store, "now": now, "reasons": json.dumps(sorted(reasons)), "at_most": at_most}
+        values = {
+            "store": store,
+            "now": now,
+            "lease_max": now + LEASE_MAX,
+            "reasons": json.dumps(sorted(reasons)),
+            "at_most": at_most,
+        }
         return int(self._rows(self._sql.resyncs, values)[0][0])
 
     def claim_resyncs(
@@ -164,6 +172,7 @@ class RequestTable:
             "owner": owner,
             "now": now,
             "until": now + timedelta(seconds=lease_s),
+            "lease_max": now + LEASE_MAX,
             "store": store,
             "reasons": json.dumps(sorted(reasons)),
             "limit": limit,

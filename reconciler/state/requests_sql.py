@@ -62,12 +62,16 @@ WHERE NOT {in_backoff} AND {changes}
 _LANE = """FROM {request} r WHERE r.store = {of}.store AND r.priority = {of}.priority
   AND r.rank_at <= {of}.horizon AND r.due_at <= :now AND {free} ORDER BY r.rank_at"""
 
-_FREE = "(r.owner IS NULL OR r.lease_until <= :now)"
+# A lease that ends later than anybody may hold one was written by a clock that ran ahead, and protects nothing.
+_FREE = "(r.owner IS NULL OR r.lease_until <= :now OR r.lease_until > :lease_max)"
 
-# NOT INDEXED (on SQLite): by the row numbers found, whatever old statistics say.
+# NOT INDEXED (on SQLite): by the row numbers found, whatever old statistics say. An owner's claims take room for as
+# long as they hold and no longer: an outage leaves claims behind that their owner knows nothing of, since the answer
+# was lost, or a worker that gave up.
 _FRONT = """
 room AS (SELECT value->>0 AS store, CAST(value->>1 AS integer)
-              - (SELECT count(*) FROM {request} b WHERE b.owner = :owner AND b.store = value->>0) AS room
+              - (SELECT count(*) FROM {request} b WHERE b.owner = :owner AND b.store = value->>0
+                  AND b.lease_until > :now AND b.lease_until <= :lease_max) AS room
            FROM {stores}),
 lane AS (SELECT store, room, priority, horizon FROM room CROSS JOIN
          (SELECT 0 AS priority, :nudge_horizon AS horizon UNION ALL SELECT 1, :retry_horizon
@@ -207,6 +211,7 @@ _CLAIM_COLUMNS = (
 _TIMES = (
     "now",
     "until",
+    "lease_max",
     "due_at",
     "delayed_at",
     "rank_at",

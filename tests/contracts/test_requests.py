@@ -225,6 +225,21 @@ def test_a_store_that_is_left_out_gives_nothing_and_holds_nobody_up(queue: Reque
     assert queue.depth(ACME) == 200
 
 
+def test_claims_whose_answer_was_lost_take_no_room_once_their_lease_has_run_out(queue: RequestQueue) -> None:
+    queue.add([user(n) for n in range(8)], at(0), reason="webhook")
+    assert len(claim(queue, 0, stores={ACME: 4})) == 4  # committed; the connection went before the answer
+    assert claim(queue, LEASE_S - 0.001, stores={ACME: 4}) == []
+    assert len(claim(queue, LEASE_S, stores={ACME: 4})) == 4
+    assert claim(queue, LEASE_S, stores={ACME: 4}) == []
+
+
+def test_a_lease_from_a_clock_that_ran_a_day_ahead_ends_with_the_clock(queue: RequestQueue) -> None:
+    queue.add([user(1), user(2)], at(0), reason="webhook")
+    assert len(claim(queue, 86_400, owner="dead", limit=1)) == 1
+    assert len(claim(queue, 10, owner="one", stores={ACME: 2})) == 2
+    assert claim(queue, 11, owner="two") == []
+
+
 def test_a_takeover_voids_all_that_the_old_holder_still_says(queue: RequestQueue, engine: Engine) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     [old] = claim(queue, 0, owner="frozen")

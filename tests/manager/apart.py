@@ -87,7 +87,7 @@ def simulated(
         given = room(caps, in_hand, took, workers=WORKERS, slow_s=slow_s, now=now)
         free = WORKERS - len(held)
         if free and given:
-            for claim in queue.claim("one", _at(now), limit=free, lease_s=1e6, stores=given):
+            for claim in queue.claim("one", _at(now), limit=free, lease_s=3600, stores=given):
                 held[claim.request] = (
                     claim,
                     now,
