@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 ASK = 500  # names in one IN list
 TRIES = 5
-LOST_RACE = frozenset({"23505", "40P01", "40001"})  # unique violation, deadlock, serialization failure
+# Unique violation, deadlock, serialization failure; a lock waited for too long, as behind a frozen process.
+LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03"})
 
 
 class Database:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlch
 
 from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import ConfigError, StateError
+from reconciler.state.bounds import PATIENT, READS, SINGLE, bound
 
 SCHEMA = "reconciler"
 SILENT = {  # a network that swallows everything ends a call after so long, not after the system's quarter of an hour
@@ -30,7 +31,6 @@ PRAGMAS = (
     "foreign_keys=ON",
     "secure_delete=ON",  # what is erased by law is overwritten, whatever this SQLite was built with
 )
-READS = "reconciler_reads"  # execution option: this SQLite transaction need not keep writers out
 
 
 def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
@@ -42,8 +42,9 @@ def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
     address = rewritten(url)
     if address.startswith("sqlite"):
         return _sqlite(address, wait_s)
-    return create_engine(
+    engine = create_engine(
         address,
+        isolation_level="AUTOCOMMIT",  # transactions begin in bounds.py, with their bounds
         connect_args={
             "prepare_threshold": None,
             "connect_timeout": 10,
@@ -55,6 +56,8 @@ def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
         pool_pre_ping=True,
         pool_recycle=300,
     )
+    bound(engine)
+    return engine
 
 
 def _sqlite(address: str, wait_s: float) -> Engine:
@@ -112,7 +115,7 @@ def is_sqlite(engine: Engine) -> bool:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads, errors in our own words."""
+    """A connection that only reads, each statement by itself; errors in our own words."""
     with translated(), engine.connect().execution_options(**{READS: True}) as connection:
         yield connection
 
@@ -122,6 +125,16 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction, durable where this returns; errors in our own words."""
     with translated(), engine.begin() as connection:
         yield connection
+
+
+def single(engine: Engine) -> Engine:
+    """This engine for statements that stand alone: on Postgres each is its own transaction, in one round trip."""
+    return engine if is_sqlite(engine) else engine.execution_options(**{SINGLE: True})
+
+
+def patient(engine: Engine) -> Engine:
+    """This engine for transactions that may take as long as a migration does."""
+    return engine.execution_options(**{PATIENT: True})
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
 from reconciler.errors import LeaseLost
-from reconciler.state.engine import is_sqlite, reading, writing
+from reconciler.state.engine import is_sqlite, reading, single, writing
 from reconciler.state.requests_sql import Statements
 
 CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
@@ -60,8 +60,7 @@ class RequestTable:
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
         self._sql = _STATEMENTS[self._sqlite]
-        # On Postgres each call is one statement, or several that may each stand alone: no BEGIN, no COMMIT to wait for.
-        self._engine = engine if self._sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = single(engine)  # each call is one statement, or several that may each stand alone
         self._claiming = Lock()  # two threads of one owner would each see the other's room
 
     def add(

@@ -19,7 +19,7 @@ from reconciler.state import (  # noqa: F401  their tables belong to the metadat
     requests_table,
     sweeps_table,
 )
-from reconciler.state.engine import SCHEMA, is_sqlite, reading, writing
+from reconciler.state.engine import SCHEMA, is_sqlite, patient, reading, writing
 from reconciler.state.tables import metadata
 from reconciler.state.version import MIGRATIONS, VERSION_TABLE
 
@@ -50,7 +50,7 @@ def ensure_schema(engine: Engine) -> None:
 
 def upgrade(engine: Engine) -> None:
     """Bring the schema to this program's; safe to repeat, and by two at once: the second waits, and finds it done."""
-    with writing(engine) as connection:
+    with writing(patient(engine)) as connection:
         _upgrade(connection)
 
 

@@ -47,10 +47,10 @@ def explained(engine: Engine, statement: str, **others: str) -> str:
     sqlite = engine.dialect.name == "sqlite"
     prefix = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) "
     values = {
-        "owner": "one", "now": NOW, "until": NOW, "lease_max": NOW + timedelta(hours=1), "limit": 8, "ask": 16, "stores": json.dumps([[ACME, 8]]),
+        "owner": "one", "now": NOW, "until": NOW, "limit": 8, "ask": 16, "stores": json.dumps([[ACME, 8]]),
         "nudge_horizon": NOW, "retry_horizon": NOW + timedelta(seconds=5), "resync_horizon": NOW + timedelta(days=9),
         "claims": json.dumps([[ACME, f"user_{n}", 1, 1] for n in range(100)]), "reason": "one by one", "store": ACME,
-        "reasons": json.dumps(["create", "resync"]), "at_most": 1000, "fencing": 1,
+        "reasons": json.dumps(["create", "resync"]), "at_most": 1000, "fencing": 1, "lease_max": NOW + timedelta(hours=1),
     }  # fmt: skip
     used = {name: value for name, value in (values | others).items() if f":{name}" in statement}
     times = [bindparam(name, type_=UtcDateTime()) for name, value in used.items() if isinstance(value, datetime)]

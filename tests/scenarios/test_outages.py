@@ -1,0 +1,84 @@
+"""Outages on whole processes: a replica that freezes inside a transaction, a Postgres that goes and comes back."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler.state.bounds import BOUNDS_MS
+from tests import servers
+from tests.manager.processes import Process, replicas
+from tests.manager.street import Street, a_street, until, user_event
+
+IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
+LEASE_S = IDLE_S + 1.0  # as in the product, longer than a frozen transaction holds anything
+
+
+@pytest.fixture
+def database(postgres: servers.Server, postgres_database: Callable[..., str]) -> str:
+    return postgres_database(migrated=True)
+
+
+@pytest.fixture
+def street(tmp_path: Path, postgres: servers.Server, database: str) -> Iterator[Street]:
+    with a_street(tmp_path, state_url=postgres.url(database)) as found:
+        yield found
+
+
+@pytest.fixture
+def start(street: Street) -> Iterator[Any]:
+    with replicas(street) as begun:
+        yield begun
+
+
+def is_frozen(process: Process) -> bool:
+    return Path(f"/proc/{process.popen.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def in_sync(server: servers.Server, database: str) -> int:
+    query = "SELECT count(*) FROM reconciler.reconciler_mapping WHERE status = 'in_sync'"
+    with server.connect(database) as connection, connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        return int(cursor.execute(query).fetchall()[0][0])
+
+
+@pytest.mark.parametrize(
+    ("words", "pooled"),
+    [("pg_advisory_xact_lock", True), ("FOR SHARE", False), ("INSERT INTO reconciler.reconciler_mapping", False)],
+)
+def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_at_most(
+    street: Street, start: Any, postgres: servers.Server, database: str, pooler: int, words: str, *, pooled: bool
+) -> None:
+    frozen = start(postgres.url(database, port=pooler) if pooled else None, freeze_after=words, lease_s=LEASE_S)
+    frozen.started()
+    until(lambda: frozen.said("looked"), "the look at the start is over")
+    healthy = start(lease_s=LEASE_S)
+    healthy.started()
+    until(healthy.ready, "the other one is ready")
+    healthy.signal(signal.SIGSTOP)
+    street.person("user_0")
+    assert frozen.clerk("user.created", user_event("user_0"), "msg_0") == 202
+    until(lambda: is_frozen(frozen), "it has frozen inside its transaction")
+    healthy.signal(signal.SIGCONT)
+    began = time.monotonic()
+    for n in range(1, 6):
+        street.person(f"user_{n}")
+        assert healthy.clerk("user.created", user_event(f"user_{n}"), f"msg_{n}") == 202
+    unready = []
+
+    def all_in_sync() -> bool:
+        unready.extend([] if healthy.ready() else [time.monotonic() - began])
+        return in_sync(postgres, database) == 6
+
+    until(all_in_sync, "everybody is in sync")
+    assert time.monotonic() - began < LEASE_S + 8.0
+    assert not unready
+    assert is_frozen(frozen)
+    frozen.signal(signal.SIGCONT)
+    until(frozen.ready, "the frozen one works again")
+    assert len(street.emails()) == 6
