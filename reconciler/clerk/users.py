@@ -7,6 +7,8 @@ SDK is not used: it fails a whole page for one odd user, does not retry 429 and 
 
 from __future__ import annotations
 
+import json
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,22 +16,30 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.clerk.webhook import moment
+from reconciler.core.dburl import is_loopback
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Problem, Profile
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
+from reconciler.outbound.exchange import PACKED, Bounds, exchange
+from reconciler.outbound.reading import MalformedError, decoded
+from reconciler.outbound.transport import BoundedTransport
 
 API_VERSION: Final = "2026-05-12"
 API_URL: Final = "https://api.clerk.com/v1"
 PAGE: Final = 500
+PAGES_MAX: Final = 20_000
+REPLY_BYTES_MAX: Final = 16_777_216  # 32 KiB for each user of a page
+CONNECTIONS: Final = 4
 TRIES: Final = 5
 WAIT_MAX_S: Final = 30.0
 WAIT_FIRST_S: Final = 0.5
+RETRY_AFTER_MAX_S: Final = 3_600.0
 CLERK_FIELDS: Final = frozenset(
     {"email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "updated_at", "metadata"}
 )
@@ -99,6 +109,9 @@ def parse_user(raw: object) -> ClerkUser:
     if metadata is not None and not isinstance(metadata, dict):
         problems.append(Problem(field="metadata", message="public_metadata is not an object"))
         metadata = None
+    elif not _is_storable(metadata):
+        problems.append(Problem(field="metadata", message="public_metadata holds characters that are no text"))
+        metadata = None
     return ClerkUser(
         id=ClerkUserId(user_id),
         email=email,
@@ -150,6 +163,25 @@ def _text(raw: Mapping[str, Any], key: str, problems: list[Problem], *, ours: st
     return value
 
 
+def _is_storable(metadata: object) -> bool:
+    """Whether a database can hold this."""
+    try:
+        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+        text.encode()
+        return "\\u0000" not in text or "\x00" not in _letters(metadata)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _letters(value: object) -> str:
+    """All text in it, keys too."""
+    if isinstance(value, Mapping):
+        return "".join(f"{key}{_letters(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return "".join(_letters(each) for each in value)
+    return value if isinstance(value, str) else ""
+
+
 # --- the API ------------------------------------------------------------------------------------------------------
 
 
@@ -172,12 +204,22 @@ class ClerkUsers:
             )
         self._sleep = sleep
         self._now = now
+        self._bounds = Bounds(timeout_s, REPLY_BYTES_MAX)
         self._http = httpx.Client(
             base_url=api_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {secret_key.strip()}", "Clerk-API-Version": API_VERSION},
+            headers={
+                "Authorization": f"Bearer {secret_key.strip()}",
+                "Clerk-API-Version": API_VERSION,
+                "Accept-Encoding": PACKED,
+            },
             timeout=timeout_s,
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            transport=BoundedTransport(
+                api_url,
+                ssl_context=_trusted(api_url),
+                connections=CONNECTIONS,
+                proxies=not is_loopback(urlsplit(api_url).hostname or "-"),
+            ),
         )
 
     def close(self) -> None:
@@ -217,16 +259,19 @@ class ClerkUsers:
         Only the page before is kept in mind: a cursor leads back no further.
         """
         trail: list[str] = []
-        while True:
+        passed: set[str] = set()  # the last user of each page: a list that comes by one again has no end
+        for _ in range(PAGES_MAX):
             before = frozenset(trail)
             listed = self._listed(limit, trail)
             page, ids = _page(listed, before)
             yield page
             if len(listed) < limit:
                 return
-            if not ids or ids[-1:] == trail[-1:]:
+            if not ids or ids[-1] in passed:
                 raise PermanentError("Clerk's list of users goes nowhere: a full page has no user to go on from")
+            passed.add(ids[-1])
             trail = ids
+        raise PermanentError(f"Clerk's list of users has no end: {PAGES_MAX:,} full pages", hint="check clerk.api_url")
 
     def _listed(self, limit: int, trail: list[str]) -> list[Any]:
         """The page after the last user of `trail` who still is one: the cursor may have been deleted meanwhile."""
@@ -250,9 +295,9 @@ class ClerkUsers:
         wait_s = WAIT_FIRST_S
         for tries_left in reversed(range(TRIES)):
             try:
-                response = self._http.get(path, params=parameters)
+                response = exchange(self._http, self._http.build_request("GET", path, params=parameters), self._bounds)
             except httpx.HTTPError as error:
-                failure = TemporaryError(f"Clerk's API does not answer: {type(error).__name__}")
+                failure = TemporaryError(f"Clerk's API gives no whole answer: {type(error).__name__}")
             else:
                 if response.status_code < _SERVER and response.status_code != _TOO_MANY:
                     return _usable(response, or_else)
@@ -269,14 +314,21 @@ class ClerkUsers:
         """What Retry-After asks for: seconds, or a date."""
         text = response.headers.get("retry-after", "").strip()
         if text.isascii() and text.isdigit():
-            return float(text)
+            return min(float(text), RETRY_AFTER_MAX_S)
         try:
             at = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if self._now is None or at.tzinfo is None:
             return None
-        return max(0.0, (at - self._now()).total_seconds())
+        return min(max(0.0, (at - self._now()).total_seconds()), RETRY_AFTER_MAX_S)
+
+
+def _trusted(address: str) -> ssl.SSLContext:
+    """Whose certificates count; none where nothing is encrypted: to read those of the machine takes long."""
+    if address.lower().startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context()
 
 
 def _usable(response: httpx.Response, or_else: frozenset[int]) -> httpx.Response:
@@ -290,8 +342,8 @@ def _usable(response: httpx.Response, or_else: frozenset[int]) -> httpx.Response
 
 def _json(response: httpx.Response) -> Any:
     try:
-        return response.json()
-    except (ValueError, RecursionError) as error:
+        return decoded(response.content, with_surrogates=True)
+    except MalformedError as error:
         raise PermanentError(
             "Clerk's API answered with something that is not JSON", hint="check clerk.api_url"
         ) from error

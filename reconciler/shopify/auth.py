@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from reconciler.errors import AccessError, TemporaryError
 RENEW_AT: Final = 0.8  # of a token's life
 RENEW_AGAIN_S: Final = 30.0  # after an early renewal that failed
 DAY_S: Final = 86_400.0
+LIFE_MAX_S: Final = 90 * DAY_S  # of what a shop says
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
 Exchange = Callable[[Mapping[str, str]], Mapping[str, Any]]
 """Posts a form to the shop's token endpoint and gives its JSON.
@@ -51,8 +54,14 @@ class FixedToken:
 
     def __init__(self, token: str) -> None:
         self._token = SecretStr(token)
+        self._is_sound = _TOKEN.fullmatch(token) is not None
 
     def token(self, exchange: Exchange) -> SecretStr:  # noqa: ARG002  of the protocol
+        if not self._is_sound:
+            raise AccessError(
+                "the store's access token holds characters that no token has",
+                hint="copy it again, without blanks and line ends: `auth` in stores.yaml",
+            )
         return self._token
 
     def refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
@@ -263,11 +272,13 @@ class RefreshingToken(_Renewed):
 
 def _text(answer: Mapping[str, Any], name: str) -> str:
     value = answer.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise TemporaryError(f"the token endpoint's answer holds no {name}")
     return value
 
 
 def _seconds(answer: Mapping[str, Any], name: str, otherwise: float) -> float:
     value = answer.get(name)
-    return float(value) if isinstance(value, int | float) and value > 0 else otherwise
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return otherwise
+    return float(min(value, LIFE_MAX_S))

@@ -8,19 +8,20 @@ no order. Result files lie with somebody else, so they are fetched without the t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 
 from reconciler.core.store import Store
-from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, TemporaryError
+from reconciler.errors import AnswerLost, PermanentError, ReconcilerError, TemporaryError
+from reconciler.outbound.exchange import Bounds, TooLargeError, opened
 from reconciler.ports import BulkState, BulkStatus
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import bulk_customers, document
 from reconciler.shopify.failures import DEFECT_HINT
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import refused
+from reconciler.shopify.shapes import BulkNode, BulkPayload, BulkReply, UserError, utc
 
 BUSY_RETRY_S: Final = 30.0
 STATUS: Final[Mapping[str, BulkStatus]] = {
@@ -30,8 +31,21 @@ STATUS: Final[Mapping[str, BulkStatus]] = {
     "EXPIRED": "expired",
 }
 """All else is under way: enums may grow any day."""
+LINE_BYTES_MAX: Final = 4_194_304  # a customer with the longest note, all tags and 25 metafields fits in easily
+BATCH_BYTES_MAX: Final = 4_194_304  # then a batch is shorter than was asked for
+FILE_FIRST_S: Final = 60.0
+FILE_BYTES_S: Final = 100_000  # a storage service that gives less is taken for one that hangs
+FILE_UNSAID_BYTES: Final = 100_000_000  # of a file whose size the shop does not say
 RUN_OUT: Final = frozenset({400, 401, 403, 404, 410})
 """What a storage service says to an address whose time is over."""
+
+
+class _WithErrors(Protocol):
+    @property
+    def user_errors(self) -> list[UserError]: ...
+
+
+_Payload = TypeVar("_Payload", bound=_WithErrors)
 
 
 class _AddressRunOutError(Exception):
@@ -52,28 +66,29 @@ class BulkOperations:
             return None
         return BulkState(
             operation=operation,
-            status=STATUS.get(str(node.get("status")), "running"),
-            objects=_number(node.get("objectCount")),
+            status=STATUS.get(node.status, "running"),
+            objects=int(node.object_count),
             readable=_address(node) is not None,
-            error_code=node.get("errorCode"),
-            created_at=_time(node.get("createdAt")),
-            completed_at=_time(node.get("completedAt")),
+            error_code=node.error_code,
+            created_at=utc(node.created_at),
+            completed_at=utc(node.completed_at) if node.completed_at is not None else None,
         )
 
     def cancel(self, operation: str) -> None:
-        self._payload("bulk_cancel", {"id": operation}, check=False)
+        """Ask for its end; one that has ended already says so in userErrors, and that is well."""
+        self._client.run(document("bulk_cancel"), {"id": operation}, lane=self._lane)
 
     def _lines(self, operation: str, *, skip: int, batch: int) -> Iterator[list[bytes]]:
         """The result's lines in batches, the first `skip` left out."""
         for last in (False, True):
             node = self._node(operation)
             address = _address(node) if node is not None else None
-            if node is None or node.get("status") == "EXPIRED":
+            if node is None or node.status == "EXPIRED":
                 raise PermanentError(
                     f"{self._client.shop}: the result of {operation} is no more: Shopify keeps it for seven days",
                     hint="start anew",
                 )
-            if node.get("status") not in STATUS:
+            if node.status not in STATUS:
                 raise TemporaryError(f"{self._client.shop}: {operation} has not ended yet", retry_after_s=BUSY_RETRY_S)
             if address is None:
                 return
@@ -88,46 +103,54 @@ class BulkOperations:
             else:
                 return
 
-    def _fetched(self, address: str, node: Mapping[str, Any], *, skip: int, batch: int) -> Iterator[list[bytes]]:
-        where = f"{self._client.shop}: the result of {node['id']}"
+    def _fetched(self, address: str, node: BulkNode, *, skip: int, batch: int) -> Iterator[list[bytes]]:
+        where = f"{self._client.shop}: the result of {node.id}"
+        size, expected = int(node.file_size or 0), int(node.object_count)
+        bounds = Bounds(FILE_FIRST_S + (size or FILE_UNSAID_BYTES) / FILE_BYTES_S, size or FILE_UNSAID_BYTES)
         seen = received = 0
         held: list[bytes] = []
         rest = b""
         try:
-            with self._client.storage(address) as http, http.stream("GET", address) as response:
-                _check(where, response)
-                for chunk in response.iter_bytes():
-                    received += len(chunk)
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    held.extend(line for line in whole if line.strip())
-                    while len(held) >= batch:
-                        part, held = held[:batch], held[batch:]
-                        yield from _after(part, skip - seen)
-                        seen += len(part)
+            with self._client.storage(address) as http:
+                request = http.build_request("GET", address)
+                with opened(http, request, bounds) as (response, pieces):
+                    _check(where, response)
+                    for piece in pieces:
+                        received += len(piece)
+                        *whole, rest = (rest + piece).split(b"\n")
+                        if len(rest) > LINE_BYTES_MAX:
+                            raise _too_long(where)
+                        held.extend(line for line in whole if line.strip())
+                        while len(held) >= batch or sum(map(len, held)) > BATCH_BYTES_MAX:
+                            part, held = held[:batch], held[batch:]
+                            yield from _after(part, skip - seen)
+                            seen += len(part)
+        except TooLargeError:
+            raise PermanentError(
+                f"{where} is longer than the {bounds.body_bytes:,} bytes that the shop says", hint=DEFECT_HINT
+            ) from None
         except httpx.HTTPError as error:
             raise TemporaryError(f"{where} broke off ({type(error).__name__})") from None  # its words hold the address
         if rest.strip():
             held.append(rest)
-        size = _number(node.get("fileSize"))
-        expected = _number(node.get("objectCount")) if node.get("status") == "COMPLETED" else 0
-        if received < size or seen + len(held) < expected:
+        wanted = expected if node.status == "COMPLETED" else 0
+        if received < size or seen + len(held) < wanted:
             raise TemporaryError(
-                f"{where} is shorter than it should be: {seen + len(held)} of {expected} lines, "
+                f"{where} is shorter than it should be: {seen + len(held)} of {wanted} lines, "
                 f"{received} of {size} bytes"
             )
         yield from _after(held, skip - seen)
 
-    def _node(self, operation: str) -> Mapping[str, Any] | None:
+    def _node(self, operation: str) -> BulkNode | None:
         reply = self._client.run(document("bulk_operation"), {"id": operation}, lane=self._lane)
-        node: Mapping[str, Any] | None = reply.data.get("bulkOperation")
-        return node
+        return reply.shaped(BulkReply).bulk_operation
 
-    def _payload(self, name: str, variables: Mapping[str, Any], *, check: bool = True) -> Mapping[str, Any]:
-        """The payload of one call; userErrors are raised where `check` says so."""
+    def _payload(self, name: str, variables: Mapping[str, Any], shape: type[_Payload]) -> _Payload:
+        """The payload of one call; userErrors are raised."""
         reply = self._client.run(document(name), variables, lane=self._lane)
-        payload: Mapping[str, Any] = next(iter(reply.data.values()))
-        if check and payload.get("userErrors"):
-            raise self._not_run(payload["userErrors"])
+        payload = reply.payload(shape)
+        if payload.user_errors:
+            raise self._not_run(next(iter(reply.data.values()))["userErrors"])
         return payload
 
     def _not_run(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
@@ -142,11 +165,10 @@ class BulkOperations:
             return TemporaryError(said, retry_after_s=BUSY_RETRY_S)
         return failure
 
-    def _id(self, payload: Mapping[str, Any]) -> str:
-        operation = (payload.get("bulkOperation") or {}).get("id")
-        if not isinstance(operation, str):
+    def _id(self, payload: BulkPayload) -> str:
+        if payload.bulk_operation is None:
             raise AnswerLost(f"{self._client.shop}: the answer names no bulk operation")
-        return operation
+        return payload.bulk_operation.id
 
 
 class ShopBulkReader(BulkOperations):
@@ -156,7 +178,7 @@ class ShopBulkReader(BulkOperations):
         backlink = self._store.backlink
         rules = [tuple(name.rsplit(".", 1)) for name in self._store.metafields]
         metafields = ((backlink.namespace, backlink.key), *((namespace, key) for namespace, key in rules))
-        return self._id(self._payload("bulk_run_query", {"query": bulk_customers(metafields)}))
+        return self._id(self._payload("bulk_run_query", {"query": bulk_customers(metafields)}, BulkPayload))
 
     def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
         return self._lines(operation, skip=skip, batch=batch)
@@ -168,9 +190,12 @@ class ShopBulkReader(BulkOperations):
         return PermanentError(f"{self._client.shop}: the bulk query was refused: {failure.message}", hint=DEFECT_HINT)
 
 
-def _address(node: Mapping[str, Any]) -> str | None:
-    address = node.get("url") or node.get("partialDataUrl")
-    return address if isinstance(address, str) else None
+def _address(node: BulkNode) -> str | None:
+    return node.url or node.partial_data_url or None
+
+
+def _too_long(where: str) -> PermanentError:
+    return PermanentError(f"{where} has a line longer than {LINE_BYTES_MAX:,} bytes", hint=DEFECT_HINT)
 
 
 def _check(where: str, response: httpx.Response) -> None:
@@ -180,7 +205,7 @@ def _check(where: str, response: httpx.Response) -> None:
     if response.status_code in RUN_OUT:
         raise _AddressRunOutError
     if response.is_redirect:
-        raise AccessError(f"{where} is said to lie elsewhere (HTTP {response.status_code})", hint=DEFECT_HINT)
+        raise PermanentError(f"{where} is said to lie elsewhere (HTTP {response.status_code})", hint=DEFECT_HINT)
     raise TemporaryError(f"{where} can't be fetched now: HTTP {response.status_code}")
 
 
@@ -188,12 +213,3 @@ def _after(lines: list[bytes], skip: int) -> Iterator[list[bytes]]:
     left = lines[max(0, skip) :]
     if left:
         yield left
-
-
-def _number(value: object) -> int:
-    """Shopify's counts are strings."""
-    return int(value) if isinstance(value, str | int) and str(value).isdigit() else 0
-
-
-def _time(text: object) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None

@@ -10,26 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 import httpx
-import msgspec
 
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import AnswerLost, PermanentError, TemporaryError
+from reconciler.outbound.exchange import Bounds, exchange
+from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.ports import BulkAnswer, BulkState, Upload, Write
 from reconciler.shopify import inputs
-from reconciler.shopify.bulk import BulkOperations
+from reconciler.shopify.bulk import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import Document, document, marked
-from reconciler.shopify.failures import DEFECT_HINT, Sent, of_errors
+from reconciler.shopify.failures import DEFECT_HINT, Sent, errors_of, of_errors
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import refused
+from reconciler.shopify.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, shaped
 
 FILE_BYTES_MAX: Final = 100_000_000
+UPLOADED_BYTES_MAX: Final = 1_048_576  # of what the storage service answers
 DOCUMENTS: Final[Mapping[str, str]] = {
     "customers": "customer_set",
     "add_tags": "tags_add",
@@ -53,23 +57,24 @@ class ShopBulkWriter(BulkOperations):
         with tempfile.TemporaryFile() as file:
             digest, count = self._written(file, lines)
             name = f"{rides_in}-{digest[:16]}.jsonl"
-            targets = self._payload("bulk_stage", {"filename": name}).get("stagedTargets") or ()
-            target = targets[0] if targets else {}
-            form = {str(each["name"]): str(each["value"]) for each in target.get("parameters") or ()}
-            if not target.get("url") or "key" not in form:
+            targets = self._payload("bulk_stage", {"filename": name}, StagePayload).staged_targets or ()
+            address = targets[0].url if targets else None
+            form = {each.name: each.value for each in targets[0].parameters} if targets else {}
+            if not address or "key" not in form:
                 raise TemporaryError(f"{self._client.shop} names no place for a file")
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            self._sent(str(target["url"]), form, name, file)
+            self._sent(address, form, name, file, Bounds(FILE_FIRST_S + size / FILE_BYTES_S, UPLOADED_BYTES_MAX))
         return Upload(form["key"], digest, count)
 
     def run(self, rides_in: str, path: str, mark: str) -> str:
         mutation = marked(document(DOCUMENTS[rides_in]), mark)
-        return self._id(self._payload("bulk_run_mutation", {"mutation": mutation, "path": path}))
+        return self._id(self._payload("bulk_run_mutation", {"mutation": mutation, "path": path}, BulkPayload))
 
     def find(self, mark: str) -> str | None:
         reply = self._client.run(document("bulk_recent"), {"query": "operation_type:mutation"}, lane=self._lane)
-        nodes = (reply.data.get("bulkOperations") or {}).get("nodes") or ()
-        return next((str(node["id"]) for node in nodes if f"_{mark}(" in str(node.get("query"))), None)
+        nodes = reply.shaped(BulkRecentReply).bulk_operations.nodes
+        return next((node.id for node in nodes if f"_{mark}(" in node.query), None)
 
     def operation_state(self, operation: str) -> BulkState | None:
         return self.state(operation)
@@ -108,11 +113,12 @@ class ShopBulkWriter(BulkOperations):
         }
         return of[first.kind]()
 
-    def _sent(self, address: str, form: Mapping[str, str], name: str, file: IO[bytes]) -> None:
+    def _sent(self, address: str, form: Mapping[str, str], name: str, file: IO[bytes], bounds: Bounds) -> None:
         """Upload it: all parameters first, the file last."""
+        files = {"file": (name, file, "text/jsonl")}
         try:
             with self._client.storage(address) as http:
-                response = http.post(address, data=dict(form), files={"file": (name, file, form.get("Content-Type"))})
+                response = exchange(http, http.build_request("POST", address, data=dict(form), files=files), bounds)
         except httpx.HTTPError as error:
             raise TemporaryError(
                 f"{self._client.shop}: a file could not be uploaded ({type(error).__name__})"
@@ -124,31 +130,34 @@ class ShopBulkWriter(BulkOperations):
 def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     """What one line of the result says; None for one that can't be read, as if it were missing."""
     try:
-        line = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+        line = decoded(text)
+    except MalformedError:
         return None
     number = line.get("__lineNumber") if isinstance(line, dict) else None
-    if not isinstance(number, int):
+    if isinstance(number, bool) or not isinstance(number, int) or not isinstance(line, dict):
         return None
-    error, _ = of_errors(sent, line.get("errors") or ())
+    error, _ = of_errors(sent, errors_of(line))
     if error is not None:
         return BulkAnswer(number, error=error)
     data = line.get("data")
-    payload = next(iter(data.values()), None) if isinstance(data, dict) else None
-    if not isinstance(payload, dict):
+    raw = next(iter(data.values()), None) if isinstance(data, dict) else None
+    if raw is None:
         return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line is empty"))
-    if payload.get("userErrors"):
-        return BulkAnswer(number, error=refused(payload["userErrors"]))
+    try:
+        payload = shaped(raw, Payload)
+    except MalformedError as malformed:
+        return BulkAnswer(number, error=sent.malformed(malformed))
+    if payload.user_errors:
+        return BulkAnswer(number, error=refused(raw["userErrors"]))
     return _done(sent, number, payload)
 
 
-def _done(sent: Sent, number: int, payload: Mapping[str, Any]) -> BulkAnswer:
+def _done(sent: Sent, number: int, payload: Payload) -> BulkAnswer:
     if not _is_customer_set(sent.document):
         return BulkAnswer(number)
-    customer = (payload.get("customer") or {}).get("id")
-    if not isinstance(customer, str):
+    if payload.customer is None:
         return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names no customer"))
-    return BulkAnswer(number, CustomerId(customer))
+    return BulkAnswer(number, CustomerId(payload.customer.id))
 
 
 def _is_customer_set(each: Document) -> bool:

@@ -9,35 +9,48 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
+from reconciler.core.dburl import is_loopback
 from reconciler.core.ids import ShopDomain
-from reconciler.errors import AccessError, TemporaryError, Throttled
+from reconciler.errors import AccessError, ReconcilerError, TemporaryError, Throttled
+from reconciler.outbound.addresses import Resolve, resolved
+from reconciler.outbound.exchange import PACKED, Bounds, exchange
+from reconciler.outbound.reading import MalformedError, decoded
+from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify import failures
 from reconciler.shopify.auth import GrantRefused, TokenSource
-from reconciler.shopify.document import Document
+from reconciler.shopify.document import Document, document
 from reconciler.shopify.failures import Path, Sent
 from reconciler.shopify.lines import Lines
 from reconciler.shopify.pace import Lane, Pace, Reservation, Status
+from reconciler.shopify.places import checked
+from reconciler.shopify.shapes import JSON_BYTES_MAX, shaped
 
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+CALL: Final = Bounds(40.0, JSON_BYTES_MAX)
+POINTS_MAX: Final = 100_000.0  # of anything that a reply says in points: Shopify's largest bucket holds 40,000
+VERSION_LETTERS_MAX: Final = 20
+WARNED_MAX: Final = 10
 SENDS_MAX: Final = 6  # of one call that is throttled each time
 BUSY_S: Final = 2.0  # after HTTP 429, where Shopify does not say how long
 BUSY_MAX_S: Final = 30.0  # so long one call waits for that in all; who is asked to wait longer says so at once
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Stands for the token endpoint in messages. Asking it twice does no harm, so its failures are those of a query."""
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+SHOP_ID: Final = document("shop_id")
+"""Asks for nothing that needs a scope: by it a refusal of one call is told from that of the whole shop."""
+_Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Reply:
     `requested` and `spent` are its points as Shopify counted them, None where the reply did not say.
     """
 
+    sent: Sent
     data: Mapping[str, Any]
     denied: Mapping[Path, str]
     requested: float | None
@@ -55,11 +69,26 @@ class Reply:
     api_version: str
     server_time: datetime | None
 
+    def shaped(self, shape: type[_Shape]) -> _Shape:
+        """The data as this shape; TemporaryError, or AnswerLost after a write, where it is another."""
+        return self.read(self.data, shape)
+
+    def payload(self, shape: type[_Shape]) -> _Shape:
+        """The same of the one mutation's payload."""
+        return self.read(next(iter(self.data.values()), None), shape)
+
+    def read(self, value: object, shape: type[_Shape]) -> _Shape:
+        """The same of any part of the data."""
+        try:
+            return shaped(value, shape)
+        except MalformedError as error:
+            raise self.sent.malformed(error) from error
+
 
 class ShopClient:
     """One shop, its connections, its token and its pace. Safe to share between threads; close it when done.
 
-    `transport` is httpx's own seam: what carries the requests, in place of sockets.
+    `transport` is httpx's own seam: what carries the requests, in place of sockets. `resolve` gives a host's addresses.
     """
 
     def __init__(
@@ -74,6 +103,7 @@ class ShopClient:
         pace: Pace | None = None,
         connections: int = CONNECTIONS,
         transport: httpx.BaseTransport | None = None,
+        resolve: Resolve = resolved,
     ) -> None:
         if connections not in CONNECTIONS_ALLOWED:
             raise ValueError(f"connections must be 2 to 5, not {connections}")
@@ -90,43 +120,50 @@ class ShopClient:
         self._url = admin_url or f"https://{shop}"
         self._ssl = ssl_context
         self._transport = transport
+        self._resolve = resolve
         self._lines = Lines(self._line, connections)
 
     def _line(self) -> httpx.Client:
         return httpx.Client(
             base_url=self._url,
-            verify=self._trusted(self._url),
             follow_redirects=False,  # the token would go along
             timeout=TIMEOUT,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=25.0),
-            headers={"User-Agent": "customer-parity", "Accept": "application/json"},
-            trust_env=urlsplit(self._url).hostname not in LOOPBACK,
-            transport=self._transport,
+            headers={"User-Agent": "customer-parity", "Accept": "application/json", "Accept-Encoding": PACKED},
+            transport=self._transport
+            or BoundedTransport(
+                self._url, ssl_context=self._trusted(self._url), connections=1, proxies=not self._is_local
+            ),
         )
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether the shop is on this machine, as a simulated one is."""
+        return is_loopback(urlsplit(self._url).hostname or "-")
 
     def storage(self, address: str) -> httpx.Client:
         """For files of bulk operations, which lie with somebody else: nothing of ours goes there, least of all the token.
 
-        AccessError for an address that is neither encrypted nor on loopback.
+        PermanentError for an address that is no place for a file of this shop's.
         """
-        parts = urlsplit(address)
-        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            raise AccessError(
-                f"{self.shop} names a place for files that is not encrypted: {parts.scheme}://{parts.hostname}",
-                hint="look at admin_url in stores.yaml: this is not how Shopify answers",
-            )
+        local = checked(self.shop, address, shop_is_local=self._is_local)
         return httpx.Client(
-            verify=self._trusted(address),
             follow_redirects=False,
             timeout=TIMEOUT,
-            headers={"User-Agent": "customer-parity"},
-            trust_env=parts.hostname not in LOOPBACK,
-            transport=self._transport,
+            headers={"User-Agent": "customer-parity", "Accept-Encoding": "identity"},
+            transport=self._transport
+            or BoundedTransport(
+                address,
+                ssl_context=self._trusted(address),
+                connections=1,
+                public_only=not local,
+                proxies=not local,
+                resolve=self._resolve,
+            ),
         )
 
     def _trusted(self, address: str) -> ssl.SSLContext:
         """Whose certificates count; nobody's where nothing is encrypted: to read those of the machine takes long."""
-        if address.startswith("http://"):
+        if address.lower().startswith("http://"):
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._ssl is None or callable(self._ssl):
             self._ssl = (self._ssl or ssl.create_default_context)()
@@ -176,7 +213,10 @@ class ShopClient:
                     f"{self.shop}: {document.name}: HTTP 429 {SENDS_MAX} times in a row", retry_after_s=wait_s
                 )
                 continue
-            outcome = self._read(sent, response, reservation)
+            try:
+                outcome = self._read(sent, response, reservation)
+            except AccessError as error:
+                raise (self._of_this_call(sent, response, error) or error) from None
             if isinstance(outcome, Reply):
                 return outcome
             throttled = outcome
@@ -187,11 +227,13 @@ class ShopClient:
     ) -> httpx.Response:
         try:
             with self._lines.one() as http:
-                return http.post(
+                request = http.build_request(
+                    "POST",
                     self._path,
                     content=json.dumps({"query": sent.document.text, "variables": variables or {}}),
                     headers={"Content-Type": "application/json", "X-Shopify-Access-Token": token.get_secret_value()},
                 )
+                return exchange(http, request, CALL)
         except httpx.RequestError as error:
             failure = failures.of_transport(sent, error)
             unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -203,8 +245,13 @@ class ShopClient:
 
     def _read(self, sent: Sent, response: httpx.Response, reservation: Reservation) -> Reply | Throttled:
         """The reply, or Throttled where nothing was done; all else is raised."""
-        body = _json(response) if response.status_code == httpx.codes.OK else None
-        errors = _errors(body)
+        malformed: MalformedError | None = None
+        body: Mapping[str, Any] = {}
+        try:
+            body = _object(response) if response.status_code == httpx.codes.OK else {}
+        except MalformedError as error:
+            malformed = error
+        errors = failures.errors_of(body)
         throttled = failures.is_throttled(errors)
         requested, spent, status = _cost(body)
         if requested is not None:
@@ -213,7 +260,7 @@ class ShopClient:
         failure = failures.of_status(sent, response)
         if failure is not None:
             raise failure
-        version = response.headers.get("X-Shopify-API-Version", self._api_version)
+        version = response.headers.get("X-Shopify-API-Version", self._api_version)[:VERSION_LETTERS_MAX]
         self._check_version(version)
         if throttled:
             return Throttled(
@@ -221,18 +268,28 @@ class ShopClient:
                 hint="somebody else spends the same bucket: look at other uses of this app's credentials",
                 retry_after_s=(requested or sent.document.points) / self.pace.restore_rate,
             )
-        if body is None:
-            kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
-            raise sent.unanswered(f"the answer is no whole JSON ({kind}, {len(response.content)} bytes)")
-        error, denied = failures.of_errors(sent, errors)
-        if error is not None:
-            raise error
+        if malformed is not None:
+            raise sent.malformed(malformed, response)
+        failure, denied = failures.of_errors(sent, errors)
+        if failure is not None:
+            raise failure
         data = body.get("data")
         if not isinstance(data, Mapping):
             raise sent.unanswered("the answer holds no data and no error")
-        if sent.is_mutation and any(payload is None for payload in data.values()):
+        if sent.is_mutation and (not data or any(payload is None for payload in data.values())):
             raise sent.unanswered("the answer is empty and says no error")
-        return Reply(data, denied, requested, spent, version, _date(response))
+        return Reply(sent, data, denied, requested, spent, version, _date(response))
+
+    def _of_this_call(self, sent: Sent, response: httpx.Response, error: AccessError) -> ReconcilerError | None:
+        """What a refusal by HTTP status is where the shop answers another call; None where it refuses us as a whole."""
+        may_be = response.status_code == httpx.codes.FORBIDDEN or sent.document.name in failures.ONE_USERS
+        if response.status_code not in failures.ACCESS or not may_be or sent.document == SHOP_ID:
+            return None
+        try:
+            self.run(SHOP_ID, lane="nudge")
+        except ReconcilerError:
+            return None  # it does not let us in, or nobody can say so now
+        return failures.of_one_call(sent, error)
 
     def _learn(self, document: Document, requested: float) -> None:
         with self._lock:
@@ -242,8 +299,9 @@ class ShopClient:
         if version == self._api_version:
             return
         with self._lock:
-            news = version not in self._warned
-            self._warned.add(version)
+            news = version not in self._warned and len(self._warned) < WARNED_MAX
+            if news:
+                self._warned.add(version)
         if news:
             self._warn(
                 f"{self.shop} was asked for API version {self._api_version} and answered with {version}: "
@@ -257,7 +315,7 @@ class ShopClient:
         sent = Sent(self.shop, TOKEN_EXCHANGE)
         try:
             with self._lines.one() as http:
-                response = http.post(TOKEN_PATH, data=dict(form))
+                response = exchange(http, http.build_request("POST", TOKEN_PATH, data=dict(form)), CALL)
         except httpx.RequestError as error:
             raise failures.of_transport(sent, error) from None
         if response.status_code in {400, 401, 403}:
@@ -265,19 +323,23 @@ class ShopClient:
         failure = failures.of_status(sent, response)
         if failure is not None:
             raise failure
-        body = _json(response)
-        if body is None:
-            raise TemporaryError(f"{self.shop}: the token endpoint's answer is no JSON")
-        return body
+        try:
+            return _object(response)
+        except MalformedError as error:
+            raise TemporaryError(f"{self.shop}: the token endpoint's answer is no JSON: {error}") from error
 
     def _grant_refused(self, response: httpx.Response) -> AccessError:
-        body = _json(response) or {}
-        if "shop_not_permitted" in response.text:
+        try:
+            body = _object(response)
+        except MalformedError:
+            body = {}
+        if b"shop_not_permitted" in response.content:
             return AccessError(
                 f"{self.shop}: client credentials work only where app and shop belong to one organisation",
                 hint="use an app of the shop's own organisation, or install this one and give its refresh_token",
             )
-        error = str(body.get("error") or f"HTTP {response.status_code}")
+        named = body.get("error")
+        error = named[:200] if isinstance(named, str) and named else f"HTTP {response.status_code}"
         if error == "invalid_grant":
             return GrantRefused(
                 f"{self.shop}: the refresh token is not good any more",
@@ -297,45 +359,40 @@ def _busy_s(response: httpx.Response) -> float | None:
     return BUSY_S if asked_s is None else asked_s
 
 
-def _json(response: httpx.Response) -> Mapping[str, Any] | None:
-    """The body if it is a JSON object, whatever the content type says."""
-    try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, Mapping) else None
+def _object(response: httpx.Response) -> Mapping[str, Any]:
+    """The body as a JSON object, whatever the content type says; MalformedError where it is none."""
+    body = decoded(response.content)
+    if not isinstance(body, Mapping):
+        raise MalformedError("it is no JSON object")
+    return body
 
 
-def _errors(body: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
-    errors = body.get("errors") if body else None
-    if not errors:
-        return ()
-    if not isinstance(errors, list):
-        return ({"message": str(errors)},)
-    return [error if isinstance(error, Mapping) else {"message": str(error)} for error in errors]
-
-
-def _cost(body: Mapping[str, Any] | None) -> tuple[float | None, float | None, Status | None]:
-    """Requested and actual points and the bucket, as far as the reply says."""
-    extensions = body.get("extensions") if body else None
+def _cost(body: Mapping[str, Any]) -> tuple[float | None, float | None, Status | None]:
+    """Requested and actual points and the bucket, as far as the reply says, and as far as that can be true."""
+    extensions = body.get("extensions")
     cost = extensions.get("cost") if isinstance(extensions, Mapping) else None
     if not isinstance(cost, Mapping):
         return None, None, None
-    requested, spent, bucket = cost.get("requestedQueryCost"), cost.get("actualQueryCost"), cost.get("throttleStatus")
+    bucket = cost.get("throttleStatus")
     status = None
     if isinstance(bucket, Mapping):
-        numbers = [bucket.get(name) for name in ("maximumAvailable", "currentlyAvailable", "restoreRate")]
-        if all(isinstance(number, int | float) for number in numbers):
-            status = Status(*(float(number or 0) for number in numbers))
-    return _number(requested), _number(spent), status
+        maximum, available, rate = (bucket.get(n) for n in ("maximumAvailable", "currentlyAvailable", "restoreRate"))
+        size, points_s = _number(maximum, least=1.0), _number(rate, least=1.0)
+        left = _number(available, least=-POINTS_MAX)
+        if size is not None and points_s is not None and left is not None:
+            status = Status(size, left, points_s)
+    return _number(cost.get("requestedQueryCost")), _number(cost.get("actualQueryCost")), status
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _number(value: object, *, least: float = 0.0) -> float | None:
+    """Points, or points a second; None for what no bucket of Shopify's holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if least <= value <= POINTS_MAX else None
 
 
 def _date(response: httpx.Response) -> datetime | None:
     try:
         return parsedate_to_datetime(response.headers.get("Date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

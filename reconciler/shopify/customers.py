@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
-from reconciler.errors import AnswerLost, Refusal, Refused, TemporaryError
+from reconciler.errors import AnswerLost, PermanentError, Refusal, Refused, TemporaryError
 from reconciler.shopify import inputs
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.reads import CustomerReads
 from reconciler.shopify.refusals import merge_reasons, refused
+from reconciler.shopify.shapes import MergeJobReply, Payload
 
 MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5
@@ -41,7 +42,7 @@ class ShopCustomers(CustomerReads):
 
     def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
         payload = self._write("customer_set", inputs.create(self._backlink, user, fields))
-        return CustomerId(self._told(payload.get("customer"), "id"))
+        return CustomerId(self._told(payload.customer.id if payload.customer else None, "id"))
 
     def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
         self._write("customer_set", inputs.update(customer, fields))
@@ -82,9 +83,10 @@ class ShopCustomers(CustomerReads):
 
     def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
         payload = self._write("customer_merge", {"one": one, "other": other, "keep": keep_email_of})
-        winner = CustomerId(self._told(payload, "resultingCustomerId"))
-        job = payload.get("job") or {}
-        return winner if job.get("done") else self._merged(self._told(job, "id"))
+        winner = CustomerId(self._told(payload.resulting_customer_id, "resultingCustomerId"))
+        if payload.job is not None and payload.job.done:
+            return winner
+        return self._merged(self._told(payload.job.id if payload.job else None, "job"))
 
     def delete(self, customer: CustomerId) -> None:
         """Who is not there any more counts as deleted."""
@@ -95,17 +97,16 @@ class ShopCustomers(CustomerReads):
 
     # --- below the port -------------------------------------------------------------------------------------------
 
-    def _write(self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()) -> MappingOf[str, Any]:
+    def _write(self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()) -> Payload:
         """The payload of one mutation that was carried out."""
         reply = self._client.run(document(name), variables, lane=self._lane)
-        payload: MappingOf[str, Any] = next(iter(reply.data.values()))
-        if payload.get("userErrors"):
-            raise refused(payload["userErrors"], items=items)
+        payload = reply.payload(Payload)
+        if payload.user_errors:
+            raise refused(next(iter(reply.data.values()))["userErrors"], items=items)
         return payload
 
-    def _told(self, payload: MappingOf[str, Any] | None, name: str) -> str:
-        value = (payload or {}).get(name)
-        if not isinstance(value, str):
+    def _told(self, value: str | None, name: str) -> str:
+        if value is None:
             raise AnswerLost(f"{self._client.shop}: the answer to a write names no {name}")
         return value
 
@@ -119,21 +120,24 @@ class ShopCustomers(CustomerReads):
     def _merged(self, job: str) -> CustomerId:
         """Wait for Shopify's job, in growing pauses; who is left stands in its answer."""
         pause_s, waited_s, last = MERGE_FIRST_PAUSE_S, 0.0, "still under way"
-        while waited_s < MERGE_WAIT_S:
+        began = time.monotonic()  # answers may be slow, too
+        while max(waited_s, time.monotonic() - began) < MERGE_WAIT_S:
             self._sleep(pause_s)
             waited_s += pause_s
             pause_s = min(pause_s * 1.6, MERGE_PAUSE_MAX_S)
             try:
                 reply = self._client.run(document("customer_merge_job_status"), {"job": job}, lane=self._lane)
+                request = reply.shaped(MergeJobReply).customer_merge_job_status
             except TemporaryError as error:
                 last = error.message
                 continue
-            request = reply.data.get("customerMergeJobStatus") or {}
-            last = str(request.get("status") or "not known to the shop").lower()
-            if request.get("status") == "COMPLETED":
-                return CustomerId(self._told(request, "resultingCustomerId"))
-            if request.get("status") == "FAILED":
-                raise _merge_failed(request.get("customerMergeErrors") or ())
+            except PermanentError as error:  # the merge was sent, and nobody tells what became of it
+                raise AnswerLost(error.message, hint=error.hint) from error
+            last = request.status.lower() if request is not None else "not known to the shop"
+            if request is not None and request.status == "COMPLETED":
+                return CustomerId(self._told(request.resulting_customer_id, "resultingCustomerId"))
+            if request is not None and request.status == "FAILED":
+                raise _merge_failed(reply.data["customerMergeJobStatus"]["customerMergeErrors"] or ())
         raise AnswerLost(f"{self._client.shop}: the merge had not ended after {MERGE_WAIT_S:g} s: {last}")
 
 

@@ -7,6 +7,7 @@ may have been carried out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,7 @@ from reconciler.errors import (
     SetupError,
     TemporaryError,
 )
+from reconciler.outbound.reading import MalformedError
 from reconciler.shopify.document import Document
 
 Path = tuple[str | int, ...]
@@ -52,6 +54,14 @@ DEFECT_CODES: Final = frozenset(
 )  # fmt: skip
 DEFECT_HINT: Final = "this is a defect of reconciler, or of its fit with this API version: please report it"
 UNAPPROVED: Final = "not approved to access"
+RETRY_AFTER_MAX_S: Final = 3_600.0
+SAID_MAX: Final = 500  # letters of Shopify's words in ours
+PATH_MAX: Final = 50
+ERRORS_MAX: Final = 1_000  # of one reply that are looked at
+ONE_USERS: Final = frozenset(
+    {"customer_merge", "customer_merge_preview", "customer_merge_job_status", "customer_request_data_erasure"}
+)
+"""Calls with scopes of their own, that few users need: where one is refused, the others go on."""
 PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, e-mail, phone)"
 
 
@@ -73,22 +83,28 @@ class Sent:
             return AnswerLost(said, hint="look before sending again", retry_after_s=retry_after_s)
         return TemporaryError(said, retry_after_s=retry_after_s)
 
+    def malformed(self, error: MalformedError, response: httpx.Response | None = None) -> TemporaryError:
+        """The answer came and is not what Shopify promises."""
+        kind = response.headers.get("Content-Type", "nothing").partition(";")[0][:40] if response is not None else ""
+        what = f" ({kind}, {len(response.content)} bytes)" if response is not None else ""
+        return self.unanswered(f"the answer is malformed{what}: {error}")
+
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Retry-After in seconds, however it is written; None where it is not there or makes no sense."""
+    """Retry-After in seconds, however it is written, an hour at most; None where it is not there or makes no sense."""
     text = response.headers.get("Retry-After", "").strip()
     try:
-        return max(0.0, float(text))
+        asked_s = float(text)
     except ValueError:
-        pass
-    then, now = _date(text), _date(response.headers.get("Date", ""))
-    return max(0.0, then - now) if then is not None and now is not None else None
+        then, now = _date(text), _date(response.headers.get("Date", ""))
+        asked_s = then - now if then is not None and now is not None else math.nan
+    return None if math.isnan(asked_s) else min(max(0.0, asked_s), RETRY_AFTER_MAX_S)
 
 
 def _date(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -125,7 +141,10 @@ def _host(location: str) -> str:
 
 def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
     """The error of a connection that could not be made, or broke."""
-    why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = str(error)[:SAID_MAX]
+    if isinstance(error, httpx.LocalProtocolError):
+        said = ""  # it repeats a header, and that may be the token
+    why = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
         return TemporaryError(
             f"{sent.shop}: {sent.document.name}: no connection ({why})", hint="nothing was sent; look at the network"
@@ -133,6 +152,21 @@ def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return PermanentError(f"{sent.shop}: {sent.document.name} can't be sent ({why})", hint=DEFECT_HINT)
     return sent.unanswered(f"the connection broke before the whole answer was there ({why})")
+
+
+def of_one_call(sent: Sent, error: AccessError) -> PermanentError:
+    """A refusal that is of this call, and not of the shop."""
+    return PermanentError(f"{error.message}: of {sent.document.name} alone, it answers other calls", hint=error.hint)
+
+
+def errors_of(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The GraphQL errors of a reply, whatever shape they have."""
+    errors = body.get("errors")
+    if not errors:
+        return ()
+    if not isinstance(errors, list):
+        return ({"message": str(errors)},)
+    return [error if isinstance(error, Mapping) else {"message": str(error)} for error in errors[:ERRORS_MAX]]
 
 
 def is_throttled(errors: Sequence[Mapping[str, Any]]) -> bool:
@@ -148,7 +182,7 @@ def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[Reconcil
     denied: dict[Path, str] = {}
     found: list[ReconcilerError] = []
     for error in errors:
-        path = tuple(error.get("path") or ())
+        path = _path(error.get("path"))
         if _is_denied(error) and len(path) > 1 and not sent.is_mutation:
             denied[path] = _needed(error)
         else:
@@ -169,14 +203,14 @@ def _is_denied(error: Mapping[str, Any]) -> bool:
 
 def _needed(error: Mapping[str, Any]) -> str:
     """The access that a refused field asks for, as far as Shopify says."""
-    message = str(error.get("message") or "more access")
+    message = _said(error, "more access")
     extensions = error.get("extensions")
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
-    return str(needed or (PROTECTED_DATA if UNAPPROVED in message else message)).rstrip(".")
+    return str(needed or (PROTECTED_DATA if UNAPPROVED in message else message))[:SAID_MAX].rstrip(".")
 
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
-    code, message = _code(error), str(error.get("message") or "no message")
+    code, message = _code(error)[:SAID_MAX], _said(error, "no message")
     where = f"{sent.shop}: {sent.document.name}"
     if _is_denied(error):
         return access_denied(sent, message, error.get("extensions"))
@@ -197,16 +231,17 @@ def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerErr
     return sent.unanswered(f"{code}: {message}" if code else message)
 
 
-def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessError:
-    """Something of the shop is closed to our app."""
+def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessError | PermanentError:
+    """Something of the shop is closed to our app: customers as such, or a call that few users need."""
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
     if UNAPPROVED in message:
         return AccessError(
             f"{sent.shop}: {sent.document.name}: the app is not approved for protected customer data",
             hint="ask for levels 1 and 2 (name, e-mail, phone) in the app's settings at Shopify",
         )
-    lacks = str(needed or message).rstrip(".")
-    return AccessError(
+    lacks = str(needed or message)[:SAID_MAX].rstrip(".")
+    kind = PermanentError if sent.document.name in ONE_USERS else AccessError
+    return kind(
         f"{sent.shop}: {sent.document.name}: access denied, needed: {lacks}",
         hint="give the app the scope and install it anew: `reconciler doctor` lists all that are needed",
     )
@@ -216,5 +251,16 @@ def _problem_path(error: Mapping[str, Any]) -> Path:
     extensions = error.get("extensions")
     problems = extensions.get("problems") if isinstance(extensions, Mapping) else None
     if isinstance(problems, list) and problems and isinstance(problems[0], Mapping):
-        return tuple(problems[0].get("path") or ())
+        return _path(problems[0].get("path"))
     return ()
+
+
+def _path(value: object) -> Path:
+    """Where an error is; empty for what is no path."""
+    if not isinstance(value, list) or len(value) > PATH_MAX:
+        return ()
+    return tuple(step for step in value if isinstance(step, str | int))
+
+
+def _said(error: Mapping[str, Any], otherwise: str) -> str:
+    return str(error.get("message") or otherwise)[:SAID_MAX]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -23,13 +23,17 @@ from reconciler.core.fingerprint import values_fp, values_json
 from reconciler.core.ids import CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import PermanentError, TemporaryError
+from reconciler.outbound.reading import MalformedError
 from reconciler.ports import Seen, Touched
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.failures import DEFECT_HINT
 from reconciler.shopify.pace import Lane
+from reconciler.shopify.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, utc
 
 LISTED_MAX: Final = 25_000
+PAGES_MAX: Final = 200  # a shop that fills its pages reaches the end of a list in half of them
+Time = Literal["updated_at", "created_at"]
 NEWEST_FIRST, NEWEST_THEN = 25, 250  # in a page: as a rule there is nobody new, and one small page says so
 
 
@@ -54,8 +58,8 @@ class CustomerLists:
         self._lane: Lane = lane
         self._names = tuple(store.metafields)
         fields: list[Any] = [
-            ("id", str),
-            ("updatedAt", datetime | None, None),
+            ("id", CustomerGid),
+            ("updatedAt", Moment | None, None),
             ("firstName", str | None, None),
             ("lastName", str | None, None),
             ("locale", str | None, None),
@@ -71,8 +75,8 @@ class CustomerLists:
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
         try:
             return [self._seen(self._decode(line)) for line in lines]
-        except msgspec.MsgspecError as error:
-            said = f"{self._client.shop}: a line of the bulk query's result is no customer: {error}"
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            said = f"{self._client.shop}: a line of the bulk query's result is no customer: {str(error)[:200]}"
             raise PermanentError(said, hint=DEFECT_HINT) from error
 
     def _seen(self, line: Any) -> Seen:
@@ -91,7 +95,7 @@ class CustomerLists:
             backlink=backlink,
             fp=values_fp(scalars, line.tags, backlink, metafields),
             values=values_json(scalars, line.tags, backlink, metafields),
-            updated_at=line.updatedAt,
+            updated_at=utc(line.updatedAt) if line.updatedAt is not None else None,
             phone_key=normalise.phone_key(phone),
         )
 
@@ -99,33 +103,42 @@ class CustomerLists:
         since = at.astimezone(UTC).replace(microsecond=0)
         asked = f"updated_at:>='{since:%Y-%m-%dT%H:%M:%SZ}'"
         happened = f"were touched since {since:%Y-%m-%d %H:%M} UTC"
-        for touched in self._pages("customers_touched", repeat({"query": asked}), "updatedAt", happened):
+        for touched in self._pages("customers_touched", repeat({"query": asked}), "updated_at", happened):
             # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
             yield [one for one in touched if one[1] >= since - timedelta(seconds=1)]
 
     def newest(self) -> Iterator[list[Touched]]:
         sizes = chain([NEWEST_FIRST], repeat(NEWEST_THEN))
-        return self._pages("customers_newest", ({"first": size} for size in sizes), "createdAt", "came lately")
+        return self._pages("customers_newest", ({"first": size} for size in sizes), "created_at", "came lately")
 
-    def _pages(self, name: str, asked: Iterable[dict[str, Any]], time: str, happened: str) -> Iterator[list[Touched]]:
+    def _pages(self, name: str, asked: Iterable[dict[str, Any]], time: Time, happened: str) -> Iterator[list[Touched]]:
         """A list page by page, each with what is asked for then; PermanentError where it does not end in time."""
         after: str | None = None
         listed = 0
-        for variables in asked:
+        for pages, variables in enumerate(asked, 1):
             reply = self._client.run(document(name), {**variables, "after": after}, lane=self._lane)
-            page = reply.data.get("customers")
+            page = reply.shaped(CustomerList).customers
             if page is None:  # no error beside it either: nothing may be concluded
                 raise TemporaryError(f"{self._client.shop}: {name}: the list did not come")
-            listed += len(page["nodes"])
-            yield [(CustomerId(n["id"]), datetime.fromisoformat(n[time])) for n in page["nodes"]]
-            if not page["pageInfo"]["hasNextPage"]:
+            listed += len(page.nodes)
+            yield [(CustomerId(node.id), _time(reply, node, time)) for node in page.nodes]
+            if not page.page_info.has_next_page:
                 return
-            if listed >= LISTED_MAX:
+            if listed >= LISTED_MAX or pages >= PAGES_MAX:
                 said = f"{self._client.shop}: more than {LISTED_MAX} customers {happened}"
                 raise PermanentError(said, hint="reconciler backfill shopify")
-            after = page["pageInfo"]["endCursor"]
+            if not page.nodes or page.page_info.end_cursor in {None, after}:
+                raise reply.sent.malformed(MalformedError("the list goes on, and does not say from where"))
+            after = page.page_info.end_cursor
 
     def count(self) -> int | None:
         reply = self._client.run(document("customers_count"), lane=self._lane)
-        found = reply.data.get("customersCount") or {}
-        return int(found["count"]) if found.get("precision") == "EXACT" else None
+        found = reply.shaped(CustomersCount).customers_count
+        return found.count if found is not None and found.precision == "EXACT" else None
+
+
+def _time(reply: Reply, node: Listed, name: Time) -> datetime:
+    at = node.updated_at if name == "updated_at" else node.created_at
+    if at is None:
+        raise reply.sent.malformed(MalformedError(f"a customer in a list has no {name}"))
+    return utc(at)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
+from reconciler.outbound.reading import MalformedError
 from reconciler.ports import MergePreview
 from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, customers_by, customers_by_ids, document
 from reconciler.shopify.failures import Path, Sent, access_denied
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import merge_reasons
+from reconciler.shopify.shapes import CustomerNode, Identified, MergePreviewReply, Metafield, utc
 
 IDS_MAX: Final = 250  # Shopify's own limit
 IDS_POINTS_MAX: Final = 500  # a call refused above 1000; whether `nodes` costs by the id is not certain
@@ -84,11 +85,11 @@ class CustomerReads:
     def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
         variables = {"one": one, "other": other}
         reply = self._client.run(document("customer_merge_preview"), variables, lane=self._lane)
-        preview = reply.data.get("customerMergePreview") or {}
-        blockers = list(merge_reasons(preview.get("customerMergeErrors") or ()))
-        if preview.get("blockingFields") and not blockers:
+        preview = reply.shaped(MergePreviewReply).customer_merge_preview
+        blockers = list(merge_reasons(reply.data["customerMergePreview"]["customerMergeErrors"] or ()))
+        if preview.blocking_fields and not blockers:
             blockers = ["the two together have too many tags or too long a note"]
-        winner = preview.get("resultingCustomerId")
+        winner = preview.resulting_customer_id
         return MergePreview(CustomerId(winner) if winner else None, tuple(blockers))
 
     def restore_rate(self) -> float:
@@ -108,14 +109,17 @@ class CustomerReads:
         reply = self._client.run(asking, {"ids": list(ids)}, lane=self._lane, points=points)
         if reply.requested is not None and len(ids) > 1:
             self._points_an_id = max(0.0, (reply.requested - asking.points) / (len(ids) - 1))
-        nodes = reply.data.get("nodes") or ()
-        if len(nodes) != len(ids):
+        nodes = reply.data.get("nodes")
+        if not isinstance(nodes, list) or len(nodes) != len(ids):
             raise self._not_shown(asking, reply, ("nodes",))
         found = {}
         for i, (customer_id, node) in enumerate(zip(ids, nodes, strict=True)):
             customer = self._customer(asking, reply, ("nodes", i), node)
-            if customer is not None:
-                found[customer_id] = customer
+            if customer is None:
+                continue
+            if customer.id != customer_id:
+                raise reply.sent.malformed(MalformedError(f"at nodes.{i} is another customer than was asked for"))
+            found[customer_id] = customer
         return found
 
     # --- by identifier --------------------------------------------------------------------------------------------
@@ -144,7 +148,7 @@ class CustomerReads:
         reply = self._client.run(asking, _variables(pairs), lane=self._lane)
         found = {}
         for i, (key, _) in enumerate(pairs):
-            customer = self._customer(asking, reply, (f"c{i}",), reply.data.get(f"c{i}"))
+            customer = self._customer(asking, reply, (f"c{i}",), self._root(asking, reply, f"c{i}"))
             if customer is not None:
                 found[key] = customer
         return found
@@ -154,7 +158,18 @@ class CustomerReads:
         reply = self._client.run(asking, _variables(pairs), lane=self._lane)
         if reply.denied:
             raise self._not_shown(asking, reply, next(iter(reply.denied)))
-        return {key: CustomerId(c["id"]) for i, (key, _) in enumerate(pairs) if (c := reply.data.get(f"c{i}"))}
+        found = {}
+        for i, (key, _) in enumerate(pairs):
+            node = self._root(asking, reply, f"c{i}")
+            if node is not None:
+                found[key] = CustomerId(reply.read(node, Identified).id)
+        return found
+
+    def _root(self, asking: Document, reply: Reply, name: str) -> object:
+        """One look-up's answer; one that is not there at all says nothing, not that there is no such customer."""
+        if name not in reply.data:
+            raise self._not_shown(asking, reply, (name,))
+        return reply.data[name]
 
     def _all(self, parts: Sequence[Task], call: Callable[[Task], Answer]) -> list[Answer]:
         """Each part by its own call, as many at once as there are connections."""
@@ -165,34 +180,45 @@ class CustomerReads:
 
     # --- a reply in our words -------------------------------------------------------------------------------------
 
-    def _customer(self, asking: Document, reply: Reply, at: Path, node: Mapping[str, Any] | None) -> Customer | None:
+    def _customer(self, asking: Document, reply: Reply, at: Path, node: object) -> Customer | None:
         denied = {path[len(at) :]: needed for path, needed in reply.denied.items() if path[: len(at)] == at}
-        if not node or not node.get("id"):
+        if node is None or node == {} or (denied and isinstance(node, Mapping) and node.get("id") is None):
             if denied:
                 raise self._not_shown(asking, reply, at)
-            return None
+            return None  # {}: something else than a customer has this id
+        shown = reply.read(node, CustomerNode)
+        values = {name: self._metafield(reply, node, f"m{i}") for i, name in enumerate(self._names)}
         unknown = {self._our_name(str(path[0])): needed for path, needed in denied.items() if path}
-        email, phone = node.get("defaultEmailAddress") or {}, node.get("defaultPhoneNumber") or {}
-        values = {name: _metafield(node.get(f"m{i}")) for i, name in enumerate(self._names)}
+        if shown.tags is None and "tags" not in unknown:
+            raise reply.sent.malformed(MalformedError("a customer's tags are null"))
         backlink = values.pop("backlink")
         return Customer(
-            id=CustomerId(node["id"]),
-            email=email.get("emailAddress"),
-            first_name=node.get("firstName"),
-            last_name=node.get("lastName"),
-            phone=phone.get("phoneNumber"),
-            locale=node.get("locale"),
-            note=node.get("note"),
-            tags=tuple(node.get("tags") or ()),
+            id=CustomerId(shown.id),
+            email=shown.default_email_address.email_address if shown.default_email_address else None,
+            first_name=shown.first_name,
+            last_name=shown.last_name,
+            phone=shown.default_phone_number.phone_number if shown.default_phone_number else None,
+            locale=shown.locale,
+            note=shown.note,
+            tags=tuple(shown.tags or ()),
             backlink=backlink.value if backlink else None,
             metafields={name.removeprefix("metafields."): value for name, value in values.items() if value},
-            can_delete=node.get("canDelete"),
-            updated_at=_time(node.get("updatedAt")),
+            can_delete=shown.can_delete,
+            updated_at=utc(shown.updated_at) if shown.updated_at is not None else None,
             unknown=unknown,
         )
 
+    def _metafield(self, reply: Reply, node: object, name: str) -> MetafieldValue | None:
+        assert isinstance(node, Mapping)
+        if name not in node:
+            raise reply.sent.malformed(MalformedError(f"a customer has no {name}"))
+        if node[name] is None:
+            return None
+        shown = reply.read(node[name], Metafield)
+        return MetafieldValue(value=shown.value, type=shown.type, digest=shown.compare_digest)
+
     def _our_name(self, field: str) -> str:
-        if field[1:].isdigit():
+        if field[:1] == "m" and field[1:].isdecimal() and len(field) < 5 and int(field[1:]) < len(self._names):  # noqa: PLR2004
             return self._names[int(field[1:])]
         return FIELDS.get(field, field)
 
@@ -214,13 +240,3 @@ def _parts(items: Sequence[Task], size: int) -> list[Sequence[Task]]:
 def _shows(customer: Customer, field: str, shown: str | None, asked: str | None) -> bool:
     """Whether the hit is who was asked for. What is not shown can't speak against it: Shopify's look-up is exact."""
     return field in customer.unknown or shown == asked
-
-
-def _metafield(node: Mapping[str, Any] | None) -> MetafieldValue | None:
-    if not node or node.get("value") is None:
-        return None
-    return MetafieldValue(value=node["value"], type=node.get("type") or "", digest=node.get("compareDigest"))
-
-
-def _time(text: object) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None

@@ -11,6 +11,7 @@ from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.refusals import refused
+from reconciler.shopify.shapes import DefinitionReply, Payload, ShopFactsReply, SubscriptionReply
 
 BACKLINK_TYPE: Final = "id"
 BACKLINK_NAME: Final = "Clerk user ID"
@@ -26,15 +27,13 @@ class ShopSetup:
 
     def facts(self) -> ShopFacts:
         reply = self._client.run(document("shop_facts"), lane="nudge")
-        shop = reply.data["shop"]
-        scopes = reply.data["currentAppInstallation"]["accessScopes"]
-        versions = reply.data["publicApiVersions"]
+        seen = reply.shaped(ShopFactsReply)
         return ShopFacts(
-            name=shop["name"],
-            domain=ShopDomain(shop["myshopifyDomain"]),
-            scopes=frozenset(scope["handle"] for scope in scopes),
+            name=seen.shop.name,
+            domain=ShopDomain(seen.shop.myshopify_domain),
+            scopes=frozenset(scope.handle for scope in seen.current_app_installation.access_scopes),
             api_version=reply.api_version,
-            supported_versions=tuple(sorted(v["handle"] for v in versions if v["supported"])),
+            supported_versions=tuple(sorted(v.handle for v in seen.public_api_versions if v.supported)),
             restore_rate=self._client.restore_rate(),
             server_time=reply.server_time,
         )
@@ -42,16 +41,16 @@ class ShopSetup:
     def definition(self, namespace: str, key: str) -> Definition | None:
         variables = {"namespace": namespace, "key": key}
         reply = self._client.run(document("metafield_definition"), variables, lane="nudge")
-        found = reply.data.get("metafieldDefinition")
+        found = reply.shaped(DefinitionReply).metafield_definition
         if found is None:
             return None
         return Definition(
-            id=found["id"],
-            namespace=found["namespace"],
-            key=found["key"],
-            type=found["type"]["name"],
-            unique=bool(found["capabilities"]["uniqueValues"]["enabled"]),
-            pinned=found["pinnedPosition"] is not None,
+            id=found.id,
+            namespace=found.namespace,
+            key=found.key,
+            type=found.type.name,
+            unique=found.capabilities.unique_values.enabled,
+            pinned=found.pinned_position is not None,
         )
 
     def subscriptions(self) -> tuple[Subscription, ...]:
@@ -59,11 +58,11 @@ class ShopSetup:
         after: str | None = None
         for _ in range(PAGES_MAX):
             reply = self._client.run(document("webhook_subscriptions"), {"after": after}, lane="nudge")
-            page = reply.data["webhookSubscriptions"]
-            found.extend(Subscription(node["id"], node["topic"], node["uri"]) for node in page["nodes"])
-            if not page["pageInfo"]["hasNextPage"]:
+            page = reply.shaped(SubscriptionReply).webhook_subscriptions
+            found.extend(Subscription(node.id, node.topic, node.uri) for node in page.nodes)
+            if not page.page_info.has_next_page:
                 break
-            after = page["pageInfo"]["endCursor"]
+            after = page.page_info.end_cursor
         return tuple(found)
 
     def create_definition(self, namespace: str, key: str) -> None:
@@ -116,6 +115,7 @@ class ShopSetup:
 
     def _payload(self, name: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         reply = self._client.run(document(name), variables, lane="nudge")
+        reply.payload(Payload)
         payload: Mapping[str, Any] = next(iter(reply.data.values()))
         return payload
 

