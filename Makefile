@@ -1,6 +1,6 @@
 # One door. `make` prints what it can do; `make check` is all that CI runs, in the same order.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix lint types floors docs coverage explore bench requirements schemas clean
+.PHONY: help setup demo test check fix lint types floors docs coverage explore bench soak requirements schemas clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -59,6 +59,9 @@ explore: $(STAMP) ## the long profile of the random tests
 
 bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON
 	$(BIN)/python -m tests.benchmarks
+
+soak: $(STAMP) ## whole processes under seeded faults (`make soak SEED=7 MINUTES=2`); exit 1 if anything is wrong
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 schemas: $(STAMP) ## write config/schema/*.json anew
 	$(BIN)/reconciler schema --out config/schema

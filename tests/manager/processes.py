@@ -160,7 +160,11 @@ class Cable:
             if self._cut.is_set() or self._closed.is_set():
                 near.close()
                 continue
-            far = socket.create_connection(("127.0.0.1", self._to), 5)
+            try:
+                far = socket.create_connection(("127.0.0.1", self._to), 5)
+            except OSError:  # the database is away, and so is this end of the line
+                near.close()
+                continue
             with self._lock:
                 self._open += [near, far]
             for one, other in ((near, far), (far, near)):

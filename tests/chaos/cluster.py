@@ -1,0 +1,332 @@
+"""Postgres, PgBouncer and the replicas of `run`: started, killed, frozen, cut off, and started again.
+
+Everything is on loopback, in one temporary folder, and ended by the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from tests import servers
+from tests.chaos.people import EU, US
+from tests.chaos.shops import SECRET, Shops, domain
+from tests.clerk import sender
+from tests.manager.processes import Cable
+
+ROOT = Path(__file__).parents[2]
+TERM_S = 30.0
+START_S = 90.0
+REFUSED = "stores.yaml:2: not valid YAML"
+COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at",
+           "deleted_at")  # fmt: skip
+
+
+@dataclass(slots=True)
+class Postgres:
+    """A Postgres that can crash and come back, and the PgBouncer before it."""
+
+    server: servers.Server
+    database: str
+    process: subprocess.Popen[bytes]
+    pooler_port: int = 0
+    pooler: subprocess.Popen[bytes] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def url(self, user: str, *, port: int | None = None) -> str:
+        return self.server.url(self.database, user=user, port=port)
+
+    def connect(self) -> psycopg.Connection:
+        return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5, application_name="soak")
+
+    def crash(self) -> None:
+        """An immediate shutdown: no checkpoint, every connection cut. Everything that was committed is recovered."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(servers.STOP_S)
+
+    def start(self) -> None:
+        folder = self.server.folder
+        command = self.process.args
+        assert isinstance(command, list)
+        self.process = self.server.account.start([str(part) for part in command], folder / "postgres.log")
+        end = time.monotonic() + servers.START_S
+        while time.monotonic() < end:
+            with suppress(psycopg.OperationalError):
+                self.connect().close()
+                return
+            time.sleep(0.05)
+        raise AssertionError("Postgres did not come back:\n" + (folder / "postgres.log").read_text()[-2000:])
+
+    def cut(self) -> int:
+        """End every connection of the product's at the server."""
+        query = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename IN ('reconciler', 'reader')"
+        )
+        with self.connect() as connection:
+            found = connection.execute(query).fetchone()
+        return int(found[0]) if found else 0
+
+    def scalar(self, query: str) -> Any:
+        with self.connect() as connection:
+            found = connection.execute(query.encode()).fetchone()
+        return found[0] if found else None
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connect() as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def stop_pooler(self) -> None:
+        assert self.pooler is not None
+        self.pooler.kill()
+        self.pooler.wait(servers.STOP_S)
+
+    def start_pooler(self) -> None:
+        program = servers.pgbouncer_program()
+        if program is None:
+            servers.absent("PgBouncer", "pgbouncer")
+        folder = self.server.folder
+        (folder / "pgbouncer.pid").unlink(missing_ok=True)
+        self.pooler = self.server.account.start([str(program), str(folder / "pgbouncer.ini")], folder / "pgbouncer.out")
+
+
+@contextmanager
+def open_postgres() -> Iterator[Postgres]:
+    """A new server with a database for state and profiles, and roles for the product's two halves and for the app.
+
+    Commits wait for the log: what was confirmed must survive a crash. (No machine crashes here, so no fsync.)
+    """
+    with ExitStack() as stack:
+        server = stack.enter_context(servers.postgres())
+        database = server.create(name="chaos")
+        with server.connect() as connection:
+            for role in ("reconciler", "reader", "owner"):
+                connection.execute(f"CREATE ROLE {role} LOGIN".encode())
+            connection.execute(b"ALTER DATABASE chaos SET synchronous_commit = on")
+            connection.execute(b"GRANT CREATE ON DATABASE chaos TO reconciler")
+        with server.connect(database) as connection:
+            connection.execute(b"GRANT CREATE, USAGE ON SCHEMA public TO owner")
+            connection.execute(b"GRANT USAGE ON SCHEMA public TO reader")
+        postgres = Postgres(server, database, server.process)
+
+        def end() -> None:
+            if postgres.process.poll() is None:
+                postgres.process.send_signal(signal.SIGINT)
+                postgres.process.wait(servers.STOP_S)
+            if postgres.pooler is not None and postgres.pooler.poll() is None:
+                postgres.stop_pooler()
+
+        stack.callback(end)
+        with servers.pgbouncer(server) as port:  # its first start writes its settings; from here on it is ours
+            postgres.pooler_port = port
+        postgres.start_pooler()
+        yield postgres
+
+
+@dataclass(slots=True)
+class Replica:
+    """One replica. What it logs goes to a file; `wanted` says whether it should be running now."""
+
+    name: str
+    folder: Path
+    port: int
+    command: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    popen: subprocess.Popen[bytes] | None = None
+    wanted: bool = False
+    frozen: bool = False
+    started_at: float = 0.0
+    died: list[str] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    def running(self) -> bool:
+        return self.popen is not None and self.popen.poll() is None
+
+    def start(self) -> None:
+        with self.lock:
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self.environment}  # noqa: TID251  a child's
+            with self.log.open("ab") as out:
+                self.popen = subprocess.Popen(
+                    self.command,
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=out,
+                )
+            self.wanted, self.frozen, self.started_at = True, False, time.monotonic()
+
+    def signal(self, number: int) -> None:
+        with self.lock:
+            if self.popen is not None and self.popen.poll() is None:
+                self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        with self.lock:
+            self.wanted = False
+            self.signal(signal.SIGKILL)
+            if self.popen is not None:
+                self.popen.wait(TERM_S)
+
+    def freeze(self) -> None:
+        with self.lock:
+            self.frozen = True
+            self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        with self.lock:
+            self.signal(signal.SIGCONT)
+            self.frozen = False
+
+    def end(self) -> int | None:
+        """SIGTERM; its exit code, or None where it did not end in time (then it is killed)."""
+        with self.lock:
+            self.wanted = False
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+        if self.popen is None:
+            return 0
+        try:
+            return self.popen.wait(TERM_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def supervise(self) -> None:
+        """Start it again where it has ended by itself, as any supervisor would.
+
+        That it did is a violation, unless it was started while stores.yaml was broken: then it must say so and end.
+        """
+        with self.lock:
+            if self.wanted and self.popen is not None and self.popen.poll() is not None:
+                lines = self.log.read_text(errors="replace").splitlines()[-3:]
+                if not any(REFUSED in line for line in lines):
+                    self.died.append(f"exit {self.popen.returncode}: " + " | ".join(lines)[-400:])
+                self.start()
+
+    def answers(self, path: str, timeout_s: float) -> int | None:
+        with suppress(httpx.HTTPError):
+            return httpx.get(self.url + path, timeout=timeout_s).status_code
+        return None
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Three replicas. `elder` is never killed, so that its memory can be watched for as long as the soak takes."""
+
+    folder: Path
+    postgres: Postgres
+    shops: Shops
+    cable: Cable
+    clock: Path
+    stores: Path
+    replicas: list[Replica] = field(default_factory=list)
+
+    @property
+    def elder(self) -> Replica:
+        return self.replicas[0]
+
+    def urls(self) -> list[str]:
+        return [replica.url for replica in self.replicas if replica.wanted]
+
+    def stores_text(self, wave: int) -> str:
+        """stores.yaml; the last line of each store is its `where`, so that half a file is valid YAML without it."""
+        lines = ["version: 1", "defaults:", f"  tags: [app-user, wave-{wave}]"]
+        lines += ["  fields: {email: enforce, first_name: enforce, last_name: enforce, phone: enforce}"]
+        lines += ["  metafields: {clerk.avatar_url: {from: image_url, type: url, policy: enforce}}"]
+        kinds = ("create", "adopt", "update", "relink", "merge", "release")
+        guards = ", ".join(f"{kind}: {{max: 100000}}" for kind in kinds)
+        lines += [f"  guards: {{{guards}}}", "stores:"]
+        for shop, leave, key in ((EU, "keep", "eu"), (US, "delete", "us")):
+            lines += [
+                f"  - name: {shop}", f"    shop: {domain(shop)}", f"    admin_url: {self.shops.server.url(domain(shop))}",
+                f"    auth: {{access_token: token-{shop}}}", f"    webhook_secret: {SECRET}", "    country: US",
+                f"    on_leave: {leave}", f"    where: {{metadata.{key}: true}}",
+            ]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+
+def settings(state_url: str, profiles_url: str, controller: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "state": {"url": state_url},
+        "profiles": {
+            "url": profiles_url,
+            "table": "public.customers",
+            "columns": {**{name: name for name in COLUMNS}, "image_url": "avatar_url"},
+        },
+        "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE, "upsert_profiles": True},
+        "controller": dict(controller),
+    }
+
+
+@contextmanager
+def open_cluster(
+    folder: Path, shops: Shops, *, controller: Mapping[str, Any], rhythm: Mapping[str, Any] | None
+) -> Iterator[Cluster]:
+    """Postgres and three replicas' settings; `start_all` starts them."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(open_postgres())
+        cable = stack.enter_context(Cable(postgres.server.port))
+        cluster = Cluster(folder, postgres, shops, cable, folder / "clock", folder / "stores.yaml")
+        cluster.clock.write_text("0")
+        cluster.stores.write_text(cluster.stores_text(0))
+        ports = {"elder": None, "pooled": postgres.pooler_port, "cabled": cable.port}
+        for name, port in ports.items():
+            config = folder / f"{name}.json"
+            state, profiles = (postgres.url(user, port=port) for user in ("reconciler", "reader"))
+            config.write_text(json.dumps(settings(state, profiles, controller)))
+            listens = servers.free_port()
+            options = {"clock": str(cluster.clock) if name == "cabled" else None, "rhythm": rhythm}
+            plain = [str(Path(sys.executable).with_name("reconciler"))]
+            wrapped = [sys.executable, "-m", "tests.chaos.replica", json.dumps(options)]
+            command = [*(wrapped if any(options.values()) else plain), "--config", str(config)]
+            command += ["--stores", str(cluster.stores)]
+            replica = Replica(name, folder, listens, [*command, "run", "--port", str(listens)])
+            cluster.replicas.append(replica)
+            stack.callback(_end, replica)
+            if name == "elder":
+                subprocess.run([*command, "db", "upgrade"], cwd=ROOT, check=True, capture_output=True)
+        yield cluster
+
+
+def _end(replica: Replica) -> None:
+    replica.wanted = False
+    if replica.running():
+        replica.thaw()
+        replica.kill()
+
+
+def start_all(cluster: Cluster) -> None:
+    for replica in cluster.replicas:
+        replica.start()
+    for replica in cluster.replicas:
+        wait_for(lambda r=replica: r.answers("/readyz", 5) == 200, f"{replica.name} is ready", START_S)  # type: ignore[misc]
+
+
+def wait_for(condition: Callable[[], Any], what: str, within_s: float) -> None:
+    end = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        time.sleep(0.1)

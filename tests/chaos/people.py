@@ -1,0 +1,100 @@
+"""The truth: users as they should be in each shop, guests who may become users, and bystanders that are not ours to touch.
+
+Plain values. Whatever happens to a row or a webhook on its way, this is what both shops must show in the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+US, EU = "acme-us", "acme-eu"
+SHOPS = (US, EU)
+FIRST = ("Tove", "Ada", "Žofie", "Jean-Luc", "Mette", "Iñaki", "Olu", "Søren", "Grace", "Wei")
+LAST = ("Ærø", "Byron", "Nováková", "Picard", "Sørensen", "Etxeberria", "Adeyemi", "O'Neill", "Hopper", "Zhang")
+
+Source = Literal["app", "clerk"]
+
+
+@dataclass(slots=True)
+class User:
+    """One user. `wanted_since` and `away_since` are wall times, by shop: only what is certain counts.
+
+    A user counts as away from the moment at which the leaving was begun, and as back from when the return was confirmed.
+    """
+
+    id: str
+    source: Source
+    email: str
+    first: str
+    last: str
+    phone: str | None = None
+    avatar: str | None = None
+    shops: set[str] = field(default_factory=lambda: set(SHOPS))
+    here: bool = True
+    marked: bool = False
+    """The row is there, and says that the user is deleted."""
+    succeeded: bool = False
+    """Another user has taken over the e-mail: never comes back."""
+    relinked: bool = False
+    """Had a guest's address given to them: an earlier customer of theirs was left behind."""
+    entangled: bool = False
+    """Has exchanged addresses with other users."""
+    drifted: int = 0
+    updated_ms: int = 0
+    away: dict[str, list[tuple[float, float | None]]] = field(default_factory=lambda: {shop: [] for shop in SHOPS})
+    """Spans in which the user was not wanted, by shop; None: still so."""
+    emails: list[str] = field(default_factory=list)
+    """Every e-mail that this user ever had."""
+
+    story: list[str] = field(default_factory=list)
+    """What happened to this user, for whoever looks into a violation."""
+
+    def __post_init__(self) -> None:
+        self.emails.append(self.email)
+
+    def wanted(self, shop: str) -> bool:
+        return self.here and not self.marked and shop in self.shops
+
+    def becomes(self, email: str) -> None:
+        self.email = email
+        self.emails.append(email)
+
+
+@dataclass(slots=True)
+class Bystander:
+    """A customer whom no user is: as staff left them. `email` of a guest may become a user's; then `taken_by` says whose."""
+
+    shop: str
+    id: str
+    email: str
+    first: str
+    last: str
+    note: str | None
+    tags: tuple[str, ...]
+    orders: int = 0
+    guest: bool = False
+    taken_by: str | None = None
+
+
+@dataclass(slots=True)
+class Population:
+    """Everybody."""
+
+    users: dict[str, User] = field(default_factory=dict)
+    bystanders: dict[tuple[str, str], Bystander] = field(default_factory=dict)
+    """By shop and customer id."""
+    foreign_tags: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """Tags that staff put on customers of users, by shop and customer id: they must stay."""
+    staff_deleted: set[tuple[str, str]] = field(default_factory=set)
+    plans: dict[str, str] = field(default_factory=dict)
+    """What the app keeps in the metadata of users of Clerk's, by user: it must stay."""
+    wave: int = 0
+    """The tag `wave-N` that stores.yaml asks for now."""
+
+    def current(self) -> list[User]:
+        """Users who are there, in a stable order."""
+        return [user for user in self.users.values() if user.here and not user.marked]
+
+    def guests(self) -> list[Bystander]:
+        return [each for each in self.bystanders.values() if each.guest and each.taken_by is None]

@@ -1,0 +1,65 @@
+"""Which fault happens when, from a seed: lanes side by side, in each of them one fault after the other.
+
+Each lane goes through its kinds in a shuffled order, again and again, so that every kind comes before one comes twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.chaos.people import SHOPS
+
+# kind: shortest and longest duration in seconds
+LANES: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "replicas": {"kill": (1, 8), "freeze": (3, 40), "restart": (0, 1), "freeze in a transaction": (5, 35)},
+    "database": {
+        "crash": (2, 12), "backends cut": (0, 0), "pooler killed": (1, 6), "network cut": (2, 15), "disk full": (3, 10),
+    },
+    "table": {
+        "locked": (2, 12), "reloaded": (2, 8), "swapped": (1, 5), "altered": (1, 4), "column away": (1, 5),
+        "table away": (1, 5), "emptied": (1, 5),
+    },
+    "shops": {
+        "lost_before": (2, 10), "lost_after": (2, 10), "slow": (3, 25), "status": (2, 12), "throttled": (2, 8),
+        "html": (2, 10), "truncated": (2, 10), "missing_scope": (2, 8), "internal_error": (2, 10),
+        "internal_error_after": (2, 10), "null_payload": (2, 10), "frozen shop": (2, 10), "busy neighbour": (3, 15),
+    },
+    "files": {"half-written": (1, 4), "broken": (2, 6), "clock moved": (5, 20), "swapped file": (0, 0)},
+}  # fmt: skip
+GAP_S = (1.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: `at` and `seconds` after the beginning; `target` a shop or the number of a replica; `dice` for the rest."""
+
+    at: float
+    lane: str
+    kind: str
+    seconds: float
+    target: str
+    dice: int
+
+
+def faults(seed: int, seconds: float, *, scale: float = 1.0) -> list[Fault]:
+    """Everything that goes wrong in so many seconds, in the order in which it begins. `scale`: of durations and gaps."""
+    found = [fault for lane in LANES for fault in _lane(seed, lane, seconds, scale)]
+    return sorted(found, key=lambda fault: (fault.at, fault.lane))
+
+
+def _lane(seed: int, lane: str, seconds: float, scale: float) -> Iterator[Fault]:
+    chance = random.Random(f"{seed} {lane}")
+    at = chance.uniform(*GAP_S) * scale
+    while True:
+        kinds = list(LANES[lane])
+        chance.shuffle(kinds)
+        for kind in kinds:
+            lasts = chance.uniform(*LANES[lane][kind]) * scale
+            target = chance.choice(SHOPS) if lane == "shops" else str(chance.randrange(3))
+            fault = Fault(round(at, 2), lane, kind, round(lasts, 2), target, chance.randrange(1_000_000))
+            if at + lasts > seconds:
+                return
+            yield fault
+            at += lasts + chance.uniform(*GAP_S) * scale

@@ -1,0 +1,46 @@
+"""One replica: `reconciler` itself, with a clock that can be moved, and shorter pauses if asked.
+
+    python -m tests.chaos.replica '{"clock": FILE or null, "rhythm": {…} or null}' ARGUMENTS…
+
+The clock is the product's own seam (the one clock that wiring has): FILE holds seconds that are added to the time, and is
+read at every look. Timers that measure durations are monotonic, as in a real machine whose clock is set.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from reconciler import wiring
+from reconciler.cli.main import main
+from reconciler.controller.worker import Pauses
+from reconciler.manager import run as running
+from reconciler.manager.rhythm import Rhythm
+from tests.clock import WallClock
+
+
+class MovedClock(WallClock):
+    """The wall clock, and as many seconds more as the file says."""
+
+    path = Path()
+
+    def now(self) -> datetime:
+        try:
+            ahead_s = float(self.path.read_text() or 0)
+        except (OSError, ValueError):  # while it is being written
+            ahead_s = 0.0
+        return super().now() + timedelta(seconds=ahead_s)
+
+
+if __name__ == "__main__":
+    options = json.loads(sys.argv[1])
+    if options["clock"]:
+        MovedClock.path = Path(options["clock"])
+        setattr(wiring, "SystemClock", MovedClock)  # noqa: B010  all else is the command as it is
+    if options["rhythm"]:
+        rhythm = options["rhythm"]
+        hurried = Rhythm(**{**rhythm, "pauses": Pauses(**rhythm.get("pauses", {}))})
+        setattr(running, "Rhythm", lambda: hurried)  # noqa: B010  the same
+    main(sys.argv[2:])

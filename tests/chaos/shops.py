@@ -1,0 +1,171 @@
+"""The simulated shops over HTTP: what staff and guests do in them, and a biography of every customer there ever was."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.simulator.deliver import Deliverer, Weather
+from reconciler.simulator.records import Customer as Record
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import ALL_SCOPES, SimShop, World
+from tests.chaos.checker import Customer, Life
+from tests.chaos.people import SHOPS, Bystander
+from tests.clock import WallClock
+
+LOOK_S = 0.1
+SECRET = "the-app-secret"
+TOPICS = ("CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE")
+GID = "gid://shopify/Customer/"
+
+
+def domain(shop: str) -> str:
+    return f"{shop}.myshopify.com"
+
+
+@dataclass(slots=True)
+class Shops:
+    """Both shops. `lives` grows while `recording` runs."""
+
+    world: World
+    server: SimulatorServer
+    lives: dict[tuple[str, str], Life] = field(default_factory=dict)
+    _known: dict[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
+
+    def sim(self, shop: str) -> SimShop:
+        return self.world.shops[domain(shop)]
+
+    def staff(self, shop: str, action: str, **details: Any) -> Any:
+        return self.sim(shop).staff(action, **details)
+
+    def add(
+        self, shop: str, *, guest: bool, email: str, first: str, last: str, orders: int = 0, **more: Any
+    ) -> Bystander:
+        """A customer whom nobody of ours has made."""
+        sim = self.sim(shop)
+        with sim.lock:
+            made = sim.staff("create", email=email, first_name=first, last_name=last, **more)
+            if orders:
+                sim.staff("order", id=made["id"], count=orders)
+            customer = self.find(shop, made["id"])
+        assert customer is not None
+        return Bystander(
+            shop, customer.id, customer.email or "", first, last, customer.note, customer.tags, orders, guest=guest
+        )
+
+    def find(self, shop: str, customer_id: str) -> Customer | None:
+        return next((each for each in self.customers(shop) if each.id == customer_id), None)
+
+    def owned_by(self, shop: str, user: str) -> Customer | None:
+        return next((each for each in self.customers(shop) if each.owner == user), None)
+
+    def customers(self, shop: str) -> list[Customer]:
+        sim = self.sim(shop)
+        with sim.lock:
+            return [_plain(shop, record) for record in sim.shop.people]
+
+    def mutations(self) -> int:
+        return sum(sim.mutations for sim in self.world.shops.values())
+
+    def calls_of(self, since: dict[str, Counter[str]]) -> str:
+        """Root fields of mutations that ran since then."""
+        said = []
+        for shop in SHOPS:
+            more = Counter(self.sim(shop).counts) - since[shop]
+            said += [f"{shop} {name} {n}" for name, n in sorted(more.items())]
+        return ", ".join(said)
+
+    def counts(self) -> dict[str, Counter[str]]:
+        return {shop: Counter(self.sim(shop).counts) for shop in SHOPS}
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Look at every customer ten times a second."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(LOOK_S):
+                self.look()
+
+        thread = threading.Thread(target=run, name="biographer", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.look()
+
+    def look(self) -> None:
+        for shop in SHOPS:
+            sim = self.sim(shop)
+            with sim.lock:
+                at = WallClock().now().timestamp()
+                now = {(shop, GID + str(r.number)): (_owner(r), r.email) for r in sim.shop.people}
+            for key, state in now.items():
+                if self._known.get(key, ("", "")) != state:
+                    self.lives.setdefault(key, Life(*key)).steps.append((at, *state))
+            for key in [key for key in self._known if key[0] == shop and key not in now]:
+                self.lives[key].gone_at = at
+                del self._known[key]
+            self._known.update(now)
+
+    @contextmanager
+    def webhooks(self, urls: dict[str, str], seed: int) -> Iterator[dict[str, Deliverer]]:
+        """Deliver what the shops tell, unreliably, to these addresses."""
+        weather = Weather(drop=0.1, duplicate=0.1, shuffle=True, delay_s=0.5)
+        made: dict[str, Deliverer] = {}
+        for shop, url in urls.items():
+            sim = self.sim(shop)
+            for topic in TOPICS:
+                with sim.lock:
+                    answer = sim.shop.webhook_subscription_create(
+                        topic, {"uri": f"https://hooks.example.com/webhooks/shopify/{shop}"}
+                    )
+                assert not answer["userErrors"], answer
+            routes = {"https://hooks.example.com": url}
+            made[shop] = Deliverer(sim.shop, secret=SECRET, routes=routes, weather=weather, seed=seed)
+        for each in made.values():
+            each.__enter__()
+        try:
+            yield made
+        finally:
+            for each in made.values():
+                each.__exit__(None, None, None)
+
+
+def _owner(record: Record) -> str | None:
+    link = record.metafield(("clerk", "user_id"))
+    return link.value if link else None
+
+
+def _plain(shop: str, r: Record) -> Customer:
+    avatar, moved = r.metafield(("clerk", "avatar_url")), r.metafield(("clerk", "moved_to"))
+    return Customer(
+        shop, GID + str(r.number), r.email, r.first_name, r.last_name, r.phone, r.note, tuple(r.tags), r.orders,
+        _owner(r), avatar.value if avatar else None, moved.value if moved else None,
+    )  # fmt: skip
+
+
+@contextmanager
+def open_shops(seed: int) -> Iterator[Shops]:
+    world = World()
+    for shop in SHOPS:
+        sim = world.add_shop(
+            domain(shop), access_token=f"token-{shop}", restore_rate=1000, bucket_size=20_000, scopes=set(ALL_SCOPES),
+            seed=seed,
+        )  # fmt: skip
+        sim.latency_s = 0.01
+        definition = {
+            "ownerType": "CUSTOMER", "namespace": "clerk", "key": "user_id", "name": "Clerk user", "type": "id",
+            "pin": True,
+        }  # fmt: skip
+        with sim.lock:
+            made = sim.shop.metafield_definition_create(definition)
+        assert not made["userErrors"], made
+    with SimulatorServer(world) as server:
+        yield Shops(world, server)

@@ -1,0 +1,419 @@
+"""The stream of changes: what happens to users, guests and bystanders, one after the other, the same for the same seed.
+
+Users of the source `app` have rows that only the app writes; those of the source `clerk` come by signed webhooks, which the
+product writes into the table. Which change comes next depends on nothing but the seed and the changes before it; what
+the shops answer only fills in ids.
+
+Left out, by rule: an address that a re-link left behind is nobody's again; users who exchange addresses do not leave
+(what the one who stays should get is then a matter of moments); a user whose address another one has taken over
+after leaving never returns; staff change the same customer of ours once only (three times would be a second writer).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.app import App, metadata_of
+from tests.chaos.clerk import Sender
+from tests.chaos.people import EU, FIRST, LAST, SHOPS, US, Bystander, Population, Source, User
+from tests.chaos.shops import Shops
+from tests.clock import WallClock
+
+WEIGHTS = {
+    "new": 6, "new guest": 4, "rename": 10, "new e-mail": 6, "swap": 4, "circle": 2, "phone": 5, "phone swap": 2,
+    "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back anew": 3, "moved": 4,
+    "again": 3, "to a guest": 2, "drift": 3, "staff tag": 3, "bystander": 6, "customer deleted": 1, "order": 2,
+    "slow write": 2, "app's own metadata": 3, "blink": 3,
+}  # fmt: skip
+SLOW_S = 2.0
+
+
+def now() -> float:
+    return WallClock().now().timestamp()
+
+
+@dataclass(slots=True)
+class Stream:
+    """`begin` makes the first people; each `step` changes one thing. What can't be done now is left out."""
+
+    seed: int
+    population: Population
+    app: App
+    clerk: Sender
+    shops: Shops
+    done: Counter[str] = field(default_factory=Counter)
+    numbers: int = 0
+    what: str = "at the beginning"
+    began_at: float = field(default_factory=now)
+    chance: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(f"stream {self.seed}")
+
+    def begin(self, people: int) -> None:
+        for shop in SHOPS:
+            for n in range(people // 5):
+                first, last = self._names()
+                more: dict[str, Any] = {"note": f"likes tea {n}", "tags": ["vip"]} if n % 2 else {}
+                guest = n % 2 == 0
+                email = f"{'guest' if guest else 'stranger'}{n}.{shop}@example.org"
+                self._keep(self.shops.add(shop, guest=guest, email=email, first=first, last=last, orders=n % 3, **more))
+        some = [self._new_user("app") for _ in range(people // 2)]
+        self.app.upsert(*some)
+        for _ in range(people - people // 2):
+            self._join(self._new_user("clerk"))
+
+    def step(self) -> str:
+        """One change, chosen by weight among those that are possible; its name."""
+        kind = self.chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        self.what = kind
+        if CHANGES[kind](self):
+            self.done[kind] += 1
+            return kind
+        return ""
+
+    # --- helpers --------------------------------------------------------------------------------------------------
+
+    def _keep(self, bystander: Bystander) -> None:
+        self.population.bystanders[bystander.shop, bystander.id] = bystander
+
+    def _names(self) -> tuple[str, str]:
+        return self.chance.choice(FIRST), self.chance.choice(LAST)
+
+    def _number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def _email(self) -> str:
+        return f"person{self._number()}@example.com"
+
+    def _phone(self) -> str:
+        return f"+1212200{self._number():04d}"
+
+    def _new_user(self, source: Source, *, email: str = "", shops: set[str] | None = None) -> User:
+        first, last = self._names()
+        number = self._number()
+        phone = self._phone() if self.chance.random() < 0.5 else None
+        user = User(f"user_{number:05d}", source, email or self._email(), first, last, phone, self._avatar())
+        user.shops = shops or set(self.chance.choice(((US, EU), (US, EU), (US,), (EU,))))
+        self.population.users[user.id] = user
+        return user
+
+    def _avatar(self) -> str:
+        return f"https://img.example.com/{self._number()}.png"
+
+    def _join(self, user: User) -> None:
+        """A new user's first sign: the app's row, or Clerk's webhook, sometimes after a bare row of the app's."""
+        self._noted(user)
+        if user.source == "app":
+            self.app.upsert(user)
+            return
+        if self.chance.random() < 0.3:
+            self.app.bare(user)
+        self._tell(user, "user.created")
+
+    def _tell(self, user: User, kind: str = "user.updated") -> None:
+        user.updated_ms = max(int(now() * 1000), user.updated_ms + 1)
+        self.clerk.tell(kind, user)
+
+    def _noted(self, *users: User) -> None:
+        for user in users:
+            user.story.append(f"{now() - self.began_at:.1f} s {self.what}")
+
+    def _write(self, *users: User, pause_s: float = 0.0) -> None:
+        """Make known that these users are as they are now."""
+        self._noted(*users)
+        if any(user.source == "app" for user in users):
+            self.app.upsert(*(user for user in users if user.source == "app"), pause_s=pause_s)
+        for user in users:
+            if user.source == "clerk":
+                self._tell(user)
+
+    def _one(self, *, source: str = "", phone: bool | None = None) -> User | None:
+        some = [u for u in self.population.current() if not source or u.source == source]
+        some = [u for u in some if phone is None or (u.phone is not None) == phone]
+        return self.chance.choice(some) if some else None
+
+    def _leaver(self, *, source: str = "") -> User | None:
+        """Somebody who may leave: not while others wait for an address of theirs."""
+        some = [u for u in self.population.current() if not u.entangled and (not source or u.source == source)]
+        return self.chance.choice(some) if some else None
+
+    def _some(self, count: int, *, phone: bool | None = None) -> list[User]:
+        some = [u for u in self.population.current() if u.source == "app" and not u.relinked]
+        some = [u for u in some if phone is None or (u.phone is not None) == phone]
+        return self.chance.sample(some, count) if len(some) >= count else []
+
+    def _leaves(self, user: User, *shops: str) -> None:
+        self._noted(user)
+        for shop in shops:
+            user.away[shop].append((now(), None))
+
+    def _returns(self, user: User, *shops: str) -> None:
+        self._noted(user)
+        for shop in shops:
+            if user.away[shop] and user.away[shop][-1][1] is None:
+                user.away[shop][-1] = (user.away[shop][-1][0], now())
+
+    # --- changes: False where nobody is there to whom it could happen ----------------------------------------------------
+
+    def new(self) -> bool:
+        self._join(self._new_user(self.chance.choice(("app", "clerk"))))
+        return True
+
+    def new_guest(self) -> bool:
+        """A guest signs up."""
+        guests = self.population.guests()
+        if not guests:
+            return False
+        guest = self.chance.choice(guests)
+        guest.taken_by = self._new_user(self.chance.choice(("app", "clerk")), email=guest.email, shops={guest.shop}).id
+        self._join(self.population.users[guest.taken_by])
+        return True
+
+    def rename(self, *, pause_s: float = 0.0) -> bool:
+        user = self._one(source="app" if pause_s else "")
+        if user is None:
+            return False
+        user.first, user.last = self._names()
+        self._write(user, pause_s=pause_s)
+        return True
+
+    def slow_write(self) -> bool:
+        """Its `updated_at` is older than its commit."""
+        return self.rename(pause_s=SLOW_S)
+
+    def new_email(self) -> bool:
+        user = self._one()
+        if user is None:
+            return False
+        user.becomes(self._email())
+        self._write(user)
+        return True
+
+    def swap(self, count: int = 2) -> bool:
+        users = self._some(count)
+        for user in users:
+            user.entangled = True
+        emails = [user.email for user in users]
+        for user, email in zip(users, emails[1:] + emails[:1], strict=True):
+            user.becomes(email)
+        if users:
+            self._write(*users)
+        return bool(users)
+
+    def circle(self) -> bool:
+        return self.swap(3)
+
+    def phone(self) -> bool:
+        user = self._one()
+        if user is None or user.relinked:
+            return False
+        user.phone = self._phone()
+        self._write(user)
+        return True
+
+    def phone_swap(self) -> bool:
+        users = self._some(2, phone=True)
+        if not users:
+            return False
+        users[0].phone, users[1].phone = users[1].phone, users[0].phone
+        self._write(*users)
+        return True
+
+    def phone_cleared(self) -> bool:
+        user = self._one(phone=True)
+        if user is None:
+            return False
+        user.phone = None
+        self._write(user)
+        return True
+
+    def avatar(self) -> bool:
+        user = self._one()
+        if user is None:
+            return False
+        user.avatar = self._avatar()
+        self._write(user)
+        return True
+
+    def row_deleted(self) -> bool:
+        user = self._leaver(source="app")
+        if user is None:
+            return False
+        self._leaves(user, *SHOPS)
+        user.here = False
+        self.app.delete(user)
+        return True
+
+    def row_marked(self) -> bool:
+        """`deleted_at` is set: by the app, or by the product for Clerk's `user.deleted`."""
+        user = self._leaver()
+        if user is None:
+            return False
+        self._leaves(user, *SHOPS)
+        user.marked = True
+        if user.source == "app":
+            self.app.mark(user)
+        else:
+            self.clerk.tell("user.deleted", user)
+        return True
+
+    def blink(self) -> bool:
+        """A row is deleted, and is there again exactly as it was, a moment later."""
+        user, away_s = self._leaver(source="app"), self.chance.uniform(0.1, 1.0)
+        row = self.app.row(user.id) if user else None
+        if user is None or row is None:
+            return False
+        self._leaves(user, *SHOPS)
+        self.app.delete(user)
+        self.app.stop.wait(away_s)
+        self.app.restore(user, row)
+        self._returns(user, *SHOPS)
+        return True
+
+    def back(self, *, as_it_was: bool) -> bool:
+        gone = [u for u in self.population.users.values() if not u.here and u.source == "app" and not u.succeeded]
+        if not gone:
+            return False
+        user = self.chance.choice(gone)
+        user.here, user.marked = True, False
+        if as_it_was:
+            row = {
+                "clerk_user_id": user.id, "email": user.email, "email_verified": True, "first_name": user.first,
+                "last_name": user.last, "phone": user.phone, "avatar_url": user.avatar,
+                "metadata": metadata_of(user), "updated_at": "2026-01-01T00:00:00Z",
+            }  # fmt: skip
+            self.app.restore(user, row)
+        else:
+            self.app.upsert(user)
+        self._returns(user, *SHOPS)
+        return True
+
+    def moved(self) -> bool:
+        """A user is wanted in one more shop, or in one less."""
+        user, shop = self._leaver(), self.chance.choice(SHOPS)
+        if user is None:
+            return False
+        if shop in user.shops:
+            self._leaves(user, shop)
+            user.shops.remove(shop)
+            self._write(user)
+        else:
+            user.shops.add(shop)
+            self._write(user)
+            self._returns(user, shop)
+        return True
+
+    def again(self) -> bool:
+        """Somebody who left signs up again: a new id with the same address."""
+        gone = [u for u in self.population.users.values() if not u.wanted(US) and not u.wanted(EU) and not u.succeeded]
+        gone = [u for u in gone if (not u.here or u.marked) and not u.relinked]
+        if not gone:
+            return False
+        former = self.chance.choice(gone)
+        former.succeeded = True
+        user = self._new_user(self.chance.choice(("app", "clerk")), email=former.email, shops=set(former.shops) or {EU})
+        user.phone = former.phone
+        self._join(user)
+        return True
+
+    def to_a_guest(self) -> bool:
+        """A user takes the address of a guest: their customer is the guest's from then on."""
+        guests = self.population.guests()
+        some = [u for u in self.population.current() if u.phone is None and not u.relinked and not u.entangled]
+        if not guests or not some:
+            return False
+        guest, user = self.chance.choice(guests), self.chance.choice(some)
+        guest.taken_by, user.relinked = user.id, True
+        user.becomes(guest.email)
+        self._write(user)
+        return True
+
+    def drift(self) -> bool:
+        """Staff change a name that is ours."""
+        user, shop = self._one(), self.chance.choice(SHOPS)
+        customer = self.shops.owned_by(shop, user.id) if user else None
+        if user is None or customer is None or user.drifted:
+            return False
+        user.drifted += 1
+        self.shops.staff(shop, "edit", id=customer.id, first_name="Mistyped")
+        return True
+
+    def staff_tag(self) -> bool:
+        user, shop, number = self._one(), self.chance.choice(SHOPS), self._number()
+        customer = self.shops.owned_by(shop, user.id) if user else None
+        if customer is None:
+            return False
+        self.shops.staff(shop, "tag", id=customer.id, tags=[f"staff-{number}"])
+        self.population.foreign_tags.setdefault((shop, customer.id), set()).add(f"staff-{number}")
+        return True
+
+    def bystander(self) -> bool:
+        """Staff change somebody who is not ours."""
+        some = [b for b in self.population.bystanders.values() if not b.guest]
+        if not some:
+            return False
+        each, number = self.chance.choice(some), self._number()
+        each.note, each.first = f"note {number}", self._names()[0]
+        self.shops.staff(each.shop, "edit", id=each.id, note=each.note, first_name=each.first)
+        return True
+
+    def customer_deleted(self) -> bool:
+        user = self._one()
+        customer = self.shops.owned_by(EU, user.id) if user else None
+        if user is None or customer is None or customer.orders or user.relinked:
+            return False
+        self.population.staff_deleted.add((EU, customer.id))
+        self.shops.staff(EU, "delete", id=customer.id)
+        return True
+
+    def order(self) -> bool:
+        user, shop = self._one(), self.chance.choice(SHOPS)
+        customer = self.shops.owned_by(shop, user.id) if user else None
+        if customer is None:
+            return False
+        self.shops.staff(shop, "order", id=customer.id)
+        return True
+
+    def metadata(self) -> bool:
+        """The app keeps something of its own beside what Clerk's webhooks write."""
+        user, value = self._one(source="clerk"), f"plan {self._number()}"
+        if user is None or self.app.row(user.id) is None:
+            return False
+        self.app.keeps(user, "plan", value)
+        self.population.plans[user.id] = value
+        return True
+
+
+CHANGES: dict[str, Callable[[Stream], bool]] = {
+    "new": Stream.new,
+    "new guest": Stream.new_guest,
+    "rename": Stream.rename,
+    "new e-mail": Stream.new_email,
+    "swap": Stream.swap,
+    "circle": Stream.circle,
+    "phone": Stream.phone,
+    "phone swap": Stream.phone_swap,
+    "phone cleared": Stream.phone_cleared,
+    "avatar": Stream.avatar,
+    "row deleted": Stream.row_deleted,
+    "row marked": Stream.row_marked,
+    "back as it was": lambda stream: stream.back(as_it_was=True),
+    "back anew": lambda stream: stream.back(as_it_was=False),
+    "moved": Stream.moved,
+    "again": Stream.again,
+    "to a guest": Stream.to_a_guest,
+    "drift": Stream.drift,
+    "staff tag": Stream.staff_tag,
+    "bystander": Stream.bystander,
+    "customer deleted": Stream.customer_deleted,
+    "order": Stream.order,
+    "slow write": Stream.slow_write,
+    "app's own metadata": Stream.metadata,
+    "blink": Stream.blink,
+}

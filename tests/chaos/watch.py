@@ -1,0 +1,164 @@
+"""What is looked at while all this happens: transactions on the profiles, the app's waits, health, memory, descriptors.
+
+Left out, by rule: what a frozen replica holds open counts against the bound for dead peers (`FROZEN_OPEN_S`); the app's
+waits for locks that the app itself holds; health within `WARM_UP_S` of a start, or while frozen.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import psycopg
+
+from tests.chaos.checker import Violation
+from tests.chaos.cluster import Cluster, Replica
+
+LOOK_S = 0.2
+SAMPLE_S = 2.0
+IDLE_S = 1.0
+OPEN_S = 5.0
+FROZEN_OPEN_S = 30.0
+BLOCKED_S = 2.0
+THAWED_S = 2.0
+WARM_UP_S = 30.0
+HEALTH_S = 5.0
+MEMORY_GROWTH = 1.25
+MEMORY_MB = 20.0
+MORE = {"threads": 8, "descriptors": 16}
+SLACK_S = 0.5
+"""The machine is shared: a transaction is seen a little later than it ended."""
+
+TRANSACTIONS = """
+SELECT pid, state, extract(epoch FROM clock_timestamp() - xact_start)::float8,
+  extract(epoch FROM clock_timestamp() - state_change)::float8, left(query, 120)
+FROM pg_stat_activity WHERE usename = 'reader' AND xact_start IS NOT NULL
+"""
+BLOCKED = """
+SELECT a.pid, extract(epoch FROM clock_timestamp() - a.state_change)::float8, left(a.query, 80)
+FROM pg_stat_activity a WHERE a.application_name = 'app' AND a.wait_event_type = 'Lock'
+  AND EXISTS (SELECT 1 FROM pg_stat_activity b WHERE b.pid = ANY(pg_blocking_pids(a.pid)) AND b.usename = 'reader')
+"""
+
+
+@dataclass(slots=True)
+class Sample:
+    at: float
+    memory_mb: float
+    threads: int
+    descriptors: int
+
+
+def sampled(pid: int) -> Sample | None:
+    """Of a process that lives."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except OSError:
+        return None
+    values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    if "VmRSS" not in values:
+        return None
+    return Sample(time.monotonic(), int(values["VmRSS"].split()[0]) / 1024, int(values["Threads"]), descriptors)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Run it in threads by `start`; `found` grows. `longest` is for the report."""
+
+    cluster: Cluster
+    found: set[Violation] = field(default_factory=set)
+    longest: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _thawed_at: float = 0.0
+
+    def start(self) -> None:
+        for work, every_s in ((self._transactions, LOOK_S), (self._processes, SAMPLE_S), (self._health, 1.0)):
+            thread = threading.Thread(target=self._run, args=(work, every_s), name=work.__name__, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(HEALTH_S * 4)
+
+    def _run(self, work: object, every_s: float) -> None:
+        while not self._stop.wait(every_s):
+            with suppress(psycopg.Error):
+                work()  # type: ignore[operator]
+
+    def _transactions(self) -> None:
+        with self.cluster.postgres.connect() as connection:
+            while not self._stop.wait(LOOK_S):
+                if any(replica.frozen for replica in self.cluster.replicas):
+                    self._thawed_at = time.monotonic()
+                frozen = time.monotonic() - self._thawed_at < THAWED_S
+                for pid, state, open_s, since_s, query in connection.execute(TRANSACTIONS.encode()).fetchall():
+                    self._judge(pid, state, open_s, since_s, query, frozen=frozen)
+                if frozen:
+                    continue
+                for pid, waited_s, query in connection.execute(BLOCKED.encode()).fetchall():
+                    self._note("app kept waiting", waited_s, BLOCKED_S, f"app {pid}", query)
+
+    def _judge(self, pid: int, state: str, open_s: float, since_s: float, query: str, *, frozen: bool) -> None:
+        if frozen:
+            self._note("long transaction", open_s, FROZEN_OPEN_S, f"backend {pid}", f"{query} (frozen)", kept="frozen")
+            return
+        self._note("long transaction", open_s, OPEN_S, f"backend {pid}", query)
+        if state.startswith("idle in transaction"):
+            self._note("idle transaction", since_s, IDLE_S, f"backend {pid}", query)
+
+    def _note(self, kind: str, seconds: float, bound_s: float, who: str, what: str, *, kept: str = "") -> None:
+        name = f"{kind} {kept}".strip()
+        self.longest[name] = max(self.longest[name], seconds)
+        if seconds > bound_s + SLACK_S:
+            self.found.add(Violation(kind, who, what))
+
+    def _processes(self) -> None:
+        for replica in self.cluster.replicas:
+            replica.supervise()
+            if replica.running() and replica.popen is not None and (sample := sampled(replica.popen.pid)) is not None:
+                self.samples[f"{replica.name} {replica.popen.pid}"].append(sample)
+
+    def _health(self) -> None:
+        for replica in self.cluster.replicas:
+            if not _should_answer(replica):
+                continue
+            before = time.monotonic()
+            status = replica.answers("/healthz", HEALTH_S)
+            took = time.monotonic() - before
+            if not _should_answer(replica) or replica.started_at > before:
+                continue
+            self.longest["healthz"] = max(self.longest["healthz"], took)
+            if status != 200:
+                self.found.add(Violation("not healthy", replica.name, f"/healthz gave {status} after {took:.1f} s"))
+
+    def grown(self) -> list[Violation]:
+        """Growth between the first and the last quarter of each process that lived long enough to have both."""
+        found = []
+        for name, samples in self.samples.items():
+            quarter = len(samples) // 5
+            if quarter < 5:
+                continue
+            early, late = samples[quarter : 2 * quarter], samples[-quarter:]
+            before, after = (median(s.memory_mb for s in some) for some in (early, late))
+            if after > before * MEMORY_GROWTH + MEMORY_MB:
+                found.append(Violation("memory", name, f"{before:.0f} MB, then {after:.0f} MB"))
+            for what, more in MORE.items():
+                b, a = (median(getattr(s, what) for s in some) for some in (early, late))
+                if a > b + more:
+                    found.append(Violation(what, name, f"{b:.0f}, then {a:.0f}"))
+        return found
+
+
+def _should_answer(replica: Replica) -> bool:
+    warm = time.monotonic() - replica.started_at > WARM_UP_S
+    return replica.wanted and not replica.frozen and replica.running() and warm
