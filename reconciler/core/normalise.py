@@ -19,6 +19,7 @@ from reconciler.core import phones
 NAME_MAX = 255
 NOTE_MAX = 5000
 EMAIL_MAX = 255
+TAGS_MAX = 250
 
 # What Shopify accepts, on the strict side: one @, no blanks, a domain of labels with a dot.
 _EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]+@(?:[^\s@.<>()\[\],;:\\\"]+\.)+[^\s@.<>()\[\],;:\\\"]{2,}")

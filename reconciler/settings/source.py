@@ -1,12 +1,14 @@
 """One YAML file: its values with variables filled in, and the line of each key.
 
-Scalars are read as YAML 1.2 does: `NO`, `on`, `12:30`, `01234` and `2026-10-01` are text, because in these files they
-nearly always are (a country, a time, a post code, a version). Duplicate keys, foreign tags, bombs of aliases and
-files of absurd size are refused with their place; nothing here raises anything but ConfigError.
+JSON is valid here, too: escaped emoji, tabs and all. Scalars are read as YAML 1.2 does: `NO`, `on`, `12:30`, `01234` and
+`2026-10-01` are text, because in these files they nearly always are (a country, a time, a post code, a version). Duplicate
+keys, foreign tags, bombs of aliases and files of absurd size are refused with their place; nothing here raises anything
+but ConfigError.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,9 @@ SIZE_MAX = 4 * 1024 * 1024
 NODES_MAX = 200_000  # what aliases may unfold to: some ten thousand stores
 DEPTH_MAX = 50
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_HALF = "an escape in it is half a character: \\ud83d and the like come in pairs"
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -123,7 +128,7 @@ def _text(path: Path) -> str:
 
 def _composed(path: Path, text: str) -> yaml.Node | None:
     try:
-        return yaml.compose(text, Loader=_Loader)
+        return yaml.compose(_of_json(text), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -136,6 +141,34 @@ def _composed(path: Path, text: str) -> yaml.Node | None:
         raise ConfigError(f"{path}: not valid YAML") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: not valid YAML: it is nested too deeply") from error
+
+
+def _of_json(text: str) -> str:
+    """JSON as PyYAML reads it, every value on its line; any other text as it is.
+
+    YAML 1.2 takes all of JSON, but PyYAML takes no tab between tokens and no control character in a string.
+    """
+    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        return text
+    try:
+        json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return text
+    return _JSON_TOKEN.sub(_as_yaml, text)
+
+
+def _as_yaml(token: re.Match[str]) -> str:
+    found = token.group()
+    if not found.startswith('"'):
+        return " "  # a tab
+    return "".join(
+        f"\\u{ord(c):04x}" if "\x7f" <= c <= "\x9f" or c in "\u2028\u2029\ufeff\ufffe\uffff" else c for c in found
+    )
+
+
+def _whole(text: str) -> str:
+    """The text with escaped surrogate pairs as the characters they mean; ValueError where half of one is missing."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16") if _SURROGATE.search(text) else text
 
 
 def _advice(problem: str, text: str, line: int) -> str:
@@ -199,7 +232,7 @@ class _Reader:
         values: dict[str, Any] = {}
         seen: set[str] = set()
         for key_node, value_node, merged in self._pairs(node, where):
-            key = str(key_node.value)
+            key = self._characters(str(key_node.value), where)
             place = (*where, key)
             if key in seen:
                 if not merged:
@@ -236,7 +269,7 @@ class _Reader:
                 self.source.fail((*where, "<<"), "only a mapping, or a list of mappings, can be merged in")
 
     def _scalar(self, node: yaml.Node, where: KeyPath) -> Any:
-        text = str(node.value)
+        text = self._characters(str(node.value), where)
         kind = node.tag.removeprefix(_TAG)
         if kind not in {"str", "int", "float", "bool", "null", "merge"}:
             self.source.fail(where, f"the tag {_shown_tag(node)} has no meaning here")
@@ -248,6 +281,14 @@ class _Reader:
         except (ValueError, KeyError):
             self.source.fail(where, f"it is marked as {kind}, but is none")
             return text
+
+    def _characters(self, text: str, where: KeyPath) -> str:
+        """The text, whole; where it can't be, that is noted."""
+        try:
+            return _whole(text)
+        except ValueError:
+            self.source.fail(where, _HALF)
+            return _SURROGATE.sub("\ufffd", text)
 
     def _text(self, text: str, where: KeyPath) -> Any:
         if "${" not in text:

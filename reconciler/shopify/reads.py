@@ -20,7 +20,7 @@ from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, customers_by, customers_by_ids, document
 from reconciler.shopify.failures import Path, Sent, access_denied
 from reconciler.shopify.pace import Lane
-from reconciler.shopify.refusals import merge_reasons
+from reconciler.shopify.refusals import merge_reasons, too_much
 from reconciler.shopify.shapes import CustomerNode, Identified, MergePreviewReply, Metafield, utc
 
 IDS_MAX: Final = 250  # Shopify's own limit
@@ -88,7 +88,7 @@ class CustomerReads:
         preview = reply.shaped(MergePreviewReply).customer_merge_preview
         blockers = list(merge_reasons(reply.data["customerMergePreview"]["customerMergeErrors"] or ()))
         if preview.blocking_fields and not blockers:
-            blockers = ["the two together have too many tags or too long a note"]
+            blockers = [too_much(reply.data["customerMergePreview"]["blockingFields"])]
         winner = preview.resulting_customer_id
         return MergePreview(CustomerId(winner) if winner else None, tuple(blockers))
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from reconciler.core.normalise import NOTE_MAX, TAGS_MAX
 from reconciler.errors import Refusal, Refused
 
 OUR_NAME: Final[Mapping[str, str]] = {
@@ -37,18 +38,37 @@ HINTS: Final[Mapping[str, str]] = {
     "HAS_ORDERS": "Shopify never deletes a customer with orders: use on_leave: erase, tag or keep",
     "APP_NOT_AUTHORIZED": "the metafield's namespace belongs to another app: choose another one in stores.yaml",
     "CUSTOMER_HAS_GIFT_CARDS": "merge the two by hand in Shopify, or settle the gift cards first",
+    "INVALID_CUSTOMER": "settle that in Shopify, or set on_email_conflict: relink or hold",
 }
 
-# Shopify names the person in these; we don't.
-_NAMELESS: Final[Mapping[str, str]] = {
-    "CUSTOMER_HAS_GIFT_CARDS": "one of the two has gift cards",
-    "INVALID_CUSTOMER": "one of the two can't be merged",
-}
+# Of merges. Shopify names the person in these texts, so they are told by their cause and never repeated (live replies,
+# read 2026-11-29: the code is INVALID_CUSTOMER whatever the cause is, with one error for each of the two customers).
+_MERGE_CODES: Final = frozenset({"CUSTOMER_HAS_GIFT_CARDS", "INVALID_CUSTOMER"})
+_TOO_MANY_TAGS: Final = "the two together have more than 250 tags"
+_TOO_LONG_NOTES: Final = "the notes of the two together are longer than 5,000 characters"
+_MERGE_CAUSES: Final[tuple[tuple[str, str], ...]] = (
+    (r"tags or (?:less|fewer)|more than \d+ tags|too many tags", _TOO_MANY_TAGS),
+    (r"\bnotes? must be|\bnotes? (?:is|are) too long|characters or (?:less|fewer)", _TOO_LONG_NOTES),
+    (r"gift card", "one of the two has gift cards"),
+    (r"subscription", "one of the two has subscriptions"),
+    (r"store credit", "one of the two has store credit"),
+    (r"payment method", "one of the two has stored payment methods"),
+    (r"company|b2b", "one of the two is a company contact"),
+    (r"multipass", "one of the two has a Multipass identifier"),
+    (r"merge in progress|being merged|already merging", "one of the two is being merged already"),
+    (r"data request|erasure|being erased|pending request", "one of the two has a pending data request"),
+    (r"redact", "the data of one of the two was redacted"),
+    (r"deleted|no longer exists", "one of the two is deleted"),
+)
+# What follows the last verb of an unknown text; a name has capitals.
+_PREDICATE: Final = re.compile(
+    r".*\s(?P<said>(?:has|have|is|are|was|were|must|needs?)\s+[a-z0-9 ,.%'-]{3,100}?)(?: and can't be merged)?\.?"
+)
 
 
 def refused(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -> Refused:
-    """The Refused of a payload's userErrors. `items`: our names of what was sent as a list, by position."""
-    refusals = tuple(refusal(error, items=items) for error in errors)
+    """The Refused of a payload's userErrors, each cause once. `items`: our names of what was sent as a list, by position."""
+    refusals = tuple(dict.fromkeys(refusal(error, items=items) for error in errors))
     hints = [HINTS[r.code] for r in refusals if r.code in HINTS]
     return Refused(refusals, hint=hints[0] if hints else "")
 
@@ -58,7 +78,7 @@ def refusal(error: Mapping[str, Any], *, items: Sequence[str] = ()) -> Refusal:
     message = str(error.get("message") or "no reason given")
     path = [str(step) for step in error.get("field") or ()]
     code = _code(error.get("code"), message, path)
-    return Refusal(_field(path, error.get("elementIndex"), items), code, _NAMELESS.get(code, message))
+    return Refusal(_field(path, items), code, _merge_cause(message) if code in _MERGE_CODES else message)
 
 
 def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -67,8 +87,27 @@ def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     for error in errors:
         fields = [str(field) for field in error.get("errorFields") or () if field != "OVERRIDE_FIELDS"]
         words = ", ".join(field.replace("_", " ").lower() for field in fields)
-        reasons.append(words or str(error.get("message") or "no reason given"))
+        reasons.append(words or _merge_cause(str(error.get("message") or "no reason given")))
     return tuple(dict.fromkeys(reasons))
+
+
+def too_much(blocking: Mapping[str, Any]) -> str:
+    """What of two customers together is more than one customer may have: `blockingFields` of a preview."""
+    causes = [_TOO_MANY_TAGS] if len(blocking.get("tags") or ()) > TAGS_MAX else []
+    causes += [_TOO_LONG_NOTES] if len(blocking.get("note") or "") > NOTE_MAX else []
+    return " and ".join(causes) or "the two together have too many tags or too long a note"
+
+
+def _merge_cause(message: str) -> str:
+    """One sentence that names the cause of a refused merge, and no person."""
+    plain = message.replace("\u2019", "'")
+    for pattern, cause in _MERGE_CAUSES:
+        if re.search(pattern, plain, re.IGNORECASE):
+            return cause
+    predicate = _PREDICATE.fullmatch(plain)
+    if predicate is not None:
+        return f"one of the two {predicate['said']}"
+    return "Shopify can't merge one of the two; its reason names a person: try the merge in Shopify to see it"
 
 
 def _code(code: object, message: str, path: Sequence[str]) -> str:
@@ -85,10 +124,11 @@ def _code(code: object, message: str, path: Sequence[str]) -> str:
     return "INVALID"
 
 
-def _field(path: Sequence[str], index: object, items: Sequence[str]) -> str | None:
+def _field(path: Sequence[str], items: Sequence[str]) -> str | None:
+    """Our name of the field. Of a list, the path names the item; `elementIndex` counts inside an item's own list."""
     steps = [step for step in path if step not in {"input", "identifier"}]
     if items:
-        position = index if isinstance(index, int) else next((int(s) for s in steps if s.isdigit()), None)
+        position = next((int(step) for step in steps if step.isdecimal()), None)
         if position is not None and position < len(items):
             return items[position]
         return items[0] if len(items) == 1 else "metafields"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,31 @@ def test_the_environment_names_other_files_and_options_win_over_it(files: Files,
     env = {"RECONCILER_CONFIG": str(other), "RECONCILER_STORES": str(files.stores)}
     assert load(None, None, env).settings.server.port == 2
     assert load(files.config, None, env).settings.server.port == 1
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_valid_json_is_valid(files: Files, indent: int | str | None, *, ensure_ascii: bool) -> None:
+    tags = ["\U0001f6d2 buyer", "tab\there", 'quote " and \\ and / and {}', "del \x7f c1 \x85 line \u2028 bom \ufeff"]
+    store = {
+        "name": "one",
+        "shop": "one.myshopify.com",
+        "tags": tags,
+        "where": {"metadata.\U0001f469\u200d\U0001f680": "\U0001f680"},
+    }
+    text = json.dumps({"version": 1, "stores": [store]}, indent=indent, ensure_ascii=ensure_ascii)
+    found = files.load(stores=text).stores[0]
+    assert list(found.tags) == tags
+    assert found.where == store["where"]
+
+
+def test_an_escaped_emoji_is_one_character_in_yaml_too(files: Files) -> None:
+    assert files.store(r'tags: ["\ud83d\uded2", "\U0001f6d2 two"]').stores[0].tags == ("\U0001f6d2", "\U0001f6d2 two")
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\uded2", r"\uded2\ud83d", r"\ud83d \uded2", r"x\ud83d\ud83d\uded2"])
+def test_half_a_character_is_refused_with_its_place(files: Files, half: str) -> None:
+    assert files.store_refused(f'tags: ["good", "{half}"]') == [
+        "stores.yaml:5: stores[0].tags[1]: an escape in it is half a character: \\ud83d and the like come in pairs"
+    ]
+    assert any("half a character" in line for line in files.store_refused(f'where: {{"metadata.{half}": x}}'))

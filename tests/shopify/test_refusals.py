@@ -58,16 +58,46 @@ def test_an_error_becomes_our_field_and_a_code(error: dict[str, Any], field: str
          Refusal("metafields", "LESS_THAN_OR_EQUAL_TO", "many")),
         ({"code": "INVALID_VALUE", "field": ["metafields", "0", "ownerId"], "elementIndex": 0,
           "message": "Owner does not exist."}, Refusal("metafields.clerk.one", "NOT_FOUND", "Owner does not exist.")),
+        ({"code": "INVALID_VALUE", "field": ["metafields", "0", "value"], "elementIndex": 1, "message": "bad element"},
+         Refusal("metafields.clerk.one", "INVALID_VALUE", "bad element")),
+        ({"code": "APP_NOT_AUTHORIZED", "field": ["metafields", "1"], "elementIndex": None, "message": "no access"},
+         Refusal("metafields.clerk.two", "APP_NOT_AUTHORIZED", "no access")),
     ],
 )  # fmt: skip
 def test_an_error_of_a_list_names_the_item(error: dict[str, Any], expected: Refusal) -> None:
     assert refused([error], items=["metafields.clerk.one", "metafields.clerk.two"]).refusals == (expected,)
 
 
+MERGES = [
+    ("Customers must have 250 tags or less.", "the two together have more than 250 tags"),
+    (
+        "Customer notes must be 5,000 characters or less.",
+        "the notes of the two together are longer than 5,000 characters",
+    ),
+    ("Ada Lovelace has gift cards and can\u2019t be merged.", "one of the two has gift cards"),
+    ("Tag Notes has gift cards and can't be merged.", "one of the two has gift cards"),
+    ("Ada Lovelace has active subscriptions.", "one of the two has subscriptions"),
+    (
+        "Ada Lovelace has open draft orders and can\u2019t be merged.",
+        "one of the two has open draft orders",
+    ),
+    (
+        "Ada Lovelace can't be merged",
+        "Shopify can't merge one of the two; its reason names a person: try the merge in Shopify to see it",
+    ),
+]
+
+
 @pytest.mark.parametrize("code", ["CUSTOMER_HAS_GIFT_CARDS", "INVALID_CUSTOMER"])
-def test_a_merge_that_is_refused_names_nobody(code: str) -> None:
-    found = refusal({"code": code, "field": ["customerOneId"], "message": "Ada Lovelace can't be merged"})
-    assert found.code == code
+@pytest.mark.parametrize(("message", "cause"), MERGES)
+def test_a_merge_that_is_refused_has_one_sentence_of_its_cause_and_names_nobody(
+    code: str, message: str, cause: str
+) -> None:
+    errors = [{"code": code, "field": [name], "message": message} for name in ("customerOneId", "customerTwoId")]
+    found = refused(errors)
+    assert found.refusals == (Refusal(None, code, cause),)
+    assert found.message == f"customer: {cause}"
+    assert found.hint
     assert "Ada" not in found.message
 
 
