@@ -18,6 +18,7 @@ from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
 from reconciler.core.view import Rival, Subject, View
+from reconciler.errors import PermanentError
 from reconciler.ports import CustomerReader, MappingReader, ProfileReader
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
@@ -163,5 +164,8 @@ def _previewed(view: View, current: Customer | None, user: ClerkUserId, customer
     other = view.by_email
     if current is None or other is None or other.id == current.id or view.owner(other) not in {None, user}:
         return view
-    blockers = customers.merge_preview(current.id, other.id).blockers
+    try:
+        blockers = customers.merge_preview(current.id, other.id).blockers
+    except PermanentError as error:  # of these two customers, or of merges: everything else of this store is looked at
+        blockers = (f"the shop does not tell whether they can be merged: {error.message}",)
     return view.model_copy(update={"merge_blockers": blockers})

@@ -17,10 +17,11 @@ from typing import Any
 
 from reconciler.controller.by_mirror import is_enough
 from reconciler.controller.observe import Claims, claims_of, claims_on, look, specs_of
+from reconciler.controller.refused_looks import views_of
 from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.batches import batches
-from reconciler.core.decide import decide
+from reconciler.core.decide import decide, not_readable
 from reconciler.core.desired import Spec
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, enough_of
@@ -163,9 +164,14 @@ def _decided(
     *,
     live: bool,
 ) -> Iterator[Decided]:
-    views = look(subjects, specs, store, readers.customers, readers.mappings, claims)
+    views, refusals = views_of(
+        subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims)
+    )
     for s in subjects:
-        view = views[s.user]
+        view = views.get(s.user)
+        if view is None:
+            yield Decided(s, not_readable(s.user, s.mapping, refusals[s.user].message), None, live)
+            continue
         judged = partial(
             decide,
             s.user,

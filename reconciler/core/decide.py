@@ -72,6 +72,12 @@ def decide(
     return _paused(without_refused(decision, mapping, explicit=explicit), store)
 
 
+def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decision:
+    """Of a user whom the shop refuses to tell of, alone among others: nothing is done, and nothing is concluded."""
+    message = f"the shop refuses to show whether the user has a customer: {why}"
+    return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Unreadable", message),), status="held")
+
+
 def _is_from_before(mapping: Mapping, profile: Profile) -> bool:
     """Whether the row is no newer than the tombstone. The very row that was released comes back by a config change."""
     if mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
@@ -181,6 +187,6 @@ def _paused(decision: Decision, store: Store) -> Decision:
 
 
 __all__ = [
-    "WHO_ACTS", "Decision", "Rival", "View", "customer_digest", "decide", "digest", "owned_tags", "points_of",
-    "refusal_digest",
+    "WHO_ACTS", "Decision", "Rival", "View", "customer_digest", "decide", "digest", "not_readable", "owned_tags",
+    "points_of", "refusal_digest",
 ]  # fmt: skip

@@ -1,0 +1,48 @@
+"""Looks that the shop refuses for one user: told apart from looks that it refuses for all.
+
+One question holds many users, and the shop refuses all of it for one odd value. So it is asked again in halves until who
+is refused is alone. Where several are, it is not their fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.view import Subject, View
+from reconciler.errors import PermanentError, SetupError
+
+REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
+
+Views = dict[ClerkUserId, View]
+Look = Callable[[Sequence[Subject]], Views]
+Refusals = dict[ClerkUserId, PermanentError]
+
+
+def views_of(subjects: Sequence[Subject], look: Look) -> tuple[Views, Refusals]:
+    """What the shop shows of these users, and of whom it refuses to show anything.
+
+    PermanentError where it refuses more than a few, or everybody; AccessError, TemporaryError and SetupError are the
+    store's in any case.
+    """
+    refusals: Refusals = {}
+    views = _asked(subjects, look, refusals)
+    if refusals and not views:
+        raise next(iter(refusals.values()))
+    return views, refusals
+
+
+def _asked(subjects: Sequence[Subject], look: Look, refusals: Refusals) -> Views:
+    try:
+        return look(subjects)
+    except SetupError:
+        raise
+    except PermanentError as error:
+        if len(refusals) >= REFUSED_MAX:
+            raise
+        if len(subjects) == 1:
+            refusals[subjects[0].user] = error
+            return {}
+    half = len(subjects) // 2
+    return _asked(subjects[:half], look, refusals) | _asked(subjects[half:], look, refusals)
