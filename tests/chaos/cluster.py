@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -147,7 +148,8 @@ class Replica:
     popen: subprocess.Popen[bytes] | None = None
     wanted: bool = False
     frozen: bool = False
-    started_at: float = 0.0
+    answered: bool = False
+    """Since it was last started."""
     died: list[str] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -174,7 +176,7 @@ class Replica:
                     stdout=subprocess.DEVNULL,
                     stderr=out,
                 )
-            self.wanted, self.frozen, self.started_at = True, False, time.monotonic()
+            self.wanted, self.frozen, self.answered = True, False, False
 
     def signal(self, number: int) -> None:
         with self.lock:
@@ -197,6 +199,22 @@ class Replica:
         with self.lock:
             self.signal(signal.SIGCONT)
             self.frozen = False
+
+    @contextmanager
+    def limited(self, size: int) -> Iterator[None]:
+        """No file of this process may grow beyond `size` meanwhile; Python ignores the signal, so that writes fail."""
+        with self.lock:
+            pid = self.popen.pid if self.popen is not None and self.popen.poll() is None else None
+        if pid is None:
+            yield
+            return
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # it may have ended meanwhile
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
     def end(self) -> int | None:
         """SIGTERM; its exit code, or None where it did not end in time (then it is killed)."""

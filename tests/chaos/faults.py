@@ -92,12 +92,19 @@ def freeze_in_a_transaction(world: World, fault: Fault) -> None:
 def restart(world: World, fault: Fault) -> None:
     """A rolling restart by SIGTERM, which must end by itself."""
     replica = world.replica(fault, elder=False)
-    before = time.monotonic()
+    before, answered = time.monotonic(), replica.answered
     code = replica.end()
-    if code != 0:
+    if code != 0 and answered:  # before that it has no handler yet, and nothing in hand
         world.trouble.append(f"{replica.name} ended with {code} {time.monotonic() - before:.0f} s after SIGTERM")
     world.pause(fault.seconds)
     replica.start()
+
+
+def no_room(world: World, fault: Fault) -> None:
+    """A replica can't make any file longer: its log, and whatever it puts into temporary files."""
+    replica = world.replica(fault, elder=True)
+    with replica.limited(0):
+        world.pause(fault.seconds)
 
 
 # --- the database -----------------------------------------------------------------------------------------------------
@@ -255,6 +262,7 @@ FAULTS: Mapping[str, Callable[[World, Fault], None]] = {
     "freeze": freeze,
     "freeze in a transaction": freeze_in_a_transaction,
     "restart": restart,
+    "no room": no_room,
     "crash": crash,
     "backends cut": backends_cut,
     "pooler killed": pooler_killed,

@@ -385,6 +385,7 @@ class Stream:
         user, value = self._one(source="clerk"), f"plan {self._number()}"
         if user is None or self.app.row(user.id) is None:
             return False
+        self._noted(user)
         self.app.keeps(user, "plan", value)
         self.population.plans[user.id] = value
         return True

@@ -1,7 +1,7 @@
 """What is looked at while all this happens: transactions on the profiles, the app's waits, health, memory, descriptors.
 
-Left out, by rule: what a frozen replica holds open counts against the bound for dead peers (`FROZEN_OPEN_S`); the app's
-waits for locks that the app itself holds; health within `WARM_UP_S` of a start, or while frozen.
+Left out, by rule: what a frozen replica holds open counts against the bound for dead peers (`DEAD_OPEN_S`); the app's
+waits for locks that the app itself holds; health before the first answer after a start, or while frozen.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ LOOK_S = 0.2
 SAMPLE_S = 2.0
 IDLE_S = 1.0
 OPEN_S = 5.0
-FROZEN_OPEN_S = 30.0
+DEAD_OPEN_S = 30.0
 BLOCKED_S = 2.0
 THAWED_S = 2.0
-WARM_UP_S = 30.0
 HEALTH_S = 5.0
 MEMORY_GROWTH = 1.25
 MEMORY_MB = 20.0
@@ -35,9 +34,9 @@ SLACK_S = 0.5
 """The machine is shared: a transaction is seen a little later than it ended."""
 
 TRANSACTIONS = """
-SELECT pid, state, extract(epoch FROM clock_timestamp() - xact_start)::float8,
+SELECT usename, pid, state, extract(epoch FROM clock_timestamp() - xact_start)::float8,
   extract(epoch FROM clock_timestamp() - state_change)::float8, left(query, 120)
-FROM pg_stat_activity WHERE usename = 'reader' AND xact_start IS NOT NULL
+FROM pg_stat_activity WHERE usename IN ('reader', 'reconciler') AND xact_start IS NOT NULL
 """
 BLOCKED = """
 SELECT a.pid, extract(epoch FROM clock_timestamp() - a.state_change)::float8, left(a.query, 80)
@@ -101,20 +100,22 @@ class Watch:
                 if any(replica.frozen for replica in self.cluster.replicas):
                     self._thawed_at = time.monotonic()
                 frozen = time.monotonic() - self._thawed_at < THAWED_S
-                for pid, state, open_s, since_s, query in connection.execute(TRANSACTIONS.encode()).fetchall():
-                    self._judge(pid, state, open_s, since_s, query, frozen=frozen)
+                for role, pid, state, open_s, since_s, query in connection.execute(TRANSACTIONS.encode()).fetchall():
+                    self._judge(f"{role} {pid}", state, open_s, since_s, query, frozen=frozen)
                 if frozen:
                     continue
                 for pid, waited_s, query in connection.execute(BLOCKED.encode()).fetchall():
                     self._note("app kept waiting", waited_s, BLOCKED_S, f"app {pid}", query)
 
-    def _judge(self, pid: int, state: str, open_s: float, since_s: float, query: str, *, frozen: bool) -> None:
-        if frozen:
-            self._note("long transaction", open_s, FROZEN_OPEN_S, f"backend {pid}", f"{query} (frozen)", kept="frozen")
+    def _judge(self, who: str, state: str, open_s: float, since_s: float, query: str, *, frozen: bool) -> None:
+        """On the profiles (role `reader`) all bounds hold; in the state, and while somebody is frozen, that for the dead."""
+        if frozen or who.startswith("reconciler"):
+            kept = "frozen" if frozen else "in the state"
+            self._note("long transaction", open_s, DEAD_OPEN_S, who, f"{query} ({kept})", kept=kept)
             return
-        self._note("long transaction", open_s, OPEN_S, f"backend {pid}", query)
+        self._note("long transaction", open_s, OPEN_S, who, query)
         if state.startswith("idle in transaction"):
-            self._note("idle transaction", since_s, IDLE_S, f"backend {pid}", query)
+            self._note("idle transaction", since_s, IDLE_S, who, query)
 
     def _note(self, kind: str, seconds: float, bound_s: float, who: str, what: str, *, kept: str = "") -> None:
         name = f"{kind} {kept}".strip()
@@ -125,21 +126,21 @@ class Watch:
     def _processes(self) -> None:
         for replica in self.cluster.replicas:
             replica.supervise()
-            if replica.running() and replica.popen is not None and (sample := sampled(replica.popen.pid)) is not None:
+            if replica.answered and replica.popen is not None and (sample := sampled(replica.popen.pid)) is not None:
                 self.samples[f"{replica.name} {replica.popen.pid}"].append(sample)
 
     def _health(self) -> None:
         for replica in self.cluster.replicas:
-            if not _should_answer(replica):
-                continue
+            popen, expected = replica.popen, _should_answer(replica)
             before = time.monotonic()
             status = replica.answers("/healthz", HEALTH_S)
             took = time.monotonic() - before
-            if not _should_answer(replica) or replica.started_at > before:
-                continue
-            self.longest["healthz"] = max(self.longest["healthz"], took)
-            if status != 200:
+            if status == 200:
+                replica.answered = replica.popen is popen
+            elif expected and _should_answer(replica) and replica.popen is popen:
                 self.found.add(Violation("not healthy", replica.name, f"/healthz gave {status} after {took:.1f} s"))
+            if expected:
+                self.longest["healthz"] = max(self.longest["healthz"], took)
 
     def grown(self) -> list[Violation]:
         """Growth between the first and the last quarter of each process that lived long enough to have both."""
@@ -160,5 +161,4 @@ class Watch:
 
 
 def _should_answer(replica: Replica) -> bool:
-    warm = time.monotonic() - replica.started_at > WARM_UP_S
-    return replica.wanted and not replica.frozen and replica.running() and warm
+    return replica.wanted and replica.answered and not replica.frozen and replica.running()
