@@ -148,6 +148,7 @@ class Replica:
     popen: subprocess.Popen[bytes] | None = None
     wanted: bool = False
     frozen: bool = False
+    freezes: int = 0
     answered: bool = False
     """Since it was last started."""
     died: list[str] = field(default_factory=list)
@@ -192,7 +193,7 @@ class Replica:
 
     def freeze(self) -> None:
         with self.lock:
-            self.frozen = True
+            self.frozen, self.freezes = True, self.freezes + 1
             self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:

@@ -131,13 +131,13 @@ class Watch:
 
     def _health(self) -> None:
         for replica in self.cluster.replicas:
-            popen, expected = replica.popen, _should_answer(replica)
+            popen, freezes, expected = replica.popen, replica.freezes, _should_answer(replica)
             before = time.monotonic()
             status = replica.answers("/healthz", HEALTH_S)
             took = time.monotonic() - before
             if status == 200:
                 replica.answered = replica.popen is popen
-            elif expected and _should_answer(replica) and replica.popen is popen:
+            elif expected and _should_answer(replica) and replica.popen is popen and replica.freezes == freezes:
                 self.found.add(Violation("not healthy", replica.name, f"/healthz gave {status} after {took:.1f} s"))
             if expected:
                 self.longest["healthz"] = max(self.longest["healthz"], took)
