@@ -14,6 +14,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -127,6 +128,7 @@ class Server:
     process: subprocess.Popen[bytes]
     folder: Path
     account: Account
+    command: list[str]
     names: Iterator[int] = field(default_factory=count)
 
     def url(self, database: str, *, user: str = "postgres", port: int | None = None) -> str:
@@ -148,6 +150,36 @@ class Server:
         """Take it away, whoever is connected."""
         with self.connect() as connection:
             connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+
+    def _processes(self) -> list[int]:
+        """The server's own, and one for each connection and task of it."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Connections are accepted, and nothing is answered, until this ends."""
+        stopped: set[int] = set()
+        while left := set(self._processes()) - stopped:  # the first is the one that starts others
+            for pid in sorted(left, key=lambda pid: pid != self.process.pid):
+                os.kill(pid, signal.SIGSTOP)
+            stopped |= left
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def away(self, *, at_once: bool = False) -> Iterator[None]:
+        """Stopped, with every connection cut, and started again on the same port and files. `at_once`: as by a crash."""
+        self.process.send_signal(signal.SIGQUIT if at_once else signal.SIGINT)
+        self.process.wait(STOP_S)
+        try:
+            yield
+        finally:
+            self.process = self.account.start(self.command, self.folder / "postgres.log")
+            assert _answers(self.process, lambda: self.connect().close()), "Postgres does not start again"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -184,14 +216,14 @@ def postgres() -> Iterator[Server]:
         _initdb(programs, folder, account, log)
         for _ in range(ATTEMPTS):
             port = free_port()
-            process = account.start(_postgres_command(programs, folder, port), log)
-            server = Server(port, process, folder, account)
+            command = _postgres_command(programs, folder, port)
+            server = Server(port, account.start(command, log), folder, account, command)
             try:
-                if _answers(process, lambda s=server: s.connect().close()):  # type: ignore[misc]
+                if _answers(server.process, lambda s=server: s.connect().close()):  # type: ignore[misc]
                     yield server
                     return
             finally:
-                _stop(process)
+                _stop(server.process)
         pytest.fail(f"Postgres does not start:\n{log.read_text()}", pytrace=False)
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from reconciler import settings
 from reconciler.cli.context import Context
+from reconciler.manager.deadline import Deadline, leave
 from reconciler.manager.logs import configure
 from reconciler.manager.run import Files, Manager
 
@@ -32,26 +33,29 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     env = settings.environment()
     paths = settings.paths(context.config, context.stores, env)
     files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()))
-    with context.house(warn=lambda message: _log.warning("warning", message=message)) as house:
-        manager = Manager(house, files, host=host, port=port)
+    with Deadline() as deadline:
+        with context.house(warn=lambda message: _log.warning("warning", message=message)) as house:
+            manager = Manager(house, files, host=host, port=port)
 
-        def end(_number: int, _frame: FrameType | None) -> None:
-            manager.stop()
+            def end(_number: int, _frame: FrameType | None) -> None:
+                manager.stop()
 
-        def again(_number: int, _frame: FrameType | None) -> None:
-            manager.reload_soon()
+            def again(_number: int, _frame: FrameType | None) -> None:
+                manager.reload_soon()
 
-        before = {sig: signal.signal(sig, end) for sig in (signal.SIGTERM, signal.SIGINT)}
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, again)
-        try:
-            manager.start()
-            if context.err.is_terminal:
-                context.say(f"running: {manager.url}")
-            else:  # a line that is no JSON would break whoever reads the log
-                _log.info("running", url=manager.url)
-            manager.wait()
-        finally:
-            manager.close()
-            for sig, handler in before.items():
-                signal.signal(sig, handler)
+            before = {sig: signal.signal(sig, end) for sig in (signal.SIGTERM, signal.SIGINT)}
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, again)
+            try:
+                manager.start()
+                if context.err.is_terminal:
+                    context.say(f"running: {manager.url}")
+                else:  # a line that is no JSON would break whoever reads the log
+                    _log.info("running", url=manager.url)
+                manager.wait()
+            finally:
+                manager.close()
+                for sig, handler in before.items():
+                    signal.signal(sig, handler)
+        if left := deadline.hanging():
+            leave(left)
     return 0

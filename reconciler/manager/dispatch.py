@@ -18,6 +18,7 @@ from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import StoreName
 from reconciler.core.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
+from reconciler.manager.deadline import ended_within
 from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock, RequestQueue
 
@@ -117,8 +118,10 @@ class Dispatcher:
 
     def _hand_back(self, claims: list[Claim]) -> None:
         """What their workers do from now on is fenced; others may take them at once."""
-        if not claims:
-            return
+        if claims and not ended_within(self._rhythm.step_s, lambda: self._release(claims), "hand-back"):
+            _log.warning("hand_back_failed", error="the state does not answer", requests=len(claims))
+
+    def _release(self, claims: list[Claim]) -> None:
         try:
             self._queue.release(claims)
         except StateError as error:

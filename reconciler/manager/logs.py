@@ -1,12 +1,22 @@
-"""Logs: one JSON object a line on stderr, with store, user and request, and no personal data beyond the Clerk id."""
+"""Logs: one JSON object a line on stderr, with store, user and request, and no personal data beyond the Clerk id.
+
+What Python itself would print there goes the same way: warnings, exceptions that end a thread, and exceptions that no
+code can handle, such as one in a generator that is thrown away when its database has gone.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import threading
+from contextlib import suppress
+from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
+
+_log = structlog.get_logger(__name__)
 
 
 def configure(*, debug: bool = False) -> None:
@@ -25,7 +35,7 @@ def configure(*, debug: bool = False) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -40,3 +50,35 @@ def configure(*, debug: bool = False) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("reconciler").setLevel(level)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a turn that comes while the last one goes on is no news
+    logging.captureWarnings(capture=True)
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_end_of_thread
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """A record that can't be written is one line too, where `logging` would print a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        kind = sys.exc_info()[0]
+        line = {"event": "log_record_lost", "level": "error", "logger": record.name, "error": kind and kind.__name__}
+        with suppress(OSError, ValueError):  # stderr itself is gone
+            self.stream.write(json.dumps(line) + self.terminator)
+
+
+def _log_unraisable(found: sys.UnraisableHookArgs) -> None:
+    _log.error(
+        "exception_ignored",
+        where=found.err_msg or "Exception ignored in",
+        object=type(found.object).__name__,
+        exc_info=(found.exc_type, found.exc_value, found.exc_traceback),
+    )
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is SystemExit:
+        return
+    _log.critical(
+        "thread_died",
+        thread=ended.thread.name if ended.thread else None,
+        exc_info=(ended.exc_type, ended.exc_value, ended.exc_traceback),
+    )

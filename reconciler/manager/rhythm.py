@@ -15,7 +15,8 @@ class Rhythm:
     poll_s: float = 0.1  # how soon a nudge that another process wrote down is taken, while there is work
     idle_poll_s: float = 0.5  # the same while there is none
     away_s: float = 2.0  # our own database can't be reached: the next try
-    grace_s: float = 20.0  # how long work in hand may take to end on SIGTERM; Kubernetes kills after 30
+    grace_s: float = 12.0  # how long work in hand may take to end on SIGTERM; deadline.py ends the process after 18
+    step_s: float = 2.0  # how long each further step of the end may take
     slow_s: float = 5.0  # a store whose looks take longer gets one worker until one does not
     webhook_wait_s: float = 2.0  # for whoever holds the SQLite file; then 503: Shopify hangs up after 5
     beat_s: float = 2.0

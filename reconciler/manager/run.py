@@ -18,6 +18,7 @@ from reconciler.core.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
+from reconciler.manager.deadline import ended_within
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
 from reconciler.manager.hints import Hints
@@ -184,7 +185,7 @@ class Manager:
         self._wishes.put("end")
 
     def close(self) -> None:
-        """Take nothing more, finish what is in hand, hand back the rest, close everything. All within the grace time.
+        """Take nothing more, finish what is in hand, hand back the rest, close everything: each step within its time.
 
         Webhooks are taken until the last: they are written down, and another replica or the next start looks.
         """
@@ -192,12 +193,17 @@ class Manager:
         until = time.monotonic() + self._rhythm.grace_s
         self._turns.stop()
         _log.info("stopping", in_hand=len(self._dispatcher.in_hand()))
+        self._schedule.end()
         self._dispatcher.stop(self._rhythm.grace_s)
         self._schedule.stop(until)
-        self._hints.close()
-        self._server.stop()
-        self._books.close()
-        self._crew.close()
+        for name, step in (
+            ("hints", self._hints.close),
+            ("http", self._server.stop),
+            ("books", self._books.close),
+            ("shops", self._crew.close),
+        ):
+            if not ended_within(self._rhythm.step_s, step, name):
+                _log.warning("step_left", step=name, seconds=self._rhythm.step_s)
         if self._sole is not None:
             self._sole.release()
         _log.info("stopped", worked=self._dispatcher.worked)

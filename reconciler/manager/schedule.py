@@ -113,13 +113,17 @@ class Schedule:
         self._scheduler.start()
         self._watch.start()
 
-    def stop(self, until: float) -> None:
-        """Begin nothing more, and wait for what goes on until this moment (monotonic). Safe to repeat."""
+    def end(self) -> None:
+        """Begin nothing more; returns at once. Safe to repeat."""
         self._ended.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         for executor in self._executors.values():
             executor.pool.shutdown(wait=False)
+
+    def stop(self, until: float) -> None:
+        """Begin nothing more, and wait for what goes on until this moment (monotonic). Safe to repeat."""
+        self.end()
         left = [name for name, executor in self._executors.items() if not executor.pool.join(until)]
         if left:
             _log.warning("looks_left", executors=left)

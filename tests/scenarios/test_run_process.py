@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -87,6 +88,34 @@ def test_warnings_of_a_running_controller_are_events_of_its_log(street: Street, 
     process.started()
     assert [e["message"] for e in process.log() if e["event"] == "warning" and "updated_at" in e["message"]]
     assert {line[0] for line in process.lines} == {"{"}
+
+
+def test_what_python_itself_would_print_is_an_event_of_the_log_too(tmp_path: Path) -> None:
+    """A generator thrown away when its database has gone, a thread that ends by an exception, a library's warning."""
+    program = """
+import gc, logging, threading, warnings
+from reconciler.manager.logs import configure
+configure()
+def rows():
+    try:
+        yield 1
+    finally:
+        raise OSError("the connection is lost\\nand a second line")
+def died():
+    raise ZeroDivisionError
+found = rows(); next(found); del found; gc.collect()
+thread = threading.Thread(target=died, name="worker"); thread.start(); thread.join()
+warnings.warn("old way", DeprecationWarning); warnings.warn("a library's")
+logging.getLogger("other").warning("%d", "no number")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    entries = [json.loads(line) for line in ended.stderr.splitlines()]
+    events = [entry["event"] for entry in entries]
+    assert events[:2] == ["exception_ignored", "thread_died"]
+    assert "the connection is lost" in entries[0]["exception"]
+    assert entries[1]["thread"] == "worker"
+    assert any("a library's" in event for event in events)
+    assert events[-1] == "log_record_lost"
 
 
 def test_a_terminal_is_told_in_plain_words_where_it_runs(street: Street) -> None:

@@ -1,0 +1,116 @@
+"""How `reconciler run` ends when something hangs: by SIGTERM, with code 0, in under 20 seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.manager.processes import Process, begin
+from tests.manager.street import HELD_S, Street, a_street, until, user_event
+
+END_S = 20.0
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as found:
+        yield found
+
+
+def the_command(street: Street, stack: ExitStack) -> Process:
+    """The command itself, with the pauses that it has in production."""
+    street.write()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
+    process = begin([*command, "--stores", str(street.paths[1]), "run", "--port", "0"], stack)
+    process.started()
+    return process
+
+
+def ends_in_time(process: Process) -> None:
+    began = time.monotonic()
+    process.signal(signal.SIGTERM)
+    assert process.ended() == 0
+    assert time.monotonic() - began < END_S
+    assert {line[0] for line in process.lines} == {"{"}, "".join(process.lines)
+
+
+def test_shops_that_never_answer(tmp_path: Path, stack: ExitStack) -> None:
+    names = [f"shop-{n}" for n in range(60)]
+    with a_street(tmp_path, *names) as street:
+        street.person("user_a")
+        process = the_command(street, stack)
+        slow = [street.shop(name).faults.add("slow", seconds=HELD_S, times=None) for name in names]
+        assert process.clerk("user.created", user_event("user_a"), "msg_1") == 202
+        until(lambda: sum(fault.hits for fault in slow) >= 8, "the workers are held")
+        ends_in_time(process)
+        for name in names:
+            street.shop(name).faults.clear()
+
+
+@pytest.fixture
+def database(postgres: servers.Server, postgres_database: Callable[..., str]) -> str:
+    return postgres_database(migrated=True)
+
+
+def test_a_database_that_is_frozen(tmp_path: Path, stack: ExitStack, postgres: servers.Server, database: str) -> None:
+    with a_street(tmp_path, state_url=postgres.url(database)) as street:
+        process = the_command(street, stack)
+        until(lambda: process.said("looked"), "the look at the start is over")
+        with postgres.frozen():
+            ends_in_time(process)
+
+
+def test_a_profiles_table_that_is_locked(
+    tmp_path: Path, stack: ExitStack, postgres: servers.Server, database: str
+) -> None:
+    with a_street(tmp_path) as street, postgres.connect(database) as app:
+        app.execute("CREATE TABLE customers (clerk_user_id text primary key, email text, email_verified bool)")
+        street.settings["profiles"] = {
+            "url": postgres.url(database), "table": "public.customers",
+            "columns": {name: name for name in ("clerk_user_id", "email", "email_verified")},
+        }  # fmt: skip
+        process = the_command(street, stack)
+        until(lambda: process.said("looked"), "the look at the start is over")
+        app.execute("BEGIN")
+        app.execute("LOCK TABLE customers")
+        for n in range(8):
+            assert process.clerk("user.updated", user_event(f"user_{n}"), f"msg_{n}") == 202
+        ends_in_time(process)
+
+
+def test_a_reader_of_the_log_that_hangs(tmp_path: Path, stack: ExitStack) -> None:
+    """The pipe of stderr is full: whoever logs waits for ever."""
+    near, far = os.pipe()
+    stack.callback(os.close, near)
+    with a_street(tmp_path) as street:
+        street.write()
+        command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
+        command += ["--stores", str(street.paths[1]), "run", "--port", "0"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=far) as process:
+            stack.callback(process.kill)
+            with open(near, closefd=False) as log:
+                next(line for line in log if '"running"' in line)
+            fill(far)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            assert time.monotonic() - began < END_S
+    os.close(far)
+
+
+def fill(pipe: int) -> None:
+    """Write into this pipe until it takes no more."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x")
+    os.set_blocking(pipe, True)
