@@ -15,7 +15,7 @@ import structlog
 from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.controller.worker import Worked, Worker
 from reconciler.core.ids import StoreName
-from reconciler.errors import AccessError, ConfigError, StateError
+from reconciler.errors import AccessError, ConfigError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
 from reconciler.manager.deadline import ended_within
@@ -28,6 +28,7 @@ from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
+from reconciler.manager.sounding import Sounding
 from reconciler.manager.turns import BulkTurns
 from reconciler.server.app import Options, make_app
 from reconciler.server.run import ServerThread
@@ -125,6 +126,7 @@ class Manager:
         )
         self._metrics.ask(self._known)
         self._books = Books(house, wait_s=rhythm.webhook_wait_s)
+        self._sounding = Sounding(self._sound)
         self._door = ManagerDoor(
             self._crew,
             self._books,
@@ -199,6 +201,7 @@ class Manager:
         for name, step in (
             ("hints", self._hints.close),
             ("http", self._server.stop),
+            ("sounding", self._sounding.close),
             ("books", self._books.close),
             ("shops", self._crew.close),
         ):
@@ -259,13 +262,16 @@ class Manager:
         wedged = [held for held in self._dispatcher.in_hand() if now - held.since > rhythm.wedged_s]
         if wedged:
             reasons.append(f"{len(wedged)} looks have taken more than {rhythm.wedged_s:.0f} s")
-        try:
-            oldest_s = self._house.queue.oldest_age_s(self._clock.now(), list(self._crew.caps()))
-        except StateError as error:
-            return [*reasons, error.message]
-        if oldest_s > rhythm.stuck_s and now - self._dispatcher.done_at > rhythm.stuck_s:
-            reasons.append(f"a request has been due for {oldest_s:.0f} s, and nothing was finished meanwhile")
-        return reasons
+        return [*reasons, *self._sounding.reasons()]
+
+    def _sound(self) -> Sequence[str]:
+        """What is wrong with the state and the queue in it; StateError where they don't answer or can't be written."""
+        queue, stuck_s = self._books.queue, self._rhythm.stuck_s
+        queue.check_writable()
+        oldest_s = queue.oldest_age_s(self._clock.now(), list(self._crew.caps()))
+        if oldest_s > stuck_s and time.monotonic() - self._dispatcher.done_at > stuck_s:
+            return [f"a request has been due for {oldest_s:.0f} s, and nothing was finished meanwhile"]
+        return []
 
     def _known(self) -> Known:
         held = self._dispatcher.in_hand()

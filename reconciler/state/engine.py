@@ -164,6 +164,8 @@ _WAYS_OUT = (
     ("unable to open database", "give the program's user the right to write the file and its folder, or name another"),
     ("disk is full", "make room where the state lies"),
     ("No space left", "make room where the state lies"),
+    ("disk I/O error", "check the disk, its quota and the limit on the size of files where the state lies"),
+    ("read-only transaction", "the server takes no writes now: a full disk or a standby; see the server's dashboard"),
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
     ("not a database", "the file in state.url is something else: name another"),
     ("password authentication failed", "check user and password in state.url (a password must be percent-encoded)"),

@@ -27,7 +27,7 @@ from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
 from reconciler.errors import LeaseLost
-from reconciler.state.engine import is_sqlite, reading, single, writing
+from reconciler.state.engine import is_sqlite, reading, single, translated, writing
 from reconciler.state.requests_sql import Statements
 
 CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
@@ -60,6 +60,7 @@ class RequestTable:
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
         self._sql = _STATEMENTS[self._sqlite]
+        self._whole = engine
         self._engine = single(engine)  # each call is one statement, or several that may each stand alone
         self._claiming = Lock()  # two threads of one owner would each see the other's room
 
@@ -231,6 +232,20 @@ class RequestTable:
 
     def still_mine(self, claim: Claim) -> bool:
         return bool(self._rows(self._sql.mine, _mine(claim)))
+
+    def check_writable(self) -> None:
+        """StateError where nothing can be written: a full disk, a file that is locked, a server that only reads.
+
+        Takes a number and gives it back: all of a claim but its row. On SQLite it is committed, since a transaction
+        that is rolled back never reaches the disk.
+        """
+        with translated(), self._whole.connect() as connection:
+            connection.execute(self._sql.next_number)
+            if self._sqlite:
+                connection.execute(self._sql.spent_number)
+                connection.commit()
+            else:
+                connection.rollback()
 
     def depth(self, store: StoreName | None = None) -> int:
         if store is None:

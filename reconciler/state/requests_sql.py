@@ -251,8 +251,8 @@ class Statements:
         self.depth = self._text("SELECT count(*) FROM {request}")
         self.depth_of = self._text("SELECT count(*) FROM {request} WHERE priority IN (0, 1, 2) AND store = :store")
         self.forget = self._text("DELETE FROM {request} WHERE store = :store")
-        self.next_number = self._text("INSERT INTO reconciler_fencing DEFAULT VALUES RETURNING id")
-        self.spent_number = self._text("DELETE FROM reconciler_fencing")
+        self.next_number = self._text("INSERT INTO {fencing_table} DEFAULT VALUES RETURNING id")
+        self.spent_number = self._text("DELETE FROM {fencing_table}")
 
     def stamp(self, moment: datetime) -> str:
         """A time inside a JSON parameter, as this database writes it (SQLite: as SQLAlchemy stores it, to compare)."""
@@ -285,6 +285,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
     if sqlite:
         return common | {
             "request": "reconciler_request",
+            "fencing_table": "reconciler_fencing",
             "requests": "json_each(:requests)",
             "stores": "json_each(:stores)",
             "claims": "json_each(:claims)",
@@ -310,6 +311,7 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         }
     return common | {
         "request": "reconciler.reconciler_request",
+        "fencing_table": "reconciler.reconciler_fencing",
         "requests": "json_array_elements(CAST(:requests AS json)) AS j(value)",
         "stores": "json_array_elements(CAST(:stores AS json)) AS j(value)",
         "claims": "json_array_elements(CAST(:claims AS json)) AS j(value)",

@@ -65,6 +65,12 @@ class Process:
             return httpx.get(f"{self.url}/readyz", timeout=WAIT_S).status_code == 200
         return False
 
+    def reasons(self) -> list[str]:
+        """Why it is not ready; empty where it is, or where nothing answers."""
+        with suppress(httpx.HTTPError):
+            return list(httpx.get(f"{self.url}/readyz", timeout=WAIT_S).json()["reasons"])
+        return []
+
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)
 

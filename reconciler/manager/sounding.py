@@ -1,0 +1,50 @@
+"""Whether the state answers and can be written, asked for with a limit: a probe of readiness must not hang with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from reconciler.errors import StateError
+from reconciler.manager.pool import DaemonPool
+
+WAIT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    answer: Future[Sequence[str]]
+    at: float
+
+
+class Sounding:
+    """One thread that asks, one question at a time; any number of threads that want to know."""
+
+    def __init__(self, ask: Callable[[], Sequence[str]], *, wait_s: float = WAIT_S) -> None:
+        self._ask, self._wait_s = ask, wait_s
+        self._lock = threading.Lock()
+        self._asked: _Asked | None = None
+        self._pool = DaemonPool(1, "sounding")
+
+    def reasons(self) -> Sequence[str]:
+        """What is wrong with the state, a line each, after `wait_s` at most. One that does not answer is one of them."""
+        with self._lock:
+            if self._asked is None or self._asked.answer.done():
+                self._asked = _Asked(self._pool.submit(self._answer), time.monotonic())
+            asked = self._asked
+        try:
+            return asked.answer.result(self._wait_s)
+        except TimeoutError:
+            return [f"the state has not answered for {time.monotonic() - asked.at:.0f} s"]
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+
+    def _answer(self) -> Sequence[str]:
+        try:
+            return self._ask()
+        except StateError as error:
+            return [error.message]

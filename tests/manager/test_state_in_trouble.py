@@ -1,0 +1,97 @@
+"""A state that answers but can't be written, or does not answer at all: readiness says so, and webhooks come again."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from tests import servers
+from tests.clock import WallClock
+from tests.manager.processes import replicas
+from tests.manager.street import Street, a_street, until, user_event
+
+ANSWER_S = 5.0
+
+
+@contextmanager
+def write_locked(street: Street) -> Iterator[None]:
+    """Another program holds the file, as a backup or an open shell of sqlite3 does."""
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=20, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_state_that_another_program_has_locked(street: Street) -> None:
+    with street.replica(webhook_wait_s=0.3) as run:
+        run.looked_at_all()
+        assert run.ready() == []
+        with write_locked(street):
+            (reason,) = run.ready()
+            assert "is locked" in reason
+            assert run.clerk(data=user_event("user_a")) == 503
+            assert run.client.get("/healthz").status_code == 200
+        until(lambda: run.ready() == [], "it is ready again")
+        street.person("user_a")
+        assert run.clerk(data=user_event("user_a", updated_at=WallClock().now())) == 202
+        until(lambda: run.status("user_a") == "in_sync", "work goes on")
+
+
+def test_a_disk_that_is_full(street: Street) -> None:
+    with replicas(street) as start:
+        process = start()
+        process.started()
+        until(process.ready, "it is ready")
+        log = street.folder / "state.db-wal"
+        limit = max(log.stat().st_size, (street.folder / "state.db").stat().st_size)
+        resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        street.person("user_a")
+        until(lambda: process.clerk("user.updated", user_event("user_a"), street.new_id()) == 503, "nothing is kept")
+        until(lambda: not process.ready(), "it is not ready")
+        assert any("disk" in reason for reason in process.reasons())
+        resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(process.ready, "it is ready again")
+        assert process.clerk("user.updated", user_event("user_a"), street.new_id()) == 202
+        until(lambda: street.emails() == ["user_a@example.com"], "work goes on")
+
+
+@pytest.fixture
+def of_postgres(
+    tmp_path_factory: pytest.TempPathFactory, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> Iterator[Street]:
+    name = postgres_database(migrated=True)
+    with a_street(tmp_path_factory.mktemp("street"), state_url=postgres.url(name)) as found:
+        yield found
+
+
+def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(of_postgres: Street, postgres: servers.Server) -> None:
+    with of_postgres.replica() as run:
+        run.looked_at_all()
+        until(lambda: run.ready() == [], "it is ready")
+        with postgres.frozen():
+            began = time.monotonic()
+            assert any("has not answered" in reason for reason in run.ready())
+            assert time.monotonic() - began < ANSWER_S
+            assert run.client.get("/healthz").status_code == 200
+        until(lambda: run.ready() == [], "it is ready again")
+
+
+def test_a_postgres_that_takes_no_writes(of_postgres: Street, postgres: servers.Server) -> None:
+    database = of_postgres.state_url.rpartition("/")[2]
+    with of_postgres.replica() as run:
+        run.looked_at_all()
+        until(lambda: run.ready() == [], "it is ready")
+        only_reads = f'ALTER DATABASE "{database}" SET default_transaction_read_only = '
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        with postgres.connect() as admin:
+            admin.execute(f"{only_reads}on".encode())
+            admin.execute(ended, (database,))
+            until(lambda: any("read-only" in reason for reason in run.ready()), "it is not ready")
+            admin.execute(f"{only_reads}off".encode())
+            admin.execute(ended, (database,))
+            until(lambda: run.ready() == [], "it is ready again")
