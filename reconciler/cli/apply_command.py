@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
@@ -37,6 +38,7 @@ from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import House
 
 FAILED = 1
+MAX_AGE = "24h"
 
 
 @click.command("apply")
@@ -48,7 +50,7 @@ FAILED = 1
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--live", is_flag=True, help="Read every customer for the plan, whatever the shop's mirror says.")
 @click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
-@click.option("--max-age", metavar="T", default="24h", show_default=True, help="Refuse a saved plan that is older.")
+@click.option("--max-age", metavar="T", help=f"Refuse a saved plan that is older.  [default: {MAX_AGE}]")
 @click.option(
     "--bulk",
     type=click.Choice(["auto", "never", "always"]),
@@ -66,30 +68,51 @@ def command(
     live: bool,  # noqa: FBT001  click's call
     yes: bool,  # noqa: FBT001  click's call
     approve: str | None,
-    max_age: str,
+    max_age: str | None,
     bulk: str,
     output: str,
 ) -> int:
     """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
     if planfile_ is not None and (stores or users or live):
         raise UsageError("a saved plan is applied as it is", hint="leave out --store, --user and --live, or PLANFILE")
+    if planfile_ is None and max_age is not None:
+        raise UsageError("--max-age is for a saved plan", hint="leave it out, or name the file: reconciler apply FILE")
+    oldest = length_of(max_age or MAX_AGE)
     with context.house() as house:
         if planfile_:
-            planned, seal = saved_plan(planfile_, house, max_age=length_of(max_age))
+            planned, seal = saved_plan(planfile_, house, max_age=oldest)
         else:
             planned, seal = planned_by(context, house, stores, users, live=live), ""
         if approve is not None:
             planned = approved_by(planned, approve)
-        if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None):
+        again = shlex.join(
+            ["reconciler", "apply", *([str(planfile_)] if planfile_ else []), *named(stores, "--store"),
+             *named(users, "--user"), *(["--live"] if live else []), "--approve"]
+        )  # fmt: skip
+        if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
             return FAILED
         if seal and not house.state.mark_applied(seal, house.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
         results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None), bulk=bulk)
-    if output == "json":
-        poured(render.results_json(results, planned.plan.digest))
-    else:
-        render.results_text(results, context.out)
+    tell(context, results, planned.plan.digest, output)
     return exit_code(context, planned, results)
+
+
+def named(values: Iterable[str], option: str) -> Iterator[str]:
+    """`--store a --store b`, as words."""
+    for value in values:
+        yield from (option, value)
+
+
+def tell(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
+    """What became of the plan: on stdout, or, where its reader has gone, on stderr."""
+    with context.outlasting():
+        if output == "json":
+            poured(render.results_json(results, digest))
+        else:
+            render.results_text(results, context.out)
+    if context.out_closed:
+        render.results_text(results, context.err)
 
 
 def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]) -> int:
@@ -105,20 +128,25 @@ def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]
     return FAILED if any(failed) else 0
 
 
-def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False) -> bool:
+def ask(
+    context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str = render.APPROVE
+) -> bool:
     """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do.
 
-    A plan that is `known`, as it was saved after it was shown, is not shown once more where nothing is asked.
+    A plan that is `known`, as it was saved after it was shown, is not shown once more where nothing is asked. `again` is
+    the command that approves what is withheld, less the digest.
     """
     actions = planned.plan.summary.actions
     if known and yes:
         context.say(
-            f"{totals_of(planned.plan.summary, planned.plan.stores)}, made {time_text(planned.plan.created_at)}"
+            f"{totals_of(planned.plan.summary, planned.plan.stores)}, made {time_text(planned.plan.created_at)}\n"
+            f"digest {planned.plan.digest}"
         )
     elif output == "text":
-        show(context, planned, "text")
+        with context.outlasting():
+            show(context, planned, "text", approve=again)
     elif actions and not yes:
-        render.plan_text(planned.plan, context.err)
+        render.plan_text(planned.plan, context.err, approve=again)
     return not actions or yes or _confirmed(context, actions)
 
 

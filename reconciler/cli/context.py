@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from reconciler import settings
 from reconciler.cli.plain import clean, sentence
 from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId
 from reconciler.errors import PermanentError
 from reconciler.wiring import House
 
@@ -30,6 +31,13 @@ def poured(parts: Iterable[str]) -> None:
     click.echo()
 
 
+class Output(Console):
+    """Stdout for people. A reader that has gone is told to the command, which may have more to say than to leave."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "stdout was closed")
+
+
 @dataclass
 class Context:
     """Options given before the command. Data goes to stdout, everything else to `err`."""
@@ -38,7 +46,8 @@ class Context:
     stores: Path | None = None
     debug: bool = False
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
-    out: Console = field(default_factory=lambda: Console(highlight=False))
+    out: Console = field(default_factory=lambda: Output(highlight=False))
+    out_closed: bool = False
 
     @cached_property
     def loaded(self) -> settings.Loaded:
@@ -63,15 +72,19 @@ class Context:
         click.echo(f"error: {clean(store)}: {sentence(message)}", err=True)
         click.echo(f"hint: {sentence(hint or f'reconciler doctor --store {store}')}", err=True)
 
-    def warn_of_strangers(self, house: House, users: Sequence[str]) -> None:
-        """Say whose id is in no profile and in no mapping: it may be misspelt."""
-        names = [ClerkUserId(user) for user in dict.fromkeys(users)]
-        known = set(house.profiles.get(names))
-        for store in house.loaded.stores:
-            known |= set(house.state.get(store.shop, names))
-        for name in names:
-            if name not in known:
-                self.warn(f"nothing is known of {name}: there is no profile and no mapping with this id")
+    @contextmanager
+    def outlasting(self) -> Iterator[None]:
+        """Print to stdout within; where its reader has gone (`| head`), the command goes on, and says so on stderr.
+
+        For commands that change something: what they did must be told. `out_closed` is set then.
+        """
+        try:
+            yield
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.out_closed = True
+            self.warn("stdout was closed by its reader: what is done is said here")
 
     def confirmed(self, question: str, *, waiting: str) -> bool:
         """Whether a person says yes; PermanentError where there is nobody to ask. `waiting` says what waits for it."""

@@ -8,6 +8,7 @@ import click
 
 from reconciler.cli import render_drift
 from reconciler.cli.context import Context
+from reconciler.cli.plain import counted
 from reconciler.controller.fleet import plan_stores
 from reconciler.controller.sweep import Ask
 from reconciler.core.drift import Drift, StoreDrift, drift_of, unswitched
@@ -24,7 +25,7 @@ FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
 def command(context: Context, stores: tuple[str, ...], output: str, everything: bool) -> int:  # noqa: FBT001  click's call
     """Tell drift (edited, deleted or merged in Shopify) from intent (not rolled out yet).
 
-    Exits 0 where there is neither, 2 with intent, 3 with drift, 4 with both, 1 where a store can't be read.
+    Exits 0 where there is neither, 2 with intent, 3 with drift, 4 with both, 1 where a store or a field can't be read.
     """
     with context.house() as house:
         found = drift_in(house, stores)
@@ -35,6 +36,10 @@ def command(context: Context, stores: tuple[str, ...], output: str, everything: 
     for store in found.stores:
         if store.error is not None:
             context.failed(store.store, store.error, store.error_hint)
+        if store.not_read:
+            users = len({each.clerk_user_id for each in store.not_read})
+            message = f"fields of {counted(users, 'user')} could not be read, so whether they drifted is not known"
+            context.failed(store.store, message, f"reconciler explain {store.not_read[0].clerk_user_id}")
     return exit_code(found)
 
 
@@ -54,8 +59,8 @@ def drift_in(house: House, names: Sequence[str]) -> Drift:
 
 
 def exit_code(found: Drift) -> int:
-    """A store that can't be read comes first."""
-    if any(s.error for s in found.stores):
+    """A store or a field that can't be read comes first."""
+    if any(s.error or s.not_read for s in found.stores):
         return FAILED
     drift, intent = any(s.drift for s in found.stores), any(s.intent for s in found.stores)
     return BOTH if drift and intent else DRIFT if drift else INTENT if intent else 0

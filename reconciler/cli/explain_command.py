@@ -8,9 +8,9 @@ import click
 
 from reconciler.cli import render_explain
 from reconciler.cli.context import Context
-from reconciler.cli.users import user_id
+from reconciler.cli.users import user_id, users_named
 from reconciler.controller.sweep import Ask, Swept, sweep
-from reconciler.core.explain import Explained, ExplainedStore, explained
+from reconciler.core.explain import Explained, ExplainedStore, explained, withheld_so_far
 from reconciler.core.ids import ClerkUserId
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
@@ -25,12 +25,13 @@ EVENTS = 50
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(context: Context, user: str, stores: tuple[str, ...], output: str) -> int:
-    """Why USER is as she is in each shop. Reads only."""
-    name = ClerkUserId(user)
+    """Explain a user's sync state in each shop. Reads only.
+
+    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL).
+    """
     with context.house() as house:
+        name = users_named(house, [user])[0]
         parts = tuple(_of(context, house, store, name) for store in sorted(house.stores(stores), key=lambda s: s.name))
-        if not any(part.error for part in parts):
-            context.warn_of_strangers(house, [user])
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":
         click.echo(render_explain.explain_json(found))
@@ -41,7 +42,7 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
 
 def _of(context: Context, house: House, store: StoreSettings, user: ClerkUserId) -> ExplainedStore:
     events = [asdict(e) for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
-    ask = Ask(now=house.clock.now(), users=[user], explicit=False, guards=False, keep_all=True)
+    ask = Ask(now=house.clock.now(), users=[user], explicit=False, keep_all=True)
     swept: Swept = sweep(store, house.readers(store), ask)
     if swept.plan.error is not None:
         context.failed(store.name, swept.plan.error, swept.plan.error_hint)
@@ -56,4 +57,6 @@ def _of(context: Context, house: House, store: StoreSettings, user: ClerkUserId)
             events=tuple(events),
         )
     subject, decision = swept.decisions[user]
-    return explained(store, subject, decision, events)
+    facts = house.state.facts(store.shop)
+    known = withheld_so_far(subject, decision, suspended=facts.suspended_reason if facts else None)
+    return explained(store, subject, known, events)

@@ -9,6 +9,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.users import user_id
 from reconciler.core.ids import ClerkUserId
 from reconciler.errors import UsageError
+from reconciler.manager.rows import known_rows
 
 FAILED = 1
 
@@ -26,7 +27,8 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
     """All mappings, by store and user."""
     with context.house() as house:
         chosen = sorted(house.stores(stores), key=lambda s: s.name)
-        rows = (row for store in chosen for chunk in house.state.scan(store.shop) for row in chunk)
+        scanned = (row for store in chosen for chunk in house.state.scan(store.shop) for row in chunk)
+        rows = known_rows(house, scanned, chosen)
         if output == "json":
             for part in render.mappings_json(rows):
                 click.echo(part, nl=False)

@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.plain import counted
-from reconciler.cli.users import user_id
+from reconciler.cli.users import user_id, users_named
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.request import Priority, Request
 from reconciler.errors import SourceError
@@ -17,13 +17,17 @@ from reconciler.errors import SourceError
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; may be repeated.")
 @click.pass_obj
 def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -> None:
-    """Ask for a look at each USER now. Returns at once; a running controller does it."""
+    """Enqueue a request for each USER, ahead of schedule; a running controller takes it.
+
+    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL). Nothing is enqueued where one is unknown.
+    """
     with context.house() as house:
         chosen = house.stores(stores)
-        requests = [Request(store.name, ClerkUserId(user)) for store in chosen for user in dict.fromkeys(users)]
-        house.queue.add(requests, house.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
-        context.say(f"asked for {counted(len(requests), 'look')}: a running controller takes them")
         try:
-            context.warn_of_strangers(house, users)
-        except SourceError:
-            return  # who is known can't be said now, and the looks are asked for
+            named = users_named(house, users)
+        except SourceError as error:  # whether they are known can't be said now; what is not is a request for nothing
+            context.warn(f"the profiles can't be read, so these users are taken as named: {error.message}")
+            named = [ClerkUserId(user) for user in dict.fromkeys(users)]
+        requests = [Request(store.name, user) for store in chosen for user in named]
+        house.queue.add(requests, house.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
+        context.say(f"enqueued {counted(len(requests), 'request')}: a running controller takes them")

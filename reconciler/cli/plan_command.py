@@ -11,12 +11,12 @@ import click
 from reconciler.cli import planfile, render
 from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import clean, counted, time_text
-from reconciler.cli.users import user_id
+from reconciler.cli.users import user_id, users_named
 from reconciler.controller.fleet import Planned, plan_stores, standings
 from reconciler.controller.mirror import BULK_FROM
 from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
-from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.ids import StoreName
 from reconciler.core.plan import StorePlan
 from reconciler.errors import UsageError
 from reconciler.settings import environment
@@ -84,7 +84,7 @@ def planned_by(
     Everybody is read from the shop where `live`, or users are named, or the shop's mirror does not stand.
     """
     chosen = house.stores(stores)
-    names = [ClerkUserId(u) for u in users] if users else None
+    names = users_named(house, users) if users else None
     found = {} if live or names is not None else standings({s.name: house.mirror(s, wait=_never) for s in chosen})
     as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
     for name, standing in found.items():
@@ -108,10 +108,7 @@ def planned_by(
 
             return advance
 
-        planned = plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar, as_of=as_of)
-    if users and not any(store.error for store in planned.plan.stores):
-        context.warn_of_strangers(house, users)
-    return planned
+        return plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar, as_of=as_of)
 
 
 def _never(_seconds: float) -> bool:
@@ -128,8 +125,10 @@ def rests_on(planned: Planned) -> Iterator[str]:
             yield f"{name}: {who} at {time_text(passed.as_of)}, by its mirror; --live reads everybody"
 
 
-def show(context: Context, planned: Planned, output: str, *, everything: bool = False) -> None:
-    """Print the plan to stdout."""
+def show(
+    context: Context, planned: Planned, output: str, *, everything: bool = False, approve: str = render.APPROVE
+) -> None:
+    """Print the plan to stdout. `approve`: see `plan_text`."""
     match output:
         case "json":
             poured(render.plan_json(planned.plan))
@@ -138,7 +137,7 @@ def show(context: Context, planned: Planned, output: str, *, everything: bool = 
         case "html":
             poured(render.plan_html(planned.plan))
         case _:
-            render.plan_text(planned.plan, context.out, everything=everything)
+            render.plan_text(planned.plan, context.out, everything=everything, approve=approve)
     for line in rests_on(planned):
         (context.out if output == "text" else context.err).print(line, markup=False, soft_wrap=True)
 

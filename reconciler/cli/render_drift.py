@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from reconciler.cli.flow import Lines
-from reconciler.cli.plain import clean, counted, customer_text, time_z
+from reconciler.cli.plain import clean, counted, customer_text, sentence, time_z
 from reconciler.cli.render_json import dumps
 from reconciler.cli.render_parts import KIND_WORDS, change_parts, field_text
 from reconciler.core.drift import Drift, Finding, StoreDrift
@@ -21,7 +21,11 @@ HOW_WORDS = {
 def drift_json(found: Drift) -> str:
     """Everything, with counts per store."""
     stores = [
-        {**s.model_dump(mode="json"), "summary": {"drift": len(s.drift), "intent": len(s.intent)}} for s in found.stores
+        {
+            **s.model_dump(mode="json"),
+            "summary": {"drift": len(s.drift), "intent": len(s.intent), "not_read": len(s.not_read)},
+        }
+        for s in found.stores
     ]
     return dumps({"version": found.version, "at": time_z(found.at), "stores": stores})
 
@@ -35,13 +39,15 @@ def drift_text(found: Drift, console: Console, *, everything: bool = False) -> N
             lines.prose(f"could not be read: {clean(store.error)}", "bold red", indent=2, hang=2)
             if store.error_hint:
                 lines.prose(f"hint: {clean(store.error_hint)}", indent=2, hang=2)
-        elif not (store.drift or store.intent or store.accepted):
+        elif not (store.drift or store.intent or store.accepted or store.not_read):
             lines.put(("no drift, nothing left to roll out", "green"), indent=2)
         else:
             _store(store, lines, None if everything else SHOWN)
         lines.blank()
     drift, intent = sum(len(s.drift) for s in found.stores), sum(len(s.intent) for s in found.stores)
-    lines.put((f"{drift:,} drifted, {intent:,} not rolled out yet", "bold"))
+    unknown = sum(len(s.not_read) for s in found.stores)
+    words = f"{drift:,} drifted, {intent:,} not rolled out yet" + (f", {unknown:,} not read" if unknown else "")
+    lines.put((words, "bold"))
 
 
 def _store(store: StoreDrift, lines: Lines, limit: int | None) -> None:
@@ -57,6 +63,12 @@ def _store(store: StoreDrift, lines: Lines, limit: int | None) -> None:
             _finding(finding, lines)
         if limit is not None and len(findings) > limit:
             lines.prose(f"… and {len(findings) - limit:,} more: --all shows them", "dim", indent=4)
+    if store.not_read:
+        lines.put(("not read", "bold red"), (f"  {counted(len(store.not_read), 'field')}", "dim"), indent=2)
+        for each in store.not_read[:limit]:
+            lines.prose(f"{each.clerk_user_id}  {each.reason}: {sentence(each.message)}", indent=4, hang=2)
+        if limit is not None and len(store.not_read) > limit:
+            lines.prose(f"… and {len(store.not_read) - limit:,} more: --all shows them", "dim", indent=4)
 
 
 def _finding(finding: Finding, lines: Lines) -> None:

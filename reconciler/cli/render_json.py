@@ -90,6 +90,7 @@ def _mapping(row: Mapping) -> dict[str, Any]:
         "last_seen_at": time_z(row.last_seen_at),
         "status": row.status,
         "reason": row.reason,
+        "message": row.message,
     }
 
 

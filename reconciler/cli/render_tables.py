@@ -19,6 +19,11 @@ from reconciler.core.mapping import Mapping
 from reconciler.core.plan import KINDS, Hold
 from reconciler.core.status import ApplyResult, StatusRow
 
+LAST_LOOK = "last look, UTC"
+STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_LOOK)
+LEFT_OUT_FIRST = (LAST_LOOK, "mapped", "profiles", "pending")
+STORE_WIDTH = 24  # as much of a store's name stays on its line, however narrow the terminal
+ROOMY = 1000  # columns: what a table is as wide as it would like to be in
 FAILURES_SHOWN = 10
 ROWS_AT_ONCE = 500  # a table's columns are as wide as what is in them: measured over this many rows
 STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
@@ -66,39 +71,57 @@ def _new_holds(holds: Collection[Hold], lines: Lines) -> None:
 
 
 def status_text(rows: Sequence[StatusRow], console: Console) -> None:
-    """One line a store, and below it what asks for somebody's attention."""
-    table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
-    table.add_column("store", overflow="fold")
-    for name in ("profiles", "mapped", "in sync", "pending", "held", "parity"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last look, UTC", no_wrap=True)
-    for row in rows:
-        held = sum(row.held.values())
-        table.add_row(
-            Text(clean(row.store), "bold"),
-            f"{row.profiles:,}",
-            f"{row.mapped:,}",
-            Text(f"{row.in_sync:,}", "green"),
-            Text(f"{row.pending:,}", "cyan" if row.pending else ""),
-            Text(f"{held:,}", "yellow" if held else ""),
-            Text(_percent(row.parity), "green" if row.parity == WHOLE else "yellow" if row.parity >= NEARLY else "red"),
-            time_text(row.last_sweep_at).removesuffix(" UTC"),
-        )
+    """One line a store, less the columns that a narrow terminal has no room for; below it what asks for attention."""
+    left_out = 0
+    table = _status_table(rows, console, STATUS_COLUMNS)
+    roomy = console.options.update(max_width=ROOMY)
+    while left_out < len(LEFT_OUT_FIRST) and console.measure(table, options=roomy).maximum > console.width:
+        left_out += 1
+        table = _status_table(rows, console, [c for c in STATUS_COLUMNS if c not in LEFT_OUT_FIRST[:left_out]])
     console.print(table)
     lines = Lines(console)
     for row in rows:
         _remarks(row, lines)
 
 
+def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence[str]) -> Table:
+    table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
+    widest = max((len(clean(row.store)) for row in rows), default=0)
+    table.add_column("store", overflow="fold", min_width=min(widest, STORE_WIDTH))
+    for name in columns:
+        table.add_column(name, justify="left" if name == LAST_LOOK else "right", no_wrap=True)
+    for row in rows:
+        held = sum(row.held.values())
+        note = row.parity_note
+        cells: dict[str, str | Text] = {
+            "profiles": f"{row.profiles:,}",
+            "mapped": f"{row.mapped:,}",
+            "in sync": Text(f"{row.in_sync:,}", "green"),
+            "pending": Text(f"{row.pending:,}", "cyan" if row.pending else ""),
+            "held": Text(f"{held:,}", "yellow" if held else ""),
+            "parity": Text("–", "dim") if note else Text(_percent(row.parity), _parity_style(row.parity)),
+            LAST_LOOK: time_text(row.last_sweep_at).removesuffix(" UTC"),
+        }
+        table.add_row(Text(clean(row.store), "bold"), *(cells[name] for name in columns))
+    return table
+
+
+def _parity_style(parity: float) -> str:
+    return "green" if parity == WHOLE else "yellow" if parity >= NEARLY else "red"
+
+
 def _remarks(row: StatusRow, lines: Lines) -> None:
     under_way = list(_under_way(row))
-    if not (row.held or row.suspended or row.oldest_request_s or under_way or row.mirror or row.last_sweep_at is None):
+    noted = row.held or row.suspended or row.parity_note or row.last_sweep_at is None
+    if not (noted or row.oldest_request_s or under_way or row.mirror):
         return
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
     if row.suspended:
         lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
         lines.prose("hint: reconciler doctor", indent=2)
+    if row.parity_note and row.last_sweep_at is not None:
+        lines.prose(f"parity is not known: {row.parity_note}", "dim", indent=2, hang=2)
     if row.last_sweep_at is None:
         lines.prose(
             "never looked at as a whole, so its parity is not known: reconciler apply, or reconciler run",

@@ -27,18 +27,22 @@ from reconciler.cli.render_parts import (
 from reconciler.core.plan import Action, Change, Kind, Plan, StorePlan
 
 SHOWN = 5  # actions of one kind, or users held for one reason, in one store
+APPROVE = "reconciler apply --approve"
 IN_SYNC, HELD = "green", "yellow"
 NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most is set where there was nothing: in a row, not a list
 
 
-def plan_text(plan: Plan, console: Console, *, everything: bool = False) -> None:
-    """Print the plan; `everything` shows each action and hold, otherwise long lists are cut."""
+def plan_text(plan: Plan, console: Console, *, everything: bool = False, approve: str = APPROVE) -> None:
+    """Print the plan; `everything` shows each action and hold, otherwise long lists are cut.
+
+    `approve` is the command that lets the withheld actions go; the digest is put behind it.
+    """
     limit = None if everything else SHOWN
     lines = Lines(console)
     for store in plan.stores:
         _store(store, lines, limit)
         lines.blank()
-    _ending(plan, lines)
+    _ending(plan, lines, approve)
 
 
 def _store(store: StorePlan, lines: Lines, limit: int | None) -> None:
@@ -167,7 +171,7 @@ def _cut(count: int, limit: int | None, what: str, lines: Lines) -> None:
         lines.prose(f"… and {count - limit:,} more {what}: --all shows them, --output json has them", "dim", indent=6)
 
 
-def _ending(plan: Plan, lines: Lines) -> None:
+def _ending(plan: Plan, lines: Lines, approve: str) -> None:
     summary = plan.summary
     broken = any(s.error for s in plan.stores)
     if not summary.actions and not summary.hold and not broken:
@@ -176,6 +180,7 @@ def _ending(plan: Plan, lines: Lines) -> None:
         lines.prose(totals_of(summary, plan.stores), "bold")
     waiting = guarded_holds(plan.stores)
     if waiting:
-        lines.prose(f"{counted(waiting, 'action')} held by a guard: reconciler apply --approve DIGEST lets them go")
+        lines.prose(f"{counted(waiting, 'action')} held by a guard; to let exactly these go:")
+        lines.put((f"{approve} {plan.digest}", ""), indent=2)
     lines.put(("digest ", "dim"), (plan.digest, "dim"))
     lines.put((f"made at {time_text(plan.created_at)}", "dim"))

@@ -20,7 +20,18 @@ def length_of(text: str) -> timedelta:
 
 
 def moment_of(text: str, now: datetime) -> datetime:
-    """A moment, or a length of time before now; a moment without a zone is UTC."""
+    """A moment in the past, or a length of time before now; a moment without a zone is UTC.
+
+    UsageError for anything else. Callers print the moment with its zone, so that nothing is assumed silently.
+    """
+    moment = _moment_of(text, now)
+    if moment > now:
+        said = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        raise UsageError(f"'{text}' is {said}, which is in the future", hint="a time without a zone is read as UTC")
+    return moment
+
+
+def _moment_of(text: str, now: datetime) -> datetime:
     if _LENGTH.fullmatch(text.strip()):
         return now - length_of(text)
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import shlex
+from datetime import UTC, datetime
 from functools import partial
 
 import click
 
-from reconciler.cli import render
-from reconciler.cli.apply_command import approved_by, ask, carried_out, exit_code
-from reconciler.cli.context import Context, poured
+from reconciler.cli.apply_command import approved_by, ask, carried_out, exit_code, named, tell
+from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.fleet import Planned, side_by_side
 from reconciler.controller.undo import undo_plan, undone
@@ -49,13 +49,14 @@ def command(
         back = way_back(house, stores, since=moment, digest=digest)
         if approve is not None:
             back = approved_by(back, approve)
-        if not ask(context, back, output=output, yes=yes):
+        since_or_plan = ["--since", moment.isoformat()] if moment is not None else ["--plan", str(digest)]
+        again = shlex.join(["reconciler", "undo", *since_or_plan, *named(stores, "--store"), "--approve"])
+        if moment is not None:
+            context.say(f"taking back what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        if not ask(context, back, output=output, yes=yes, again=again):
             return FAILED
         results = carried_out(context, house, back, carry=undone)
-    if output == "json":
-        poured(render.results_json(results, back.plan.digest))
-    else:
-        render.results_text(results, context.out)
+    tell(context, results, back.plan.digest, output)
     return exit_code(context, back, results)
 
 

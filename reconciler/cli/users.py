@@ -1,12 +1,67 @@
-"""Users as they are named on a command line."""
+"""Users as they are named on a command line: by Clerk id, e-mail or customer."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import click
+
+from reconciler.core import normalise
+from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.errors import PermanentError
+from reconciler.state.showcase import Showcase
+from reconciler.wiring import House
+
+_CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
+FOUND_MAX = 20  # rows that are looked through for one e-mail
 
 
 def user_id(value: str) -> str:
-    """A Clerk user's id. An empty one is wrong usage: a variable of the shell that was not set, as a rule."""
+    """The name of a user. An empty one is wrong usage: a variable of the shell that was not set, as a rule."""
     if not value.strip():
         raise click.BadParameter("the id of a user is empty")
     return value
+
+
+def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
+    """The users that these words name: a Clerk id, an e-mail in any case, or a customer as number, gid or admin URL.
+
+    PermanentError where one names no user whom a profile or a mapping knows, or more than one. SourceError where the
+    profiles would have to be read and can't be.
+    """
+    found: dict[ClerkUserId, None] = {}
+    unknown: list[str] = []
+    for word in dict.fromkeys(word.strip() for word in words):
+        users = _users_of(house, word)
+        if len(users) > 1:
+            raise PermanentError(f"'{word}' names several users: {', '.join(users)}", hint="name one by its Clerk id")
+        if not users:
+            unknown.append(word)
+        found |= dict.fromkeys(users)
+    if unknown:
+        raise PermanentError(
+            f"nothing is known of {', '.join(unknown)}: no profile and no mapping has this id, e-mail or customer",
+            hint="look for a misspelling; `reconciler mappings list` shows who is mapped",
+        )
+    return list(found)
+
+
+def _users_of(house: House, word: str) -> list[ClerkUserId]:
+    user = ClerkUserId(word)
+    shops = [store.shop for store in house.loaded.stores]
+    if any(house.state.get(shop, [user]) for shop in shops):
+        return [user]
+    number = _CUSTOMER.fullmatch(word)
+    if number is not None:
+        customer = CustomerId(f"gid://shopify/Customer/{number.group(1)}")
+        owners = sorted({o for shop in shops for o in house.state.owners(shop, [customer]).values()})
+        if owners:
+            return owners
+    if "@" in word and (key := normalise.email_key(word)):
+        rows = Showcase(house.engine).find_people(word, shops=shops, status=None, reason=None, limit=FOUND_MAX)
+        mapped = {row.clerk_user_id for row in rows if normalise.email_key(row.email) == key}
+        claimed = {profile.clerk_user_id for profile in house.profiles.sharing_email({key})}
+        if mapped | claimed:
+            return sorted(claimed or mapped)
+    return [user] if user in house.profiles.get([user]) else []

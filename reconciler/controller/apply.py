@@ -7,7 +7,7 @@ whatever is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,9 +27,10 @@ from reconciler.controller.sweep import Swept
 from reconciler.core import chains
 from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
 from reconciler.core.pile import kept
 from reconciler.core.plan import Action, Hold
-from reconciler.core.record import after_look
+from reconciler.core.record import after_look, with_failure
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
 
@@ -38,6 +39,38 @@ RECORDS = 500
 
 
 def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
+    """Carry out a store's plan; outcomes come as they are known. A user whose action failed is pending from then on."""
+    failed: list[Outcome] = []
+    outcomes = _applied(swept, hands, fresh=fresh)
+    try:
+        for outcome in outcomes:
+            if outcome.result != "applied":
+                failed.append(outcome)
+            if len(failed) >= RECORDS:
+                _record_failures(failed, hands)
+                failed = []
+            yield outcome
+    finally:
+        outcomes.close()
+        _record_failures(failed, hands)
+
+
+def _record_failures(failed: Sequence[Outcome], hands: Hands) -> None:
+    """Mark these users as pending, with what stopped each: their rows may say in sync, as they were before the plan."""
+    users = [outcome.action.clerk_user_id for outcome in failed]
+    known = hands.readers.mappings.get(hands.store.shop, users) if users else {}
+    rows: list[tuple[Mapping | None, Mapping]] = []
+    for outcome in failed:
+        user = outcome.action.clerk_user_id
+        reason = "StoreSuspended" if isinstance(outcome.error, AccessError) else "Failed"
+        now = hands.clock.now()
+        row = with_failure(known.get(user), user, hands.store, reason=reason, message=outcome.message, now=now)
+        if row is not None:
+            rows.append((known.get(user), row))
+    hands.state.put_unmoved(rows)
+
+
+def _applied(swept: Swept, hands: Hands, *, fresh: bool) -> Generator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known.
 
     With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is

@@ -31,8 +31,23 @@ class Finding(BaseModel):
     changes: tuple[Change, ...] = ()
 
 
+class NotRead(BaseModel):
+    """A field of one user that could not be read, in Shopify or in the profile: whether it drifted is not known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    field: str | None
+    reason: str
+    message: str
+
+
 class StoreDrift(BaseModel):
-    """One store's part; with `error` set nothing is known of it. `accepted` is drift that the config agrees to."""
+    """One store's part; with `error` set nothing is known of it. `accepted` is drift that the config agrees to.
+
+    `not_read`: what could not be compared, so that "no drift" can't be said of it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,6 +58,7 @@ class StoreDrift(BaseModel):
     drift: tuple[Finding, ...] = ()
     intent: tuple[Finding, ...] = ()
     accepted: tuple[Finding, ...] = ()
+    not_read: tuple[NotRead, ...] = ()
 
 
 class Drift(BaseModel):
@@ -65,8 +81,10 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
     drift: list[Finding] = []
     intent: list[Finding] = []
     accepted: list[Finding] = []
+    not_read: list[NotRead] = []
     for subject, decision in sorted(looked_at, key=lambda pair: pair[0].user):
         user = subject.user
+        not_read += _not_read(subject, decision)
         merged = _merged(subject, decision)
         if merged is not None:
             drift.append(merged)
@@ -86,8 +104,29 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
         if other or not edited:
             intent.append(Finding(clerk_user_id=user, customer_id=action.customer_id, kind=action.kind, changes=other))
     return StoreDrift(
-        store=store.name, shop=store.shop, drift=tuple(drift), intent=tuple(intent), accepted=tuple(accepted)
+        store=store.name,
+        shop=store.shop,
+        drift=tuple(drift),
+        intent=tuple(intent),
+        accepted=tuple(accepted),
+        not_read=tuple(not_read),
     )
+
+
+def _not_read(subject: Subject, decision: Decision) -> list[NotRead]:
+    """Fields that the shop does not show, and columns of the row that could not be read. Other holds are decisions."""
+    problems = {p.field for p in subject.profile.problems} if subject.profile is not None else set()
+    return [
+        NotRead(
+            clerk_user_id=held.clerk_user_id,
+            customer_id=held.customer_id,
+            field=held.field,
+            reason=held.reason,
+            message=held.message,
+        )
+        for held in decision.holds
+        if held.reason == "Unreadable" or (held.reason == "ProfileInvalid" and held.field in {None, *problems})
+    ]
 
 
 def _merged(subject: Subject, decision: Decision) -> Finding | None:

@@ -12,6 +12,7 @@ from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS, Spec
 from reconciler.core.diff import comparable, observed_value, owned_tags
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.patch import withheld
 from reconciler.core.plan import Action, Hold, WhoActs
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
@@ -103,6 +104,21 @@ def explained(
         last_write_at=told[-1]["at"] if told else None,
         accepted=decision.accepted,
     )
+
+
+def withheld_so_far(subject: Subject, decision: Decision, *, suspended: str | None) -> Decision:
+    """The decision, held where the controller would not carry it out: by a guard of the last scan, or a refusing shop.
+
+    A guard counts the actions of the whole store, which one user's decision can't know: the mapping does.
+    """
+    row = subject.mapping
+    if decision.action is None:
+        return decision
+    if suspended is not None:
+        return withheld(decision, "StoreSuspended", suspended)
+    if row is not None and row.status == "held" and row.reason == "GuardExceeded":
+        return withheld(decision, "GuardExceeded", row.message or "a guard holds this")
+    return decision
 
 
 def _status(subject: Subject, decision: Decision) -> tuple[str, str | None]:

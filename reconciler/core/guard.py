@@ -45,7 +45,7 @@ def said_above(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> str:
     if ceiling.percent is not None and mappings:
         allowed = ceiling_of(ceiling, mappings) or "none"
         percent = f" and {ceiling.percent:g} % of {mappings} {_mappings(mappings)}, which together let {allowed} go"
-    return f"{many} above the ceiling of {ceiling.max}{percent}; `reconciler apply --approve DIGEST` lets these go"
+    return f"{many} above the ceiling of {ceiling.max}{percent}; approving the digest of the plan lets these go"
 
 
 def shut(store: Store, mappings: int) -> dict[Kind, int]:

@@ -32,6 +32,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "Undone": "operator",
     "CannotUndo": "operator",
 }
+STATUS_REASONS = ("Failed", "Queued")  # why a mapping is pending, where that is no decision
 
 
 def hold(

@@ -95,6 +95,20 @@ def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Map
     return mapping.model_copy(update={"refused": merged, **NO_FINGERPRINTS})
 
 
+def with_failure(
+    mapping: Mapping | None, user: ClerkUserId, store: Store, *, reason: str, message: str, now: datetime
+) -> Mapping | None:
+    """The row after an action that was not carried out: pending, with what stopped it.
+
+    None where the row says something that a failure does not change: held, released or erased.
+    """
+    if mapping is not None and mapping.status not in {"in_sync", "pending"}:
+        return None
+    row = mapping or new_row(user, store, now=now)
+    update = {"status": "pending", "reason": reason, "message": message, **NO_FINGERPRINTS}
+    return row.model_copy(update=update)
+
+
 def with_intent(
     mapping: Mapping | None,
     decision: Decision,

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping
 from reconciler.core.pile import Pile
 from reconciler.core.plan import Hold
 
 SIX_DIGITS = 1_000_000
+NEVER_SCANNED = "never looked at as a whole: how many are wanted is not known"
 FARTHEST_S = 365 * 86_400.0  # work that stood still for months says nothing of its end, and a date has its limits
 
 
@@ -132,10 +134,10 @@ class Doubts:
 
 
 class StatusRow(BaseModel):
-    """One store as the state knows it. `parity` is `in_sync` over `profiles`, those that the store wants; 1.0 if none.
+    """One store as the state knows it. `parity` is `in_sync` over `profiles`, those that the store wants.
 
-    It is 1.0 only where each of them is known to be right: whoever waits for a look is pending, whatever her row says.
-    `parity_note` says why it is 0 where nobody knows how many are wanted.
+    It is 1.0 only where each of them is known to be right: a user who waits for a reconcile is pending, whatever the
+    mapping says, and so is everybody while the shop refuses us. `parity_note` says why it is 0 where it is not known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -155,6 +157,18 @@ class StatusRow(BaseModel):
     sweep: SweepProgress | None = None
     mirror: MirrorProgress | None = None
     bulk: BulkProgress | None = None
+
+
+def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
+    """The mapping as it may be shown: in sync only where that is established.
+
+    `suspended`: why the shop refuses us, or None. `waits`: whether a request of this user is in the queue.
+    """
+    if row.status != "in_sync":
+        return row
+    if suspended is not None:
+        return row.model_copy(update={"status": "pending", "reason": "StoreSuspended", "message": suspended})
+    return row.model_copy(update={"status": "pending", "reason": "Queued"}) if waits else row
 
 
 class Failure(BaseModel):
@@ -209,9 +223,16 @@ def status_row(
         if status == "held":
             held[reason or "unknown"] = held.get(reason or "unknown", 0) + count
     by_row = {s: sum(n for (status, _), n in tally.items() if status == s) for s in ("in_sync", "pending")}
-    in_sync = max(by_row["in_sync"] - doubts.in_sync, 0)
+    in_sync = max(by_row["in_sync"] - doubts.in_sync, 0) if suspended is None else 0
     known = by_row["in_sync"] + by_row["pending"] + sum(held.values()) + doubts.unknown
     wanted = max(known, (profiles or 0) - doubts.left)
+    note = None
+    if profiles is None:
+        note = NEVER_SCANNED
+    elif suspended is not None:
+        note = "the shop refuses us: whether anything is in sync is not known"
+    elif not wanted:
+        note = "this store wants no profile: there is nothing to be in sync"
     return StatusRow(
         store=store,
         shop=shop,
@@ -220,8 +241,8 @@ def status_row(
         in_sync=in_sync,
         pending=wanted - in_sync - sum(held.values()),
         held=dict(sorted(held.items())),
-        parity=_parity(in_sync, wanted) if profiles is not None else 0.0,
-        parity_note=None if profiles is not None else "never looked at as a whole: how many are wanted is not known",
+        parity=_parity(in_sync, wanted) if note is None else 0.0,
+        parity_note=note,
         last_sweep_at=last_sweep_at,
         suspended=suspended,
         oldest_request_s=oldest_request_s,
@@ -233,4 +254,4 @@ def status_row(
 
 def _parity(in_sync: int, wanted: int) -> float:
     """Cut, never rounded up: one of ten millions is enough for it not to be 1.0."""
-    return in_sync * SIX_DIGITS // wanted / SIX_DIGITS if wanted else 1.0
+    return in_sync * SIX_DIGITS // wanted / SIX_DIGITS

@@ -24,7 +24,7 @@ from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
 from reconciler.manager.metrics import Metrics
-from reconciler.manager.rows import status_rows_of
+from reconciler.manager.rows import known_rows, status_rows_of
 from reconciler.ports import Clock
 from reconciler.server.seen import SeenWebhooks
 from reconciler.settings import StoreSettings
@@ -117,12 +117,18 @@ class ManagerDoor:
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
     ) -> Sequence[Mapping]:
-        return self._books.showcase.find_people(
-            text, shops=self._shops(store), status=status, reason=reason, limit=limit
-        )
+        stored: list[Status | None] = ["pending", "in_sync"] if status == "pending" else [status]
+        found = [
+            row
+            for each in stored
+            for row in self._books.showcase.find_people(
+                text, shops=self._shops(store), status=each, reason=reason, limit=limit
+            )
+        ]
+        return [row for row in self._known(found) if status in {None, row.status}][:limit]
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
-        return self._books.showcase.person(user, shops=self._shops(None))
+        return self._known(self._books.showcase.person(user, shops=self._shops(None)))
 
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
@@ -130,6 +136,10 @@ class ManagerDoor:
         return self._books.showcase.recent_events(user=user, shops=self._shops(store), limit=limit)
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _known(self, rows: Iterable[Mapping]) -> list[Mapping]:
+        with self._crew.house() as house:
+            return list(known_rows(house, rows, self._crew.stores()))
 
     def _add(self, requests: Iterable[Request], reason: str, wants: datetime | None) -> None:
         added = self._books.queue.add(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,10 +18,14 @@ from prometheus_client.registry import Collector
 
 from reconciler.controller.worker import Worked
 from reconciler.core.ids import StoreName
+from reconciler.core.plan import KINDS
 from reconciler.core.status import StatusRow
 from reconciler.errors import ReconcilerError
 
 CONTROLLER = "customer"
+RESULTS = ("success", "error", "requeue_after")
+SCANS = ("full", "changes", "bulk")
+SCAN_RESULTS = ("done", "failed", "access")  # those that alerts ask for; others appear when they happen
 ASK_EVERY_S = 5.0
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -69,6 +74,34 @@ class Metrics:
         self._actions = Counter("reconciler_actions", "Actions carried out.", ("store", "kind"), registry=reg)
         self._sweeps = Counter("reconciler_sweeps", "Looks at whole stores.", ("store", "kind", "result"), registry=reg)
         self._reloads = Counter("reconciler_config_reloads", "Re-readings of the files.", ("result",), registry=reg)
+
+        self._export_zeros()
+
+    def _export_zeros(self) -> None:
+        """Export what has not happened yet: a counter that is born at 1 has no increase, and its alert can't fire."""
+        for result in RESULTS:
+            self._reconciles.labels(CONTROLLER, result)
+        for labelled in (
+            self._errors,
+            self._seconds,
+            self._active,
+            self._waited,
+            self._worked,
+            self._adds,
+            self._retries,
+        ):
+            labelled.labels(CONTROLLER)
+        for result in ("taken", "refused"):
+            self._reloads.labels(result)
+
+    def follow(self, stores: Iterable[StoreName]) -> None:
+        """Export zeros for these stores too, those that are new after a reload among them."""
+        for store in stores:
+            self._points.labels(store)
+            for kind in KINDS:
+                self._actions.labels(store, kind)
+            for scan, result in product(SCANS, SCAN_RESULTS):
+                self._sweeps.labels(store, scan, result)
 
     def ask(self, known: Callable[[], Known]) -> None:
         """From now on, ask this at each scrape."""
@@ -144,7 +177,8 @@ def _families(known: Known) -> Iterable[Metric]:
         "reconciler_store_suspended", "1 where a store's access is refused.", labels=["store"]
     )
     for row in known.rows:
-        parity.add_metric([row.store], row.parity)
+        if row.profiles or row.last_sweep_at is None:  # of nothing there is no share
+            parity.add_metric([row.store], row.parity)
         suspended.add_metric([row.store], float(row.suspended is not None))
         for reason, count in row.held.items():
             held.add_metric([row.store, reason], count)

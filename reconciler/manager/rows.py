@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from reconciler.controller.mirror import is_fresh
 from reconciler.controller.resync import FULL
-from reconciler.core.ids import ShopDomain
+from reconciler.core.batches import batches
+from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.mapping import Mapping
 from reconciler.core.status import (
     BulkProgress,
     MirrorProgress,
     StatusRow,
     bulk_progress,
+    known_row,
     mirror_progress,
     status_row,
     sweep_progress,
@@ -20,6 +23,8 @@ from reconciler.core.status import (
 from reconciler.ports import BulkBook, Mirror, MirrorMark
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
+
+ROWS_AT_ONCE = 500
 
 
 def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
@@ -46,6 +51,21 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
         )
         found.append(row)
     return tuple(found)
+
+
+def known_rows(house: House, rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
+    """Mappings as they may be shown (`core.status.known_row`), a few hundred at a time."""
+    by_shop = {store.shop: store for store in stores}
+    for part in batches(rows, ROWS_AT_ONCE):
+        waiting: dict[ShopDomain, Collection[ClerkUserId]] = {}
+        suspended: dict[ShopDomain, str | None] = {}
+        for shop in {row.shop for row in part}:
+            store, facts = by_shop.get(shop), house.state.facts(shop)
+            users = [row.clerk_user_id for row in part if row.shop == shop and row.status == "in_sync"]
+            waiting[shop] = house.state.waiting(store.name, shop, users) if store is not None and users else ()
+            suspended[shop] = facts.suspended_reason if facts is not None else None
+        for row in part:
+            yield known_row(row, suspended=suspended[row.shop], waits=row.clerk_user_id in waiting[row.shop])
 
 
 def _mirror(state: Mirror, shop: ShopDomain, now: datetime) -> MirrorProgress | None:

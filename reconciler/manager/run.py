@@ -77,6 +77,7 @@ class Manager:
         workers = settings.controller.workers
         self._clock = DatabaseClock(house.engine, house.clock)
         self._metrics = Metrics(workers)
+        self._metrics.follow(s.name for s in house.stores())
         self._crew = Crew(house, workers=workers, on_trouble=lambda message: _log.warning("trouble", error=message))
         self.owner = new_owner()
         worker = Worker(self._crew, house.queue, house.state, self._clock, self._refused, rhythm.pauses)
@@ -229,6 +230,7 @@ class Manager:
             self._shops.follow(shops)
             self._metrics.reloaded("taken")
             now = {s.name: s for s in loaded.stores}
+            self._metrics.follow(now)
             changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
             _log.info("config_taken", stores=len(now), changed=changed, new=new, gone=gone)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Table, and_, case, func, or_, select, union
 
-from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.batches import batches
+from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.request import Priority
 from reconciler.core.status import Doubts
 from reconciler.state.database import Database
@@ -15,6 +17,7 @@ from reconciler.state.requests_table import RequestRow
 from reconciler.state.sweeps_table import FindingRow
 from reconciler.state.tables import MappingRow
 
+ASKED_AT_ONCE = 500
 COUNTED_MAX = 10_000  # names that wait; of more nobody need know how many: the last full look has counted them
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -39,6 +42,19 @@ class DoubtsTable(Database):
         ).select_from(waits.outerjoin(_mapping, hers))
         in_sync, unknown = self._rows(query)[0]
         return Doubts(in_sync=in_sync or 0, unknown=unknown or 0, left=self._left(shop, counted_at))
+
+    def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        """Which of these users have a request in the queue, or were found by a scan that goes on."""
+        found: set[ClerkUserId] = set()
+        for part in batches(users, ASKED_AT_ONCE):
+            asked = select(_request.c.clerk_user_id).where(
+                _request.c.clerk_user_id.in_(part), _request.c.store == store
+            )
+            seen = select(_finding.c.clerk_user_id).where(
+                _finding.c.shopify_shop == shop, _finding.c.clerk_user_id.in_(part)
+            )
+            found.update(ClerkUserId(user) for (user,) in self._rows(union(asked, seen)))
+        return frozenset(found)
 
     def _left(self, shop: ShopDomain, counted_at: datetime | None) -> int:
         if counted_at is None:

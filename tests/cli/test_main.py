@@ -118,10 +118,10 @@ def test_an_output_without_room_is_told_in_one_line(town: Town) -> None:
     ],
     ids=lambda words: words[0],
 )
-def test_a_user_of_whom_nothing_is_known_is_named(town: Town, words: tuple[str, ...]) -> None:
+def test_a_user_of_whom_nothing_is_known_is_an_error_that_names_them(town: Town, words: tuple[str, ...]) -> None:
     assert town("bootstrap", "--yes").code == 0
     said = town(*words)
-    assert said.code == 0
+    assert said.code == 1
     assert "nothing is known of user_nobody" in said.err
     assert "nothing is known" not in town(*(word.replace("nobody", "ada") for word in words)).err
 
@@ -174,5 +174,7 @@ def test_an_empty_id_is_wrong_usage_and_nothing_is_done(ready: Town, words: tupl
 def test_a_nudge_is_taken_though_the_profiles_can_not_be_read(ready: Town) -> None:
     ready.sql("drop table customers")
     said = ready("nudge", "user_ada", "--store", "acme-us")
-    assert (said.code, said.err) == (0, "asked for 1 look: a running controller takes them\n")
+    assert said.code == 0
+    assert "taken as named: there is no table or view customers" in said.err
+    assert said.err.endswith("enqueued 1 request: a running controller takes them\n")
     assert [s["pending"] for s in ready("status", "--output", "json").json["stores"]] == [1, 0]

@@ -83,7 +83,8 @@ acme-us  acme-us.myshopify.com
   forecast  80 points, about 0.8 s at the shop's restore rate
 
 5 actions, 7 holds, 283 in sync, 1 store could not be planned
-3 actions held by a guard: reconciler apply --approve DIGEST lets them go
+3 actions held by a guard; to let exactly these go:
+  reconciler apply --approve sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736
 digest sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736
 made at 2026-11-23 09:00 UTC
 """)
@@ -134,7 +135,7 @@ def test_nothing_to_do_is_one_plain_line() -> None:
 def test_what_a_guard_holds_can_be_let_go_with_the_digest() -> None:
     held = hold("user_1", "GuardExceeded", "600 update actions are above the ceiling of 500")
     plan = planned([store_plan("acme-us", (), (held,))], created_at=AT)
-    assert "reconciler apply --approve DIGEST" in text_of(plan)
+    assert f"reconciler apply --approve {plan.digest}" in text_of(plan)
     assert f"reconciler apply --approve {plan.digest}" in render.plan_markdown(plan)
     assert f"reconciler apply --approve {plan.digest}" in "".join(render.plan_html(plan))
 

@@ -205,6 +205,7 @@ def test_mappings_as_json_have_the_promised_keys() -> None:
             "last_seen_at": "2026-11-23T10:00:00Z",
             "status": "in_sync",
             "reason": None,
+            "message": None,
         },
         {
             "clerk_user_id": "user_2",
@@ -216,6 +217,7 @@ def test_mappings_as_json_have_the_promised_keys() -> None:
             "last_seen_at": "2026-11-23T10:00:00Z",
             "status": "held",
             "reason": "NoEmail",
+            "message": None,
         },
     ]
 

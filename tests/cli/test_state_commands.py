@@ -43,6 +43,7 @@ def test_status_before_anything_was_looked_at(town: Town) -> None:
 def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:
     ready("apply", "--yes", "--store", EU)
     assert ready("status", "--store", EU, "--output", "json").json["stores"][0]["parity"] == 1.0
+    ready.add({"clerk_user_id": "user_new", "email": "new@example.com", "first_name": "Neo", "locale": "de-DE"})
     ready("nudge", "user_dora", "user_new", "--store", EU)
     row = ready("status", "--store", EU, "--output", "json").json["stores"][0]
     assert (row["profiles"], row["in_sync"], row["pending"], row["parity"]) == (2, 0, 2, 0.0)

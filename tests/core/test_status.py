@@ -26,8 +26,11 @@ def test_everybody_wanted_in_sync_and_nobody_waiting_is_one() -> None:
     assert (found.profiles, found.in_sync, found.pending, found.parity, found.parity_note) == (10, 10, 0, 1.0, None)
 
 
-def test_a_store_that_wants_nobody_is_whole() -> None:
-    assert (row({}, profiles=0).parity, row({}, profiles=0).profiles) == (1.0, 0)
+def test_a_store_that_wants_no_profile_has_no_parity_and_says_so() -> None:
+    found = row({}, profiles=0)
+    assert (found.parity, found.profiles) == (0.0, 0)
+    assert found.parity_note is not None
+    assert "no profile" in found.parity_note
 
 
 @pytest.mark.parametrize(

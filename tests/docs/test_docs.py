@@ -11,7 +11,7 @@ import pytest
 
 from reconciler import errors
 from reconciler.cli.main import COMMANDS
-from reconciler.core.reasons import WHO_ACTS
+from reconciler.core.reasons import STATUS_REASONS, WHO_ACTS
 from reconciler.server.console.words import _REASONS, explain
 from reconciler.settings import json_schemas
 from tests.docs.generated import FLOORS, PACKAGE, ROOT, error_classes
@@ -63,7 +63,7 @@ def test_the_console_has_words_for_each_reason(reason: str) -> None:
 
 
 def test_the_console_has_no_words_for_reasons_that_are_not_there() -> None:
-    assert set(_REASONS) == set(WHO_ACTS)
+    assert set(_REASONS) == {*WHO_ACTS, *STATUS_REASONS}
 
 
 def test_each_error_has_a_heading() -> None:
@@ -74,7 +74,7 @@ def test_each_error_has_a_heading() -> None:
 
 
 def test_no_heading_speaks_of_a_reason_or_an_error_that_is_not_there() -> None:
-    known = {*WHO_ACTS, *error_classes(), "ReconcilerError"}
+    known = {*WHO_ACTS, *STATUS_REASONS, *error_classes(), "ReconcilerError"}
     found = set(re.findall(r"^### (\w+)$", text_of("docs/errors.md"), re.MULTILINE))
     assert found == known
 

@@ -138,10 +138,9 @@ class _Pages:
 
     def parity(self, request: Request, verdict: Verdict) -> Response:
         rows = sorted(self._door.status_rows(), key=lambda row: (row.suspended is None, row.parity, row.store))
-        weights = [max(row.profiles, 1) for row in rows]  # a store of which nothing is known counts as well
-        right = [row.in_sync if row.profiles and row.parity else row.parity for row in rows]
+        weight = sum(row.profiles or (row.last_sweep_at is None) for row in rows)  # one never looked at counts as well
         totals = {
-            "parity": sum(right) / sum(weights) if rows else 0.0,
+            "parity": sum(row.in_sync for row in rows if row.parity) / weight if weight else None,
             "profiles": sum(row.profiles for row in rows),
             "in_sync": sum(row.in_sync for row in rows),
             "pending": sum(row.pending for row in rows),

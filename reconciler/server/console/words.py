@@ -74,6 +74,8 @@ _REASONS: Final = {
         "This value was taken back by undo, and is not written again by itself.",
         "Change the profile or the config, and it is looked at anew.",
     ),
+    "Failed": ("The last attempt to write this customer failed.", "Read the message; it is tried again."),
+    "Queued": ("A change may wait: a reconcile of this user is queued.", "Nothing: the controller takes it."),
     "CannotUndo": (
         "This write can't be taken back: it was changed since, or Shopify knows no way back.",
         "Look at the customer in Shopify, and put right by hand what is wrong.",
