@@ -17,6 +17,7 @@ from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress, stands
 from reconciler.controller.sweep import Readers
+from reconciler.core.absence import Absence
 from reconciler.core.ids import StoreName
 from reconciler.errors import ConfigError, UsageError
 from reconciler.settings import Loaded, StoreSettings
@@ -218,6 +219,16 @@ class House:
             warn=self._warn,
             plan_digest=plan_digest,
         )
+
+    def running_hands(self, store: StoreSettings, *, lane: Lane = "sweep") -> Hands:
+        """All that `run` needs: nobody reads its plans, so that a missing row has to be missing for a while."""
+        hands = self.hands(store, lane=lane)
+        return replace(hands, readers=replace(hands.readers, absence=self.absence))
+
+    @property
+    def absence(self) -> Absence:
+        """What proves to `run` that a user without a row has left."""
+        return Absence(self.loaded.settings.controller.absence_grace_s)
 
     def bulk(
         self,

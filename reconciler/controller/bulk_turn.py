@@ -239,4 +239,4 @@ def _is_idle(step: Step) -> bool:
     decision, row = step.decision, step.subject.mapping
     waits = decision.blocked_by is not None or decision.blocked_email is not None
     waited = row is not None and row.waits_for_email is not None
-    return decision.action is None and not waits and not waited
+    return decision.action is None and not waits and not waited and not decision.missing

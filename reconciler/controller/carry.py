@@ -88,12 +88,18 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
             step = _claimed(lost, step, hands)
         if step.decision.action is None:
             write_down(step, hands)
-            held = _new(step, known)
-            if held and not wrote and planned.kind != "merge":
-                reasons = ", ".join(sorted({h.reason for h in held}))
-                return Outcome(planned, "failed", f"{reasons}: {message}")
-            return Outcome(planned, "applied", message, freed=freed, holds=held)
+            return _ended(Outcome(planned, "applied", message, freed=freed, holds=_new(step, known)), wrote=wrote)
+        if step.action.kind == "release" != planned.kind:  # it has its own guards, and its own proof
+            return Outcome(planned, "refused", "the user has left meanwhile", "the next plan shows the release")
     return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
+    """The outcome where nothing is left to do: a failure where all of it is held, and nothing was written."""
+    if not outcome.holds or wrote or outcome.action.kind == "merge":
+        return outcome
+    reasons = ", ".join(sorted({h.reason for h in outcome.holds}))
+    return Outcome(outcome.action, "failed", f"{reasons}: {outcome.message}")
 
 
 def _claimed(lost: Step, step: Step, hands: Hands) -> Step:

@@ -5,6 +5,7 @@ Touches only the customer of the user it was called for: whoever must move first
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -13,15 +14,18 @@ from reconciler.controller.act import Step, park
 from reconciler.controller.apply import Outcome, carried, looked, write_down
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import ceiling_now
+from reconciler.controller.wholeness import sample
 from reconciler.core import chains
+from reconciler.core.absence import AGAIN_FIRST_S, is_missing, missing_hold, missing_row
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.patch import without_action
 from reconciler.core.plan import Kind
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
+from reconciler.core.record import is_news
 from reconciler.core.store import Ceiling
 from reconciler.core.view import Decision
-from reconciler.errors import AccessError, AnswerLost, ReconcilerError, SourceError, TemporaryError
+from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
 from reconciler.ports import Budgets
 
 CIRCLE_MAX = 20  # users in one circle of addresses; a longer one is left to the next sweep
@@ -34,8 +38,9 @@ class Reconciled:
     """What became of one request. `nudge`: who should be looked at now because of it.
 
     `waiting`: another user's customer still has her new address. `early`: the row is older than the event that asked, or
-    not there yet (then nothing was done): look again shortly. `over_budget`: look again in the next hour. `kind` and
-    `points` tell what was carried out; `reasons` why something was not.
+    not there yet (then nothing was done): look again shortly. `over_budget`: look again in the next hour. `again_s`: look
+    again then, since a missing row proves nothing yet. `kind` and `points` tell what was carried out; `reasons` why
+    something was not.
     """
 
     result: Result
@@ -46,6 +51,7 @@ class Reconciled:
     error: ReconcilerError | None = None
     early: bool = False
     over_budget: bool = False
+    again_s: float | None = None
 
 
 def reconcile(
@@ -54,14 +60,23 @@ def reconcile(
     budgets: Budgets,
     *,
     wants_updated_at: datetime | None = None,
+    is_gone: Callable[[ClerkUserId], bool | None] = lambda _user: None,
 ) -> Reconciled:
     """Look at one user, decide, act within the hour's budget, and write down.
 
-    `wants_updated_at`: the row should be at least this new.
+    `wants_updated_at`: the row should be at least this new. `is_gone`: asked of a user without a row; True if Clerk has the
+    user no more, None where that can't be said.
     """
     step = looked([user], hands, explicit=hands.explicit)[0]
+    if step.decision.missing and is_gone(user):
+        absence = hands.readers.absence
+        known = replace(absence, gone=absence.gone | {user})
+        hands = replace(hands, readers=replace(hands.readers, absence=known))
+        step = looked([user], hands, explicit=hands.explicit)[0]
     if _is_missing(step, wants_updated_at):
         return Reconciled("early", early=True)
+    if (missing := _missing(step, hands)) is not None:
+        return missing
     result = _walked(step, hands, budgets)
     rivals = [u for u in _rivals_left(step, hands) if u not in result.nudge]
     result = replace(result, nudge=(*result.nudge, *rivals))
@@ -84,17 +99,31 @@ def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     if action is None:
         write_down(step, hands)
         return _nothing_to_do(step)
-    if action.kind == "release" and step.subject.profile is None:
-        _source_is_there(hands)
     if not granted(action.kind, 1, hands, budgets):
         return over_budget(step, hands)
     return _after(_carried(step, hands, budgets), step, hands)
 
 
-def _source_is_there(hands: Hands) -> None:
-    """Raise SourceError where there is no row at all: then a missing row says nothing, and nobody is released."""
-    if next(iter(hands.readers.profiles.scan(chunk=1)), None) is None:
-        raise SourceError("the profiles are empty: nobody is released", hint="reconciler doctor")
+def _missing(step: Step, hands: Hands) -> Reconciled | None:
+    """What becomes of a user whose row is missing; None where the row is there, or the user is known to have left.
+
+    A read counts only while the table looks whole otherwise: SourceError where it has no row at all.
+    """
+    subject, absence, now = step.subject, hands.readers.absence, hands.clock.now()
+    mapping = subject.mapping
+    if mapping is None or not is_missing(subject.profile, mapping) or subject.user in absence.gone:
+        return None
+    found = sample(subject.user, hands.store, hands.readers)
+    if found.looks_whole and not step.decision.missing:
+        return None
+    held = missing_hold(subject.user, mapping, absence, now)
+    if not found.looks_whole:
+        held = held.model_copy(update={"message": found.message})
+    row = missing_row(mapping, held, hands.store, now=now, counts=found.looks_whole)
+    if is_news(mapping, row, now=now):
+        hands.state.put(row)
+    again_s = absence.again_s(mapping, now) if found.looks_whole else max(absence.grace_s or 0.0, AGAIN_FIRST_S)
+    return Reconciled("held", reasons=("RowMissing",), again_s=again_s)
 
 
 def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:

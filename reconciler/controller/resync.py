@@ -31,6 +31,7 @@ from reconciler.controller.sweep import (
     odd_ones,
     source_is_there,
 )
+from reconciler.core.absence import first_seen
 from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
@@ -39,6 +40,7 @@ from reconciler.core.guard import ceiling_of, said_above
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.plan import KINDS, Kind
+from reconciler.core.profile import Profile
 from reconciler.core.record import after_look, new_row
 from reconciler.core.store import Store
 from reconciler.core.view import Subject
@@ -207,6 +209,7 @@ def look_at_changes(desk: Desk) -> Looked:
     vanished = _vanished(desk, mark.cursor)
     if vanished is None:
         return Looked(whole=False)
+    queued += _queue(desk, _back(desk), "profile")
     queued += _queue(desk, vanished.users, "vanished") + _moved_in_shop(desk, watermark)
     book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at, cursor=vanished.upto)
     return Looked(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
@@ -246,6 +249,12 @@ def _vanished(desk: Desk, after: ClerkUserId | None) -> _Vanished | None:
         all_found += found if gone <= ceiling else []
         at = users[-1]
     return _Vanished([], upto, {"release": gone}) if gone > ceiling else _Vanished(all_found, upto, {})
+
+
+def _back(desk: Desk) -> list[ClerkUserId]:
+    """Users whose row was missing at the last look and is there again, whatever its `updated_at` says."""
+    missed = desk.readers.mappings.missed(desk.store.shop, limit=BULK_FROM)
+    return sorted(set(missed) - desk.readers.profiles.vanished(missed)) if missed else []
 
 
 def _less_overlap(at: datetime) -> datetime:
@@ -303,6 +312,8 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
             customers[decision.customer.id] = decision.customer
         if decision.blocked_by is not None:
             findings[subject.user] = BLOCKED
+        elif decision.missing:
+            findings[subject.user] = "release" if decision.customer is not None else BLOCKED
         elif decision.action is not None:
             findings[subject.user] = decision.action.kind
         else:
@@ -359,9 +370,16 @@ def _hold(desk: Desk, kind: Kind, count: int, mapped: int) -> None:
         for user in users:
             row = known.get(user) or new_row(user, store, now=now)
             told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
-            seen = {"profile_digest": profile_digest(profiles.get(user)), "config_digest": config_digest(store)}
+            seen = {"config_digest": config_digest(store), **_as_seen(row, profiles.get(user), now)}
             rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
         desk.state.put_unmoved(rows)
+
+
+def _as_seen(row: Mapping, profile: Profile | None, now: datetime) -> dict[str, object]:
+    """What a mapping keeps of a profile that was looked at, or was not there."""
+    if profile is not None:
+        return {"profile_digest": profile_digest(profile)}
+    return {"absent_since": first_seen(row, now) or now}
 
 
 def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
@@ -374,8 +392,10 @@ def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str, of: int = 0) -
 
 
 def _has_moved(subject: Subject, store: Store, config: str) -> bool:
-    """Whether the row says something else than at the last look, or the config does."""
+    """Whether the row says something else than at the last look, or the config does; or was not there at that look."""
     mapping = subject.mapping
-    if mapping is None:
+    if mapping is None or mapping.status == "released":
         return is_wanted(subject.profile, store) is not False
+    if mapping.absent_since is not None or mapping.reason == "RowMissing":
+        return True
     return mapping.profile_digest != profile_digest(subject.profile) or mapping.config_digest != config

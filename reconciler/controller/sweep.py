@@ -20,6 +20,7 @@ from reconciler.controller.observe import Claims, claims_of, claims_on, look, sp
 from reconciler.controller.refused_looks import views_of
 from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, moved_in
+from reconciler.core.absence import PLANNED, Absence, is_missing
 from reconciler.core.batches import batches
 from reconciler.core.decide import decide, not_readable
 from reconciler.core.desired import Spec
@@ -44,6 +45,7 @@ class Readers:
 
     With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody;
     with `by_mirror`, who has moved is looked at in the mirror first, and in the shop where that is not enough.
+    `absence`: what proves that a user without a row has left; the default is for plans that a person reads.
     """
 
     profiles: ProfileReader
@@ -51,6 +53,7 @@ class Readers:
     mappings: MappingReader
     pairs: PairReader | None = None
     by_mirror: CustomerReader | None = None
+    absence: Absence = PLANNED
 
     @property
     def rows(self) -> RowReader | None:
@@ -181,6 +184,7 @@ def _decided(
             now=ask.now,
             explicit=ask.explicit,
             spec=specs.get(s.user),
+            absence=readers.absence,
         )
         decision = judged(view)
         if_free = None
@@ -201,9 +205,20 @@ def _chunks(
     found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
     for chunk in batches(found, CHUNK):
+        if moved is None:
+            chunk = _asked_again(chunk, store, readers)  # noqa: PLW2901  the same users
         if claims is None:
             claims = claims_of(readers.profiles.sharing_email(None), store)
         yield chunk, claims
+
+
+def _asked_again(chunk: list[Subject], store: Store, readers: Readers) -> list[Subject]:
+    """The same users; whose row a scan did not show is read by name: the table may have been replaced below the scan."""
+    missing = [s.user for s in chunk if is_missing(s.profile, s.mapping)]
+    if not missing:
+        return chunk
+    again = {s.user: s for s in named(missing, store, readers)}
+    return [again.get(s.user, s) for s in chunk]
 
 
 def _who_moved(moved: Moved, store: Store, readers: Readers) -> Iterator[Subject]:

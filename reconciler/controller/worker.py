@@ -17,6 +17,7 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.hidden import WithoutUsers
 from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import Reconciled, reconcile
+from reconciler.controller.sweep import Readers
 from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import DELETED, Claim, Request
@@ -107,6 +108,7 @@ class Worker:
                 self._under(claim, hands, state),
                 self.budgets,
                 wants_updated_at=self._wanted(claim),
+                is_gone=self._is_gone_now,
             )
         except LeaseLost as lost:
             return Worked(claim, "lost", error=lost)
@@ -135,8 +137,8 @@ class Worker:
                 raise LeaseLost(f"{claim.clerk_user_id} was erased in {claim.store} while she was looked at")
 
         readers, user = hands.readers, claim.clerk_user_id
-        if claim.reason == DELETED and readers.profiles.get([user]) and self.crew.is_gone(user):
-            readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({user})))
+        if claim.reason == DELETED:
+            readers = self._readers_after_deletion(user, readers)
         return replace(
             hands,
             readers=readers,
@@ -144,6 +146,23 @@ class Worker:
             state=state,
             explicit=claim.explicit,
         )
+
+    def _readers_after_deletion(self, user: ClerkUserId, readers: Readers) -> Readers:
+        """Clerk told of a deletion: proof where the row is gone as well, or where Clerk's API has the user no more."""
+        there = bool(readers.profiles.get([user]))
+        if there and not self.crew.is_gone(user):
+            return readers
+        absence = replace(readers.absence, gone=readers.absence.gone | {user})
+        if there:
+            readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({user})))
+        return replace(readers, absence=absence)
+
+    def _is_gone_now(self, user: ClerkUserId) -> bool | None:
+        """What Clerk's API says of a user without a row, if it can be asked now: time proves it as well."""
+        try:
+            return self.crew.is_gone(user)
+        except TemporaryError:
+            return None
 
     def _wanted(self, claim: Claim) -> datetime | None:
         """How new the row must be; an event that is long past asks for nothing any more."""
@@ -160,6 +179,8 @@ class Worker:
         worked = Worked(claim, result.result, result)
         if result.early:
             return self._later(worked, self._early_s(claim, now), claim.reason)
+        if result.again_s is not None:
+            return self._later(worked, result.again_s, claim.reason)
         if result.result == "waiting":
             again = claim.reason == ADDRESS
             return self._later(worked, self.pauses.waiting_next_s if again else self.pauses.waiting_first_s, ADDRESS)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from reconciler.core import normalise
+from reconciler.core.absence import PLANNED, Absence, is_missing, missing_hold
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spec_of, undecided_by
-from reconciler.core.diff import owned_tags
+from reconciler.core.diff import comparable, owned_tags
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
@@ -46,10 +47,12 @@ def decide(
     now: datetime,
     explicit: bool = False,
     spec: Spec | None = None,
+    absence: Absence = PLANNED,
 ) -> Decision:
     """Rules 1 to 6 for one user in one store. `explicit`: a person asked, so refused values are tried once more.
 
-    `spec`: that of this profile in this store, where it was worked out to look for her.
+    `spec`: that of this profile in this store, where it was worked out to look for the user. `absence`: what proves that
+    a user without a row has left.
     """
     wanted = is_wanted(profile, store)
     if wanted is None:
@@ -58,13 +61,17 @@ def decide(
         message = f"whether this store wants her can't be told: {columns} can't be read"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
+    if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):
+        held = missing_hold(user, mapping, absence, now)
+        return Decision(clerk_user_id=user, holds=(held,), status="pending", customer=view.mapped, missing=True)
     if not wanted or profile is None:
         return _paused(_leave(user, profile, mapping, view, store), store)
     if mapping is not None and mapping.status == "erased":
         held = hold(user, mapping, "Erased", "her data was erased on request; `mappings forget` lifts it")
         return Decision(clerk_user_id=user, holds=(held,), status="erased")
-    if mapping is not None and _is_from_before(mapping, profile):
-        message = "she has left, and this row is older than that: a late event or a stale replica brings nobody back"
+    if is_from_before(mapping, profile, store):
+        left = f"{mapping.left_at:%Y-%m-%d %H:%M:%S} UTC" if mapping is not None and mapping.left_at else "then"
+        message = f"stale row: the user was released at {left}, and the row is older and differs from the one of then"
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
     case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now)
     customer, taken_by = _who(case)
@@ -78,13 +85,28 @@ def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decisi
     return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Unreadable", message),), status="held")
 
 
-def _is_from_before(mapping: Mapping, profile: Profile) -> bool:
-    """Whether the row is no newer than the tombstone. The very row that was released comes back by a config change."""
-    if mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
+def is_from_before(mapping: Mapping | None, profile: Profile, store: Store) -> bool:
+    """Whether a tombstone stands: the row is no newer than it, and is not the row that was there before the release."""
+    if mapping is None or mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
         return False
     if mapping.customer_id is None:
-        return False  # she never had a customer here: there is nobody to bring back
-    return profile.updated_at <= mapping.left_at and profile_digest(profile) != mapping.profile_digest
+        return False  # there was never a customer here, or another user has it now: nothing is brought back
+    if profile.updated_at > mapping.left_at:
+        return False
+    if profile_digest(profile) in {mapping.profile_digest, mapping.wanted_digest}:
+        return False
+    return mapping.wanted_digest is not None or not _is_as_agreed(mapping, spec_of(profile, store))
+
+
+def _is_as_agreed(mapping: Mapping, spec: Spec) -> bool:
+    """Whether the row says what was last agreed on. Of releases that were written before their row's digest was kept."""
+    enforced = {field: wanted for field, wanted in spec.fields.items() if wanted.policy == "enforce"}
+    known = {field: mapping.applied.get(field) for field in enforced}
+    return bool(mapping.applied) and all(
+        comparable(field, base.value if (base := known[field]) else None, wanted.type)
+        == comparable(field, wanted.value, wanted.type)
+        for field, wanted in enforced.items()
+    )
 
 
 def _who(case: Case) -> tuple[Customer | None, str | None]:

@@ -51,6 +51,9 @@ class Mapping(BaseModel):
     `waits_for_email` is the address (email_key form) that a customer of another user still has. The three fingerprints
     (core/fingerprint.py) are those of the row, the policy and the customer when the pair was last found equal; whatever
     else is written here clears them, so that a pair is passed over only while nothing at all has moved.
+
+    `profile_digest` is that of the row at the last look at which there was one, `wanted_digest` that of the row when the
+    store last wanted it. `absent_since`: when the row was first seen missing; None as soon as it is there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +75,8 @@ class Mapping(BaseModel):
     intent: MappingOf[str, Any] | None = None
     waits_for_email: str | None = None
     profile_digest: str = ""
+    wanted_digest: str | None = None
+    absent_since: datetime | None = None
     config_digest: str = ""
     profile_fp: int | None = None
     config_fp: int | None = None

@@ -20,6 +20,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "CustomerMissing": "operator",
     "CannotDelete": "operator",
     "Departed": "time",
+    "RowMissing": "time",
     "Erased": "operator",
     "GuardExceeded": "operator",
     "DriftHeld": "operator",

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.core import normalise
+from reconciler.core.absence import missing_row
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, config_digest, profile_digest
+from reconciler.core.desired import Spec, config_digest, is_wanted, profile_digest
 from reconciler.core.diff import comparable, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
@@ -37,6 +38,8 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
         return None
     if mapping is None and decision.customer is None and not decision.holds:
         return None
+    if decision.missing and mapping is not None:
+        return missing_row(mapping, decision.holds[0], store, now=now)
     row = _base_row(mapping, decision, subject.profile, store, now=now)
     leaving = row.status in {"released", "erased"}
     applied = row.applied
@@ -187,8 +190,8 @@ def _base_row(
     if releasing:
         status = "erased" if decision.action is not None and decision.action.how == "erase" else "released"
     leaving = status in {"released", "erased"}
-    reason, message = _reason(decision.holds, row if leaving else None)
     still_gone = leaving and mapping is not None and mapping.status == status
+    reason, message = _reason(decision.holds, row if still_gone else None)
     waits = any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
     customer = decision.customer
     update: dict[str, Any] = {
@@ -200,13 +203,22 @@ def _base_row(
         "left_at": (row.left_at or now) if leaving else None,
         "intent": row.intent if waits else None,
         "waits_for_email": decision.blocked_email if waits else None,
-        "profile_digest": row.profile_digest if still_gone else profile_digest(profile),
+        **_digests(row, profile, store, still_gone=still_gone),
+        "absent_since": row.absent_since if profile is None and not leaving else None,
         "config_digest": config_digest(store),
         **NO_FINGERPRINTS,
     }
     if customer is not None:
         update |= {"customer_id": customer.id, "email": _email(customer, row)}
     return row.model_copy(update=update)
+
+
+def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> dict[str, str | None]:
+    """Of the row as it is, and as the store last wanted it; a row that is missing changes neither."""
+    if profile is None or still_gone:
+        return {"profile_digest": row.profile_digest, "wanted_digest": row.wanted_digest}
+    now = profile_digest(profile)
+    return {"profile_digest": now, "wanted_digest": now if is_wanted(profile, store) else row.wanted_digest}
 
 
 def _email(customer: Customer, row: Mapping) -> str | None:

@@ -65,7 +65,8 @@ class Decision(BaseModel):
     `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `blocked_by` is
     another user of ours whose customer still has the address `blocked_email` (email_key form): where that one moves
     away first, the decision is another (core/chains.py). `target` is the customer that a
-    re-link or merge ends on. `accepted` are drifted fields that the config agrees to.
+    re-link or merge ends on. `accepted` are drifted fields that the config agrees to. `missing`: the profile row is not
+    there, which proves nothing yet.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,3 +81,4 @@ class Decision(BaseModel):
     blocked_by: ClerkUserId | None = None
     blocked_email: str | None = None
     accepted: tuple[str, ...] = ()
+    missing: bool = False

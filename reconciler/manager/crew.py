@@ -108,7 +108,7 @@ class Crew:
     def hands(self, store: StoreName) -> Iterator[Hands | None]:
         with self.house() as house:
             found = next((s for s in house.loaded.stores if s.name == store), None)
-            yield None if found is None else house.hands(found, lane="nudge")
+            yield None if found is None else house.running_hands(found, lane="nudge")
 
     def mappings_under(self, claim: Claim) -> MappingWriter:
         with self._lock:

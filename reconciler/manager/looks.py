@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
@@ -206,7 +206,7 @@ class Looks:
 
         return Desk(
             store=store,
-            readers=house.readers(store),
+            readers=replace(house.readers(store), absence=house.absence),
             state=house.state,
             book=house.state,
             queue=house.queue,

@@ -175,7 +175,7 @@ class BulkTurns:
         self._pauses[name] = _Pause(seconds, time.monotonic() + seconds)
 
     def _desk(self, house: House, store: StoreSettings, ending: Ending) -> TurnDesk:
-        hands = replace(house.hands(store), clock=self._clock, ending=ending)
+        hands = replace(house.running_hands(store), clock=self._clock, ending=ending)
         return TurnDesk(
             hands=hands,
             bulk=house.bulk(store, sleep=ending.wait, lease_s=self._rhythm.bulk_lease_s),

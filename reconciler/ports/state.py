@@ -49,6 +49,9 @@ class MappingReader(LivingReader, Protocol):
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""
 
+    def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
+        """Users whose row was missing at the last look (`absent_since`), in key order."""
+
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
         """Mappings with a customer that are not released or erased: what `percent` of a guard is taken of.
 

@@ -96,6 +96,13 @@ class ControllerSettings(_Part):
         default="0 3 * * *", description="when everything is looked at: minute, hour, day, month, weekday, in UTC"
     )
 
+    absence_grace_s: float = Field(
+        default=300,
+        ge=0,
+        allow_inf_nan=False,
+        description="a user whose row is missing is released when it was missing in two reads so many seconds apart",
+    )
+
     @field_validator("full_resync_cron")
     @classmethod
     def _cron(cls, expression: str) -> str:

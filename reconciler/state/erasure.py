@@ -36,6 +36,8 @@ _NOTHING: dict[str, Any] = {
     "intent": None,
     "applied": {},
     "refused": {},
+    "wanted_digest": None,
+    "absent_since": None,
     "profile_digest": "",  # digests of so little can be guessed
     "profile_fp": None,
     "observed_fp": None,

@@ -99,6 +99,11 @@ class Mappings(Database):
             query = query.where(user > after)
         return [ClerkUserId(row[0]) for row in self._rows(query.order_by(user).limit(limit))]
 
+    def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
+        user, is_missed = _mapping.c.clerk_user_id, _mapping.c.absent_since.is_not(None)
+        query = select(user).where(_mapping.c.shopify_shop == shop, is_missed).order_by(user).limit(limit)
+        return [ClerkUserId(row[0]) for row in self._rows(query)]
+
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
         living = and_(_mapping.c.shopify_customer_id.is_not(None), _mapping.c.status.not_in(TOMBSTONES))
         rows = select(literal(1)).select_from(_mapping).where(_mapping.c.shopify_shop == shop, living).limit(at_most)

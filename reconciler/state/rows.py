@@ -26,6 +26,8 @@ _SAME_NAME = (
     "intent",
     "waits_for_email",
     "profile_digest",
+    "wanted_digest",
+    "absent_since",
     "config_digest",
     "profile_fp",
     "config_fp",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ConfigDict
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator, text
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
@@ -94,6 +94,8 @@ class MappingRow(Row, table=True):
     intent: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     waits_for_email: str | None = None
     profile_digest: str = ""
+    wanted_digest: str | None = None
+    absent_since: datetime | None = Field(default=None, sa_column=time_column())
     config_digest: str = ""
     profile_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
     config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
@@ -103,6 +105,12 @@ class MappingRow(Row, table=True):
         Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
         Index("reconciler_mapping_email", "shopify_shop", "email_key"),
         Index("reconciler_mapping_waits", "shopify_shop", "waits_for_email"),
+        Index(
+            "reconciler_mapping_absent",
+            "shopify_shop",
+            postgresql_where=text("absent_since IS NOT NULL"),
+            sqlite_where=text("absent_since IS NOT NULL"),
+        ),
         # With the customer, so that mappings are counted without a look at their rows.
         Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),
         # All that a sweep reads of a row: the rest, ten times as long, is not touched where nothing has moved.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.controller.hands import Hands
 from reconciler.controller.reconcile import reconcile
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.absence import Absence
+from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.store import Store
 from tests.core.people import store
 from tests.inprocess import Rig
@@ -150,6 +153,99 @@ def test_a_user_whose_row_is_not_there_yet_is_looked_at_later_and_released_by_no
     assert emails(house)[ADA] is not None
     house.requested("acme", ADA)
     assert reconcile(ClerkUserId(ADA), hands, house.state, wants_updated_at=wanted).result != "early"
+
+
+def test_a_row_that_is_missing_in_two_reads_that_are_far_enough_apart_releases_its_user(house: Rig) -> None:
+    hands = running(house)
+    house.leave(ADA)
+    before = house.mutations()
+    [first] = [reconcile(ClerkUserId(ADA), hands, house.state)]
+    assert (first.result, first.reasons, first.again_s) == ("held", ("RowMissing",), 10.0)
+    row = house.mapping("acme", ADA)
+    assert row is not None
+    assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", house.clock.now())
+    looks = [0.0]
+    while (found := reconcile(ClerkUserId(ADA), hands, house.state)).again_s is not None:
+        house.clock.sleep(found.again_s)
+        looks.append(looks[-1] + found.again_s)
+    assert (looks[-1], len(looks)) == (300.0, 7)  # soon, then later
+    assert (found.result, found.kind) == ("applied", "release")
+    assert house.mutations() == before  # on_leave: keep
+    row = house.mapping("acme", ADA)
+    assert row is not None
+    assert (row.status, row.reason, row.absent_since) == ("released", None, None)
+
+
+def test_a_row_that_was_seen_in_between_has_to_be_missing_twice_again(house: Rig) -> None:
+    hands, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
+    for _ in range(3):
+        house.leave(ADA)
+        assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+        house.clock.sleep(299)
+        assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+        house.profiles.rows[ClerkUserId(ADA)] = profile
+        assert reconcile(ClerkUserId(ADA), hands, house.state).result == "in_sync"
+    row = house.mapping("acme", ADA)
+    assert row is not None
+    assert (row.status, row.absent_since) == ("in_sync", None)
+
+
+def test_while_many_rows_are_missing_no_read_counts(house: Rig) -> None:
+    """A table that is loaded in parts for longer than the grace."""
+    users = [f"user_{n:02}" for n in range(20)]
+    for user in users:
+        house.user(user, email=f"{user}@x.example.com")
+    house.requested("acme", *users)
+    hands = running(house, guards={"release": {"max": 25, "percent": 10}})
+    rows = {user: house.profiles.rows[ClerkUserId(user)] for user in users}
+    for user in users[5:]:
+        house.leave(user)
+    for _ in range(4):
+        for user in users[5:]:
+            found = reconcile(ClerkUserId(user), hands, house.state)
+            assert (found.result, found.reasons, found.again_s) == ("held", ("RowMissing",), 300.0)
+        house.clock.sleep(300)
+    row = house.mapping("acme", users[9])
+    assert row is not None
+    assert row.absent_since is None
+    assert row.message is not None
+    assert row.message.startswith(
+        "the profile row is missing, and so are those of 15 of 23 mapped users of this store: "
+    )
+    for user in users[:-1]:
+        house.profiles.rows[ClerkUserId(user)] = rows[user]
+    assert reconcile(ClerkUserId(users[-1]), hands, house.state).again_s == 10.0  # the first read that counts
+    house.clock.sleep(300)
+    assert reconcile(ClerkUserId(users[-1]), hands, house.state).kind == "release"
+    for user in users[:-1]:
+        assert reconcile(ClerkUserId(user), hands, house.state).result == "in_sync"
+
+
+@pytest.mark.parametrize(("says", "kind"), [(True, "release"), (False, None), (None, None)])
+def test_what_clerk_says_of_a_user_without_a_row_is_proof_only_where_it_is_a_404(
+    house: Rig, *, says: bool | None, kind: str | None
+) -> None:
+    house.leave(ADA)
+    assert reconcile(ClerkUserId(ADA), running(house), house.state, is_gone=lambda _user: says).kind == kind
+
+
+def test_an_action_never_turns_into_a_release_on_the_way(house: Rig) -> None:
+    """The row goes between the look and the refusal: a release has its own guards, and was shown to no person."""
+    house.stores[StoreName("acme")] = acme(on_leave="delete")
+    house.user(ADA, last_name="New")
+    planned = house.plan()
+    house.sim("acme").faults.add(
+        "lost_before", on="customerSet", when=lambda _v: house.profiles.rows.pop(ClerkUserId(ADA), None) is not None
+    )
+    [outcome] = house.apply(planned)
+    assert (outcome.result, outcome.message) == ("refused", "the user has left meanwhile")
+    assert emails(house)[ADA] is not None
+
+
+def running(house: Rig, **policy: Any) -> Hands:
+    """The hands of `run`, for which a missing row is no proof by itself."""
+    hands = house.hands(acme(**policy))
+    return replace(hands, readers=replace(hands.readers, absence=Absence(grace_s=300)))
 
 
 def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(house: Rig) -> None:

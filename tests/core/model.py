@@ -234,6 +234,9 @@ class ModelState:
         users = sorted(u for u, m in self.rows.items() if m.status not in {"released", "erased"})
         return [u for u in users if after is None or u > after][:limit]
 
+    def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
+        return sorted(u for u, m in self.rows.items() if m.absent_since is not None)[:limit]
+
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
         count = sum(1 for m in self.rows.values() if m.customer_id and m.status not in {"released", "erased"})
         return count if at_most is None else min(count, at_most)

@@ -6,6 +6,7 @@ from collections.abc import Mapping as MappingOf
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.core.absence import PLANNED, Absence
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.decide import decide
 from reconciler.core.desired import spec_of
@@ -87,11 +88,12 @@ def decided(
     user: str = ADA,
     explicit: bool = False,
     now: datetime = NOW,
+    absence: Absence = PLANNED,
     **view: Any,
 ) -> Decision:
     """The decision; keywords are what the looking half has seen."""
     name = who.clerk_user_id if who is not None else ClerkUserId(user)
-    return decide(name, who, row, View(**view), policy or store(), now=now, explicit=explicit)
+    return decide(name, who, row, View(**view), policy or store(), now=now, explicit=explicit, absence=absence)
 
 
 def after(decision: Decision) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.core.absence import Absence
 from reconciler.core.desired import profile_digest
+from reconciler.core.mapping import Mapping
 from reconciler.core.view import Rival
 from tests.core.people import (
     ADA,
@@ -152,6 +154,39 @@ def test_a_newer_row_brings_her_back_to_the_same_customer() -> None:
     row = settled(ada, same(ada), status="released", left_at=NOW)
     found = decided(back, row, mapped=same(ada))
     assert (kind(found), after(found)) == ("update", {"first_name": "Adah"})
+
+
+@pytest.mark.parametrize("undone_by", ["its digest", "what was agreed on"])
+def test_a_row_with_the_content_it_had_before_the_release_undoes_it_whatever_its_time(undone_by: str) -> None:
+    old = profile(ADA, updated_at=NOW - timedelta(days=9))
+    known = profile_digest(old) if undone_by == "its digest" else None  # releases of older programs lack it
+    row = settled(ada, same(ada), status="released", left_at=NOW, profile_digest="of no row", wanted_digest=known)
+    assert decided(old, row, mapped=same(ada)).status == "in_sync"
+    other = profile(ADA, first_name="Stale", updated_at=NOW - timedelta(days=9))
+    assert held(decided(other, row, mapped=same(ada))) == {("Departed", None)}
+
+
+def test_a_missing_row_is_proof_only_after_the_grace_or_by_another_witness() -> None:
+    row, run = settled(ada, same(ada)), Absence(grace_s=300)
+
+    def found(row: Mapping, absence: Absence = run) -> tuple[str | None, set[tuple[str, str | None]]]:
+        decision = decided(None, row, mapped=same(ada), absence=absence)
+        return decision.action.kind if decision.action else None, held(decision)
+
+    waits = (None, {("RowMissing", None)})
+    assert found(row) == waits
+    assert found(row.model_copy(update={"absent_since": NOW - timedelta(seconds=299)})) == waits
+    assert found(row.model_copy(update={"absent_since": NOW - timedelta(days=3)})) == waits  # too long ago
+    assert found(row.model_copy(update={"absent_since": NOW - timedelta(seconds=300)})) == ("release", set())
+    assert found(row, Absence(grace_s=300, gone=frozenset({ADA}))) == ("release", set())
+    assert found(row, Absence()) == ("release", set())  # a plan that a person reads
+
+
+def test_a_row_that_is_marked_or_that_the_selector_leaves_out_is_not_missing() -> None:
+    row, run = settled(ada, same(ada)), Absence(grace_s=300)
+    marked = ada.model_copy(update={"deleted": True})
+    assert kind(decided(marked, row, mapped=same(ada), absence=run)) == "release"
+    assert kind(decided(ada, row, store(where={"locale": "xx"}), mapped=same(ada), absence=run)) == "release"
 
 
 def test_the_very_row_that_was_released_comes_back_with_the_selector() -> None:

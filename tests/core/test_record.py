@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.absence import Absence, missing_hold, missing_row
 from reconciler.core.desired import config_digest, profile_digest, spec_of
-from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.core.mapping import NO_FINGERPRINTS, Mapping, RefusedValue
 from reconciler.core.plan import Change
 from reconciler.core.record import SEEN_EVERY, after_look, after_write, agreed, new_row, with_intent, with_refused
 from reconciler.core.view import Decision, Subject
@@ -28,6 +29,7 @@ from tests.core.people import (
 )
 
 ada = profile(ADA)
+RUN = Absence(grace_s=300)
 
 
 def row_after_look(who: Any, row: Mapping | None, decision: Decision, **policy: Any) -> Mapping | None:
@@ -132,7 +134,36 @@ def test_who_goes_leaves_a_tombstone_with_its_time() -> None:
     released = row_after_look(None, row, decided(None, row))
     assert released is not None
     assert (released.status, released.left_at, released.customer_id) == ("released", NOW, gid(7))
-    assert released.profile_digest == profile_digest(None)
+    assert (released.profile_digest, released.absent_since) == (row.profile_digest, None)
+
+
+def test_a_mapping_keeps_the_digest_of_the_row_that_was_last_wanted() -> None:
+    row = row_after_look(ada, None, decided(ada, None, mapped=same(ada)))
+    assert row is not None
+    assert row.wanted_digest == profile_digest(ada)
+    marked = ada.model_copy(update={"deleted": True})
+    released = row_after_look(marked, row, decided(marked, row))
+    assert released is not None
+    assert (released.profile_digest, released.wanted_digest) == (profile_digest(marked), profile_digest(ada))
+
+
+def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
+    since = NOW - timedelta(minutes=2)
+    row = settled(ada, same(ada), intent={"kind": "park", "email": "a@x"}, waits_for_email="x", wanted_digest="w")
+    held = missing_hold(ADA, row, RUN, NOW)
+    decision = Decision(clerk_user_id=row.clerk_user_id, holds=(held,), status="pending", missing=True)
+    first = row_after_look(None, row, decision)
+    assert first is not None
+    said = {"status": "pending", "reason": "RowMissing", "message": first.message, "absent_since": NOW}
+    unsaid = {"last_seen_at": NOW, **NO_FINGERPRINTS}
+    assert first == row.model_copy(update={**said, **unsaid})
+    again = missing_row(first.model_copy(update={"absent_since": since}), decision.holds[0], store(), now=NOW)
+    assert again.absent_since == since
+    long_ago = first.model_copy(update={"absent_since": NOW - timedelta(days=2)})
+    assert missing_row(long_ago, decision.holds[0], store(), now=NOW).absent_since == NOW
+    back = row_after_look(ada, again, decided(ada, again, mapped=same(ada)))
+    assert back is not None
+    assert (back.status, back.reason, back.absent_since) == ("in_sync", None, None)
 
 
 def test_a_tombstone_keeps_its_time_its_reason_and_the_row_it_was_made_for() -> None:

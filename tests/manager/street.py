@@ -278,7 +278,12 @@ def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Ite
             },
             "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE},
             # On a leap day only: whenever else a test runs, no look is taken that it did not ask for.
-            "controller": {"workers": 4, "resync_s": 3600, "full_resync_cron": "0 3 29 2 *"},
+            "controller": {
+                "workers": 4,
+                "resync_s": 3600,
+                "full_resync_cron": "0 3 29 2 *",
+                "absence_grace_s": 0.2,
+            },
         }
         for name in names or (US,):
             street.stores[name] = store_of(street, name)

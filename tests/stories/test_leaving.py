@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from tests.stories.village import Village, mail, unlike
@@ -189,6 +192,51 @@ def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one
     four.user("ada", first_name="Adah", updated_at="2999-01-01T00:00:00Z")
     four.apply()
     assert (four.hers("ada").id, four.hers("ada").first_name) == (at, "Adah")
+    assert four.mappings()["ada"]["status"] == "in_sync"
+    four.settles()
+
+
+@pytest.mark.parametrize("policy", ["keep", "tag", "delete"])
+@pytest.mark.parametrize("how", ["row", "deleted_at", "deleted_at, then row", "where"])
+def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
+    four: Village, how: str, policy: str
+) -> None:
+    """A table that was restored, a deletion that was taken back: `updated_at` is from before the release."""
+    four.store.update(on_leave=policy, where={"note": ["here", None]})
+    row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
+    before = four.hers("ada")
+    if how.startswith("deleted_at"):
+        four.user("ada", deleted_at=four.now())
+    if how == "where":
+        four.user("ada", note="elsewhere")
+    if how == "row":
+        four.gone("ada")
+    assert four.actions() == {"ada": "release"}
+    four.apply()
+    if how.endswith("then row"):
+        four.gone("ada")
+        four.apply()
+    four.settles()
+    four.gone("ada")
+    four.sql(f"insert into customers values ({', '.join('?' for _ in row)})", *row)
+    assert four.held() == set()
+    four.apply()
+    now = four.hers("ada")
+    assert (now.email, now.first_name, now.tags) == (before.email, before.first_name, before.tags)
+    assert (now.id == before.id) is (policy != "delete")
+    assert four.mappings()["ada"]["status"] == "in_sync"
+    four.settles()
+
+
+def test_users_whom_an_older_program_released_by_mistake_are_healed(four: Village) -> None:
+    """Its tombstones lack the digest of the row that was wanted; what was agreed on tells that the row is the same."""
+    row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
+    four.gone("ada")
+    four.apply()
+    with closing(sqlite3.connect(four.folder / "state.db")) as state, state:
+        state.execute("update reconciler_mapping set wanted_digest = null, profile_digest = 'of no row'")
+    four.sql(f"insert into customers values ({', '.join('?' for _ in row)})", *row)
+    four.apply()
     assert four.mappings()["ada"]["status"] == "in_sync"
     four.settles()
 

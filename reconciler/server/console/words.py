@@ -44,8 +44,12 @@ _REASONS: Final = {
         "Leave it, or request an erasure in Shopify.",
     ),
     "Departed": (
-        "She has left, and her row is older than that.",
-        "Nothing: a newer row brings her back.",
+        "The user was released; the row is older and differs from the one of then.",
+        "Nothing: a newer row, or the row as it was before, undoes the release.",
+    ),
+    "RowMissing": (
+        "The profile row is missing; that is no proof yet.",
+        "Nothing: the user is released if the row stays away, and kept if it comes back.",
     ),
     "Erased": (
         "Her data was erased on request; she is not made again.",

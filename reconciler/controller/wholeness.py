@@ -1,0 +1,69 @@
+"""Whether the profiles table looks whole from one store, before anything is concluded from a row that is missing.
+
+Reads a bounded number of rows: a look at a whole store compares all of them and asks the guards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from reconciler.controller.sweep import Readers
+from reconciler.core import normalise
+from reconciler.core.guard import ceiling_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.store import Store
+from reconciler.errors import SourceError
+from reconciler.ports import MappingReader, ProfileReader
+
+SAMPLE = 1000  # mapped users whose rows are asked for
+HALF = SAMPLE // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """So many mapped users were asked for, and so many of them have no row and no successor."""
+
+    asked: int
+    missing: int
+    ceiling: int
+
+    @property
+    def looks_whole(self) -> bool:
+        """Whether no more rows are missing than a plan could release; one that is missing alone is no sign."""
+        return self.missing <= max(self.ceiling, 1)
+
+    @property
+    def message(self) -> str:
+        return (
+            f"the profile row is missing, and so are those of {self.missing} of {self.asked} mapped users of this store: "
+            "the table may be loading, so nobody is released; `reconciler apply` releases them after showing the plan"
+        )
+
+
+def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
+    """Ask for the rows of mapped users around this one, or of all where they are few.
+
+    Raises SourceError where there is no row at all.
+    """
+    profiles, mappings = readers.profiles, readers.mappings
+    if profiles.count(at_most=1) == 0:
+        raise SourceError("the profiles are empty: nobody is released", hint="reconciler doctor")
+    users = mappings.living(store.shop, after=None, limit=SAMPLE)
+    if len(users) == SAMPLE:
+        users = sorted({*users[:HALF], *mappings.living(store.shop, after=user, limit=HALF)})
+    missing = profiles.vanished(users) if users else frozenset()
+    ceiling = ceiling_of(store.guards.release, len(users))
+    if len(missing) > max(ceiling, 1):
+        missing = without_successor(missing, store, profiles, mappings)
+    return Sample(len(users), len(missing), ceiling)
+
+
+def without_successor(
+    users: Collection[ClerkUserId], store: Store, profiles: ProfileReader, mappings: MappingReader
+) -> frozenset[ClerkUserId]:
+    """Those of these users without a row whose address no row has: the others may have a new id."""
+    rows = mappings.get(store.shop, users)
+    keys = {user: key for user in users if (row := rows.get(user)) and (key := normalise.email_key(row.email))}
+    claimed = {normalise.email_key(profile.email) for profile in profiles.sharing_email(set(keys.values()))}
+    return frozenset(user for user in users if keys.get(user) not in claimed or user not in keys)

@@ -1,0 +1,94 @@
+"""Absence: what proves that a user's profile is gone, and what the state says of a user until that is proven.
+
+A row that is missing proves nothing by itself: a table may be reloaded, renamed or empty for a moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
+from reconciler.core.plan import Hold
+from reconciler.core.profile import Profile
+from reconciler.core.reasons import hold
+from reconciler.core.store import Store
+
+TOMBSTONES = frozenset({"released", "erased"})
+SIGHTING_MAX = timedelta(days=1)  # an older first sighting counts no more: the row may have been there in between
+AGAIN_FIRST_S = 10.0  # the row of a table that was reloaded is back soon
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """What counts as proof that a missing row means a user who left.
+
+    `grace_s`: seconds between two reads that both miss the row. None: the plan that a person reads is proof enough.
+    `gone`: users who are gone for another reason: a signed `user.deleted`, or a 404 of Clerk's API.
+    """
+
+    grace_s: float | None = None
+    gone: frozenset[ClerkUserId] = field(default_factory=frozenset)
+
+    def is_proven(self, user: ClerkUserId, mapping: Mapping | None, now: datetime) -> bool:
+        """Whether a user without a row is known to have left."""
+        if self.grace_s is None or user in self.gone:
+            return True
+        since = first_seen(mapping, now)
+        return since is not None and now - since >= timedelta(seconds=self.grace_s)
+
+    def again_s(self, mapping: Mapping | None, now: datetime) -> float:
+        """Seconds until the next look at a user whose row is missing: soon, then later, at last when the grace ends."""
+        grace_s = self.grace_s or 0.0
+        since = first_seen(mapping, now)
+        so_far_s = (now - since).total_seconds() if since is not None else 0.0
+        return max(min(max(so_far_s, AGAIN_FIRST_S), grace_s - so_far_s), 0.05)
+
+
+PLANNED = Absence()
+"""For plans that a person reads."""
+
+
+def first_seen(mapping: Mapping | None, now: datetime) -> datetime | None:
+    """When the row was first seen missing; None where it was not, or so long ago that this says nothing."""
+    since = mapping.absent_since if mapping is not None else None
+    return since if since is not None and timedelta(0) <= now - since <= SIGHTING_MAX else None
+
+
+def is_living(mapping: Mapping | None) -> bool:
+    """Whether there is a mapping that is no tombstone."""
+    return mapping is not None and mapping.status not in TOMBSTONES
+
+
+def missing_hold(user: ClerkUserId, mapping: Mapping | None, absence: Absence, now: datetime) -> Hold:
+    """Says that the row is missing, and when the user is released."""
+    since = first_seen(mapping, now) or now
+    until = since + timedelta(seconds=absence.grace_s or 0.0)
+    message = (
+        f"the profile row is missing since {since:%Y-%m-%d %H:%M:%S} UTC; "
+        f"the user is released if it is still missing at {until:%H:%M:%S} UTC"
+    )
+    return hold(user, mapping, "RowMissing", message)
+
+
+def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, counts: bool = True) -> Mapping:
+    """The mapping of a user whose row is missing. All that is known of the user stays as it was.
+
+    `counts` False: this read is not the first of the two, since the table did not look whole.
+    """
+    update = {
+        "store": store.name,
+        "status": "pending",
+        "reason": held.reason,
+        "message": held.message,
+        "last_seen_at": now,
+        "absent_since": (first_seen(mapping, now) or now) if counts else None,
+        **NO_FINGERPRINTS,
+    }
+    return mapping.model_copy(update=update)
+
+
+def is_missing(profile: Profile | None, mapping: Mapping | None) -> bool:
+    """Whether a user whom we manage has no row."""
+    return profile is None and is_living(mapping)

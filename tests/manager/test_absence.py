@@ -1,0 +1,229 @@
+"""A row that is missing for a moment releases no user: tables that are reloaded, renamed or empty while `run` reads them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests import servers
+from tests.clock import WallClock
+from tests.manager.street import US, Running, Street, a_street, deleted_event, until, user_event
+
+PEOPLE = [f"user_{n:02}" for n in range(24)]
+COLUMNS = (
+    "clerk_user_id text primary key, email text, email_verified boolean, first_name text, last_name text, locale text, "
+    "updated_at timestamptz, deleted_at timestamptz"
+)
+ROW = "insert into customers values ('{0}', '{0}@example.com', true, 'First', null, 'en-US', now() - interval '1 day', null)"
+LONG_AGO = timedelta(days=1)
+
+
+class Table:
+    """The profiles in a Postgres, as the app that owns them writes them."""
+
+    def __init__(self, server: servers.Server, database: str) -> None:
+        self._server, self._database = server, database
+        self.url = server.url(database)
+
+    def connect(self) -> psycopg.Connection:
+        return self._server.connect(self._database)
+
+    def __call__(self, *statements: str) -> None:
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def fill(self, *users: str) -> None:
+        self(*(ROW.format(user) for user in users))
+
+    def is_awaited(self) -> bool:
+        """Whether some reader waits for a lock on the table."""
+        with self.connect() as connection:
+            found = connection.execute("select count(*) from pg_locks where not granted").fetchone()
+        return found is not None and found[0] > 0
+
+
+@pytest.fixture
+def table(postgres: servers.Server, postgres_database: Callable[..., str]) -> Table:
+    made = Table(postgres, postgres_database())
+    made(f"create table customers ({COLUMNS})")
+    made.fill(*PEOPLE)
+    return made
+
+
+@pytest.fixture
+def street(tmp_path: Path, table: Table) -> Iterator[Street]:
+    with a_street(tmp_path) as found:
+        found.settings["profiles"] |= {"url": table.url, "table": "public.customers"}
+        found.settings["controller"]["absence_grace_s"] = 3600
+        found.stores[US]["on_leave"] = "delete"
+        yield found
+
+
+@contextmanager
+def webhooks(run: Running) -> Iterator[None]:
+    """Signed webhooks about every user, sent while the body runs; each tells of an old change, and asks for no newer row."""
+    at = WallClock().now() - LONG_AGO
+
+    def send() -> None:
+        for user in PEOPLE:
+            assert run.clerk("user.updated", user_event(user, updated_at=at)) == 202
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        sender.join()
+
+
+def all_there(run: Running) -> bool:
+    return run.idle() and {run.status(user) for user in PEOPLE} == {"in_sync"}
+
+
+def reloaded(table: Table, run: Running) -> None:
+    """One transaction, held until readers wait for it."""
+    with table.connect() as connection, connection.transaction():
+        connection.execute("create temp table kept as select * from customers")
+        connection.execute("truncate customers")
+        with webhooks(run):
+            until(table.is_awaited, "a look waits for the table")
+        connection.execute("insert into customers select * from kept")
+
+
+def swapped(table: Table, run: Running) -> None:
+    """A new table takes the place of the old one."""
+    with table.connect() as connection, connection.transaction():
+        connection.execute("create table fresh as select * from customers")
+        connection.execute("alter table fresh add primary key (clerk_user_id)")
+        connection.execute("drop table customers")
+        with webhooks(run):
+            until(table.is_awaited, "a look waits for the table")
+        connection.execute("alter table fresh rename to customers")
+
+
+def emptied(table: Table, run: Running) -> None:
+    """Empty for a moment, for all to see."""
+    table("create table kept as select * from customers", "delete from customers")
+    looks = run.metric("controller_runtime_reconcile_total")
+    with webhooks(run):
+        until(lambda: run.metric("controller_runtime_reconcile_total") >= looks + 10, "the empty table was looked at")
+    table("insert into customers select * from kept")
+
+
+def loaded_in_parts(table: Table, run: Running) -> None:
+    """Several transactions, with looks after each of them."""
+    table("create table kept as select * from customers", "truncate customers")
+    for n in range(4):
+        table(f"insert into customers select * from kept where substr(clerk_user_id, 6)::int % 4 = {n}")
+        looks = run.metric("controller_runtime_reconcile_total")
+        with webhooks(run):
+            until(lambda s=looks: run.metric("controller_runtime_reconcile_total") >= s + 10, "looked at")  # type: ignore[misc]
+
+
+WAYS = [reloaded, swapped, emptied, loaded_in_parts]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_table_that_is_reloaded_while_webhooks_arrive_deletes_no_customer(
+    street: Street, table: Table, way: Callable[[Table, Running], None]
+) -> None:
+    street.stores[US]["guards"] = {"release": {"max": 10_000}}
+    with street.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        before = street.mutations()
+        way(table, run)
+        run.settled()
+        assert street.mutations() == before
+        assert len(street.customers()) == len(PEOPLE)
+        run.nudge(*PEOPLE)
+        until(lambda: all_there(run), "nobody is left behind")
+        assert street.mutations() == before
+
+
+def test_a_view_over_a_table_that_is_reloaded_deletes_no_customer(street: Street, table: Table) -> None:
+    table("create view people as select * from customers where first_name is not null")
+    street.settings["profiles"]["table"] = "public.people"
+    street.stores[US]["guards"] = {"release": {"max": 10_000}}
+    with street.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        before = street.mutations()
+        reloaded(table, run)
+        emptied(table, run)
+        run.nudge(*PEOPLE)
+        until(lambda: all_there(run), "nobody is left behind")
+        assert street.mutations() == before
+
+
+def test_rows_that_row_level_security_hides_are_no_missing_rows(street: Street, table: Table) -> None:
+    table(
+        "drop role if exists absence_reader", "create role absence_reader login",
+        "grant select on customers to absence_reader",
+    )  # fmt: skip
+    street.settings["profiles"]["url"] = table.url.replace("//postgres@", "//absence_reader@")
+    street.stores[US]["guards"] = {"release": {"max": 10_000}}
+    street.settings["controller"]["absence_grace_s"] = 0.0
+    with street.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        before = street.mutations()
+        table("alter table customers enable row level security")
+        errors = run.metric("controller_runtime_reconcile_total", result="error")
+        with webhooks(run):
+            until(lambda: run.metric("controller_runtime_reconcile_total", result="error") > errors, "it is refused")
+        table("alter table customers disable row level security")
+        until(lambda: all_there(run), "nobody is left behind")
+        assert street.mutations() == before
+    table("drop owned by absence_reader", "drop role absence_reader")
+
+
+def test_a_table_that_is_half_loaded_for_longer_than_the_grace_deletes_no_customer(
+    street: Street, table: Table
+) -> None:
+    street.settings["controller"] |= {"absence_grace_s": 0.05, "resync_s": 0.1}
+    street.stores[US]["guards"] = {"release": {"max": 25, "percent": 5}}
+    with street.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        before = street.mutations()
+        table("create table kept as select * from customers", "delete from customers where clerk_user_id > 'user_11'")
+        for _ in range(3):
+            looks = run.metric("reconciler_sweeps_total", kind="changes")
+            with webhooks(run):
+                until(lambda s=looks: run.metric("reconciler_sweeps_total", kind="changes") > s + 2, "looked at")  # type: ignore[misc]
+            run.settled()
+        assert street.mutations() == before
+        row = run.mapping(PEOPLE[-1])
+        assert row is not None
+        assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", None)
+        table("insert into customers select * from kept on conflict do nothing")
+        run.nudge(*PEOPLE)
+        until(lambda: all_there(run), "nobody is left behind")
+        assert street.mutations() == before
+
+
+def test_a_user_who_left_is_released_after_the_grace_by_whichever_replica_and_at_once_by_a_signed_deletion(
+    street: Street, table: Table
+) -> None:
+    street.settings["controller"] |= {"absence_grace_s": 1.0, "resync_s": 0.1}
+    with street.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        table("delete from customers where clerk_user_id in ('user_03', 'user_04')")
+        until(lambda: run.status("user_03") == "pending", "the missing row was seen")
+        assert len(street.customers()) == len(PEOPLE)
+        assert run.clerk("user.deleted", deleted_event("user_04")) == 202
+        until(lambda: run.status("user_04") == "released", "Clerk told of it")
+        row = run.mapping("user_03")
+        since = row.absent_since if row is not None else None
+    with street.replica() as run:
+        until(lambda: run.status("user_03") == "released", "the first sighting is kept by the state")
+        row = run.mapping("user_03")
+        assert row is not None
+        assert row.left_at is not None
+        assert since is not None
+        assert row.left_at - since >= timedelta(seconds=1)
+    assert sorted(street.emails()) == [f"{user}@example.com" for user in PEOPLE if user not in {"user_03", "user_04"}]
