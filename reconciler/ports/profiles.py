@@ -12,7 +12,10 @@ from reconciler.core.profile import Profile
 
 
 class ProfileReader(Protocol):
-    """The profiles. All errors are SourceError; a row that can't be understood comes as a Profile with problems."""
+    """The profiles. All errors are SourceError, SourceBusy among them where time heals it.
+
+    A row that can't be understood comes as a Profile with problems.
+    """
 
     def check(self) -> tuple[str, ...]:
         """Raise SourceError if the table can't be seen in full: missing table or column, RLS without a policy.
@@ -26,8 +29,10 @@ class ProfileReader(Protocol):
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         """All rows in key order (code-point order of the key), in chunks; memory does not grow with the table.
 
-        One snapshot from first to last. A user whose key stands on several rows comes once, with a problem
-        in every field. What fails on the way is a SourceError, never a shortened scan.
+        Each chunk shows what is there when it is read, and nothing is held on the table between two. A row that is
+        there from first to last comes once; one that is added or deleted meanwhile may come or not. A user whose key
+        stands on several rows comes once, with a problem in every field. What fails on the way is a SourceError, never
+        a shortened scan.
         """
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
@@ -72,7 +77,7 @@ class RowReader(Protocol):
     """
 
     def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[RowChunk]:
-        """All rows in key order, from one snapshot; memory does not grow with the table."""
+        """All rows in key order, as `scan` reads them; memory does not grow with the table."""
 
     def rows_of(self, users: Collection[ClerkUserId]) -> RowChunk:
         """The rows of these users; who is not there is left out."""

@@ -77,18 +77,3 @@ def profiles_of(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[
             yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key")
         else:
             yield profile
-
-
-def whole_groups(cursor: Any, chunk: int) -> Iterator[list[Row]]:
-    """The rows of a driver's cursor, `chunk` at a time; rows of one key stay together."""
-    carried: list[Row] = []
-    while fetched := cursor.fetchmany(chunk):
-        rows = carried + fetched if carried else fetched
-        last, end = rows[-1][0], len(rows) - 1
-        while end and rows[end - 1][0] == last:
-            end -= 1
-        carried = rows[end:]
-        if end:
-            yield rows[:end]
-    if carried:
-        yield carried

@@ -12,21 +12,24 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from reconciler.core import normalise
 from reconciler.core.dburl import rewritten, shown
-from reconciler.errors import SourceError
+from reconciler.errors import SourceBusy, SourceError
+from reconciler.supabase.limits import BUSY_S
 
-SCANS_AT_ONCE = 8
-CONNECTIONS_FOR_POINTS = 4  # beside the scans, so that a look at one user never waits for a sweep
+POOL_WAIT_S = 20.0
+CONNECTIONS_MAX = 8  # each read holds one for a moment, and never asks for a second
 
 
 def open_source(url: str) -> Engine:
     """An engine that can't write; nothing is connected yet. ConfigError for a URL that can't be used.
 
-    On Postgres each transaction begins as REPEATABLE READ, READ ONLY: part of BEGIN itself, so that nothing leaks to the
-    next client of a transaction pooler. `prepare_threshold=None` for the same pooler (measured with PgBouncer 1.18).
+    On Postgres each transaction begins as READ COMMITTED, READ ONLY: part of BEGIN itself, so that nothing leaks to the
+    next client of a transaction pooler. Under READ COMMITTED a statement that waited for a lock sees what was committed
+    under that lock; an older snapshot would show a table empty after TRUNCATE. `prepare_threshold=None` is for the same
+    pooler (measured with PgBouncer 1.18).
     """
     address = rewritten(url)
     if address.startswith("sqlite"):
@@ -35,12 +38,12 @@ def open_source(url: str) -> Engine:
         address,
         connect_args={"prepare_threshold": None, "connect_timeout": 10, "application_name": "customer-parity"},
         pool_size=2,
-        max_overflow=SCANS_AT_ONCE + CONNECTIONS_FOR_POINTS - 2,
-        pool_timeout=60,
+        max_overflow=CONNECTIONS_MAX - 2,
+        pool_timeout=POOL_WAIT_S,
         pool_pre_ping=True,
         pool_recycle=300,
     )
-    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=True)
 
 
 def _sqlite(address: str) -> Engine:
@@ -49,7 +52,7 @@ def _sqlite(address: str) -> Engine:
     def connect() -> sqlite3.Connection:
         if not Path(path).is_file():
             raise sqlite3.OperationalError(f"there is no file {path}")
-        return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=30, check_same_thread=False)
+        return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_S, check_same_thread=False)
 
     engine = create_engine("sqlite+pysqlite:///", creator=connect, pool_size=2, max_overflow=-1, poolclass=QueuePool)
 
@@ -57,7 +60,6 @@ def _sqlite(address: str) -> Engine:
     def settle(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         connection.text_factory = _text
-        connection.create_function("email_key", 1, _email_key, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
@@ -74,19 +76,12 @@ def _text(raw: bytes) -> str | bytes:
         return raw
 
 
-def _email_key(raw: object) -> str | None:
-    """email_key of a blob: of a text that is not in UTF-8 the driver would make an error of the whole query."""
-    text = _text(raw) if isinstance(raw, bytes) else None
-    return normalise.email_key(text) if isinstance(text, str) else None
-
-
 _WAYS_OUT = (
     ("password authentication failed", "check user and password in profiles.url (a password must be percent-encoded)"),
     ("Tenant or user not found", "on Supabase's shared pooler the user is NAME.PROJECT"),
     ("Circuit breaker", "too many wrong passwords from this address: wait two minutes, then check profiles.url"),
     ("no file", "check profiles.url; SQLite paths are relative to the working directory"),
     ("permission denied", "grant the role USAGE on the schema and SELECT on the table, and to the owner of a view"),
-    ("idle-in-transaction", "raise idle_in_transaction_session_timeout for this role"),
     ("SSL", "see sslmode in profiles.url"),
 )
 REFUSED_LOGIN = (
@@ -97,15 +92,57 @@ REFUSED_LOGIN = (
 )
 
 
+BUSY = {  # SQLSTATE: what happened, and what to do
+    "55P03": (
+        "another transaction has locked the table",
+        "the read is repeated later; pg_stat_activity and pg_blocking_pids() show who holds the lock",
+    ),
+    "57014": (
+        "the statement took longer than its statement_timeout",
+        "the read is repeated later; index the key column and updated_at, and look at statement_timeout of the role",
+    ),
+    "25P03": (
+        "the server ended our transaction because it was idle",
+        "the read is repeated later; this process gets too little CPU, or was stopped",
+    ),
+    "25P04": ("the transaction took longer than the server's transaction_timeout", "the read is repeated later"),
+    "53300": (
+        "the server has no connection left",
+        "the read is repeated later; other clients hold all connections of the server or its pooler",
+    ),
+}
+_LOCKED_FILE = (
+    "another process has locked the file",
+    "the read is repeated later; the app should keep its write transactions short, or use PRAGMA journal_mode=WAL",
+)
+
+
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Errors of the database as SourceError, without statements and values."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        said = said_by(error)
-        hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
-        raise SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint) from error
+        raise in_our_words(error, url) from error
+
+
+def in_our_words(error: BaseException, url: str) -> SourceError:
+    """The database's error as SourceBusy where time alone heals it, else as SourceError."""
+    if (busy := _busy(error)) is not None:
+        return SourceBusy(f"the profiles in {shown(url)} can't be read now: {busy[0]}", hint=busy[1])
+    said = said_by(error)
+    hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
+    return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint)
+
+
+def _busy(error: BaseException) -> tuple[str, str] | None:
+    original = getattr(error, "orig", None) or error
+    if isinstance(original, sqlite3.Error):
+        is_locked = getattr(original, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+        return _LOCKED_FILE if is_locked else None
+    if isinstance(original, PoolTimeoutError):
+        return "all connections to it are in use", "the read is repeated later; look for statements that take long"
+    return BUSY.get(getattr(original, "sqlstate", None) or "")
 
 
 def said_by(error: BaseException) -> str:

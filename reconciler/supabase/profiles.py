@@ -7,42 +7,42 @@ who else has this e-mail (2 ms for 1,000 rows), unless there is an index on
 
 Rows that name no user (key null or blank) are no business of ours, `check` tells how many there are. A key on several rows
 is that user's problem: she is held, the others go on.
+
+The table belongs to the app. Each statement runs in a short transaction of its own, with limits (limits.py), and is over
+before anything is handed out: no cursor, transaction, lock or connection is held while the caller works or waits.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta
-from itertools import groupby
-from operator import itemgetter
-from threading import BoundedSemaphore
+from contextlib import contextmanager
+from datetime import MINYEAR, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from reconciler.core import normalise
 from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
-from reconciler.supabase.chunks import Chunk, profiles_of, whole_groups
-from reconciler.supabase.connection import REFUSED_LOGIN, SCANS_AT_ONCE, open_source, translated
-from reconciler.supabase.rows import UnreadableError, moment
-from reconciler.supabase.sight import be_patient, refuse_hidden
+from reconciler.supabase.chunks import Chunk, profiles_of
+from reconciler.supabase.connection import REFUSED_LOGIN, open_source, translated
+from reconciler.supabase.limits import limit
+from reconciler.supabase.rows import UnreadableError, moment, profile_of
+from reconciler.supabase.sight import refuse_hidden
 from reconciler.supabase.table import ProfileTable, find_table
+from reconciler.supabase.walks import KEYS, Build, Row, Walks, by_index, by_value, keys_in_order, pages, shared_keys
 
 ASK = 500  # names in one question
 LOGIN_PAUSE_S = 130.0  # Supabase's pooler locks an address out for two minutes, anew with each wrong password
 
 
 class TableProfiles:
-    """The profiles in `table` ("schema.table"; SQLite: the plain name), by `columns` (ours: theirs). Thread-safe.
-
-    At most eight scans are under way at once; a ninth waits for one to end.
-    """
+    """The profiles in `table` ("schema.table"; SQLite: the plain name), by `columns` (ours: theirs). Thread-safe."""
 
     def __init__(
         self, url: str, table: str, columns: Mapping[str, str], *, monotonic: Callable[[], float] = time.monotonic
@@ -53,7 +53,6 @@ class TableProfiles:
         self._columns = dict(columns)
         self._monotonic = monotonic
         self._found: ProfileTable | None = None
-        self._scans = BoundedSemaphore(SCANS_AT_ONCE)
         self._refused: tuple[float, SourceError] | None = None
 
     def close(self) -> None:
@@ -75,99 +74,140 @@ class TableProfiles:
             return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
-        with self._scans, self._looking(patient=True) as (connection, table):
-            query = table.select().order_by(table.key)
-            if after is not None:
-                query = query.where(table.key > after)
-            with _streamed(connection, query, chunk) as rows:
-                yield from batches(profiles_of(table, rows), chunk)
+        chunks = self.scan_rows(chunk=chunk, after=after)
+        return batches((profile for rows in chunks for profile in profiles_of(rows.table, rows.rows)), chunk)
 
     def scan_rows(self, *, chunk: int = 4000, after: ClerkUserId | None = None) -> Iterator[Chunk]:
-        with self._scans, self._looking(patient=True) as (connection, table):
-            query = table.select().order_by(table.order)
-            if after is not None:
-                query = query.where(table.order > after)
-            with _drivers_cursor(connection, query) as cursor:
-                for part in whole_groups(cursor, chunk):
-                    yield Chunk(table, part)
+        table = self._table()
+        if all(walk.in_order for walk in table.walks):
+            for found, rows in pages(self._ask, table, _rows, size=chunk, after=after):
+                yield Chunk(found, rows)
+            return
+        for users in batches(keys_in_order(self._ask, table, _keys, after=after), chunk):
+            named = self._named(users, chunk)
+            if named.rows:
+                yield named
 
     def rows_of(self, users: Collection[ClerkUserId]) -> Chunk:
-        asked = frozenset(users)
-        with self._looking() as (connection, table):
-            rows: list[tuple[Any, ...]] = []
-            for part in _parts(asked):
-                query = table.select().where(table.among(part)).order_by(table.key)
-                rows += [row for row in connection.execute(query).cursor.fetchall() if row[0] in asked]
-        return Chunk(table, rows)
+        return self._named(users, ASK)
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         if not users:
             return {}
-        with self._looking() as (connection, table):
-            return {p.clerk_user_id: p for p in _named(connection, table, users)}
+        found = self._named(users, ASK)
+        return {profile.clerk_user_id: profile for profile in profiles_of(found.table, found.rows)}
 
     def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
-        if "updated_at" not in self._columns:
+        since = at - timedelta(seconds=overlap_s)
+        if "updated_at" not in self._columns or since.year == MINYEAR:
             yield from self.scan(chunk=chunk)
             return
-        since = at - timedelta(seconds=overlap_s)
-        with self._scans, self._looking(patient=True) as (connection, table):
-            # Keys first: of a key on several rows all must be seen, the unchanged ones too.
-            touched = table.touched_since(since)
-            with _streamed(connection, _touched(connection, table, since, touched), chunk) as rows:
-                keys = (key for key, value in rows if touched is not None or _is_since(value, since))
-                for part in batches((key for key, _ in groupby(keys)), chunk):
-                    yield sorted(_named(connection, table, part), key=lambda profile: profile.clerk_user_id)
+        # Keys first: of a key on several rows all must be seen, the unchanged ones too.
+        table = self._table()
+        build, walks = self._touched(table, since)
+        touched = keys_in_order(self._ask, table, build, walks=walks, keep=_keeper(table, since))
+        for users in batches(touched, chunk):
+            found = self._named(users, chunk)
+            if profiles := list(profiles_of(found.table, found.rows)):
+                yield profiles
 
     def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         there: set[str] = set()
-        with self._looking() as (connection, table):
-            for part in _parts(users):
-                found = connection.execute(sa.select(table.key).where(table.named, table.among(part)))
-                there.update(row[0] for row in found.cursor.fetchall())
+        for part in _parts(users):
+            _, rows = self._ask(lambda table, part=part: _keys(table, table.among(part), None))  # type: ignore[misc]
+            there.update(row[0] for row in rows)
         return frozenset(users) - there
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
         if "email" not in self._columns:
             return []
-        return self._sharing_any() if emails is None else self._sharing(emails)
+        if emails is None:
+            return self._sharing_any()
+        wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
+        claims = self._claims(wanted) if wanted else {}
+        return _sorted(profile for people in claims.values() for profile in people.values())
 
     def _sharing_any(self) -> list[Profile]:
-        with self._scans, self._looking(patient=True) as (connection, table):
-            rough = table.rough_email()
-            groups = sa.select(rough).where(table.named, rough != "").group_by(rough)
-            shared = rough.in_(groups.having(sa.func.count() > 1).correlate(None))
-            query = table.select().add_columns(rough).order_by(rough, table.key)
-            with _streamed(connection, query.where(shared), ASK) as rows:
-                return _shared(table, rows, None)
+        """All addresses are compared here: to group them in one statement takes the server long."""
+        table = self._table()
+        found = (
+            [(key, row[0]) for row in rows if isinstance(row[0], str) and (key := _email_key(row[1])) is not None]
+            for _, rows in pages(self._ask, table, _emails, size=KEYS)
+        )
+        claims: dict[str, dict[ClerkUserId, Profile]] = {}
+        for users in batches(shared_keys(found), ASK):
+            part = self._named(users, ASK)
+            _add_claims(claims, part.table, part.rows)
+        return _sorted(profile for people in claims.values() if len(people) > 1 for profile in people.values())
 
-    def _sharing(self, emails: Collection[str]) -> list[Profile]:
-        wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
-        found: list[Profile] = []
-        if not wanted:
-            return found
-        with self._looking() as (connection, table):
-            rough = table.rough_email()
-            query = table.select().add_columns(rough).order_by(rough, table.key)
+    def _claims(self, wanted: set[str]) -> dict[str, dict[ClerkUserId, Profile]]:
+        """Who claims each of these addresses. By an index on Postgres, where there is one; else page by page."""
+        table = self._table()
+        claims: dict[str, dict[ClerkUserId, Profile]] = {}
+        if table.postgres:
             for part in _parts(table.rough_emails(wanted)):
-                found += _shared(table, connection.execute(query.where(rough.in_(part))), wanted)
-        return sorted(found, key=lambda profile: profile.clerk_user_id)
+                asked = partial(_rows_with_rough_email, part=part)
+                _add_claims(claims, *self._ask(asked))
+        else:
+            found = pages(self._ask, table, _emails, size=KEYS)
+            users = (row[0] for _, rows in found for row in rows if _email_key(row[1]) in wanted)
+            for named in batches(users, ASK):
+                part_of = self._named([user for user in named if isinstance(user, str)], ASK)
+                _add_claims(claims, part_of.table, part_of.rows)
+        return {key: people for key, people in claims.items() if key in wanted}
+
+    def _touched(self, table: ProfileTable, since: datetime) -> tuple[Build, Walks]:
+        """How to ask for the keys and times of rows that may have been touched since."""
+        if table.postgres:
+            return partial(_touched, since=since), by_index
+        with self._looking() as (connection, found):
+            is_sorted = found.begins_with_years(connection)
+        return (
+            (partial(_lately_touched, since=since), by_value)
+            if is_sorted
+            else (partial(_touched, since=since), by_index)
+        )
+
+    def _named(self, users: Collection[str], at_once: int) -> Chunk:
+        """The rows of exactly these users, in key order; each part by a statement of its own."""
+        table = self._table()
+        rows: list[Row] = []
+        for part in _parts(users, at_once if table.postgres else ASK):
+            asked = frozenset(part)
+            table, found = self._ask(lambda table, part=part: _rows(table, table.among(part), table.key))  # type: ignore[misc]
+            rows += [row for row in found if row[0] in asked]
+        return Chunk(table, rows)
+
+    def _table(self) -> ProfileTable:
+        """The table as it was found last."""
+        if (found := self._found) is not None:
+            self._refuse_again()
+            return found
+        with self._looking() as (_, table):
+            return table
+
+    def _ask(self, build: Callable[[ProfileTable], Any]) -> tuple[ProfileTable, list[Row]]:
+        """The rows that this statement gives, as the driver's own tuples, and the table as it was then."""
+        with self._looking() as (connection, table):
+            return table, list(connection.execute(build(table)).cursor.fetchall())
 
     @contextmanager
-    def _looking(self, *, anew: bool = False, patient: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
-        """One transaction that only reads, in which all rows can be seen."""
+    def _looking(self, *, anew: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
+        """One short transaction that only reads, in which all rows can be seen. Nothing else may be awaited in it.
+
+        Whether rows are hidden is asked last: what was read holds a lock by then, under which that can't change.
+        """
         self._refuse_again()
         try:
             with translated(self._url), self._engine.connect() as connection:
+                limit(connection)
                 table = self._found
                 if table is None or anew:
                     table = find_table(connection, self._table_name, self._columns)
+                yield connection, table
                 if table.schema is not None:
-                    if patient:
-                        be_patient(connection)
                     refuse_hidden(connection, table.schema, table.name)
                 self._found = table
-                yield connection, table
         except SourceError as error:
             self._found = None  # the table may have been altered: look anew the next time
             if any(words in error.message for words in REFUSED_LOGIN):
@@ -184,64 +224,73 @@ class TableProfiles:
         self._refused = None
 
 
-def _streamed(connection: Connection, query: sa.Select[Any], chunk: int) -> AbstractContextManager[Any]:
-    """Rows as they are read, through a cursor of the server's: memory does not grow with the table. Close it."""
-    return connection.execute(query, execution_options={"yield_per": chunk})
+# --- statements -------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _drivers_cursor(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
-    """The driver's own cursor, on the server where there is one: plain tuples, none of them read before.
-
-    Not the cursor under SQLAlchemy's streamed result: that one has taken the first row for itself.
-    """
-    if connection.dialect.name == "sqlite":
-        with connection.execute(query) as rows:
-            yield rows.cursor
-        return
-    compiled = query.compile(dialect=connection.dialect)
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    with driver.cursor(name="reconciler_rows") as cursor:
-        cursor.execute(str(compiled), compiled.construct_params())
-        yield cursor
+def _rows(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any]) -> sa.Select[Any]:
+    return table.select().where(condition).order_by(by)
 
 
-def _touched(connection: Connection, table: ProfileTable, since: datetime, touched: Any) -> Any:
-    """Keys and times in key order of the rows that may have been touched since, by `touched` where there is such a test."""
-    query = sa.select(table.key.label("key"), table.read("updated_at")).where(table.named)
+def _keys(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any] | None) -> sa.Select[Any]:
+    return sa.select(table.key).where(table.named, condition).order_by(by)
+
+
+def _emails(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(table.key, table.read("email")).where(table.named, condition).order_by(by)
+
+
+def _rows_with_rough_email(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
+    return table.select().where(table.rough_email().in_(part))
+
+
+def _touched(
+    table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any], *, since: datetime
+) -> sa.Select[Any]:
+    """Keys of the rows that were touched since; where only reading a time can tell, keys and times of all that may be."""
+    touched = table.touched_since(since) if table.postgres else None
     if touched is not None:
-        return query.where(touched).order_by(table.key)
-    if table.postgres:
-        return query.order_by(table.key)
-    if table.begins_with_years(connection):
-        return sa.union_all(*(query.where(late) for late in table.lately(since))).order_by("key")
-    return query.where(table.perhaps_since(since)).order_by(table.key)
+        return _keys(table, sa.and_(condition, touched), by)
+    query = sa.select(table.key, table.raw("updated_at")).where(table.named, condition).order_by(by)
+    return query if table.postgres else query.where(table.perhaps_since(since))
 
 
-def _named(connection: Connection, table: ProfileTable, users: Collection[str]) -> Iterator[Profile]:
-    asked = frozenset(users)
-    for part in _parts(asked):
-        rows = connection.execute(table.select().where(table.among(part)).order_by(table.key))
-        yield from (p for p in profiles_of(table, rows) if p.clerk_user_id in asked)
+def _lately_touched(
+    table: ProfileTable, condition: ColumnElement[bool], _by: ColumnElement[Any], *, since: datetime
+) -> sa.CompoundSelect[Any]:
+    """The same on SQLite by its index on the times, range by range."""
+    query = sa.select(table.key.label("key"), table.raw("updated_at")).where(table.named, condition)
+    return sa.union_all(*(query.where(late) for late in table.lately(since))).order_by("key")
 
 
-def _shared(table: ProfileTable, rows: Iterable[Sequence[Any]], wanted: set[str] | None) -> list[Profile]:
-    """Of rows sorted by rough e-mail those not deleted whose real e-mail is wanted, or (None) is another user's too.
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _keeper(table: ProfileTable, since: datetime) -> Callable[[Row], bool]:
+    """Which of the rows that may have been touched were; all where the database could tell."""
+    if table.postgres and table.touched_since(since) is not None:
+        return lambda _row: True
+    return lambda row: _is_since(row[1], since)
+
+
+def _add_claims(claims: dict[str, dict[ClerkUserId, Profile]], table: ProfileTable, rows: Iterable[Row]) -> None:
+    """Who claims which address, the deleted left out.
 
     Each row counts by itself, also where a user's key stands on several: to claim an address it takes no more.
     """
-    found: list[Profile] = []
-    for _, group in groupby(rows, key=itemgetter(-1)):
-        people: dict[str, dict[ClerkUserId, Profile]] = {}
-        for profile in profiles_of(table, group):
-            key = normalise.email_key(profile.email)
-            if key is not None and not profile.deleted:
-                people.setdefault(key, {})[profile.clerk_user_id] = profile
-        for key, profiles in people.items():
-            if key in wanted if wanted is not None else len(profiles) > 1:
-                found.extend(profiles.values())
-    return sorted(found, key=lambda profile: profile.clerk_user_id)
+    for row in rows:
+        profile = profile_of(row[0], table.values(row))
+        key = normalise.email_key(profile.email)
+        if key is not None and not profile.deleted:
+            claims.setdefault(key, {})[profile.clerk_user_id] = profile
+
+
+def _sorted(profiles: Iterable[Profile]) -> list[Profile]:
+    found = {profile.clerk_user_id: profile for profile in profiles}
+    return [found[user] for user in sorted(found)]
+
+
+def _email_key(value: Any) -> str | None:
+    return normalise.email_key(value) if isinstance(value, str) else None
 
 
 def _is_since(value: Any, since: datetime) -> bool:
@@ -252,6 +301,5 @@ def _is_since(value: Any, since: datetime) -> bool:
     return at is None or at >= since
 
 
-def _parts(names: Collection[str]) -> Iterator[list[str]]:
-    ordered = sorted(set(names))
-    return (ordered[i : i + ASK] for i in range(0, len(ordered), ASK))
+def _parts(names: Collection[str], size: int = ASK) -> Iterator[list[str]]:
+    return batches(sorted(set(names)), size)

@@ -12,10 +12,6 @@ from sqlalchemy import Connection
 
 from reconciler.errors import SourceError
 
-# Of this one transaction only: no sweep dies of being idle while a shop answers, nor waits for a lock without end.
-_PATIENT = """
-SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('lock_timeout', '30s', true)
-"""
 _HIDDEN = """
 WITH RECURSIVE seen (relation, reader) AS (
   SELECT c.oid, r.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
@@ -46,11 +42,6 @@ WHERE c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
                            AND NOT p.permissive AND NOT p.everything))
 LIMIT 1
 """
-
-
-def be_patient(connection: Connection) -> None:
-    """Let this transaction stay open while others work."""
-    connection.execute(sa.text(_PATIENT))
 
 
 def refuse_hidden(connection: Connection, schema: str, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +22,9 @@ from reconciler.supabase.rows import Endless, from_seconds
 
 KEY = "clerk_user_id"
 TIMES = frozenset({"timestamptz", "timestamp", "date"})
-_COMPARABLE = frozenset({"text", "varchar", "bpchar", "name", "citext", "uuid"})
+_TEXTS = frozenset({"text", "varchar"})
+_INTEGERS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
+_COMPARABLE = frozenset({*_TEXTS, "bpchar", "name", "citext", "uuid", *_INTEGERS})
 # Kelvin's K and the dotted capital I are the only letters beyond ASCII whose lower case holds an ASCII one. Written as
 # literals, so that an index on the same words can answer.
 _Text = ColumnElement[str]
@@ -31,12 +33,21 @@ _UNSEEN: tuple[_Text, ...] = (sa.literal_column("'[^\\x21-\\x7e]'"), sa.literal_
 
 _COLUMNS = """
 SELECT a.attname, bn.nspname, b.typname,
-       has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT'), current_user
+       has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT'), current_user,
+       CASE WHEN co.oid IS NULL THEN ''
+            WHEN co.collprovider = 'd' AND COALESCE(to_jsonb(d)->>'datlocprovider', 'c') = 'c'
+              AND d.datcollate IN ('C', 'POSIX') THEN 'code points'
+            WHEN co.collprovider = 'd' THEN 'total'
+            WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'code points'
+            WHEN to_jsonb(co)->>'collisdeterministic' = 'true' THEN 'total'
+            ELSE '' END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 JOIN pg_namespace bn ON bn.oid = b.typnamespace
+LEFT JOIN pg_collation co ON co.oid = a.attcollation
+JOIN pg_database d ON d.datname = current_database()
 WHERE n.nspname = :schema AND c.relname = :name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _TABLES = """
@@ -69,11 +80,32 @@ class _Named(UserDefinedType[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column there: its type's schema and name; empty on SQLite, but for a text column."""
+    """A column there: its type's schema and name; empty on SQLite, but for a text column.
+
+    `sorts` says of a text on Postgres how its collation sorts: by code points, totally, or (empty) not even that.
+    """
 
     name: str
     type_schema: str = ""
     type_name: str = ""
+    sorts: str = ""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An order in which a page of rows after another can be asked for, by an index on the key where there is one.
+
+    `in_order`: it is the code-point order of the key. `behind` is the condition for what comes after a key, as it was
+    read from the table; `fits` says of any text whether it can be compared so. `has_texts` is False where the keys are
+    binary: they come after all others, whatever they are.
+    """
+
+    by: ColumnElement[Any]
+    behind: Callable[[str | bytes], ColumnElement[bool]]
+    where: ColumnElement[bool]
+    in_order: bool = True
+    has_texts: bool = True
+    fits: Callable[[str], bool] = lambda _text: True
 
 
 @dataclass(frozen=True)
@@ -107,10 +139,50 @@ class ProfileTable:
         return sa.cast(self.raw(KEY), sa.Text).collate("C" if self.postgres else "BINARY")
 
     @property
-    def order(self) -> ColumnElement[str]:
-        """The same order in words that SQLite's index on a text key can answer; keys that are no text come last."""
-        plain = not self.postgres and self.columns[KEY].type_name == "text"
-        return self.raw(KEY).collate("BINARY") if plain else self.key
+    def key_type(self) -> Column:
+        """The key's column."""
+        return self.columns[KEY]
+
+    @cached_property
+    def walks(self) -> tuple[Walk, ...]:
+        """The ways that lead past all rows, one after the other."""
+        return (self._walk,) if self.postgres else self._sqlite_walks
+
+    @property
+    def _walk(self) -> Walk:
+        """By the column itself where its order is total: then its index, whatever its collation, gives each page."""
+        raw, column = self.raw(KEY), self.key_type
+        if column.type_schema == "pg_catalog" and (column.type_name in _TEXTS and column.sorts):
+            in_order = column.sorts == "code points"
+            return Walk(raw, lambda key: raw > sa.literal(key, sa.Text), sa.true(), in_order=in_order)
+        if column.type_schema == "pg_catalog" and column.type_name in {"uuid", *_INTEGERS}:
+            typed = _Named("pg_catalog", column.type_name)
+            is_uuid = column.type_name == "uuid"  # its order is that of its text
+            return Walk(
+                raw,
+                lambda key: raw > sa.cast(sa.literal(key, sa.Text), typed),
+                sa.true(),
+                in_order=is_uuid,
+                fits=_is_uuid,
+            )
+        return self.plain_walk
+
+    @property
+    def plain_walk(self) -> Walk:
+        """By the key as text, which no index on the column can answer."""
+        key = self.key
+        return Walk(key, lambda last: key > sa.cast(sa.literal(last), sa.Text), sa.true())
+
+    @property
+    def _sqlite_walks(self) -> tuple[Walk, ...]:
+        """Texts, in words that an index on a text key can answer, then what is binary; one way where all are cast."""
+        if self.key_type.type_name != "text":
+            return (self.plain_walk,)
+        raw, blob = self.raw(KEY).collate("BINARY"), sa.literal_column("x''", sa.LargeBinary)
+        return (
+            Walk(raw, lambda last: raw > sa.cast(sa.literal(last), sa.Text), raw < blob),
+            Walk(raw, lambda last: raw > sa.literal(_bytes(last), sa.LargeBinary), raw >= blob, has_texts=False),
+        )
 
     @property
     def named(self) -> ColumnElement[bool]:
@@ -147,24 +219,20 @@ class ProfileTable:
             return key.in_(list(users))
         if column.type_name not in _COMPARABLE:
             return sa.cast(self.raw(KEY), sa.Text) == _any_of(users, "pg_catalog", "text")
-        fitting = [user for user in users if column.type_name != "uuid" or _is_uuid(user)]
+        fitting = [user for user in users if _fits(user, column.type_name)]
         return self.raw(KEY) == _any_of(fitting, column.type_schema, column.type_name)
 
     def rough_email(self) -> ColumnElement[str]:
-        """What two e-mails have in common that are one by email_key; others may have it in common too.
+        """What two e-mails have in common that are one by email_key; others may have it in common too. Postgres only.
 
-        SQLite runs email_key itself. Postgres folds by its own collation, so there only visible ASCII is compared.
+        It folds by its own collation, so that only visible ASCII is compared.
         """
-        if not self.postgres:
-            return sa.func.email_key(sa.cast(self.raw("email"), sa.LargeBinary))
         folded = sa.func.translate(sa.cast(self.raw("email"), sa.Text), *_LOWER_TO_ASCII)
         visible: ColumnElement[str] = sa.func.regexp_replace(folded, *_UNSEEN)
         return sa.func.lower(visible.collate("C"))
 
     def rough_emails(self, keys: Iterable[str]) -> list[str]:
         """The same of addresses in email_key form."""
-        if not self.postgres:
-            return sorted(set(keys))
         return sorted({"".join(c for c in key if "\x21" <= c <= "\x7e") for key in keys} - {""})
 
     def perhaps_since(self, at: datetime) -> ColumnElement[bool]:
@@ -233,7 +301,7 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
     if postgres:
         schema = schema or "public"
         rows = connection.execute(sa.text(_COLUMNS), {"schema": schema, "name": name}).all()
-        there = {row[0]: Column(row[0], row[1], row[2]) for row in rows}
+        there = {row[0]: Column(row[0], row[1], row[2], row[5]) for row in rows}
         denied = [row[0] for row in rows if row[0] in columns.values() and not row[3]]
         if denied:
             _deny(f"{schema}.{name}", sorted(denied), rows[0][4])
@@ -242,8 +310,7 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
             raise SourceError(f"SQLite has no schema '{schema}'", hint=f"profiles.table: {name}")
         query = sa.text("SELECT name, type FROM pragma_table_xinfo(:name)")
         found = connection.execute(query, {"name": name}).all()
-        textual = ("CHAR", "CLOB", "TEXT")
-        there = {n: Column(n, "", "text" if any(t in type_.upper() for t in textual) else "") for n, type_ in found}
+        there = {n: Column(n, "", "text" if _is_textual(type_.upper()) else "") for n, type_ in found}
     full = f"{schema}.{name}" if postgres else name
     if not there:
         raise _no_table(connection, full)
@@ -252,6 +319,29 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
     in_schema = quoted_name(schema, quote=True) if postgres else None
     source = sa.table(quoted_name(name, quote=True), *theirs, schema=in_schema)
     return ProfileTable(in_schema, name, {field: there[column] for field, column in columns.items()}, source)
+
+
+def _is_textual(declared: str) -> bool:
+    """Whether SQLite keeps text in such a column, and makes texts of numbers."""
+    return "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
+
+
+def _fits(text: str, type_name: str) -> bool:
+    """Whether Postgres would write a value of this type so."""
+    if type_name in _INTEGERS:
+        return _is_integer(text, _INTEGERS[type_name])
+    return type_name != "uuid" or _is_uuid(text)
+
+
+def _is_integer(text: str, bound: int) -> bool:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(bound))):
+        return False
+    return str(int(text)) == text and -bound <= int(text) < bound
+
+
+def _bytes(key: str | bytes) -> bytes:
+    return key.encode() if isinstance(key, str) else key
 
 
 def _is_uuid(text: str) -> bool:

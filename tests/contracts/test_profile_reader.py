@@ -61,6 +61,19 @@ class People:
             else:
                 cursor.executemany(statement.encode(), rows)
 
+    def alone(self, statement: str) -> None:
+        """Run what needs the table for itself, as an app does that waits for no longer than a second."""
+        if self.sqlite:
+            with (
+                closing(sqlite3.connect(self.database.url.removeprefix("sqlite:///"), timeout=1)) as connection,
+                connection,
+            ):
+                connection.execute(statement)
+            return
+        with psycopg.connect(self.database.direct) as server:
+            server.execute("SET lock_timeout = '1s'")
+            server.execute(statement.encode())
+
     def add(self, *rows: dict[str, Any]) -> None:
         for row in rows:
             names = ", ".join(f'"{name}"' for name in row)
@@ -186,16 +199,44 @@ def test_raw_rows_are_the_same_people_from_the_first_to_the_last(
     assert [p.clerk_user_id for p in later] == keys[5:]
 
 
-def test_a_scan_is_one_snapshot_however_long_it_takes(people: People, profiles: ProfileReader) -> None:
-    if people.sqlite:  # as the state makes it, where both share a file
-        people.run("PRAGMA journal_mode=WAL")
+def test_rows_that_stay_come_once_whatever_happens_between_two_chunks(people: People, profiles: ProfileReader) -> None:
     people.add_many("clerk_id", [(f"user_{i:04}",) for i in range(300)])
     scan = profiles.scan(chunk=10)
     seen = users(iter([next(scan)]))
-    people.run("DELETE FROM people WHERE clerk_id > 'user_0150'")
-    people.add({"clerk_id": "user_0299x"})
-    assert seen + users(scan) == [f"user_{i:04}" for i in range(300)]
-    assert profiles.count() == 152
+    people.run("DELETE FROM people WHERE clerk_id BETWEEN 'user_0003' AND 'user_0005' OR clerk_id >= 'user_0290'")
+    people.run("UPDATE people SET phone = '+4520123456'")  # each row is in another place of the table now
+    people.add({"clerk_id": "user_0001x"})
+    seen += users(scan)
+    assert seen == sorted(set(seen))
+    stayed = {f"user_{i:04}" for i in range(290)} - {"user_0003", "user_0004", "user_0005"}
+    assert stayed <= set(seen)
+    assert set(seen) <= {f"user_{i:04}" for i in range(290)}
+    assert profiles.count() == 288
+
+
+def test_a_key_on_very_many_rows_is_one_problem_at_any_chunk_size(people: People, profiles: ProfileReader) -> None:
+    rows = [("user_1",), *[("user_2",)] * 41, ("user_3",), *[("user_4",)] * 3]
+    people.add_many("clerk_id", rows)
+    for chunk in (1, 2, 5, 40, 41, 42, 1000):
+        found = [p for part in profiles.scan(chunk=chunk) for p in part]
+        assert [p.clerk_user_id for p in found] == ["user_1", "user_2", "user_3", "user_4"]
+        assert {problem.message for problem in found[1].problems} == {"41 rows have this key"}
+
+
+def test_between_two_chunks_nothing_is_held_on_the_table(people: People, profiles: ProfileReader) -> None:
+    people.add_many('clerk_id, "Email", updated', [(f"user_{i:03}", f"{i}@example.com", _plain(AT)) for i in range(50)])
+    assert isinstance(profiles, RowReader)
+    scan, rows, changed = (
+        profiles.scan(chunk=5),
+        profiles.scan_rows(chunk=5),
+        profiles.changed_since(AT, overlap_s=1, chunk=5),
+    )
+    assert [next(scan)[0].clerk_user_id, next(changed)[0].clerk_user_id] == ["user_000", "user_000"]
+    next(rows)
+    people.alone("ALTER TABLE people ADD COLUMN more text")
+    people.alone("UPDATE people SET phone = NULL")
+    assert len(users(scan)) + 5 == len(users(changed)) + 5 == 50
+    assert len(list(rows)) == 9
 
 
 def test_a_scan_that_is_left_half_way_lets_go_of_its_connection(people: People, profiles: ProfileReader) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
-from reconciler.errors import ConfigError, SourceError
+from reconciler.errors import ConfigError, SourceBusy, SourceError, TemporaryError
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 
@@ -32,8 +35,15 @@ class Source:
     def run(self, script: str, *values: Any) -> None:
         self.owner.execute(script.encode(), values or None)
 
-    def reader(self, columns: dict[str, str], table: str = "public.customers", user: str = "postgres") -> TableProfiles:
-        url = self.server.url(self.name, user=user, port=self.port)
+    def reader(
+        self,
+        columns: dict[str, str],
+        table: str = "public.customers",
+        user: str = "postgres",
+        port: int | None = None,
+    ) -> TableProfiles:
+        """Through the pooler, unless a port is named."""
+        url = self.server.url(self.name, user=user, port=port or self.port)
         self.opened.append(TableProfiles(url, table, columns))
         return self.opened[-1]
 
@@ -312,17 +322,197 @@ def test_an_error_in_the_middle_of_a_scan_is_never_a_shorter_scan(source: Source
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
+    assert sum(len(chunk) for chunk in scan) == 2900  # by a new connection
+    scan = source.reader(ID).scan(chunk=100)
+    next(scan)
+    source.run("DROP TABLE people CASCADE")
     with pytest.raises(SourceError, match=r"can't be read"):
         list(scan)
-    assert source.reader(ID).count() == 3000
 
 
-def test_a_scan_outlives_a_server_that_ends_idle_transactions(source: Source) -> None:
-    source.run(SIMPLE + f"ALTER DATABASE {source.name} SET idle_in_transaction_session_timeout = '200ms'")
-    scan = source.reader(EMAIL).scan(chunk=1)
+LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+def limits_of(reader: TableProfiles) -> list[str]:
+    """As the server has them in a transaction of ours."""
+    with reader._looking() as (connection, _):
+        found = [connection.exec_driver_sql(f"SELECT current_setting('{name}')").scalar_one() for name in LIMITS]
+    return [str(value) for value in found]
+
+
+def test_each_transaction_has_limits_and_the_servers_own_stay_where_they_are_smaller(source: Source) -> None:
+    source.run(SIMPLE)
+    for port in (source.port, source.server.port):
+        assert limits_of(source.reader(EMAIL, port=port)) == ["3s", "4s", "1s"]
+    source.run("".join(f"ALTER DATABASE {source.name} SET {name} = '2min';" for name in LIMITS))
+    assert limits_of(source.reader(EMAIL, port=source.server.port)) == ["3s", "4s", "1s"]
+    source.run("".join(f"ALTER DATABASE {source.name} SET {name} = '750ms';" for name in LIMITS))
+    assert limits_of(source.reader(EMAIL, port=source.server.port)) == ["750ms"] * 3
+
+
+@pytest.fixture
+def lockers(source: Source) -> Iterator[psycopg.Connection]:
+    """Another client of the same database, in a transaction."""
+    with psycopg.connect(source.server.url(source.name)) as other:
+        yield other
+
+
+def busy(reading: Callable[[], object]) -> SourceBusy:
+    with pytest.raises(SourceBusy) as caught:
+        reading()
+    return caught.value
+
+
+def test_a_locked_table_is_told_within_seconds_and_read_when_it_is_free(
+    source: Source, lockers: psycopg.Connection
+) -> None:
+    source.run(SIMPLE + f"ALTER DATABASE {source.name} SET lock_timeout = '300ms'")
+    reader = source.reader(EMAIL, port=source.server.port)
+    assert reader.check() == ()
+    scan = reader.scan(chunk=1)
     next(scan)
-    source.owner.execute("SELECT pg_sleep(0.5)")
-    assert [p.clerk_user_id for p in next(scan)] == ["user_2"]
+    lockers.execute("ALTER TABLE customers ADD COLUMN more text")
+    began = time.monotonic()
+    for reading in (reader.count, reader.check, lambda: reader.get([ClerkUserId("user_1")]), lambda: list(scan)):
+        error = busy(reading)
+        assert "another transaction has locked the table" in error.message
+        assert "pg_blocking_pids" in error.hint
+        assert isinstance(error, TemporaryError)
+    assert time.monotonic() - began < 10
+    lockers.commit()
+    assert len(list(reader.scan())) == 1
+
+
+def test_a_view_that_never_ends_is_told_within_seconds(source: Source) -> None:
+    source.run(SIMPLE + "CREATE VIEW endless AS SELECT clerk_user_id, email, pg_sleep(60)::text AS zzz FROM customers")
+    source.run(f"ALTER DATABASE {source.name} SET statement_timeout = '400ms'")
+    reader = source.reader({**EMAIL, "note": "zzz"}, "public.endless", port=source.server.port)
+    error = busy(lambda: list(reader.scan()))
+    assert "statement_timeout" in error.message
+    assert "index" in error.hint
+
+
+def test_a_transaction_of_a_process_that_was_stopped_ends_by_itself(source: Source) -> None:
+    source.run(SIMPLE)
+    reader = source.reader(EMAIL, port=source.server.port)
+
+    def stopped() -> None:
+        with reader._looking() as (connection, table):
+            connection.execute(table.select())
+            source.owner.execute("SELECT pg_sleep(1.5)")
+            connection.execute(table.select())
+
+    assert "idle" in busy(stopped).message
+    assert reader.count() == 2
+
+
+def test_a_read_that_waited_for_a_truncate_sees_what_came_after_it(source: Source, lockers: psycopg.Connection) -> None:
+    source.run(SIMPLE)
+    reader = source.reader(EMAIL, port=source.server.port)
+    assert reader.check() == ()
+    users = [ClerkUserId("user_1"), ClerkUserId("user_2")]
+    readings: list[Callable[[], object]] = [
+        reader.count, lambda: len(next(reader.scan())), lambda: len(reader.get(users)),
+        lambda: 2 - len(reader.vanished(users)),
+    ]  # fmt: skip
+    for reading in readings:
+        lockers.execute("TRUNCATE customers")
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(reading)
+            while not _waiting_for_a_lock(source):
+                assert not found.done()
+            lockers.execute("INSERT INTO customers VALUES ('user_1', 'ada@example.com'), ('user_2', NULL)")
+            lockers.commit()
+            assert found.result() == 2
+
+
+def _waiting_for_a_lock(source: Source) -> bool:
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return source.owner.execute(query).fetchone() is not None
+
+
+def test_rls_that_is_switched_on_between_two_chunks_shortens_no_scan(source: Source) -> None:
+    source.run(SIMPLE)
+    scan = source.reader(EMAIL, user="reader").scan(chunk=1)
+    assert len(next(scan)) == 1
+    source.run("ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(SourceError, match="row level security"):
+        list(scan)
+
+
+ORDERS = {
+    "C": 'text COLLATE "C"', "default": "text", "ICU": 'text COLLATE "und-x-icu"', "blind": "text COLLATE blind",
+    "varchar": "varchar(40)", "char": "char(9)", "name": "name", "bigint": "bigint", "smallint": "smallint",
+    "numeric": "numeric", "uuid": "uuid", "citext": "public.citext", "domain": "key",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("index", ["PRIMARY KEY", ""])
+@pytest.mark.parametrize("type_", ORDERS)
+def test_pages_are_in_code_point_order_whatever_the_type_and_collation(source: Source, type_: str, index: str) -> None:
+    if type_ == "citext":
+        _needs(source, "citext")
+    source.run(
+        "CREATE DOMAIN key AS text CHECK (value <> '');"
+        "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+    )
+    words = [
+        "a",
+        "B",
+        "b",
+        "Z",
+        "z",
+        "_",
+        "-",
+        "0",
+        "9",
+        "10",
+        "é",
+        "ä",
+        "aa",
+        "a-b",
+        "ab",
+        "a_b",
+        "\u4e2d",
+        "Ab",
+        "AB",
+    ]
+    if type_ in {"citext", "blind"} and index:
+        words = [w for w in words if w not in {"B", "Z", "Ab", "AB"}]
+    if type_ in {"bigint", "numeric", "smallint"}:
+        words = [str(n) for n in (-12, -3, 0, 1, 2, 9, 10, 11, 99, 100, 101, 1000, 32767)]
+    if type_ == "uuid":
+        words = [str(UUID(int=n * 7**42 % 2**128)) for n in range(1, 20)]
+    source.run(f"CREATE TABLE customers (clerk_user_id {ORDERS[type_]} {index}, email text)")
+    for word in words:
+        source.run("INSERT INTO customers VALUES (%s, %s)", word, "same@example.com")
+    reader = source.reader(EMAIL)
+    for chunk in (1, 2, 3, 1000):
+        found = [str(p.clerk_user_id) for part in reader.scan(chunk=chunk) for p in part]
+        assert found == sorted(words)
+    after = ClerkUserId(sorted(words)[4])
+    for start in (after, ClerkUserId("5"), ClerkUserId("")):
+        part = [str(p.clerk_user_id) for part in reader.scan(chunk=2, after=start) for p in part]
+        assert part == [word for word in sorted(words) if word > start]
+    assert [p.clerk_user_id for p in reader.sharing_email(None)] == sorted(words)
+    asked = [ClerkUserId(word) for word in (*words, "99999999999999999999999", "-0", "007", "\u0661", "no")]
+    assert sorted(reader.get(asked)) == sorted(words)
+    assert reader.vanished(asked) == set(asked) - set(words)
+
+
+def test_pages_of_a_column_that_is_sorted_otherwise_are_found_by_its_index(source: Source) -> None:
+    source.run(
+        'CREATE TABLE customers (clerk_user_id text COLLATE "und-x-icu" PRIMARY KEY, email text);'
+        "INSERT INTO customers SELECT 'user_' || i, NULL FROM generate_series(1, 50000) i; ANALYZE customers"
+    )
+    reader = source.reader(EMAIL)
+    with reader._looking() as (connection, table):
+        (walk,) = table.walks
+        query = table.select().where(walk.behind("user_77")).order_by(walk.by).limit(100)
+        words = query.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {words}").scalars())
+    assert "Index Cond" in plan
+    assert "Sort" not in plan
 
 
 def test_a_setting_of_ours_does_not_leak_to_the_next_client_of_the_pooler(source: Source) -> None:
@@ -354,18 +544,15 @@ def test_memory_does_not_grow_with_the_table(source: Source) -> None:
     assert peak < 4_000_000  # the table has 40 million bytes
 
 
-def test_many_scans_at_once_leave_room_for_single_looks(source: Source) -> None:
+def test_any_number_of_scans_may_be_under_way_and_hold_nothing(source: Source) -> None:
     source.run(SIMPLE)
-    reader = source.reader(EMAIL)
-    direct = TableProfiles(source.server.url(source.name), "public.customers", EMAIL)
-    source.opened.append(direct)
-    scans = [direct.scan(chunk=1) for _ in range(8)]
-    assert [len(next(scan)) for scan in scans] == [1] * 8
+    direct = source.reader(EMAIL, port=source.server.port)
+    scans = [direct.scan(chunk=1) for _ in range(60)]
+    assert [len(next(scan)) for scan in scans] == [1] * 60
     assert set(direct.get([ClerkUserId("user_2")])) == {"user_2"}
     assert [p.clerk_user_id for p in direct.sharing_email({"ada@example.com"})] == ["user_1"]
     assert direct.vanished([ClerkUserId("user_3")]) == {"user_3"}
-    assert [len(list(scan)) for scan in scans] == [1] * 8
-    assert reader.count() == 2
+    assert [len(list(scan)) for scan in scans] == [1] * 60
 
 
 def test_a_wrong_password_is_sent_once_and_not_again_and_again(postgres: servers.Server, source: Source) -> None:

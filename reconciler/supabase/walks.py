@@ -1,0 +1,171 @@
+"""Pages through a table: short statements by key, so that nothing is held on it between two pages.
+
+Rows are wanted in code-point order of the key, as the state sorts its mappings. An index sorts so only where the column's
+collation is "C", or its type has one order. Elsewhere the index is followed in its own order for the keys alone; these
+are sorted here, and the rows are asked for by name.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.errors import SourceBusy
+from reconciler.supabase.table import ProfileTable, Walk
+
+KEYS = 20_000  # in one page of keys alone
+SAME_MAX = 4096  # rows of one key that are counted
+SORTED_AT_ONCE = 2000
+
+Row = tuple[Any, ...]
+Walks = Callable[[ProfileTable], tuple[Walk, ...]]
+Build = Callable[[ProfileTable, ColumnElement[bool], ColumnElement[Any]], sa.Select[Any] | sa.CompoundSelect[Any]]
+Ask = Callable[[Callable[[ProfileTable], Any]], tuple[ProfileTable, list[Row]]]
+
+
+def by_index(table: ProfileTable) -> tuple[Walk, ...]:
+    """The ways that an index on the key gives."""
+    return table.walks
+
+
+def by_value(table: ProfileTable) -> tuple[Walk, ...]:
+    """The way in code-point order that uses no index on the key: where another index finds the rows that are asked for."""
+    return (table.plain_walk,)
+
+
+def pages(
+    ask: Ask, table: ProfileTable, build: Build, *, size: int, after: ClerkUserId | None = None, walks: Walks = by_index
+) -> Iterator[tuple[ProfileTable, list[Row]]]:
+    """Rows in the order of these walks, about `size` at a time; rows of one key stay together.
+
+    `build` makes the statement from a condition and an order; the key is its first column. `ask` runs what is built for
+    the table as it is now, in a transaction of its own. A row that is there from first to last comes once; of others,
+    each page shows what is there when it is read.
+    """
+    for number in range(len(walks(table))):
+        yield from _walked(ask, table, lambda found, number=number: walks(found)[number], build, size, after)  # type: ignore[misc]
+
+
+def _walked(
+    ask: Ask,
+    began: ProfileTable,
+    walk_of: Callable[[ProfileTable], Walk],
+    build: Build,
+    size: int,
+    after: ClerkUserId | None,
+) -> Iterator[tuple[ProfileTable, list[Row]]]:
+    last: str | bytes | None = None
+    limit = size + 1
+
+    def statement(table: ProfileTable) -> Any:
+        if table.key_type != began.key_type:
+            raise SourceBusy(
+                f"the key column of {table.name} was altered while it was read", hint="the read is repeated later"
+            )
+        walk = walk_of(table)
+        conditions = [walk.where, *_behind(table, walk, after, last)]
+        return build(table, sa.and_(*conditions), walk.by).limit(limit)
+
+    while True:
+        table, rows = ask(statement)
+        if len(rows) < limit:
+            if rows:
+                yield table, rows
+            return
+        end = _last_group(rows)
+        if not end and limit < SAME_MAX:
+            limit *= 2  # all of one key: there may be more
+            continue
+        end = end or len(rows)
+        yield table, rows[:end]
+        last, limit = rows[end - 1][0], size + 1
+
+
+def _behind(
+    table: ProfileTable, walk: Walk, after: ClerkUserId | None, last: str | bytes | None
+) -> Iterator[ColumnElement[bool]]:
+    if last is not None:
+        yield walk.behind(last)
+    if after is not None and walk.has_texts and (last is None or not walk.in_order):
+        yield walk.behind(after) if walk.in_order and walk.fits(after) else table.key > after
+
+
+def _last_group(rows: Sequence[Row]) -> int:
+    """Where the rows of the last key begin."""
+    last, end = rows[-1][0], len(rows) - 1
+    while end and rows[end - 1][0] == last:
+        end -= 1
+    return end
+
+
+def keys_in_order(
+    ask: Ask,
+    table: ProfileTable,
+    build: Build,
+    *,
+    after: ClerkUserId | None = None,
+    walks: Walks = by_index,
+    keep: Callable[[Row], bool] = lambda _row: True,
+) -> Iterator[str]:
+    """Each key once, in code-point order, of the rows that `build` gives and `keep` wants; no key that is no text.
+
+    Memory does not grow with them.
+    """
+    found = pages(ask, table, build, size=KEYS, after=after, walks=walks)
+    kept = ([row[0] for row in rows if isinstance(row[0], str) and keep(row)] for _, rows in found)
+    if all(walk.in_order for walk in walks(table)):
+        yield from (key for keys in kept for key, _ in groupby(keys))
+        return
+    with closing(Sorter(1)) as sorter:
+        for keys in kept:
+            sorter.add((key,) for key in keys)
+        yield from (row[0] for row, _ in groupby(sorter.rows()))
+
+
+class Sorter:
+    """Sorts more rows of text than memory may hold: SQLite's own private, temporary file. Texts sort by code point."""
+
+    def __init__(self, columns: int) -> None:
+        self._names = [f"c{number}" for number in range(columns)]
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.execute(f"CREATE TABLE row ({', '.join(f'{name} TEXT' for name in self._names)})")
+        self._connection.execute("BEGIN")
+
+    def add(self, rows: Iterable[Sequence[str]]) -> None:
+        """Some more."""
+        marks = ", ".join("?" for _ in self._names)
+        self._connection.executemany(f"INSERT INTO row VALUES ({marks})", rows)  # noqa: S608  no values in it
+
+    def rows(self) -> Iterator[Row]:
+        """All that was added, sorted."""
+        cursor = self._connection.execute(f"SELECT * FROM row ORDER BY {', '.join(self._names)}")  # noqa: S608  as above
+        while rows := cursor.fetchmany(SORTED_AT_ONCE):
+            yield from rows
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._connection.close()
+
+
+def shared_keys(found: Iterable[Iterable[tuple[str, str]]]) -> Iterator[str]:
+    """Of pages of (value, key) the keys whose value another key has too; a key may come more than once."""
+    with closing(Sorter(2)) as sorter:
+        for page in found:
+            sorter.add(page)
+        before: Row | None = None
+        told = False
+        for row in sorter.rows():
+            is_shared = before is not None and row[0] == before[0] and (told or row[1] != before[1])
+            if is_shared and not told and before is not None:
+                yield before[1]
+            if is_shared:
+                yield row[1]
+            told = is_shared
+            before = row
