@@ -74,7 +74,7 @@ class _Front:
             return LostAnswer() if fault.kind == "lost_before" else status_response(fault.status or 500, fault)
         response = self._grant(sim, form)
         sim.note(Call(self.world.clock(), "oauth", (str(form.get("grant_type")),), 0, response.status_code, "oauth"))
-        return LostAnswer() if fault is not None else response
+        return LostAnswer() if fault is not None else sim.spoilt(response, ("oauth",))
 
     def _by_client(self, form: Mapping[str, Any]) -> SimShop | None:
         mine = [sim for sim in self.world.shops.values() if sim.tokens.client_id == form.get("client_id")]
@@ -110,6 +110,7 @@ class _Front:
         answered = answer(self.world, sim, call, fault)
         response = answered.response
         sim.note(Call(self.world.clock(), call.kind, call.roots, answered.cost, response.status_code, answered.outcome))
+        response = sim.spoilt(response, call.roots)
         response.headers["X-Shopify-API-Version"] = version
         response.headers["X-Request-Id"] = request_id
         return response

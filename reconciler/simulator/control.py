@@ -5,6 +5,7 @@
                                     "status": …, "retry_after_s": …}; or {"clear": true}
     POST /_sim/{domain}/neighbour   {"points_per_s": 50}: somebody else spends the same bucket; 0 ends it
     POST /_sim/{domain}/status      {"status": 402}: every call gets it; null ends it
+    POST /_sim/{domain}/hostile     {"kind": "shape", "seed": 7, "only": "nodes"}: replies are spoilt; null as kind ends it
     POST /_sim/{domain}/habits      {"fold_email_case": true, …}: what Shopify is not known to do (`Habits`)
     POST /_sim/{domain}/uninstall   the app is removed: its tokens and subscriptions end
     POST /_sim/{domain}/pace        {"search_lag_s": 0, "latency_s": 0.1, "bulk_rows_per_s": 100}
@@ -25,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reconciler.simulator.documents import Json
+from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.simulator.world import SimShop, World
 
 PAGE_SIZE: Final = 250
@@ -127,6 +129,11 @@ def _status(sim: SimShop, *, status: int | None) -> Json:
     return {"status": status}
 
 
+def _hostile(sim: SimShop, *, kind: HostileKind | None, **details: Any) -> Json:
+    sim.hostile = None if kind is None else Hostile(kind, **details)
+    return {"kind": kind}
+
+
 def _habits(sim: SimShop, **values: Any) -> Json:
     with sim.lock:
         sim.shop.change_habits(**values)
@@ -156,6 +163,7 @@ OWN_ACTIONS: Final[Mapping[str, Callable[..., Json]]] = {
     "faults": _faults,
     "neighbour": _neighbour,
     "status": _status,
+    "hostile": _hostile,
     "habits": _habits,
     "uninstall": _uninstall,
     "pace": _pace,

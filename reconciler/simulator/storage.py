@@ -52,7 +52,9 @@ class _Storage:
             return storage_error(404, "NoSuchKey", "The specified key does not exist.")
         if fault is not None and fault.kind == "truncated":
             return Response(_first_half(path), media_type="application/jsonl")
-        return LostAnswer() if fault is not None else FileResponse(path, media_type="application/jsonl")
+        if fault is not None or sim is None:
+            return LostAnswer()
+        return sim.spoilt(FileResponse(path, media_type="application/jsonl"), ("bulkResult",))
 
     async def upload(self, request: Request) -> Response:
         """A form as a browser would send it. What stands after `file` is not read, as its order matters there."""
@@ -78,7 +80,7 @@ class _Storage:
                     return storage_error(*refused)
                 with sim.shop.upload_place(given["key"]).open("wb") as place:
                     shutil.copyfileobj(sent.file, place, COPY_BYTES)
-        return LostAnswer() if fault is not None else _stored(given["key"])
+        return LostAnswer() if fault is not None else sim.spoilt(_stored(given["key"]), ("stagedUpload",))
 
 
 async def _fault(sim: SimShop, name: str) -> Fault | None:

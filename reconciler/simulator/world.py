@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.responses import Response
+
 from reconciler.simulator.costs import Bucket, CostModel
 from reconciler.simulator.depot import Depot
 from reconciler.simulator.documents import Json, load_schema
 from reconciler.simulator.faults import Faults
+from reconciler.simulator.hostile import Hostile
 from reconciler.simulator.shop import Shop
 
 ALL_SCOPES: Final = frozenset(
@@ -138,12 +141,18 @@ class SimShop:
         self.status: int | None = None
         """An HTTP status that every call gets until it is None again: 402 frozen, 403, 404, 423 locked."""
         self.latency_s = 0.0
+        self.hostile: Hostile | None = None
         self.lock = threading.RLock()
 
     def staff(self, action: str, **details: Any) -> Any:
         """What a person does in Shopify's admin: `shop.staff_ACTION(**details)`, with no call running meanwhile."""
         with self.lock:
             return getattr(self.shop, f"staff_{action}")(**details)
+
+    def spoilt(self, reply: Response, roots: tuple[str, ...]) -> Response:
+        """What goes out in place of this reply: itself, unless the shop is hostile."""
+        with self.lock:
+            return reply if self.hostile is None else self.hostile.spoilt(reply, roots)
 
     def note(self, call: Call) -> None:
         with self.lock:

@@ -1,0 +1,1 @@
+"""Shops that answer as no honest shop does."""
