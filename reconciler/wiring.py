@@ -72,11 +72,13 @@ class House:
     def engine(self) -> Engine:
         """The state's database, its schema made where there was none."""
         engine = open_engine(self.loaded.settings.state.url)
-        self._open.callback(engine.dispose)
-        if not is_current(engine):
-            from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
+        with ExitStack() as unless_it_opens:
+            unless_it_opens.callback(engine.dispose)
+            if not is_current(engine):
+                from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
 
-            ensure_schema(engine)
+                ensure_schema(engine)
+            self._open.push(unless_it_opens.pop_all())
         return engine
 
     @cached_property

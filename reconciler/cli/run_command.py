@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import Self
 
 import click
 import structlog
 
 from reconciler import settings
 from reconciler.cli.context import Context
-from reconciler.manager.deadline import Deadline, leave
+from reconciler.manager.arrival import open_databases
+from reconciler.manager.deadline import Deadline, leave, left_s
 from reconciler.manager.logs import configure
 from reconciler.manager.run import Files, Manager
+from reconciler.server.front import Front
+from reconciler.wiring import House
 
 _log = structlog.get_logger(__name__)
 
@@ -26,36 +34,102 @@ _log = structlog.get_logger(__name__)
 def command(context: Context, host: str | None, port: int | None) -> int:
     """Keep the shops equal until SIGTERM or SIGINT; then finish what is in hand and exit 0.
 
-    Webhooks nudge, sweeps heal. SIGHUP reads stores.yaml anew, and so does a change of the file. Logs are JSON on
-    stderr, one object a line; only a terminal is also told in plain words where it runs.
+    Webhooks nudge, sweeps heal. SIGHUP reads stores.yaml anew, and so does a change of the file. A database that is
+    away at the start is waited for. Logs are JSON on stderr, one object a line; only a terminal is also told in plain
+    words where it runs.
     """
     configure(debug=context.debug)
     env = settings.environment()
     paths = settings.paths(context.config, context.stores, env)
     files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()))
+    server = context.loaded.settings.server
+
+    def listening() -> Front:
+        return Front(host or server.host, server.port if port is None else port)
+
     with Deadline() as deadline:
-        with context.house(warn=lambda message: _log.warning("warning", message=message)) as house:
-            manager = Manager(house, files, host=host, port=port)
-
-            def end(_number: int, _frame: FrameType | None) -> None:
-                manager.stop()
-
-            def again(_number: int, _frame: FrameType | None) -> None:
-                manager.reload_soon()
-
-            before = {sig: signal.signal(sig, end) for sig in (signal.SIGTERM, signal.SIGINT)}
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, again)
-            try:
-                manager.start()
-                if context.err.is_terminal:
-                    context.say(f"running: {manager.url}")
-                else:  # a line that is no JSON would break whoever reads the log
-                    _log.info("running", url=manager.url)
-                manager.wait()
-            finally:
-                manager.close()
-                for sig, handler in before.items():
-                    signal.signal(sig, handler)
+        with _Signals() as signals, context.house(warn=_warn) as house, _opened(house, listening, signals) as front:
+            if not signals.is_ending:
+                _serve(context, Manager(house, files, host=host, port=port, front=front), signals)
         if left := deadline.hanging():
             leave(left)
     return 0
+
+
+def _warn(message: str) -> None:
+    _log.warning("warning", message=message)
+
+
+def _serve(context: Context, manager: Manager, signals: _Signals) -> None:
+    signals.hand_to(manager)
+    try:
+        manager.start()
+        if context.err.is_terminal:
+            context.say(f"running: {manager.url}")
+        else:  # a line that is no JSON would break whoever reads the log
+            _log.info("running", url=manager.url)
+        manager.wait()
+    finally:
+        manager.close()
+
+
+@contextmanager
+def _opened(house: House, listening: Callable[[], Front], signals: _Signals) -> Iterator[Front | None]:
+    """With the databases of this house open, or asked to end. The port, where probes were answered while it waited."""
+    with ExitStack() as stack:
+        fronts: list[Front] = []
+
+        def tell(why: str) -> None:
+            if not fronts:
+                fronts.append(listening())
+                stack.callback(fronts[0].stop)
+                fronts[0].start()
+                _log.info("listening", url=fronts[0].url)
+            fronts[0].wait_for([why])
+
+        open_databases(house, tell=tell, wait=signals.wait)
+        yield fronts[0] if fronts else None
+
+
+class _Signals:
+    """SIGTERM and SIGINT end, SIGHUP reads the files anew; what came before there was a manager is not forgotten."""
+
+    def __init__(self) -> None:
+        self.is_ending = False
+        # A queue, since its `put` may interrupt itself: an Event set in a signal handler can wait for itself for ever.
+        self._came: SimpleQueue[None] = SimpleQueue()
+        self._manager: Manager | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._again)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def hand_to(self, manager: Manager) -> None:
+        self._manager = manager
+        if self.is_ending:
+            manager.stop()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until the end is asked for; whether it was."""
+        until = time.monotonic() + seconds
+        while not self.is_ending and (left := left_s(until)):
+            try:
+                self._came.get(timeout=left)
+            except Empty:
+                break
+        return self.is_ending
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_ending = True
+        self._came.put(None)
+        if self._manager is not None:
+            self._manager.stop()
+
+    def _again(self, _number: int, _frame: FrameType | None) -> None:
+        if self._manager is not None:
+            self._manager.reload_soon()

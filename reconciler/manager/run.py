@@ -31,7 +31,7 @@ from reconciler.manager.schedule import Schedule
 from reconciler.manager.sounding import Sounding
 from reconciler.manager.turns import BulkTurns
 from reconciler.server.app import Options, make_app
-from reconciler.server.run import ServerThread
+from reconciler.server.front import Front
 from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
@@ -62,7 +62,9 @@ class Manager:
         host: str | None = None,
         port: int | None = None,
         rhythm: Rhythm | None = None,
+        front: Front | None = None,
     ) -> None:
+        """`front`: the port, where it is served already; else `host` and `port`, or those of the settings."""
         settings = house.loaded.settings
         self._sole = sole(house.engine)
         self._files = files
@@ -139,17 +141,20 @@ class Manager:
         )
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
-        self._host = host or server.host
+        self._front = front or Front(host or server.host, server.port if port is None else port)
         self._shops = _Shops(house.loaded)
         options = Options(
-            sources=sources_of(house.loaded, self._shops), clock=self._clock, host=self._host, console_token=token
+            sources=sources_of(house.loaded, self._shops),
+            clock=self._clock,
+            host=self._front.host,
+            console_token=token,
         )
-        self._server = ServerThread(make_app(self._door, options), self._host, server.port if port is None else port)
+        self._app = make_app(self._door, options)
 
     @property
     def url(self) -> str:
         """Where it is served, for this machine."""
-        return self._server.url
+        return self._front.url
 
     def start(self) -> None:
         """Check what can't be done without, then begin. Raises what `doctor` would say."""
@@ -158,7 +163,8 @@ class Manager:
             _ = self._house.upserts
         if self._sole is not None:
             self._take_back()
-        self._server.start()
+        self._front.open(self._app)
+        self._front.start()
         self._dispatcher.start()
         self._schedule.start()
         _log.info(
@@ -201,7 +207,7 @@ class Manager:
         self._schedule.stop(until)
         for name, step in (
             ("hints", self._hints.close),
-            ("http", self._server.stop),
+            ("http", self._front.stop),
             ("sounding", self._sounding.close),
             ("books", self._books.close),
             ("shops", self._crew.close),

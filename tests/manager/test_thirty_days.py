@@ -89,7 +89,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
         house.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
         manager = Manager(house, Files(street.paths, lambda: load(*street.paths, {})), port=0)
         stack.callback(manager._crew.close)
-        stack.callback(manager._server.stop)
+        stack.callback(manager._front.stop)
         manager._schedule.full(StoreName(US), START, whole=False)
         found = Days(street, manager, house, clock, random.Random(SEED))
         found.work()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -82,3 +83,55 @@ def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_a
     frozen.signal(signal.SIGCONT)
     until(frozen.ready, "the frozen one works again")
     assert len(street.emails()) == 6
+
+
+def waits(process: Process) -> str:
+    """Where a process that waits for its database listens."""
+
+    def url() -> Any:
+        assert process.popen.poll() is None, "".join(process.lines)
+        return next((entry["url"] for entry in process.log() if entry["event"] == "listening"), None)
+
+    process.url = until(url, "it listens")
+    return process.url
+
+
+def test_a_replica_that_starts_while_postgres_is_away_waits_and_begins_by_itself(
+    street: Street, start: Any, postgres: servers.Server, database: str
+) -> None:
+    street.person("user_a")
+    with postgres.away():
+        process = start()
+        url = waits(process)
+        assert not process.ready()
+        assert any("refused" in reason for reason in process.reasons())
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert process.clerk("user.created", user_event("user_a"), "msg_1") == 503
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > 2.0, "it has tried several times")
+        assert sum(entry["event"] == "waiting_for_database" for entry in process.log()) == 1
+    process.started()
+    assert process.url == url
+    until(process.ready, "it is ready")
+    until(lambda: in_sync(postgres, database) == 1, "it works")
+    process.signal(signal.SIGTERM)
+    assert process.ended() == 0
+    assert {line[0] for line in process.lines} == {"{"}
+
+
+def test_whoever_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
+    with a_street(tmp_path) as street, replicas(street) as start:
+        url = f"postgresql://nobody@127.0.0.1:{servers.free_port()}/profiles"
+        street.settings["profiles"] = {**street.settings["profiles"], "url": url}
+        process = start()
+        waits(process)
+        began = time.monotonic()
+        process.signal(signal.SIGTERM)
+        assert process.ended() == 0
+        assert time.monotonic() - began < 5.0
+
+
+def test_what_no_waiting_mends_is_said_and_ends_it(street: Street, start: Any, postgres: servers.Server) -> None:
+    process = start(postgres.url("no_such_database"))
+    assert process.ended() == 1
+    assert 'database "no_such_database" does not exist' in "".join(process.lines)

@@ -1,0 +1,80 @@
+"""What `run` can't begin without: the state and the profiles. Waited for while their server is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from reconciler.errors import ReconcilerError, SourceError, StateError
+from reconciler.wiring import House
+
+FIRST_S: Final = 0.5
+LAST_S: Final = 10.0
+AWAY: Final = (  # in the driver's or the server's words: time heals these, and no other error of a database at the start
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "connection timeout expired",
+    "timeout expired",
+    "Operation timed out",
+    "No route to host",
+    "Network is unreachable",
+    "Host is unreachable",
+    "failed to resolve host",
+    "could not translate host name",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "closed the connection unexpectedly",
+    "could not receive data",
+    "connection is lost",
+    "consuming input failed",
+    "starting up",
+    "shutting down",
+    "not yet accepting connections",
+    "in recovery mode",
+    "terminating connection",
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "max client connections reached",
+    "MaxClientsInSessionMode",
+    "EMAXCONN",
+    "database is locked",
+)
+_log = structlog.get_logger(__name__)
+
+
+def open_databases(house: House, *, tell: Callable[[str], None], wait: Callable[[float], bool]) -> bool:
+    """Open the state and the profiles, however long their server is away. False: the process should end instead.
+
+    `tell` is given why it waits, each time that this changes; `wait` waits so long, and is True where it should end.
+    Raises what no waiting mends: a wrong password, a missing table, an old schema.
+    """
+    pause_s, told = FIRST_S, ""
+    while True:
+        try:
+            _ = house.engine, house.profiles
+            if house.loaded.settings.clerk.upsert_profiles:
+                _ = house.upserts
+        except (StateError, SourceError) as error:
+            if not is_away(error):
+                raise
+            if error.message != told:
+                told = error.message
+                hint = f"{error.hint}; it is tried again until it answers"
+                _log.warning("waiting_for_database", error=error.message, hint=hint)
+                tell(error.message)
+        else:
+            return True
+        if wait(pause_s):
+            return False
+        pause_s = min(pause_s * 2, LAST_S)
+
+
+def is_away(error: ReconcilerError) -> bool:
+    """Whether the database could not be reached, or takes nobody now, as opposed to refusing us."""
+    cause = error.__cause__
+    said = f"{error.message} {getattr(cause, 'orig', None) or cause}"
+    return any(words in said for words in AWAY)
