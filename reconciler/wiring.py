@@ -31,6 +31,7 @@ from reconciler.shopify.listing import CustomerLists
 from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.engine import open_engine
+from reconciler.state.profile_writes import ProfileWrites
 from reconciler.state.requests import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.state.version import is_current
@@ -107,19 +108,24 @@ class House:
     def upserts(self) -> ProfileUpserts:
         """Writes profile rows: for `clerk.upsert_profiles` and `backfill clerk` only."""
         from reconciler.supabase.upsert import ProfileUpserts  # noqa: PLC0415  as above
+        from reconciler.supabase.writer import open_writer  # noqa: PLC0415  as above
 
         settings = self.loaded.settings
-        engine = open_engine(settings.profiles.url or settings.state.url)
+        engine = open_writer(settings.profiles.url or settings.state.url)
         self._open.callback(engine.dispose)
         upserts = ProfileUpserts(engine, settings.profiles.table, settings.profiles.columns)
-        for oddity in upserts.check():
-            self._warn(oddity)
+        upserts.check()
         return upserts
+
+    @cached_property
+    def profile_writes(self) -> ProfileWrites:
+        """What Clerk says of users, until it is written; tombstones and refusals."""
+        return ProfileWrites(self.engine)
 
     def with_files(self, loaded: Loaded) -> House:
         """Another house for files that were read anew, on the same state and profiles, and on shops that are the same."""
         house = House(loaded, warn=self._warn, state_key=self._state_key)
-        for name in ("engine", "state", "queue", "clerk", "profiles", "upserts", "_ssl"):
+        for name in ("engine", "state", "queue", "clerk", "profiles", "upserts", "profile_writes", "_ssl"):
             if name in self.__dict__:
                 house.__dict__[name] = self.__dict__[name]
         house._base = self._base or self

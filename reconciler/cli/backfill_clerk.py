@@ -17,7 +17,7 @@ from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence
 from reconciler.cli.render_json import dumps
 from reconciler.controller.backfill import Kind, Page, Tally, survey, write_rows
-from reconciler.core.ids import ClerkUserId
+from reconciler.controller.profile_rows import RowDone, RowWriter
 from reconciler.core.profile import Profile
 from reconciler.core.request import Priority, Request
 from reconciler.errors import ConfigError, ReconcilerError
@@ -44,10 +44,10 @@ def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  cli
     """
     with context.house() as house:
         users = _clerk_of(house)
-        fields = house.upserts.fields()  # first: what can't be written need not be looked for
+        _ = house.upserts  # first: what can't be written need not be looked for
         if not yes:
             tally = Tally()
-            for _ in _surveyed(context, house, users, fields, tally, "reading Clerk's users"):
+            for _ in _surveyed(context, house, users, tally, "reading Clerk's users"):
                 pass
             table = house.loaded.settings.profiles.table
             if output == "text" or tally.to_write:
@@ -58,7 +58,7 @@ def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  cli
             rows = counted(tally.to_write, "row")
             if not context.confirmed(f"Write {rows}?", waiting=f"{rows} to write"):
                 return FAILED
-        done = _written(context, house, users, fields)
+        done = _written(context, house, users)
     _tell(context, done, output)
     return FAILED if done.failed_count else 0
 
@@ -73,21 +73,20 @@ def _clerk_of(house: House) -> ClerkUsers:
     return users
 
 
-def _written(context: Context, house: House, users: ClerkUsers, fields: frozenset[str]) -> Tally:
+def _written(context: Context, house: House, users: ClerkUsers) -> Tally:
     """Read once more, and write as it goes; what is written before an error stays, and the next run goes on."""
     tally = Tally()
     stores = house.stores()
 
-    def write(some: Sequence[Profile]) -> int:
-        return house.upserts.write_together(some, fresh=True).count("written")
-
-    def ask_for_looks(written: Sequence[ClerkUserId]) -> None:
-        requests = [Request(store.name, user) for store in stores for user in written]
+    def nudge(done: Sequence[RowDone]) -> None:
+        """A row brought in late carries the time of its last change, which may lie long before the last resync."""
+        requests = [Request(store.name, row.user) for store in stores for row in done]
         house.queue.add(requests, house.clock.now(), priority=Priority.RESYNC, reason="backfill")
 
+    writer = RowWriter(lambda: house.upserts, house.profile_writes, house.clock, ask=None, nudge=nudge)
     try:
-        for to_write in _surveyed(context, house, users, fields, tally, "writing profile rows"):
-            write_rows(to_write, write, ask_for_looks, tally)
+        for to_write in _surveyed(context, house, users, tally, "writing profile rows"):
+            write_rows(to_write, writer.write_now, tally)
     except ReconcilerError:
         if tally.written:
             context.say(f"{counted(tally.written, 'row')} had been written by then: the next run goes on from there")
@@ -95,13 +94,11 @@ def _written(context: Context, house: House, users: ClerkUsers, fields: frozense
     return tally
 
 
-def _surveyed(
-    context: Context, house: House, users: ClerkUsers, fields: frozenset[str], tally: Tally, words: str
-) -> Iterator[list[Profile]]:
+def _surveyed(context: Context, house: House, users: ClerkUsers, tally: Tally, words: str) -> Iterator[list[Profile]]:
     with context.progress() as progress:
         bar = progress.add_task(words, total=None)
         pages = (Page([user.profile() for user in page.users], page.problems) for page in users.pages())
-        for to_write in survey(pages, house.profiles, fields, tally):
+        for to_write in survey(pages, house.upserts, house.profile_writes, tally):
             yield to_write
             progress.update(bar, completed=tally.users)
 

@@ -12,6 +12,7 @@ from reconciler.cli.users import user_id, users_named
 from reconciler.controller.sweep import Ask, Swept, sweep
 from reconciler.core.explain import Explained, ExplainedStore, explained, withheld_so_far
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile_write import RefusedWrite, shown_mapping
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
@@ -31,7 +32,10 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     """
     with context.house() as house:
         name = users_named(house, [user])[0]
-        parts = tuple(_of(context, house, store, name) for store in sorted(house.stores(stores), key=lambda s: s.name))
+        refused = house.profile_writes.refused([name]).get(name)
+        parts = tuple(
+            _of(context, house, store, name, refused) for store in sorted(house.stores(stores), key=lambda s: s.name)
+        )
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":
         click.echo(render_explain.explain_json(found))
@@ -40,13 +44,17 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     return FAILED if any(s.error for s in parts) else 0
 
 
-def _of(context: Context, house: House, store: StoreSettings, user: ClerkUserId) -> ExplainedStore:
+def _of(
+    context: Context, house: House, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
+) -> ExplainedStore:
     events = [asdict(e) for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
     ask = Ask(now=house.clock.now(), users=[user], explicit=False, keep_all=True)
     swept: Swept = sweep(store, house.readers(store), ask)
     if swept.plan.error is not None:
         context.failed(store.name, swept.plan.error, swept.plan.error_hint)
         row = house.state.get(store.shop, [user]).get(user)
+        if refused is not None and refused.concerns(store):
+            row = shown_mapping(store, refused, row)
         return ExplainedStore(
             store=store.name,
             shop=store.shop,
@@ -59,4 +67,5 @@ def _of(context: Context, house: House, store: StoreSettings, user: ClerkUserId)
     subject, decision = swept.decisions[user]
     facts = house.state.facts(store.shop)
     known = withheld_so_far(subject, decision, suspended=facts.suspended_reason if facts else None)
-    return explained(store, subject, known, events)
+    held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None
+    return explained(store, subject, known, events, refused=held)

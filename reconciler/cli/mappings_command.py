@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from reconciler.cli import render
 from reconciler.cli.context import Context
 from reconciler.cli.users import user_id
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
 from reconciler.errors import UsageError
+from reconciler.manager.held_rows import with_refused
 from reconciler.manager.rows import known_rows
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
 
 FAILED = 1
 
@@ -27,13 +33,18 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
     """All mappings, by store and user."""
     with context.house() as house:
         chosen = sorted(house.stores(stores), key=lambda s: s.name)
-        scanned = (row for store in chosen for chunk in house.state.scan(store.shop) for row in chunk)
-        rows = known_rows(house, scanned, chosen)
+        refused = tuple(house.profile_writes.refused().values())
+        rows = (row for store in chosen for row in with_refused(_known(house, store), store, refused))
         if output == "json":
             for part in render.mappings_json(rows):
                 click.echo(part, nl=False)
         else:
             render.mappings_text(rows, context.out)
+
+
+def _known(house: House, store: StoreSettings) -> Iterator[Mapping]:
+    scanned = (row for chunk in house.state.scan(store.shop) for row in chunk)
+    return known_rows(house, scanned, [store])
 
 
 @command.command("forget")

@@ -1,4 +1,4 @@
-"""Users whom no webhook told of: who has no profile row or an older one, and the writing of it.
+"""Users that no webhook told of: whose profile row is missing or older, and the writing of it.
 
 A page of users is compared with their rows, then the next: memory does not grow with their number. Nothing is deleted, and
 who is not in the list is not thought about: a list read page by page proves nobody's absence. Knows neither where users sign
@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from reconciler.controller.profile_rows import RowDone
+from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
-from reconciler.errors import PermanentError
-from reconciler.ports import ProfileReader
+from reconciler.core.profile_row import StoredRow, row_changes, told_by
+from reconciler.core.profile_write import WriteKnown
+from reconciler.errors import ConfigError, PermanentError
+from reconciler.ports.profile_rows import ProfileRows, ProfileWriteBook
 
 Kind = Literal["missing", "older", "current", "deleted"]
 
@@ -65,96 +69,69 @@ class Tally:
             self.failed.append((user, why))
 
 
-def survey(
-    pages: Iterable[Page], profiles: ProfileReader, fields: frozenset[str], tally: Tally
-) -> Iterator[list[Profile]]:
-    """Compare page by page; each time gives the users whose row is to be written. `fields`: what the table can take."""
+def survey(pages: Iterable[Page], rows: ProfileRows, book: ProfileWriteBook, tally: Tally) -> Iterator[list[Profile]]:
+    """Compare page by page; each time gives the users whose row is to be written."""
     for page in pages:
         tally.odd(page.problems)
-        rows = profiles.get([profile.clerk_user_id for profile in page.profiles])
+        users = [profile.clerk_user_id for profile in page.profiles]
+        there, known = _read(rows, users), book.known(users)
         to_write = []
         for told in page.profiles:
-            kind = kind_of(told, rows.get(told.clerk_user_id), fields)
-            tally.found(told.clerk_user_id, kind)
+            user = told.clerk_user_id
+            kind = kind_of(told, there.get(user), known.get(user))
+            tally.found(user, kind)
             if kind in {"missing", "older"}:
                 to_write.append(told)
         yield to_write
 
 
+def _read(rows: ProfileRows, users: Sequence[ClerkUserId]) -> Mapping[ClerkUserId, StoredRow]:
+    """A few at a time: each read locks the rows for a moment."""
+    return {user: row for part in batches(users, TOGETHER) for user, row in rows.read(part).items()}
+
+
 def write_rows(
     to_write: Sequence[Profile],
-    write: Callable[[Sequence[Profile]], int],
-    ask_for_looks: Callable[[Sequence[ClerkUserId]], object],
+    write: Callable[[Sequence[Profile]], Sequence[RowDone]],
     tally: Tally,
 ) -> None:
-    """Write these rows, a few at a time, and ask for a look at whoever was written. A row that is refused hurts no other.
+    """Write these rows, a few at a time, and nudge the users that were written. A row that is refused hurts no other.
 
-    `write` writes all it is given or raises, and gives how many rows have changed. The looks are asked for because a row
-    brought in late carries the time of its last change, which may lie long before the last look at what has changed.
+    `write` writes all it is given or raises; one that is refused by itself it gives back as such.
     """
     for at in range(0, len(to_write), TOGETHER):
-        _write_some(to_write[at : at + TOGETHER], write, ask_for_looks, tally)
+        _write_some(to_write[at : at + TOGETHER], write, tally)
 
 
 def _write_some(
     some: Sequence[Profile],
-    write: Callable[[Sequence[Profile]], int],
-    ask_for_looks: Callable[[Sequence[ClerkUserId]], object],
+    write: Callable[[Sequence[Profile]], Sequence[RowDone]],
     tally: Tally,
 ) -> None:
-    """All at once; where one of them is refused, each half by itself, down to the one that it is."""
+    """All together; where one of them is refused, each half by itself, down to the one that it is."""
     try:
-        changed = write(some)
-    except PermanentError as error:
+        done = write(some)
+    except (PermanentError, ConfigError):
         if len(some) == 1:
-            tally.fail(some[0].clerk_user_id, error.message)
-            return
+            raise
         middle = len(some) // 2
-        _write_some(some[:middle], write, ask_for_looks, tally)
-        _write_some(some[middle:], write, ask_for_looks, tally)
+        _write_some(some[:middle], write, tally)
+        _write_some(some[middle:], write, tally)
         return
-    tally.written += changed
-    ask_for_looks([told.clerk_user_id for told in some])
+    tally.written += sum(row.result == "written" for row in done)
+    for row in done:
+        if row.message:
+            tally.fail(row.user, row.message)
 
 
-def kind_of(told: Profile, row: Profile | None, fields: frozenset[str]) -> Kind:
-    """How the row stands to what is told. It is older only if both times say so, or one of them says nothing."""
+def kind_of(told: Profile, row: StoredRow | None, known: WriteKnown | None) -> Kind:
+    """What the row is beside what is told. `known`: what was told of this user before; older news changes nothing."""
+    if (known is not None and known.deleted) or (row is not None and row.deleted):
+        return "deleted"
     if row is None:
         return "missing"
-    if row.deleted or any(problem.field == "deleted_at" for problem in row.problems):
-        return "deleted"
-    timed = "updated_at" in fields and row.knows("updated_at")
-    if timed and row.updated_at is not None and told.updated_at is not None and row.updated_at >= told.updated_at:
+    newest = known.newest_at if known is not None else None
+    if newest is not None and (told.updated_at is None or told.updated_at < newest):
         return "current"
-    return "older" if differs(told, row, fields) else "current"
-
-
-def differs(told: Profile, row: Profile, fields: frozenset[str]) -> bool:
-    """Whether writing would change something that people see; the time of the change alone does not count."""
-    compared = fields - {"updated_at", "full_name"}
-    if any(told.knows(name) and not _same(name, told, row) for name in compared):
-        return True
-    if "full_name" not in fields or compared & {"first_name", "last_name"}:
-        return False
-    return told.knows("first_name") and told.knows("last_name") and _full_name(told) != _full_name(row)
-
-
-def _same(name: str, told: Profile, row: Profile) -> bool:
-    if not row.knows(name):
-        return False
-    if name == "metadata":
-        return told.metadata is None or _covers(row.metadata or {}, told.metadata)
-    if name == "email_verified":
-        return row.email_verified == bool(told.email and told.email_verified)
-    return (getattr(told, name) or None) == (getattr(row, name) or None)  # an empty text says what null says
-
-
-def _covers(row: Any, told: Any) -> bool:
-    """Whether all that is told stands in the row, which may hold more; null and absent are the same here."""
-    if isinstance(told, Mapping):
-        return isinstance(row, Mapping) and all(_covers(row.get(key), value) for key, value in told.items())
-    return bool(row == told)
-
-
-def _full_name(profile: Profile) -> str:
-    return " ".join(f"{profile.first_name or ''} {profile.last_name or ''}".split())
+    changes = row_changes(told_by(told), row.values, known.last if known is not None else None)
+    return "older" if changes.values or changes.held else "current"

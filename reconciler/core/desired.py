@@ -123,7 +123,7 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
     """Whether the store should have this person; None where the row can't tell (then nothing may be concluded)."""
     if profile is None or profile.deleted:
         return False
-    answers = [_matches(profile, path, rule) for path, rule in store.where.items()]
+    answers = [matches(profile, path, rule) for path, rule in store.where.items()]
     if False in answers:
         return False
     return None if None in answers or (not profile.knows("deleted_at") and _unreadable(profile, "deleted_at")) else True
@@ -265,7 +265,8 @@ def _unreadable(profile: Profile, field: str) -> bool:
     return any(p.field == field for p in profile.problems)
 
 
-def _matches(profile: Profile, path: str, rule: Any) -> bool | None:
+def matches(profile: Profile, path: str, rule: Any) -> bool | None:
+    """Whether the value at this path is what a `where` asks for; None where it can't be read."""
     if _unreadable(profile, path.split(".", maxsplit=1)[0]):
         return None
     value = profile.value_at(path)

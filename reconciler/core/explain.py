@@ -84,12 +84,19 @@ class Explained(BaseModel):
 
 
 def explained(
-    store: Store, subject: Subject, decision: Decision, events: Iterable[Mapping[str, Any]]
+    store: Store,
+    subject: Subject,
+    decision: Decision,
+    events: Iterable[Mapping[str, Any]],
+    *,
+    refused: Hold | None = None,
 ) -> ExplainedStore:
-    """One user in one store. `events` are what was written for her there, oldest first."""
+    """One user in one store. `events` are what was written there, oldest first. `refused`: the profile row is refused."""
     told = tuple(events)
     customer = decision.customer
     status, reason = _status(subject, decision)
+    if refused is not None and status not in {"released", "erased"}:
+        status, reason = "held", refused.reason
     return ExplainedStore(
         store=store.name,
         shop=store.shop,
@@ -99,7 +106,7 @@ def explained(
         wanted=_wanted(decision.spec),
         observed=_observed(customer),
         fields=_fields(store, subject, decision, told),
-        next=_next(decision),
+        next=_next(decision, refused),
         events=told,
         last_write_at=told[-1]["at"] if told else None,
         accepted=decision.accepted,
@@ -199,12 +206,13 @@ def _field(
     )
 
 
-def _next(decision: Decision) -> Next:
-    who = decision.holds[0].who_acts if decision.holds else None
+def _next(decision: Decision, refused: Hold | None) -> Next:
+    holds = decision.holds if refused is None else (refused, *decision.holds)
+    who = holds[0].who_acts if holds else None
     action = decision.action
     if action is not None:
         fields = ", ".join(c.field for c in action.changes) or "nothing but the mapping"
-        return Next(does=f"{action.kind}: {fields}", action=action, holds=decision.holds, who_acts=who)
-    if decision.holds:
-        return Next(does="waits: " + "; ".join(h.message for h in decision.holds), holds=decision.holds, who_acts=who)
+        return Next(does=f"{action.kind}: {fields}", action=action, holds=holds, who_acts=who)
+    if holds:
+        return Next(does="waits: " + "; ".join(h.message for h in holds), holds=holds, who_acts=who)
     return Next(does="nothing: she is as she should be" if decision.status == "in_sync" else "nothing")

@@ -29,6 +29,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "StoreSuspended": "operator",
     "Rejected": "profile",
     "ProfileInvalid": "profile",
+    "ProfileRefused": "operator",
     "Unreadable": "operator",
     "Undone": "operator",
     "CannotUndo": "operator",

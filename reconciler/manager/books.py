@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 
 from reconciler.state.engine import open_engine
 from reconciler.state.erasure import Erasure
+from reconciler.state.profile_writes import ProfileWrites
 from reconciler.state.requests import RequestTable
 from reconciler.state.showcase import Showcase
 from reconciler.state.store import StateStore
-from reconciler.supabase.upsert import ProfileUpserts
 from reconciler.wiring import House
 
 
@@ -22,21 +22,11 @@ class Books:
 
     def __init__(self, house: House, *, wait_s: float) -> None:
         settings = house.loaded.settings
-        self._house = house
         self._opened: list[Engine] = []
-        profiles = settings.profiles
         engine = self._prompt(settings.state.url, wait_s) or house.engine
         self.queue, self.state = RequestTable(engine), StateStore(engine)
         self.showcase, self.erasure = Showcase(engine), Erasure(engine)
-        self._upserts: ProfileUpserts | None = None
-        if settings.clerk.upsert_profiles:
-            writer = self._prompt(profiles.url or settings.state.url, wait_s)
-            self._upserts = ProfileUpserts(writer, profiles.table, profiles.columns) if writer else None
-
-    @property
-    def upserts(self) -> ProfileUpserts:
-        """Writes profile rows, where `clerk.upsert_profiles` says so."""
-        return self._upserts or self._house.upserts
+        self.profile_writes = ProfileWrites(engine)
 
     def close(self) -> None:
         for engine in self._opened:

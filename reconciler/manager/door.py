@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
+from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import DELETED
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.mapping import Mapping, Status
+from reconciler.core.profile_write import Told, shown_mapping
 from reconciler.core.request import Priority, Request
 from reconciler.core.status import StatusRow
-from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
+from reconciler.manager.held_rows import people_of
 from reconciler.manager.metrics import Metrics
+from reconciler.manager.profile_writer import ProfileWriter, wanted_of
 from reconciler.manager.rows import known_rows, status_rows_of
 from reconciler.ports import Clock
 from reconciler.server.seen import SeenWebhooks
@@ -31,7 +33,7 @@ from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
-DELETE = "customers/delete"
+DELETE, CREATED = "customers/delete", "user.created"
 _log = structlog.get_logger(__name__)
 
 
@@ -48,9 +50,11 @@ class ManagerDoor:
         readiness: Callable[[], Sequence[str]],
         wake: Callable[[], None],
         probe: Callable[[StoreName], None],
+        rows: ProfileWriter | None = None,
     ) -> None:
         self._crew, self._books, self._clock, self._metrics = crew, books, clock, metrics
         self._readiness, self._wake, self._probe = readiness, wake, probe
+        self._rows = rows
         self._seen = SeenWebhooks()
 
     # --- what comes in -------------------------------------------------------------------------------------------
@@ -58,12 +62,18 @@ class ManagerDoor:
     def clerk_event(self, event: ClerkEvent) -> None:
         if event.user_id is None:
             return
-        try:
-            self._upsert(event)
-        finally:  # a row that could not be written is no reason not to look
-            reason = DELETED if event.deleted else "clerk"
-            wanted = None if event.deleted else event.updated_at
-            self.nudge_user(event.user_id, reason=reason, wants_updated_at=wanted)
+        writer = self._rows
+        if writer is None:
+            self._nudge_for(event.user_id, deleted=event.deleted, wants=event.updated_at)
+        elif not writer.tell(told_by_event(event, self._clock.now())):  # late news: the row stays as it is
+            self._nudge_for(event.user_id, deleted=event.deleted, wants=None)
+
+    def _nudge_for(self, user: ClerkUserId, *, deleted: bool, wants: datetime | None) -> None:
+        self.nudge_user(user, reason=DELETED if deleted else "clerk", wants_updated_at=None if deleted else wants)
+
+    def row_written(self, done: RowDone) -> None:
+        """The profile row of this user was written, or could not be: either is a reason to look."""
+        self._nudge_for(done.user, deleted=done.deleted, wants=wanted_of(done))
 
     def nudge_user(
         self,
@@ -125,10 +135,17 @@ class ManagerDoor:
                 text, shops=self._shops(store), status=each, reason=reason, limit=limit
             )
         ]
-        return [row for row in self._known(found) if status in {None, row.status}][:limit]
+        known = [row for row in self._known(found) if status in {None, row.status}]
+        stores = [s for s in self._crew.stores() if store in {None, s.name}]
+        return people_of(known, stores, self._books, text, status=status, reason=reason)[:limit]
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
-        return self._known(self._books.showcase.person(user, shops=self._shops(None)))
+        rows = {row.shop: row for row in self._known(self._books.showcase.person(user, shops=self._shops(None)))}
+        refused = self._books.profile_writes.refused([user]).get(user)
+        if refused is None:
+            return list(rows.values())
+        stores = [s for s in self._crew.stores() if s.shop in rows or refused.concerns(s)]
+        return sorted((shown_mapping(s, refused, rows.get(s.shop)) for s in stores), key=lambda row: row.store)
 
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
@@ -148,32 +165,6 @@ class ManagerDoor:
         self._metrics.added(added)
         self._wake()
 
-    def _upsert(self, event: ClerkEvent) -> None:
-        """Bring the profile row up to date first, where that is asked for: from Clerk's API, else from the event.
-
-        SourceError goes to the sender, who sends again; what Clerk's API can't tell is taken from the signed event.
-        """
-        with self._crew.house() as house:
-            if not house.loaded.settings.clerk.upsert_profiles or event.user_id is None:
-                return
-            if event.deleted:
-                if house.clerk is None or self._crew.is_gone(event.user_id):
-                    self._books.upserts.delete(event.user_id, at=event.sent_at or self._clock.now())
-                return
-            user: Any = None
-            if house.clerk is not None:
-                try:
-                    user = house.clerk.get(event.user_id)
-                    if user is None:
-                        return
-                except (AccessError, TemporaryError, PermanentError) as error:
-                    _log.warning("clerk_not_asked", user=event.user_id, error=error.message)
-            fresh = user is not None
-            if user is None and event.user is not None:
-                user = parse_user(event.user)
-            if user is not None:
-                self._books.upserts.write(user.profile(), fresh=fresh)
-
     def _redact(self, store: StoreSettings, event: ShopifyEvent) -> None:
         """By law: what we hold of these customers goes, and nobody of them is created again.
 
@@ -190,3 +181,12 @@ class ManagerDoor:
 
     def _shops(self, store: StoreName | None) -> list[str]:
         return [s.shop for s in self._crew.stores() if store is None or s.name == store]
+
+
+def told_by_event(event: ClerkEvent, now: datetime) -> Told:
+    """What an event says of its user."""
+    assert event.user_id is not None
+    if event.deleted:
+        return Told(event.user_id, deleted_at=event.sent_at or now)
+    profile = parse_user(event.user).profile() if event.user is not None else None
+    return Told(event.user_id, event.updated_at, profile, created=event.type == CREATED)

@@ -36,4 +36,6 @@ class Rhythm:
     housekeeping_s: float = 3600.0
     files_s: float = 2.0
     hints_s: float = 1.0  # how soon a change that the outbox tells of is taken up
+    rows_s: float = 0.5  # how soon a profile row is written that could not be written when its webhook came
+    row_wait_s: float = 1.0  # so long a webhook waits for its profile row; then it is written later
     pauses: Pauses = field(default_factory=Pauses)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
 from reconciler.controller.mirror import is_fresh
@@ -10,6 +12,7 @@ from reconciler.controller.resync import FULL
 from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.mapping import Mapping
+from reconciler.core.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.status import (
     BulkProgress,
     MirrorProgress,
@@ -20,7 +23,7 @@ from reconciler.core.status import (
     status_row,
     sweep_progress,
 )
-from reconciler.ports import BulkBook, Mirror, MirrorMark
+from reconciler.ports import BulkBook, MappingReader, Mirror, MirrorMark
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
@@ -30,6 +33,7 @@ ROWS_AT_ONCE = 500
 def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
     """What the state knows of these stores."""
     now = house.clock.now()
+    refused = house.profile_writes.refused()
     found = []
     for store in stores:
         facts = house.state.facts(store.shop)
@@ -38,7 +42,7 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
         row = status_row(
             store.name,
             store.shop,
-            house.state.tally(store.shop),
+            _tally(house.state, store, refused),
             profiles=facts.profiles if facts else None,
             mapped=house.state.count(store.shop),
             doubts=house.state.doubts(store.name, store.shop, counted_at=facts.last_sweep_at if facts else None),
@@ -66,6 +70,22 @@ def known_rows(house: House, rows: Iterable[Mapping], stores: Iterable[StoreSett
             suspended[shop] = facts.suspended_reason if facts is not None else None
         for row in part:
             yield known_row(row, suspended=suspended[row.shop], waits=row.clerk_user_id in waiting[row.shop])
+
+
+def _tally(
+    state: MappingReader, store: StoreSettings, refused: MappingOf[ClerkUserId, RefusedWrite]
+) -> MappingOf[tuple[str, str | None], int]:
+    """How many mappings have each status and reason, with those whose profile row is refused among the held ones."""
+    tally = Counter(state.tally(store.shop))
+    concerned = [user for user, one in refused.items() if one.concerns(store)]
+    rows = state.get(store.shop, concerned)
+    for user in concerned:
+        row = rows.get(user)
+        shown = shown_mapping(store, refused[user], row)
+        if row is not None:
+            tally[row.status, row.reason] -= 1
+        tally[shown.status, shown.reason] += 1
+    return {key: count for key, count in tally.items() if count > 0}
 
 
 def _mirror(state: Mirror, shop: ShopDomain, now: datetime) -> MirrorProgress | None:

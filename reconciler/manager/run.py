@@ -13,8 +13,10 @@ from typing import Literal
 import structlog
 
 from reconciler.clerk.webhook import ClerkWebhooks
+from reconciler.controller.profile_rows import RowDone, RowWriter
 from reconciler.controller.worker import Worked, Worker
-from reconciler.core.ids import StoreName
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.profile import Profile
 from reconciler.errors import AccessError, ConfigError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
@@ -25,6 +27,7 @@ from reconciler.manager.hints import Hints
 from reconciler.manager.looks import LEASE, Looks
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.probes import Probes
+from reconciler.manager.profile_writer import ProfileWriter
 from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
@@ -130,6 +133,7 @@ class Manager:
         self._metrics.ask(self._known)
         self._books = Books(house, wait_s=rhythm.webhook_wait_s)
         self._sounding = Sounding(self._sound)
+        self._rows = self._row_writer(house) if settings.clerk.upsert_profiles else None
         self._door = ManagerDoor(
             self._crew,
             self._books,
@@ -138,6 +142,7 @@ class Manager:
             readiness=self.readiness,
             wake=self._dispatcher.wake,
             probe=self._schedule.probe_soon,
+            rows=self._rows,
         )
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
@@ -167,6 +172,8 @@ class Manager:
         self._front.start()
         self._dispatcher.start()
         self._schedule.start()
+        if self._rows is not None:
+            self._rows.start()
         _log.info(
             "started", owner=self.owner, url=self.url, stores=len(self._crew.stores()),
             workers=self._settings.controller.workers,
@@ -205,6 +212,8 @@ class Manager:
         self._schedule.end()
         self._dispatcher.stop(self._rhythm.grace_s)
         self._schedule.stop(until)
+        if self._rows is not None:
+            self._rows.stop(until)
         for name, step in (
             ("hints", self._hints.close),
             ("http", self._front.stop),
@@ -217,6 +226,28 @@ class Manager:
         if self._sole is not None:
             self._sole.release()
         _log.info("stopped", worked=self._dispatcher.worked)
+
+    def _row_writer(self, house: House) -> ProfileWriter:
+        """What writes profile rows as Clerk tells of users."""
+        clerk = house.clerk
+
+        def ask(user: ClerkUserId) -> Profile | None:
+            found = clerk.get(user) if clerk is not None else None
+            return found.profile() if found is not None else None
+
+        def nudge(done: Sequence[RowDone]) -> None:
+            for row in done:
+                self._door.row_written(row)
+
+        book, rhythm = self._books.profile_writes, self._rhythm
+        writer = RowWriter(
+            lambda: house.upserts,
+            book,
+            self._clock,
+            ask=ask if clerk is not None else None,
+            nudge=nudge,
+        )
+        return ProfileWriter(writer, book, self._clock, poll_s=rhythm.rows_s, wait_s=rhythm.row_wait_s)
 
     def reload(self) -> None:
         """Read both files anew now; a bad edit is refused, loudly, and the running config stays."""
@@ -309,6 +340,8 @@ class Manager:
     def _worked(self, done: Worked, seconds: float) -> None:
         waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
         self._metrics.worked(done, seconds, waited_s)
+        if self._rows is not None:
+            self._rows.seen(done.claim.clerk_user_id)
         result = done.result
         level = _log.warning if done.error is not None else _log.info
         level(

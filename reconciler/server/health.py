@@ -1,9 +1,16 @@
-"""Probes and metrics. They hold no personal data and are open to whoever reaches the port."""
+"""Probes and metrics. They hold no personal data and are open to whoever reaches the port.
+
+They answer whatever the load does: none of them waits for the threads that webhooks and pages share. What has to be
+asked of the state is asked in threads of their own, and what does not answer in time is a reason not to be ready.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
+from anyio import CapacityLimiter, move_on_after, to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -11,6 +18,12 @@ from pydantic import BaseModel
 
 from reconciler.errors import ReconcilerError
 from reconciler.server.door import Gauges
+
+T = TypeVar("T")
+
+READY_S: Final = 2.0  # for the state to answer
+SCRAPE_S: Final = 8.0  # Prometheus gives up after ten
+THREADS: Final = 4  # of the probes alone; more than these wait, and then time is up
 
 
 class Health(BaseModel):
@@ -50,17 +63,35 @@ class WebhookMetrics:
         self._seconds.labels(source).observe(seconds)
 
 
+class _Apart:
+    """Calls in threads that no other request uses."""
+
+    def __init__(self) -> None:
+        self._limiter: CapacityLimiter | None = None
+
+    async def ask(self, call: Callable[[], T], *, within_s: float) -> T | None:
+        """What it gives; None where it takes longer, and then it ends by itself."""
+        if self._limiter is None:  # made in the event loop that it belongs to
+            self._limiter = CapacityLimiter(THREADS)
+        with move_on_after(within_s):
+            return await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        return None
+
+
 def routes(door: Gauges) -> APIRouter:
     """/healthz, /readyz and /metrics."""
     router = APIRouter(tags=["probes"])
+    apart = _Apart()
 
     @router.get("/healthz", summary="The process lives")
-    def healthz() -> Health:
+    async def healthz() -> Health:
         return Health()
 
     @router.get("/readyz", summary="Work is being done", responses={503: {"model": Readiness}})
-    def readyz(response: Response) -> Readiness:
-        reasons = _reasons(door)
+    async def readyz(response: Response) -> Readiness:
+        reasons = await apart.ask(partial(_reasons, door), within_s=READY_S)
+        if reasons is None:
+            reasons = [f"the state does not answer within {READY_S:g} s"]
         if reasons:
             response.status_code = 503
         return Readiness(ready=not reasons, reasons=tuple(reasons))
@@ -71,9 +102,12 @@ def routes(door: Gauges) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
     )
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(door.metrics()), headers={"content-type": content_type})
+        text = await apart.ask(lambda: encode(door.metrics()), within_s=SCRAPE_S)
+        if text is None:
+            return Response("the state does not answer in time\n", 503)
+        return Response(text, headers={"content-type": content_type})
 
     return router
 

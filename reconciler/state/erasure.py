@@ -19,6 +19,7 @@ from reconciler.state.bulk_table import BulkLineRow
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import writing
 from reconciler.state.mirror_table import MirrorRow
+from reconciler.state.profile_writes import forget_users
 from reconciler.state.sweeps_table import FindingRow
 from reconciler.state.tables import EventRow, MappingRow
 
@@ -82,6 +83,7 @@ class Erasure(Database):
             hers_now = {customer for customer in found.values() if customer is not None}
             gone = {*customers, *hers_now, *_mirrored(connection, shop, list(found), key)}
             withdraw(connection, shop, list(found), gone)
+            forget_users(connection, list(found), key)
             for part in parts(gone):
                 for table in (_event, _line):  # of others too: what they did with her customer
                     on_hers = (table.c.shopify_shop == shop, table.c.shopify_customer_id.in_(part))

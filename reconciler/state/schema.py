@@ -16,6 +16,7 @@ from reconciler.errors import StateError
 from reconciler.state import (  # noqa: F401  their tables belong to the metadata
     bulk_table,
     mirror_table,
+    profile_writes_table,
     requests_table,
     sweeps_table,
 )

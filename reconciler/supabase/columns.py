@@ -10,15 +10,19 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, String
 from sqlalchemy import types as sa
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchTableError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchTableError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
 
 Kind = Literal["text", "bool", "number", "time", "local time", "json"]
-
-_DUPLICATE: Final = "23505"
-_NULL: Final = "23502"
-_NO_CONSTRAINT: Final = "42P10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +101,37 @@ def _bound_type(kind: Kind, type_: sa.TypeEngine[Any], *, sqlite_: bool) -> sa.T
 
 # --- errors -------------------------------------------------------------------------------------------------------
 
+_DUPLICATE: Final = "23505"
+_NULL: Final = "23502"
+_NO_CONSTRAINT: Final = "42P10"
+_READ_ONLY: Final = "25006"  # a standby, or a disk that is full at Supabase
+_AWAY: Final = ("08", "40", "53", "57", "58", "XX", "25P", "55P", "55006", _READ_ONLY)  # time heals these
+_LOGIN_REFUSED: Final = (
+    "password authentication failed",
+    "ircuit breaker",
+    "CIRCUITBREAKER",
+    "enant or user not found",
+)
+LOGIN_PAUSE_S: Final = 130.0  # a pooler that has locked an address out does so for two minutes, anew with each try
+_SPELLED: Final = {
+    "22001": "a value is too long for its column",
+    "22P02": "a value is none that the type of its column knows",
+    "23503": "a row that it must refer to is missing",
+    "23514": "a check refuses it",
+    "23P01": "an exclusion constraint refuses it",
+    "44000": "the view's check option refuses it",
+}
+
 
 class Duplicate(PermanentError):
-    """A unique constraint was hit that the statement does not settle by itself."""
+    """Another row has a value that must be unique."""
 
 
 class translated:  # noqa: N801  used as a statement
-    """Errors of the database in our words, without statements and values."""
+    """Errors of the database in our words, without statements and values.
+
+    PermanentError: this row is refused. ConfigError: so is every other. TemporaryError: time heals it.
+    """
 
     def __init__(self, table: str) -> None:
         self._table = table
@@ -112,42 +140,68 @@ class translated:  # noqa: N801  used as a statement
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, DBAPIError | NoSuchTableError):
+        if isinstance(error, SQLAlchemyError):
             raise _in_our_words(error, self._table) from error
 
 
-def _in_our_words(error: DBAPIError | NoSuchTableError, table: str) -> ReconcilerError:
+def _in_our_words(error: SQLAlchemyError, table: str) -> ReconcilerError:
     if isinstance(error, NoSuchTableError):
         return ConfigError(f"there is no table {table}", hint="check profiles.table and profiles.url")
-    state = getattr(error.orig, "sqlstate", None) or ""
-    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    said = str(error.orig)
-    if isinstance(error, IntegrityError):
-        if state == _DUPLICATE or "UNIQUE constraint failed" in said:
-            name = constraint or said.partition("failed: ")[2]
-            return Duplicate(
-                f"{table} has another row with the same value: {name}",
-                hint="a user who was deleted and came back has a new Clerk id; remove or mark the old row",
-            )
-        column = getattr(getattr(error.orig, "diag", None), "column_name", None) or said.partition("failed: ")[2]
-        empty = state == _NULL or "NOT NULL" in said
-        why = (
-            f"{column} must not be empty, and Clerk has none"
-            if empty
-            else f"the table refuses it: {constraint or column}"
-        )
-        return PermanentError(f"the profile row can't be written to {table}: {why}")
+    if not isinstance(error, DBAPIError):
+        return TemporaryError(f"the profiles' database gives no connection ({type(error).__name__})")
+    said = (str(error.orig).strip().splitlines() or [""])[0]
+    state: str = getattr(error.orig, "sqlstate", None) or ""
+    if _is_away(error, state, said):
+        pause_s = LOGIN_PAUSE_S if any(words in said for words in _LOGIN_REFUSED) else None
+        what = state or type(error.orig).__name__
+        return TemporaryError(f"the profiles' database does not answer ({what})", retry_after_s=pause_s)
     if state == _NO_CONSTRAINT or "ON CONFLICT clause does not match" in said:
         return ConfigError(f"the key of {table} is not unique", hint=f"create a unique index on the key of {table}")
+    if state == "42501" and "row-level security" in said:
+        return PermanentError(
+            f"the profile row can't be written to {table}: row level security refuses it",
+            hint=f"create policy … on {table} for insert and update to the role of profiles.url",
+        )
     if state == "42501" or "readonly database" in said:
         return ConfigError(
             f"the database role may not write {table}",
-            hint=f"grant select, insert, update on {table}; with RLS, a policy",
+            hint=f"grant select, insert, update on {table} to the role of profiles.url",
         )
+    if isinstance(error, ProgrammingError | OperationalError) and not state.startswith("P0"):
+        return ConfigError(f"{table} is not what it was ({state or said})", hint="check profiles.table and its columns")
+    return _refusal(error, state, said, table)
+
+
+def _is_away(error: DBAPIError, state: str, said: str) -> bool:
+    if state:
+        return state.startswith(_AWAY)
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return isinstance(error, OperationalError) and any(
+            words in said for words in ("locked", "full", "I/O", "unable")
+        )
+    return not isinstance(error, IntegrityError | DataError | ProgrammingError)
+
+
+def _refusal(error: DBAPIError, state: str, said: str, table: str) -> PermanentError:
+    """This row is refused: by which constraint, column or rule."""
+    diagnosis = getattr(error.orig, "diag", None)
+    constraint: str = getattr(diagnosis, "constraint_name", None) or ""
+    named: str = constraint or getattr(diagnosis, "column_name", None) or said.partition("failed: ")[2]
+    start = f"the profile row can't be written to {table}:"
+    if state == _DUPLICATE or "UNIQUE constraint failed" in said:
+        return Duplicate(
+            f"{start} another row with the same value is there ({named})",
+            hint="a user who was deleted and came back has a new Clerk id; remove or mark the old row",
+        )
+    if state == _NULL or "NOT NULL" in said:
+        return PermanentError(
+            f"{start} {named} must not be empty, and Clerk has none",
+            hint=f"alter table {table} alter column {named.rpartition('.')[2]} drop not null, or give the user one in Clerk",
+        )
+    if state in _SPELLED:
+        return PermanentError(f"{start} {_SPELLED[state]} ({named or said.partition(': ')[0]})")
     if isinstance(error, DataError):
-        return PermanentError(f"the profile row can't be written to {table}: a value does not fit its column ({state})")
-    if isinstance(error, OperationalError):
-        return TemporaryError(f"the profiles' database does not answer ({state or type(error.orig).__name__})")
-    if isinstance(error, ProgrammingError):
-        return ConfigError(f"{table} is not what it was ({state})", hint="check profiles.table and profiles.columns")
-    return TemporaryError(f"the profiles' database failed ({state or type(error.orig).__name__})")
+        return PermanentError(f"{start} a value does not fit its column ({said.partition(': ')[0]})")
+    if "constraint failed" in said:
+        return PermanentError(f"{start} {said}")
+    return PermanentError(f"{start} a rule of the app refuses it ({said})", hint=f"look at the triggers of {table}")

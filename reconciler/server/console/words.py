@@ -38,6 +38,10 @@ _REASONS: Final = {
         "A column of the row can't be understood; it counts as unknown, never as empty.",
         "Correct the row, or map another column.",
     ),
+    "ProfileRefused": (
+        "The profiles' table refuses what Clerk says of this user.",
+        "Change the table's rule or the row that is in the way; the write is repeated by itself.",
+    ),
     "CustomerMissing": ("The customer is gone from the shop.", "Say on_missing: recreate, or let her go."),
     "CannotDelete": (
         "Shopify never deletes a customer with orders; she is tagged instead.",

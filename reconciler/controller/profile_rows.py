@@ -1,0 +1,194 @@
+"""Writes the profile rows that are due: claimed in the state, written to the table, and settled in the state again.
+
+A row that the table refuses is a hold, and is tried again later and later; one that could not be written for now is
+tried again soon. The fencing number of a claim, and the time that is left of its lease when the row is locked, keep a
+writer that was frozen from writing over a newer one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from reconciler.core.backoff import delay_s, fraction_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.profile_row import Values, told_by
+from reconciler.core.profile_write import RowWrite, RowWritten, Told, WriteClaim
+from reconciler.errors import AccessError, ConfigError, LeaseLost, PermanentError, ReconcilerError, TemporaryError
+from reconciler.ports import Clock
+from reconciler.ports.profile_rows import ProfileRows, ProfileWriteBook
+
+LEASE_S: Final = 20.0  # of the 30 s that a claim lasts: what is left is enough for a transaction to end
+REFUSED_FIRST_S: Final = 60.0
+REFUSED_LAST_S: Final = 3600.0
+AWAY_FIRST_S: Final = 1.0
+AWAY_LAST_S: Final = 60.0
+SHORTEST: Final = 3  # a value with fewer letters is not hidden in a message: it says nothing, and is in every word
+
+Result = Literal["written", "kept", "deleted", "refused", "restored", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowDone:
+    """What became of one claim. `message`: why the table refuses the row, or a part of it."""
+
+    user: ClerkUserId
+    result: Result
+    deleted: bool = False
+    profile: Profile | None = None
+    message: str = ""
+
+
+class RowWriter:
+    """Thread-safe. `ask` gives what Clerk's API says of a user, None for one that is gone; without a key it is None.
+
+    `nudge` enqueues the users of rows: it is called before the claims are settled, so that a crash in between repeats both.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[], ProfileRows],
+        book: ProfileWriteBook,
+        clock: Clock,
+        *,
+        ask: Callable[[ClerkUserId], Profile | None] | None,
+        nudge: Callable[[Sequence[RowDone]], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rows, self._book, self._clock = rows, book, clock
+        self._ask, self._nudge, self._monotonic = ask, nudge, monotonic
+
+    def claim(self, limit: int, users: Collection[ClerkUserId] | None = None) -> tuple[Sequence[WriteClaim], float]:
+        """Writes that are due, and until when (monotonic) they may be made."""
+        until = self._monotonic() + LEASE_S
+        return self._book.claim(now=self._clock.now(), limit=limit, users=users), until
+
+    def write(self, claim: WriteClaim, until: float) -> RowDone:
+        """Write one row, and settle it. TemporaryError: it is due again later. StateError."""
+        try:
+            return self._written(claim, lambda: self._refuse_late(claim.user, until))
+        except LeaseLost:
+            return RowDone(claim.user, "lost")
+        except TemporaryError as error:
+            self._put_off(claim, error)
+            raise
+        except (PermanentError, ConfigError) as error:
+            message = without_values(_said(error), claim.profile)
+            return self._refused(claim, message, last=None, missing=self._is_missing(claim.user))
+
+    def release(self, claims: Sequence[WriteClaim]) -> None:
+        """Give claims back that were not tried: they are due as before."""
+        for claim in claims:
+            self._book.later(claim, due_at=self._clock.now(), failed=False)
+
+    def write_now(self, profiles: Sequence[Profile]) -> list[RowDone]:
+        """Accept and write these rows in one transaction: all, or with the error none. For a backfill.
+
+        One that is refused by itself is a hold. A user that another writer has at this moment is left to it.
+        """
+        until = self._monotonic() + LEASE_S
+        told = [Told(p.clerk_user_id, at=p.updated_at, profile=p) for p in profiles]
+        accepted = self._book.accept(told, now=self._clock.now())
+        claims = self._book.claim(now=self._clock.now(), limit=len(profiles), users=accepted, due=False)
+        if len(claims) == 1:
+            return [self.write(claims[0], until)]
+        ready = [(c, c.profile) for c in claims if c.profile is not None and c.deleted_at is None]
+        self.release([c for c in claims if c.profile is None or c.deleted_at is not None])
+        writes = [RowWrite(profile, c.last, c.fill_only or c.refused) for c, profile in ready]
+        try:
+            rows = self._rows().write_together(writes, still_ours=lambda: self._refuse_late(None, until))
+        except ReconcilerError:
+            self.release([claim for claim, _ in ready])
+            raise
+        written = [(c, profile, row) for (c, profile), row in zip(ready, rows, strict=True)]
+        done = self._settled([one for one in written if one[2].held is None])
+        held = [self._refused(c, row.held, told_by(profile)) for c, profile, row in written if row.held is not None]
+        return [*done, *held]
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _written(self, claim: WriteClaim, still_ours: Callable[[], None]) -> RowDone:
+        if claim.deleted_at is not None:
+            return self._deleted(claim, claim.deleted_at, still_ours)
+        profile = claim.profile or self._asked(claim.user)
+        if profile is None:  # what was to be written was erased, and Clerk can't be asked
+            self._book.settle([(claim, None)], now=self._clock.now())
+            return RowDone(claim.user, "kept")
+        fill_only = claim.fill_only or claim.refused
+        row = self._rows().write(profile, last=claim.last, fill_only=fill_only, still_ours=still_ours)
+        if row.held is not None:
+            return self._refused(claim, row.held, told_by(profile))
+        return self._settled([(claim, profile, row)])[0]
+
+    def _deleted(self, claim: WriteClaim, at: datetime, still_ours: Callable[[], None]) -> RowDone:
+        there = self._asked(claim.user)
+        if there is not None:
+            self._book.restore(claim, Told(claim.user, there.updated_at, there), now=self._clock.now())
+            return RowDone(claim.user, "restored")
+        self._rows().delete(claim.user, at=at, still_ours=still_ours)
+        done = RowDone(claim.user, "deleted", deleted=True)
+        self._nudge([done])
+        self._book.settle([(claim, None)], now=self._clock.now())
+        return done
+
+    def _settled(self, written: Sequence[tuple[WriteClaim, Profile, RowWritten]]) -> list[RowDone]:
+        done = [RowDone(claim.user, row.outcome, profile=profile) for claim, profile, row in written]
+        if done:
+            self._nudge(done)
+            lasts = [(c, c.last if row.outcome == "deleted" else told_by(profile)) for c, profile, row in written]
+            self._book.settle(lasts, now=self._clock.now())
+        return done
+
+    def _refused(self, claim: WriteClaim, message: str, last: Values | None, *, missing: bool = False) -> RowDone:
+        done = RowDone(claim.user, "refused", claim.deleted_at is not None, claim.profile, message)
+        self._nudge([done])
+        now = self._clock.now()
+        due_at = now + timedelta(seconds=_pause_s(claim, REFUSED_FIRST_S, REFUSED_LAST_S))
+        self._book.refuse(claim, message, missing=missing, last=last, now=now, due_at=due_at)
+        return done
+
+    def _asked(self, user: ClerkUserId) -> Profile | None:
+        """What Clerk's API says; None where it has no such user, or can't say. TemporaryError: it does not answer now."""
+        if self._ask is None:
+            return None
+        try:
+            return self._ask(user)
+        except (AccessError, PermanentError):
+            return None
+
+    def _is_missing(self, user: ClerkUserId) -> bool:
+        try:
+            return not self._rows().read([user])
+        except (TemporaryError, PermanentError, ConfigError):
+            return False
+
+    def _put_off(self, claim: WriteClaim, error: TemporaryError) -> None:
+        pause_s = max(_pause_s(claim, AWAY_FIRST_S, AWAY_LAST_S), error.retry_after_s or 0.0)
+        self._book.later(claim, due_at=self._clock.now() + timedelta(seconds=pause_s))
+
+    def _refuse_late(self, user: ClerkUserId | None, until: float) -> None:
+        if self._monotonic() > until:
+            raise LeaseLost(f"the lease on {user or 'these'} has run out: this late write of profile rows is dropped")
+
+
+def _pause_s(claim: WriteClaim, first_s: float, last_s: float) -> float:
+    attempt = claim.attempts + 1
+    return delay_s(attempt, fraction_of("profile", claim.user, attempt), base_s=first_s, cap_s=last_s)
+
+
+def _said(error: ReconcilerError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def without_values(message: str, profile: Profile | None) -> str:
+    """The database's words without what the user's row was to hold: a trigger may quote it."""
+    if profile is None:
+        return message
+    values = [v for v in told_by(profile).values() if isinstance(v, str) and len(v) >= SHORTEST]
+    for value in sorted(values, key=len, reverse=True):
+        message = message.replace(value, "…")
+    return message

@@ -1,0 +1,82 @@
+"""Users whose profile row the table refuses, among the mappings that lists show: most of them have no mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from typing import Protocol
+
+from reconciler.core import normalise
+from reconciler.core.mapping import Mapping, Status
+from reconciler.core.profile_write import RefusedWrite, shown_mapping
+from reconciler.ports import MappingReader
+from reconciler.ports.profile_rows import ProfileWriteBook
+from reconciler.settings import StoreSettings
+
+
+class People(Protocol):
+    """What is asked of the state for a list of people."""
+
+    @property
+    def state(self) -> MappingReader: ...
+
+    @property
+    def profile_writes(self) -> ProfileWriteBook: ...
+
+
+def with_refused(rows: Iterable[Mapping], store: StoreSettings, refused: Sequence[RefusedWrite]) -> Iterator[Mapping]:
+    """A store's mappings in the order of their users, each with its refusal, and those of users without a mapping."""
+    left = {one.user: one for one in refused if one.concerns(store)}
+    waiting = sorted(left)
+
+    def shown() -> Iterator[Mapping]:
+        at = 0
+        for row in rows:
+            while at < len(waiting) and waiting[at] < row.clerk_user_id:
+                yield shown_mapping(store, left[waiting[at]], None)
+                at += 1
+            if at < len(waiting) and waiting[at] == row.clerk_user_id:
+                yield shown_mapping(store, left[waiting[at]], row)
+                at += 1
+            else:
+                yield row
+        for user in waiting[at:]:
+            yield shown_mapping(store, left[user], None)
+
+    return shown()
+
+
+def people_of(
+    found: Sequence[Mapping],
+    stores: Sequence[StoreSettings],
+    people: People,
+    text: str,
+    *,
+    status: Status | None,
+    reason: str | None,
+) -> list[Mapping]:
+    """The rows that were found, with the refused users that fit the same question among them."""
+    refused = [one for one in people.profile_writes.refused().values() if _is_meant(one, text)]
+    made: list[Mapping] = []
+    kept = {(row.shop, row.clerk_user_id): row for row in found}
+    for store in stores:
+        concerned = [one for one in refused if one.concerns(store)]
+        there = people.state.get(store.shop, [one.user for one in concerned])
+        for one in concerned:
+            shown = shown_mapping(store, one, there.get(one.user))
+            fits = status in {None, shown.status} and reason in {None, shown.reason}
+            kept.pop((store.shop, one.user), None)
+            made += [shown] if fits else []
+    return list(merge(sorted(kept.values(), key=_place), sorted(made, key=_place), key=_place))
+
+
+def _is_meant(refused: RefusedWrite, text: str) -> bool:
+    words = text.strip()
+    if refused.user.startswith(words):
+        return True
+    email = normalise.email_key(refused.profile.email) if refused.profile is not None else None
+    return bool(email and email.startswith(normalise.email_key(words) or " "))
+
+
+def _place(row: Mapping) -> tuple[str, str]:
+    return row.clerk_user_id, row.shop

@@ -1,0 +1,153 @@
+"""Writes profile rows for `clerk.upsert_profiles`, in threads of its own: a webhook never waits long for the app's table.
+
+What a webhook tells is stored in the state first. It is then written in a moment, as a rule, and the webhook waits for
+that a little while; where the table is locked or away, a thread writes it later, and any replica may.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import TimeoutError as NotInTime
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from reconciler.controller.profile_rows import RowDone, RowWriter
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile_write import Told
+from reconciler.errors import ReconcilerError, StateError, TemporaryError
+from reconciler.manager.pool import DaemonPool
+from reconciler.ports import Clock
+from reconciler.ports.profile_rows import ProfileWriteBook
+
+THREADS: Final = 4
+WAITING_MAX: Final = 12  # webhooks that wait for their row at once: the server has threads for forty requests
+BATCH: Final = 20
+PAUSE_FIRST_S: Final = 0.5
+PAUSE_LAST_S: Final = 5.0
+REFUSED_EVERY_S: Final = 2.0  # how soon it is known here that another replica's write was refused
+
+_log = structlog.get_logger(__name__)
+
+
+class ProfileWriter:
+    """One process's share of the writes."""
+
+    def __init__(
+        self, writer: RowWriter, book: ProfileWriteBook, clock: Clock, *, poll_s: float, wait_s: float
+    ) -> None:
+        self._writer, self._book, self._clock = writer, book, clock
+        self._poll_s, self._wait_s = poll_s, wait_s
+        self._pool = DaemonPool(THREADS, "row")
+        self._thread = threading.Thread(target=self._run, name="rows", daemon=True)
+        self._waiting = threading.Semaphore(WAITING_MAX)
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._pause_s = 0.0
+        self._away_until = 0.0
+        self._refused: frozenset[ClerkUserId] = frozenset()
+        self._refused_at = float("-inf")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, until: float) -> None:
+        """Begin nothing more, and wait for what is in hand until this moment (monotonic). Safe to repeat."""
+        self._ended.set()
+        self._pool.shutdown(wait=False)
+        self._pool.join(until)
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, until - time.monotonic()))
+
+    def tell(self, told: Told) -> bool:
+        """Store what Clerk says, and wait a moment for its row; False where it is late. StateError: it is not stored."""
+        if not self._book.accept([told], now=self._clock.now()):
+            return False
+        if self._is_away() or not self._waiting.acquire(blocking=False):
+            return True  # the thread that looks for what is due writes it
+        try:
+            self._pool.submit(self._write_user, told.user).result(self._wait_s)
+        except NotInTime:
+            _log.info("profile_row_later", user=told.user)
+        finally:
+            self._waiting.release()
+        return True
+
+    def seen(self, user: ClerkUserId) -> None:
+        """This user was reconciled: where the table has refused the row, it may be there now, so try again soon."""
+        if user in self._refused:
+            self._book.hurry(user, now=self._clock.now())
+
+    # --- in its threads ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._poll_s):
+            try:
+                self._follow_refused()
+                if not self._is_away():
+                    while self._write_due() and not self._ended.is_set():
+                        pass
+            except ReconcilerError as error:
+                self._put_off(error)
+
+    def _write_due(self) -> bool:
+        """One batch; whether there may be more."""
+        claims, until = self._writer.claim(BATCH)
+        for place, claim in enumerate(claims):
+            try:
+                self._report(self._writer.write(claim, until))
+            except ReconcilerError:
+                self._writer.release(claims[place + 1 :])
+                raise
+            self._works()
+        return len(claims) == BATCH
+
+    def _write_user(self, user: ClerkUserId) -> None:
+        """What is due of this user, and what comes meanwhile. Never raises: the thread goes on."""
+        try:
+            while not self._is_away():
+                claims, until = self._writer.claim(1, [user])
+                if not claims:
+                    return
+                self._report(self._writer.write(claims[0], until))
+                self._works()
+        except ReconcilerError as error:
+            self._put_off(error)
+
+    def _is_away(self) -> bool:
+        with self._lock:
+            return time.monotonic() < self._away_until
+
+    def _works(self) -> None:
+        with self._lock:
+            self._pause_s = 0.0
+
+    def _put_off(self, error: ReconcilerError) -> None:
+        """The table or the state can't be written now: all writes wait a little, not only this user's."""
+        asked_s = error.retry_after_s or 0.0 if isinstance(error, TemporaryError) else 0.0
+        with self._lock:
+            self._pause_s = min(max(self._pause_s * 2, PAUSE_FIRST_S), PAUSE_LAST_S)
+            self._away_until = time.monotonic() + max(self._pause_s, asked_s)
+        what = "state" if isinstance(error, StateError) else "profiles"
+        _log.warning("profile_rows_later", what=what, error=error.message, again_in_s=round(self._pause_s, 3))
+
+    def _report(self, done: RowDone) -> None:
+        if done.result == "refused":
+            self._refused |= {done.user}
+            _log.warning("profile_row_refused", user=done.user, error=done.message)
+
+    def _follow_refused(self) -> None:
+        if time.monotonic() - self._refused_at >= REFUSED_EVERY_S:
+            self._refused = frozenset(self._book.refused())
+            self._refused_at = time.monotonic()
+
+
+def wanted_of(done: RowDone) -> datetime | None:
+    """How new the row should be when its user is reconciled."""
+    written = done.result in {"written", "kept"} and done.profile is not None
+    return done.profile.updated_at if written and done.profile is not None else None
+
+
+__all__ = ["ProfileWriter", "wanted_of"]

@@ -1,0 +1,61 @@
+"""What writes rows of the profiles' table, and what remembers the writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.profile_row import StoredRow, Values
+from reconciler.core.profile_write import RefusedWrite, RowWrite, RowWritten, Told, WriteClaim, WriteKnown
+
+
+class ProfileRows(Protocol):
+    """The rows, of which only mapped columns are written. TemporaryError, PermanentError (that row), ConfigError (all)."""
+
+    def fields(self) -> frozenset[str]: ...
+
+    def read(self, users: Sequence[ClerkUserId]) -> Mapping[ClerkUserId, StoredRow]: ...
+
+    def write(
+        self, profile: Profile, *, last: Values | None, fill_only: bool, still_ours: Callable[[], None]
+    ) -> RowWritten: ...
+
+    def write_together(self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None]) -> Sequence[RowWritten]: ...
+
+    def delete(self, user: ClerkUserId, *, at: datetime, still_ours: Callable[[], None]) -> RowWritten: ...
+
+
+class ProfileWriteBook(Protocol):
+    """The writes that are due, in the state. StateError."""
+
+    def accept(self, told: Sequence[Told], *, now: datetime) -> Collection[ClerkUserId]: ...
+
+    def claim(
+        self, *, now: datetime, limit: int, users: Collection[ClerkUserId] | None = None, due: bool = True
+    ) -> Sequence[WriteClaim]: ...
+
+    def settle(self, written: Sequence[tuple[WriteClaim, Mapping[str, Any] | None]], *, now: datetime) -> None: ...
+
+    def later(self, claim: WriteClaim, *, due_at: datetime, failed: bool = True) -> bool: ...
+
+    def refuse(
+        self,
+        claim: WriteClaim,
+        message: str,
+        *,
+        missing: bool,
+        last: Mapping[str, Any] | None,
+        now: datetime,
+        due_at: datetime,
+    ) -> bool: ...
+
+    def restore(self, claim: WriteClaim, told: Told, *, now: datetime) -> bool: ...
+
+    def hurry(self, user: ClerkUserId, *, now: datetime) -> None: ...
+
+    def known(self, users: Collection[ClerkUserId]) -> Mapping[ClerkUserId, WriteKnown]: ...
+
+    def refused(self, users: Collection[ClerkUserId] | None = None) -> Mapping[ClerkUserId, RefusedWrite]: ...

@@ -1,0 +1,275 @@
+"""Writes of profile rows that are due, tombstones of users whom Clerk deleted, and rows that the table refuses.
+
+What Clerk says is stored before it is written: so it survives the process, is written by any replica, and is written
+once it is newest, whatever order the events come in. One writer at a time per user: a claim ends with its lease, and its
+fencing number tells a late one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    and_,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from reconciler.core import normalise
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.profile_row import told_by
+from reconciler.core.profile_write import RefusedWrite, Told, WriteClaim, WriteKnown
+from reconciler.state.database import Database, parts
+from reconciler.state.engine import is_sqlite, writing
+from reconciler.state.profile_writes_table import ProfileWriteRow
+from reconciler.state.tables import UtcDateTime
+
+LEASE_S: Final = 30.0
+REFUSED_MAX: Final = 10_000  # of more than these only the first are shown
+
+_write: Table = ProfileWriteRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_user = _write.c.clerk_user_id
+FORGOTTEN: Final[Mapping[str, Any]] = {
+    "last": None, "pending": None, "email_key": None, "message": None, "refused_at": None,
+}  # fmt: skip
+
+
+class ProfileWrites(Database):
+    """Thread-safe; each call is durable when it returns."""
+
+    def accept(self, told: Sequence[Told], *, now: datetime) -> set[ClerkUserId]:
+        """Store what is to be written; gives the users of whom it is the newest. A late one changes nothing.
+
+        The very newest is accepted again, so that columns that were emptied since are filled.
+        """
+        if not told:
+            return set()
+
+        def work(connection: Connection) -> set[ClerkUserId]:
+            ordered = sorted(told, key=lambda one: one.user)
+            for one in ordered:
+                first = {"clerk_user_id": one.user, "generation": 0, "fencing": 0, "attempts": 0, "missing": False}
+                self._inserted(connection, _write, first)
+            query = select(_write).where(_user.in_([one.user for one in ordered])).order_by(_user).with_for_update()
+            rows = {row.clerk_user_id: row for row in connection.execute(query)}
+            accepted = [one for one in ordered if _is_newest(one, rows[one.user])]
+            for one in accepted:
+                connection.execute(update(_write).where(_user == one.user).values(_accepted(one, rows[one.user], now)))
+            return {one.user for one in accepted}
+
+        return self._won(work)
+
+    def claim(
+        self, *, now: datetime, limit: int, users: Collection[ClerkUserId] | None = None, due: bool = True
+    ) -> list[WriteClaim]:
+        """Claim writes that are due and that nobody else has, of these users or of any. `due` False: not yet due too."""
+        free = or_(_write.c.lease_until.is_(None), _write.c.lease_until <= now, _over_long(now))
+        wanted = [_write.c.due_at <= now if due else _write.c.due_at.is_not(None), free]
+        if users is not None:
+            wanted.append(_user.in_(list(users)))
+        query = select(_user).where(*wanted).order_by(_write.c.due_at, _user).limit(limit)
+        if users is None and not self._rows(query):  # as a rule: then nothing is locked
+            return []
+        locked = query if is_sqlite(self._engine) else query.with_for_update(skip_locked=True)
+        with writing(self._engine) as connection:
+            names = list(connection.execute(locked).scalars())
+            if not names:
+                return []
+            until = now + timedelta(seconds=LEASE_S)
+            taken = (
+                update(_write)
+                .where(_user.in_(names))
+                .values(lease_until=until, fencing=_write.c.fencing + 1)
+                .returning(*_write.c)
+            )
+            return sorted((_claim_of(row) for row in connection.execute(taken)), key=lambda claim: claim.user)
+
+    def settle(self, written: Sequence[tuple[WriteClaim, Mapping[str, Any] | None]], *, now: datetime) -> None:
+        """These are written, with what Clerk said: nothing is due any more, unless something newer came meanwhile.
+
+        A claim that does not hold any more changes nothing.
+        """
+        with writing(self._engine) as connection:
+            for claim, last in sorted(written, key=lambda one: one[0].user):
+                connection.execute(update(_write).where(_mine(claim)).values(_settled(claim, last, now)))
+
+    def later(self, claim: WriteClaim, *, due_at: datetime, failed: bool = True) -> bool:
+        """It is still to be written, at that time; with `failed` False as if it had not been tried."""
+        attempts = claim.attempts + 1 if failed else claim.attempts
+        newer = _write.c.generation != claim.generation
+        return self._end(
+            claim,
+            {
+                "due_at": case((newer, _write.c.due_at), else_=_at(due_at)),
+                "attempts": case((newer, 0), else_=attempts),
+                "lease_until": None,
+            },
+        )
+
+    def refuse(
+        self,
+        claim: WriteClaim,
+        message: str,
+        *,
+        missing: bool,
+        last: Mapping[str, Any] | None,
+        now: datetime,
+        due_at: datetime,
+    ) -> bool:
+        """The table refuses it, or a part (`last`: what was written): a hold, until a later write succeeds."""
+        newer = _write.c.generation != claim.generation
+        values: dict[str, Any] = {
+            "message": message,
+            "missing": missing,
+            "refused_at": func.coalesce(_write.c.refused_at, _at(now)),
+            "due_at": case((newer, _at(now)), else_=_at(due_at)),
+            "attempts": case((newer, 0), else_=claim.attempts + 1),
+            "lease_until": None,
+        }
+        return self._end(claim, values | ({"last": dict(last)} if last is not None else {}))
+
+    def restore(self, claim: WriteClaim, told: Told, *, now: datetime) -> bool:
+        """Clerk still has the user whose deletion was told: no tombstone, and what Clerk says is to be written."""
+        if told.profile is None:
+            return False
+        pending = {"profile": _dumped(told.profile), "fill_only": False}
+        values = {"deleted_at": None, "pending": pending, "due_at": now, "newest_at": told.at, "lease_until": None}
+        return self._end(claim, values)
+
+    def hurry(self, user: ClerkUserId, *, now: datetime) -> None:
+        """Try a refused write of this user again soon: the row may have been seen, or a person asks."""
+        waits = and_(_user == user, _write.c.refused_at.is_not(None), _write.c.due_at > now)
+        with writing(self._engine) as connection:
+            connection.execute(update(_write).where(waits).values(due_at=now))
+
+    def refused(self, users: Collection[ClerkUserId] | None = None) -> dict[ClerkUserId, RefusedWrite]:
+        """The users whose row is refused: of these, or all (the first ten thousand)."""
+        query = select(_user, _write.c.message, _write.c.refused_at, _write.c.pending).order_by(_user)
+        query = query.where(_write.c.refused_at.is_not(None))
+        if users is None:
+            rows = list(self._rows(query.limit(REFUSED_MAX)))
+        else:
+            rows = [row for part in parts(users) for row in self._rows(query.where(_user.in_(part)))]
+        found = (RefusedWrite(ClerkUserId(row[0]), row[1] or "", row[2], _profile_of(row[3])) for row in rows)
+        return {one.user: one for one in found}
+
+    def known(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, WriteKnown]:
+        """The users that Clerk has told of, of these."""
+        columns = (_user, _write.c.newest_at, _write.c.deleted_at, _write.c.last)
+        found = [row for part in parts(users) for row in self._rows(select(*columns).where(_user.in_(part)))]
+        return {ClerkUserId(row[0]): WriteKnown(row[1], row[2] is not None, row[3]) for row in found}
+
+    def backlog(self, *, now: datetime) -> tuple[int, float]:
+        """How many rows are still to be written, refused ones left out, and for how many seconds the oldest has been due."""
+        waits = and_(_write.c.due_at.is_not(None), _write.c.refused_at.is_(None))
+        rows = self._rows(select(_write.c.due_at).where(waits).limit(REFUSED_MAX))
+        ages = [(now - row[0]).total_seconds() for row in rows]
+        return len(rows), max([0.0, *ages])
+
+    def _end(self, claim: WriteClaim, values: Mapping[str, Any]) -> bool:
+        with writing(self._engine) as connection:
+            return connection.execute(update(_write).where(_mine(claim)).values(dict(values))).rowcount == 1
+
+
+def forget_users(connection: Connection, users: Collection[str], email_key: str | None) -> None:
+    """By law: what Clerk said of these users, and of whoever has this address, goes. Tombstones and times stay.
+
+    What was still to be written stays due without its content: Clerk is asked for it, where there is a key.
+    """
+    theirs: list[ColumnElement[bool]] = [_user.in_(part) for part in parts(users)]
+    if email_key is not None:
+        theirs.append(_write.c.email_key == email_key)
+    if theirs:
+        values = {**FORGOTTEN, "fencing": _write.c.fencing + 1, "lease_until": None}  # a write in hand stores nothing
+        connection.execute(update(_write).where(or_(*theirs)).values(values))
+
+
+def _mine(claim: WriteClaim) -> ColumnElement[bool]:
+    return and_(_user == claim.user, _write.c.fencing == claim.fencing, _write.c.lease_until.is_not(None))
+
+
+def _settled(claim: WriteClaim, last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
+    newer = _write.c.generation != claim.generation
+    email = normalise.email_key(last.get("email")) if last is not None else None
+    return {
+        "last": None if last is None else dict(last),
+        "pending": case((newer, _write.c.pending), else_=null()),
+        "email_key": case((newer, _write.c.email_key), else_=literal(email, String())),
+        "due_at": case((newer, _at(now)), else_=null()),
+        "lease_until": None,
+        "attempts": 0,
+        "message": None,
+        "refused_at": None,
+        "missing": False,
+    }
+
+
+def _at(moment: datetime) -> ColumnElement[Any]:
+    return literal(moment, UtcDateTime())
+
+
+def _over_long(now: datetime) -> ColumnElement[bool]:
+    """A lease longer than anybody may hold one: a clock was set back."""
+    return _write.c.lease_until > now + timedelta(seconds=2 * LEASE_S)
+
+
+def _is_newest(told: Told, row: Any) -> bool:
+    if row.deleted_at is not None:
+        return told.deleted_at is not None
+    if told.deleted_at is not None or row.newest_at is None:
+        return True
+    return told.at is not None and told.at >= row.newest_at
+
+
+def _accepted(told: Told, row: Any, now: datetime) -> dict[str, Any]:
+    values: dict[str, Any] = {"generation": row.generation + 1, "due_at": now, "attempts": 0}
+    if told.deleted_at is not None:
+        gone = {"deleted_at": row.deleted_at or told.deleted_at, "pending": None, "last": None, "email_key": None}
+        return values | gone | {"message": None, "refused_at": None}
+    email = told.profile.email if told.profile is not None else None
+    fill_only = told.at is None or (told.created and row.newest_at is None)
+    if row.newest_at is not None and told.at == row.newest_at and row.pending is not None:
+        fill_only = bool(row.pending.get("fill_only"))  # sent again before it was written
+    pending = {"profile": _dumped(told.profile), "fill_only": fill_only} if told.profile is not None else None
+    if row.last is None and row.pending is not None and row.pending.get("fill_only") and not fill_only:
+        values["last"] = told_by(Profile.model_validate(row.pending["profile"]))  # as if it had been written
+    return values | {
+        "newest_at": told.at or row.newest_at,
+        "pending": pending,
+        "email_key": normalise.email_key(email) or row.email_key,
+    }
+
+
+def _dumped(profile: Profile) -> dict[str, Any]:
+    dumped: dict[str, Any] = profile.model_dump(mode="json")
+    return dumped | {"mapped": sorted(profile.mapped)}
+
+
+def _profile_of(pending: Mapping[str, Any] | None) -> Profile | None:
+    return Profile.model_validate(pending["profile"]) if pending is not None else None
+
+
+def _claim_of(row: Any) -> WriteClaim:
+    return WriteClaim(
+        user=ClerkUserId(row.clerk_user_id),
+        profile=_profile_of(row.pending),
+        deleted_at=row.deleted_at,
+        last=row.last,
+        fill_only=bool(row.pending and row.pending.get("fill_only")),
+        generation=row.generation,
+        fencing=row.fencing,
+        attempts=row.attempts,
+        refused=row.refused_at is not None and row.missing,
+    )

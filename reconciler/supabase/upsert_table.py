@@ -1,0 +1,178 @@
+"""The profiles' table as a writer finds it: its columns and their types, and whether rows can be written as promised."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, inspect, text
+from sqlalchemy import types as sa
+
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile_row import TEXTS
+from reconciler.errors import ConfigError
+from reconciler.supabase.columns import Target, cast_value, target_of, translated
+from reconciler.supabase.limits import limit
+
+WRITTEN: Final = (*TEXTS, "email_verified", "metadata", "updated_at")
+WAIT_S: Final = 2.0  # of each statement: for a lock, and to run
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Our field to its column, for all that can be written; the key is among them."""
+
+    targets: Mapping[str, Target]
+    table: Table
+    is_sqlite: bool
+
+    @property
+    def key(self) -> Column[Any]:
+        return self.table.c[self.targets["clerk_user_id"].name]
+
+    def key_value(self, user: ClerkUserId) -> Any:
+        """The user's id as the key's column takes it."""
+        return cast_value(self.targets["clerk_user_id"], str(user), self.is_sqlite)
+
+
+class UpsertTable:
+    """One table and the columns that are mapped to our fields. Thread-safe; looked up once, and again after `forget`."""
+
+    def __init__(self, engine: Engine, table: str, columns: Mapping[str, str]) -> None:
+        self.engine = engine
+        schema, _, name = table.rpartition(".")
+        self.schema = schema if schema and engine.dialect.name != "sqlite" else None
+        self.name = name
+        self.shown = table
+        self._columns = dict(columns)
+        self._lock = threading.Lock()
+        self._shape: Shape | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction whose statements wait and run for two seconds at most; errors in our own words."""
+        with translated(self.shown), self.engine.begin() as connection:
+            limit(connection, lock_s=WAIT_S, statement_s=WAIT_S)
+            yield connection
+
+    def shape(self) -> Shape:
+        """The columns as they were looked up. Ask for it before a transaction begins: it may need one of its own."""
+        with self._lock:
+            shape = self._shape
+        if shape is not None:
+            return shape
+        with self.writing() as connection:
+            targets = self._look_up(connection)
+        columns = (Column(t.name, t.type) for t in targets.values())
+        # One object for all statements: SQLAlchemy compiles a statement once for it, and not once a row.
+        shape = Shape(targets, Table(self.name, MetaData(), *columns, schema=self.schema), self.is_sqlite)
+        with self._lock:
+            self._shape = shape
+        return shape
+
+    def forget(self) -> None:
+        """Look the columns up again before the next write: the table may have been altered."""
+        with self._lock:
+            self._shape = None
+
+    def check(self) -> None:
+        """Raise ConfigError where rows could not be written as promised."""
+        self.forget()
+        targets = self.shape().targets
+        with translated(self.shown):
+            self._check_key()
+            self._check_required(targets)
+            self._check_rights(targets)
+
+    def _look_up(self, connection: Connection) -> dict[str, Target]:
+        found = {column["name"]: column for column in inspect(connection).get_columns(self.name, schema=self.schema)}
+        targets: dict[str, Target] = {}
+        for ours in ("clerk_user_id", *WRITTEN, "deleted_at"):
+            theirs = self._columns.get(ours)
+            if theirs is None:
+                continue
+            if theirs not in found:
+                raise ConfigError(
+                    f"{self.shown} has no column {theirs}",
+                    hint=f"profiles.columns.{ours} names a column that is there",
+                )
+            if found[theirs].get("computed") is None:  # a generated column follows the others by itself
+                targets[ours] = target_of(self.shown, ours, theirs, found[theirs]["type"], sqlite_=self.is_sqlite)
+        return targets
+
+    def _reflected(self) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(inspect(connection).get_columns(self.name, schema=self.schema))
+
+    def _check_key(self) -> None:
+        key = self._columns["clerk_user_id"]
+        inspector = inspect(self.engine)
+        place = {"schema": self.schema}
+        uniques: list[list[Any]] = [list(inspector.get_pk_constraint(self.name, **place)["constrained_columns"])]
+        uniques += [list(unique["column_names"]) for unique in inspector.get_unique_constraints(self.name, **place)]
+        uniques += [
+            list(index["column_names"])
+            for index in inspector.get_indexes(self.name, **place)
+            if index["unique"]
+            and not index.get("dialect_options", {}).get("postgresql_where")
+            and index.get("dialect_options", {}).get("sqlite_where") is None
+        ]
+        if [key] not in uniques:
+            raise ConfigError(
+                f"{self.shown}.{key} is not unique: two writers could make two rows of one user",
+                hint=f"create unique index on {self.shown} ({key}), or set clerk.upsert_profiles: false",
+            )
+
+    def _check_required(self, targets: Mapping[str, Target]) -> None:
+        ours = {target.name for target in targets.values()}
+        missing = [
+            column["name"]
+            for column in self._reflected()
+            if not column["nullable"]
+            and column["default"] is None
+            and column["name"] not in ours
+            and column.get("computed") is None
+            and column.get("identity") is None
+            and not self._fills_itself(column["name"])
+        ]
+        if missing:
+            raise ConfigError(
+                f"{self.shown} needs {', '.join(missing)}, which Clerk does not know",
+                hint="give them a default or let them be null, or set clerk.upsert_profiles: false",
+            )
+
+    def _fills_itself(self, column: str) -> bool:
+        """SQLite's INTEGER PRIMARY KEY."""
+        if not self.is_sqlite:
+            return False
+        key = inspect(self.engine).get_pk_constraint(self.name)["constrained_columns"]
+        kinds = {c["name"]: c["type"] for c in self._reflected()}
+        return key == [column] and isinstance(kinds[column], sa.Integer)
+
+    def _check_rights(self, targets: Mapping[str, Target]) -> None:
+        if self.is_sqlite:
+            return
+        quoted = self.engine.dialect.identifier_preparer.format_table(self.shape().table)
+        names = [target.name for target in targets.values()]
+        with self.engine.connect() as connection:
+            for right, columns in (("INSERT", names), ("UPDATE", names), ("SELECT", names)):
+                refused = [
+                    name
+                    for name in columns
+                    if not connection.execute(
+                        text("SELECT has_column_privilege(:table, :column, :right)"),
+                        {"table": quoted, "column": name, "right": right},
+                    ).scalar_one()
+                ]
+                if refused:
+                    raise ConfigError(
+                        f"the database role may not {right} {', '.join(refused)} of {self.shown}",
+                        hint=f"grant select, insert, update on {self.shown} to the role of profiles.url",
+                    )

@@ -1,0 +1,56 @@
+"""Opens the profiles' database for writing rows. Nothing of the database is changed: it belongs to the app."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import QueuePool
+
+from reconciler.core.dburl import rewritten
+
+CONNECTIONS: Final = 6
+CONNECT_S: Final = 5
+FREE_S: Final = 2.0  # for a connection, while others write
+BUSY_S: Final = 2.0  # SQLite: for a writer that holds the file
+
+
+def open_writer(url: str) -> Engine:
+    """An engine that may write; nothing is connected yet. ConfigError for a URL that can't be used."""
+    address = rewritten(url)
+    if address.startswith("sqlite"):
+        return _sqlite(address)
+    return create_engine(
+        address,
+        connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_S, "application_name": "customer-parity"},
+        pool_size=1,
+        max_overflow=CONNECTIONS - 1,
+        pool_timeout=FREE_S,
+        pool_pre_ping=True,
+        pool_recycle=300,
+    )
+
+
+def _sqlite(address: str) -> Engine:
+    path = make_url(address).database or ":memory:"
+
+    def connect() -> sqlite3.Connection:
+        if not Path(path).is_file():
+            raise sqlite3.OperationalError(f"there is no file {path}")
+        return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=BUSY_S, check_same_thread=False)
+
+    engine = create_engine("sqlite+pysqlite:///", creator=connect, pool_timeout=FREE_S, poolclass=QueuePool)
+
+    @event.listens_for(engine, "connect")
+    def settle(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # else the row that was read may be another's by then
+
+    return engine

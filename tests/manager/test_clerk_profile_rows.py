@@ -1,0 +1,322 @@
+"""Webhooks of Clerk write the table of the app: beside it, after restarts, while it is locked, and against its rules."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from reconciler.cli import main
+from tests import servers
+from tests.clerk import sender
+from tests.clock import WallClock
+from tests.manager.street import Running, Street, a_street, deleted_event, until, user_event
+
+COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at")
+TABLE = """create table public.customers (clerk_user_id text primary key, email text unique, email_verified boolean
+    default false, first_name text, last_name text, phone text, metadata jsonb, updated_at timestamptz default now())"""
+BUDGET_S = 2.0
+SLACK_S = 3.0  # of a machine that is busy: the limits under test are whole seconds, and a lock would last for ever
+TOGETHER = 60
+
+
+@dataclass
+class AppTable:
+    """The app's database: its table, and hands on it that are not the product's."""
+
+    url: str
+    street: Street
+    capsys: pytest.CaptureFixture[str]
+
+    def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
+            found = connection.execute(statement.encode(), values)
+            return found.fetchall() if found.description else []
+
+    def row(self, user: str) -> dict[str, Any]:
+        (found,) = self.sql("select * from customers where clerk_user_id = %s", user)
+        return found
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {row["clerk_user_id"]: row for row in self.sql("select * from customers")}
+
+    def said(self, *words: str) -> str:
+        """What a command prints."""
+        config, stores = self.street.paths
+        self.capsys.readouterr()
+        main.run(["--config", str(config), "--stores", str(stores), *words])
+        return self.capsys.readouterr().out
+
+
+@pytest.fixture
+def app(
+    tmp_path: Path,
+    postgres: servers.Server,
+    postgres_database: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[AppTable]:
+    url = postgres.url(postgres_database(migrated=True))
+    with a_street(tmp_path, state_url=url) as street:
+        street.settings["profiles"] = {"url": url, "table": "public.customers", "columns": {c: c for c in COLUMNS}}
+        street.settings["clerk"]["upsert_profiles"] = True
+        made = AppTable(url, street, capsys)
+        made.sql(TABLE)
+        yield made
+
+
+def someone(user: str, *, email: str | None = "", ahead_s: float = 0.0, **changes: Any) -> dict[str, Any]:
+    """Clerk's user object: with an address of the user's own, another one, or None."""
+    address = f"{user}@example.com" if email == "" else email
+    entry = {"id": "idn_1", "email_address": address, "verification": {"status": "verified"}}
+    about = {
+        "email_addresses": [entry] if address else [],
+        "primary_email_address_id": "idn_1" if address else None,
+        "phone_numbers": [],
+        "primary_phone_number_id": None,
+    }
+    return user_event(user, updated_at=WallClock().now() + timedelta(seconds=ahead_s), **{**about, **changes})
+
+
+def written(app: AppTable, user: str, **values: Any) -> None:
+    def there() -> bool:
+        row = app.rows().get(user)
+        return row is not None and all(row[name] == value for name, value in values.items())
+
+    until(there, f"the row of {user} holds {values}")
+
+
+# --- beside the app --------------------------------------------------------------------------------------------------
+
+
+def test_a_bare_row_that_the_app_has_just_inserted_is_filled(app: AppTable) -> None:
+    with app.street.replica() as run:
+        run.looked_at_all()
+        app.sql("insert into customers (clerk_user_id) values ('user_a')")
+        assert run.clerk("user.created", someone("user_a", ahead_s=-5)) == 202
+        written(app, "user_a", email="user_a@example.com", email_verified=True, first_name="Tove")
+        until(lambda: run.status("user_a") == "in_sync", "the customer is there")
+
+
+def test_what_the_app_has_put_into_the_row_by_then_stays(app: AppTable) -> None:
+    with app.street.replica() as run:
+        run.looked_at_all()
+        app.sql("insert into customers (clerk_user_id, first_name) values ('user_a', 'App')")
+        assert run.clerk("user.created", someone("user_a")) == 202
+        written(app, "user_a", email="user_a@example.com", first_name="App")
+        assert run.clerk("user.updated", someone("user_a", last_name="Byron", ahead_s=1)) == 202
+        written(app, "user_a", last_name="Byron", first_name="App")
+        assert run.clerk("user.updated", someone("user_a", first_name="Clerk", last_name="Byron", ahead_s=2)) == 202
+        written(app, "user_a", first_name="Clerk")
+
+
+def test_a_trigger_that_sets_the_time_of_each_write_loses_no_change(app: AppTable) -> None:
+    app.sql(
+        "create function touch() returns trigger language plpgsql as "
+        "$$ begin new.updated_at = now() + interval '1 hour'; return new; end $$"
+    )
+    app.sql("create trigger touched before insert or update on customers for each row execute function touch()")
+    with app.street.replica() as run:
+        run.looked_at_all()
+        for n in range(4):
+            assert run.clerk("user.updated", someone("user_a", first_name=f"Tove {n}", ahead_s=n / 10)) == 202
+        written(app, "user_a", first_name="Tove 3")
+        until(lambda: run.status("user_a") == "in_sync", "the customer is there")
+
+
+def test_the_newest_wins_in_whatever_order_and_at_whichever_replica_events_come(app: AppTable) -> None:
+    late = someone("user_a", first_name="Late", ahead_s=2)
+    with ExitStack() as stack:
+        replicas = [stack.enter_context(app.street.replica()) for _ in range(2)]
+        for number, n in enumerate((3, 1, 2, 0)):
+            event = someone("user_a", first_name=f"Tove {n}", ahead_s=n)
+            assert replicas[number % 2].clerk("user.updated", event) == 202
+        written(app, "user_a", first_name="Tove 3")
+    with app.street.replica() as run:  # what was newest is remembered
+        assert run.clerk("user.updated", late) == 202
+        run.settled()
+    assert app.row("user_a")["first_name"] == "Tove 3"
+
+
+def test_metadata_is_merged_where_it_is_an_object_and_left_alone_and_held_elsewhere(app: AppTable) -> None:
+    app.sql("insert into customers (clerk_user_id, metadata) values ('user_a', %s)", '"{\\"theme\\": \\"dark\\"}"')
+    app.sql("insert into customers (clerk_user_id, metadata) values ('user_b', %s)", '["the app has a list"]')
+    with app.street.replica() as run:
+        run.looked_at_all()
+        for user in ("user_a", "user_b"):
+            assert run.clerk("user.updated", someone(user)) == 202
+        written(app, "user_a", metadata={"theme": "dark", "brand": "acme"})
+        written(app, "user_b", metadata=["the app has a list"], email="user_b@example.com")
+        until(lambda: "ProfileRefused" in app.said("mappings", "list"), "the hold is listed")
+        assert "metadata is a list" in " ".join(app.said("explain", "user_b").split())
+        app.sql("update customers set metadata = '{}' where clerk_user_id = 'user_b'")
+        run.nudge("user_b")
+        written(app, "user_b", metadata={"brand": "acme"})
+        until(lambda: "ProfileRefused" not in app.said("mappings", "list"), "the hold has ended")
+
+
+# --- late and deleted ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_late_update_of_a_deleted_user_changes_nothing_after_a_restart(
+    app: AppTable,
+    marked: bool,  # noqa: FBT001  a parameter
+) -> None:
+    if marked:
+        app.sql("alter table customers add column deleted_at timestamptz")
+        app.street.settings["profiles"]["columns"]["deleted_at"] = "deleted_at"
+    late = someone("user_a", first_name="Late", email="late@example.com", ahead_s=60)
+    with app.street.replica() as run:
+        assert run.clerk("user.created", someone("user_a")) == 202
+        written(app, "user_a", first_name="Tove")
+        assert run.clerk("user.deleted", deleted_event("user_a")) == 202
+        assert run.clerk("user.deleted", deleted_event("user_never")) == 202
+        if marked:
+            until(lambda: app.row("user_a")["deleted_at"] is not None, "the row is marked")
+        run.settled()
+    app.sql("update customers set email = null, first_name = null where clerk_user_id = 'user_a'")
+    before = app.rows()
+    with app.street.replica() as run:
+        assert run.clerk("user.updated", late) == 202
+        assert run.clerk("user.created", someone("user_never", ahead_s=60)) == 202
+        run.settled()
+    assert app.rows() == before
+
+
+# --- while the table is locked ---------------------------------------------------------------------------------------
+
+
+def answers(run: Running, events: list[tuple[str, Any]]) -> list[tuple[int, float]]:
+    """The status and the seconds of each webhook, all sent in one moment."""
+    found: list[tuple[int, float]] = []
+    gate = threading.Barrier(len(events))
+
+    def send(kind: str, data: Any) -> None:
+        body = sender.event(kind, data)
+        with httpx.Client(base_url=run.manager.url, timeout=60) as client:
+            gate.wait(60)
+            signed = sender.headers(body, message_id=run.street.new_id(), at=WallClock().now())
+            began = time.monotonic()
+            answer = client.post("/webhooks/clerk", content=body, headers=signed)
+            found.append((answer.status_code, time.monotonic() - began))
+
+    threads = [threading.Thread(target=send, args=event) for event in events]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    return found
+
+
+def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_rows_are_written_after(
+    app: AppTable,
+) -> None:
+    app.sql("insert into customers (clerk_user_id, first_name) values ('user_00', 'Old')")
+    users = [f"user_{n:02}" for n in range(TOGETHER)]
+    with app.street.replica() as run, psycopg.connect(app.url) as migration:
+        run.looked_at_all()
+        migration.execute("alter table customers add column plan text")
+        sent = threading.Event()
+
+        def probed() -> list[tuple[str, int, float]]:
+            found = []
+            with httpx.Client(base_url=run.manager.url, timeout=60) as client:
+                while not sent.is_set() or not found:
+                    for path in ("/healthz", "/readyz"):
+                        began = time.monotonic()
+                        found.append((path, client.get(path).status_code, time.monotonic() - began))
+            return found
+
+        seen: list[tuple[str, int, float]] = []
+        prober = threading.Thread(target=lambda: seen.extend(probed()))
+        prober.start()
+        taken = answers(run, [("user.updated", someone(user)) for user in users])
+        sent.set()
+        prober.join(120)
+        assert [status for status, _ in taken] == [202] * TOGETHER
+        assert max(seconds for _, seconds in taken) < BUDGET_S + SLACK_S
+        assert {status for path, status, _ in seen if path == "/healthz"} == {200}
+        assert max(seconds for _, _, seconds in seen) < BUDGET_S + SLACK_S
+        migration.commit()
+        until(lambda: len([r for r in app.rows().values() if r["first_name"] == "Tove"]) == TOGETHER, "all are written")
+        until(lambda: run.status(users[-1]) == "in_sync", "and have their customers")
+
+
+def test_what_could_not_be_written_is_written_by_the_process_that_starts_next(app: AppTable) -> None:
+    with psycopg.connect(app.url) as migration:
+        with app.street.replica() as run:
+            run.looked_at_all()
+            migration.execute("alter table customers add column plan text")
+            assert run.clerk("user.created", someone("user_a")) == 202
+        assert migration.execute("select count(*) from customers").fetchone() == (0,)
+        migration.commit()
+    with app.street.replica() as run:
+        written(app, "user_a", email="user_a@example.com")
+        until(lambda: run.status("user_a") == "in_sync", "the customer is there")
+
+
+# --- against the table's rules ---------------------------------------------------------------------------------------
+
+
+def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_written(app: AppTable) -> None:
+    app.sql("alter table customers alter column email set not null")
+    app.sql("alter table customers add constraint short check (length(first_name) < 10)")
+    refused = {
+        "user_phone": ("email must not be empty", someone("user_phone", email=None)),
+        "user_second": ("customers_email_key", someone("user_second", email="user_first@example.com")),
+        "user_long": ("short", someone("user_long", first_name="Much too long a name")),
+    }
+    with app.street.replica() as run:
+        run.looked_at_all()
+        assert run.clerk("user.created", someone("user_first")) == 202
+        until(lambda: run.status("user_first") == "in_sync", "the first is there")
+        for _, event in refused.values():
+            assert run.clerk("user.created", event) == 202
+        for user, (named, _) in refused.items():
+            until(lambda u=user: u in app.said("mappings", "list"), f"{user} is listed")  # type: ignore[misc]
+            explained = " ".join(app.said("explain", user).split())
+            assert "ProfileRefused" in explained
+            assert named in explained
+            assert "operator" in explained
+            page = run.client.get(f"/people/{user}").text
+            assert named in page
+            assert "ProfileRefused" in page
+        assert "ProfileRefused 3" in app.said("status")
+        assert "user_second" in run.client.get("/people", params={"reason": "ProfileRefused"}).text
+        assert "user_first" not in run.client.get("/people", params={"reason": "ProfileRefused"}).text
+        assert run.metric("reconciler_held", reason="ProfileRefused") == 3
+        # the operator, the app and Clerk each put one right
+        app.sql("alter table customers alter column email drop not null")
+        run.nudge("user_phone")
+        app.sql("insert into customers (clerk_user_id, email) values ('user_second', 'app@example.com')")
+        run.nudge("user_second")
+        assert run.clerk("user.updated", someone("user_long", first_name="Short", ahead_s=5)) == 202
+        until(lambda: "ProfileRefused" not in app.said("status"), "no hold is left")
+        assert app.row("user_phone")["email"] is None
+        assert app.row("user_second")["email"] == "app@example.com"
+        assert app.row("user_second")["first_name"] == "Tove"
+        assert app.row("user_long")["first_name"] == "Short"
+
+
+def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> None:
+    with app.street.replica() as run:
+        run.looked_at_all()
+        for user in ("user_a", "user_b"):
+            assert run.clerk("user.created", someone(user)) == 202
+            until(lambda u=user: run.status(u) == "in_sync", f"{user} is there")  # type: ignore[misc]
+        assert run.clerk("user.updated", someone("user_b", email="user_a@example.com", ahead_s=5)) == 202
+        until(lambda: "customers_email_key" in app.said("explain", "user_b"), "the hold is explained")
+        assert "ProfileRefused 1" in app.said("status")
+        assert run.clerk("user.updated", someone("user_b", email="new@example.com", ahead_s=6)) == 202
+        written(app, "user_b", email="new@example.com")
+        until(lambda: "ProfileRefused" not in app.said("status"), "the hold has ended")
