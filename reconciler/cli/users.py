@@ -50,7 +50,7 @@ def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
 def _users_of(house: House, word: str) -> list[ClerkUserId]:
     user = ClerkUserId(word)
     shops = [store.shop for store in house.loaded.stores]
-    if any(house.state.get(shop, [user]) for shop in shops):
+    if any(house.state.get(shop, [user]) for shop in shops) or house.profile_writes.refused([user]):
         return [user]
     number = _CUSTOMER.fullmatch(word)
     if number is not None:
@@ -62,6 +62,7 @@ def _users_of(house: House, word: str) -> list[ClerkUserId]:
         rows = Showcase(house.engine).find_people(word, shops=shops, status=None, reason=None, limit=FOUND_MAX)
         mapped = {row.clerk_user_id for row in rows if normalise.email_key(row.email) == key}
         claimed = {profile.clerk_user_id for profile in house.profiles.sharing_email({key})}
-        if mapped | claimed:
-            return sorted(claimed or mapped)
+        refused = {one.user for one in house.profile_writes.refused().values() if one.email_key == key}
+        if mapped | claimed | refused:
+            return sorted(claimed or mapped or refused)
     return [user] if user in house.profiles.get([user]) else []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from reconciler.core import normalise
 from reconciler.core.desired import matches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping as MappingRow
@@ -92,6 +93,10 @@ class RefusedWrite:
     message: str
     since: datetime
     profile: Profile | None = None
+
+    @property
+    def email_key(self) -> str | None:
+        return normalise.email_key(self.profile.email) if self.profile is not None else None
 
     def concerns(self, store: Store) -> bool:
         """Whether the store may want this user: what Clerk does not say is no reason against it, the app may say it."""

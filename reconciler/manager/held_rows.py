@@ -74,8 +74,7 @@ def _is_meant(refused: RefusedWrite, text: str) -> bool:
     words = text.strip()
     if refused.user.startswith(words):
         return True
-    email = normalise.email_key(refused.profile.email) if refused.profile is not None else None
-    return bool(email and email.startswith(normalise.email_key(words) or " "))
+    return bool(refused.email_key and refused.email_key.startswith(normalise.email_key(words) or " "))
 
 
 def _place(row: Mapping) -> tuple[str, str]:

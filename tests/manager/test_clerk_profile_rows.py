@@ -229,7 +229,7 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
         sent = threading.Event()
 
         def probed() -> list[tuple[str, int, float]]:
-            found = []
+            found: list[tuple[str, int, float]] = []
             with httpx.Client(base_url=run.manager.url, timeout=60) as client:
                 while not sent.is_set() or not found:
                     for path in ("/healthz", "/readyz"):
