@@ -21,7 +21,7 @@ from reconciler.server.door import Gauges
 
 T = TypeVar("T")
 
-READY_S: Final = 2.0  # for the state to answer
+READY_S: Final = 5.0  # for the state to answer; the manager says after three what it waits for
 SCRAPE_S: Final = 8.0  # Prometheus gives up after ten
 THREADS: Final = 4  # of the probes alone; more than these wait, and then time is up
 

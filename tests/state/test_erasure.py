@@ -12,10 +12,14 @@ from sqlalchemy import Engine, select
 
 from reconciler.core.ids import CustomerId, StoreName
 from reconciler.core.mapping import Applied, RefusedValue
+from reconciler.core.profile import Profile
+from reconciler.core.profile_row import told_by
+from reconciler.core.profile_write import Told
 from reconciler.core.request import Request
 from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
 from reconciler.state.engine import open_engine
 from reconciler.state.erasure import Erased, Erasure
+from reconciler.state.profile_writes import ProfileWrites
 from reconciler.state.requests import RequestTable
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
@@ -86,12 +90,23 @@ def everywhere(state: StateStore, engine: Engine) -> None:
     state.spend(SHOP, "update", AT, 1, 5)
     state.acquire("look:acme", "owner", ttl_s=60, now=AT)
     RequestTable(engine).add([Request(StoreName("acme"), user("ada"))], AT, reason="profile changed")
+    tell(ProfileWrites(engine), "ada")
+
+
+def tell(book: ProfileWrites, name: str, *, at: datetime = AT) -> None:
+    """What Clerk says of a user: written once, told again, and refused by the table."""
+    profile = Profile(clerk_user_id=user(name), **VALUES)
+    for _ in range(2):
+        book.accept([Told(user(name), at=at, profile=profile)], now=AT)
+        (claim,) = book.claim(now=AT, limit=1, users=[user(name)])
+        book.refuse(claim, f"{NAME} is refused", missing=False, last=told_by(profile), now=AT, due_at=AT)
 
 
 def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engine: Engine) -> None:
     everywhere(state, engine)
     assert set(traces(engine)) == {
         "reconciler_mapping", "reconciler_event", "reconciler_mirror", "reconciler_bulk_line",
+        "reconciler_profile_write",
     }  # fmt: skip
     assert redact(engine, [customer(1)], EMAIL) == [Erased(user("ada"))]
     assert traces(engine) == {}
@@ -101,12 +116,35 @@ def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engi
     assert redact(engine, [customer(1)], EMAIL) == []  # sent again: there is nobody left
 
 
+def test_what_clerk_said_of_a_redacted_user_is_not_stored_by_a_write_that_was_under_way(
+    state: StateStore, engine: Engine
+) -> None:
+    book = ProfileWrites(engine)
+    state.put(hers())
+    profile = Profile(clerk_user_id=user("ada"), **VALUES)
+    book.accept([Told(user("ada"), at=AT, profile=profile)], now=AT)
+    (claim,) = book.claim(now=AT, limit=1)
+    redact(engine, [customer(1)], EMAIL)
+    book.settle([(claim, told_by(profile))], now=LATER)
+    assert not book.refuse(claim, NAME, missing=True, last=told_by(profile), now=LATER, due_at=LATER)
+    assert traces(engine) == {}
+    (again,) = book.claim(now=LATER, limit=1)  # it is still due, without what it was to write
+    assert again.profile is None
+
+
+def test_what_clerk_said_of_a_user_without_a_mapping_goes_by_the_address(engine: Engine) -> None:
+    tell(ProfileWrites(engine), "eve")
+    assert traces(engine) == {"reconciler_profile_write": list(TRACES)}
+    redact(engine, [customer(1)], EMAIL)
+    assert traces(engine) == {}
+
+
 def test_a_redaction_is_of_one_shop(state: StateStore, engine: Engine) -> None:
     everywhere(state, engine)
     state.put(hers(5, shop=OTHER))
     redact(engine, [customer(1)], EMAIL)
     assert one(state, "ada", OTHER).email == EMAIL
-    assert traces(engine) == {"reconciler_mapping": list(TRACES)}
+    assert traces(engine) == {"reconciler_mapping": list(TRACES)}  # what Clerk says is of no shop, and gone
 
 
 def test_a_customer_of_nobodys_leaves_the_mirror_too(state: StateStore, engine: Engine) -> None:
@@ -193,7 +231,8 @@ def test_whose_erasure_was_asked_for_keeps_a_tombstone_and_what_was_done(state: 
     asked = event("ada", customer_id=customer(1), kind="release", changes=(gone,))
     state.put(hers(1, status="erased", message=None), asked)
     assert traces(engine) == {"reconciler_event": list(TRACES), "reconciler_mirror": list(TRACES)} | {
-        "reconciler_bulk_line": list(TRACES)
+        "reconciler_bulk_line": list(TRACES),
+        "reconciler_profile_write": list(TRACES),
     }  # of bob's, and of the one that only the redaction tells of
     assert [e.kind for e in state.events(user=user("ada"))] == ["release"]
     assert one(state, "ada").customer_id == customer(1)
