@@ -19,6 +19,7 @@ from reconciler.core.record import after_write, with_intent
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place
+from reconciler.ports import Created, Shown
 
 TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
 TRACE_TYPE = "single_line_text_field"
@@ -26,7 +27,8 @@ TRACE_TYPE = "single_line_text_field"
 
 @dataclass(slots=True)
 class Step:
-    """An action that fits the world, with what it was decided on; `written` grows call by call.
+    """An action that fits the world, with what it was decided on; `written` grows call by call, and
+    `shown` is what the answers show of it.
 
     `if_free` would hold if her new address were nobody's. `at` is the customer
     that the calls are on; `intent` is kept in the row until the last call is done. `puts_off`: stop before a call that
@@ -38,6 +40,7 @@ class Step:
     decision: Decision
     if_free: Decision | None = None
     written: list[Change] = field(default_factory=list)
+    shown: dict[str, Any] = field(default_factory=dict)
     at: CustomerId | None = None
     intent: MappingOf[str, Any] | None = None
     puts_off: bool = False
@@ -54,7 +57,7 @@ class Call:
     `joint` are metafields to be set, where nothing follows: they may go in one call with those of other customers.
     """
 
-    do: Callable[[], CustomerId | None]
+    do: Callable[[], Shown | Created | CustomerId | None]
     covers: tuple[Change, ...] = ()
     tells: tuple[Change, ...] = ()
     moves_to: CustomerId | None = None
@@ -72,8 +75,7 @@ def perform(step: Step, hands: Hands) -> None:
         if step.puts_off and call.joint is not None:
             step.rest = call
             return
-        found = call.do()
-        step.at = found or call.moves_to or step.at
+        answered(step, call, call.do())
         step.written.extend(call.covers)
         last = position == len(calls) - 1
         _note(step, hands, call.tells or call.covers, finished=last and action.kind != "merge")
@@ -81,8 +83,21 @@ def perform(step: Step, hands: Hands) -> None:
         _note(step, hands, (), finished=True)
 
 
-def put_down(step: Step, hands: Hands, call: Call) -> None:
-    """The last call of an action was made together with those of others."""
+def answered(step: Step, call: Call, answer: Shown | Created | CustomerId | None) -> None:
+    """Where the user is after the call, and what its answer shows of what it wrote."""
+    shown: Shown = answer.shown if isinstance(answer, Created) else answer if isinstance(answer, MappingOf) else {}
+    written = {change.field for change in call.covers}
+    step.shown.update({name: value for name, value in shown.items() if name in written})
+    if isinstance(answer, Created):
+        step.at = answer.customer
+    elif isinstance(answer, str):
+        step.at = answer
+    step.at = call.moves_to or step.at
+
+
+def put_down(step: Step, hands: Hands, call: Call, shown: Shown) -> None:
+    """The last call of an action was made together with those of others; `shown` is the answer's part of this one."""
+    answered(step, call, shown)
     step.written.extend(call.covers)
     _note(step, hands, call.covers, finished=True)
 
@@ -259,17 +274,24 @@ def _patch(action: Action, hands: Hands) -> Iterator[Call]:
 
 
 def _tags(changes: tuple[Change, ...], hands: Hands, customer: CustomerId) -> Iterator[Call]:
-    """Adding and taking off apart, so that nobody else's tags are touched; the change counts as done with the last."""
+    """Taking off and adding apart, so that no other tags are touched; the change counts as done with the last.
+
+    Taking off comes first: a customer has 250 tags at most, and what fits in the end may not fit in between.
+    """
     change = next((c for c in changes if c.field == "tags"), None)
     if change is None:
         return
     before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
     added = [t for t in change.after if t.casefold() not in before]
     removed = [t for t in change.before if t.casefold() not in after]
-    if added:
-        yield Call(lambda: hands.writer.add_tags(customer, added), () if removed else (change,))
     if removed:
-        yield Call(lambda: hands.writer.remove_tags(customer, removed), (change,))
+        yield Call(_removing(hands, customer, removed), () if added else (change,))
+    if added:
+        yield Call(lambda: hands.writer.add_tags(customer, added), (change,))
+
+
+def _removing(hands: Hands, customer: CustomerId, tags: list[str]) -> Callable[[], None]:
+    return lambda: hands.writer.remove_tags(customer, tags)
 
 
 def _metafields(changes: tuple[Change, ...], hands: Hands, at: Callable[[], CustomerId]) -> Iterator[Call]:
@@ -303,6 +325,7 @@ def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool)
         finished=finished,
         now=hands.clock.now(),
         intent=step.intent or unfinished,
+        shown=step.shown,
     )
     return row, [_event(step, hands, step.at, step.action.kind, told)] if told or finished else []
 

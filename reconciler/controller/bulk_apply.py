@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from reconciler.controller.act import Step, claimed, noted
+from reconciler.controller.act import Step, answered, claimed, noted
 from reconciler.controller.bulk_files import PIECE, BulkFiles
 from reconciler.controller.bulk_lines import Ride, Rides
 from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried
@@ -252,6 +252,7 @@ class BulkRun:
                 continue
             step, call = ride.step, ride.call
             step.at = answer.customer or step.at
+            answered(step, call, answer.shown.get(step.at) if step.at is not None else None)
             moved = ride.moved_to is not None
             if moved:
                 refused.append((ride, AnswerLost(ROW_MOVED)))

@@ -21,7 +21,7 @@ from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.plan import Action
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_written
-from reconciler.ports import BulkLine, Write
+from reconciler.ports import NOTHING_SHOWN, BulkLine, Created, Shown, Write
 
 
 def riding(
@@ -57,23 +57,28 @@ class _Recorder:
     def __init__(self) -> None:
         self.last: Write | None = None
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
         self.last = Write("create", user, dict(fields))
-        return CustomerId("")
+        return Created(CustomerId(""))
 
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
         self.last = Write("update", customer, dict(fields))
+        return NOTHING_SHOWN
 
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
         self.last = Write("add_tags", customer, tuple(tags))
+        return NOTHING_SHOWN
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
         self.last = Write("remove_tags", customer, tuple(tags))
 
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
         self.last = Write("set_metafields", customer, dict(values))
+        return NOTHING_SHOWN
 
-    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+    def set_metafields_of(
+        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
+    ) -> MappingOf[CustomerId, Shown]:
         raise _unsayable("metafields of several customers", values)
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingOf
 from typing import Any
 
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.ports import CustomerWriter
+from reconciler.ports import Created, CustomerWriter, Shown
 
 Check = Callable[[], None]
 
@@ -23,29 +23,31 @@ class FencedWriter:
         self._writer = writer
         self._check = check
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
         self._check()
         return self._writer.create(user, fields)
 
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
         self._check()
-        self._writer.update(customer, fields)
+        return self._writer.update(customer, fields)
 
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
         self._check()
-        self._writer.add_tags(customer, tags)
+        return self._writer.add_tags(customer, tags)
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
         self._check()
         self._writer.remove_tags(customer, tags)
 
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
         self._check()
-        self._writer.set_metafields(customer, values)
+        return self._writer.set_metafields(customer, values)
 
-    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+    def set_metafields_of(
+        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
+    ) -> MappingOf[CustomerId, Shown]:
         self._check()
-        self._writer.set_metafields_of(values)
+        return self._writer.set_metafields_of(values)
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         self._check()

@@ -11,8 +11,8 @@ from collections.abc import Mapping as MappingOf
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, is_wanted, spec_of
-from reconciler.core.diff import comparable, observed_value
+from reconciler.core.desired import Spec, WantedField, is_wanted, spec_of
+from reconciler.core.diff import agreed_on, is_in_place, observed_value
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
@@ -66,8 +66,9 @@ def look(
         if customer is not None and customer.backlink == user:
             linked[user] = customer
     current = {s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) for s in subjects}
-    by_email = _by_email(specs, current, customers)
-    by_phone = _by_phone(specs, current, customers)
+    rows = {s.user: s.mapping for s in subjects}
+    by_email = _by_email(specs, current, rows, customers)
+    by_phone = _by_phone(specs, current, rows, customers)
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user)) for s in subjects}
     owners = _owners(seen, mappings, store)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
@@ -104,34 +105,43 @@ def _needs_backlink(subject: Subject, mapped: Customer | None, store: Store) -> 
 
 
 def _by_email(
-    specs: MappingOf[ClerkUserId, Spec], current: MappingOf[ClerkUserId, Customer | None], customers: CustomerReader
+    specs: MappingOf[ClerkUserId, Spec],
+    current: MappingOf[ClerkUserId, Customer | None],
+    rows: MappingOf[ClerkUserId, Mapping | None],
+    customers: CustomerReader,
 ) -> dict[ClerkUserId, Customer]:
     asked: dict[ClerkUserId, str] = {}
     for user, spec in specs.items():
         email = spec.lookup_email or spec.value("email")
         there = current.get(user)
-        if email and (there is None or ("email" in spec.fields and _is_other(there, "email", email))):
+        if email and (
+            there is None or ("email" in spec.fields and _is_other(there, spec, "email", email, rows.get(user)))
+        ):
             asked[user] = email
     found = customers.by_emails(sorted(set(asked.values()))) if asked else {}
     return {user: found[email] for user, email in asked.items() if email in found}
 
 
 def _by_phone(
-    specs: MappingOf[ClerkUserId, Spec], current: MappingOf[ClerkUserId, Customer | None], customers: CustomerReader
+    specs: MappingOf[ClerkUserId, Spec],
+    current: MappingOf[ClerkUserId, Customer | None],
+    rows: MappingOf[ClerkUserId, Mapping | None],
+    customers: CustomerReader,
 ) -> dict[ClerkUserId, Customer]:
     asked: dict[ClerkUserId, str] = {}
     for user, spec in specs.items():
         phone, there = spec.value("phone"), current.get(user)
-        if phone and (there is None or _is_other(there, "phone", phone)):
+        if phone and (there is None or _is_other(there, spec, "phone", phone, rows.get(user))):
             asked[user] = phone
     found = customers.by_phones(sorted(set(asked.values()))) if asked else {}
     return {user: found[phone] for user, phone in asked.items() if phone in found}
 
 
-def _is_other(customer: Customer, field: str, value: str) -> bool:
+def _is_other(customer: Customer, spec: Spec, field: str, value: str, mapping: Mapping | None) -> bool:
     """Whether the value would be written: not where it is there, nor where nobody can say what is there."""
-    hidden = field in customer.unknown
-    return not hidden and comparable(field, observed_value(customer, field)) != comparable(field, value)
+    wanted = spec.fields.get(field) or WantedField(value=value, policy="enforce", config="")
+    base = agreed_on(mapping, customer, field)
+    return field not in customer.unknown and not is_in_place(field, wanted, observed_value(customer, field), base)
 
 
 def _owners(

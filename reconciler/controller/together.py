@@ -47,11 +47,11 @@ def _made(group: Sequence[Step], hands: Hands) -> list[Outcome]:
     rests = [(step, step.rest) for step in group if step.rest is not None]
     values = {CustomerId(step.at or ""): dict(rest.joint or {}) for step, rest in rests}
     try:
-        hands.writer.set_metafields_of(values)
+        shown = hands.writer.set_metafields_of(values)
     except AccessError as error:
         return [Outcome(step.action, "failed", error.message, error.hint, error=error) for step in group]
     except (TemporaryError, PermanentError) as error:
         return [carried(step, hands, failed=AnswerLost(error.message)) for step in group]
     for step, rest in rests:
-        put_down(step, hands, rest)
+        put_down(step, hands, rest, shown.get(CustomerId(step.at or ""), {}))
     return [Outcome(step.action, "applied", freed=chains.gives_up(step.decision)) for step in group]

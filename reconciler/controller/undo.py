@@ -29,11 +29,12 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
     ids = sorted({e.customer_id for e in events if e.customer_id is not None})
     try:
         customers = {k: v for part in batches(ids, LOOK) for k, v in readers.customers.by_ids(part).items()}
+        mappings = readers.mappings.get(store.shop, sorted({e.clerk_user_id for e in events}))
     except ReconcilerError as error:
         plan = StorePlan(store=store.name, shop=store.shop, error=error.message, error_hint=error.hint)
         return Swept(plan=plan, whole=False)
     trace = f"metafields.{store.backlink.namespace}.{TRACE_KEY}"
-    actions, holds = way_back(events, customers, trace=trace)
+    actions, holds = way_back(events, customers, mappings, trace=trace)
     guard = guarded(sorted_actions(actions), store, mappings=readers.mappings.count(store.shop))
     all_holds = sorted_holds([*holds, *guard.holds])
     plan = StorePlan(

@@ -12,6 +12,7 @@ from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS, Spec, WantedField
 from reconciler.core.mapping import Applied, Mapping
 from reconciler.core.plan import Change, Why
+from reconciler.core.spellings import as_shown, is_shown, respelt_tags
 
 
 def comparable(field: str, value: str | None, type_: str = "") -> str | None:
@@ -38,6 +39,27 @@ def observed_value(customer: Customer, field: str) -> str | None:
         return value
     found = customer.metafields.get(field.removeprefix("metafields."))
     return found.value if found else None
+
+
+def is_in_place(field: str, wanted: WantedField, observed: str | None, base: Applied | None) -> bool:
+    """Whether the shop shows what it should: the same value, or the very thing that it showed when we sent this value.
+
+    `base`: what was agreed on with this customer, if anything was.
+    """
+    should_be = comparable(field, wanted.value, wanted.type)
+    if comparable(field, observed, wanted.type) == should_be:
+        return True
+    return is_respelt(base, observed) and base is not None and comparable(field, base.value, wanted.type) == should_be
+
+
+def is_respelt(base: Applied | None, observed: str | None) -> bool:
+    """Whether this is what the shop showed for the value that we sent last, in a spelling of its own."""
+    return base is not None and base.respelt and base.shown == observed
+
+
+def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
+    """What was agreed on with this very customer."""
+    return mapping.applied.get(field) if mapping is not None and mapping.customer_id == customer.id else None
 
 
 def changes_between(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[Change, ...]:
@@ -80,11 +102,11 @@ def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: 
     observed = observed_value(customer, field)
     is_now = comparable(field, observed, wanted.type)
     should_be = comparable(field, wanted.value, wanted.type)
-    if is_now == should_be or (wanted.policy == "fill" and is_now is not None):
+    there = agreed_on(mapping, customer, field)
+    if is_in_place(field, wanted, observed, there) or (wanted.policy == "fill" and is_now is not None):
         return None
     base = mapping.applied.get(field) if mapping else None
-    may_clear = _is_on(mapping, customer) and _may_clear(field, is_now, base, wanted.type)
-    if should_be is None and not may_clear:
+    if should_be is None and not _may_clear(field, observed, there, wanted.type):
         return None
     why = _why(field, should_be, base, wanted, mapping)
     return Change(field=field, before=observed, after=wanted.value, why=why)
@@ -95,9 +117,11 @@ def _is_on(mapping: Mapping | None, customer: Customer) -> bool:
     return mapping is not None and mapping.customer_id == customer.id
 
 
-def _may_clear(field: str, is_now: str | None, base: Applied | None, type_: str) -> bool:
+def _may_clear(field: str, observed: str | None, base: Applied | None, type_: str) -> bool:
     """Only what we set ourselves, and only while it is still what we set. The e-mail never."""
-    return field != "email" and base is not None and base.ours and comparable(field, base.value, type_) == is_now
+    if field == "email" or base is None or not base.ours:
+        return False
+    return is_respelt(base, observed) or comparable(field, base.value, type_) == comparable(field, observed, type_)
 
 
 def _why(field: str, should_be: str | None, base: Applied | None, wanted: WantedField, mapping: Mapping | None) -> Why:
@@ -113,7 +137,7 @@ def _why(field: str, should_be: str | None, base: Applied | None, wanted: Wanted
 
 
 def owned_tags(mapping: Mapping | None) -> tuple[str, ...]:
-    """The tags that we added and no others."""
+    """The tags that we added and no others, as the shop shows them."""
     base = mapping.applied.get("tags") if mapping else None
     return tuple(base.value["owned"]) if base else ()
 
@@ -122,8 +146,9 @@ def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Cha
     if "tags" in customer.unknown:
         return None
     present = normalise.tag_keys(customer.tags)
-    wanted = normalise.tag_keys(spec.tags)
-    missing = [tag for tag in spec.tags if tag.casefold() not in present]
+    respelt = respelt_tags(agreed_on(mapping, customer, "tags"))
+    wanted = normalise.tag_keys(shown for tag in spec.tags if (shown := as_shown(tag, respelt)))
+    missing = [tag for tag in spec.tags if not is_shown(tag, present, respelt)]
     owned = owned_tags(mapping) if _is_on(mapping, customer) else ()
     stale = {t.casefold() for t in owned} & present - wanted
     if not missing and not stale:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS, Spec
-from reconciler.core.diff import comparable, observed_value, owned_tags
+from reconciler.core.diff import agreed_on, is_in_place, observed_value, owned_tags
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.patch import withheld
 from reconciler.core.plan import Action, Hold, WhoActs
@@ -189,9 +189,10 @@ def _field(
     wanted = decision.spec.fields.get(name) if decision.spec else None
     observed = observed_value(decision.customer, name) if decision.customer else None
     base = subject.mapping.applied.get(name) if subject.mapping else None
-    value, type_ = (wanted.value, wanted.type) if wanted else (None, "")
+    value = wanted.value if wanted else None
     shown = decision.customer is None or name not in decision.customer.unknown
-    differs = wanted is not None and comparable(name, value, type_) != comparable(name, observed, type_)
+    there = agreed_on(subject.mapping, decision.customer, name) if decision.customer else None
+    differs = wanted is not None and not is_in_place(name, wanted, observed, there)
     return ExplainedField(
         field=name,
         policy=policy,

@@ -17,9 +17,10 @@ NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "config_fp":
 class Applied(BaseModel):
     """What a field was when spec and customer last agreed.
 
-    `value` in Shopify's normal form (for tags: the list of those we added); `ours` says that we wrote it (only then may
-    it be cleared); `config` is the digest of the rule that shaped it, so that a change of rule can be told from a change
+    `value` is what the spec said (for tags: the list of those we added); `ours` says that we wrote it (only then may it
+    be cleared); `config` is the digest of the rule that shaped it, so that a change of rule can be told from a change
     of profile.
+    `respelt`: the shop shows `shown` for it, which no rule of ours makes of `value`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +28,8 @@ class Applied(BaseModel):
     value: Any = None
     ours: bool = False
     config: str = ""
+    respelt: bool = False
+    shown: str | None = None
 
 
 class RefusedValue(BaseModel):

@@ -8,13 +8,11 @@ survives both.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from decimal import Context, Decimal
 
-from reconciler.core import phones
+from reconciler.core import metafields, phones
 
 NAME_MAX = 255
 NOTE_MAX = 5000
@@ -108,19 +106,5 @@ def tag_keys(values: Iterable[str]) -> frozenset[str]:
 
 
 def metafield(value: str | None, type_: str) -> str | None:
-    """A metafield's value in a form that can be compared: JSON by content, numbers by value, the rest trimmed."""
-    text = (value or "").strip()
-    if not text:
-        return None
-    if type_ == "json" or type_.startswith("list."):
-        try:
-            return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        except ValueError:
-            return text
-    if type_ in {"number_integer", "number_decimal"}:
-        try:
-            number = Decimal(text).normalize(Context(prec=len(text)))  # a float would make one of two long numbers
-        except ArithmeticError:
-            return text
-        return str(number) if number else "0"
-    return text
+    """A metafield's value in a form that can be compared, by its type; blank is None."""
+    return metafields.comparable(value, type_)

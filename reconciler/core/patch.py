@@ -12,7 +12,7 @@ from datetime import datetime
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, digest, profile_digest
-from reconciler.core.diff import changes_between, comparable, observed_value, unseen
+from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping, Status
@@ -175,7 +175,7 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     hers = customer is not None and (
         customer.backlink == user or (mapping is not None and mapping.customer_id == customer.id)
     )
-    if hers and customer is not None and _key(customer.email) == _key(spec.value("email")):
+    if hers and customer is not None and _has_its_email(case, customer):
         return ()
     mapped = mapping is not None and mapping.customer_id is not None and mapping.left_at is None
     in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or not mapped]
@@ -183,6 +183,14 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
         return ()
     names = ", ".join(sorted(r.clerk_user_id for r in in_the_way))
     return (hold(user, customer, "EmailTaken", f"her e-mail is also that of {names}", "email"),)
+
+
+def _has_its_email(case: Case, customer: Customer) -> bool:
+    """Whether the customer has the e-mail that it should have."""
+    wanted = case.spec.fields.get("email")
+    if wanted is None:
+        return customer.email is None
+    return is_in_place("email", wanted, customer.email, agreed_on(case.mapping, customer, "email"))
 
 
 def _conflict(case: Case, customer: Customer) -> _Conflict | None:

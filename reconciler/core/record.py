@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 from reconciler.core import normalise
 from reconciler.core.absence import missing_row
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, config_digest, is_wanted, profile_digest
-from reconciler.core.diff import comparable, observed_value, owned_tags
+from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted, profile_digest
+from reconciler.core.diff import comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue, Status
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
+from reconciler.core.spellings import as_shown, is_shown, learned, respelt_tags
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 
+NOTHING_SHOWN: MappingOf[str, Any] = {}
 SEEN_EVERY = timedelta(hours=1)  # an unchanged row is written at most this often, only to move last_seen_at
 
 
@@ -60,8 +63,9 @@ def after_write(
     finished: bool,
     now: datetime,
     intent: MappingOf[str, Any] | None = None,
+    shown: MappingOf[str, Any] = NOTHING_SHOWN,
 ) -> Mapping:
-    """The row after these changes were written on this customer.
+    """The row after these changes were written on this customer, and the shop answered by showing this (`shown`).
 
     `finished` is False while more calls of the same action follow; `intent` says what those will do, where a crash in
     between must be told from somebody's edit.
@@ -72,7 +76,7 @@ def after_write(
     )
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
-        applied = agreed(mapping, decision.spec, seen, written=written)
+        applied = agreed(mapping, decision.spec, seen, written=written, shown=shown)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
@@ -132,24 +136,42 @@ def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
 
 
 def agreed(
-    mapping: Mapping | None, spec: Spec, customer: Customer, *, written: tuple[Change, ...]
+    mapping: Mapping | None,
+    spec: Spec,
+    customer: Customer,
+    *,
+    written: tuple[Change, ...],
+    shown: MappingOf[str, Any] = NOTHING_SHOWN,
 ) -> dict[str, Applied]:
-    """Per field what spec and customer now agree on; a field on which they differ keeps what was agreed before."""
+    """Per field what spec and customer now agree on; a field on which they differ keeps what was agreed before.
+
+    `shown`: what the shop's answers to these writes show, by field; what they did not show is missing.
+    """
     same_customer = mapping is not None and mapping.customer_id in {None, customer.id}
     base: dict[str, Applied] = dict(mapping.applied) if mapping is not None and same_customer else {}
     now_written = {c.field: c.after for c in written}
     for field, wanted in spec.fields.items():
-        is_now = now_written[field] if field in now_written else observed_value(customer, field)
-        if field in customer.unknown or comparable(field, is_now, wanted.type) != comparable(
-            field, wanted.value, wanted.type
-        ):
-            continue
         before = base.get(field)
-        kept = before is not None and before.ours and _same(field, before.value, wanted.value, wanted.type)
-        ours = wanted.value is not None and (field in now_written or kept)
-        base[field] = Applied(value=wanted.value, ours=ours, config=wanted.config)
+        if field in now_written:
+            if not _same(field, now_written[field], wanted.value, wanted.type):
+                continue
+        elif field in customer.unknown or not is_in_place(field, wanted, observed_value(customer, field), before):
+            continue
+        same_as_before = before is not None and _same(field, before.value, wanted.value, wanted.type)
+        kept = before is not None and before.ours and same_as_before
+        found = Applied(
+            value=wanted.value, ours=wanted.value is not None and (field in now_written or kept), config=wanted.config
+        )
+        now = shown if field in now_written else {field: observed_value(customer, field)}
+        base[field] = _with_spelling(found, field, wanted, now, before if same_as_before else None)
     if "tags" in now_written or "tags" not in customer.unknown:
-        base["tags"] = _agreed_tags(base.get("tags"), spec, customer, now_written.get("tags"))
+        base["tags"] = _agreed_tags(
+            base.get("tags"),
+            spec,
+            customer,
+            now_written.get("tags"),
+            shown.get("tags") if "tags" in now_written else None,
+        )
     return base
 
 
@@ -157,18 +179,48 @@ def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:
     return comparable(field, one, type_) == comparable(field, other, type_)
 
 
-def _agreed_tags(before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None) -> Applied:
+def _with_spelling(
+    found: Applied, field: str, wanted: WantedField, now: MappingOf[str, Any], before: Applied | None
+) -> Applied:
+    """With what the shop shows for this value, where that is no spelling that we know; what is not shown stays as known."""
+    if found.value is None:
+        return found
+    if field not in now:
+        if before is None or not before.respelt:
+            return found
+        return found.model_copy(update={"respelt": True, "shown": before.shown})
+    if _same(field, now[field], wanted.value, wanted.type):
+        return found
+    return found.model_copy(update={"respelt": True, "shown": now[field]})
+
+
+def _agreed_tags(
+    before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None, shown: Sequence[str] | None
+) -> Applied:
+    """Our tags after a look or a write. `after`: those that were meant to be there, `shown`: those that the answer shows."""
     owned = {t.casefold(): t for t in (before.value["owned"] if before else ())}
-    present = normalise.tag_keys(after if after is not None else customer.tags)
+    had = normalise.tag_keys(customer.tags)
+    respelt = dict(respelt_tags(before))
+    now: Iterable[str] = customer.tags
     if after is not None:
-        had = normalise.tag_keys(customer.tags)
-        owned.update({t.casefold(): t for t in after if t.casefold() not in had})
-    kept = sorted(tag for key, tag in owned.items() if key in present)
+        added = [t for t in after if t.casefold() not in had]
+        if shown is not None:
+            respelt |= learned(added, had, shown)
+        ours = [name for t in added if (name := as_shown(t, respelt)) is not None]
+        owned.update({t.casefold(): t for t in ours})
+        now = shown if shown is not None else [name for t in after if (name := as_shown(t, respelt)) is not None]
+    present = normalise.tag_keys(now)
     known = {
         t.casefold() for t in (before.value["agreed"] if before else ())
     }  # one that is gone was agreed on all the same
-    shared = sorted(t for t in spec.tags if t.casefold() in present | known)
-    return Applied(value={"owned": kept, "agreed": shared}, ours=bool(kept), config=spec.tags_config)
+    value: dict[str, Any] = {
+        "owned": sorted(tag for key, tag in owned.items() if key in present),
+        "agreed": sorted(t for t in spec.tags if t.casefold() in known or is_shown(t, present, respelt)),
+    }
+    strange = {key: respelt[key] for t in spec.tags if (key := t.casefold()) in respelt and key not in present}
+    if strange:
+        value["respelt"] = strange
+    return Applied(value=value, ours=bool(value["owned"]), config=spec.tags_config)
 
 
 def _with_leave_tag(row: Mapping, written: tuple[Change, ...]) -> dict[str, Applied]:

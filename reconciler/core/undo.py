@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS
-from reconciler.core.diff import comparable, observed_value
+from reconciler.core.diff import comparable, is_respelt, observed_value
 from reconciler.core.event import Event
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, CustomerId
@@ -25,6 +25,7 @@ from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.refused import UNDONE, refusal_digest
+from reconciler.core.spellings import Respelt, as_shown, respelt_tags
 
 Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
 NO_TAGS = Applied(value={"owned": [], "agreed": []})
@@ -32,13 +33,16 @@ TELLS_NOTHING = frozenset({"park", "undo"})
 
 
 def way_back(
-    events: Iterable[Event], customers: MappingOf[CustomerId, Customer], *, trace: str
+    events: Iterable[Event],
+    customers: MappingOf[CustomerId, Customer],
+    mappings: MappingOf[ClerkUserId, Mapping],
+    *,
+    trace: str,
 ) -> tuple[tuple[Action, ...], tuple[Hold, ...]]:
     """Actions that restore what was before these events (oldest first), and holds for what can't be.
 
-    `customers` are those of the events as the shop shows them now; `trace` is the field that says
-    where a user went. One user may have two actions, where she was moved
-    from one customer to another.
+    `customers` are those of the events as the shop shows them now, `mappings` those of their users; `trace` is the
+    field that says where a user went. One user may have two actions, where they were moved from one customer to another.
     """
     told = [e for e in events if e.customer_id is not None and e.kind not in TELLS_NOTHING]
     created = {e.customer_id for e in told if e.kind == "create" and any(c["field"] == "backlink" for c in e.changes)}
@@ -46,11 +50,13 @@ def way_back(
     holds: list[Hold] = []
     for (user, customer_id), changes in sorted(_net(told).items()):
         customer = customers.get(customer_id)
+        mapping = mappings.get(user)
+        base = mapping.applied if mapping is not None and mapping.customer_id == customer_id else {}
         if "customer" in changes:
             holds.append(_held(user, customer_id, "a merge, a deletion or an erasure can't be taken back in Shopify"))
         elif customer is None:
             holds.append(_held(user, customer_id, "her customer is not in the shop any more"))
-        elif customer_id in created and (theirs := _changed_since(customer, changes)):
+        elif customer_id in created and (theirs := _changed_since(customer, changes, base)):
             message = f"the customer was created, and somebody has changed {theirs} since: she stays"
             holds.append(_held(user, customer_id, message))
         elif customer_id in created and customer.unknown:
@@ -65,7 +71,7 @@ def way_back(
             else:
                 actions.append(action)
         else:
-            back, held = _restored(user, customer, changes, trace)
+            back, held = _restored(user, customer, changes, base, trace)
             actions += back
             holds += held
     return tuple(actions), tuple(holds)
@@ -96,10 +102,13 @@ def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
 def _before_it(agreed: Applied, change: Change) -> Applied:
     """What was agreed on before the change that is taken back. Tags that we had taken off were ours, and are again."""
     if change.field != "tags":
-        return agreed.model_copy(update={"value": change.after})
+        return agreed.model_copy(update={"value": change.after, "respelt": False, "shown": None})
     before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
     again = [t for t in change.after if t.casefold() not in before]
-    value = {name: sorted({*(t for t in tags if t.casefold() in after), *again}) for name, tags in agreed.value.items()}
+    value = {
+        name: sorted({*(t for t in agreed.value[name] if t.casefold() in after), *again})
+        for name in ("owned", "agreed")
+    }
     return agreed.model_copy(update={"value": value, "ours": bool(value["owned"])})
 
 
@@ -132,16 +141,17 @@ def _net(events: Iterable[Event]) -> Net:
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
 
 
-def _changed_since(customer: Customer, changes: MappingOf[str, Change]) -> str:
+def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: MappingOf[str, Applied]) -> str:
     """What of a customer that we created is not as we left it, by name; empty where all of it is. Locale is the shop's."""
     found = []
     for name in SCALARS:
         ours = changes[name].after if name in changes else None
         if name in customer.unknown or name == "locale":
             continue
-        if comparable(name, observed_value(customer, name)) != comparable(name, ours):
+        if not _shows(name, customer, observed_value(customer, name), ours, agreed):
             found.append(name)
-    tags = changes["tags"].after if "tags" in changes else ()
+    respelt = respelt_tags(agreed.get("tags"))
+    tags = [shown for tag in (changes["tags"].after if "tags" in changes else ()) if (shown := as_shown(tag, respelt))]
     if normalise.tag_keys(customer.tags) != normalise.tag_keys(tags):
         found.append("tags")
     return ", ".join(found)
@@ -163,12 +173,16 @@ def _deleted(user: ClerkUserId, customer: Customer) -> Action | None:
 
 
 def _restored(
-    user: ClerkUserId, customer: Customer, changes: MappingOf[str, Change], trace: str
+    user: ClerkUserId,
+    customer: Customer,
+    changes: MappingOf[str, Change],
+    agreed: MappingOf[str, Applied],
+    trace: str,
 ) -> tuple[list[Action], list[Hold]]:
     back: list[Change] = []
     holds: list[Hold] = []
     for name, change in sorted(changes.items()):
-        restored = _back(customer, change, trace)
+        restored = _back(customer, change, agreed, trace)
         if restored is None:
             what = "is not shown to us" if name in customer.unknown else "was changed since by somebody else"
             message = f"{name} {what}: it stays as it is"
@@ -188,36 +202,48 @@ def _restored(
     return [action], holds
 
 
-def _back(customer: Customer, change: Change, trace: str) -> Change | None:
+def _back(customer: Customer, change: Change, agreed: MappingOf[str, Applied], trace: str) -> Change | None:
     """The change that takes this one back; None where somebody has been there since."""
     if change.field == "tags":
-        return _tags(customer, change)
+        return _tags(customer, change, respelt_tags(agreed.get("tags")))
     if change.field == trace:
         return Change(field=trace, before=change.after, after=change.before, why="undo")
-    return _value(customer, change)
+    return _value(customer, change, agreed)
 
 
-def _value(customer: Customer, change: Change) -> Change | None:
+def _value(customer: Customer, change: Change, agreed: MappingOf[str, Applied]) -> Change | None:
     """The field put back, if it is still what we wrote; not where it is not shown to us."""
     name = change.field
     if name in customer.unknown:
         return None
     now: Any = customer.backlink if name == "backlink" else observed_value(customer, name)
-    if _is(name, now, change.before):  # taken back already
+    if _shows(name, customer, now, change.before, {}):  # taken back already
         return Change(field=name, before=now, after=now, why="undo")
-    return Change(field=name, before=now, after=change.before, why="undo") if _is(name, now, change.after) else None
+    ours = _shows(name, customer, now, change.after, agreed)
+    return Change(field=name, before=now, after=change.before, why="undo") if ours else None
 
 
-def _is(name: str, now: Any, value: Any) -> bool:
-    if name in SCALARS or name.startswith("metafields."):
-        return comparable(name, now) == comparable(name, value)
-    return bool(now == value)
+def _shows(name: str, customer: Customer, now: Any, value: Any, agreed: MappingOf[str, Applied]) -> bool:
+    """Whether what is there now is this value, by what counts as equal or by what the shop showed for it."""
+    if name not in SCALARS and not name.startswith("metafields."):
+        return bool(now == value)
+    found = customer.metafields.get(name.removeprefix("metafields."))
+    type_ = found.type if found is not None else ""
+    if comparable(name, now, type_) == comparable(name, value, type_):
+        return True
+    base = agreed.get(name)
+    return (
+        base is not None
+        and is_respelt(base, now)
+        and comparable(name, base.value, type_) == comparable(name, value, type_)
+    )
 
 
-def _tags(customer: Customer, change: Change) -> Change:
+def _tags(customer: Customer, change: Change, respelt: Respelt) -> Change:
     """What we added is taken off, what we took off is put back; everybody else's tags stay."""
     before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
-    added, removed = after - before, [t for t in change.before if t.casefold() not in after]
+    added = normalise.tag_keys(shown for key in after - before if (shown := as_shown(key, respelt)))
+    removed = [t for t in change.before if t.casefold() not in after]
     left = [t for t in customer.tags if t.casefold() not in added]
     restored = normalise.tags([*left, *removed])
     return Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(restored), why="undo")

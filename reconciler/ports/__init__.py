@@ -18,7 +18,16 @@ from reconciler.ports.bulk import (
     WriteKind,
 )
 from reconciler.ports.clock import Clock
-from reconciler.ports.customers import METAFIELDS_MAX, CustomerLists, CustomerReader, CustomerWriter, MergePreview
+from reconciler.ports.customers import (
+    METAFIELDS_MAX,
+    NOTHING_SHOWN,
+    Created,
+    CustomerLists,
+    CustomerReader,
+    CustomerWriter,
+    MergePreview,
+    Shown,
+)
 from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
@@ -36,6 +45,7 @@ from reconciler.ports.state import (
 
 __all__ = [
     "METAFIELDS_MAX",
+    "NOTHING_SHOWN",
     "Budgets",
     "BulkAnswer",
     "BulkBook",
@@ -46,6 +56,7 @@ __all__ = [
     "BulkStatus",
     "BulkWriter",
     "Clock",
+    "Created",
     "CustomerLists",
     "CustomerReader",
     "CustomerWriter",
@@ -69,6 +80,7 @@ __all__ = [
     "ShopFacts",
     "ShopMaker",
     "ShopReader",
+    "Shown",
     "Source",
     "State",
     "StoreFacts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -12,6 +12,7 @@ from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.errors import ReconcilerError
+from reconciler.ports.customers import Shown
 
 BulkStatus = Literal["running", "completed", "canceled", "failed", "expired"]
 
@@ -83,11 +84,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class BulkAnswer:
-    """What became of one line of a file, counted from 0: `error`, or done; `customer` where a customer was written."""
+    """What became of one line of a file, counted from 0: `error`, or done; `customer` where a customer was written.
+
+    `shown`: what the answer shows of each customer of the line.
+    """
 
     line: int
     customer: CustomerId | None = None
     error: ReconcilerError | None = None
+    shown: MappingOf[CustomerId, Shown] = field(default_factory=dict)
 
 
 class BulkWriter(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -21,6 +21,20 @@ class MergePreview:
 
     winner: CustomerId | None
     blockers: tuple[str, ...] = ()
+
+
+Shown = MappingOf[str, Any]
+"""What a shop's answer to a write shows of the customer, by our field names (of tags, all of them); the rest is missing."""
+
+NOTHING_SHOWN: Shown = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A customer that was made, or was there already, and what the answer shows of it."""
+
+    customer: CustomerId
+    shown: Shown = field(default_factory=dict)
 
 
 class CustomerReader(Protocol):
@@ -43,22 +57,27 @@ class CustomerReader(Protocol):
 
 
 class CustomerWriter(Protocol):
-    """Writes to one shop, in our field names. Refused: Shopify said no; AnswerLost: look before sending again."""
+    """Writes to one shop, in our field names. Refused: Shopify said no; AnswerLost: look before sending again.
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+    Each tells what the answer shows of what was written: the shop may have its own spelling of it.
+    """
+
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
         """CustomerSet by back-link: creates the customer and the back-link in one idempotent step."""
 
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
         """Set only these of email, first_name, last_name, phone, locale, note; None clears."""
 
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown: ...
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
 
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
         """`NAMESPACE.KEY` to (value, type), all in one call."""
 
-    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+    def set_metafields_of(
+        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
+    ) -> MappingOf[CustomerId, Shown]:
         """The same for several customers in one call, METAFIELDS_MAX values at most: all of it, or Refused and nothing."""
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None: ...

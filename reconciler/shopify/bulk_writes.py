@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 import httpx
@@ -24,10 +24,11 @@ from reconciler.outbound.exchange import Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.ports import BulkAnswer, BulkState, Upload, Write
 from reconciler.shopify import inputs
+from reconciler.shopify.answers import metafields_by_owner, shown_of, tags_of
 from reconciler.shopify.bulk import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import Document, document, marked
-from reconciler.shopify.failures import DEFECT_HINT, Sent, errors_of, of_errors
+from reconciler.shopify.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import refused
 from reconciler.shopify.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, shaped
@@ -38,7 +39,7 @@ DOCUMENTS: Final[Mapping[str, str]] = {
     "customers": "customer_set",
     "add_tags": "tags_add",
     "remove_tags": "tags_remove",
-    "set_metafields": "metafields_set",
+    "set_metafields": "bulk_metafields_set",
     "delete_metafields": "metafields_delete",
 }
 
@@ -136,7 +137,7 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     number = line.get("__lineNumber") if isinstance(line, dict) else None
     if isinstance(number, bool) or not isinstance(number, int) or not isinstance(line, dict):
         return None
-    error, _ = of_errors(sent, errors_of(line))
+    error, hidden = of_errors(sent, errors_of(line))
     if error is not None:
         return BulkAnswer(number, error=error)
     data = line.get("data")
@@ -149,15 +150,18 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
         return BulkAnswer(number, error=sent.malformed(malformed))
     if payload.user_errors:
         return BulkAnswer(number, error=refused(raw["userErrors"]))
-    return _done(sent, number, payload)
+    return _done(sent, number, payload, hidden)
 
 
-def _done(sent: Sent, number: int, payload: Payload) -> BulkAnswer:
+def _done(sent: Sent, number: int, payload: Payload, hidden: Collection[Path]) -> BulkAnswer:
     if not _is_customer_set(sent.document):
-        return BulkAnswer(number)
+        node = payload.node
+        shown = metafields_by_owner(payload) if node is None else {CustomerId(node.id): tags_of(node)}
+        return BulkAnswer(number, shown=shown)
     if payload.customer is None:
         return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names no customer"))
-    return BulkAnswer(number, CustomerId(payload.customer.id))
+    customer = CustomerId(payload.customer.id)
+    return BulkAnswer(number, customer, shown={customer: shown_of(payload.customer, hidden)})
 
 
 def _is_customer_set(each: Document) -> bool:

@@ -6,16 +6,19 @@ Never sends addresses, consent, or a list of tags but at creation: those would o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any, Final
 
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import AnswerLost, PermanentError, Refusal, Refused, TemporaryError
+from reconciler.ports import Created, Shown
 from reconciler.shopify import inputs
+from reconciler.shopify.answers import metafields_of, shown_of, tags_of
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
+from reconciler.shopify.failures import Path
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.reads import CustomerReads
 from reconciler.shopify.refusals import merge_reasons, refused
@@ -40,25 +43,30 @@ class ShopCustomers(CustomerReads):
         super().__init__(client, store, lane=lane)
         self._sleep = sleep
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
-        payload = self._write("customer_set", inputs.create(self._backlink, user, fields))
-        return CustomerId(self._told(payload.customer.id if payload.customer else None, "id"))
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
+        payload, hidden = self._written("customer_set", inputs.create(self._backlink, user, fields))
+        made = CustomerId(self._told(payload.customer.id if payload.customer else None, "id"))
+        return Created(made, shown_of(payload.customer, hidden))
 
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
-        self._write("customer_set", inputs.update(customer, fields))
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
+        payload, hidden = self._written("customer_set", inputs.update(customer, fields))
+        return shown_of(payload.customer, hidden)
 
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        self._write("tags_add", inputs.tags(customer, tags))
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
+        return tags_of(self._write("tags_add", inputs.tags(customer, tags)).node)
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
         self._write("tags_remove", inputs.tags(customer, tags))
 
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
-        self.set_metafields_of({customer: values})
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
+        return self.set_metafields_of({customer: values}).get(customer, {})
 
-    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
-        items = [f"metafields.{name}" for named in values.values() for name in named]
-        self._write("metafields_set", inputs.metafields_set(values), items=items)
+    def set_metafields_of(
+        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
+    ) -> MappingOf[CustomerId, Shown]:
+        names = [(customer, name) for customer, named in values.items() for name in named]
+        items = [f"metafields.{name}" for _, name in names]
+        return metafields_of(names, self._write("metafields_set", inputs.metafields_set(values), items=items))
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         items = [f"metafields.{name}" for name in names]
@@ -99,11 +107,17 @@ class ShopCustomers(CustomerReads):
 
     def _write(self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()) -> Payload:
         """The payload of one mutation that was carried out."""
+        return self._written(name, variables, items=items)[0]
+
+    def _written(
+        self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()
+    ) -> tuple[Payload, Collection[Path]]:
+        """The same, with the paths in it that are not shown to us."""
         reply = self._client.run(document(name), variables, lane=self._lane)
         payload = reply.payload(Payload)
         if payload.user_errors:
             raise refused(next(iter(reply.data.values()))["userErrors"], items=items)
-        return payload
+        return payload, reply.denied.keys()
 
     def _told(self, value: str | None, name: str) -> str:
         if value is None:

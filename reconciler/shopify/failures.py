@@ -62,6 +62,9 @@ ONE_USERS: Final = frozenset(
     {"customer_merge", "customer_merge_preview", "customer_merge_job_status", "customer_request_data_erasure"}
 )
 """Calls with scopes of their own, that few users need: where one is refused, the others go on."""
+PAYLOAD_DEPTH: Final = (
+    2  # of a mutation: its name and an object of its payload; what is below was done, and is not shown
+)
 PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, e-mail, phone)"
 
 
@@ -183,7 +186,7 @@ def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[Reconcil
     found: list[ReconcilerError] = []
     for error in errors:
         path = _path(error.get("path"))
-        if _is_denied(error) and len(path) > 1 and not sent.is_mutation:
+        if _is_denied(error) and len(path) > (PAYLOAD_DEPTH if sent.is_mutation else 1):
             denied[path] = _needed(error)
         else:
             found.append(_of_error(sent, error, path))

@@ -161,11 +161,33 @@ class UserError(Part, frozen=True):
     element_index: int | None = None
 
 
+class WrittenCustomer(Part, frozen=True):
+    """A customer in the answer to a write. `email` and `phone` are deprecated, and cost nothing."""
+
+    id: CustomerGid
+    email: Text | None = None
+    first_name: Text | None = None
+    last_name: Text | None = None
+    locale: Word | None = None
+    note: Text | None = None
+    phone: Text | None = None
+    tags: list[Text] | None = None
+
+
+class WrittenMetafield(Part, frozen=True):
+    namespace: Word
+    key: Word
+    value: str
+    owner: Identified | None = None
+
+
 class Payload(Part, frozen=True):
     """What each mutation answers, and what some of them do besides."""
 
     user_errors: list[UserError]
-    customer: Identified | None = None
+    customer: WrittenCustomer | None = None
+    node: WrittenCustomer | None = None
+    metafields: list[WrittenMetafield] | None = None
     resulting_customer_id: CustomerGid | None = None
     job: Job | None = None
 

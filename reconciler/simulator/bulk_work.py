@@ -100,8 +100,9 @@ class BulkWork(Uploads):
             if not operation.grouped:
                 groups = [[line] for group in groups for line in group]
             random.Random(operation.number + operation.done).shuffle(groups)  # noqa: S311 - repeatable on purpose
+            mode = "ab" if operation.path else "wb"  # a file of an earlier shop of this name may lie there
             operation.path = operation.path or self.depot.place(f"{self.domain}/{operation.name}")
-            with operation.path.open("ab") as file:
+            with operation.path.open(mode) as file:
                 operation.size += file.write(b"".join(line + b"\n" for group in groups for line in group))
         return ended
 

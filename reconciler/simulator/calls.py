@@ -143,7 +143,16 @@ def _delivered(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> A
     if kind == "truncated":
         whole = JSONResponse(reply).body
         return Answer(Response(bytes(whole[: len(whole) // 2]), media_type="application/json"), cost, "lost")
-    return Answer(JSONResponse(reply), cost, "denied" if kind == "missing_scope" else "done")
+    return Answer(_written(reply), cost, "denied" if kind == "missing_scope" else "done")
+
+
+def _written(reply: Json) -> Response:
+    """The reply as JSON; half a character, which UTF-8 has no bytes for, is shown as a question mark."""
+    try:
+        return JSONResponse(reply)
+    except UnicodeEncodeError:
+        text = json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+        return Response(text.encode("utf-8", "replace"), media_type="application/json")
 
 
 def status_response(status: int, fault: Fault | None = None) -> Response:

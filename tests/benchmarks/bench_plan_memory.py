@@ -35,7 +35,7 @@ from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.sweep import Ask, Readers, Swept, approved
 from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.store import Store
-from reconciler.ports import BulkAnswer, BulkState, Upload, Write
+from reconciler.ports import BulkAnswer, BulkState, Created, Shown, Upload, Write
 from reconciler.settings import environment
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
@@ -62,11 +62,11 @@ class _EmptyShop:
     def restore_rate(self) -> float:
         return 100.0
 
-    def create(self, _user: ClerkUserId, _fields: Any) -> CustomerId:
-        return CustomerId(f"gid://shopify/Customer/{next(self._numbers)}")
+    def create(self, _user: ClerkUserId, _fields: Any) -> Created:
+        return Created(CustomerId(f"gid://shopify/Customer/{next(self._numbers)}"))
 
-    def set_metafields_of(self, _values: Any) -> None:
-        """Done."""
+    def set_metafields_of(self, _values: Any) -> dict[CustomerId, Shown]:
+        return {}
 
     def upload(self, _rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
         path = f"file {next(self._numbers)}"
@@ -82,7 +82,7 @@ class _EmptyShop:
     def answers(self, operation: str, rides_in: str) -> Iterator[list[BulkAnswer]]:
         for begin in range(0, self._lines[operation], 500):
             lines = range(begin, min(begin + 500, self._lines[operation]))
-            made = [self.create(ClerkUserId(""), {}) if rides_in == "customers" else None for _ in lines]
+            made = [self.create(ClerkUserId(""), {}).customer if rides_in == "customers" else None for _ in lines]
             yield [BulkAnswer(line, customer) for line, customer in zip(lines, made, strict=True)]
 
     def __getattr__(self, name: str) -> Callable[..., dict[Any, Any]]:

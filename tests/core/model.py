@@ -19,12 +19,13 @@ from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
 from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
+from reconciler.core.desired import SCALARS
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.core.store import Store
 from reconciler.errors import Refusal, Refused
-from reconciler.ports import MergePreview, StoreFacts
+from reconciler.ports import Created, MergePreview, Shown, StoreFacts
 from tests.core.people import NOW, gid
 from tests.inprocess import Rows
 
@@ -81,7 +82,7 @@ class ModelShop:
 
     # --- writes ---------------------------------------------------------------------------------------------------
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> CustomerId:
+    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
         there = self.by_backlinks([user]).get(user)
         blank = there or Customer(id=gid(next(self._numbers) + 1000), backlink=user)
         scalars = {f: v for f, v in fields.items() if f != "tags"}
@@ -89,29 +90,38 @@ class ModelShop:
         if "tags" in fields:
             made = made.model_copy(update={"tags": self._tags(fields["tags"])})
         self.people[made.id] = made
-        return made.id
+        return Created(made.id, self._shown(made.id))
 
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> None:
+    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
         self.people[customer] = self._saved(self._known(customer), fields)
+        return self._shown(customer)
 
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
+    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
         there = self._known(customer)
         self._change(there, tags=self._tags([*there.tags, *tags]))
+        return self._shown(customer)
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
         there, gone = self._known(customer), {t.casefold() for t in tags}
         self._change(there, tags=tuple(t for t in there.tags if t.casefold() not in gone))
 
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> None:
+    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
         there = self._known(customer)
         new = {name: MetafieldValue(value=v, type=t) for name, (v, t) in values.items()}
         self._change(there, metafields={**there.metafields, **new})
+        return {f"metafields.{name}": self.people[customer].metafields[name].value for name in values}
 
-    def set_metafields_of(self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]) -> None:
+    def set_metafields_of(
+        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
+    ) -> MappingOf[CustomerId, Shown]:
         writes = self.writes
-        for customer, named in values.items():
-            self.set_metafields(customer, named)
+        shown = {customer: self.set_metafields(customer, named) for customer, named in values.items()}
         self.writes = writes + 1
+        return shown
+
+    def _shown(self, customer: CustomerId) -> Shown:
+        there = self.people[customer]
+        return {name: getattr(there, name) for name in (*SCALARS, "tags")}
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         there = self._known(customer)

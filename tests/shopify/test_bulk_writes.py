@@ -93,7 +93,8 @@ def test_tags_and_metafields_ride_by_id(shop: Acme) -> None:
     assert run(bulk, "remove_tags", [Write("remove_tags", one, ("old",))])[0].error is None
     values = {"clerk.avatar_url": ("https://img.example.com/a.png", "url")}
     both = [Write("set_metafields", one, values), Write("set_metafields", two, values)]
-    assert run(bulk, "set_metafields", both) == {0: BulkAnswer(0)}
+    shown = {"metafields.clerk.avatar_url": "https://img.example.com/a.png"}
+    assert run(bulk, "set_metafields", both) == {0: BulkAnswer(0, shown={one: shown, two: shown})}
     assert run(bulk, "delete_metafields", [Write("delete_metafields", two, ("clerk.avatar_url",))])[0].error is None
     found = shop.customers().by_ids([one, two])
     assert found[one].tags == ("new",)

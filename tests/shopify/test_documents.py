@@ -85,7 +85,7 @@ def test_a_mutation_costs_the_floor_of_ten_points() -> None:
     mutations = [each for each in WHOLE if each.kind == "mutation"]
     assert len(mutations) >= 11
     dear = {each.name: cost(each, {}) for each in mutations if cost(each, {}) != 10}
-    assert dear == {"bulk_stage": 11}
+    assert dear == {"bulk_metafields_set": 11, "bulk_stage": 11}
 
 
 def test_a_look_up_of_fifty_stays_below_the_ceiling_of_a_call() -> None:

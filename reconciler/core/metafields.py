@@ -1,0 +1,150 @@
+"""Values of metafields by their types, in a form in which two spellings of one value are equal.
+
+What Shopify makes of a value was read from recordings of real shops (Admin API 2025-01 to 2026-04, read 2026-11-29): times
+get an offset and lose fractions, decimals end after nine places, units are upper case, keys of objects have another order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import Final
+
+DECIMAL_PLACES: Final = Decimal("1e-9")
+_TRUE: Final = frozenset({"true", "t", "1"})
+_FALSE: Final = frozenset({"false", "f", "0"})
+_PLACES_PRECISION: Final = 200  # more digits than any number that Shopify takes
+
+
+def comparable(value: str | None, type_: str) -> str | None:
+    """The value in a form that can be compared; blank is None, and what makes no sense for its type stays text."""
+    text = (value or "").strip()
+    if not text:
+        return None
+    try:
+        return _form_of(type_)(text)
+    except (ValueError, ArithmeticError, RecursionError):
+        return text
+
+
+def _form_of(type_: str) -> Callable[[str], str]:
+    element = type_.removeprefix("list.")
+    if element != type_:
+        return lambda text: _list(text, element)
+    return _FORMS.get(type_, _other)
+
+
+def _list(text: str, element: str) -> str:
+    """Each element as its own type has it, whether it is written as a text or not."""
+    content = _parsed(text)
+    if not isinstance(content, list):
+        return _written(content)
+    parts = (each if isinstance(each, str) else _written(each) for each in content)
+    return _written([comparable(part, element) for part in parts])
+
+
+def _json(text: str) -> str:
+    return _written(_parsed(text))
+
+
+def _decimal(text: str) -> str:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError("no finite number")
+    if isinstance(exponent := number.as_tuple().exponent, int) and exponent < -9:  # noqa: PLR2004  the places that are kept
+        number = number.quantize(DECIMAL_PLACES, ROUND_DOWN, Context(prec=_PLACES_PRECISION))
+    return _number(number)
+
+
+def _integer(text: str) -> str:
+    return _number(Decimal(text))
+
+
+def _boolean(text: str) -> str:
+    word = text.lower()
+    if word in _TRUE or word in _FALSE:
+        return "true" if word in _TRUE else "false"
+    return text
+
+
+def _moment(text: str) -> str:
+    moment = datetime.fromisoformat(text).replace(microsecond=0)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def _numbers(text: str) -> str:
+    """An object whose numbers may be texts, and whose words may have any case: a rating, money, a weight."""
+    content = _parsed(text)
+    if not isinstance(content, dict):
+        return _written(content)
+    return _written({key: _by_value(each) for key, each in content.items()})
+
+
+def _by_value(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Decimal(value)
+    except ArithmeticError:
+        return value.upper()
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _other(text: str) -> str:
+    """Of a type that is not known here: a measurement (there are some forty of them), or text."""
+    if text.startswith("{"):
+        content = _parsed(text)
+        if isinstance(content, dict) and {"value", "unit"} == content.keys():
+            return _numbers(text)
+    return text
+
+
+def _parsed(text: str) -> object:
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def _written(content: object) -> str:
+    """JSON without blanks, keys in order, numbers by value."""
+    if isinstance(content, Decimal):
+        return _number(content)
+    if isinstance(content, dict):
+        pairs = (f"{json.dumps(key)}:{_written(content[key])}" for key in sorted(content))
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(content, list):
+        return f"[{','.join(_written(each) for each in content)}]"
+    return json.dumps(content)
+
+
+def _number(number: Decimal) -> str:
+    """By its value; a float would make one of two long numbers."""
+    if not number.is_finite():
+        return str(number)
+    normal = number.normalize(Context(prec=max(1, len(number.as_tuple().digits))))
+    return str(normal) if normal else "0"
+
+
+_FORMS: Final[Mapping[str, Callable[[str], str]]] = {
+    "id": str,
+    "single_line_text_field": str,
+    "multi_line_text_field": _lines,
+    "url": str,
+    "date": str,
+    "color": str.lower,
+    "boolean": _boolean,
+    "number_integer": _integer,
+    "number_decimal": _decimal,
+    "date_time": _moment,
+    "json": _json,
+    "rich_text_field": _json,
+    "link": _json,
+    "money": _numbers,
+    "rating": _numbers,
+    "dimension": _numbers,
+    "volume": _numbers,
+    "weight": _numbers,
+}

@@ -1,0 +1,158 @@
+"""A shop that shows every value in a spelling of its own: one write each, no drift, and edits are seen all the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.stories.village import AVATAR, Village
+
+SEEDS = range(3)
+WRITES = ("customerSet", "metafieldsSet", "tagsAdd", "tagsRemove")
+TYPES = {
+    "color": "#AABBCC",
+    "date": "2026-01-31",
+    "date_time": "2026-01-31T12:30:00+01:00",
+    "boolean": "true",
+    "number_integer": "-7",
+    "number_decimal": "12.5",
+    "json": '{"b": [1, "x"], "a": 1.5}',
+    "single_line_text_field": "Zoë's & Co",
+    "multi_line_text_field": "one\ntwo",
+    "list.single_line_text_field": '["a b", "c"]',
+    "list.number_integer": "[1, 2]",
+}
+ENFORCED = dict.fromkeys(("email", "first_name", "last_name", "phone", "locale", "note"), "enforce")
+
+
+@pytest.fixture(params=SEEDS)
+def strange(village: Village, request: pytest.FixtureRequest) -> Village:
+    """Ada and Bob have a value of every type; the shop re-spells them all."""
+    village.shop().shop.change_habits(strange=request.param)
+    village.store.update(fields=ENFORCED, tags=["app user", "early-bird"])
+    village.store["metafields"] = {
+        f"app.{type_.replace('.', '_')}": {"from": f"metadata.{type_.replace('.', '_')}", "type": type_}
+        for type_ in TYPES
+    } | {AVATAR: {"from": "image_url", "type": "url"}}
+    for name, phone in (("ada", "+16134505293"), ("bob", "+442079460958")):
+        village.user(name, **person(name, phone))
+    return village
+
+
+def person(name: str, phone: str) -> dict[str, Any]:
+    values = {type_.replace(".", "_"): value for type_, value in TYPES.items()}
+    return {
+        "first_name": f"{name.title()} O'Hara", "last_name": "Müller & Co", "phone": phone, "locale": "en-US",
+        "note": "first\nsecond", "image_url": f"https://img.example.com/{name}.png", "metadata": json.dumps(values),
+    }  # fmt: skip
+
+
+def in_sync(village: Village) -> None:
+    """Nothing is planned, nothing is drift, nothing is sent."""
+    village.settles()
+    assert village("drift").code == 0
+    fields = village("explain", "user_ada", "--output", "json").json["stores"][0]["fields"]
+    assert [f["field"] for f in fields if not f["equal"]] == []
+
+
+@pytest.mark.parametrize("bulk", ["never", "always"])
+def test_a_spelling_that_nobody_foresaw_is_written_once(strange: Village, bulk: str) -> None:
+    strange.apply("--bulk", bulk)
+    assert all(strange.calls()[root] <= 2 for root in WRITES)
+    assert strange.hers("ada").first_name == "Ada O'Hara"
+    in_sync(strange)
+    mapped = strange.mappings()
+    assert {row["status"] for row in mapped.values()} == {"in_sync"}
+
+
+def test_by_the_mirror_nothing_is_to_be_done_either(strange: Village) -> None:
+    strange.apply()
+    said = strange("backfill", "shopify")
+    assert said.code == 0, said.err
+    in_sync(strange)
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
+def test_a_lost_answer_costs_one_write_more_at_most(strange: Village, kind: Any) -> None:
+    for root in WRITES[:3]:
+        strange.shop().faults.add(kind, on=root)
+    strange.apply()
+    assert all(strange.calls()[root] <= 3 for root in WRITES)
+    in_sync(strange)
+
+
+def test_after_a_lost_state_each_kind_of_write_is_sent_once_more_at_most(strange: Village) -> None:
+    strange.apply()
+    before = strange.calls()
+    strange.lose_the_state()
+    strange.apply()
+    assert all(strange.calls()[root] - before[root] <= 2 for root in WRITES)
+    in_sync(strange)
+
+
+EDITS: list[tuple[str, dict[str, Any], str]] = [
+    ("edit", {"first_name": "Adelaide"}, "first_name"),
+    ("edit", {"note": "by staff"}, "note"),
+    ("edit", {"phone": "+16134505294"}, "phone"),
+    ("edit", {"email": "other@village.example.com"}, "email"),
+    ("edit", {"locale": "fr"}, "locale"),
+    (
+        "set_metafield",
+        {"namespace": "app", "key": "date_time", "value": "2026-02-01T12:30:00Z"},
+        "metafields.app.date_time",
+    ),
+    ("set_metafield", {"namespace": "app", "key": "color", "value": "#000000"}, "metafields.app.color"),
+    ("delete_metafield", {"namespace": "app", "key": "json"}, "metafields.app.json"),
+    ("untag", {"tags": ["app user"]}, "tags"),
+]
+
+
+@pytest.mark.parametrize(("action", "details", "field"), EDITS)
+def test_what_staff_edit_is_drift_and_is_healed_with_one_write(
+    strange: Village, action: str, details: dict[str, Any], field: str
+) -> None:
+    strange.apply()
+    before = strange.hers("ada")
+    strange.staff(action, id=before.id, **details)
+    (found,) = strange.plan()["actions"]
+    assert [(c["field"], c["why"]) for c in found["changes"]] == [(field, "drift")]
+    assert strange("drift").code == 3
+    strange.apply()
+    assert strange.hers("ada") == before
+    in_sync(strange)
+
+
+def test_a_changed_config_is_a_changed_config(strange: Village) -> None:
+    strange.apply()
+    strange.store["tags"] = ["app user", "vip"]
+    strange.store["metafields"]["app.color"]["from"] = "metadata.color2"
+    values = {type_.replace(".", "_"): value for type_, value in TYPES.items()} | {"color2": "#010203"}
+    strange.user("ada", metadata=json.dumps(values))
+    changes = next(a for a in strange.plan()["actions"] if a["clerk_user_id"] == "user_ada")["changes"]
+    assert {(c["field"], c["why"]) for c in changes} == {
+        ("tags", "config changed"),
+        ("metafields.app.color", "config changed"),
+    }
+    strange.apply()
+    assert strange.hers("ada").tags == strange.hers("bob").tags == ("app user", "vip")
+    in_sync(strange)
+
+
+def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(strange: Village) -> None:
+    strange.apply()
+    strange.staff("edit", id=strange.hers("bob").id, last_name="Staff")
+    for name in ("ada", "bob"):
+        strange.user(name, last_name=None, note=None, metadata="{}")
+    strange.apply()
+    assert (strange.hers("ada").last_name, strange.hers("ada").note) == (None, None)
+    assert strange.hers("bob").last_name == "Staff"
+    assert set(strange.hers("ada").metafields) == {AVATAR}
+    in_sync(strange)
+
+
+def test_what_was_written_is_taken_back(strange: Village) -> None:
+    strange.apply()
+    assert strange("undo", "--since", "1h", "--yes").code == 0
+    assert strange.everybody() == {}
