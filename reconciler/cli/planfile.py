@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import tempfile
 from collections import deque
 from collections.abc import Collection
 from pathlib import Path
@@ -34,21 +35,32 @@ class SavedPlan(BaseModel):
 
 
 def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
-    """Write the file in one go, readable only by its owner; with `key` the seal is an HMAC that nobody else can make."""
+    """Write the file in one go, readable only by its owner; with `key` the seal is an HMAC that nobody else can make.
+
+    The file is written anew beside its place, under a name that did not exist, and put there when it is whole: nothing is
+    written through a link, and what stood there before stays until then. PermanentError where that can't be done.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise PermanentError(f"{path} is no plain file", hint="name a plain file by --out; links are not followed")
     plan = dumped_around(saved.plan, {"stores": [in_parts(store) for store in saved.plan.stores]})
     body = dumped_around(saved, {"plan": plan, "withheld": saved.withheld})
     opening = f'{{"seal":{json.dumps(seal(body, key))},\n'
-    part = path.with_name(path.name + ".part")
+    part: Path | None = None
     try:
-        part.touch(mode=0o600)
-        with part.open("w", encoding="utf-8") as file:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part = Path(name)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor, made for its owner alone
             parts = canonical_parts(body, between=",\n")
             file.write(opening + next(parts).removeprefix("{"))
             file.writelines(parts)
             file.write("\n")
         part.replace(path)
+        part = None
     except OSError as error:
         raise PermanentError(f"{path} can't be written: {error.strerror}", hint="name another file by --out") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:

@@ -44,8 +44,9 @@ def is_loopback(host: str) -> bool:
     """Whether this is the machine itself: a socket's path, localhost, 127.0.0.0/8 or ::1."""
     if host == "" or host.startswith(("/", "%2F", "%2f")) or host == "localhost":
         return True
+    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 

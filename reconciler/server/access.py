@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -19,6 +20,7 @@ from reconciler.core.dburl import is_loopback
 COOKIE: Final = "parity_console"
 COOKIE_S: Final = 12 * 3600
 TOKEN_HEADER: Final = "x-reconciler-token"  # noqa: S105  a header's name
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::\d{1,5})?")
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 Verdict = Literal["reader", "operator", "needs token", "closed"]
@@ -78,6 +80,5 @@ def _from_this_machine(request: Request) -> bool:
 
 def _host_name(request: Request) -> str:
     """The Host header without its port; a name that can't be one where there is none."""
-    host = request.headers.get("host", "").strip().lower()
-    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return name if name and not name.startswith(("/", "%")) else "none"
+    parts = _HOST.fullmatch(request.headers.get("host", "").strip().lower())
+    return next((name for name in parts.groups() if name), "none") if parts is not None else "none"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +69,11 @@ def _sqlite(address: str, wait_s: float) -> Engine:
             "the state must outlive the process, in a plain file", hint="use one: sqlite:///var/reconciler.db"
         )
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(Path(path))
     except OSError as error:
         raise StateError(
-            f"the folder of {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
+            f"the file {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
         ) from error
     options = {"check_same_thread": False, "timeout": wait_s}
     engine = create_engine(address, connect_args=options, pool_timeout=wait_s)
@@ -93,6 +96,18 @@ def _sqlite(address: str, wait_s: float) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine.execution_options(schema_translate_map={SCHEMA: None})
+
+
+def _make_private(path: Path) -> None:
+    """Make the file where there is none, readable by its owner only: it holds personal data, and SQLite would ask umask.
+
+    The log and the shared memory that SQLite keeps beside it get the same mode. A file that exists stays as it is: it
+    may be the app's own, with the profiles in it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+    if path.is_symlink() and not path.exists():
+        raise OSError(errno.ELOOP, "it is a link to a file that is not there")
 
 
 def _keep_a_log(cursor: Any, *, until: float) -> None:
