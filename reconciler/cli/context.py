@@ -54,6 +54,11 @@ class Context:
         """Both files, read and checked."""
         return settings.load(self.config, self.stores, settings.environment())
 
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Where both settings files are."""
+        return settings.paths(self.config, self.stores, settings.environment())
+
     @contextmanager
     def house(self, *, warn: Callable[[str], None] | None = None) -> Iterator[House]:
         """The house, closed afterwards. `warn`: where its warnings go, if not to stderr in plain words."""

@@ -14,7 +14,7 @@ from reconciler.cli.plain import clean, time_z
 from reconciler.core.mapping import Mapping
 from reconciler.core.pile import dumped_around
 from reconciler.core.plan import Plan, in_parts
-from reconciler.core.status import ApplyResult, StatusRow
+from reconciler.core.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
 
@@ -58,9 +58,10 @@ def _parts(value: Any, margin: str = "") -> Iterator[str]:
         yield dumps([] if body == () else body).replace("\n", "\n" + margin)
 
 
-def status_json(rows: Sequence[StatusRow], at: datetime) -> str:
-    """What the state knows of each store."""
-    return dumps({"at": time_z(at), "stores": [_timed(row.model_dump()) for row in rows]})
+def status_json(rows: Sequence[StatusRow], at: datetime, replicas: Sequence[Replica] = ()) -> str:
+    """What the state knows of each store, and of the replicas of `run` that are there."""
+    stores = [_timed(row.model_dump()) for row in rows]
+    return dumps({"at": time_z(at), "stores": stores, "replicas": [_timed(each.model_dump()) for each in replicas]})
 
 
 def _timed(value: Any) -> Any:

@@ -17,7 +17,7 @@ from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
 from reconciler.core.batches import batches
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import KINDS, Hold
-from reconciler.core.status import ApplyResult, StatusRow
+from reconciler.core.status import ApplyResult, Replica, StatusRow
 
 LAST_LOOK = "last look, UTC"
 STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_LOOK)
@@ -108,6 +108,20 @@ def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence
 
 def _parity_style(parity: float) -> str:
     return "green" if parity == WHOLE else "yellow" if parity >= NEARLY else "red"
+
+
+def replicas_text(replicas: Sequence[Replica], digest: str, console: Console) -> None:
+    """Each replica of `run` that does not run the files on disk, and why. `digest`: of the files that this command read."""
+    lines = Lines(console)
+    for replica in replicas:
+        if replica.config_problem is not None:
+            said = f"run {replica.owner} does not run the files on disk: {sentence(replica.config_problem)}"
+        elif replica.config_digest != digest:
+            said = f"run {replica.owner} runs other files than these since {time_text(replica.since)}"
+        else:
+            continue
+        lines.blank()
+        lines.prose(said, "yellow", hang=2)
 
 
 def _remarks(row: StatusRow, lines: Lines) -> None:

@@ -17,6 +17,7 @@ from reconciler import settings
 from reconciler.cli.context import Context
 from reconciler.manager.arrival import open_databases
 from reconciler.manager.deadline import Deadline, leave, left_s
+from reconciler.manager.follow import wait_until_settled
 from reconciler.manager.logs import configure
 from reconciler.manager.run import Files, Manager
 from reconciler.server.front import Front
@@ -41,6 +42,7 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     configure(debug=context.debug)
     env = settings.environment()
     paths = settings.paths(context.config, context.stores, env)
+    wait_until_settled(paths)
     files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()))
     server = context.loaded.settings.server
 

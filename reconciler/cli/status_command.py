@@ -10,6 +10,7 @@ from reconciler.cli.plan_command import told_error
 from reconciler.controller.fleet import plan_stores
 from reconciler.controller.sweep import Ask
 from reconciler.core.certificate import certificate as certificate_of
+from reconciler.manager.follow import digest_of
 from reconciler.manager.rows import status_rows_of
 from reconciler.wiring import House
 
@@ -28,10 +29,12 @@ def command(context: Context, stores: tuple[str, ...], certificate: bool, output
             return _certified(context, house, stores, output)
         rows = status_rows_of(house, house.stores(stores))
         now = house.clock.now()
+        replicas = house.state.replicas(now=now)
     if output == "json":
-        click.echo(render.status_json(rows, now))
+        click.echo(render.status_json(rows, now, replicas))
     else:
         render.status_text(rows, context.out)
+        render.replicas_text(replicas, digest_of(context.paths), context.out)
     return 0
 
 

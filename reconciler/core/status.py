@@ -171,6 +171,18 @@ def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
     return row.model_copy(update={"status": "pending", "reason": "Queued"}) if waits else row
 
 
+class Replica(BaseModel):
+    """One replica of `run`: the digest of the files that it runs with, and why those on disk are others (None: not)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    config_digest: str
+    config_problem: str | None = None
+    since: datetime
+    seen_at: datetime
+
+
 class Failure(BaseModel):
     """One action that was not applied: refused (the world moved), failed, or not tried, and why."""
 

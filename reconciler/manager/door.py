@@ -50,10 +50,12 @@ class ManagerDoor:
         readiness: Callable[[], Sequence[str]],
         wake: Callable[[], None],
         probe: Callable[[StoreName], None],
+        config_problem: Callable[[], str | None],
         rows: ProfileWriter | None = None,
     ) -> None:
         self._crew, self._books, self._clock, self._metrics = crew, books, clock, metrics
         self._readiness, self._wake, self._probe = readiness, wake, probe
+        self._config_problem = config_problem
         self._rows = rows
         self._seen = SeenWebhooks()
 
@@ -116,6 +118,15 @@ class ManagerDoor:
 
     def readiness(self) -> Sequence[str]:
         return self._readiness()
+
+    def config_problem(self) -> str | None:
+        return self._config_problem()
+
+    def end_session(self, session: str, *, until: datetime) -> None:
+        self._books.state.end_session(session, until=until, now=self._clock.now())
+
+    def is_session_ended(self, session: str) -> bool:
+        return self._books.state.is_session_ended(session)
 
     def metrics(self) -> CollectorRegistry:
         return self._metrics.registry

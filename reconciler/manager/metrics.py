@@ -75,6 +75,10 @@ class Metrics:
         self._sweeps = Counter("reconciler_sweeps", "Looks at whole stores.", ("store", "kind", "result"), registry=reg)
         self._reloads = Counter("reconciler_config_reloads", "Re-readings of the files.", ("result",), registry=reg)
 
+        self._current = Gauge(
+            "reconciler_config_current", "1 where the files on disk are what runs, else 0.", registry=reg
+        )
+        self._current.set(1)
         self._export_zeros()
 
     def _export_zeros(self) -> None:
@@ -136,6 +140,9 @@ class Metrics:
 
     def swept(self, store: StoreName, kind: str, result: str) -> None:
         self._sweeps.labels(store, kind, result).inc()
+
+    def config_current(self, current: bool) -> None:  # noqa: FBT001  a gauge's value
+        self._current.set(float(current))
 
     def reloaded(self, result: str) -> None:
         self._reloads.labels(result).inc()

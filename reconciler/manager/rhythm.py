@@ -34,7 +34,9 @@ class Rhythm:
     bulk_every_s: float = 15.0  # how soon it is seen that much waits to go by bulk, or that somebody left some
     bulk_lease_s: float = 300.0  # bulk operations of a killed replica are gone on with after so long
     housekeeping_s: float = 3600.0
-    files_s: float = 2.0
+    files_s: float = 2.0  # how often the files are looked at; a change is taken when two looks saw the same
+    removal_settles_s: float = 10.0  # a change that takes something away must not have moved for so long
+    replica_s: float = 60.0  # how often a replica says that it is there
     hints_s: float = 1.0  # how soon a change that the outbox tells of is taken up
     rows_s: float = 0.5  # how soon a profile row is written that could not be written when its webhook came
     row_wait_s: float = 1.0  # so long a webhook waits for its profile row; then it is written later

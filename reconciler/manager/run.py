@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,12 +19,14 @@ from reconciler.controller.profile_rows import RowDone, RowWriter
 from reconciler.controller.worker import Worked, Worker
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.profile import Profile
-from reconciler.errors import AccessError, ConfigError
+from reconciler.core.status import Replica
+from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
 from reconciler.manager.deadline import ended_within
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
+from reconciler.manager.follow import FollowedFiles, removals
 from reconciler.manager.hints import Hints
 from reconciler.manager.looks import LEASE, Looks
 from reconciler.manager.metrics import Known, Metrics
@@ -71,7 +75,9 @@ class Manager:
         settings = house.loaded.settings
         self._sole = sole(house.engine)
         self._files = files
-        self._seen_files = _stamp(files.paths)
+        self._on_disk = FollowedFiles(files.paths)
+        self._config_problem: str | None = None
+        self._told_at = float("-inf")
         self._house = house
         self._settings = settings
         self._rhythm = rhythm = rhythm or Rhythm()
@@ -126,7 +132,7 @@ class Manager:
             self._looks,
             self._probes,
             self._turns,
-            read_files=self._read_if_changed,
+            read_files=self._follow_files,
             take_hints=self._hints.take,
             rhythm=rhythm,
         )
@@ -143,6 +149,7 @@ class Manager:
             wake=self._dispatcher.wake,
             probe=self._schedule.probe_soon,
             rows=self._rows,
+            config_problem=lambda: self._config_problem,
         )
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
@@ -168,6 +175,8 @@ class Manager:
             _ = self._house.upserts
         if self._sole is not None:
             self._take_back()
+        self._since = self._clock.now()
+        self._tell_state()
         self._front.open(self._app)
         self._front.start()
         self._dispatcher.start()
@@ -216,6 +225,7 @@ class Manager:
             self._rows.stop(until)
         for name, step in (
             ("hints", self._hints.close),
+            ("replica", self._forget_replica),
             ("http", self._front.stop),
             ("sounding", self._sounding.close),
             ("books", self._books.close),
@@ -249,22 +259,36 @@ class Manager:
         )
         return ProfileWriter(writer, book, self._clock, poll_s=rhythm.rows_s, wait_s=rhythm.row_wait_s)
 
-    def reload(self) -> None:
-        """Read both files anew now; a bad edit is refused, loudly, and the running config stays."""
+    def reload(self, *, settled_s: float = math.inf) -> None:
+        """Read both files now; a bad edit is refused, loudly, and the running config stays.
+
+        `settled_s`: for how long they have been unchanged; what takes something away is taken only after a while.
+        """
         with self._reading:
-            self._seen_files = _stamp(self._files.paths)
+            if math.isinf(settled_s):
+                self._on_disk.look()
             try:
                 loaded = self._files.read()
                 self._refuse_what_needs_a_restart(loaded)
                 shops = webhooks_of(loaded)
             except ConfigError as error:
-                self._metrics.reloaded("refused")
-                _log.error("config_refused", error=error.message, hint=error.hint or "the running config stays")
+                self._refuse_config(error)
                 return
+            if not self._on_disk.is_still_seen():
+                return  # moved while it was read: the next look takes it, or the one after
             before = {s.name: s for s in self._crew.stores()}
+            removed = removals(before.values(), loaded.stores)
+            if removed and settled_s < self._rhythm.removal_settles_s:
+                self._note_problem(f"it no longer says {_listed(removed)}: taken once it has stayed so for a while")
+                return
             with self._crew.house() as house:
+                if removed:
+                    mapped = {name: house.state.count(before[StoreName(name)].shop) for name in removed}
+                    _log.warning("config_removes", removed=removed, mapped=mapped)
                 self._crew.replace(house.with_files(loaded))
             self._shops.follow(shops)
+            self._on_disk.take()
+            self._note_problem(None)
             self._metrics.reloaded("taken")
             now = {s.name: s for s in loaded.stores}
             self._metrics.follow(now)
@@ -272,6 +296,55 @@ class Manager:
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
             _log.info("config_taken", stores=len(now), changed=changed, new=new, gone=gone)
             self._follow(changed, gone)
+
+    def _refuse_config(self, error: ConfigError) -> None:
+        """Log and count a refused file once, however often it is read again."""
+        problem = f"refused: {error.message}"
+        if problem != self._config_problem:
+            self._metrics.reloaded("refused")
+            _log.error("config_refused", error=error.message, hint=error.hint or "the running config stays")
+        self._note_problem(problem)
+
+    def _note_problem(self, problem: str | None) -> None:
+        """Why the files on disk are not what runs (None: they are), for the console, the metrics and `status`."""
+        if problem != self._config_problem:
+            self._config_problem = problem
+            self._told_at = float("-inf")
+        self._metrics.config_current(problem is None)
+
+    def _follow_files(self) -> None:
+        """Take the files where they have changed and settled, and say now and then that this replica is there."""
+        with self._reading:
+            settled_s, differs = self._on_disk.look(), self._on_disk.differs
+            if not differs:
+                self._note_problem(None)
+            elif not settled_s and self._config_problem is None:
+                self._note_problem("it has changed, and is taken once it has settled")
+        if differs and settled_s:
+            self.reload(settled_s=settled_s)
+        if time.monotonic() - self._told_at >= self._rhythm.replica_s:
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Write down that this replica is there, and with which files; where the state is away, the next look does."""
+        now = self._clock.now()
+        replica = Replica(
+            owner=self.owner,
+            config_digest=self._on_disk.running,
+            config_problem=self._config_problem,
+            since=self._since,
+            seen_at=now,
+        )
+        try:
+            self._house.state.put_replica(replica)
+        except StateError as error:
+            _log.warning("state_away", error=error.message)
+            return
+        self._told_at = time.monotonic()
+
+    def _forget_replica(self) -> None:
+        with suppress(StateError):
+            self._house.state.forget_replica(self.owner)
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
         """What a new stores.yaml means: looks at what is new or changed, and no requests of what is gone."""
@@ -354,10 +427,6 @@ class Manager:
             seconds=round(seconds, 4),
         )
 
-    def _read_if_changed(self) -> None:
-        if _stamp(self._files.paths) != self._seen_files:
-            self.reload()
-
     def _refuse_what_needs_a_restart(self, loaded: Loaded) -> None:
         if loaded.settings != self._settings:
             raise ConfigError(
@@ -409,14 +478,6 @@ def _webhooks_of(store: StoreSettings) -> ShopifyWebhooks | None:
     return ShopifyWebhooks(store.shop, secrets) if secrets else None
 
 
-def _stamp(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
-    """What tells that a file was written or replaced: which one it is, its time and size; a missing one is all zeros."""
-    found = []
-    for path in paths:
-        try:
-            stat = path.stat()
-        except OSError:
-            found.append((0, 0, 0))
-        else:
-            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
+def _listed(removed: Mapping[str, Sequence[str]]) -> str:
+    """`acme-us: where.locale, tags; acme-eu: store`."""
+    return "; ".join(f"{name}: {', '.join(keys)}" for name, keys in sorted(removed.items()))

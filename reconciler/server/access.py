@@ -10,7 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from datetime import datetime, timedelta
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from starlette.requests import Request
@@ -23,13 +26,23 @@ TOKEN_HEADER: Final = "x-reconciler-token"  # noqa: S105  a header's name
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::\d{1,5})?")
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of the console: its name, and when its cookie runs out."""
+
+    name: str
+    until: datetime
+
+
 Verdict = Literal["reader", "operator", "needs token", "closed"]
 
 
 class Access:
-    """Decides for one server: `host` is what it listens on, `token` may be empty."""
+    """Decides for one server: `host` is what it listens on, `token` may be empty. `is_ended`: of a session, by its name."""
 
-    def __init__(self, host: str, token: str) -> None:
+    def __init__(self, host: str, token: str, *, is_ended: Callable[[str], bool]) -> None:
+        self._is_ended = is_ended
         self._loopback = host != "" and is_loopback(host)
         self._token = token.encode()
 
@@ -38,10 +51,16 @@ class Access:
         return bool(self._token)
 
     def verdict(self, request: Request, now: datetime) -> Verdict:
-        """What this request may do at the console. "closed": no token is set, and it is not the machine itself."""
+        """What this request may do at the console. "closed": no token is set, and it is not the machine itself.
+
+        StateError where a session is borne, and whether it was ended can't be read.
+        """
         if not self._token:
             return "reader" if self._loopback and _from_this_machine(request) else "closed"
-        return "operator" if self.bears_token(request) or self._cookie_holds(request, now) else "needs token"
+        if self.bears_token(request):
+            return "operator"
+        session = self.session_of(request, now)
+        return "operator" if session is not None and not self._is_ended(session.name) else "needs token"
 
     def bears_token(self, request: Request) -> bool:
         """Whether the token stands in Authorization: Bearer, or in X-Reconciler-Token."""
@@ -55,19 +74,28 @@ class Access:
         return bool(self._token) and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
 
     def cookie(self, now: datetime) -> str:
-        """A cookie's value that holds for COOKIE_S: its end, and our signature of it."""
-        until = str(int((now + timedelta(seconds=COOKIE_S)).timestamp()))
-        return f"{until}.{self._signed(until)}"
+        """A new session's cookie, which holds for COOKIE_S: its name, its end, and our signature of both."""
+        until = int((now + timedelta(seconds=COOKIE_S)).timestamp())
+        session = secrets.token_urlsafe(16)
+        return f"{session}.{until}.{self._signed(session, until)}"
 
-    def _cookie_holds(self, request: Request, now: datetime) -> bool:
-        until, _, signature = request.cookies.get(COOKIE, "").partition(".")
-        if not (until.isascii() and until.isdigit()) or len(until) > 12:  # noqa: PLR2004  longer is no time
-            return False
-        genuine = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), self._signed(until).encode())
-        return genuine and now.timestamp() < int(until)
+    def session_of(self, request: Request, now: datetime) -> Session | None:
+        """The session whose cookie this request bears; None where there is none, it is over, or it was not signed by us.
 
-    def _signed(self, until: str) -> str:
-        return hmac.new(self._token, b"console until " + until.encode(), hashlib.sha256).hexdigest()
+        Whether it was ended by a logout is for the caller to ask.
+        """
+        parts = request.cookies.get(COOKIE, "").split(".")
+        if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()) or len(parts[1]) > 12:  # noqa: PLR2004
+            return None
+        session, until, signature = parts[0], int(parts[1]), parts[2]
+        genuine = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), self._signed(session, until).encode())
+        if not genuine or now.timestamp() >= until:
+            return None
+        return Session(session, datetime.fromtimestamp(until, UTC))
+
+    def _signed(self, session: str, until: int) -> str:
+        text = f"console {session} until {until}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._token, text, hashlib.sha256).hexdigest()
 
 
 def _from_this_machine(request: Request) -> bool:

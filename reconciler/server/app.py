@@ -22,7 +22,8 @@ from reconciler.ports import Clock
 from reconciler.server import console, health, nudges, webhooks
 from reconciler.server.access import Access
 from reconciler.server.door import Door
-from reconciler.server.limits import BODY_MAX, BODY_S, Limits, SecurityHeaders, harden
+from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, harden
+from reconciler.server.refusals import FIRST_S, SlowRefusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,13 @@ class Options:
     console_token: str = ""
     body_max: int = BODY_MAX
     body_s: float = BODY_S
+    wrong_token_s: float = FIRST_S
 
 
 def make_app(door: Door, options: Options) -> FastAPI:
     """The whole HTTP half on this door. Registers its counters in the door's metrics, so once per registry."""
     app = FastAPI(title="customer-parity", version=version("customer-parity"), docs_url=None, redoc_url=None)
-    access = Access(options.host, options.console_token)
+    access = Access(options.host, options.console_token, is_ended=door.is_session_ended)
     metrics = health.WebhookMetrics(door.metrics())
     app.include_router(webhooks.routes(door, options.sources, metrics))
     app.include_router(nudges.routes(door, options.sources, access, metrics))
@@ -50,6 +52,8 @@ def make_app(door: Door, options: Options) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _wrong_shape)
     app.add_exception_handler(Exception, _our_fault)
     app.add_middleware(Limits, body_max=options.body_max, body_s=options.body_s)
+    app.add_middleware(SlowRefusals, first_s=options.wrong_token_s)
+    app.add_middleware(InFlight)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -62,8 +62,20 @@ class Gauges(Protocol):
     def metrics(self) -> CollectorRegistry: ...
 
 
+class Sessions(Protocol):
+    """Sessions of the console that were ended before their time, for all replicas. Errors: StateError."""
+
+    def end_session(self, session: str, *, until: datetime) -> None:
+        """End this session; it is remembered until `until`, when its cookie runs out by itself."""
+
+    def is_session_ended(self, session: str) -> bool: ...
+
+
 class Showcase(Protocol):
     """What the console shows. Reads the state only."""
+
+    def config_problem(self) -> str | None:
+        """Why the files on disk are not what this replica runs; None where they are."""
 
     def status_rows(self) -> Sequence[StatusRow]: ...
 
@@ -81,5 +93,5 @@ class Showcase(Protocol):
         """Newest first."""
 
 
-class Door(Intake, Gauges, Showcase, Protocol):
+class Door(Intake, Gauges, Sessions, Showcase, Protocol):
     """The whole door."""

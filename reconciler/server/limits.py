@@ -18,6 +18,8 @@ BODY_MAX: Final = 1024 * 1024
 BODY_S: Final = 10.0
 DRAIN_MAX: Final = 16 * 1024 * 1024
 DRAIN_S: Final = 2.0
+IN_FLIGHT_MAX: Final = 500
+PROBES: Final = frozenset({"/healthz", "/readyz"})
 
 SECURITY_HEADERS: Final = {
     "content-security-policy": (
@@ -104,6 +106,29 @@ class _Counted:
             raise HTTPException(413, f"the body is above {self._limit} bytes", headers={"connection": "close"})
         self._whole = not message.get("more_body", False)
         return message
+
+
+class InFlight:
+    """Wraps the application: above IN_FLIGHT_MAX requests at once, more are told to come back; health is always answered."""
+
+    def __init__(self, app: ASGIApp, *, most: int = IN_FLIGHT_MAX) -> None:
+        self._app = app
+        self._most = most
+        self._now = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        if self._now >= self._most:
+            busy = {"error": f"{self._most} requests are in hand", "hint": "send it again in a moment"}
+            await JSONResponse(busy, 503, headers={"retry-after": "1"})(scope, receive, send)
+            return
+        self._now += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._now -= 1
 
 
 class SecurityHeaders:

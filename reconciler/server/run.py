@@ -13,10 +13,10 @@ import asyncio
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import uvicorn
-from h11 import IDLE
+from h11 import IDLE, SEND_BODY
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -27,39 +27,74 @@ HEAD_MAX: Final = 32 * 1024
 KEEP_ALIVE_S: Final = 30
 START_S: Final = 20.0
 STOP_S: Final = 10.0
-CONNECTIONS_MAX: Final = 1000
+WAITING_MAX: Final = 500  # fewer than the 1,024 files that a process may open as a rule
 
 
-def _protocol(head_s: float) -> type[H11Protocol]:
-    class PromptProtocol(H11Protocol):
-        """uvicorn's HTTP/1.1, with a limit on how long the head of a request may take: it has none of its own."""
+class _Waiting:
+    """Connections whose request is not whole yet. For a new one above `most` the one that waits longest is closed."""
 
-        _head_timer: asyncio.TimerHandle | None = None
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: dict[H11Protocol, None] = {}
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-            super().connection_made(transport)
-            self._head_timer = self.loop.call_later(head_s, self._too_slow)
+    def add(self, connection: H11Protocol) -> None:
+        self._open.pop(connection, None)
+        if len(self._open) >= self._most:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.close()
+        self._open[connection] = None
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.conn.their_state is not IDLE:
-                self._stop_timer()
-            elif self._head_timer is None and self.timeout_keep_alive_task is None:
-                self._head_timer = self.loop.call_later(head_s, self._too_slow)
+    def remove(self, connection: H11Protocol) -> None:
+        self._open.pop(connection, None)
 
-        def connection_lost(self, exc: Exception | None) -> None:
+
+class PromptProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, with limits that it has not: on the time that a head may take, and on silent connections.
+
+    A peer that opens a thousand connections and says nothing takes room from itself, and never from a probe.
+    """
+
+    head_s: ClassVar[float]
+    waiting: ClassVar[_Waiting]
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.waiting.add(self)
+        self._head_timer = self.loop.call_later(self.head_s, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state not in {IDLE, SEND_BODY}:
+            self.waiting.remove(self)
+        if self.conn.their_state is not IDLE:
             self._stop_timer()
-            super().connection_lost(exc)
+        elif self._head_timer is None and self.timeout_keep_alive_task is None:
+            self._head_timer = self.loop.call_later(self.head_s, self._too_slow)
 
-        def _stop_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.conn.their_state in {IDLE, SEND_BODY}:
+            self.waiting.add(self)
 
-        def _too_slow(self) -> None:
-            self.transport.close()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self.waiting.remove(self)
+        super().connection_lost(exc)
 
-    return PromptProtocol
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self.transport.close()
+
+
+def _protocol(head_s: float, waiting: _Waiting) -> type[PromptProtocol]:
+    """The protocol of one server."""
+    return type("Protocol", (PromptProtocol,), {"head_s": head_s, "waiting": waiting})
 
 
 class _Server(uvicorn.Server):
@@ -78,12 +113,21 @@ class ServerThread:
     ConfigError if host and port can't be listened on.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, head_s: float = HEAD_S, **options: Any) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        head_s: float = HEAD_S,
+        waiting_max: int = WAITING_MAX,
+        **options: Any,
+    ) -> None:
         self._socket = _listening(host, port)
         self.host = host
         self.port = int(self._socket.getsockname()[1])
         settings: dict[str, Any] = {
-            "http": _protocol(head_s),
+            "http": _protocol(head_s, _Waiting(waiting_max)),
             "ws": "none",
             "lifespan": "off",
             "log_config": None,
@@ -92,7 +136,6 @@ class ServerThread:
             "server_header": False,
             "timeout_keep_alive": KEEP_ALIVE_S,
             "timeout_graceful_shutdown": int(STOP_S / 2),
-            "limit_concurrency": CONNECTIONS_MAX,
             "h11_max_incomplete_event_size": HEAD_MAX,
             "backlog": 512,
         }

@@ -39,7 +39,7 @@ CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 CALL: Final = Bounds(40.0, JSON_BYTES_MAX)
-POINTS_MAX: Final = 100_000.0  # of anything that a reply says in points: Shopify's largest bucket holds 40,000
+POINTS_MAX: Final = 10_000_000.0  # of anything that a reply says in points: the largest bucket known holds 40,000
 VERSION_LETTERS_MAX: Final = 20
 WARNED_MAX: Final = 10
 SENDS_MAX: Final = 6  # of one call that is throttled each time

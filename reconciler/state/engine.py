@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import time
@@ -70,11 +69,11 @@ def _sqlite(address: str, wait_s: float) -> Engine:
         )
     try:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make_private(Path(path))
     except OSError as error:
         raise StateError(
-            f"the file {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
+            f"the folder of {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
         ) from error
+    _make_private(Path(path))
     options = {"check_same_thread": False, "timeout": wait_s}
     engine = create_engine(address, connect_args=options, pool_timeout=wait_s)
 
@@ -104,10 +103,10 @@ def _make_private(path: Path) -> None:
     The log and the shared memory that SQLite keeps beside it get the same mode. A file that exists stays as it is: it
     may be the app's own, with the profiles in it.
     """
-    with suppress(FileExistsError):
+    with suppress(OSError):  # where it can't be made, connecting says why
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
     if path.is_symlink() and not path.exists():
-        raise OSError(errno.ELOOP, "it is a link to a file that is not there")
+        raise StateError(f"{path} is a link to a file that is not there", hint="name the file itself in state.url")
 
 
 def _keep_a_log(cursor: Any, *, until: float) -> None:

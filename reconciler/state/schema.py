@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine, MetaData, text
 from reconciler.errors import StateError
 from reconciler.state import (  # noqa: F401  their tables belong to the metadata
     bulk_table,
+    consoles,
+    controllers,
     mirror_table,
     profile_writes_table,
     requests_table,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from reconciler.state.bulk import BulkFiles
+from reconciler.state.consoles import SessionTable
+from reconciler.state.controllers import ReplicaTable
 from reconciler.state.doubts import DoubtsTable
 from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
@@ -12,5 +14,18 @@ from reconciler.state.tidy import Tidy
 from reconciler.state.tokens import AppliedPlans, Tokens
 
 
-class StateStore(Tokens, BulkFiles, Mappings, AppliedPlans, Budgets, Leases, Sweeps, MirrorTable, DoubtsTable, Tidy):
+class StateStore(
+    Tokens,
+    BulkFiles,
+    Mappings,
+    AppliedPlans,
+    Budgets,
+    Leases,
+    Sweeps,
+    MirrorTable,
+    DoubtsTable,
+    Tidy,
+    SessionTable,
+    ReplicaTable,
+):
     """ports.State, Budgets, Leases, SweepBook, Mirror and BulkBook on SQLite or Postgres. Thread-safe."""

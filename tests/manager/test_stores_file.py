@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from reconciler.core.ids import StoreName
+from reconciler.manager.follow import wait_until_settled
 from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until
 
 
@@ -178,3 +181,72 @@ def test_a_changed_webhook_secret_holds_at_once(street: Street, tmp_path: Path) 
         street.write()
         until(lambda: sent(run, "next") == 202, "the new secret holds")
         assert sent(run, APP_SECRET) == 401
+
+
+def test_a_file_that_is_written_slowly_is_taken_only_when_it_is_whole(street: Street) -> None:
+    """Cut short it is valid at every line, and wants everybody: its `where` is not there yet."""
+    street.stores[US]["where"] = {"locale": "en-US"}
+    for n in range(6):
+        street.person(f"user_{n}", locale="en-US" if n == 0 else "de-DE")
+    with street.replica(files_s=0.3, removal_settles_s=3.0) as run:
+        run.looked_at_all()
+        street.stores[US]["tags"] = ["changed"]
+        whole = yaml.safe_dump({"version": 1, "stores": [{"name": US, **street.stores[US]}]}, sort_keys=False)
+        cut = whole.index("  where:")
+        assert whole.index("  tags:") < cut
+        street.paths[1].write_text(whole[:cut])
+        until(lambda: run.metric("reconciler_config_current") == 0, "it is seen that the file is another")
+        until(lambda: "where" in (problem(run) or ""), "it is said what the file no longer says")
+        street.paths[1].write_text(whole)
+        until(lambda: street.customers()["user_0@example.com"]["tags"] == ["changed"], "the whole file is taken")
+        until(lambda: run.metric("reconciler_config_current") == 1, "and that is said")
+        assert set(street.customers()) == {"user_0@example.com"}
+
+
+def test_what_a_file_takes_away_is_logged_with_counts(two_shops: Street, capsys: Any) -> None:
+    street = two_shops
+    for n in range(3):
+        street.person(f"user_{n}")
+    with street.replica() as run:
+        run.looked_at_all()
+        run.settled()
+        del street.stores[EU]
+        street.write()
+        until(lambda: taken(run) == 1, "the file was taken")
+        logged = [line for line in capsys.readouterr().out.splitlines() if "config_removes" in line]
+    (line,) = logged
+    assert EU in line
+    assert "3" in line
+
+
+def test_status_says_that_the_file_on_disk_is_not_what_runs(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        street.stores[US]["colour"] = "blue"
+        street.write()
+        until(lambda: "colour" in (problem(run) or ""), "the state knows why")
+        assert run.metric("reconciler_config_current") == 0
+    assert not run.house.state.replicas(now=run.house.clock.now())
+
+
+def problem(run: Running) -> str | None:
+    """Why the replica does not run the files on disk, as the state knows it."""
+    (replica,) = run.house.state.replicas(now=run.house.clock.now())
+    return replica.config_problem
+
+
+def test_files_that_were_just_written_are_read_once_they_have_settled(tmp_path: Path) -> None:
+    path = tmp_path / "stores.yaml"
+    path.write_text("version: 1")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) < 3:
+            path.write_text(path.read_text() + "\n# more")
+
+    wait_until_settled([path], sleep=sleep)
+    assert len(slept) == 3
+    os.utime(path, (0, 0))
+    wait_until_settled([path, tmp_path / "missing.yaml"], sleep=sleep)
+    assert len(slept) == 3

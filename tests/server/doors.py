@@ -72,6 +72,8 @@ class MemoryDoor:
     rows: list[StatusRow] = field(default_factory=list)
     mappings: list[Mapping] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    problem: str | None = None
+    ended: dict[str, datetime] = field(default_factory=dict)
     fails: ReconcilerError | None = None
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     seen: SeenWebhooks = field(default_factory=SeenWebhooks)
@@ -87,7 +89,7 @@ class MemoryDoor:
             kept.clear()
         for shown in (self.rows, self.mappings, self.events):
             shown.clear()
-        self.fails = None
+        self.fails = self.problem = None
         self.seen = SeenWebhooks()
 
     def _write(self, write: Callable[[], None]) -> None:
@@ -114,6 +116,15 @@ class MemoryDoor:
 
     def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
         self._write(lambda: self.shop_events.append((store, event)))
+
+    def config_problem(self) -> str | None:
+        return self.problem
+
+    def end_session(self, session: str, *, until: datetime) -> None:
+        self._write(lambda: self.ended.update({session: until}))
+
+    def is_session_ended(self, session: str) -> bool:
+        return session in self.ended
 
     def seen_webhook(self, webhook_id: str) -> bool:
         return self.seen.seen(webhook_id)
@@ -170,7 +181,7 @@ def sources() -> Sources:
 
 
 def options(**changes: Any) -> Options:
-    return replace(Options(sources=sources(), clock=Noon(), console_token=TOKEN), **changes)
+    return replace(Options(sources=sources(), clock=Noon(), console_token=TOKEN, wrong_token_s=0.001), **changes)
 
 
 @contextmanager

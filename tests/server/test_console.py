@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -110,9 +111,9 @@ def test_a_made_up_cookie_opens_nothing(http: httpx.Client, value: str) -> None:
 
 def test_a_cookie_can_not_be_made_to_last_longer(http: httpx.Client) -> None:
     http.post("/login", data={"token": TOKEN})
-    until, _, signature = http.cookies[COOKIE].strip('"').partition(".")
+    session, until, signature = http.cookies[COOKIE].strip('"').split(".")
     http.cookies.clear()
-    answer = http.get("/", headers={"cookie": f"{COOKIE}={int(until) + 1}.{signature}"})
+    answer = http.get("/", headers={"cookie": f"{COOKIE}={session}.{int(until) + 1}.{signature}"})
     assert answer.status_code == 401
 
 
@@ -142,6 +143,12 @@ def test_without_a_token_the_machine_itself_may_read_and_nothing_more() -> None:
         {"host": "console.example"},
         {"host": "rebound.example:8080"},
         {"host": "127.0.0.1.example"},
+        {"host": "[127.0.0.1].evil.example"},
+        {"host": "[::1].evil.example:8080"},
+        {"host": "[::1"},
+        {"host": "localhost.evil.example"},
+        {"host": "localhost:evil"},
+        {"host": "127.0.0.1@evil.example"},
         {"host": "/"},
         {"x-forwarded-for": "203.0.113.9"},
         {"forwarded": "for=203.0.113.9"},
@@ -400,3 +407,30 @@ def test_a_stretch_of_time_is_put_in_its_largest_unit(seconds: float | None, sho
 )
 def test_a_value_is_put_on_one_line(value: object, shown: str) -> None:
     assert words.shown(value) == shown
+
+
+def test_a_session_ends_at_logout_for_whoever_has_copied_its_cookie(http: httpx.Client) -> None:
+    assert http.get("/", params={"token": TOKEN}).status_code == 303
+    copied = {"cookie": f"{COOKIE}={http.cookies[COOKIE]}"}
+    assert http.post("/logout").status_code == 303
+    http.cookies.clear()
+    assert http.get("/", headers=copied).status_code == 401
+
+
+def test_wrong_tokens_cost_more_and_more_time_and_a_right_one_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(MemoryDoor(), options(wrong_token_s=0.05)) as http:
+        began = time.monotonic()
+        for n in range(4):
+            answer = http.get("/", headers={"authorization": f"Bearer wrong{n}"})
+            assert answer.status_code == 401
+        assert time.monotonic() - began >= 0.05 + 0.1 + 0.2 + 0.4
+        assert http.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    logged = [line for line in capsys.readouterr().out.splitlines() if "wrong_token" in line]
+    assert len(logged) == 3  # the first, the second, the fourth
+
+
+def test_the_console_says_that_the_files_on_disk_are_not_what_runs(http: httpx.Client, door: MemoryDoor) -> None:
+    door.problem = "refused: stores.yaml:3: stores[0].colour: unknown key"
+    page = http.get("/", headers={"authorization": f"Bearer {TOKEN}"}).text
+    assert "The files on disk are not what runs" in page
+    assert "unknown key" in page

@@ -128,3 +128,16 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(http: httpx.Client, g
         odd.shutdown(socket.SHUT_WR)
         assert closed_by_peer(odd).startswith(b"HTTP/1.1 400")
     assert http.get("/healthz").status_code == 200
+
+
+def test_a_thousand_silent_connections_take_no_room_from_a_probe() -> None:
+    silent = 40
+    with serving(MemoryDoor(), waiting_max=10) as http, contextlib.ExitStack() as opened:
+        for n in range(silent):
+            raw = opened.enter_context(socket.create_connection((http.base_url.host, http.base_url.port or 80), 20))
+            if n % 2:
+                raw.sendall(b"POST /nudge HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 10\r\n\r\n{")
+            assert http.get("/healthz").status_code == 200
+        with httpx.Client(base_url=http.base_url) as newcomer:
+            assert newcomer.get("/healthz").status_code == 200
+            assert newcomer.get("/readyz").status_code == 200

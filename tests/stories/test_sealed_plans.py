@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,30 @@ def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applie
     assert due.everybody("acme-eu") == {}
     due.apply()
     due.settles()
+
+
+def test_a_plan_is_written_anew_for_its_owner_only_and_never_through_a_link(due: Village) -> None:
+    other = due.folder / "other"
+    other.write_text("untouched")
+    (due.folder / "the.plan.part").symlink_to(other)
+    path = saved(due, "the.plan")
+    assert other.read_text() == "untouched"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert stat.S_IMODE(saved(due, "the.plan").stat().st_mode) == 0o600
+    assert sorted(p.name for p in due.folder.glob("*the.plan*")) == ["the.plan", "the.plan.part"]
+    link = due.folder / "link.plan"
+    link.symlink_to(other)
+    said = due("plan", "--out", str(link))
+    assert said.code == 1
+    assert "is no plain file" in said.err
+    assert other.read_text() == "untouched"
+
+
+def test_the_state_is_made_for_its_owner_only(due: Village) -> None:
+    due.settings["state"]["url"] = f"sqlite:///{due.folder / 'new' / 'state.db'}"
+    due.apply(code=0)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (due.folder / "new").iterdir()}
+    assert modes["state.db"] == 0o600
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE((due.folder / "new").stat().st_mode) == 0o700

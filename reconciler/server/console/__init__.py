@@ -90,12 +90,12 @@ class _Pages:
             given = request.query_params.get("token")
             if given is not None and self._access.has_token:
                 return self._token_for_cookie(request, given)
-            verdict = self._access.verdict(request, self._clock.now())
-            if verdict == "closed":
-                return self._page("gate.html", request, status=403, mode="closed")
-            if verdict == "needs token":
-                return self._page("gate.html", request, status=401, mode="token")
             try:
+                verdict = self._access.verdict(request, self._clock.now())
+                if verdict == "closed":
+                    return self._page("gate.html", request, status=403, mode="closed")
+                if verdict == "needs token":
+                    return self._page("gate.html", request, status=401, mode="token")
                 return view(request, verdict)
             except ReconcilerError as error:
                 return self._page("failed.html", request, status=503, error=error)
@@ -116,7 +116,14 @@ class _Pages:
             return self._page("gate.html", request, status=401, mode="wrong")
         return self._with_cookie(request, "/")
 
-    def logout(self) -> Response:
+    def logout(self, request: Request) -> Response:
+        """End the session, everywhere and at once; the cookie alone may have been copied."""
+        session = self._access.session_of(request, self._clock.now())
+        if session is not None:
+            try:
+                self._door.end_session(session.name, until=session.until)
+            except ReconcilerError as error:
+                return self._page("failed.html", request, status=503, error=error)
         response = RedirectResponse("/", 303)
         response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return response
@@ -153,6 +160,7 @@ class _Pages:
             rows=rows,
             totals=totals,
             reasons=self._door.readiness(),
+            config_problem=self._door.config_problem(),
             events=self._door.recent_events(limit=12),
         )
 

@@ -1,0 +1,104 @@
+"""Whether the files on disk are those that run: taken only when they have settled, and what taking them would remove.
+
+A file that an editor or a script is writing may be valid at every moment and complete at none: its last lines are missing.
+So a change is taken when the content was the same over two looks; one that takes something away, as a file that is cut
+short would, only when it has not moved for longer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.settings import StoreSettings
+
+FRESH_S = 2.0  # a file that was written less than this ago may not be whole yet
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What is on disk, by its digest, and since when (monotonic seconds) it was seen to be that."""
+
+    digest: str
+    since_s: float
+
+
+class FollowedFiles:
+    """Looks at the files again and again. Not thread-safe: one thread looks."""
+
+    def __init__(self, paths: Sequence[Path], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._paths = paths
+        self._clock = clock
+        self.running = digest_of(paths)
+        self._seen = OnDisk(self.running, clock())
+
+    def look(self) -> float:
+        """For how many seconds the content has been what it is now; 0 where it is new at this look."""
+        digest, now = digest_of(self._paths), self._clock()
+        if digest != self._seen.digest:
+            self._seen = OnDisk(digest, now)
+        return now - self._seen.since_s
+
+    @property
+    def differs(self) -> bool:
+        """Whether the last look saw something else than what runs."""
+        return self._seen.digest != self.running
+
+    def is_still_seen(self) -> bool:
+        """Whether the content is that of the last look now, as it must be after it was read."""
+        return digest_of(self._paths) == self._seen.digest
+
+    def take(self) -> None:
+        """What the last look saw runs from now on."""
+        self.running = self._seen.digest
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """Of the content of these files, links followed; a file that can't be read counts as one of its own."""
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            content = f"unreadable: {error.strerror}".encode()
+        found.update(f"{len(content)}:".encode() + content)
+    return found.hexdigest()
+
+
+def wait_until_settled(paths: Sequence[Path], *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Return once files that were written just now have the same content over two looks, FRESH_S apart."""
+    while any(_is_fresh(path) for path in paths):
+        before = digest_of(paths)
+        sleep(FRESH_S)
+        if digest_of(paths) == before:
+            return
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        written_at = path.stat().st_mtime
+    except OSError:
+        return False
+    return time.time() - written_at < FRESH_S  # noqa: TID251  the file system's clock, not the controller's
+
+
+def removals(before: Iterable[StoreSettings], after: Iterable[StoreSettings]) -> dict[str, list[str]]:
+    """By store what these settings no longer say: the store itself, lines of its `where`, or keys that were set.
+
+    What a file that is cut short loses is of this kind: a store without its `where` wants everybody.
+    """
+    now = {store.name: store for store in after}
+    found: dict[str, list[str]] = {}
+    for store in before:
+        other = now.get(store.name)
+        if other is None:
+            found[store.name] = ["store"]
+            continue
+        lost = [f"where.{key}" for key in sorted(store.where.keys() - other.where.keys())]
+        lost += sorted(store.model_fields_set - other.model_fields_set - {"where"})
+        if lost:
+            found[store.name] = lost
+    return found
