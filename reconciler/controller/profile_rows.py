@@ -29,7 +29,7 @@ AWAY_FIRST_S: Final = 1.0
 AWAY_LAST_S: Final = 60.0
 SHORTEST: Final = 3  # a value with fewer letters is not hidden in a message: it says nothing, and is in every word
 
-Result = Literal["written", "kept", "deleted", "refused", "restored", "lost"]
+Result = Literal["written", "kept", "deleted", "refused", "restored", "later", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,11 @@ class RowWriter:
             raise
         written = [(c, profile, row) for (c, profile), row in zip(ready, rows, strict=True)]
         done = self._settled([one for one in written if one[2].held is None])
-        held = [self._refused(c, row.held, told_by(profile)) for c, profile, row in written if row.held is not None]
+        held = [
+            self._refused(c, row.held, told_by(profile), written=row.outcome == "written")
+            for c, profile, row in written
+            if row.held is not None
+        ]
         return [*done, *held]
 
     # --- parts ---------------------------------------------------------------------------------------------------
@@ -121,11 +125,15 @@ class RowWriter:
         fill_only = claim.fill_only or claim.refused
         row = self._rows().write(profile, last=claim.last, fill_only=fill_only, still_ours=still_ours)
         if row.held is not None:
-            return self._refused(claim, row.held, told_by(profile))
+            return self._refused(claim, row.held, told_by(profile), written=row.outcome == "written")
         return self._settled([(claim, profile, row)])[0]
 
     def _deleted(self, claim: WriteClaim, at: datetime, still_ours: Callable[[], None]) -> RowDone:
-        there = self._asked(claim.user)
+        try:
+            there = self._asked(claim.user)
+        except TemporaryError as error:  # it is Clerk that does not answer, not the table
+            self._put_off(claim, error)
+            return RowDone(claim.user, "later", deleted=True)
         if there is not None:
             self._book.restore(claim, Told(claim.user, there.updated_at, there), now=self._clock.now())
             return RowDone(claim.user, "restored")
@@ -143,9 +151,12 @@ class RowWriter:
             self._book.settle(lasts, now=self._clock.now())
         return done
 
-    def _refused(self, claim: WriteClaim, message: str, last: Values | None, *, missing: bool = False) -> RowDone:
+    def _refused(
+        self, claim: WriteClaim, message: str, last: Values | None, *, missing: bool = False, written: bool = False
+    ) -> RowDone:
         done = RowDone(claim.user, "refused", claim.deleted_at is not None, claim.profile, message)
-        self._nudge([done])
+        if written or not claim.attempts:  # a reconcile has the write tried again: not each try asks for a reconcile
+            self._nudge([done])
         now = self._clock.now()
         due_at = now + timedelta(seconds=_pause_s(claim, REFUSED_FIRST_S, REFUSED_LAST_S))
         self._book.refuse(claim, message, missing=missing, last=last, now=now, due_at=due_at)

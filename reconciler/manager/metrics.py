@@ -39,6 +39,8 @@ class Known:
     oldest_s: float
     longest_running_s: float
     points_left: dict[StoreName, float]
+    rows_pending: int = 0
+    oldest_row_s: float = 0.0
 
 
 class Metrics:
@@ -178,6 +180,12 @@ def _families(known: Known) -> Iterable[Metric]:
     oldest = GaugeMetricFamily("reconciler_oldest_request_age_seconds", "The request due longest.")
     oldest.add_metric([], known.oldest_s)
     yield oldest
+    rows = GaugeMetricFamily("reconciler_profile_rows_pending", "Profile rows that Clerk told of, not written yet.")
+    rows.add_metric([], known.rows_pending)
+    yield rows
+    row_age = GaugeMetricFamily("reconciler_oldest_profile_row_age_seconds", "The profile row that has been due longest.")
+    row_age.add_metric([], known.oldest_row_s)
+    yield row_age
     parity = GaugeMetricFamily("parity_ratio", "Users in sync over users wanted.", labels=["store"])
     held = GaugeMetricFamily("reconciler_held", "Users held, by reason.", labels=["store", "reason"])
     suspended = GaugeMetricFamily(

@@ -27,6 +27,7 @@ WAITING_MAX: Final = 12  # webhooks that wait for their row at once: the server 
 BATCH: Final = 20
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_LAST_S: Final = 5.0
+FAILURES: Final = 2
 REFUSED_EVERY_S: Final = 2.0  # how soon it is known here that another replica's write was refused
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class ProfileWriter:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._pause_s = 0.0
+        self._failures = 0
         self._away_until = 0.0
         self._refused: frozenset[ClerkUserId] = frozenset()
         self._refused_at = float("-inf")
@@ -86,9 +88,8 @@ class ProfileWriter:
         while not self._ended.wait(self._poll_s):
             try:
                 self._follow_refused()
-                if not self._is_away():
-                    while self._write_due() and not self._ended.is_set():
-                        pass
+                while not self._is_away() and self._write_due():
+                    pass
             except ReconcilerError as error:
                 self._put_off(error)
 
@@ -98,10 +99,12 @@ class ProfileWriter:
         for place, claim in enumerate(claims):
             try:
                 self._report(self._writer.write(claim, until))
-            except ReconcilerError:
+                self._works()
+            except ReconcilerError as error:
+                self._put_off(error)
+            if self._is_away() or self._ended.is_set():
                 self._writer.release(claims[place + 1 :])
-                raise
-            self._works()
+                return False
         return len(claims) == BATCH
 
     def _write_user(self, user: ClerkUserId) -> None:
@@ -122,12 +125,15 @@ class ProfileWriter:
 
     def _works(self) -> None:
         with self._lock:
-            self._pause_s = 0.0
+            self._pause_s, self._failures = 0.0, 0
 
     def _put_off(self, error: ReconcilerError) -> None:
-        """The table or the state can't be written now: all writes wait a little, not only this user's."""
+        """Where two rows in a row can't be written, all wait a little: the table is locked or away, not only a row."""
         asked_s = error.retry_after_s or 0.0 if isinstance(error, TemporaryError) else 0.0
         with self._lock:
+            self._failures += 1
+            if self._failures < FAILURES and not asked_s:
+                return
             self._pause_s = min(max(self._pause_s * 2, PAUSE_FIRST_S), PAUSE_LAST_S)
             self._away_until = time.monotonic() + max(self._pause_s, asked_s)
         what = "state" if isinstance(error, StateError) else "profiles"

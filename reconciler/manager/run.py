@@ -239,9 +239,9 @@ class Manager:
 
     def _row_writer(self, house: House) -> ProfileWriter:
         """What writes profile rows as Clerk tells of users."""
-        clerk = house.clerk
 
         def ask(user: ClerkUserId) -> Profile | None:
+            clerk = house.clerk
             found = clerk.get(user) if clerk is not None else None
             return found.profile() if found is not None else None
 
@@ -254,7 +254,7 @@ class Manager:
             lambda: house.upserts,
             book,
             self._clock,
-            ask=ask if clerk is not None else None,
+            ask=ask if house.loaded.settings.clerk.secret_key is not None else None,
             nudge=nudge,
         )
         return ProfileWriter(writer, book, self._clock, poll_s=rhythm.rows_s, wait_s=rhythm.row_wait_s)
@@ -389,6 +389,7 @@ class Manager:
         held = self._dispatcher.in_hand()
         self._metrics.active(len(held))
         now = time.monotonic()
+        rows_pending, oldest_row_s = self._books.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
         with self._crew.house() as house:
             return Known(
                 rows=status_rows_of(house, self._crew.stores()),
@@ -396,6 +397,8 @@ class Manager:
                 oldest_s=house.queue.oldest_age_s(self._clock.now(), [s.name for s in self._crew.stores()]),
                 longest_running_s=max((now - h.since for h in held), default=0.0),
                 points_left=house.points_left(),
+                rows_pending=rows_pending,
+                oldest_row_s=oldest_row_s,
             )
 
     def _refused(self, store: StoreName, error: AccessError) -> None:

@@ -168,7 +168,7 @@ def deletion(value: Any) -> tuple[bool, datetime | None]:
 
 
 def json_object(value: Any) -> Mapping[str, Any] | None:
-    """A JSON object, native or as text. What could not be written as JSON again is none."""
+    """A JSON object, native, as text, or in a JSON string. What could not be written as JSON again is none."""
     if isinstance(value, dict):
         try:
             value = json.dumps(value)
@@ -180,6 +180,8 @@ def json_object(value: Any) -> Mapping[str, Any] | None:
         raise UnreadableError(f"is {_kind(value)}, not a JSON object")
     try:
         found = _DECODER.decode(value)
+        if isinstance(found, str) and found.lstrip().startswith("{"):  # encoded twice, as apps do by mistake
+            found = _DECODER.decode(found)
         if "\\u" in value:
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character
     except (ValueError, RecursionError) as error:

@@ -73,16 +73,7 @@ def _is_deleted(value: Any, *, seconds: bool) -> bool:
 def _object_of(value: Any) -> tuple[Any, bool]:
     """The metadata's object, and whether it was a JSON string that holds it."""
     found = _understood(json_object, value)
-    if not isinstance(found, Unreadable) or not isinstance(value, str):
-        return found, False
-    try:
-        inner = json.loads(value)
-    except (ValueError, RecursionError):
-        return found, False
-    if not isinstance(inner, str):
-        return found, False
-    decoded = _understood(json_object, inner)
-    return (decoded, True) if isinstance(decoded, Mapping) or decoded is None else (found, False)
+    return found, isinstance(found, Mapping) and isinstance(value, str) and value.lstrip().startswith('"')
 
 
 def _understood(reader: Any, value: Any) -> Any:
