@@ -183,7 +183,9 @@ def _families(known: Known) -> Iterable[Metric]:
     rows = GaugeMetricFamily("reconciler_profile_rows_pending", "Profile rows that Clerk told of, not written yet.")
     rows.add_metric([], known.rows_pending)
     yield rows
-    row_age = GaugeMetricFamily("reconciler_oldest_profile_row_age_seconds", "The profile row that has been due longest.")
+    row_age = GaugeMetricFamily(
+        "reconciler_oldest_profile_row_age_seconds", "The profile row that has been due longest."
+    )
     row_age.add_metric([], known.oldest_row_s)
     yield row_age
     parity = GaugeMetricFamily("parity_ratio", "Users in sync over users wanted.", labels=["store"])

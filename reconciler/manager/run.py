@@ -389,7 +389,9 @@ class Manager:
         held = self._dispatcher.in_hand()
         self._metrics.active(len(held))
         now = time.monotonic()
-        rows_pending, oldest_row_s = self._books.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
+        rows_pending, oldest_row_s = (
+            self._books.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
+        )
         with self._crew.house() as house:
             return Known(
                 rows=status_rows_of(house, self._crew.stores()),
