@@ -179,9 +179,7 @@ def json_object(value: Any) -> Mapping[str, Any] | None:
     if not isinstance(value, str):
         raise UnreadableError(f"is {_kind(value)}, not a JSON object")
     try:
-        found = _DECODER.decode(value)
-        if isinstance(found, str) and found.lstrip().startswith("{"):  # encoded twice, as apps do by mistake
-            found = _DECODER.decode(found)
+        found = _decoded(value)
         if "\\u" in value:
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character
     except (ValueError, RecursionError) as error:
@@ -193,6 +191,12 @@ def json_object(value: Any) -> Mapping[str, Any] | None:
     if "\\u0000" in value:
         raise UnreadableError("has a zero character in it")
     return found
+
+
+def _decoded(value: str) -> Any:
+    """What a JSON text says; of an object that was encoded twice, as apps do by mistake, the object."""
+    found = _DECODER.decode(value)
+    return _DECODER.decode(found) if isinstance(found, str) and found.lstrip().startswith("{") else found
 
 
 def _utc(value: datetime) -> datetime:
