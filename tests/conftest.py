@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
-from tests import servers
+from tests import activity, servers
 from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary  # noqa: F401  hooks
 
 BACKENDS = ("sqlite", "postgres", "pooler")
@@ -33,7 +33,17 @@ def postgres() -> Iterator[servers.Server]:
         engine = open_engine(server.url(MIGRATED))
         upgrade(engine)
         engine.dispose()
-        yield server
+        with activity.watched(server):
+            yield server
+
+
+@pytest.fixture(autouse=True)
+def table_is_left_to_the_app() -> Iterator[None]:
+    """Fails a test during which a transaction of ours stayed on a table of the app's Postgres."""
+    activity.taken()
+    yield
+    if staying := activity.taken():
+        pytest.fail("transactions stayed on the profiles:\n" + "\n".join(staying), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,10 @@ from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence, time_z
 from reconciler.cli.render_json import dumps
 from reconciler.cli.shop_needs import look
+from reconciler.controller.resync import unmoved
+from reconciler.core.status import updated_at_note
 from reconciler.errors import ReconcilerError
+from reconciler.ports import SweepBook
 from reconciler.settings import StoreSettings
 from reconciler.state.access import openings
 from reconciler.state.clock import DatabaseClock
@@ -121,7 +124,15 @@ def store_checks(house: House, store: StoreSettings) -> Iterator[Check]:
         yield from shop_checks(seen, store, house.loaded.settings, now=house.clock.now())
 
     yield from _tried(store.name, "shop", asked)
+    yield from _tried(store.name, "updated_at", lambda: updated_at_checks(house.state, store))
     yield from _tried(store.name, "guards", lambda: [guard_check(store, house.state.count(store.shop))])
+
+
+def updated_at_checks(book: SweepBook, store: StoreSettings) -> Iterator[Check]:
+    """Whether rows were seen to change without their `updated_at`; nothing where none was."""
+    if note := updated_at_note(unmoved(book, store.shop)):
+        message, _, hint = note.partition("; ")
+        yield Check(area=store.name, what="updated_at", level="warning", message=message, hint=hint)
 
 
 def _tried(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -124,18 +124,26 @@ def replicas_text(replicas: Sequence[Replica], digest: str, console: Console) ->
         lines.prose(said, "yellow", hang=2)
 
 
+def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
+    """What makes the figures doubtful, each with its style."""
+    if row.parity_note and row.last_sweep_at is not None:
+        yield f"parity is not known: {row.parity_note}", "dim"
+    if row.updated_at_note:
+        yield row.updated_at_note, "yellow"
+
+
 def _remarks(row: StatusRow, lines: Lines) -> None:
     under_way = list(_under_way(row))
     noted = row.held or row.suspended or row.parity_note or row.last_sweep_at is None
-    if not (noted or row.oldest_request_s or under_way or row.mirror):
+    if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
         return
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
     if row.suspended:
         lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
         lines.prose("hint: reconciler doctor", indent=2)
-    if row.parity_note and row.last_sweep_at is not None:
-        lines.prose(f"parity is not known: {row.parity_note}", "dim", indent=2, hang=2)
+    for said, style in _notes(row):
+        lines.prose(said, style, indent=2, hang=2)
     if row.last_sweep_at is None:
         lines.prose(
             "never looked at as a whole, so its parity is not known: reconciler apply, or reconciler run",

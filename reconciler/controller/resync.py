@@ -31,13 +31,14 @@ from reconciler.controller.sweep import (
     odd_ones,
     source_is_there,
 )
+from reconciler.controller.untold import Evidence, compare
 from reconciler.core.absence import first_seen
 from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.forecast import MUTATION_POINTS
 from reconciler.core.guard import ceiling_of, said_above
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.plan import KINDS, Kind
 from reconciler.core.profile import Profile
@@ -52,7 +53,6 @@ BLOCKED = "blocked"  # another user's customer has her new address: her own look
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
 SLICE = 1000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
 FEW = 20  # vanished ones in a slice that need no look at all the others
-UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
 
 GoOn = Callable[[], bool]
 
@@ -110,7 +110,8 @@ def full_look(desk: Desk, share: Share | None = None) -> Looked:
     if not begun.live:
         by_mirror = ByMirror(store, desk.mirror.mirror, desk.readers.customers)
         desk = replace(desk, readers=replace(desk.readers, by_mirror=by_mirror))
-    untold = _Untold(book.mark(store.shop, CHANGES))
+    changes = book.mark(store.shop, CHANGES)
+    untold = _evidence(desk, changes.watermark if changes is not None else None)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
     for part in parts:
         if not desk.go_on():
@@ -119,7 +120,7 @@ def full_look(desk: Desk, share: Share | None = None) -> Looked:
             claims = claims_of(sharing(), store)
         if not _look_at(part, claims or {}, desk, untold):
             return Looked(whole=False)
-    return _ended(desk, mapped, begun.started_at, untold.users) if desk.go_on() else Looked(whole=False)
+    return _ended(desk, mapped, begun.started_at, untold.untold) if desk.go_on() else Looked(whole=False)
 
 
 def _is_of(begun: Begun, desk: Desk) -> bool:
@@ -151,24 +152,6 @@ def _is_mirrored(desk: Desk, since: datetime) -> bool:
         return False  # the live look is dearer, and as good
 
 
-class _Untold:
-    """Users whose row changed while its `updated_at` did not: where there are such, looks at changes read all rows."""
-
-    def __init__(self, changes: SweepMark | None) -> None:
-        watermark = changes.watermark if changes is not None else None
-        self._before = _less_overlap(watermark) if watermark is not None else None
-        self.users: list[ClerkUserId] = []
-
-    def note(self, subject: Subject) -> None:
-        """The last look at changes must have seen this row, if it said when it changed."""
-        profile, mapping = subject.profile, subject.mapping
-        if self._before is None or profile is None or profile.updated_at is None or mapping is None:
-            return
-        moved = mapping.profile_digest and mapping.profile_digest != profile_digest(profile)
-        if moved and profile.updated_at < self._before and len(self.users) < UNTOLD_MAX:
-            self.users.append(subject.user)
-
-
 def _is_large(desk: Desk) -> bool:
     """Whether very many users are mapped, or wanted as far as the last look knows; before the first all rows may be."""
     shop, mappings = desk.store.shop, desk.readers.mappings
@@ -195,8 +178,10 @@ def look_at_changes(desk: Desk) -> Looked:
     if watermark is not None and watermark > desk.clock.now():
         watermark = None  # written by a clock that was wrong: read everything once
     since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    if full is not None and full.counted:  # rows change here without their `updated_at`
+    suspects = _suspects(mark, full)
+    if suspects:  # rows change here without their `updated_at`
         since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
+    evidence = _evidence(desk, watermark)
     queued = looked_at = 0
     config = config_digest(store)
     for changed in profiles.changed_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
@@ -204,41 +189,75 @@ def look_at_changes(desk: Desk) -> Looked:
             return Looked(whole=False)
         rows = desk.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
         subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
+        evidence.note((p, row.profile_digest) for p in changed if (row := rows.get(p.clerk_user_id)))
         queued += _queue(desk, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
         looked_at += len(changed)
-    vanished = _vanished(desk, mark.cursor)
+    vanished = _vanished(desk, mark.cursor, evidence)
     if vanished is None:
         return Looked(whole=False)
-    queued += _queue(desk, _back(desk), "profile")
+    queued += _queue(desk, _back(desk), "profile") + _queue(desk, vanished.untold, "profile")
     queued += _queue(desk, vanished.users, "vanished") + _moved_in_shop(desk, watermark)
-    book.finish(store.shop, CHANGES, now=desk.clock.now(), watermark=mark.started_at, cursor=vanished.upto)
+    book.finish(
+        store.shop,
+        CHANGES,
+        now=desk.clock.now(),
+        watermark=mark.started_at,
+        cursor=vanished.upto,
+        counted=evidence.told_of(suspects),
+    )
     return Looked(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
+
+
+def _evidence(desk: Desk, watermark: datetime | None) -> Evidence:
+    """What a look that began then must have seen, if rows say when they changed."""
+    return Evidence(desk.store, desk.readers, _less_overlap(watermark) if watermark is not None else None)
+
+
+def _suspects(changes: SweepMark, full: SweepMark | None) -> Sequence[ClerkUserId]:
+    """Users by whom it is known that `updated_at` can't be trusted; a full look's until a look at changes took them over."""
+    if full is None or full.finished_at is None:
+        return changes.counted
+    is_news = changes.watermark is None or full.finished_at > changes.watermark
+    return tuple(dict.fromkeys([*changes.counted, *(full.counted if is_news else ())]))
+
+
+def unmoved(book: SweepBook, shop: ShopDomain) -> Sequence[ClerkUserId]:
+    """Users whose row changed without its `updated_at`, as far as it is known now."""
+    changes, full = book.mark(shop, CHANGES), book.mark(shop, FULL)
+    if changes is None:
+        return full.counted if full is not None else ()
+    return _suspects(changes, full)
 
 
 @dataclass(frozen=True, slots=True)
 class _Vanished:
-    """Mapped users without a row, as far as the keys were compared; `held`: so many that nobody may go."""
+    """Mapped users without a row, as far as the keys were compared; `held`: so many that nobody may go.
+
+    `untold` are users whose row was compared, and had changed without its `updated_at`.
+    """
 
     users: Sequence[ClerkUserId]
     upto: ClerkUserId | None
     held: dict[str, int]
+    untold: Sequence[ClerkUserId] = ()
 
 
-def _vanished(desk: Desk, after: ClerkUserId | None) -> _Vanished | None:
+def _vanished(desk: Desk, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
     """Who of the next slice of mapped users has no row any more; None: stopped on the way.
 
     Where many went, all keys are compared, and above the ceiling nobody goes: half a table is no news.
     """
     shop, mappings, profiles = desk.store.shop, desk.readers.mappings, desk.readers.profiles
     limit = SLICE if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM else BULK_FROM
-    users = mappings.living(shop, after=after, limit=limit)
-    found = sorted(profiles.vanished(users)) if users else []
-    upto = users[-1] if len(users) == limit else None
+    seen = mappings.seen_rows(shop, after=after, limit=limit)
+    compared = compare(seen, desk.readers, evidence)
+    found = compared.missing
+    upto = seen[-1].user if len(seen) == limit else None
     if not found:
-        return _Vanished((), upto, {})
+        return _Vanished((), upto, {}, compared.untold)
     ceiling = ceiling_now(desk.store, "release", mappings)
     if len(found) <= min(FEW, ceiling):
-        return _Vanished(found, upto, {})
+        return _Vanished(found, upto, {}, compared.untold)
     all_found: list[ClerkUserId] = []
     gone, at = 0, None
     while users := mappings.living(shop, after=at, limit=SLICE):
@@ -248,7 +267,8 @@ def _vanished(desk: Desk, after: ClerkUserId | None) -> _Vanished | None:
         gone += len(found)
         all_found += found if gone <= ceiling else []
         at = users[-1]
-    return _Vanished([], upto, {"release": gone}) if gone > ceiling else _Vanished(all_found, upto, {})
+    held = {"release": gone} if gone > ceiling else {}
+    return _Vanished([] if held else all_found, upto, held, compared.untold)
 
 
 def _back(desk: Desk) -> list[ClerkUserId]:
@@ -273,7 +293,7 @@ def _moved_in_shop(desk: Desk, watermark: datetime | None) -> int:
     return sum(_queue(desk, users, "shop") for users in mirror.mirror.moved_since(store.shop, _less_overlap(watermark)))
 
 
-def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
+def _look_at(part: Part, claims: Claims, desk: Desk, untold: Evidence) -> bool:
     """Look at whom the part names, and write the whole of it down; False where it was stopped on the way."""
     store = desk.store
     findings: dict[ClerkUserId, str] = {}
@@ -289,8 +309,7 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: _Untold) -> bool:
         if part.users and customers:  # what a look has taught needs no other
             seen = [seen_of(customer) for customer in customers]
             desk.mirror.mirror.put_seen(store.shop, seen, as_of=asked_at, now=desk.clock.now(), source="read")
-        for subject in chunk:
-            untold.note(subject)
+        untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
         findings |= found
         wanted += more
     if part.upto is not None:

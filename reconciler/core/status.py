@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -138,6 +139,8 @@ class StatusRow(BaseModel):
 
     It is 1.0 only where each of them is known to be right: a user who waits for a reconcile is pending, whatever the
     mapping says, and so is everybody while the shop refuses us. `parity_note` says why it is 0 where it is not known.
+    `updated_at_unmoved` names users whose profile row changed without its `updated_at`: resyncs read all rows until rows
+    change together with that column again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -157,6 +160,23 @@ class StatusRow(BaseModel):
     sweep: SweepProgress | None = None
     mirror: MirrorProgress | None = None
     bulk: BulkProgress | None = None
+    updated_at_unmoved: tuple[ClerkUserId, ...] = ()
+
+    @property
+    def updated_at_note(self) -> str | None:
+        """What to say and do where `updated_at` does not move with the row."""
+        return updated_at_note(self.updated_at_unmoved)
+
+
+def updated_at_note(users: Sequence[ClerkUserId]) -> str | None:
+    """The same of these users."""
+    if not users:
+        return None
+    more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+    return (
+        f"updated_at does not move: the row of {users[0]}{more} changed without it, so each resync reads all rows; "
+        "set it in a trigger on update, in UTC"
+    )
 
 
 def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
@@ -224,6 +244,7 @@ def status_row(
     sweep: SweepProgress | None = None,
     mirror: MirrorProgress | None = None,
     bulk: BulkProgress | None = None,
+    updated_at_unmoved: Sequence[ClerkUserId] = (),
 ) -> StatusRow:
     """The row of one store, from how many mappings have each (status, reason).
 
@@ -261,6 +282,7 @@ def status_row(
         sweep=sweep,
         mirror=mirror,
         bulk=bulk,
+        updated_at_unmoved=tuple(updated_at_unmoved),
     )
 
 

@@ -193,13 +193,17 @@ def _families(known: Known) -> Iterable[Metric]:
     suspended = GaugeMetricFamily(
         "reconciler_store_suspended", "1 where a store's access is refused.", labels=["store"]
     )
+    unmoved = GaugeMetricFamily(
+        "reconciler_updated_at_unmoved", "1 where profile rows change without their updated_at.", labels=["store"]
+    )
     for row in known.rows:
         if row.profiles or row.last_sweep_at is None:  # of nothing there is no share
             parity.add_metric([row.store], row.parity)
         suspended.add_metric([row.store], float(row.suspended is not None))
+        unmoved.add_metric([row.store], float(bool(row.updated_at_unmoved)))
         for reason, count in row.held.items():
             held.add_metric([row.store, reason], count)
-    yield from (parity, held, suspended)
+    yield from (parity, held, suspended, unmoved)
     left = GaugeMetricFamily("reconciler_points_available", "Points left in the shop's bucket.", labels=["store"])
     for store, points in known.points_left.items():
         left.add_metric([store], points)

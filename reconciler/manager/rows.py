@@ -8,7 +8,7 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
 from reconciler.controller.mirror import is_fresh
-from reconciler.controller.resync import FULL
+from reconciler.controller.resync import FULL, unmoved
 from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.mapping import Mapping
@@ -52,6 +52,7 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
             sweep=sweep_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(house.state, store.shop, now),
             bulk=_bulk(house.state, store.shop, now),
+            updated_at_unmoved=unmoved(house.state, store.shop),
         )
         found.append(row)
     return tuple(found)

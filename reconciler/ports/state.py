@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -25,6 +25,14 @@ class StoreFacts:
     suspended_reason: str | None = None
 
 
+class SeenRow(NamedTuple):
+    """What a mapped user's profile row was at the last look: its fingerprint, where one is kept, and its digest."""
+
+    user: ClerkUserId
+    fp: int | None
+    digest: str
+
+
 class LivingReader(Protocol):
     """Who is mapped, by name alone."""
 
@@ -36,6 +44,12 @@ class MappingReader(LivingReader, Protocol):
     """The mapping table. Keys carry the shop, never the store's name, so that a store may be renamed."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]: ...
+
+    def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
+        """Of the next users whose mapping is no tombstone, in key order, what their row was at the last look."""
+
+    def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        """Which of these users have a request in the queue, or were found by a scan that goes on."""
 
     def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
         """Whose these customers are by our mappings, released ones among them; nobody's are left out."""

@@ -28,7 +28,7 @@ from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import Mapping
 from reconciler.errors import StateError
-from reconciler.ports import StoreFacts
+from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import writing
@@ -103,6 +103,17 @@ class Mappings(Database):
         user, is_missed = _mapping.c.clerk_user_id, _mapping.c.absent_since.is_not(None)
         query = select(user).where(_mapping.c.shopify_shop == shop, is_missed).order_by(user).limit(limit)
         return [ClerkUserId(row[0]) for row in self._rows(query)]
+
+    def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
+        user = _mapping.c.clerk_user_id
+        query = select(user, _mapping.c.profile_fp, _mapping.c.profile_digest).where(
+            _mapping.c.shopify_shop == shop, _mapping.c.status.not_in(TOMBSTONES)
+        )
+        if after is not None:
+            query = query.where(user > after)
+        return [
+            SeenRow(ClerkUserId(row[0]), row[1], row[2] or "") for row in self._rows(query.order_by(user).limit(limit))
+        ]
 
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
         living = and_(_mapping.c.shopify_customer_id.is_not(None), _mapping.c.status.not_in(TOMBSTONES))

@@ -21,11 +21,11 @@ from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.desired import SCALARS
 from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.core.store import Store
 from reconciler.errors import Refusal, Refused
-from reconciler.ports import Created, MergePreview, Shown, StoreFacts
+from reconciler.ports import Created, MergePreview, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid
 from tests.inprocess import Rows
 
@@ -243,6 +243,13 @@ class ModelState:
     def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
         users = sorted(u for u, m in self.rows.items() if m.status not in {"released", "erased"})
         return [u for u in users if after is None or u > after][:limit]
+
+    def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
+        users = self.living(shop, after=after, limit=limit)
+        return [SeenRow(u, self.rows[u].profile_fp, self.rows[u].profile_digest) for u in users]
+
+    def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        return frozenset()
 
     def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
         return sorted(u for u, m in self.rows.items() if m.absent_since is not None)[:limit]

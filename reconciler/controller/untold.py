@@ -1,0 +1,95 @@
+"""Rows that change while their `updated_at` does not, found where rows are compared anyway.
+
+An `updated_at` that no trigger maintains, or that is stored in another time zone, makes a resync blind: a changed row does
+not come with the changes. Each resync compares the next slice of mapped users with their rows; who is found there is
+queued, and from then on resyncs read all rows, until rows change together with the column again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.controller.sweep import Readers
+from reconciler.core.batches import batches
+from reconciler.core.desired import profile_digest
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from reconciler.ports import RowReader, SeenRow
+
+UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
+ROWS_AT_ONCE = 1000
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What changed rows say of `updated_at`. `before`: a row with an older one was read by the last resync as it was.
+
+    `untold` are users whose row changed without it, `told` counts those whose row changed with it.
+    """
+
+    store: Store
+    readers: Readers
+    before: datetime | None
+    untold: list[ClerkUserId] = field(default_factory=list)
+    told: int = 0
+
+    def note(self, changed: Iterable[tuple[Profile, str]]) -> list[ClerkUserId]:
+        """Judge rows by the digest that each had at the last look; gives the users whose row changed without it.
+
+        Whose request waits in the queue proves nothing: the change may be known already.
+        """
+        old: list[ClerkUserId] = []
+        for profile, digest in changed:
+            if self.before is None or profile.updated_at is None or not digest or digest == profile_digest(profile):
+                continue
+            if profile.updated_at < self.before:
+                old.append(profile.clerk_user_id)
+            else:
+                self.told += 1
+        waiting = self.readers.mappings.waiting(self.store.name, self.store.shop, old) if old else frozenset()
+        untold = [user for user in old if user not in waiting]
+        self.untold += untold[: max(0, UNTOLD_MAX - len(self.untold))]
+        return untold
+
+    def told_of(self, users_before: Sequence[ClerkUserId]) -> tuple[ClerkUserId, ...]:
+        """By whom it is known now that the column can't be trusted; nobody where rows change together with it again."""
+        if self.untold:
+            return tuple(dict.fromkeys([*self.untold, *users_before]))[:UNTOLD_MAX]
+        return () if self.told else tuple(users_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A slice of the mapped users, compared with their rows: who has none, and whose changed without its `updated_at`."""
+
+    missing: Sequence[ClerkUserId]
+    untold: Sequence[ClerkUserId]
+
+
+def compare(seen: Sequence[SeenRow], readers: Readers, evidence: Evidence) -> Compared:
+    """Compare these users' rows with what they were at the last look: by fingerprint, where one is known."""
+    rows = readers.rows
+    if rows is None:
+        return Compared(sorted(readers.profiles.vanished([one.user for one in seen])), ())
+    missing: list[ClerkUserId] = []
+    untold: list[ClerkUserId] = []
+    for part in batches(seen, ROWS_AT_ONCE):
+        gone, changed = _changed(part, rows)
+        missing += gone
+        untold += evidence.note(changed)
+    return Compared(sorted(missing), untold)
+
+
+def _changed(part: Sequence[SeenRow], rows: RowReader) -> tuple[list[ClerkUserId], list[tuple[Profile, str]]]:
+    """Who of these has no row, and the rows that may have changed, each with the digest that it had."""
+    chunk = rows.rows_of([one.user for one in part])
+    now = chunk.fingerprints()
+    gone = [one.user for one in part if one.user not in now]
+    digests = {
+        one.user: one.digest for one in part if one.digest and (one.fp is None or now.get(one.user, one.fp) != one.fp)
+    }
+    changed = [(profile, digests[profile.clerk_user_id]) for profile, _ in chunk.profiles(digests.keys() & now.keys())]
+    return gone, changed

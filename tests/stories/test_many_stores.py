@@ -1,0 +1,157 @@
+"""Sixty stores on one table of 600 rows: each command ends, as a process of its own, on both databases.
+
+More stores than there are threads, connections or slots of any kind, so that whoever holds one of a kind and waits for a
+second one of it waits for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from reconciler.core.dburl import rewritten
+from reconciler.simulator.control import all_customers
+from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.world import ALL_SCOPES, World
+from tests import servers
+from tests.clerk import sender
+from tests.manager.processes import Process, begin
+from tests.manager.street import until
+
+STORES, ROWS = 60, 600
+NAMES = [f"shop-{number:02}" for number in range(STORES)]
+ENDS_WITHIN_S = 300.0  # on a machine that is busy with other things; what hangs does so for ever
+RUNS = 2
+pytestmark = pytest.mark.timeout(1200)
+
+
+@dataclass(slots=True)
+class Agency:
+    """Sixty shops, each with the ten users of its own locale."""
+
+    folder: Path
+    world: World
+    profiles: sa.Engine
+
+    @property
+    def command(self) -> list[str]:
+        program = str(Path(sys.executable).with_name("reconciler"))
+        return [program, "--config", str(self.folder / "reconciler.yaml"), "--stores", str(self.folder / "stores.yaml")]
+
+    def __call__(self, *words: str, code: int = 0) -> Any:
+        """Run one command to its end; what it said as JSON, if it was asked to."""
+        ran = subprocess.run(
+            [*self.command, *words],
+            cwd=self.folder,
+            env={**os.environ, "SSL_CERT_FILE": os.devnull},  # noqa: TID251  of the machine, for a process
+            capture_output=True,
+            text=True,
+            timeout=ENDS_WITHIN_S,
+            check=False,
+        )
+        assert ran.returncode == code, ran.stdout[-2000:] + ran.stderr[-2000:]
+        return json.loads(ran.stdout) if "json" in words else ran.stdout
+
+    def sql(self, statement: str, **values: Any) -> None:
+        with self.profiles.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def names(self) -> set[str]:
+        """The first names of all customers in all shops."""
+        return {c["firstName"] for sim in self.world.shops.values() for c in all_customers(sim)}
+
+    def customers(self) -> int:
+        return sum(len(list(all_customers(sim))) for sim in self.world.shops.values())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def agency(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agency]:
+    state, profiles, table = f"sqlite:///{tmp_path / 'state.db'}", f"sqlite:///{tmp_path / 'profiles.db'}", "customers"
+    if request.param == "postgres":
+        server: servers.Server = request.getfixturevalue("postgres")
+        database: Callable[..., str] = request.getfixturevalue("postgres_database")
+        state, profiles, table = server.url(database(migrated=True)), server.url(database()), "public.customers"
+    world = World()
+    for name in NAMES:
+        domain = f"{name}.myshopify.com"
+        options: dict[str, Any] = {"restore_rate": 10_000, "bucket_size": 200_000, "scopes": set(ALL_SCOPES)}
+        world.add_shop(domain, access_token=f"token-{name}", **options)
+    engine = sa.create_engine(rewritten(profiles))
+    with ExitStack() as stack:
+        simulator = stack.enter_context(SimulatorServer(world))
+        stack.callback(engine.dispose)
+        found = Agency(tmp_path, world, engine)
+        columns = ("clerk_user_id", "email", "email_verified", "first_name", "locale", "updated_at")
+        settings = {
+            "version": 1,
+            "state": {"url": state},
+            "profiles": {"url": profiles, "table": table, "columns": {c: c for c in columns}},
+            "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE},
+        }
+        stores = [
+            {
+                "name": name,
+                "shop": f"{name}.myshopify.com",
+                "admin_url": simulator.url(f"{name}.myshopify.com"),
+                "auth": {"access_token": f"token-{name}"},
+                "webhook_secret": "secret",
+                "where": {"locale": name},
+                "tags": ["app-user"],
+                "guards": {kind: {"max": 1000} for kind in ("create", "update")},
+            }
+            for name in NAMES
+        ]
+        (tmp_path / "reconciler.yaml").write_text(json.dumps(settings))
+        (tmp_path / "stores.yaml").write_text(json.dumps({"version": 1, "stores": stores}))
+        found.sql(
+            "create table customers (clerk_user_id text primary key, email text, email_verified boolean, "
+            "first_name text, locale text, updated_at timestamp default current_timestamp)"
+        )
+        for number in range(ROWS):
+            found.sql(
+                "insert into customers (clerk_user_id, email, email_verified, first_name, locale) "
+                "values (:user, :email, true, 'Ada', :locale)",
+                user=f"user_{number:04}", email=f"u{number}@example.com", locale=NAMES[number % STORES],
+            )  # fmt: skip
+        yield found
+
+
+def test_every_command_ends_with_sixty_stores(agency: Agency) -> None:
+    agency("bootstrap", "--yes")
+    for _ in range(RUNS):
+        assert agency("plan", "--output", "json")["summary"]["create"] == ROWS
+    assert agency("drift", "--output", "json", code=2)
+    agency("apply", "--yes", "--bulk", "never")
+    assert agency.customers() == ROWS
+    for _ in range(RUNS):
+        summary = agency("plan", "--output", "json")["summary"]
+        assert (summary["in_sync"], summary["create"], summary["update"], summary["hold"]) == (ROWS, 0, 0, 0)
+    agency("drift")
+    agency.sql("update customers set first_name = 'Grace'")
+    agency("apply", "--yes", "--bulk", "never")
+    assert agency.names() == {"Grace"}
+    found = agency("status", "--output", "json")
+    assert [store["in_sync"] for store in found["stores"]] == [ROWS // STORES] * STORES
+    assert "shop-59" in agency("doctor")
+
+
+def test_run_looks_at_sixty_stores_and_ends(agency: Agency) -> None:
+    agency("bootstrap", "--yes")
+    with ExitStack() as stack:
+        process: Process = begin([*agency.command, "run", "--port", "0"], stack)
+        process.started()
+        until(lambda: agency.customers() == ROWS, "everybody is in a shop", within_s=ENDS_WITHIN_S)
+        process.signal(signal.SIGTERM)
+        assert process.ended() == 0
+    agency("plan", "--detailed-exitcode")
