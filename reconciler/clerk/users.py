@@ -44,6 +44,8 @@ CLERK_FIELDS: Final = frozenset(
     {"email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "updated_at", "metadata"}
 )
 
+METADATA_DEPTH: Final = 50
+
 _OK: Final = 200
 _GONE: Final = 404
 _TOO_MANY: Final = 429
@@ -106,8 +108,8 @@ def parse_user(raw: object) -> ClerkUser:
     email, entry = _primary(raw, "email_addresses", "primary_email_address_id", "email_address", problems, "email")
     phone, _ = _primary(raw, "phone_numbers", "primary_phone_number_id", "phone_number", problems, "phone")
     metadata = raw.get("public_metadata")
-    if metadata is not None and not isinstance(metadata, dict):
-        problems.append(Problem(field="metadata", message="public_metadata is not an object"))
+    if metadata is not None and (wrong := _wrong_with(metadata)):
+        problems.append(Problem(field="metadata", message=f"public_metadata {wrong}"))
         metadata = None
     elif not _is_storable(metadata):
         problems.append(Problem(field="metadata", message="public_metadata holds characters that are no text"))
@@ -128,6 +130,28 @@ def parse_user(raw: object) -> ClerkUser:
         locked=raw.get("locked") is True,
         problems=tuple(problems),
     )
+
+
+def _wrong_with(metadata: object) -> str:
+    """Why a database could not hold this as a JSON object; empty where it can."""
+    if not isinstance(metadata, dict):
+        return "is not an object"
+    if _is_deeper(metadata, METADATA_DEPTH):
+        return f"is nested more than {METADATA_DEPTH} deep"
+    try:
+        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:  # an infinite number, or half a surrogate pair
+        return "holds what is no JSON"
+    return "holds a zero character" if "\\u0000" in text else ""
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if isinstance(value, Mapping):
+        return levels == 0 or any(_is_deeper(member, levels - 1) for member in value.values())
+    if isinstance(value, list):
+        return levels == 0 or any(_is_deeper(member, levels - 1) for member in value)
+    return False
 
 
 def _primary(

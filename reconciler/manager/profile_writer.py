@@ -146,7 +146,7 @@ class ProfileWriter:
 
     def _follow_refused(self) -> None:
         if time.monotonic() - self._refused_at >= REFUSED_EVERY_S:
-            self._refused = frozenset(self._book.refused())
+            self._refused = self._book.refused_users()
             self._refused_at = time.monotonic()
 
 

@@ -165,6 +165,11 @@ class ProfileWrites(Database):
         found = (RefusedWrite(ClerkUserId(row[0]), row[1] or "", row[2], _profile_of(row[3])) for row in rows)
         return {one.user: one for one in found}
 
+    def refused_users(self) -> frozenset[ClerkUserId]:
+        """The users whose row is refused (the first ten thousand), by name alone."""
+        query = select(_user).where(_write.c.refused_at.is_not(None)).order_by(_user).limit(REFUSED_MAX)
+        return frozenset(ClerkUserId(row[0]) for row in self._rows(query))
+
     def known(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, WriteKnown]:
         """The users that Clerk has told of, of these."""
         columns = (_user, _write.c.newest_at, _write.c.deleted_at, _write.c.last)

@@ -17,6 +17,12 @@ CONNECTIONS: Final = 6
 CONNECT_S: Final = 5
 FREE_S: Final = 2.0  # for a connection, while others write
 BUSY_S: Final = 2.0  # SQLite: for a writer that holds the file
+SILENT: Final = {  # a network that swallows everything ends a call after so long, not after a quarter of an hour
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 def open_writer(url: str) -> Engine:
@@ -26,7 +32,12 @@ def open_writer(url: str) -> Engine:
         return _sqlite(address)
     return create_engine(
         address,
-        connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_S, "application_name": "customer-parity"},
+        connect_args={
+            "prepare_threshold": None,
+            "connect_timeout": CONNECT_S,
+            "application_name": "customer-parity",
+            **SILENT,
+        },
         pool_size=1,
         max_overflow=CONNECTIONS - 1,
         pool_timeout=FREE_S,
