@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from reconciler.errors import ReconcilerError, SourceError, StateError
+from reconciler.errors import ReconcilerError, SourceError, StateError, TemporaryError
 from reconciler.wiring import House
 
 FIRST_S: Final = 0.5
@@ -58,7 +58,7 @@ def open_databases(house: House, *, tell: Callable[[str], None], wait: Callable[
             _ = house.engine, house.profiles
             if house.loaded.settings.clerk.upsert_profiles:
                 _ = house.upserts
-        except (StateError, SourceError) as error:
+        except (StateError, SourceError, TemporaryError) as error:
             if not is_away(error):
                 raise
             if error.message != told:
@@ -75,6 +75,8 @@ def open_databases(house: House, *, tell: Callable[[str], None], wait: Callable[
 
 def is_away(error: ReconcilerError) -> bool:
     """Whether the database could not be reached, or takes nobody now, as opposed to refusing us."""
+    if isinstance(error, TemporaryError):  # of the profiles: the table is locked, say
+        return True
     cause = error.__cause__
     said = f"{error.message} {getattr(cause, 'orig', None) or cause}"
     return any(words in said for words in AWAY)

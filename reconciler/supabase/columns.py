@@ -113,6 +113,8 @@ _LOGIN_REFUSED: Final = (
     "enant or user not found",
 )
 LOGIN_PAUSE_S: Final = 130.0  # a pooler that has locked an address out does so for two minutes, anew with each try
+_BUSY: Final = ("55P03", "57014")
+_FREE: Final = "a migration or a long transaction of the app has it: try again when that has ended"
 _SPELLED: Final = {
     "22001": "a value is too long for its column",
     "22P02": "a value is none that the type of its column knows",
@@ -148,13 +150,17 @@ def _in_our_words(error: SQLAlchemyError, table: str) -> ReconcilerError:
     if isinstance(error, NoSuchTableError):
         return ConfigError(f"there is no table {table}", hint="check profiles.table and profiles.url")
     if not isinstance(error, DBAPIError):
-        return TemporaryError(f"the profiles' database gives no connection ({type(error).__name__})")
+        what = type(error).__name__
+        return TemporaryError(f"the profiles' database gives no connection ({what})", hint="try again in a moment")
     said = (str(error.orig).strip().splitlines() or [""])[0]
     state: str = getattr(error.orig, "sqlstate", None) or ""
     if _is_away(error, state, said):
         pause_s = LOGIN_PAUSE_S if any(words in said for words in _LOGIN_REFUSED) else None
+        if state in _BUSY or "locked" in said:
+            return TemporaryError(f"{table} is locked or slow ({state or said})", hint=_FREE)
         what = state or type(error.orig).__name__
-        return TemporaryError(f"the profiles' database does not answer ({what})", retry_after_s=pause_s)
+        hint = "check profiles.url, the server and the role"
+        return TemporaryError(f"the profiles' database does not answer ({what})", hint=hint, retry_after_s=pause_s)
     if state == _NO_CONSTRAINT or "ON CONFLICT clause does not match" in said:
         return ConfigError(f"the key of {table} is not unique", hint=f"create a unique index on the key of {table}")
     if state == "42501" and "row-level security" in said:

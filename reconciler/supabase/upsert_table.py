@@ -19,6 +19,7 @@ from reconciler.supabase.limits import limit
 
 WRITTEN: Final = (*TEXTS, "email_verified", "metadata", "updated_at")
 WAIT_S: Final = 2.0  # of each statement: for a lock, and to run
+CHECK_S: Final = 10.0  # the same at the start, when nothing waits for us
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class UpsertTable:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction whose statements wait and run for two seconds at most; errors in our own words."""
+    def writing(self, *, wait_s: float = WAIT_S) -> Iterator[Connection]:
+        """One transaction whose statements wait and run for so long at most; errors in our own words."""
         with translated(self.shown), self.engine.begin() as connection:
-            limit(connection, lock_s=WAIT_S, statement_s=WAIT_S)
+            limit(connection, lock_s=wait_s, statement_s=wait_s)
             yield connection
 
     def shape(self) -> Shape:
@@ -85,11 +86,11 @@ class UpsertTable:
     def check(self) -> None:
         """Raise ConfigError where rows could not be written as promised."""
         self.forget()
-        targets = self.shape().targets
-        with translated(self.shown):
-            self._check_key()
-            self._check_required(targets)
-            self._check_rights(targets)
+        shape = self.shape()
+        with self.writing(wait_s=CHECK_S) as connection:
+            self._check_key(connection)
+            self._check_required(connection, shape.targets)
+            self._check_rights(connection, shape)
 
     def _look_up(self, connection: Connection) -> dict[str, Target]:
         found = {column["name"]: column for column in inspect(connection).get_columns(self.name, schema=self.schema)}
@@ -107,13 +108,12 @@ class UpsertTable:
                 targets[ours] = target_of(self.shown, ours, theirs, found[theirs]["type"], sqlite_=self.is_sqlite)
         return targets
 
-    def _reflected(self) -> list[Any]:
-        with self.engine.connect() as connection:
-            return list(inspect(connection).get_columns(self.name, schema=self.schema))
+    def _reflected(self, connection: Connection) -> list[Any]:
+        return list(inspect(connection).get_columns(self.name, schema=self.schema))
 
-    def _check_key(self) -> None:
+    def _check_key(self, connection: Connection) -> None:
         key = self._columns["clerk_user_id"]
-        inspector = inspect(self.engine)
+        inspector = inspect(connection)
         place = {"schema": self.schema}
         uniques: list[list[Any]] = [list(inspector.get_pk_constraint(self.name, **place)["constrained_columns"])]
         uniques += [list(unique["column_names"]) for unique in inspector.get_unique_constraints(self.name, **place)]
@@ -130,17 +130,17 @@ class UpsertTable:
                 hint=f"create unique index on {self.shown} ({key}), or set clerk.upsert_profiles: false",
             )
 
-    def _check_required(self, targets: Mapping[str, Target]) -> None:
+    def _check_required(self, connection: Connection, targets: Mapping[str, Target]) -> None:
         ours = {target.name for target in targets.values()}
         missing = [
             column["name"]
-            for column in self._reflected()
+            for column in self._reflected(connection)
             if not column["nullable"]
             and column["default"] is None
             and column["name"] not in ours
             and column.get("computed") is None
             and column.get("identity") is None
-            and not self._fills_itself(column["name"])
+            and not self._fills_itself(connection, column["name"])
         ]
         if missing:
             raise ConfigError(
@@ -148,31 +148,24 @@ class UpsertTable:
                 hint="give them a default or let them be null, or set clerk.upsert_profiles: false",
             )
 
-    def _fills_itself(self, column: str) -> bool:
+    def _fills_itself(self, connection: Connection, column: str) -> bool:
         """SQLite's INTEGER PRIMARY KEY."""
         if not self.is_sqlite:
             return False
-        key = inspect(self.engine).get_pk_constraint(self.name)["constrained_columns"]
-        kinds = {c["name"]: c["type"] for c in self._reflected()}
+        key = inspect(connection).get_pk_constraint(self.name)["constrained_columns"]
+        kinds = {c["name"]: c["type"] for c in self._reflected(connection)}
         return key == [column] and isinstance(kinds[column], sa.Integer)
 
-    def _check_rights(self, targets: Mapping[str, Target]) -> None:
-        if self.is_sqlite:
+    def _check_rights(self, connection: Connection, shape: Shape) -> None:
+        if shape.is_sqlite:
             return
-        quoted = self.engine.dialect.identifier_preparer.format_table(self.shape().table)
-        names = [target.name for target in targets.values()]
-        with self.engine.connect() as connection:
-            for right, columns in (("INSERT", names), ("UPDATE", names), ("SELECT", names)):
-                refused = [
-                    name
-                    for name in columns
-                    if not connection.execute(
-                        text("SELECT has_column_privilege(:table, :column, :right)"),
-                        {"table": quoted, "column": name, "right": right},
-                    ).scalar_one()
-                ]
-                if refused:
-                    raise ConfigError(
-                        f"the database role may not {right} {', '.join(refused)} of {self.shown}",
-                        hint=f"grant select, insert, update on {self.shown} to the role of profiles.url",
-                    )
+        quoted = self.engine.dialect.identifier_preparer.format_table(shape.table)
+        may = text("SELECT has_column_privilege(:table, :column, :right)")
+        for right in ("INSERT", "UPDATE", "SELECT"):
+            asked = {name: {"table": quoted, "column": name, "right": right} for name in shape.table.c.keys()}  # noqa: SIM118
+            refused = [name for name, values in asked.items() if not connection.execute(may, values).scalar_one()]
+            if refused:
+                raise ConfigError(
+                    f"the database role may not {right} {', '.join(refused)} of {self.shown}",
+                    hint=f"grant select, insert, update on {self.shown} to the role of profiles.url",
+                )

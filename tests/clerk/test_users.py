@@ -220,3 +220,13 @@ def test_a_user_is_a_profile_in_the_cores_words() -> None:
         True,
         "https://img.example/tove.png",
     )
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ['{"a": "\\u0000"}', '{"a": "\\ud800"}', '{"a": NaN}', '{"a": 1e999}', "[1]", '{"a":' * 60 + "1" + "}" * 60],
+)
+def test_metadata_that_no_database_could_hold_is_a_problem_of_that_field(metadata: str) -> None:
+    found = parse_user(user(public_metadata=json.loads(metadata)))
+    assert [problem.field for problem in found.problems] == ["metadata"]
+    assert (found.metadata, found.first_name) == (None, "Tove")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,18 @@ import pytest
 from psycopg.rows import dict_row
 
 from reconciler.cli import main
+from reconciler.controller.profile_rows import RowWriter
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.profile_write import Told
+from reconciler.errors import TemporaryError
+from reconciler.manager.arrival import open_databases
+from reconciler.settings import load
+from reconciler.state.engine import open_engine
+from reconciler.state.profile_writes import ProfileWrites
+from reconciler.supabase.upsert import ProfileUpserts
+from reconciler.supabase.writer import open_writer
+from reconciler.wiring import House
 from tests import servers
 from tests.clerk import sender
 from tests.clock import WallClock
@@ -320,3 +333,102 @@ def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> N
         assert run.clerk("user.updated", someone("user_b", email="new@example.com", ahead_s=6)) == 202
         written(app, "user_b", email="new@example.com")
         until(lambda: "ProfileRefused" not in app.said("status"), "the hold has ended")
+
+
+# --- writers that freeze or are killed -------------------------------------------------------------------------------
+
+
+def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable, engine_of: Callable[..., Any]) -> None:
+    book = ProfileWrites(engine_of(app.url, open_engine))
+    rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})
+    steady = [0.0]
+    frozen, other = (
+        RowWriter(lambda: rows, book, WallClock(), ask=None, nudge=lambda _done: None, monotonic=lambda: steady[0])
+        for _ in range(2)
+    )
+    user, now = ClerkUserId("user_a"), WallClock().now()
+    old = Profile(clerk_user_id=user, mapped=frozenset({"first_name"}), first_name="Old", updated_at=now)
+    new = Profile(clerk_user_id=user, mapped=frozenset({"first_name"}), first_name="New", updated_at=now)
+    book.accept([Told(user, at=now, profile=old)], now=now)
+    (claim,), until_s = frozen.claim(1)
+    steady[0] += 31  # its lease ends while it stands still
+    later = now + timedelta(seconds=31)
+    book.accept([Told(user, at=later, profile=new)], now=later)
+    (taken,) = book.claim(now=later, limit=1)
+    assert other.write(taken, steady[0] + 20).result == "written"
+    assert frozen.write(claim, until_s).result == "lost"
+    assert app.row("user_a")["first_name"] == "New"
+
+
+def test_a_frozen_process_holds_a_row_of_the_apps_for_a_moment_only(
+    app: AppTable, engine_of: Callable[..., Any]
+) -> None:
+    app.sql("insert into customers (clerk_user_id) values ('user_a')")
+    rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})
+    frozen, go_on = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        frozen.set()
+        go_on.wait(60)
+
+    profile = Profile(clerk_user_id=ClerkUserId("user_a"), mapped=frozenset({"first_name"}), first_name="Late")
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            rows.write(profile, still_ours=freeze)
+        except TemporaryError as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert frozen.wait(60)
+    app.sql("update customers set first_name = 'App' where clerk_user_id = 'user_a'")  # waits for the server to end it
+    go_on.set()
+    writer.join(60)
+    assert len(failed) == 1
+    assert app.row("user_a")["first_name"] == "App"
+
+
+def test_run_that_starts_while_the_table_is_locked_waits_for_it(app: AppTable) -> None:
+    waits: list[str] = []
+    with psycopg.connect(app.url) as migration, ExitStack() as stack:
+        app.street.write()
+        migration.execute("alter table customers add column plan text")
+        house = stack.enter_context(House(load(*app.street.paths, {}), warn=waits.append))
+
+        def wait(_seconds: float) -> bool:
+            migration.commit()
+            return False
+
+        assert open_databases(house, tell=waits.append, wait=wait)
+
+
+@pytest.fixture
+def engine_of() -> Iterator[Callable[..., Any]]:
+    """Opens engines that are closed after the test."""
+    made: list[Any] = []
+
+    def open_it(url: str, opener: Callable[[str], Any] = open_writer) -> Any:
+        made.append(opener(url))
+        return made[-1]
+
+    yield open_it
+    for engine in made:
+        engine.dispose()
+
+
+def test_a_locked_sqlite_table_of_the_apps_is_written_later_too(street: Street) -> None:
+    street.settings["clerk"]["upsert_profiles"] = True
+    with (
+        street.replica() as run,
+        closing(sqlite3.connect(street.folder / "profiles.db", isolation_level=None)) as other,
+    ):
+        run.looked_at_all()
+        other.execute("begin immediate")
+        taken = answers(run, [("user.created", someone(f"user_{n}")) for n in range(4)])
+        other.execute("rollback")
+        assert [status for status, _ in taken] == [202] * 4
+        assert max(seconds for _, seconds in taken) < BUDGET_S + SLACK_S
+        for n in range(4):
+            until(lambda u=f"user_{n}": run.status(u) == "in_sync", f"user_{n} is there")  # type: ignore[misc]
