@@ -15,7 +15,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.record import after_look, new_row, with_refused
-from reconciler.core.refused import refusal_digest
+from reconciler.core.refused import WHOLE, tried_digest, whole_digest
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
@@ -144,7 +144,10 @@ def _nothing(user: ClerkUserId) -> Action:
 
 
 def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool:
-    """Whether a fresh look can lead on: the world moved, or the refused fields can be left out from now on."""
+    """Whether a fresh look can lead on: the world moved, or what was refused can be left out from now on.
+
+    A refusal that names no field of the action is one of the whole action.
+    """
     changes = {c.field: c for c in step.action.changes}
     lost: dict[str, RefusedValue] = {}
     moved = False
@@ -153,10 +156,9 @@ def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool
         if refusal.code in WORLD_MOVED and not again:
             moved = True
             continue
-        for name in names:
-            lost[name] = RefusedValue(
-                digest=refusal_digest(changes[name]), code=refusal.code, message=refusal.message, asked=hands.explicit
-            )
+        for name in names or [WHOLE]:
+            known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, hands.store)
+            lost[name] = RefusedValue(digest=known, code=refusal.code, message=refusal.message, asked=hands.explicit)
     if lost:
         now = hands.clock.now()
         current = hands.readers.mappings.get(hands.store.shop, [step.subject.user]).get(step.subject.user)

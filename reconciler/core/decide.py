@@ -6,6 +6,7 @@ what becomes of those who come and go (rules 1 to 3 and 6); the patch of somebod
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from reconciler.core import normalise
@@ -32,7 +33,7 @@ from reconciler.core.patch import (
 from reconciler.core.plan import Action, Change, Hold, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import WHO_ACTS, hold
-from reconciler.core.refused import refusal_digest, without_refused
+from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Rival, View
 
@@ -65,7 +66,8 @@ def decide(
         held = missing_hold(user, mapping, absence, now)
         return Decision(clerk_user_id=user, holds=(held,), status="pending", customer=view.mapped, missing=True)
     if not wanted or profile is None:
-        return _paused(_leave(user, profile, mapping, view, store), store)
+        leaving = _leave(user, profile, mapping, view, store)
+        return _paused(without_refused(leaving, mapping, store, explicit=explicit), store)
     if mapping is not None and mapping.status == "erased":
         held = hold(user, mapping, "Erased", "her data was erased on request; `mappings forget` lifts it")
         return Decision(clerk_user_id=user, holds=(held,), status="erased")
@@ -75,8 +77,20 @@ def decide(
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
     case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now)
     customer, taken_by = _who(case)
-    decision = _newcomer(case, taken_by) if customer is None else patched(case, customer)
-    return _paused(without_refused(decision, mapping, explicit=explicit), store)
+    decision = _newcomer(case, taken_by) if customer is None else _patched(case, customer, explicit=explicit)
+    return _paused(without_refused(decision, mapping, store, explicit=explicit), store)
+
+
+def _patched(case: Case, customer: Customer, *, explicit: bool) -> Decision:
+    """The patch; where the shop has refused this very merge, without it, so that the rest goes."""
+    decision = patched(case, customer)
+    if decision.action is None or decision.action.kind != "merge":
+        return decision
+    refused = refused_whole(decision, case.mapping, case.store, explicit=explicit)
+    if refused is None:
+        return decision
+    view = case.view.model_copy(update={"merge_blockers": (refused.message,)})
+    return patched(replace(case, view=view), customer)
 
 
 def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decision:

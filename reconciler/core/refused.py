@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 
 from reconciler.core import normalise
-from reconciler.core.desired import digest
+from reconciler.core.desired import config_digest, digest
 from reconciler.core.forecast import points_of
 from reconciler.core.mapping import Mapping, RefusedValue
-from reconciler.core.plan import Change, Kind
+from reconciler.core.plan import Action, Change, Kind
 from reconciler.core.reasons import hold
+from reconciler.core.store import Store
 from reconciler.core.view import Decision
 
 UNDONE = "UNDONE"
+WHOLE = "*"  # in place of a field: the action was refused, and no field of it was named
 NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to carry out
     "create": frozenset({"backlink", "email"}),
     "adopt": frozenset({"backlink"}),
@@ -22,18 +24,56 @@ NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to
 
 
 def refusal_digest(change: Change) -> str:
-    """Names a refused value: what was to be written over what. The value, the policy's result or the field must move."""
-    if change.field == "tags":  # whole lists: what others add to them moves nothing
+    """Names a value that was taken back: what was to be written over what. What others add to the tags moves nothing."""
+    if change.field == "tags":
         before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
         return digest("tags", sorted(before - after), sorted(after - before))
     return digest(change.field, change.before, change.after)
 
 
-def without_refused(decision: Decision, mapping: Mapping | None, *, explicit: bool) -> Decision:
-    """The decision less what was refused. What no person's command has tried yet, one tries once; never what she undid."""
+def tried_digest(change: Change) -> str:
+    """Names a value that was refused. The value or the field must move; of tags the list that there would be.
+
+    A tag that somebody takes off makes room for ours; that we took some off ourselves before the refusal moves nothing.
+    """
+    if change.field == "tags":
+        return digest("tags", "list", sorted(normalise.tag_keys(change.after)))
+    return digest(change.field, change.before, change.after)
+
+
+def whole_digest(action: Action, decision: Decision, store: Store) -> str:
+    """Names an action that was refused as a whole. Profile, policy or customer must move.
+
+    Of a merge only what may stand in its way counts of the two, since the rest of the patch is written meanwhile.
+    """
+    seen: object = action.customer_digest
+    if action.kind == "merge":
+        pair = (decision.customer, decision.target)
+        seen = [(c.id, sorted(normalise.tag_keys(c.tags)), c.note) for c in pair if c is not None]
+    return digest(WHOLE, action.kind, action.how, seen, action.profile_digest, config_digest(store))
+
+
+def refused_whole(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> RefusedValue | None:
+    """The refusal of this very action, if it still holds; None where it may go, or be tried once more."""
+    refused = mapping.refused.get(WHOLE) if mapping is not None else None
+    if refused is None or decision.action is None or (explicit and not refused.asked):
+        return None
+    return refused if refused.digest == whole_digest(decision.action, decision, store) else None
+
+
+def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> Decision:
+    """The decision less what was refused.
+
+    What no person's command has tried yet, one tries once; never what was undone.
+    """
     action = decision.action
     if action is None or mapping is None or not mapping.refused:
         return decision
+    whole = refused_whole(decision, mapping, store, explicit=explicit)
+    if whole is not None:
+        message = f"Shopify refused the {action.kind}: {whole.message}"
+        held = hold(action.clerk_user_id, decision.customer or mapping, "Rejected", message)
+        return decision.model_copy(update={"action": None, "holds": (*decision.holds, held), "status": "held"})
     holds = list(decision.holds)
     kept: list[Change] = []
     for change in action.changes:
@@ -60,6 +100,7 @@ def without_refused(decision: Decision, mapping: Mapping | None, *, explicit: bo
 
 def _stands(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:
     """Whether the refusal still speaks of this change."""
-    if refused.digest != refusal_digest(change) or (refused.profile and refused.profile != profile):
+    known = refusal_digest(change) if refused.code == UNDONE else tried_digest(change)
+    if refused.digest != known or (refused.profile and refused.profile != profile):
         return False
     return refused.code == UNDONE or refused.asked or not explicit
