@@ -66,7 +66,7 @@ class Sessions(Protocol):
     """Sessions of the console that were ended before their time, for all replicas. Errors: StateError."""
 
     def end_session(self, session: str, *, until: datetime) -> None:
-        """End this session; it is remembered until `until`, when its cookie runs out by itself."""
+        """End the session; it is remembered until `until`, when its cookie runs out by itself."""
 
     def is_session_ended(self, session: str) -> bool: ...
 

@@ -34,5 +34,5 @@ class SessionTable(Database):
             self._inserted(connection, _ended, {"session": session, "until": until})
 
     def is_session_ended(self, session: str) -> bool:
-        """Whether this session was ended."""
+        """Whether the session was ended."""
         return bool(self._rows(select(_ended.c.session).where(_ended.c.session == session)))
