@@ -24,6 +24,7 @@ OUR_NAME: Final[Mapping[str, str]] = {
     "metafields": "metafields",
     "customId": "backlink",
 }
+SAID_MAX: Final = 500  # letters of Shopify's words in ours
 _SAME: Final[Mapping[str, str]] = {"DOES_NOT_EXIST": "NOT_FOUND", "INVALID_CUSTOMER_ID": "NOT_FOUND"}
 _BY_TEXT: Final[tuple[tuple[str, str], ...]] = (
     (r"already been taken|already exists|must be unique", "TAKEN"),
@@ -75,7 +76,7 @@ def refused(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -
 
 def refusal(error: Mapping[str, Any], *, items: Sequence[str] = ()) -> Refusal:
     """One userError."""
-    message = str(error.get("message") or "no reason given")
+    message = str(error.get("message") or "no reason given")[:SAID_MAX]
     path = [str(step) for step in error.get("field") or ()]
     code = _code(error.get("code"), message, path)
     return Refusal(_field(path, items), code, _merge_cause(message) if code in _MERGE_CODES else message)
@@ -87,7 +88,7 @@ def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     for error in errors:
         fields = [str(field) for field in error.get("errorFields") or () if field != "OVERRIDE_FIELDS"]
         words = ", ".join(field.replace("_", " ").lower() for field in fields)
-        reasons.append(words or _merge_cause(str(error.get("message") or "no reason given")))
+        reasons.append(words or _merge_cause(str(error.get("message") or "no reason given")[:SAID_MAX]))
     return tuple(dict.fromkeys(reasons))
 
 

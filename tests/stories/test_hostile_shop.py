@@ -1,0 +1,86 @@
+"""A shop that turns hostile, through the front door: its error in its place, the other shop served, JSON on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from reconciler.simulator.hostile import Hostile, HostileKind
+from tests.cli.town import EU, US
+from tests.stories.village import Village, mail
+
+LOUD: tuple[HostileKind, ...] = ("bomb", "endless", "headers", "packed", "nan", "deep")
+"""Kinds of which no reply can be read."""
+
+
+@pytest.fixture
+def two(village: Village) -> Iterator[Village]:
+    village.second_shop()
+    for name in ("ada", "bob", "cleo"):
+        village.user(name)
+    village.apply()
+    village.user("ada", last_name="King")
+    village.user("dora")
+    yield village
+    village.shop(US).hostile = None
+
+
+def parts(said: Any) -> tuple[Any, Any]:
+    stores = {s["store"]: s for s in said["stores"]}
+    return stores[EU], stores[US]
+
+
+@pytest.mark.parametrize("kind", LOUD)
+def test_a_shop_whose_replies_are_none_is_reported_and_the_other_is_served(two: Village, kind: HostileKind) -> None:
+    two.shop(US).hostile = Hostile(kind, megabytes=32)
+    plan = two("plan", "--output", "json")
+    assert plan.code == 1
+    other, hostile = parts(plan.json)
+    assert hostile["error"]
+    assert (other["error"], {a["kind"] for a in other["actions"]}) == (None, {"create", "update"})
+    assert two("drift", "--output", "json").code == 1
+    assert two("explain", "user_ada", "--output", "json").json["stores"]
+    assert two("doctor").code == 1
+    assert two("bootstrap", "--yes", "--store", US).code == 1
+    assert two("backfill", "shopify", "--store", US).code == 1
+    other, hostile = parts(two.apply(code=1))
+    assert (other["applied"], other["error"]) == ({"create": 1, "update": 1}, None)
+    assert hostile["error"]
+    assert two.hers("dora", EU).email == mail("dora")
+    two.shop(US).hostile = None
+    two.apply()
+    two.settles()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["shape", "text", "numbers", "twice"])
+def test_a_shop_with_odd_replies_never_hurts_another(two: Village, kind: HostileKind, seed: int) -> None:
+    two.shop(US).hostile = Hostile(kind, seed)
+    for words in (["plan", "--output", "json"], ["drift", "--output", "json"]):
+        said = two(*words)
+        assert "Traceback" not in said.err
+        other, _ = parts(said.json)
+        assert other["error"] is None
+    other, _ = parts(two("apply", "--yes", "--output", "json").json)
+    assert (other["applied"], other["error"]) == ({"create": 1, "update": 1}, None)
+    for words in (["doctor"], ["bootstrap", "--yes"], ["explain", "user_ada"], ["backfill", "shopify"]):
+        said = two(*words)
+        assert said.code in {0, 1}
+        assert "Traceback" not in said.err
+    assert two.hers("dora", EU).email == mail("dora")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", ["urls", "shape", "bomb"])
+def test_files_that_are_spoilt_never_hurt_another(two: Village, kind: HostileKind, seed: int) -> None:
+    two.shop(US).hostile = Hostile(kind, seed, megabytes=32, only=None if kind == "urls" else "bulkResult")
+    for words in (["backfill", "shopify"], ["apply", "--yes", "--bulk", "always", "--output", "json"]):
+        said = two(*words)
+        assert said.code in {0, 1}
+        assert "Traceback" not in said.err
+    assert two.hers("dora", EU).email == mail("dora")
+    two.shop(US).hostile = None
+    two.apply()
+    two.settles()
