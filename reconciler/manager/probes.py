@@ -27,8 +27,17 @@ class _Pause:
 class Probes:
     """Who is suspended, and when each is asked again. What is remembered in the state is what `status` shows."""
 
-    def __init__(self, crew: Crew, clock: Clock, rhythm: Rhythm, *, resumed: Callable[[StoreName], None]) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        clock: Clock,
+        rhythm: Rhythm,
+        *,
+        resumed: Callable[[StoreName], None],
+        read_secrets: Callable[[], None],
+    ) -> None:
         self._crew, self._clock, self._rhythm, self._resumed = crew, clock, rhythm, resumed
+        self._read_secrets = read_secrets
         self._pauses: dict[StoreName, _Pause] = {}
         self._lock = threading.Lock()
 
@@ -58,7 +67,8 @@ class Probes:
         return True
 
     def probe(self, name: StoreName) -> None:
-        """Ask the shop now whether we may still come in."""
+        """Ask the shop now whether we may come in, with its secrets as they are now in their own files."""
+        self._read_secrets()
         with self._crew.house() as house:
             store = self._crew.store(name)
             if store is None:

@@ -140,6 +140,19 @@ def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_
         assert shown(run) == [{EU}] * 3
 
 
+def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_again(street: Street) -> None:
+    secret = street.paths[1].with_name("token")
+    secret.write_text("token-of-yesterday")
+    street.stores[US]["auth"] = {"access_token": f"${{file:{secret}}}"}
+    street.write()
+    street.person("user_a")
+    with street.replica(probe_first_s=0.1) as run:
+        until(run.manager._crew.suspended, "the store is suspended")
+        secret.write_text(f"token-{US}")
+        until(lambda: not run.manager._crew.suspended(), "its probe has read the file again")
+        until(lambda: run.status("user_a") == "in_sync", "work goes on")
+
+
 def test_a_new_token_lets_a_suspended_store_in_again_at_once(street: Street) -> None:
     street.stores[US]["auth"] = {"access_token": "wrong"}
     street.person("user_a")
