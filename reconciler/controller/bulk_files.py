@@ -5,17 +5,18 @@ Knows lines only as what goes into a file; what an answer means is `bulk_apply.p
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from math import ceil
 
 from reconciler.controller.bulk_lines import Rides
-from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands, LookAgain
+from reconciler.controller.hands import BulkHands, BulkProgress, Hands, LookAgain
 from reconciler.core.ids import ClerkUserId
-from reconciler.errors import AnswerLost, LeaseLost, Refused, TemporaryError
+from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
 from reconciler.ports import BulkFile, BulkLine, BulkState, Write
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
@@ -33,7 +34,7 @@ class BulkFiles:
         self._shop = hands.store.shop
         self._rides = Rides(hands)
         self._lease = f"bulk {self._shop}"
-        self._owner = uuid.uuid4().hex
+        self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
         self._began: tuple[datetime, int] | None = None
         self.tired: list[BulkLine] = []
@@ -44,11 +45,11 @@ class BulkFiles:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within, this process alone works with the store's files. TemporaryError where another does, for long."""
-        for turn in range(ceil(LEASE_S / LEASE_PAUSE_S) + 1):
+        for turn in range(ceil(self._bulk.lease_s / LEASE_PAUSE_S) + 1):
             if self._acquired():
                 break
             if turn == 0:
-                self._hands.warn(f"{self._hands.store.name}: another process has bulk operations in hand: waiting")
+                self._tell_who_holds_it()
             self._bulk.sleep(LEASE_PAUSE_S)
         if self._fence is None:
             raise TemporaryError(
@@ -56,7 +57,8 @@ class BulkFiles:
                 hint="wait until it has ended, or send one by one: --bulk never",
             )
         try:
-            yield
+            with self._kept():
+                yield
         finally:
             self._release()
 
@@ -64,9 +66,39 @@ class BulkFiles:
     def held_if_free(self) -> Iterator[bool]:
         """The same, but False at once where another process works with them."""
         try:
-            yield self._acquired()
+            if self._acquired():
+                with self._kept():
+                    yield True
+            else:
+                yield False
         finally:
             self._release()
+
+    def _tell_who_holds_it(self) -> None:
+        holder = self._bulk.leases.holder(self._lease, now=self._hands.clock.now())
+        if holder is not None:
+            self._hands.warn(
+                f"{self._hands.store.name}: another process ({holder.where}) has bulk operations in hand: waiting until "
+                f"it ends, or gives no sign of life for {holder.left_s:.0f} s"
+            )
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Within, the lease is renewed however long one call takes; whether it was lost is found by `renew`."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(self._bulk.lease_s / 4):
+                with suppress(StateError, LeaseLost):  # the state is away: tried again, and `renew` tells
+                    self.renew()
+
+        keeper = threading.Thread(target=keep, name="bulk-lease", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeper.join(LEASE_PAUSE_S)
 
     def _acquired(self) -> bool:
         leases, ttl_s = self._bulk.leases, self._bulk.lease_s

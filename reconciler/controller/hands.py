@@ -12,7 +12,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.store import Store
 from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
 
-LEASE_S = 300.0  # longer than any one call, an upload among them: whoever is killed is taken over after so long
+LEASE_S = 60.0  # renewed by a thread of its own: whoever is killed on another machine is taken over after so long
 
 LookAgain = Literal["dropped", "failed", "address"]
 """Why: their lines go without having been sent, what became of them is a failure, or an address or a customer went."""

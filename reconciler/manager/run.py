@@ -173,8 +173,7 @@ class Manager:
         _ = self._house.profiles, self._house.clerk  # opened once, for all houses that follow
         if self._settings.clerk.upsert_profiles:
             _ = self._house.upserts
-        if self._sole is not None:
-            self._take_back()
+        self._take_back()
         self._since = self._clock.now()
         self._tell_state()
         self._front.open(self._app)
@@ -189,9 +188,10 @@ class Manager:
         )  # fmt: skip
 
     def _take_back(self) -> None:
-        """Nobody else is on this state: what an earlier process had in hand when it was killed waits for no lease."""
-        requests = self._house.queue.take_back(self._clock.now())
-        looks = self._house.state.take_back_leases(LEASE, now=self._clock.now())
+        """What a process that has provably ended had in hand waits for no lease: on SQLite each that was before us."""
+        alone = self._sole is not None
+        requests = self._house.queue.take_back(self._clock.now(), alone=alone)
+        looks = self._house.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
         if requests or looks:
             _log.info("taken_back", requests=requests, looks=looks)
 

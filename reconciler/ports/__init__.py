@@ -34,6 +34,7 @@ from reconciler.ports.queue import RequestQueue
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, Subscription
 from reconciler.ports.state import (
     Budgets,
+    Holder,
     Leases,
     MappingReader,
     MappingWriter,
@@ -62,6 +63,7 @@ __all__ = [
     "CustomerReader",
     "CustomerWriter",
     "Definition",
+    "Holder",
     "Known",
     "KnownReader",
     "Leases",

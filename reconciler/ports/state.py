@@ -125,11 +125,26 @@ class Budgets(Protocol):
         """How many of `count` may pass without the hour's sum rising above `ceiling`; those are booked at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease, in words, and for how many seconds at least unless it is given back."""
+
+    where: str
+    left_s: float
+
+
 class Leases(Protocol):
     """Who does what only one process may do, by a lease that runs out.
 
-    Each taking has a fencing number higher than all before it, so that work of a holder who was frozen can be told.
+    Each taking has a fencing number higher than all before it, so that work of a holder who was frozen can be told. A
+    holder whose process has provably ended, on the machine of whoever asks, holds nothing.
     """
+
+    def new_holder(self) -> str:
+        """A name for one holder in this process: the `owner` of the calls below."""
+
+    def holder(self, name: str, *, now: datetime) -> Holder | None:
+        """Who holds it now; None where it is free."""
 
     def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
         """The fencing number where the lease was free or has run out; None where another holds it.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Table, and_, case, delete, or_, select, update
 
 from reconciler.core.ids import ShopDomain
+from reconciler.ports import Holder
 from reconciler.state.database import Database
 from reconciler.state.engine import writing
+from reconciler.state.holder import is_gone, new_holder, where
 from reconciler.state.tables import BudgetRow, LeaseRow
 
 BUDGETS_KEPT = timedelta(days=2)
+LEASE_MAX = timedelta(minutes=10)
 
 _lease: Table = LeaseRow.__table__  # type: ignore[attr-defined]
 _budget: Table = BudgetRow.__table__  # type: ignore[attr-defined]
@@ -24,9 +28,8 @@ class Leases(Database):
         until = now + timedelta(seconds=ttl_s)
         first = {"name": name, "owner": owner, "fence": 1, "until": until}
         over = _lease.c.until <= now
-        wrong = _lease.c.until > now + timedelta(
-            seconds=2 * ttl_s
-        )  # longer than anybody may hold it: a clock was set back
+        # Longer than anybody may hold it, a program of an earlier version among them: a clock was set back.
+        wrong = _lease.c.until > now + max(timedelta(seconds=2 * ttl_s), LEASE_MAX)
         free = or_(over, wrong, _lease.c.owner == "")
         again = (
             update(_lease)
@@ -38,7 +41,31 @@ class Leases(Database):
             if self._inserted(connection, _lease, first):
                 return 1
             fence: int | None = connection.execute(again).scalar_one_or_none()
+        return self._inherited(name, owner, until) if fence is None else fence
+
+    def _inherited(self, name: str, owner: str, until: datetime) -> int | None:
+        """From a holder whose process has provably ended: its lease protects nothing any more."""
+        held = self._held(name)
+        if held is None or not is_gone(held.owner):
+            return None
+        same = and_(_lease.c.name == name, _lease.c.owner == held.owner, _lease.c.fence == held.fence)
+        taken = update(_lease).where(same).values(owner=owner, until=until, fence=_lease.c.fence + 1)
+        with writing(self._engine) as connection:
+            fence: int | None = connection.execute(taken.returning(_lease.c.fence)).scalar_one_or_none()
             return fence
+
+    def new_holder(self) -> str:
+        return new_holder()
+
+    def holder(self, name: str, *, now: datetime) -> Holder | None:
+        held = self._held(name)
+        if held is None or not held.owner or held.until <= now:
+            return None
+        return Holder(where=where(held.owner), left_s=(held.until - now).total_seconds())
+
+    def _held(self, name: str) -> Any:
+        rows = self._rows(select(_lease).where(_lease.c.name == name))
+        return rows[0] if rows else None
 
     def renew(self, name: str, owner: str, fence: int, *, ttl_s: float, now: datetime) -> bool:
         hers = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)

@@ -18,7 +18,6 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 
@@ -28,6 +27,7 @@ from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
 from reconciler.errors import LeaseLost
 from reconciler.state.engine import is_sqlite, reading, single, translated, writing
+from reconciler.state.holder import is_gone, new_holder
 from reconciler.state.requests_sql import Statements
 
 CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
@@ -38,8 +38,8 @@ _STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
 
 
 def new_owner() -> str:
-    """An identity for this process, which no other has or will have; host names and process ids are used twice."""
-    return uuid4().hex
+    """An identity for this process, which no other has or will have."""
+    return new_holder()
 
 
 def fence(connection: Connection, claim: Claim) -> None:
@@ -209,13 +209,14 @@ class RequestTable:
     def release(self, claims: Collection[Claim]) -> None:
         self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
 
-    def take_back(self, now: datetime) -> int:
-        """All that is in hand, from holders of whom none lives any more; how many. For whoever is alone on SQLite.
+    def take_back(self, now: datetime, *, alone: bool = False) -> int:
+        """All that is in hand of processes that have provably ended; how many. `alone`: no other process is on the state.
 
         Each counts as a look that failed, as when a lease runs out: at once the first time, then later and later, so
         that what kills its process does not do so at full speed.
         """
-        rows = self._rows(self._sql.in_hand, {})
+        gone = {owner: alone or is_gone(owner) for (owner,) in self._rows(self._sql.owners, {})}
+        rows = [row for row in self._rows(self._sql.in_hand, {}) if gone.get(row.owner)] if any(gone.values()) else []
         for row in rows:
             pause_s = delay_s(row.attempts, fraction_of(row.store, row.clerk_user_id)) if row.attempts else 0.0
             due_at = now + timedelta(seconds=pause_s)

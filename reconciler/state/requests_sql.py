@@ -241,8 +241,9 @@ class Statements:
         self.take_resyncs: TextualSelect = self._text(_TAKE_RESYNCS).columns(*_CLAIM_COLUMNS)
         self.give_back = self._text(_HELD + _GIVE_BACK)
         self.in_hand = self._text(
-            "SELECT store, clerk_user_id, fencing, attempts, reason FROM {request} WHERE owner IS NOT NULL"
+            "SELECT store, clerk_user_id, fencing, attempts, reason, owner FROM {request} WHERE owner IS NOT NULL"
         )
+        self.owners = self._text("SELECT DISTINCT owner FROM {request} WHERE owner IS NOT NULL")
         self.renew = self._text(_HELD + _RENEW)
         self.mine = self._text("SELECT 1 FROM {request} WHERE {mine}")
         self.hold = self._text("SELECT 1 FROM {request} WHERE {mine} {share}")

@@ -268,7 +268,7 @@ def test_whoever_is_alone_takes_back_at_once_what_a_dead_process_had_in_hand(
     queue.add([user(1), user(2)], at(0), reason="webhook")
     assert names(claim(queue, 1)) == ["1", "2"]
     queue.add([user(3)], at(1), reason="webhook")
-    assert RequestTable(engine).take_back(at(2)) == 2
+    assert RequestTable(engine).take_back(at(2), alone=True) == 2
     assert {(c.clerk_user_id[5:], c.attempts, c.reason) for c in claim(queue, 2, owner="two")} == {
         ("1", 1, "webhook"), ("2", 1, "webhook"), ("3", 0, "webhook"),
     }  # fmt: skip
@@ -284,7 +284,7 @@ def test_what_kills_its_process_again_and_again_is_taken_back_later_and_later(
         while not claim(queue, seconds):
             seconds += 0.25
         waits.append(seconds - 100.0 * death)
-        RequestTable(engine).take_back(at(100.0 * (death + 1)))
+        RequestTable(engine).take_back(at(100.0 * (death + 1)), alone=True)
     assert waits[:2] == [0.0, 0.0]
     assert waits == sorted(waits)
     assert waits[-1] > 2
