@@ -22,6 +22,7 @@ from reconciler.core.written import as_before, as_written, in_place
 from reconciler.ports import Created, Shown
 
 TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
+LINK_TYPE = "id"
 TRACE_TYPE = "single_line_text_field"
 
 
@@ -300,11 +301,16 @@ def _metafields(changes: tuple[Change, ...], hands: Hands, at: Callable[[], Cust
     drops = tuple(c for c in found if c.after is None)
     rules = hands.store.metafields
     if sets:
-        values = {_name(c): (c.after, rules[_name(c)].type if _name(c) in rules else TRACE_TYPE) for c in sets}
+        values = {_name(c): (c.after, rules[_name(c)].type if _name(c) in rules else _own_type(_name(c))) for c in sets}
         yield Call(lambda: hands.writer.set_metafields(at(), values), sets, joint=None if drops else values)
     if drops:
         names = [_name(c) for c in drops]
         yield Call(lambda: hands.writer.delete_metafields(at(), names), drops)
+
+
+def _own_type(name: str) -> str:
+    """The type of a metafield that no rule of the store names: the trace, or a back-link that an undo puts back."""
+    return TRACE_TYPE if name.endswith(f".{TRACE_KEY}") else LINK_TYPE
 
 
 def _name(change: Change) -> str:

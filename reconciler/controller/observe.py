@@ -14,7 +14,7 @@ from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, WantedField, is_wanted, spec_of
 from reconciler.core.diff import agreed_on, is_in_place, observed_value
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Mapping
+from reconciler.core.mapping import BACKLINK, Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
 from reconciler.core.view import Rival, Subject, View
@@ -72,6 +72,7 @@ def look(
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user)) for s in subjects}
     owners = _owners(seen, mappings, store)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
+    former = _former_links(subjects, specs, store, customers)
     views = {
         s.user: View(
             by_backlink=linked.get(s.user),
@@ -80,12 +81,32 @@ def look(
             by_phone=by_phone.get(s.user),
             owners={c.id: owners[c.id] for c in seen[s.user] if c and c.id in owners and owners[c.id] != s.user},
             rivals=_rivals(s.user, specs.get(s.user), claims, mapped_rivals),
+            former_link=former.get(s.user),
         )
         for s in subjects
     }
     if store.on_email_conflict != "merge":
         return views
     return {user: _previewed(view, current[user], user, customers) for user, view in views.items()}
+
+
+def _former_links(
+    subjects: Sequence[Subject], specs: MappingOf[ClerkUserId, Spec], store: Store, customers: CustomerReader
+) -> dict[ClerkUserId, str]:
+    """Who of these is wanted, and still carries the back-link that we set before the config named another metafield."""
+    asked: defaultdict[str, list[Subject]] = defaultdict(list)
+    for subject in subjects:
+        former = subject.mapping.applied.get(BACKLINK) if subject.mapping is not None else None
+        if former is not None and former.ours and former.config != store.backlink.name and subject.user in specs:
+            asked[former.config].append(subject)
+    found: dict[ClerkUserId, str] = {}
+    for metafield, those in asked.items():
+        linked = customers.linked_by(metafield, [s.user for s in those])
+        for subject in those:
+            customer = linked.get(subject.user)
+            if customer is not None and subject.mapping is not None and customer == subject.mapping.customer_id:
+                found[subject.user] = metafield
+    return found
 
 
 def _hers(user: ClerkUserId, mapped: Customer | None) -> Customer | None:

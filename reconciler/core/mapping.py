@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
+BACKLINK = "backlink"  # in `Mapping.applied`: `config` names the metafield that carries the user id
 Status = Literal["in_sync", "pending", "held", "released", "erased"]
 NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "config_fp": None, "observed_fp": None}
 

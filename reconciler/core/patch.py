@@ -11,11 +11,11 @@ from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, digest, profile_digest
+from reconciler.core.desired import Spec, config_digest, digest, profile_digest
 from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping, Status
+from reconciler.core.mapping import BACKLINK, Mapping, Status
 from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
@@ -126,7 +126,7 @@ def _patch(
     last = _last_identity(user, customer, changes)
     changes = [c for c in changes if c.field not in {h.field for h in last}]
     holds = holds + last
-    if customer.backlink != user and "backlink" not in customer.unknown:
+    if "backlink" not in customer.unknown:
         link, held = _backlink(case, customer, known=known)
         changes, holds = changes + link, holds + held
     if not changes:
@@ -138,18 +138,50 @@ def _patch(
 
 
 def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
-    """Her customer does not carry her back-link: it is written, unless somebody took it off and drift is held."""
+    """Write the back-link where the customer does not carry it, and remove the one that the config named before.
+
+    A customer of ours without it is drift, unless the config names another metafield since it was written: then it is
+    config, and `roll_out` holds it.
+    """
     ours = case.mapping is not None and case.mapping.intent is not None
-    drifted = known and not ours
-    if drifted and "backlink" in case.store.accepts(case.user, case.now):
-        return [], []
-    why: Why = "drift" if drifted else "profile changed"
-    change = Change(field="backlink", before=customer.backlink, after=case.user, why=why)
-    if drifted and case.store.heal_drift == "hold":
+    missing = customer.backlink != case.user
+    renamed = known and is_renamed(case.mapping, case.store)
+    changes = []
+    if renamed and case.view.former_link is not None:
+        former = f"metafields.{case.view.former_link}"
+        changes.append(Change(field=former, before=case.user, after=None, why="config changed"))
+    if missing:
+        why: Why = "config changed" if renamed else "drift" if known and not ours else "profile changed"
+        changes.insert(0, Change(field="backlink", before=customer.backlink, after=case.user, why=why))
+        if why == "drift" and "backlink" in case.store.accepts(case.user, case.now):
+            return [], []
+    held = _link_hold(case, customer, changes) if changes and known else None
+    return ([], [held]) if held is not None else (changes, [])
+
+
+def is_renamed(mapping: Mapping | None, store: Store) -> bool:
+    """Whether the config names another back-link than the one that this customer was given last.
+
+    A row of an earlier version does not say which that was: there another config since then is reason enough.
+    """
+    if mapping is None:
+        return False
+    last = mapping.applied.get(BACKLINK)
+    if last is not None:
+        return last.config != store.backlink.name
+    return mapping.config_digest not in {"", config_digest(store)}
+
+
+def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | None:
+    """The switch that holds this back; None where it may go."""
+    action = action_of(case, "update", customer, tuple(changes))
+    if changes[0].why == "drift" and case.store.heal_drift == "hold":
         message = "the back-link was removed in Shopify, and heal_drift says hold"
-        action = action_of(case, "update", customer, (change,))
-        return [], [hold(case.user, customer, "DriftHeld", message, "backlink", action)]
-    return [change], []
+        return hold(case.user, customer, "DriftHeld", message, "backlink", action)
+    if changes[0].why == "config changed" and case.store.roll_out == "hold":
+        message = f"the back-link is to be {case.store.backlink.name} (config changed), and roll_out says hold"
+        return hold(case.user, customer, "RollOutHeld", message, "backlink", action)
+    return None
 
 
 def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:

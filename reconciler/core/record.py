@@ -14,7 +14,7 @@ from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted,
 from reconciler.core.diff import comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue, Status
+from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, Applied, Mapping, RefusedValue, Status
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
 from reconciler.core.spellings import as_shown, is_shown, learned, respelt_tags
@@ -48,6 +48,7 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
     applied = row.applied
     if decision.spec is not None and decision.customer is not None and not leaving:
         applied = agreed(mapping, decision.spec, decision.customer, written=())
+        applied = _with_link(applied, mapping, decision.customer.backlink, row, store)
     row = row.model_copy(update={"applied": applied})
     return row.model_copy(update=_fingerprints(mapping, row, decision, store, subject.row_fp))
 
@@ -77,6 +78,9 @@ def after_write(
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
         applied = agreed(mapping, decision.spec, seen, written=written, shown=shown)
+        if finished:
+            link = next((c.after for c in written if c.field == "backlink"), seen.backlink)
+            applied = _with_link(applied, mapping, link, row, store)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
@@ -173,6 +177,21 @@ def agreed(
             shown.get("tags") if "tags" in now_written else None,
         )
     return base
+
+
+def _with_link(
+    applied: MappingOf[str, Applied], before: Mapping | None, backlink: str | None, row: Mapping, store: Store
+) -> dict[str, Applied]:
+    """With the metafield that carries the back-link now: where the config names another one later, this is to be removed.
+
+    A row of an earlier version that says nothing of it stays as it is: it would else be written for this alone.
+    """
+    found = dict(applied)
+    known = found.get(BACKLINK)
+    is_new = before is None or before.customer_id != row.customer_id or row.config_digest != before.config_digest
+    if backlink == row.clerk_user_id and (is_new or (known is not None and known.config != store.backlink.name)):
+        found[BACKLINK] = Applied(value=backlink, ours=True, config=store.backlink.name)
+    return found
 
 
 def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:

@@ -31,6 +31,11 @@ class Backlink(_Part):
     namespace: Annotated[str, StringConstraints(min_length=3, max_length=255)] = "clerk"
     key: Annotated[str, StringConstraints(min_length=2, max_length=64)] = "user_id"
 
+    @property
+    def name(self) -> str:
+        """`NAMESPACE.KEY`."""
+        return f"{self.namespace}.{self.key}"
+
 
 class FieldPolicies(_Part):
     """Who owns each field of a customer."""

@@ -41,7 +41,8 @@ class View(BaseModel):
     """None: looked for, and not there (or no reason to look).
 
     `owners` are users by our mappings; `merge_blockers` is what Shopify says against merging her customer with
-    `by_email` (None: it was not asked).
+    `by_email` (None: it was not asked). `former_link` names the metafield that carried the back-link before the config
+    named another, where it still holds this user's id on the mapped customer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +54,7 @@ class View(BaseModel):
     owners: MappingOf[CustomerId, ClerkUserId] = Field(default_factory=dict)
     rivals: tuple[Rival, ...] = ()
     merge_blockers: tuple[str, ...] | None = None
+    former_link: str | None = None
 
     def owner(self, customer: Customer) -> str | None:
         """Whose customer this is: by its back-link, else by our mappings; None for nobody's."""

@@ -44,6 +44,9 @@ class CustomerReader(Protocol):
 
     def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]: ...
 
+    def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
+        """Whose customer each is by another metafield of type id (`NAMESPACE.KEY`); empty where it has no definition."""
+
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
         """Keyed by the e-mail as it was asked for."""
 

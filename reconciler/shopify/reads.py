@@ -14,6 +14,7 @@ from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
+from reconciler.errors import SetupError
 from reconciler.outbound.reading import MalformedError
 from reconciler.ports import MergePreview
 from reconciler.shopify.client import Reply, ShopClient
@@ -71,6 +72,17 @@ class CustomerReads:
         namespace, key = self._backlink
         asked = {u: {"namespace": namespace, "key": key, "value": u} for u in users}
         return {u: c for u, c in self._by("customId", asked).items() if _shows(c, "backlink", c.backlink, u)}
+
+    def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
+        namespace, _, key = metafield.rpartition(".")
+        asked = [(user, {"namespace": namespace, "key": key, "value": user}) for user in dict.fromkeys(users)]
+        found: dict[ClerkUserId, CustomerId] = {}
+        try:
+            for part in self._all(_parts(asked, LOOKUPS_MAX), lambda pairs: self._ids("customId", pairs)):
+                found |= part
+        except SetupError:  # its definition was deleted, and with it what could be found
+            return {}
+        return found
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
         found = self._by("emailAddress", {e: e for e in emails if normalise.email_key(e)})
