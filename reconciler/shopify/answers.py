@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from reconciler.shopify.failures import Path
 from reconciler.shopify.shapes import Payload, WrittenCustomer, WrittenMetafield
 
 _OWN_APP: Final = "$app"
+_EXPANDED: Final = re.compile(r"app--\d+(?:--(?P<rest>.+))?")
 _FIELDS: Final[Mapping[str, str]] = {
     "email": "email",
     "first_name": "firstName",
@@ -49,11 +51,15 @@ def metafields_of(names: Sequence[tuple[CustomerId, str]], payload: Payload) -> 
 
 
 def metafields_by_owner(payload: Payload) -> dict[CustomerId, Shown]:
-    """The same of an answer that names the owners. A namespace of the app's own is shown expanded, and is left out."""
+    """The same of an answer that names the owners. Namespaces of the app's own are shown expanded; both names count."""
     found: dict[CustomerId, dict[str, Any]] = {}
     for each in payload.metafields or ():
-        if each.owner is not None:
-            found.setdefault(CustomerId(each.owner.id), {})[f"metafields.{each.namespace}.{each.key}"] = each.value
+        if each.owner is None:
+            continue
+        expanded = _EXPANDED.fullmatch(each.namespace)
+        own = (f"{_OWN_APP}:{expanded['rest']}" if expanded["rest"] else _OWN_APP) if expanded else each.namespace
+        for namespace in {each.namespace, own}:
+            found.setdefault(CustomerId(each.owner.id), {})[f"metafields.{namespace}.{each.key}"] = each.value
     return dict(found)
 
 

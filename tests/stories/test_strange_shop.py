@@ -156,3 +156,21 @@ def test_what_was_written_is_taken_back(strange: Village) -> None:
     strange.apply()
     assert strange("undo", "--since", "1h", "--yes").code == 0
     assert strange.everybody() == {}
+
+
+@pytest.mark.parametrize("bulk", ["never", "always"])
+def test_a_metafield_in_the_apps_own_namespace_is_written_once(strange: Village, bulk: str) -> None:
+    strange.store["metafields"]["$app:loyalty.joined"] = {"from": "metadata.date_time", "type": "date_time"}
+    strange.store["metafields"]["$app.colour"] = {"from": "metadata.color", "type": "color"}
+    strange.apply("--bulk", bulk)
+    in_sync(strange)
+
+
+def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange: Village) -> None:
+    strange.shop().shop.unapproved_fields = {"email", "phone"}
+    strange.apply()
+    assert strange.hers("ada").email == "ada@village.example.com"
+    strange.apply()
+    strange.shop().shop.unapproved_fields = set()
+    strange.apply()
+    in_sync(strange)
