@@ -11,6 +11,7 @@ from sqlalchemy import event
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Claim, Priority, Request
 from reconciler.manager.dispatch import InHand, room
+from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
 from reconciler.state.schema import ensure_schema
@@ -111,6 +112,25 @@ def test_slow_stores_get_one_worker_each_and_half_of_all_together() -> None:
     slow = room(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5, now=0.0)
     assert slow == {names[2]: 1, names[3]: 1}  # those that waited longest; never more than half of the workers
     assert room({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0) == {names[0]: 8}
+
+
+@pytest.mark.parametrize("kind", ["shape", "bomb", "deep"])
+def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_honest(
+    two_shops: Street, kind: HostileKind
+) -> None:
+    street = two_shops
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        street.shop(EU).hostile = Hostile(kind, 1, megabytes=16)
+        street.person("user_a", first_name="New")
+        run.nudge("user_a", store=EU)
+        run.nudge("user_a")
+        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
+        assert run.manager._dispatcher.dead() == []
+        street.shop(EU).hostile = None
+        run.nudge("user_a", store=EU)
+        until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")
 
 
 def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: Street) -> None:
