@@ -55,6 +55,11 @@ class ProfileWriter:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether rows that are due are still looked for."""
+        return self._thread.is_alive() or self._ended.is_set()
+
     def stop(self, until: float) -> None:
         """Begin nothing more, and wait for what is in hand until this moment (monotonic). Safe to repeat."""
         self._ended.set()
@@ -79,8 +84,12 @@ class ProfileWriter:
 
     def seen(self, user: ClerkUserId) -> None:
         """This user was reconciled: where the table has refused the row, it may be there now, so try again soon."""
-        if user in self._refused:
+        if user not in self._refused:
+            return
+        try:
             self._book.hurry(user, now=self._clock.now())
+        except StateError as error:  # it is tried again at its own time
+            _log.info("profile_row_not_hurried", user=user, error=error.message)
 
     # --- in its threads ------------------------------------------------------------------------------------------
 

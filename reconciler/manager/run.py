@@ -176,12 +176,12 @@ class Manager:
         self._take_back()
         self._since = self._clock.now()
         self._tell_state()
+        if self._rows is not None:
+            self._rows.start()
         self._front.open(self._app)
         self._front.start()
         self._dispatcher.start()
         self._schedule.start()
-        if self._rows is not None:
-            self._rows.start()
         _log.info(
             "started", owner=self.owner, url=self.url, stores=len(self._crew.stores()),
             workers=self._settings.controller.workers,
@@ -365,6 +365,8 @@ class Manager:
         now, rhythm = time.monotonic(), self._rhythm
         reasons = ["it is stopping"] if self._ending else []
         reasons += [f"the thread {name} has died" for name in self._dispatcher.dead()]
+        if self._rows is not None and not self._rows.alive:
+            reasons.append("the thread that writes profile rows has died")
         beats = {
             "nothing has been taken from the queue": (self._dispatcher.beat_at, rhythm.stale_beats_s),
             "the clockwork has stood still": (self._schedule.beat_at, rhythm.stale_beats_s),
