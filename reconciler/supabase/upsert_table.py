@@ -60,7 +60,7 @@ class UpsertTable:
     def writing(self, *, wait_s: float = WAIT_S) -> Iterator[Connection]:
         """One transaction whose statements wait and run for so long at most; errors in our own words."""
         with translated(self.shown), self.engine.begin() as connection:
-            limit(connection, lock_s=wait_s, statement_s=wait_s)
+            limit(connection, lock_s=wait_s, statement_s=wait_s, idle_s=wait_s)
             yield connection
 
     def shape(self) -> Shape:
@@ -162,7 +162,7 @@ class UpsertTable:
         quoted = self.engine.dialect.identifier_preparer.format_table(shape.table)
         may = text("SELECT has_column_privilege(:table, :column, :right)")
         for right in ("INSERT", "UPDATE", "SELECT"):
-            asked = {name: {"table": quoted, "column": name, "right": right} for name in shape.table.c.keys()}  # noqa: SIM118
+            asked = {c.name: {"table": quoted, "column": c.name, "right": right} for c in shape.table.c}
             refused = [name for name, values in asked.items() if not connection.execute(may, values).scalar_one()]
             if refused:
                 raise ConfigError(
