@@ -3,6 +3,9 @@
 What may run, what is told of it, and its files. Shopify's pages on bulk operations and live replies, read 2026-11-23.
 """
 
+import operator
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +15,17 @@ from reconciler.simulator.bulk_work import RUNNING, BulkWork
 from reconciler.simulator.depot import RESULTS
 from reconciler.simulator.documents import Document, Json, prepare
 from reconciler.simulator.ledger import gid, iso, user_error
-from reconciler.simulator.paging import paged
+from reconciler.simulator.paging import bad_request, paged
+from reconciler.simulator.search_notes import invalid_field, invalid_value, note
 
 AT_ONCE_MAX: Final = 5
 BYTES_MAX: Final = 65_535
+FILE_BYTES_MAX: Final = 100 * 1024 * 1024
+IDENTIFIER_SIZES: Final = (10, 255)
+_CHOICES: Final = {
+    "status": frozenset({"CANCELED", "CANCELING", "COMPLETED", "CREATED", "FAILED", "RUNNING"}),
+    "operation_type": frozenset({"MUTATION", "QUERY"}),
+}
 NO_FILE: Final = (
     "The JSONL file could not be found. Try uploading the file again, and check that you've entered the URL correctly "
     "for the stagedUploadPath mutation argument."
@@ -29,7 +39,7 @@ class Bulk(BulkWork):
         try:
             wanted = read_bulk_query(query)
         except BulkQueryError as error:
-            return _not_run([user_error(("query",), str(error), "INVALID")])
+            return _not_run([user_error(("query",), message, "INVALID") for message in error.messages])
         busy = self._busy("QUERY", "query")
         if busy is not None:
             return _not_run([busy])
@@ -40,19 +50,24 @@ class Bulk(BulkWork):
     def bulk_operation_run_mutation(
         self, mutation: str, staged_upload_path: str, client_identifier: str | None = None, group_objects: bool = True  # noqa: FBT001, FBT002 - Shopify's arguments
     ) -> Json:  # fmt: skip
-        del client_identifier, group_objects  # of no effect on what is run
-        document, error = _bulk_mutation(mutation)
+        del group_objects  # of no effect on what is run
+        fault = _identifier_fault(client_identifier)
+        if fault is not None:
+            return _not_run([user_error(("clientIdentifier",), fault, "INVALID_MUTATION")])
+        document, error = bulk_mutation(mutation)
         if document is None:
             return _not_run([error])
         source = self.uploaded(staged_upload_path)
         if source is None or not source.exists():
-            return _not_run([user_error(("stagedUploadPath",), NO_FILE, "NO_SUCH_FILE")])
+            return _not_run([user_error(None, NO_FILE, "NO_SUCH_FILE")])
         busy = self._busy("MUTATION", "mutation")
         if busy is not None:
             return _not_run([busy])
-        if not source.stat().st_size:
-            message = "The input file is empty."
-            return _not_run([user_error(("stagedUploadPath",), message, "INVALID_STAGED_UPLOAD_FILE")])
+        size = source.stat().st_size
+        if not size or size > FILE_BYTES_MAX:
+            too_big = "The input file size exceeds the maximum allowed size of 100 MB."
+            message = too_big if size else "The input file is empty."
+            return _not_run([user_error(None, message, "INVALID_STAGED_UPLOAD_FILE")])
         operation = self._start(Operation(self.next_number(), "MUTATION", mutation, self.now()))
         operation.document, operation.source = document, source
         return {"bulkOperation": self._operation_view(operation), "userErrors": []}
@@ -73,6 +88,11 @@ class Bulk(BulkWork):
         operation = self.operations.get(self.number_of(id, "BulkOperation"))
         return None if operation is None else self._operation_view(operation)
 
+    def current_bulk_operation(self, type: str = "QUERY") -> Json | None:  # noqa: A002 - Shopify's name
+        """The last one of this type."""
+        mine = [each for each in self.operations.values() if each.kind == type and each.status != "EXPIRED"]
+        return self._operation_view(mine[-1]) if mine else None
+
     def bulk_operations(
         self,
         first: int | None = None,
@@ -87,27 +107,30 @@ class Bulk(BulkWork):
         """`query` reads status, operation_type and id; other fields are ignored with a warning."""
         del sort_key  # in the order of creation
         rows, warnings = list(self.operations.values()), []
-        for term in (query or "").split():
-            name, _, value = term.partition(":")
-            wanted = value.strip("\"'").lower()
-            if name == "status":
-                rows = [each for each in rows if each.status.lower() == wanted]
+        for term in (each for each in (query or "").split() if each.upper() != "AND"):
+            name, _, text = term.partition(":")
+            value = text.strip("\"'")
+            if name in _CHOICES and value.upper() not in _CHOICES[name]:
+                warnings.append(invalid_value(name, value))
+                rows = []
+            elif name == "status":
+                rows = [each for each in rows if each.status == value.upper()]
             elif name == "operation_type":
-                rows = [each for each in rows if each.kind.lower() == wanted]
+                rows = [each for each in rows if each.kind == value.upper()]
             elif name == "id":
-                rows = [each for each in rows if str(each.number) == wanted.rpartition("/")[2]]
+                rows = [each for each in rows if str(each.number) == value.rpartition("/")[2]]
+            elif name == "created_at":
+                fits = _moments(value)
+                rows = [each for each in rows if fits(each.created_at)]
             else:
-                warning = {
-                    "field": name, "message": "Invalid search field for this query.", "code": "invalid_field"
-                }  # fmt: skip
-                warnings.append(warning)
+                warnings.append(invalid_field(name))
         page = paged(
             rows,
             key=lambda each: (None, each.number),
             view=self._operation_view,
             first=first, last=last, after=after, before=before, reverse=reverse,
         )  # fmt: skip
-        return page | ({"__search": {"query": query, "parsed": {}, "warnings": warnings}} if warnings else {})
+        return page | {"__search": note(query or "", warnings)}
 
     def other_node(self, kind: str, number: int) -> Any:
         if kind == "BulkOperation":
@@ -174,23 +197,52 @@ class Bulk(BulkWork):
         }
 
 
+def _moments(value: str) -> Callable[[float], bool]:
+    """What says whether a moment fits `>=2026-01-01T00:00:00Z` and the like; a top-level error for no time."""
+    sign = value.rstrip("0123456789TZ:.+-'\"") if value[:1] in "<>" else ""
+    text = value[len(sign) :].strip("'\"")
+    try:
+        limit = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise bad_request("Invalid timestamp for query filter `created_at`.") from error
+    moment = (limit if limit.tzinfo else limit.replace(tzinfo=UTC)).timestamp()
+    fits = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}.get(sign, operator.eq)
+    return lambda at: bool(fits(at, moment))
+
+
 def _not_run(errors: list[Json]) -> Json:
     return {"bulkOperation": None, "userErrors": errors}
 
 
-def _bulk_mutation(text: str) -> tuple[Document | None, Json]:
+def bulk_mutation(text: str) -> tuple[Document | None, Json]:
     """The document, or the error that refuses it."""
-
-    def refused(message: str, code: str | None = "INVALID_MUTATION") -> tuple[None, Json]:
-        return None, user_error(("mutation",), message, code)
-
-    if len(text.encode()) > BYTES_MAX:
-        return refused(f"Mutation is too long (maximum is {BYTES_MAX} bytes)")
+    size = len(text.encode())
+    if size > BYTES_MAX:
+        message = f"is too large ({size} bytes; maximum is {BYTES_MAX} bytes)"
+        return None, user_error(("query",), message, "INVALID_MUTATION")
     document = prepare(text)
     if not isinstance(document, Document):
-        return refused(f"Failed to parse the mutation - {document[0]['message']}")
-    if document.kind != "mutation" or len(document.roots) != 1 or document.roots[0].startswith("bulkOperationRun"):
-        return refused("You must use an allowed mutation name.", None)
-    if count_connections(document) > 1:
-        return refused("Bulk mutations cannot contain more than 1 connection.")
-    return document, {}
+        words = document[0]["message"]
+        return None, user_error(None, f"Failed to parse the mutation - {words}", "INVALID_MUTATION")
+    if document.kind != "mutation":
+        message = "Invalid operation type. Only `mutation` operations are supported."
+        return None, user_error(None, message, "INVALID_MUTATION")
+    message = ""
+    if len(document.roots) != 1:
+        message = "You must specify a single top level mutation."
+    elif document.roots[0].startswith("bulkOperationRun"):
+        message = "You must use an allowed mutation name."
+    elif count_connections(document) > 1:
+        message = "Bulk mutations cannot contain more than 1 connection."
+    return (None, user_error(("mutation",), message, None)) if message else (document, {})
+
+
+def _identifier_fault(text: str | None) -> str | None:
+    low, high = IDENTIFIER_SIZES
+    if text is None or low <= len(text) <= high:
+        return None
+    return (
+        f"is too short (minimum is {low} characters)"
+        if len(text) < low
+        else (f"is too long (maximum is {high} characters)")
+    )

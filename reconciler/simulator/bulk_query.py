@@ -27,13 +27,18 @@ from reconciler.simulator.execution import snake
 CONNECTIONS_MAX: Final = 5
 DEPTH_MAX: Final = 2
 BYTES_MAX: Final = 65_535
+WITHOUT_CONNECTION: Final = "Bulk queries must contain at least one connection."
 PARENT: Final = "__parentId"
 Row = tuple[Json, bool]
 """A line, and whether it is a root object."""
 
 
 class BulkQueryError(Exception):
-    """The query can't run as a bulk operation; the message is Shopify's."""
+    """The query can't run as a bulk operation; the messages are Shopify's."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__(*messages)
+        self.messages = messages
 
 
 @dataclass(slots=True)
@@ -58,20 +63,25 @@ class BulkQuery:
 
 def read_bulk_query(text: str) -> BulkQuery:
     """The query, or BulkQueryError."""
-    if len(text.encode()) > BYTES_MAX:
-        raise BulkQueryError(f"Query is too long (maximum is {BYTES_MAX} bytes)")
+    size = len(text.encode())
+    if size > BYTES_MAX:
+        raise BulkQueryError(f"Query is too large ({size} bytes; maximum is {BYTES_MAX} bytes)")
     document = prepare(text)
     if not isinstance(document, Document):
         raise BulkQueryError(f"Invalid bulk query: {document[0]['message']}")
     if document.kind != "query":
-        raise BulkQueryError("Invalid bulk query: only queries can be run by bulkOperationRunQuery.")
-    for name in ("node", "nodes"):
-        if name in document.roots:
-            raise BulkQueryError(f"Bulk queries cannot contain a top level `{name}` field.")
+        raise BulkQueryError("Invalid operation type. Only `query` operations are supported.")
+    points = [
+        f"Bulk queries cannot contain a top level `{name}` field."
+        for name in ("node", "nodes")
+        if name in document.roots
+    ]
     reader = _Reader(document.fragments)
     query_type = load_schema().query_type
     assert query_type is not None
     root = reader.selection(document.operation.selection_set, query_type, 0, "")
+    if points:
+        raise BulkQueryError(*points, *([] if reader.count else [WITHOUT_CONNECTION]))
     reader.check()
     if [name for name, _, _ in root.connections] != ["customers"] or root.plain:
         raise BulkQueryError("Bulk queries of this simulated shop take exactly one top level connection: customers.")
@@ -99,7 +109,7 @@ class _Reader:
 
     def check(self) -> None:
         if self.count == 0:
-            raise BulkQueryError("Bulk queries must contain at least one connection.")
+            raise BulkQueryError(WITHOUT_CONNECTION)
         if self.count > CONNECTIONS_MAX:
             raise BulkQueryError(f"Bulk queries cannot contain more than {CONNECTIONS_MAX} connections.")
         if self.depth > DEPTH_MAX:
@@ -108,7 +118,8 @@ class _Reader:
         if self.without_edges:
             named = ", ".join(f"'{name}'" for name in self.without_edges)
             raise BulkQueryError(
-                "All connection fields in a bulk query must select their contents using 'edges' > 'node'. "
+                "All connection fields in a bulk query must select their contents using 'edges' > 'node', e.g: "
+                f"'{self.without_edges[0]} {{ edges {{ node {{'. Selecting via 'nodes' is not supported. "
                 f"Invalid connection fields: {named}."
             )
         if self.in_objects:

@@ -3,18 +3,19 @@
 Live replies of the Admin API, read 2026-11-23.
 """
 
-from datetime import UTC, datetime
 from typing import Final
 
 from reconciler.simulator import normalisation
+from reconciler.simulator.customers import check_writable, consent_moment
 from reconciler.simulator.documents import Json
 from reconciler.simulator.examine import examine
-from reconciler.simulator.ledger import gid, top_level, user_error
+from reconciler.simulator.ledger import gid, user_error
 from reconciler.simulator.merges import Merging
 from reconciler.simulator.records import Consent, Customer, rare
 from reconciler.simulator.views import CustomerView, consent_view
 
-WRITABLE: Final = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "PENDING"})
+OPT_OUT_TAG: Final = "created-by-dns-form"
+"""Of a customer who was made by an opt-out."""
 
 
 class Consents(Merging):
@@ -29,11 +30,12 @@ class Consents(Merging):
     def _consent(self, given: Json, name: str, field: str, kind: str) -> Json:
         sent = given[name]
         state = sent["marketingState"]
-        if state not in WRITABLE:
-            raise top_level(f"Cannot specify {state} as a marketing state input", "INVALID")
+        check_writable(state)
         customer = self.find(given["customerId"])
         if customer is None:
-            error = user_error(("input", "customerId"), "Customer not found", "INVALID")
+            is_sms = kind == "SMS"
+            path, code = (None, None) if is_sms else (("input", "customerId"), "INVALID")
+            error = user_error(path, "Customer not found", code)
             return {"customer": None, "userErrors": [error]}
         if kind == "SMS" and customer.phone is None:
             message = "A phone number is required to set the SMS consent state."
@@ -41,9 +43,11 @@ class Consents(Merging):
         fault = self._fault(sent)
         if fault is not None:
             error = user_error(("input", name, fault[0]), fault[1], fault[2])
-            return {"customer": None, "userErrors": [error]}
+            return {"customer": CustomerView(self, customer) if kind == "EMAIL" else None, "userErrors": [error]}
         if getattr(customer, field) is not None:
-            self._keep_consent(customer, Consent(state, sent.get("marketingOptInLevel"), self._moment(sent)), kind)
+            self._keep_consent(
+                customer, Consent(state, sent.get("marketingOptInLevel"), consent_moment(sent, self.now())), kind
+            )
         return {"customer": CustomerView(self, customer), "userErrors": []}
 
     def _fault(self, sent: Json) -> tuple[str, str, str] | None:
@@ -53,16 +57,9 @@ class Consents(Merging):
         if sent["marketingState"] == "PENDING" and level != "CONFIRMED_OPT_IN":
             words = "Marketing opt in level must be confirmed opt-in for pending consent state"
             return ("marketingOptInLevel", words, "INVALID")
-        if self._moment(sent) > self.now():
+        if consent_moment(sent, self.now()) > self.now():
             return ("consentUpdatedAt", "Consent updated at must not be in the future", "INVALID")
         return None
-
-    def _moment(self, sent: Json) -> float:
-        text = sent.get("consentUpdatedAt")
-        if not text:
-            return self.now()
-        at = datetime.fromisoformat(str(text))
-        return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
 
     def _keep_consent(self, customer: Customer, consent: Consent, kind: str) -> None:
         self.remember(customer.number, customer)
@@ -86,7 +83,7 @@ class Consents(Merging):
         if customer is None:
             return _not_erased("Customer does not exist", "DOES_NOT_EXIST")
         if rare(customer).erasure_requested_at is None:
-            return _not_erased("Customer's data is not scheduled to be erased", "NOT_BEING_ERASED")
+            return _not_erased("Customer's data is not scheduled for erasure", "NOT_BEING_ERASED")
         customer.seldom().erasure_requested_at = None
         return {"customerId": customer_id, "userErrors": []}
 
@@ -119,7 +116,7 @@ class Consents(Merging):
             return {"customerId": None, "userErrors": [error]}
         customer = self.people.with_email(wanted)
         if customer is None:
-            customer = self.save(None, examine(self, None, {"email": wanted}))
+            customer = self.save(None, examine(self, None, {"email": wanted, "tags": [OPT_OUT_TAG]}))
         if not rare(customer).opted_out:
             customer.seldom().opted_out = True
             self.people.change(customer, {"updated_at": self.now()})

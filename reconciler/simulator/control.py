@@ -7,6 +7,8 @@
     POST /_sim/{domain}/status      {"status": 402}: every call gets it; null ends it
     POST /_sim/{domain}/hostile     {"kind": "shape", "seed": 7, "only": "nodes"}: replies are spoilt; null as kind ends it
     POST /_sim/{domain}/habits      {"fold_email_case": true, …}: what Shopify is not known to do (`Habits`)
+    POST /_sim/{domain}/rename      {"domain": "other.myshopify.com"}: its myshopify name changes, its gid doesn't
+    POST /_sim/{domain}/claims      {"every_s": 60, "seed": 1}: somebody else overwrites names, phone and all tags
     POST /_sim/{domain}/uninstall   the app is removed: its tokens and subscriptions end
     POST /_sim/{domain}/pace        {"search_lag_s": 0, "latency_s": 0.1, "bulk_rows_per_s": 100}
     POST /_sim/{domain}/populate    {"count": 1000, "seed": 1, "unlinked": 0.1, …}: people, quickly
@@ -87,21 +89,23 @@ class _Control:
         return JSONResponse({domain: _stats(sim) for domain, sim in self.world.shops.items()})
 
     async def customers(self, request: Request) -> Response:
-        sim = self.world.shops.get(request.path_params["domain"])
+        sim = self.world.named(request.path_params["domain"])
         return _unknown("shop") if sim is None else JSONResponse(all_customers(sim))
 
     async def calls(self, request: Request) -> Response:
-        sim = self.world.shops.get(request.path_params["domain"])
+        sim = self.world.named(request.path_params["domain"])
         return _unknown("shop") if sim is None else JSONResponse([asdict(call) for call in list(sim.calls)])
 
     async def act(self, request: Request) -> Response:
-        sim = self.world.shops.get(request.path_params["domain"])
+        sim = self.world.named(request.path_params["domain"])
         if sim is None:
             return _unknown("shop")
         action = request.path_params["action"]
         details = await request.json() if await request.body() else {}
         own = OWN_ACTIONS.get(action)
         try:
+            if action == "rename":
+                return JSONResponse({"domain": self.world.rename_shop(sim.domain, str(details["domain"])).domain})
             if own is not None:
                 return JSONResponse(own(sim, **details))
             if not hasattr(sim.shop, f"staff_{action}"):

@@ -3,10 +3,14 @@
 Stands between HTTP and the domain: `app.py` asks for the requested cost before a document runs and for the actual cost
 after it. Knows the schema and JSON, nothing of customers.
 
-The formula was fitted to thousands of live replies (Shopify Admin API, read 2026-11-23): a connection costs
-2 + (1 + nested objects) x max(1, floor(2 ln n)) for n = first or last, and 2 for none; a mutation 10, with its payload
-and the payload's own objects and userErrors free; any other object 1; pageInfo, MoneyV2 and defaultAddress nothing;
-counts 10.
+The formula was fitted to thousands of live replies (Shopify Admin API, read 2026-11-23 and 2026-11-29): a connection
+costs 2 + (1 + nested objects) x max(1, floor(2 ln n)) for n = first or last, and 2 for none; a mutation 10, with its
+payload and the payload's own objects and userErrors free; any other object 1; pageInfo, MoneyV2, defaultAddress, consent
+objects, and a webhook's version and endpoint nothing; counts 10.
+
+What comes back is cheaper only by the nodes that a page lacks: each gives back its share of 2 ln n, pageInfo beside
+`nodes` keeps the share of a second node, and an empty page gives back its edges and what is nested, but not its nodes.
+An object that is null is paid for, but not what it would hold.
 """
 
 import math
@@ -40,8 +44,15 @@ COST_MAX: Final = 1000
 MUTATION_COST: Final = 10
 COUNT_COST: Final = 10
 CONNECTION_COST: Final = 2
-FREE_TYPES: Final = frozenset({"PageInfo", "MoneyV2"})
+FREE_TYPES: Final = frozenset(
+    {
+        "PageInfo", "MoneyV2", "ApiVersion", "CustomerEmailMarketingConsentState", "CustomerSmsMarketingConsentState",
+        "WebhookSubscriptionEndpoint",
+    }
+)  # fmt: skip
 FREE_FIELDS: Final = frozenset({"defaultAddress"})
+SLACK: Final = 0.2
+"""A share of a point up to here is not charged."""
 ABSENT: Final = object()
 
 
@@ -148,9 +159,12 @@ class _Walk:
         return own + self._inner(node.selection_set, kind, value)
 
     def connection(self, node: FieldNode, kind: GraphQLObjectType, value: Any) -> int:
+        """Of a page: what its nodes hold, for the nodes that were asked for less those that are not there."""
         per_node = 0
         returned = 0
-        for field in self.fields(node.selection_set) if node.selection_set else []:
+        fields = self.fields(node.selection_set) if node.selection_set else []
+        names = {field.name.value for field in fields}
+        for field in fields:
             rows = _at(value, field)
             if field.name.value == "nodes":
                 inner = self._inner(field.selection_set, get_named_type(kind.fields["nodes"].type), rows)
@@ -161,8 +175,17 @@ class _Walk:
                 continue
             per_node += 1 + inner
             returned = max(returned, len(rows) if isinstance(rows, list) else 0)
-        size = max(self.integer(node, "first"), self.integer(node, "last")) if value is ABSENT else returned
-        return CONNECTION_COST + per_node * page_weight(size)
+        asked = max(self.integer(node, "first"), self.integer(node, "last"))
+        weight = page_weight(asked)
+        if value is None:
+            return CONNECTION_COST
+        if value is ABSENT:
+            return CONNECTION_COST + per_node * weight
+        if not returned:
+            return CONNECTION_COST + (weight if "nodes" in names else 0)
+        used = max(returned, 2) if {"nodes", "pageInfo"} <= names else returned
+        share = per_node * 2 * math.log(asked) * used / asked if asked > 1 else per_node
+        return CONNECTION_COST + min(per_node * weight, math.ceil(share - SLACK))
 
     def _edges(self, field: FieldNode, edge: GraphQLNamedType, rows: Any) -> int:
         if field.selection_set is None or not isinstance(edge, GraphQLObjectType):

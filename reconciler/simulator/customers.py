@@ -4,6 +4,7 @@ Live replies of the Admin API, read 2026-11-23. customerSet names fields below `
 neither. Any error means that nothing was saved.
 """
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from reconciler.simulator import normalisation
@@ -17,6 +18,29 @@ from reconciler.simulator.views import CustomerView
 NO_DEFINITION: Final = "Metafield definition of type 'id' is required when using custom ids."
 ELSEWHERE: Final = "To update {0}, please use the customer{1}Update Mutation instead"
 CONSENTS: Final = ("emailMarketingConsent", "smsMarketingConsent")
+WRITABLE: Final = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "PENDING"})
+_INLINE: Final = (
+    (
+        CONSENTS[0], "email_consent", "email",
+        "An email address is required to set the email marketing consent state.",
+    ),
+    (CONSENTS[1], "sms_consent", "phone", "A phone number is required to set the SMS consent state."),
+)  # fmt: skip
+
+
+def check_writable(state: str) -> None:
+    """A top-level error for a state of consent that only Shopify gives."""
+    if state not in WRITABLE:
+        raise top_level(f"Cannot specify {state} as a marketing state input", "INVALID")
+
+
+def consent_moment(sent: Json, now: float) -> float:
+    """When a consent was given."""
+    text = sent.get("consentUpdatedAt")
+    if not text:
+        return now
+    at = datetime.fromisoformat(str(text))
+    return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
 
 
 class Customers(Definitions):
@@ -40,6 +64,13 @@ class Customers(Definitions):
     def customer_create(self, input: Json) -> Json:  # noqa: A002 - Shopify's name
         if input.get("id") is not None:
             return _refused([Problem(("id",), "Cannot specify ID on creation")])
+        nested = [
+            Problem(("addresses", str(index), "id"), "Cannot specify address ID on creation")
+            for index, each in enumerate(input.get("addresses") or ())
+            if each.get("id") is not None
+        ]
+        if nested:
+            return _refused(nested)
         draft = examine(self, None, input)
         metafields = self.inline_metafields(None, input, draft)
         self._inline_consent(input, draft)
@@ -135,10 +166,16 @@ class Customers(Definitions):
         return self.people.with_email(email) if email else None
 
     def _inline_consent(self, given: Json, draft: Draft) -> None:
-        for name, attribute in zip(CONSENTS, ("email_consent", "sms_consent"), strict=True):
+        for name, attribute, field, words in _INLINE:
             sent = given.get(name)
-            if sent is not None:
-                draft.rare[attribute] = Consent(sent["marketingState"], sent.get("marketingOptInLevel"), self.now())
+            if sent is None:
+                continue
+            check_writable(sent["marketingState"])
+            if draft.values.get(field) is None:
+                draft.refuse(name, words)
+            else:
+                at = consent_moment(sent, self.now())
+                draft.rare[attribute] = Consent(sent["marketingState"], sent.get("marketingOptInLevel"), at)
 
 
 def _set_refused(problems: list[Problem]) -> Json:

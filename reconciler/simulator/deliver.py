@@ -26,7 +26,7 @@ from reconciler.simulator.documents import Json
 from reconciler.simulator.events import topic_header
 from reconciler.simulator.records import Event, Subscription
 from reconciler.simulator.shop import Shop
-from reconciler.simulator.subscriptions import LOOPBACK
+from reconciler.simulator.webhook_uris import LOOPBACK
 
 FAILURES_MAX: Final = 8
 RETRY_AFTER_S: Final = (10, 60, 300, 900, 1800, 2700, 3600, 5030)

@@ -1,7 +1,7 @@
 """GraphQL documents as Shopify takes or refuses them: parsed, validated and worded, before anything runs.
 
-First half of a call, before `execution.py`. Knows the schema excerpt, nothing of shops. The wording is that of
-graphql-ruby, which Shopify runs (INVALID_VARIABLE, undefinedField and the like: live replies, read 2026-11-23).
+First half of a call, before `execution.py`. Knows the schema excerpt, nothing of shops. The wording (`wording.py`) is
+that of graphql-ruby, which Shopify runs (INVALID_VARIABLE and the like: live replies, read 2026-11-23).
 """
 
 import re
@@ -37,6 +37,8 @@ from graphql import (
     visit,
 )
 from graphql.pyutils import Undefined
+
+from reconciler.simulator.wording import is_global_id, locations_of, strange_ids, validation_error
 
 ARRAY_MAX: Final = 250
 Json = dict[str, Any]
@@ -78,10 +80,15 @@ def prepare(text: str, operation_name: str | None = None) -> Document | tuple[Js
     try:
         ast = parse(text)
     except GraphQLSyntaxError as error:
-        return ({"message": _syntax(error), "locations": _locations(error), "extensions": {"code": "PARSE_ERROR"}},)
+        return (
+            {"message": _syntax(error, text), "locations": locations_of(error), "extensions": {"code": "PARSE_ERROR"}},
+        )
     errors = validate(load_schema(), ast)
     if errors:
-        return tuple(_validation(error) for error in errors)
+        return tuple(validation_error(error, ast, load_schema()) for error in errors)
+    strange = strange_ids(ast, load_schema())
+    if strange:
+        return strange
     operations = [node for node in ast.definitions if isinstance(node, OperationDefinitionNode)]
     if operation_name is not None:
         operations = [node for node in operations if node.name is not None and node.name.value == operation_name]
@@ -118,90 +125,18 @@ def _longest_list(ast: DocumentNode) -> int:
     return longest
 
 
-def _locations(error: GraphQLError) -> list[Json]:
-    return [{"line": place.line, "column": place.column} for place in error.locations or ()]
-
-
-def _syntax(error: GraphQLError) -> str:
+def _syntax(error: GraphQLError, text: str) -> str:
+    """Where a document ends too early, the place of its last word is told."""
+    if "<EOF>" in error.message:
+        words = list(re.finditer(r"\w+|\S", text))
+        if not words:
+            return "syntax error, unexpected end of file"
+        before = text[: words[-1].start()]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return f"syntax error, unexpected end of file at [{line}, {column}]"
     place = error.locations[0] if error.locations else None
     where = f" at [{place.line}, {place.column}]" if place else ""
     return f"syntax error, {error.message.removeprefix('Syntax Error: ')}{where}"
-
-
-# What graphql-core says, and what Shopify says instead: pattern, message, code, names of the groups in `extensions`.
-_WORDS: Final = (
-    (
-        r"Cannot query field '(?P<fieldName>\w+)' on type '(?P<typeName>\w+)'",
-        "Field '{fieldName}' doesn't exist on type '{typeName}'",
-        "undefinedField",
-    ),
-    (
-        r"Argument '(?:\w+\.)?(?P<name>\w+)\((?P<arguments>\w+):\)' of type '.+' is required",
-        "Field '{name}' is missing required arguments: {arguments}",
-        "missingRequiredArguments",
-    ),
-    (
-        r"Field '(?P<name>\w+)' argument '(?P<arguments>\w+)' of type '.+' is required",
-        "Field '{name}' is missing required arguments: {arguments}",
-        "missingRequiredArguments",
-    ),
-    (
-        r"Unknown argument '(?P<argumentName>\w+)' on field '\w+\.(?P<name>\w+)'",
-        "Field '{name}' doesn't accept argument '{argumentName}'",
-        "argumentNotAccepted",
-    ),
-    (
-        r"Field '(?P<fieldName>\w+)' of type '(?P<typeName>.+)' must have a selection",
-        "Field must have selections (field '{fieldName}' returns {typeName} but has no selections.)",
-        "selectionMismatch",
-    ),
-    (
-        r"Variable '\$(?P<variableName>\w+)' of type '(?P<typeName>.+)' used in position expecting type '(?P<want>.+)'",
-        "Type mismatch on variable ${variableName} and argument ({typeName} / {want})",
-        "variableMismatch",
-    ),
-    (
-        r"Variable '\$(?P<variableName>\w+)' is never used",
-        "Variable ${variableName} is declared by anonymous query but not used",
-        "variableNotUsed",
-    ),
-    (
-        r"Variable '\$(?P<variableName>\w+)' is not defined",
-        "Variable ${variableName} is used by anonymous query but not declared",
-        "variableNotDefined",
-    ),
-    (r"Unknown type '(?P<typeName>\w+)'", "{typeName} isn't a defined input type (on $variable)", "undefinedType"),
-    (
-        r"Expected value of type '(?P<typeName>\w+)' not to include unknown field '(?P<argumentName>\w+)'",
-        "InputObject '{typeName}' doesn't accept argument '{argumentName}'",
-        "argumentNotAccepted",
-    ),
-    (
-        r"Expected value of type '(?P<inputObjectType>\w+)' to include required field '(?P<argumentName>\w+)'",
-        "Argument '{argumentName}' on InputObject '{inputObjectType}' is required.",
-        "missingRequiredInputObjectAttribute",
-    ),
-    (
-        r"(?:Within )?OneOf Input Object (?:type )?'(?P<inputObjectType>\w+)',? ",
-        "'{inputObjectType}' requires exactly one argument.",
-        "invalidOneOfInputObject",
-    ),
-    (
-        r"(?P<value>.*(?:cannot represent|does not exist in|Expected value of type).*)",
-        "{value}",
-        "argumentLiteralsIncompatible",
-    ),
-)
-
-
-def _validation(error: GraphQLError) -> Json:
-    for pattern, message, code in _WORDS:
-        found = re.match(pattern, error.message)
-        if found:
-            details = {key: value for key, value in found.groupdict().items() if key != "want"}
-            text = message.format(**found.groupdict())
-            return {"message": text, "locations": _locations(error), "extensions": {"code": code, **details}}
-    return {"message": error.message, "locations": _locations(error)}
 
 
 # --- variables ----------------------------------------------------------------------------------------------------
@@ -244,7 +179,7 @@ def _invalid(name: str, kind: str, value: Any, problems: list[Json], node: Any) 
     )
     return {
         "message": f"Variable ${name} of type {kind} was provided invalid value" + (f" for {said}" if said else ""),
-        "locations": _locations(GraphQLError("", node)),
+        "locations": locations_of(GraphQLError("", node)),
         "extensions": {
             "code": "INVALID_VARIABLE",
             "value": None if value is Undefined else value,
@@ -282,6 +217,9 @@ def _leaf(kind: Any, value: Any, path: list[str | int]) -> list[Json]:
     if isinstance(kind, GraphQLEnumType):
         known = isinstance(value, str) and value in kind.values
         return [] if known else _problem(path, f'Expected "{value}" to be one of: {", ".join(kind.values)}')
+    if kind.name == "ID" and isinstance(value, str) and not is_global_id(value):
+        words = f"Invalid global id '{value}'"
+        return [{"path": path, "explanation": words, "message": words}]
     return [] if _fits(kind.name, value) else _problem(path, f"Could not coerce value {_ruby(value)} to {kind.name}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.simulator import normalisation
-from reconciler.simulator.addresses import examine_addresses
+from reconciler.simulator.addresses import Person, examine_addresses
 from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import Ledger
 from reconciler.simulator.records import Address, Customer, rare
@@ -84,12 +84,12 @@ def _email(ledger: Ledger, _customer: Customer | None, draft: Draft, value: str 
 def _phone(ledger: Ledger, customer: Customer | None, draft: Draft, value: str | None, given: Json) -> None:
     if value is None or not value.strip():
         draft.values["phone"] = None
-    elif len(value) > TEXT_MAX:
+        return
+    if len(value) > TEXT_MAX:
         draft.refuse("phone", f"Phone is too long (maximum is {TEXT_MAX} characters)", "TOO_LONG")
-    else:
-        draft.values["phone"] = phone = normalisation.phone(value, _country(ledger, customer, given))
-        if phone is None:
-            draft.refuse("phone", "Phone is invalid")
+    draft.values["phone"] = phone = normalisation.phone(value, _country(ledger, customer, given))
+    if phone is None:
+        draft.refuse("phone", "Phone is invalid")
 
 
 def _country(ledger: Ledger, customer: Customer | None, given: Json) -> str:
@@ -176,7 +176,8 @@ def _addresses(ledger: Ledger, customer: Customer | None, draft: Draft, value: l
     if value is None:
         return
     kept: dict[int, Address] = {each.number: each for each in rare(customer).addresses} if customer is not None else {}
-    addresses, problems = examine_addresses(ledger, value, kept)
+    names = {field: draft.values.get(field, getattr(customer, field, None)) for field in ("first_name", "last_name")}
+    addresses, problems = examine_addresses(ledger, value, kept, Person(**names))
     draft.problems += [Problem(("addresses", *path), message, code) for path, message, code in problems]
     draft.rare["addresses"] = addresses
     draft.rare["default_address"] = addresses[0].number if addresses else None

@@ -7,6 +7,7 @@ Callers see to it that one call runs at a time (`SimShop.lock`).
 import copy
 import json
 import random
+import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from reconciler.simulator.normalisation import Habits
 from reconciler.simulator.people import People
 from reconciler.simulator.records import Customer, Definition, Event, Merge, Subscription
 
+JOB_S: Final = 30.0
 OUTBOX_MAX: Final = 20_000
 FIRST_NUMBER: Final = 700_000_000_000_000_000
 """Above 2^53, as an id read as a float would lose digits."""
@@ -92,6 +94,8 @@ class Ledger:
         self.operations: dict[int, Operation] = {}
         self.bulk_faults: deque[BulkFault] = deque()
         self.settling = False
+        self.jobs: dict[str, float] = {}
+        """When each job is done, but for merges."""
         self.depot = Depot()
         self.base_url: Callable[[], str] = lambda: f"https://{domain}"
         """Where this shop is served: scheme, host and port."""
@@ -150,6 +154,19 @@ class Ledger:
         self.people.reindex()
 
     # --- events ---------------------------------------------------------------------------------------------------
+
+    def new_job_id(self) -> str:
+        return f"gid://shopify/Job/{uuid.UUID(int=self.random.getrandbits(128), version=4)}"
+
+    def new_job(self) -> Json:
+        """A job that takes JOB_S."""
+        identifier = self.new_job_id()
+        self.jobs[identifier] = self.now() + JOB_S
+        return self.job(identifier) or {}
+
+    def job(self, id: str) -> Json | None:  # noqa: A002 - Shopify's name
+        until = self.jobs.get(id)
+        return None if until is None else {"__typename": "Job", "id": id, "done": self.now() >= until}
 
     def tell(self, topic: str, payload: Callable[[], Json]) -> None:
         """Put an event in the outbox, if anybody could be listening."""

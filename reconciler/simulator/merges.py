@@ -4,16 +4,17 @@ The winner is not decided by the order of the arguments; unlike everything else,
 nothing has changed. Schema descriptions and live replies, read 2026-11-23.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from reconciler.simulator.documents import Json
 from reconciler.simulator.events import deleted_body, merge_body
 from reconciler.simulator.examine import NOTE_MAX, TAGS_MAX
-from reconciler.simulator.ledger import gid, user_error
+from reconciler.simulator.ledger import gid, top_level, user_error
 from reconciler.simulator.normalisation import tags as sorted_tags
 from reconciler.simulator.reading import Reading
-from reconciler.simulator.records import Address, Customer, Merge, Metafield, rare
-from reconciler.simulator.views import email_view, merge_blockers, merge_view, phone_view
+from reconciler.simulator.records import Customer, Merge, Metafield, rare
+from reconciler.simulator.views import CustomerView, email_view, merge_blockers, merge_view, phone_view
 
 LOOKS_TO_END: Final = 2
 WILLING: Final = frozenset({"SUBSCRIBED", "PENDING"})
@@ -26,6 +27,25 @@ _OVERRIDES: Final = {
 }
 
 
+SAME: Final = "Customers IDs should not match"
+_HAS: Final = {
+    "GIFT_CARDS": "has gift cards and can’t be merged.",
+    "STORE_CREDIT": "has store credit and can’t be merged.",
+    "SUBSCRIPTIONS": "has subscriptions and can’t be merged.",
+    "CUSTOMER_PAYMENT_METHODS": "has payment methods and can’t be merged.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """What forbids a merge, and of which customer: None for both, -1 for neither."""
+
+    number: int | None
+    field: str
+    message: str
+    code: str
+
+
 class Merging(Reading):
     failing_merges: int = 0
     """So many of the next merges fail on their way."""
@@ -36,6 +56,8 @@ class Merging(Reading):
         self, customer_one_id: str, customer_two_id: str, override_fields: Json | None = None
     ) -> Json:
         overrides = override_fields or {}
+        if customer_one_id == customer_two_id:
+            raise top_level(SAME, "BAD_REQUEST")
         one, two, errors = self._pair(customer_one_id, customer_two_id)
         if one is None or two is None or errors:
             said = [{"errorFields": ["OVERRIDE_FIELDS"], "message": each["message"]} for each in errors]
@@ -45,7 +67,7 @@ class Merging(Reading):
         merged = merged_fields(winner, loser, overrides)
         over = {"note": merged["note"], "tags": list(merged["tags"])} if _is_too_much(merged) else None
         return {
-            "customerMergeErrors": [{"errorFields": fields, "message": message} for fields, message in blocked],
+            "customerMergeErrors": [{"errorFields": [each.field], "message": each.message} for each in blocked] or None,
             "resultingCustomerId": None if blocked else gid("Customer", winner.number),
             "blockingFields": over,
             "defaultFields": None if over else _preview(winner, merged),
@@ -60,9 +82,15 @@ class Merging(Reading):
         winner, loser = self._winner_first(one, two, overrides)
         blocked = self._blocked(winner, loser, overrides)
         if blocked:
-            errors = [user_error(None, message, _code(fields)) for fields, message in blocked]
+            names = {one.number: "customerOneId", two.number: "customerTwoId"}
+            errors = [
+                user_error((names[number],), each.message, each.code)
+                for number in names
+                for each in blocked
+                if each.number in {number, None}
+            ] + [user_error(None, each.message, each.code) for each in blocked if each.number == -1]
             return {"job": None, "resultingCustomerId": None, "userErrors": errors}
-        job = gid("Job", self.next_number())
+        job = self.new_job_id()
         merge = Merge(job, winner.number, loser.number, self.now(), overrides)
         self.merges[job] = self.merging[winner.number] = self.merging[loser.number] = merge
         return {
@@ -84,7 +112,7 @@ class Merging(Reading):
 
     def job(self, id: str) -> Json | None:  # noqa: A002 - Shopify's name
         merge = self.merges.get(id)
-        return None if merge is None else {"id": id, "done": merge.status in {"COMPLETED", "FAILED"}}
+        return super().job(id) if merge is None else {"id": id, "done": merge.status in {"COMPLETED", "FAILED"}}
 
     def settle(self) -> None:
         super().settle()
@@ -101,8 +129,8 @@ class Merging(Reading):
         self.erase(loser, quietly=True)
         email_of_loser = values["email"] == loser.email != winner.email
         self.people.change(winner, values | {"updated_at": self.now()})
-        moved = {each.number: Address(self.next_number(), each.fields) for each in other.addresses}
-        facts.addresses = [*facts.addresses, *moved.values()]
+        moved = {each.number: each for each in other.addresses}
+        facts.addresses = sorted([*facts.addresses, *moved.values()], key=lambda each: each.number)
         theirs = overrides.get("customerIdOfDefaultAddressToKeep") == gid("Customer", loser.number)
         if (theirs or facts.default_address is None) and other.default_address in moved:
             facts.default_address = moved[other.default_address].number
@@ -128,9 +156,15 @@ class Merging(Reading):
             if customer is None:
                 number = identifier.rpartition("/")[2]
                 errors.append(user_error((name,), f"Customer does not exist with ID {number}", "INVALID_CUSTOMER_ID"))
-        if not errors and one_id == two_id:
-            errors.append(user_error(None, "Customers IDs should not match", "INVALID_CUSTOMER_ID"))
+        if len(errors) == 2 and self._was_merged(one_id):  # noqa: PLR2004 - both of them
+            errors = errors[1:]
+        if one_id == two_id:
+            errors = errors[:1] or [user_error(None, SAME, "INVALID_CUSTOMER_ID")]
         return found[0], found[1], errors
+
+    def _was_merged(self, identifier: str) -> bool:
+        """Whether that customer was merged into another: then only the other id is complained about."""
+        return any(gid("Customer", each.loser) == identifier for each in self.merges.values())
 
     def _winner_first(self, one: Customer, two: Customer, overrides: Json) -> Pair:
         named = overrides.get("customerIdOfEmailToKeep")
@@ -149,25 +183,28 @@ class Merging(Reading):
                 return first, second
         return two, one
 
-    def _blocked(self, winner: Customer, loser: Customer, overrides: Json) -> list[tuple[list[str], str]]:
+    def _blocked(self, winner: Customer, loser: Customer, overrides: Json) -> list[Blocker]:
         found = []
         for customer in (winner, loser):
             fields = merge_blockers(customer)
             if customer.number in self.merging:
                 fields.append("MERGE_IN_PROGRESS")
+            name = CustomerView(self, customer).display_name()
             for field in fields:
-                words = field.replace("_", " ").lower()
-                name = customer.first_name or customer.email or "Customer"
-                found.append(([field], f"{name} can't be merged because of {words}."))
+                words = _HAS.get(field) or f"can’t be merged because of {field.replace('_', ' ').lower()}."
+                found.append(Blocker(customer.number, field, f"{name} {words}", "INVALID_CUSTOMER"))
         ids = {gid("Customer", winner.number), gid("Customer", loser.number)}
         for name, value in overrides.items():
             if name.startswith("customerIdOf") and value is not None and value not in ids:
-                found.append((["OVERRIDE_FIELDS"], f"{name} must be one of the customers to be merged."))
+                words = f"{name} must be one of the customers to be merged."
+                found.append(Blocker(-1, "OVERRIDE_FIELDS", words, "OVERRIDE_ATTRIBUTE_INVALID"))
         merged = merged_fields(winner, loser, overrides)
         if len(merged["tags"]) > TAGS_MAX:
-            found.append((["OVERRIDE_FIELDS"], f"Customers must have {TAGS_MAX} tags or less."))
+            words = f"Customers must have {TAGS_MAX} tags or less."
+            found.append(Blocker(None, "OVERRIDE_FIELDS", words, "INVALID_CUSTOMER"))
         if len(merged["note"] or "") > NOTE_MAX:
-            found.append((["OVERRIDE_FIELDS"], f"Customers must have a note of {NOTE_MAX} characters or less."))
+            words = f"Customer notes must be {NOTE_MAX:,} characters or less."
+            found.append(Blocker(None, "OVERRIDE_FIELDS", words, "INVALID_CUSTOMER"))
         return found
 
     def _end(self, merge: Merge) -> None:
@@ -205,12 +242,6 @@ def merged_fields(winner: Customer, loser: Customer, overrides: Json) -> Json:
 
 def _is_too_much(merged: Json) -> bool:
     return len(merged["tags"]) > TAGS_MAX or len(merged["note"] or "") > NOTE_MAX
-
-
-def _code(fields: list[str]) -> str:
-    if "GIFT_CARDS" in fields:
-        return "CUSTOMER_HAS_GIFT_CARDS"
-    return "OVERRIDE_ATTRIBUTE_INVALID" if "OVERRIDE_FIELDS" in fields else "INVALID_CUSTOMER"
 
 
 def _preview(winner: Customer, merged: Json) -> Json:

@@ -1,30 +1,24 @@
 """Metafields and their definitions as GraphQL shows them."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
+from reconciler.simulator.metafield_types import category
+from reconciler.simulator.metafield_values import json_value
 from reconciler.simulator.records import Customer, Definition, Metafield
 from reconciler.simulator.strange import respelled
 from reconciler.simulator.view import View
+
+UNIQUE: Final = frozenset({"id", "single_line_text_field", "url", "number_integer"})
+"""Types whose values a definition may keep unique."""
 
 
 def digest(metafield: Metafield) -> str:
     """compareDigest: the same for the same value and type."""
     return hashlib.sha256(f"{metafield.type}\n{metafield.value}".encode()).hexdigest()
-
-
-def json_value(metafield: Metafield) -> Any:
-    kind = metafield.type
-    if kind == "json" or kind in {"boolean", "number_integer", "rating", "money"} or kind.startswith("list."):
-        try:
-            return json.loads(metafield.value)
-        except ValueError:
-            return metafield.value
-    return metafield.value
 
 
 class MetafieldView(View[Metafield]):
@@ -44,7 +38,7 @@ class MetafieldView(View[Metafield]):
         "namespace": lambda view: view.record.namespace,
         "key": lambda view: view.record.key,
         "value": lambda view: respelled(view.ledger.habits.strange, view.record.type, view.record.value),
-        "jsonValue": lambda view: json_value(view.record),
+        "jsonValue": lambda view: json_value(view.record.type, view.record.value),
         "type": lambda view: view.record.type,
         "compareDigest": lambda view: digest(view.record),
         "createdAt": lambda view: iso(view.record.created_at),
@@ -70,7 +64,7 @@ class DefinitionView(View[Definition]):
     def capabilities(self) -> Json:
         status = "FILTERABLE" if self.record.filterable else "NOT_FILTERABLE"
         return {
-            "uniqueValues": {"eligible": True, "enabled": self.record.unique},
+            "uniqueValues": {"eligible": self.record.type in UNIQUE, "enabled": self.record.unique},
             "adminFilterable": {"eligible": True, "enabled": self.record.filterable, "status": status},
         }
 
@@ -92,13 +86,3 @@ class DefinitionView(View[Definition]):
             {"name": name, "type": view.record.type, "value": value} for name, value in view.record.validations
         ],
     }
-
-
-def category(type_name: str) -> str:
-    plain = type_name.removeprefix("list.")
-    for prefix, name in (("number", "NUMBER"), ("date", "DATE_TIME"), ("json", "CUSTOM"), ("url", "URL")):
-        if plain.startswith(prefix):
-            return name
-    if plain.endswith("_reference"):
-        return "REFERENCE"
-    return {"boolean": "TRUE_FALSE", "id": "ID", "color": "COLOR"}.get(plain, "TEXT")

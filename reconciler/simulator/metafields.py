@@ -3,60 +3,40 @@
 Schema descriptions and live replies of the Admin API, read 2026-11-23. Only customers own metafields here.
 """
 
-import json
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from reconciler.simulator.changes import Changes
 from reconciler.simulator.documents import Json
 from reconciler.simulator.examine import Draft, Problem
 from reconciler.simulator.ledger import user_error
+from reconciler.simulator.metafield_limits import check_limits
+from reconciler.simulator.metafield_types import SET_TYPES
+from reconciler.simulator.metafield_values import ValueFaultError, kept_value
 from reconciler.simulator.metafield_views import MetafieldView, digest
 from reconciler.simulator.records import Customer, Metafield
 from reconciler.simulator.views import CustomerView
 
 SET_MAX: Final = 25
-ID_BYTES_MAX: Final = 2048
 KEY_SIZES: Final = (2, 64)
 NAMESPACE_SIZES: Final = (3, 255)
+RESERVED: Final = frozenset({"protected", "shopify_standard", "shopify-l10n-fields"})
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 NOT_YOURS: Final = "Access to this namespace and key on Metafields for this resource type is not allowed."
+Writes = list[tuple[Customer, Metafield]]
 
 
-def _is_integer(value: str) -> bool:
-    return re.fullmatch(r"-?\d+", value) is not None
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with an input: the field (none: the whole of it), the words, and the code."""
 
-
-def _is_json(value: str) -> bool:
-    try:
-        json.loads(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_list(value: str) -> bool:
-    return _is_json(value) and isinstance(json.loads(value), list)
-
-
-TYPES: Final[dict[str, Callable[[str], bool]]] = {
-    "id": lambda value: bool(value.strip()) and len(value.encode()) <= ID_BYTES_MAX,
-    "single_line_text_field": lambda value: "\n" not in value,
-    "multi_line_text_field": lambda _: True,
-    "url": lambda value: re.match(r"(https?|mailto|sms|tel):", value) is not None,
-    "boolean": lambda value: value in {"true", "false"},
-    "number_integer": _is_integer,
-    "number_decimal": lambda value: re.fullmatch(r"-?\d+(\.\d+)?", value) is not None,
-    "date": lambda value: re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) is not None,
-    "date_time": lambda value: re.match(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}", value) is not None,
-    "color": lambda value: re.fullmatch(r"#[0-9a-fA-F]{6}", value) is not None,
-    "json": _is_json,
-    "list.single_line_text_field": _is_list,
-    "list.url": _is_list,
-    "list.number_integer": _is_list,
-}
+    name: str | None
+    message: str
+    code: str | None
+    element: int | None = None
+    """The index inside the value, where that is a list."""
 
 
 class Metafields(Changes):
@@ -67,15 +47,16 @@ class Metafields(Changes):
             message = f"Exceeded the maximum metafields input limit of {SET_MAX}."
             return {"metafields": None, "userErrors": [_set_error(("metafields",), message, "LESS_THAN_OR_EQUAL_TO")]}
         errors: list[Json] = []
-        writes: list[tuple[Customer, Metafield]] = []
+        writes: Writes = []
         for index, each in enumerate(metafields):
-            checked = self._checked(index, each, writes)
-            if isinstance(checked, tuple):
-                writes.append(checked)
+            checked = self._checked(each, writes)
+            if isinstance(checked, Fault):
+                path = ("metafields", str(index), *([checked.name] if checked.name else []))
+                errors.append(_set_error(path, checked.message, checked.code, checked.element))
             else:
-                errors.append(checked)
+                writes.append(checked)
         if errors:
-            return {"metafields": None, "userErrors": errors}
+            return {"metafields": [], "userErrors": errors}
         views = []
         for customer, metafield in writes:
             self._write(customer, metafield)
@@ -86,6 +67,8 @@ class Metafields(Changes):
 
     def metafields_delete(self, metafields: list[Json]) -> Json:
         deleted: list[Json | None] = []
+        if any(self.is_foreign(self.namespace(each["namespace"])) for each in metafields):
+            return {"deletedMetafields": [], "userErrors": [user_error(("metafields",), NOT_YOURS)]}
         for each in metafields:
             customer = self.find(each["ownerId"])
             name = (self.namespace(each["namespace"]), each["key"])
@@ -107,6 +90,9 @@ class Metafields(Changes):
         made = []
         for index, each in enumerate(given.get("metafields") or ()):
             path = ("metafields", str(index))
+            if customer is None and each.get("id") is not None:
+                draft.problems.append(Problem((*path, "id"), "Cannot specify metafield ID on creation"))
+                continue
             name, old = self._inline_name(customer, each)
             if name is None:
                 draft.problems.append(Problem((*path, "key"), "Key can't be blank"))
@@ -115,14 +101,11 @@ class Metafields(Changes):
                 words = "Key must be unique within this namespace on this resource"
                 draft.problems.append(Problem((*path, "key"), words))
                 continue
-            definition = self.definitions.get(("CUSTOMER", *name))
-            known = definition.type if definition else (old.type if old else None)
-            value, type_name = each.get("value") or "", each.get("type") or known
-            fault = self._value_fault(customer, name, value, type_name)
-            if fault is not None:
-                draft.problems.append(Problem((*path, "value"), fault[1]))
-                continue
-            made.append(self.new_metafield(name, value, str(type_name)))
+            read = self._read(customer, name, each.get("value") or "", each.get("type"), old)
+            if isinstance(read, Fault):
+                draft.problems.append(Problem((*path, read.name or "value"), read.message))
+            else:
+                made.append(read)
         return tuple(made)
 
     def _inline_name(self, customer: Customer | None, given: Json) -> tuple[tuple[str, str] | None, Metafield | None]:
@@ -136,64 +119,70 @@ class Metafields(Changes):
         name = (self.namespace(given.get("namespace")), given["key"])
         return name, next((each for each in owned if each.name == name), None)
 
-    def _checked(
-        self, index: int, given: Json, writes: list[tuple[Customer, Metafield]]
-    ) -> tuple[Customer, Metafield] | Json:
-        """What one input writes, or the error that refuses it."""
-
-        def error(name: str, message: str, code: str) -> Json:
-            return _set_error(("metafields", str(index), name), message, code, index)
-
+    def _checked(self, given: Json, writes: Writes) -> tuple[Customer, Metafield] | Fault:
+        """What one input writes, or why it is refused."""
         customer = self.find(given["ownerId"])
         if customer is None:
-            return error("ownerId", "Owner does not exist.", "INVALID_VALUE")
+            return Fault("ownerId", "Owner does not exist.", "INVALID_VALUE")
         name = (self.namespace(given.get("namespace")), given["key"])
-        fault = name_fault(name)
-        if fault is not None:
-            return error(*fault)
-        if self._is_foreign(name[0]):
-            return error("namespace", NOT_YOURS, "APP_NOT_AUTHORIZED")
+        if name[0] in RESERVED:
+            return Fault("namespace", f"Namespace {name[0]} is a reserved namespace", None)
+        if self.is_foreign(name[0]):
+            return Fault(None, NOT_YOURS, "APP_NOT_AUTHORIZED")
+        faults = size_faults(name)
+        if faults:
+            return faults[0]
         old = customer.metafield(name)
         if "compareDigest" in given:
             stale = _digest_fault(given["compareDigest"], old)
             if stale is not None:
-                return error("compareDigest", *stale)
-        definition = self.definitions.get(("CUSTOMER", *name))
-        known = definition.type if definition else (old.type if old else None)
-        type_name = given.get("type") or known
-        if definition is not None and type_name != definition.type:
-            words = f"Type '{type_name}' must be consistent with the definition's type: '{definition.type}'."
-            return error("type", words, "INVALID_TYPE")
-        found = self._value_fault(customer, name, given["value"], type_name, writes)
-        if found is not None:
-            return error(*found)
-        return customer, self.new_metafield(name, given["value"], str(type_name))
+                return stale
+        read = self._read(customer, name, given["value"], given.get("type"), old, writes)
+        return read if isinstance(read, Fault) else (customer, read)
 
-    def _value_fault(
+    def _read(
         self,
         customer: Customer | None,
         name: tuple[str, str],
         value: str,
         type_name: str | None,
-        writes: list[tuple[Customer, Metafield]] | None = None,
-    ) -> tuple[str, str, str] | None:
-        """Which field is wrong with a value and its type, the words, and the code."""
+        old: Metafield | None,
+        writes: Writes | None = None,
+    ) -> Metafield | Fault:
+        """The metafield as it is kept, or why its type or value is refused."""
+        definition = self.definitions.get(("CUSTOMER", *name))
+        type_name = type_name or (definition.type if definition else (old.type if old else None))
         if type_name is None:
-            return ("type", "Type can't be blank", "BLANK")
-        if type_name not in TYPES:
-            return ("type", f"Type must be one of the following: {', '.join(TYPES)}.", "INCLUSION")
-        if value == "":
-            return ("value", "Value can't be blank.", "BLANK")
-        if not TYPES[type_name](value):
-            return ("value", f"Value is not a valid {type_name}.", "INVALID_VALUE")
-        owner = self.people.with_unique(name, value)
-        same = [each for each, other in writes or () if other.name == name and other.value == value]
-        taken = (owner is not None and owner is not customer) or any(each is not customer for each in same)
-        if taken and name in self.people.unique:
-            return ("value", "Value has already been taken.", self.habits.unique_metafield_code)
-        return None
+            return Fault("type", "Type can't be blank", "BLANK")
+        if type_name not in SET_TYPES:
+            return Fault("type", f"Type must be one of the following: {', '.join(SET_TYPES)}.", "INCLUSION")
+        if definition is not None and type_name != definition.type:
+            words = f"Type '{type_name}' must be consistent with the definition's type: '{definition.type}'."
+            return Fault("type", words, "INVALID_TYPE")
+        try:
+            kept = kept_value(type_name, value, self._exists)
+            check_limits(type_name, kept, definition.validations if definition else ())
+        except ValueFaultError as fault:
+            return Fault("value", fault.message, "INVALID_VALUE", fault.element)
+        if self._is_taken(customer, name, kept, writes or []):
+            return Fault("value", "Value has already been taken.", self.habits.unique_metafield_code)
+        return self.new_metafield(name, kept, type_name)
 
-    def _is_foreign(self, namespace: str) -> bool:
+    def _is_taken(self, customer: Customer | None, name: tuple[str, str], value: str, writes: Writes) -> bool:
+        """Whether somebody else has this value of a unique metafield, or gets it in the same call."""
+        if name not in self.people.unique:
+            return False
+        owner = self.people.with_unique(name, value)
+        rivals = [each for each, other in writes if other.name == name and other.value == value]
+        return (owner is not None and owner is not customer) or any(each is not customer for each in rivals)
+
+    def _exists(self, identifier: str) -> bool:
+        """Whether a reference leads anywhere: of customers that is known, of the rest it is taken for granted."""
+        kind, _, number = identifier.removeprefix("gid://shopify/").partition("/")
+        return kind != "Customer" or int(number) in self.people.by_number
+
+    def is_foreign(self, namespace: str) -> bool:
+        """Whether a namespace is reserved for another app."""
         own = f"app--{self.app_id}"
         return namespace.startswith("app--") and namespace != own and not namespace.startswith(f"{own}--")
 
@@ -211,30 +200,38 @@ class Metafields(Changes):
             self.updated(customer)
 
 
-def name_fault(name: tuple[str, str]) -> tuple[str, str, str] | None:
-    """Field, words and code of what is wrong with a namespace and key."""
+def size_faults(name: tuple[str, str]) -> list[Fault]:
+    """What is wrong with the lengths of a namespace and key."""
+    found = []
     for label, text, (low, high) in (("namespace", name[0], NAMESPACE_SIZES), ("key", name[1], KEY_SIZES)):
         words = label.capitalize()
         if not text:
-            return (label, f"{words} can't be blank.", "BLANK")
-        if len(text) < low:
-            return (label, f"{words} is too short (minimum is {low} characters).", "TOO_SHORT")
-        if len(text) > high:
-            return (label, f"{words} is too long (maximum is {high} characters).", "TOO_LONG")
-        if not _WORD.fullmatch(text):
-            return (label, f"{words} contains one or more invalid characters.", "INVALID")
-    return None
+            found.append(Fault(label, f"{words} can't be blank", "BLANK"))
+        elif len(text) < low:
+            found.append(Fault(label, f"{words} is too short (minimum is {low} characters)", "TOO_SHORT"))
+        elif len(text) > high:
+            found.append(Fault(label, f"{words} is too long (maximum is {high} characters)", "TOO_LONG"))
+    return found
 
 
-def _digest_fault(given: str | None, old: Metafield | None) -> tuple[str, str] | None:
+def character_faults(name: tuple[str, str]) -> list[Fault]:
+    """What a definition's namespace and key may not hold. A metafield without one may."""
+    return [
+        Fault(label, f"{label.capitalize()} contains one or more invalid characters.", "INVALID_CHARACTER")
+        for label, text in zip(("namespace", "key"), name, strict=True)
+        if text and not _WORD.fullmatch(text)
+    ]
+
+
+def _digest_fault(given: str | None, old: Metafield | None) -> Fault | None:
     """Null means: only where there is none."""
     if given is not None and not _DIGEST.fullmatch(given):
-        return ("The compareDigest is invalid.", "INVALID_COMPARE_DIGEST")
+        return Fault("compareDigest", "The compareDigest is invalid.", "INVALID_COMPARE_DIGEST")
     if given != (None if old is None else digest(old)):
         words = "The resource has been updated since it was loaded. Try again with an updated `compareDigest` value."
-        return (words, "STALE_OBJECT")
+        return Fault(None, words, "STALE_OBJECT")
     return None
 
 
-def _set_error(path: tuple[str, ...], message: str, code: str, index: int | None = None) -> Json:
-    return user_error(path, message, code, elementIndex=index)
+def _set_error(path: tuple[str, ...], message: str, code: str | None, element: int | None = None) -> Json:
+    return user_error(path, message, code, elementIndex=element)

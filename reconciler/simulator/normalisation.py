@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import phonenumbers
 
+_LETTER: Final = re.compile(r"[^\W\d_]")
 _SPACE: Final = re.compile(r"\s+")
 _EMAIL: Final = re.compile(r"[^@\s]+@(?:[\w-]+\.)+[\w-]{2,}")
 _STRICT_TLD: Final = re.compile(r".+\.[^\W\d_]{2,}")
@@ -82,7 +83,11 @@ def email_is_valid(value: str) -> bool:
 def email_is_strictly_valid(value: str) -> bool:
     """As dataSaleOptOut asks for it."""
     local, _, domain = value.partition("@")
-    return email_is_valid(value) and len(local) <= LOCAL_PART_MAX and _STRICT_TLD.fullmatch(domain) is not None
+    dots = local.startswith(".") or local.endswith(".") or has_emoji(local)
+    hyphens = any(label.startswith("-") or label.endswith("-") for label in domain.split("."))
+    if dots or hyphens or len(local) > LOCAL_PART_MAX:
+        return False
+    return email_is_valid(value) and _STRICT_TLD.fullmatch(domain) is not None
 
 
 def name(value: str | None, habits: Habits) -> str | None:
@@ -93,14 +98,37 @@ def name(value: str | None, habits: Habits) -> str | None:
 
 @lru_cache(maxsize=65_536)
 def phone(value: str, country: str) -> str | None:
-    """E.164, or None for what is no phone number. A number without `+` is read with the country."""
+    """E.164, or None for what is no phone number. A number without `+` is read with the country.
+
+    Letters are refused, and so is what can only be dialled locally.
+    """
+    if _LETTER.search(value):
+        return None
     try:
         number = phonenumbers.parse(value, country)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(number) or number.extension:
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    if reason != phonenumbers.ValidationResult.IS_POSSIBLE or number.extension:
         return None
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+@lru_cache(maxsize=65_536)
+def address_phone(value: str, country: str) -> str:
+    """A phone of an address: as E.164 where it can be read, else as it was written."""
+    try:
+        number = phonenumbers.parse(value, country)
+    except phonenumbers.NumberParseException:
+        return value
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+@lru_cache(maxsize=65_536)
+def phone_as_name(e164: str) -> str:
+    """How a phone is shown where a name should be: with blanks and hyphens."""
+    number = phonenumbers.parse(e164, None)
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
 
 
 def split_tags(values: Iterable[str]) -> list[str]:

@@ -1,11 +1,15 @@
-"""The four mutations of customers' addresses. Live replies of the Admin API, read 2026-11-23."""
+"""The four mutations of customers' addresses. Live replies of the Admin API, read 2026-11-23 and 2026-11-29."""
 
-from reconciler.simulator.addresses import examine_address
+from typing import Final
+
+from reconciler.simulator.addresses import Person, as_input, examine_address
 from reconciler.simulator.consent import Consents
 from reconciler.simulator.documents import Json
-from reconciler.simulator.ledger import user_error
+from reconciler.simulator.ledger import top_level, user_error
 from reconciler.simulator.records import Address, Customer, rare
 from reconciler.simulator.views import CustomerView, address_view
+
+MISMATCH: Final = "The id of the address does not match the id in the input"
 
 
 class Residence(Consents):
@@ -13,9 +17,9 @@ class Residence(Consents):
         customer = self.find(customer_id)
         if customer is None:
             return _refused("address", ("customerId",), "Customer does not exist")
-        fields, complaints = examine_address(address)
+        fields, complaints = examine_address(self, address, _person(customer))
         if any(each.fields == fields for each in rare(customer).addresses):
-            complaints.append((("base",), "Address already exists", "TAKEN"))
+            complaints.append(((), "Address already exists", "TAKEN"))
         if complaints:
             return _complained(complaints)
         made = Address(self.next_number(), fields)
@@ -29,8 +33,9 @@ class Residence(Consents):
         customer, old, refused = self._address(customer_id, address_id, "address")
         if customer is None or old is None:
             return refused
-        given = {**old.fields, "countryCode": old.fields.get("countryCodeV2"), **address}
-        fields, complaints = examine_address(given)
+        if "id" in address and address["id"] != address_id:
+            return _refused("address", ("addressId",), MISMATCH)
+        fields, complaints = examine_address(self, {**as_input(old.fields), **address}, _person(customer))
         if complaints:
             return _complained(complaints)
         new = Address(old.number, fields)
@@ -53,12 +58,18 @@ class Residence(Consents):
         return {"customer": CustomerView(self, customer), "userErrors": []}
 
     def _address(self, customer_id: str, address_id: str, payload: str) -> tuple[Customer | None, Address | None, Json]:
+        """The customer and the address, or the refusal; a top-level error for an address that is nobody's."""
         customer = self.find(customer_id)
+        number = self.number_of(address_id.partition("?")[0], "MailingAddress")
+        if not any(each.number == number for one in self.people for each in rare(one).addresses):
+            raise top_level("invalid id" if customer is not None else f"Invalid id: {address_id}", "RESOURCE_NOT_FOUND")
         if customer is None:
             return None, None, _refused(payload, ("customerId",), "Customer does not exist")
-        number = self.number_of(address_id.partition("?")[0], "MailingAddress")
         found = next((each for each in rare(customer).addresses if each.number == number), None)
-        return customer, found, _refused(payload, ("addressId",), "Address does not exist")
+        refused = _refused(payload, ("addressId",), "Address does not exist")
+        if payload == "customer":
+            refused["customer"] = CustomerView(self, customer)
+        return customer, found, refused
 
     def _keep(self, customer: Customer, addresses: list[Address], default: Address | None) -> None:
         self.remember(customer.number, customer)
@@ -70,6 +81,10 @@ class Residence(Consents):
             facts.default_address = addresses[0].number if addresses else None
         self.people.change(customer, {"updated_at": self.now()})
         self.updated(customer)
+
+
+def _person(customer: Customer) -> Person:
+    return Person(customer.first_name, customer.last_name)
 
 
 def _refused(payload: str, path: tuple[str, ...], message: str) -> Json:

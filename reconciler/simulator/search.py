@@ -14,6 +14,7 @@ from typing import Any, Final
 from reconciler.simulator.documents import Json
 from reconciler.simulator.normalisation import Habits
 from reconciler.simulator.records import Customer, rare
+from reconciler.simulator.search_notes import invalid_field, invalid_value, note, unnamed_field
 
 Match = Callable[[Customer], bool]
 _TOKEN: Final = re.compile(
@@ -49,7 +50,7 @@ class Query:
     @property
     def search(self) -> Json:
         """For `extensions.search`; empty where there is nothing to say."""
-        return {"query": self.text, "parsed": {}, "warnings": self.warnings} if self.warnings else {}
+        return note(self.text, self.warnings)
 
 
 def everybody(_customer: Customer) -> bool:
@@ -124,19 +125,19 @@ class _Reader:
         value = quoted if quoted is not None else (token["bare"] or "")
         term = Term(token["field"], token["sign"] or "", value, quoted is not None)
         if term.field is None:
-            return None if self.only is not None else _any_text(term)
+            if self.only is None:
+                return _any_text(term)
+            self.warnings.append(unnamed_field())
+            return None
         reader = _FIELDS.get(term.field)
         if reader is None or (self.only is not None and term.field not in self.only):
-            self.warn(term.field, "Invalid search field for this query.", "invalid_field")
+            self.warnings.append(invalid_field(term.field))
             return None
         try:
             return reader(term, self.habits)
         except ValueError:
-            self.warn(term.field, "Input isn't valid for this field.", "invalid_value")
+            self.warnings.append(invalid_value(term.field, term.value))
             return None
-
-    def warn(self, name: str, message: str, code: str) -> None:
-        self.warnings.append({"field": name, "message": message, "code": code})
 
 
 # --- matching -----------------------------------------------------------------------------------------------------

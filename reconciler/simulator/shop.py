@@ -2,7 +2,7 @@
 
 Each root field of the schema is a method in snake_case. The rooms stand on each other:
 ledger, changes, metafields, definitions, customers, tagging, reading, merges, consent, residence, subscriptions,
-staff, uploads, bulk, populate.
+staff, claims, uploads, bulk, populate.
 """
 
 from reconciler.simulator.populate import Filling

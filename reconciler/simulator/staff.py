@@ -73,7 +73,7 @@ class Staff(Subscriptions):
             raise ValueError("Customers IDs should not match")
         blocked = self._blocked(winner, loser, {})
         if blocked:
-            raise ValueError("; ".join(message for _, message in blocked))
+            raise ValueError("; ".join(each.message for each in blocked))
         merge = Merge(gid("Job", self.next_number()), winner.number, loser.number, self.now(), {}, "COMPLETED")
         self.merges[merge.job] = merge
         self.merge_now(winner, loser, {})
@@ -142,6 +142,13 @@ class Staff(Subscriptions):
         """The app is not approved for these fields of protected customer data (none: for all of them it is)."""
         self.unapproved_fields = set(fields)
         return {"unapproved_fields": sorted(fields)}
+
+    def staff_rename(self, domain: str) -> Json:
+        """The shop gets another myshopify name and keeps its gid. In a world of shops: `World.rename_shop`."""
+        self.domain = domain
+        body = {"id": self.app_id, "name": self.shop()["name"], "domain": domain, "myshopify_domain": domain}
+        self.tell("SHOP_UPDATE", lambda: body)
+        return {"domain": domain}
 
     def staff_uninstall(self) -> Json:
         """The app is removed: told to whom it may concern, then its subscriptions are gone. Tokens: `control.py`."""

@@ -39,7 +39,7 @@ class _Storage:
         self.world = world
 
     async def result(self, request: Request) -> Response:
-        sim = self.world.shops.get(request.path_params["domain"])
+        sim = self.world.named(request.path_params["domain"])
         path: Path | None = None
         fault: Fault | None = None
         if sim is not None:
@@ -58,7 +58,7 @@ class _Storage:
 
     async def upload(self, request: Request) -> Response:
         """A form as a browser would send it. What stands after `file` is not read, as its order matters there."""
-        sim = self.world.shops.get(request.path_params["domain"])
+        sim = self.world.named(request.path_params["domain"])
         if sim is None:
             return storage_error(404, "NoSuchBucket", "The specified bucket does not exist.")
         fault = await _fault(sim, "stagedUpload")

@@ -1,23 +1,23 @@
 """Webhook subscriptions made over the API: their rules, and which of them an event is for.
 
-Live replies of the Admin API, read 2026-11-23: errors name `callbackUrl` even where `uri` was sent. Sending is
-`deliver.py`'s business.
+Live replies of the Admin API, read 2026-11-23 and 2026-11-29: errors name `callbackUrl` even where `uri` was sent.
+Sending is `deliver.py`'s business.
 """
 
 import re
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import gid, iso, user_error
 from reconciler.simulator.paging import paged
 from reconciler.simulator.records import Event, Subscription
 from reconciler.simulator.residence import Residence
+from reconciler.simulator.webhook_uris import BYTES_MAX, is_http, uri_faults
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_ARN: Final = re.compile(r"arn:aws:events:[\w-]+::event-source/aws\.partner/shopify\.com/.+")
-_PUBSUB: Final = re.compile(r"pubsub://[\w-]+:[\w-]+")
+NOWHERE: Final = "https://eventbridge.arn"
+"""`callbackUrl` of a subscription that goes to no URL."""
 _FILTER_TERM: Final = re.compile(r'(-)?([\w.]+):(?:"([^"]*)"|([^\s()"]+))(?:\s+AND)?(?:\s+|$)')
 
 
@@ -25,15 +25,20 @@ class Subscriptions(Residence):
     webhook_api_version: str = "2026-10"
     """Set by the app's configuration, not by the URL that a subscription was made with."""
 
+    @cached_property
+    def ended_subscriptions(self) -> set[int]:
+        """Numbers of those that were deleted."""
+        return set()
+
     def webhook_subscription_create(self, topic: str, webhook_subscription: Json) -> Json:
         given = webhook_subscription
         uri = given.get("uri") or given.get("callbackUrl") or ""
-        errors = self._uri_errors(topic, uri, None) or _filter_errors(given)
+        errors = self._errors(topic, uri, given, None)
         if errors:
             return {"webhookSubscription": None, "userErrors": errors}
         now = self.now()
-        made = Subscription(self.next_number(), topic, uri, now, now)
-        _fill(made, given)
+        made = Subscription(self.next_number(), topic, uri.strip(), now, now)
+        self._fill(made, given)
         self.subscriptions[made.number] = made
         return {"webhookSubscription": self._shown(made), "userErrors": []}
 
@@ -41,17 +46,21 @@ class Subscriptions(Residence):
         found = self.subscriptions.get(self.number_of(id, "WebhookSubscription"))
         if found is None:
             return {"webhookSubscription": None, "userErrors": [_unknown()]}
-        uri = webhook_subscription.get("uri") or webhook_subscription.get("callbackUrl") or found.uri
-        errors = self._uri_errors(found.topic, uri, found) or _filter_errors(webhook_subscription)
+        named = webhook_subscription.get("uri", webhook_subscription.get("callbackUrl"))
+        uri = found.uri if named is None else named
+        errors = self._errors(found.topic, uri, webhook_subscription, found)
         if errors:
             return {"webhookSubscription": None, "userErrors": errors}
-        found.uri, found.updated_at = uri, self.now()
-        _fill(found, webhook_subscription)
+        found.uri, found.updated_at = uri.strip(), self.now()
+        self._fill(found, webhook_subscription)
         return {"webhookSubscription": self._shown(found), "userErrors": []}
 
     def webhook_subscription_delete(self, id: str) -> Json:  # noqa: A002 - Shopify's name
-        if self.subscriptions.pop(self.number_of(id, "WebhookSubscription"), None) is None:
+        """One that was deleted a moment ago may be deleted once more."""
+        number = self.number_of(id, "WebhookSubscription")
+        if self.subscriptions.pop(number, None) is None and number not in self.ended_subscriptions:
             return {"deletedWebhookSubscriptionId": None, "userErrors": [_unknown()]}
+        self.ended_subscriptions.add(number)
         return {"deletedWebhookSubscriptionId": id, "userErrors": []}
 
     def webhook_subscription(self, id: str) -> Json | None:  # noqa: A002 - Shopify's name
@@ -104,25 +113,40 @@ class Subscriptions(Residence):
             if each.topic == event.topic and read_filter(each.filter)(event.payload)
         ]
 
-    def _uri_errors(self, topic: str, uri: str, mine: Subscription | None) -> list[Json]:
-        message = self._uri_fault(uri)
-        if message is None and any(
-            each.topic == topic and each.uri == uri and each is not mine for each in self.subscriptions.values()
-        ):
-            message = "Address for this topic has already been taken"
-        return [] if message is None else [user_error(("webhookSubscription", "callbackUrl"), message)]
+    def webhook_subscriptions_count(self, limit: int | None = 10_000, query: str | None = None) -> Json:
+        """`query` reads ids only."""
+        wanted = [term.partition(":")[2] for term in (query or "").split() if term.startswith("id:")]
+        count = sum(1 for each in self.subscriptions if not wanted or str(each) in wanted)
+        del limit
+        return {"count": count, "precision": "EXACT"}
 
-    def _uri_fault(self, uri: str) -> str | None:
-        if not uri.strip():
-            return "Address can't be blank"
-        if _ARN.fullmatch(uri) or _PUBSUB.fullmatch(uri):
-            return None
-        parts = urlsplit(uri)
-        if parts.scheme == "http" and not (self.habits.loopback_callbacks and parts.hostname in LOOPBACK):
-            return "Address protocol http:// is not supported"
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            return "Address is invalid"
-        return None
+    def _errors(self, topic: str, uri: str, given: Json, mine: Subscription | None) -> list[Json]:
+        """What refuses a subscription: its address, then its format, then its filter."""
+        path = ("webhookSubscription", "callbackUrl")
+        faults = uri_faults(uri, self.app_id, loopback=self.habits.loopback_callbacks)
+        if faults:
+            return [user_error(path, message) for message in faults]
+        kind = given.get("format") or (mine.format if mine else "JSON")
+        if kind != "JSON" and not is_http(uri):
+            return [user_error(("webhookSubscription", "format"), "Format can only be used with format: 'json'")]
+        rivals = (each for each in self.subscriptions.values() if each is not mine)
+        if any((each.topic, each.uri, each.format) == (topic, uri.strip(), kind) for each in rivals):
+            return [user_error(path, "Address for this topic has already been taken")]
+        return _filter_errors(given)
+
+    def _fill(self, subscription: Subscription, given: Json) -> None:
+        """What is named is taken over, the rest stays."""
+        subscription.format = given.get("format") or subscription.format
+        if "filter" in given:
+            subscription.filter = given["filter"]
+        if "includeFields" in given:
+            subscription.include_fields = tuple(given["includeFields"] or ())
+        if "metafieldNamespaces" in given:
+            namespaces = given["metafieldNamespaces"] or ()
+            subscription.metafield_namespaces = tuple(self.namespace(each) for each in namespaces)
+        if "metafields" in given:
+            named = given["metafields"] or ()
+            subscription.metafields = tuple((each.get("namespace") or "", each["key"]) for each in named)
 
     def _shown(self, each: Subscription) -> Json:
         version = self.webhook_api_version
@@ -131,7 +155,8 @@ class Subscriptions(Residence):
             "id": gid("WebhookSubscription", each.number),
             "legacyResourceId": str(each.number),
             "apiVersion": {"handle": version, "displayName": version, "supported": True},
-            "callbackUrl": each.uri,
+            "callbackUrl": each.uri if is_http(each.uri) else NOWHERE,
+            "endpoint": _endpoint(each.uri),
             "uri": each.uri,
             "createdAt": iso(each.created_at),
             "updatedAt": iso(each.updated_at),
@@ -144,30 +169,28 @@ class Subscriptions(Residence):
         }
 
 
+def _endpoint(uri: str) -> Json:
+    if is_http(uri):
+        return {"__typename": "WebhookHttpEndpoint", "callbackUrl": uri}
+    if uri.startswith("pubsub://"):
+        project, _, topic = uri.removeprefix("pubsub://").partition(":")
+        return {"__typename": "WebhookPubSubEndpoint", "pubSubProject": project, "pubSubTopic": topic}
+    return {"__typename": "WebhookEventBridgeEndpoint", "arn": uri}
+
+
 def _unknown() -> Json:
     return user_error(("id",), "Webhook subscription does not exist")
 
 
-def _fill(subscription: Subscription, given: Json) -> None:
-    """What is named is taken over, the rest stays."""
-    subscription.format = given.get("format") or subscription.format
-    if "filter" in given:
-        subscription.filter = given["filter"] or None
-    if "includeFields" in given:
-        subscription.include_fields = tuple(given["includeFields"] or ())
-    if "metafieldNamespaces" in given:
-        subscription.metafield_namespaces = tuple(given["metafieldNamespaces"] or ())
-    if "metafields" in given:
-        named = given["metafields"] or ()
-        subscription.metafields = tuple((each.get("namespace") or "", each["key"]) for each in named)
-
-
 def _filter_errors(given: Json) -> list[Json]:
+    path = ("webhookSubscription",)
+    if len((given.get("filter") or "").encode()) > BYTES_MAX:
+        return [user_error(path, "The specified filter exceeds the maximum allowed size.")]
     try:
         read_filter(given.get("filter"))
     except ValueError:
         message = "The specified filter is invalid, please ensure you specify the field(s) you wish to filter on."
-        return [user_error(("webhookSubscription", "filter"), message)]
+        return [user_error(path, message)]
     return []
 
 

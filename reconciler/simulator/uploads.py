@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.simulator.bulk_records import Staged
+from reconciler.simulator.claims import Claims
 from reconciler.simulator.depot import UPLOADS
 from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import iso, user_error
-from reconciler.simulator.staff import Staff
 
 DAY_S: Final = 86_400
 UPLOAD_BYTES_MAX: Final = 100 * 1024 * 1024
 
 
-class Uploads(Staff):
+class Uploads(Claims):
     upload_bytes_max: int = UPLOAD_BYTES_MAX
 
     def staged_uploads_create(self, input: list[Json]) -> Json:  # noqa: A002 - Shopify's name
@@ -53,7 +53,7 @@ class Uploads(Staff):
         url = f"{self.base_url()}{UPLOADS}/{self.domain}"
         return {
             "url": url,
-            "resourceUrl": None,
+            "resourceUrl": url,
             "parameters": [{"name": name, "value": value} for name, value in parameters.items()],
         }
 

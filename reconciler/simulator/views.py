@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from reconciler.simulator.documents import Json
 from reconciler.simulator.ledger import gid, iso
 from reconciler.simulator.metafield_views import MetafieldView
-from reconciler.simulator.normalisation import email_is_valid
+from reconciler.simulator.normalisation import email_is_valid, phone_as_name
 from reconciler.simulator.paging import paged
 from reconciler.simulator.records import Address, Consent, Customer, Merge, Metafield, rare
 from reconciler.simulator.strange import respelled, respelled_tags
@@ -75,7 +75,7 @@ class CustomerView(View[Customer]):
     def display_name(self) -> str:
         person = self.record
         names = " ".join(part for part in (person.first_name, person.last_name) if part)
-        return names or person.email or person.phone or ""
+        return names or person.email or (phone_as_name(person.phone) if person.phone else "")
 
     def default_address(self) -> Json | None:
         facts = rare(self.record)
@@ -104,11 +104,8 @@ class CustomerView(View[Customer]):
     def sms_consent(self) -> Json | None:
         if self.record.phone is None:
             return None
-        given = consent_view(rare(self.record).sms_consent)
-        return given | {
-            "marketingOptInLevel": given["marketingOptInLevel"] or "UNKNOWN",
-            "consentCollectedFrom": "OTHER",
-        }
+        consent = rare(self.record).sms_consent
+        return consent_view(consent) | {"consentCollectedFrom": None if consent is None else "OTHER"}
 
     fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "__typename": lambda _: "Customer",
@@ -154,7 +151,7 @@ class CustomerView(View[Customer]):
 def consent_view(consent: Consent | None) -> Json:
     return {
         "marketingState": consent.state if consent else "NOT_SUBSCRIBED",
-        "marketingOptInLevel": consent.level if consent else None,
+        "marketingOptInLevel": (consent.level if consent else None) or "SINGLE_OPT_IN",
         "consentUpdatedAt": iso(consent.updated_at) if consent and consent.updated_at is not None else None,
     }
 
@@ -181,7 +178,7 @@ def phone_view(phone: str, consent: Consent | None) -> Json:
         "marketingState": given["marketingState"],
         "marketingOptInLevel": given["marketingOptInLevel"],
         "marketingUpdatedAt": given["consentUpdatedAt"],
-        "marketingCollectedFrom": None,
+        "marketingCollectedFrom": None if consent is None else "OTHER",
         "sourceLocation": None,
     }
 

@@ -178,6 +178,8 @@ class World:
         self.versions = tuple(versions)
         self.shops: dict[str, SimShop] = {}
         self.ports: dict[int, str] = {}
+        self._former: dict[str, str] = {}
+        """The names that shops had before, each with the one after it."""
 
     def add_shop(
         self,
@@ -199,12 +201,11 @@ class World:
         shop: Shop | None = None,
     ) -> SimShop:
         """A new shop with one app installed in it. `shop` brings a domain object of your own."""
-        if domain in self.shops:
+        if domain in self.shops or domain in self._former:
             raise ValueError(f"shop {domain} is there already")
         shop = shop or Shop(domain, clock=self.clock, seed=seed, country=country, locale=locale)
         shop.scopes = set(scopes)
         shop.depot = self.depot
-        shop.base_url = lambda: self.url(domain)
         tokens = Tokens(
             self.clock,
             client_id,
@@ -217,19 +218,41 @@ class World:
             tokens.allow(access_token)
         bucket = Bucket(self.clock, size=bucket_size, restore_rate=restore_rate)
         sim = SimShop(shop, tokens, bucket, CostModel(load_schema(), charge_per_id=charge_per_id))
+        shop.base_url = lambda: self.url(sim.domain)
         self.shops[domain] = sim
         return sim
 
+    def rename_shop(self, old: str, new: str) -> SimShop:
+        """Another myshopify name for a shop, which keeps its gid and all else; it still answers to the old one."""
+        sim = self.named(old)
+        if sim is None:
+            raise ValueError(f"there is no shop {old}")
+        if new in self.shops or new in self._former:
+            raise ValueError(f"shop {new} is there already")
+        with sim.lock:
+            self._former[sim.domain] = new
+            self.shops = {new if sim is each else name: each for name, each in self.shops.items()}
+            sim.domain = new
+            sim.shop.staff_rename(new)
+        return sim
+
+    def named(self, domain: str) -> SimShop | None:
+        """The shop that has this myshopify name, or had it before."""
+        while domain in self._former:
+            domain = self._former[domain]
+        return self.shops.get(domain)
+
     def url(self, domain: str) -> str:
         """Where a shop is served: scheme, host and port; its own domain where it is not."""
+        wanted = self.named(domain)
         for port, name in self.ports.items():
-            if name == domain:
+            if wanted is not None and self.named(name) is wanted:
                 return f"http://127.0.0.1:{port}"
         return f"https://{domain}"
 
     def find(self, *, host: str = "", port: int | None = None, token: str | None = None) -> SimShop | None:
         """The shop a request is for: by Host, by the port it came in on, by its token, or the only one there is."""
-        named = self.shops.get(host.partition(":")[0].lower()) or self.shops.get(self.ports.get(port or 0, ""))
+        named = self.named(host.partition(":")[0].lower()) or self.named(self.ports.get(port or 0, ""))
         if named is not None:
             return named
         for sim in self.shops.values():

@@ -127,7 +127,7 @@ def test_what_is_no_graphql_request_is_a_400(client: Client) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("{ customer {", "PARSE_ERROR", "syntax error, Expected Name, found <EOF>. at [1, 13]"),
+        ("{ customer {", "PARSE_ERROR", "syntax error, unexpected end of file at [1, 12]"),
         ('{ customer(id: "1") { nope } }', "undefinedField", "Field 'nope' doesn't exist on type 'Customer'"),
         ("{ customer { id } }", "missingRequiredArguments", "Field 'customer' is missing required arguments: id"),
         ('{ customer(id: "1", z: 1) { id } }', "argumentNotAccepted", "Field 'customer' doesn't accept argument 'z'"),
@@ -166,7 +166,7 @@ def test_a_document_is_refused_in_shopifys_words(client: Client, text: str, code
         ),
         (
             "CustomerIdentifierInput!",
-            {"id": "1", "emailAddress": "a@b.c"},
+            {"id": "gid://shopify/Customer/1", "emailAddress": "a@b.c"},
             [],
             "'CustomerIdentifierInput' requires exactly one argument, but 2 were provided.",
         ),
@@ -200,7 +200,7 @@ def test_more_than_250_elements_are_refused_whole(client: Client) -> None:
     message = "The input array size of 251 is greater than the maximum allowed of 250."
     error = client.error("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=["gid://shopify/Customer/1"] * 251)
     assert (error["message"], error["extensions"]["code"]) == (message, "MAX_INPUT_SIZE_EXCEEDED")
-    written = ",".join(['"1"'] * 251)
+    written = ",".join(['"gid://shopify/Customer/1"'] * 251)
     assert client.error(f"{{ nodes(ids: [{written}]) {{ id }} }}")["message"] == message
 
 
@@ -222,10 +222,10 @@ def test_a_missing_scope_is_access_denied_with_the_field_null(client: Client) ->
         "requiredAccess": "`write_customers` access scope.",
     }
     client.sim.shop.scopes = set()
-    assert client.error('{ customer(id: "1") { id } }')["extensions"]["code"] == "ACCESS_DENIED"
+    assert client.error('{ customer(id: "gid://shopify/Customer/1") { id } }')["extensions"]["code"] == "ACCESS_DENIED"
     assert client.error('{ node(id: "gid://shopify/Customer/1") { id } }')["extensions"]["code"] == "ACCESS_DENIED"
-    merge = 'mutation { customerMerge(customerOneId: "1", customerTwoId: "2") { resultingCustomerId } }'
-    assert "write_customer_merge" in client.error(merge)["message"]
+    merge = "mutation($a: ID!) { customerMerge(customerOneId: $a, customerTwoId: $a) { resultingCustomerId } }"
+    assert "write_customer_merge" in client.error(merge, a="gid://shopify/Customer/1")["message"]
 
 
 def test_protected_customer_data_is_null_with_an_error_beside_it(client: Client) -> None:
@@ -249,7 +249,11 @@ def test_an_error_of_the_domain_nulls_the_root_field(client: Client) -> None:
 
 
 def test_a_bug_of_the_simulator_is_an_internal_error_with_a_request_id(client: Client) -> None:
-    reply = client.post('mutation { tagsAdd(id: "1", tags: []) { node { id } } }')
+    client.sim.shop.bulk_operations = lambda **_: 1 // 0  # type: ignore[method-assign]
+    try:
+        reply = client.post("{ bulkOperations(first: 1) { nodes { id } } }")
+    finally:
+        del client.sim.shop.bulk_operations
     assert reply["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert "Request ID" in reply["errors"][0]["message"]
 

@@ -51,7 +51,7 @@ def test_a_write_of_scalars_costs_the_floor_of_ten() -> None:
     assert requested(nested) == 11
     assert (
         requested(
-            'mutation { a: tagsAdd(id: "1", tags: []) { node { id } } b: tagsAdd(id: "2", tags: []) { node { id } } }'
+            "mutation($c: ID!) { a: tagsAdd(id: $c, tags: []) { node { id } } b: tagsAdd(id: $c, tags: []) { node { id } } }"
         )
         == 20
     )
@@ -61,31 +61,43 @@ def test_point_reads_are_cheap_and_ids_are_flat_unless_the_world_is_harder() -> 
     by_id = (
         "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Customer { email defaultEmailAddress { emailAddress } } } }"
     )
-    assert requested('{ customer(id: "1") { id } }') == 1
-    assert requested('{ customerByIdentifier(identifier: {id: "1"}) { id email } }') == 1
-    assert requested(by_id, ids=["1"] * 250) == 2
-    assert requested(by_id, ids=["1"] * 250, charge_per_id=True) == 251
-    assert requested('{ nodes(ids: ["1", "2"]) { id } }', charge_per_id=True) == 2
+    assert requested('{ customer(id: "gid://shopify/Customer/1") { id } }') == 1
+    assert requested('{ customerByIdentifier(identifier: {id: "gid://shopify/Customer/1"}) { id email } }') == 1
+    assert requested(by_id, ids=["gid://shopify/Customer/1"] * 250) == 2
+    assert requested(by_id, ids=["gid://shopify/Customer/1"] * 250, charge_per_id=True) == 251
+    assert (
+        requested('{ nodes(ids: ["gid://shopify/Customer/1", "gid://shopify/Customer/2"]) { id } }', charge_per_id=True)
+        == 2
+    )
 
 
 def test_counts_cost_ten_and_a_union_its_dearest_member() -> None:
     assert requested("{ customersCount { count } }") == 10
     text = (
-        '{ node(id: "1") { id ... on Customer { a: metafield(key: "a") { id } b: metafield(key: "b") { id } } '
+        'query($c: ID!) { node(id: $c) { id ... on Customer { a: metafield(key: "a") { id } b: metafield(key: "b") { id } } '
         "... on Shop { primaryDomain { url } } } }"
     )
     assert requested(text) == 3
 
 
-def test_the_actual_cost_counts_the_nodes_that_came_back() -> None:
+@pytest.mark.parametrize(("rows", "points"), [(0, 2), (1, 2), (2, 2), (5, 3), (250, 24)])
+def test_a_page_that_is_partly_full_costs_its_share(rows: int, points: int) -> None:
+    text = '{ customers(first: 250) { edges { node { id metafield(key: "k") { id } } } } }'
+    assert requested(text) == 24
+    row = {"node": {"id": "gid://shopify/Customer/1", "metafield": {"id": "gid://shopify/Metafield/1"}}}
+    assert actual(text, {"customers": {"edges": [row] * rows}}) == points
+
+
+def test_an_empty_page_of_nodes_gives_back_only_what_is_nested() -> None:
     text = '{ customers(first: 250) { nodes { id metafield(key: "k") { id } } } }'
     assert requested(text) == 24
-    assert actual(text, {"customers": {"nodes": []}}) == 2
-    assert actual(text, {"customers": {"nodes": [{"id": "1", "metafield": None}]}}) == 4
+    assert actual(text, {"customers": {"nodes": []}}) == 13
 
 
 def test_fragments_cost_what_they_hold() -> None:
-    text = 'query { customer(id: "1") { ...parts } } fragment parts on Customer { id metafield(key: "k") { id } }'
+    text = (
+        'query($c: ID!) { customer(id: $c) { ...parts } } fragment parts on Customer { id metafield(key: "k") { id } }'
+    )
     assert requested(text) == 2
 
 

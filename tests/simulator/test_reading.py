@@ -205,7 +205,10 @@ def test_nodes_keep_their_places(desk: Desk) -> None:
     nodes = "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Customer { firstName } } }"
     found = desk(nodes, ids=["gid://shopify/Customer/404", one, "gid://shopify/Order/1"])
     assert found == [None, {"id": one, "firstName": "Ada"}, None]
-    assert desk.error(nodes, ids=["nonsense"]) == ("RESOURCE_NOT_FOUND", "Invalid id: nonsense")
+    assert desk.error(nodes, ids=["nonsense"]) == (
+        "INVALID_VARIABLE",
+        "Variable $ids of type [ID!]! was provided invalid value for 0 (Invalid global id 'nonsense')",
+    )
     code, message = desk.error(nodes, ids=[one] * 251)
     assert (code, message) == (
         "MAX_INPUT_SIZE_EXCEEDED", "The input array size of 251 is greater than the maximum allowed of 250."

@@ -107,7 +107,8 @@ def test_subscriptions_are_made_listed_changed_and_removed(desk: Desk) -> None:
     assert changed["webhookSubscription"] == {"uri": "https://new.example.com", "includeFields": ["id"]}
     assert desk(REMOVE, id=made["id"])["deletedWebhookSubscriptionId"] == made["id"]
     gone = [{"field": ["id"], "message": "Webhook subscription does not exist"}]
-    assert desk(REMOVE, id=made["id"])["userErrors"] == gone
+    assert desk(REMOVE, id=made["id"]) == {"deletedWebhookSubscriptionId": made["id"], "userErrors": []}
+    assert desk(REMOVE, id="gid://shopify/WebhookSubscription/404")["userErrors"] == gone
     assert desk(CHANGE, id=made["id"], w={})["userErrors"] == gone
     assert desk("query($id: ID!) { webhookSubscription(id: $id) { id } }", id=made["id"]) is None
 
@@ -119,12 +120,16 @@ def test_errors_name_callback_url_whatever_was_sent(desk: Desk) -> None:
     http = "Address protocol http:// is not supported"
     assert refused(desk, "CUSTOMERS_UPDATE", "http://hooks.example.com") == [(WHERE, http)]
     assert refused(desk, "CUSTOMERS_UPDATE", "") == [(WHERE, "Address can't be blank")]
-    assert refused(desk, "CUSTOMERS_UPDATE", "ftp://x") == [(WHERE, "Address is invalid")]
+    assert refused(desk, "CUSTOMERS_UPDATE", "ftp://x") == [(WHERE, "Address protocol ftp:// is not supported")]
     subscribe(desk, "CUSTOMERS_UPDATE", "pubsub://project:topic")
-    subscribe(desk, "CUSTOMERS_UPDATE", "arn:aws:events:us-east-1::event-source/aws.partner/shopify.com/1/source")
+    source = "arn:aws:events:us-east-1::event-source/aws.partner/shopify.com/{}/source"
+    subscribe(desk, "CUSTOMERS_UPDATE", source.format(desk.shop.app_id))
+    foreign = f"Address is an AWS ARN and includes api_client_id '1' instead of '{desk.shop.app_id}'"
+    said = refused(desk, "CUSTOMERS_UPDATE", source.format(1))
+    assert said == [(WHERE, "Address is invalid"), (WHERE, foreign)]
     desk.shop.habits.loopback_callbacks = False
     assert refused(desk, "CUSTOMERS_UPDATE", "http://127.0.0.1:1") == [(WHERE, http)]
-    assert refused(desk, "CUSTOMERS_UPDATE", "https://a.b", filter="email OR x")[0][0][-1] == "filter"
+    assert refused(desk, "CUSTOMERS_UPDATE", "https://a.b", filter="email OR x")[0][0] == ["webhookSubscription"]
 
 
 def test_nothing_is_kept_while_nobody_listens(desk: Desk) -> None:
