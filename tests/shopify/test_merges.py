@@ -44,7 +44,7 @@ def test_a_preview_changes_nothing_and_names_winner_and_blockers(
     assert blocked.blockers == ("gift cards",)
     with pytest.raises(Refused) as caught:
         shop.merge(one, other, keep_email_of=one)
-    assert caught.value.has("CUSTOMER_HAS_GIFT_CARDS")
+    assert caught.value.has("INVALID_CUSTOMER")
     assert "Ada" not in caught.value.message
     assert ready.sim.mutations == mutations + 1
 

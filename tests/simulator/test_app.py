@@ -249,7 +249,7 @@ def test_an_error_of_the_domain_nulls_the_root_field(client: Client) -> None:
 
 
 def test_a_bug_of_the_simulator_is_an_internal_error_with_a_request_id(client: Client) -> None:
-    client.sim.shop.bulk_operations = lambda **_: 1 // 0  # type: ignore[method-assign]
+    client.sim.shop.bulk_operations = lambda **_: 1 // 0  # type: ignore[assignment,method-assign]
     try:
         reply = client.post("{ bulkOperations(first: 1) { nodes { id } } }")
     finally:
