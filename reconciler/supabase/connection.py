@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
@@ -133,6 +133,11 @@ def in_our_words(error: BaseException, url: str) -> SourceError:
     said = said_by(error)
     hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
     return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint)
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the connection broke off in a transaction: the server ended it, or a pooler or the network did."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _busy(error: BaseException) -> tuple[str, str] | None:

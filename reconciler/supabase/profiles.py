@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from datetime import MINYEAR, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
@@ -30,7 +30,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.supabase.chunks import Chunk, profiles_of
-from reconciler.supabase.connection import REFUSED_LOGIN, open_source, translated
+from reconciler.supabase.connection import REFUSED_LOGIN, is_lost, open_source, translated
 from reconciler.supabase.limits import limit
 from reconciler.supabase.rows import UnreadableError, moment, profile_of
 from reconciler.supabase.sight import refuse_hidden
@@ -38,7 +38,10 @@ from reconciler.supabase.table import ProfileTable, find_table
 from reconciler.supabase.walks import KEYS, Build, Row, Walks, by_index, by_value, keys_in_order, pages, shared_keys
 
 ASK = 500  # names in one question
+TRIES = 3  # of a read whose connection breaks off
 LOGIN_PAUSE_S = 130.0  # Supabase's pooler locks an address out for two minutes, anew with each wrong password
+
+T = TypeVar("T")
 
 
 class TableProfiles:
@@ -60,18 +63,22 @@ class TableProfiles:
         self._engine.dispose()
 
     def check(self) -> tuple[str, ...]:
-        with self._looking(anew=True) as (connection, table):
-            unnamed = connection.execute(sa.select(sa.func.count()).select_from(table.source).where(~table.named))
-            count = unnamed.scalar_one()
+        def unnamed(connection: Connection, table: ProfileTable) -> int:
+            query = sa.select(sa.func.count()).select_from(table.source).where(~table.named)
+            return int(connection.execute(query).scalar_one())
+
+        count = self._read(unnamed, anew=True)
         if not count:
             return ()
         column = self._columns["clerk_user_id"]
         return (f"{count} rows of {self._table_name} name no user ({column} is null or blank): they are left out",)
 
     def count(self, *, at_most: int | None = None) -> int:
-        with self._looking() as (connection, table):
+        def counted(connection: Connection, table: ProfileTable) -> int:
             rows = sa.select(sa.literal(1)).select_from(table.source).where(table.named).limit(at_most).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
+
+        return self._read(counted)
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         chunks = self.scan_rows(chunk=chunk, after=after)
@@ -160,8 +167,7 @@ class TableProfiles:
         """How to ask for the keys and times of rows that may have been touched since."""
         if table.postgres:
             return partial(_touched, since=since), by_index
-        with self._looking() as (connection, found):
-            is_sorted = found.begins_with_years(connection)
+        is_sorted = self._read(lambda connection, found: found.begins_with_years(connection))
         return (
             (partial(_lately_touched, since=since), by_value)
             if is_sorted
@@ -183,13 +189,24 @@ class TableProfiles:
         if (found := self._found) is not None:
             self._refuse_again()
             return found
-        with self._looking() as (_, table):
-            return table
+        return self._read(lambda _connection, table: table)
 
     def _ask(self, build: Callable[[ProfileTable], Any]) -> tuple[ProfileTable, list[Row]]:
         """The rows that this statement gives, as the driver's own tuples, and the table as it was then."""
-        with self._looking() as (connection, table):
-            return table, list(connection.execute(build(table)).cursor.fetchall())
+        return self._read(lambda connection, table: (table, list(connection.execute(build(table)).cursor.fetchall())))
+
+    def _read(self, work: Callable[[Connection, ProfileTable], T], *, anew: bool = False) -> T:
+        """What `work` reads in one transaction; once more where the connection broke off in it, since it only reads."""
+        for left in reversed(range(TRIES)):
+            try:
+                with self._looking(anew=anew) as (connection, table):
+                    found = work(connection, table)
+            except SourceError as error:
+                if not left or not is_lost(error.__cause__):
+                    raise
+            else:
+                return found
+        raise AssertionError("the last try returns or raises")
 
     @contextmanager
     def _looking(self, *, anew: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:

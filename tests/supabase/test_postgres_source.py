@@ -592,3 +592,20 @@ def test_a_server_that_is_away_is_a_source_error_without_the_password() -> None:
 def test_a_url_that_is_no_database_is_a_config_error() -> None:
     with pytest.raises(ConfigError):
         TableProfiles("mysql://localhost/x", "customers", EMAIL)
+
+
+def test_a_read_whose_connection_breaks_off_is_made_again(source: Source, lockers: psycopg.Connection) -> None:
+    source.run(SIMPLE)
+    reader = source.reader(EMAIL, port=source.server.port)
+    assert reader.check() == ()
+    lockers.execute("LOCK TABLE customers")
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(reader.count)
+        while not _waiting_for_a_lock(source):
+            assert not found.done()
+        lockers.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        lockers.commit()
+        assert found.result() == 2
