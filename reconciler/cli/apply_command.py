@@ -93,7 +93,14 @@ def command(
             return FAILED
         if seal and not house.state.mark_applied(seal, house.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
-        results = carried_out(context, house, planned, carry=partial(applied, fresh=planfile_ is None), bulk=bulk)
+        results = carried_out(
+            context,
+            house,
+            planned,
+            carry=partial(applied, fresh=planfile_ is None),
+            bulk=bulk,
+            insists=planned.narrowed,
+        )
     tell(context, results, planned.plan.digest, output)
     return exit_code(context, planned, results)
 
@@ -169,7 +176,7 @@ def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned
     swept = {
         p.store: Swept(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False) for p in saved.plan.stores
     }
-    return Planned(saved.plan, swept), seal
+    return Planned(saved.plan, swept, narrowed=saved.narrowed), seal
 
 
 def carried_out(
@@ -179,6 +186,7 @@ def carried_out(
     *,
     carry: Callable[[Swept, Hands], Iterator[Outcome]],
     bulk: str = "never",
+    insists: bool = False,
 ) -> tuple[ApplyResult, ...]:
     """Apply each store's part and count what became of it. `bulk`: auto, never or always."""
     chosen = (
@@ -188,7 +196,10 @@ def carried_out(
     )
     if bulk == "never":
         _refuse_overtaking(house, chosen.values())
-    hands = {name: house.hands(store, plan_digest=planned.plan.digest) for name, store in chosen.items()}
+    hands = {
+        name: replace(house.hands(store, plan_digest=planned.plan.digest), insists=insists)
+        for name, store in chosen.items()
+    }
     tallies = {name: _Tally() for name in hands}
     started = house.clock.now()
     with context.progress() as progress:

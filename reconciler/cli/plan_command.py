@@ -108,7 +108,9 @@ def planned_by(
 
             return advance
 
-        return plan_stores(readers, Ask(now=house.clock.now(), users=names), progress=bar, as_of=as_of)
+        return plan_stores(
+            readers, Ask(now=house.clock.now(), users=names, insists=names is not None), progress=bar, as_of=as_of
+        )
 
 
 def _never(_seconds: float) -> bool:

@@ -46,7 +46,7 @@ def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> lis
     readers, store = hands.readers, hands.store
     subjects = named(users, store, readers)
     claims = claims_on(subjects, readers.profiles, store)
-    ask = Ask(now=hands.clock.now(), users=users, explicit=explicit)
+    ask = Ask(now=hands.clock.now(), users=users, explicit=explicit, insists=hands.insists)
     return [
         Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.if_free)
         for one in decided(subjects, store, readers, claims, ask)

@@ -37,11 +37,15 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan of several stores, and per store what was found on the way; who was not looked at, where a mirror stood."""
+    """A plan of several stores, and per store what was found on the way; who was not looked at, where a mirror stood.
+
+    `narrowed`: it is of users that a person named.
+    """
 
     plan: Plan
     swept: MappingOf[StoreName, Swept]
     passed_over: MappingOf[StoreName, PassedOver] = field(default_factory=dict)
+    narrowed: bool = False
 
 
 def standings(desks: MappingOf[StoreName, MirrorDesk]) -> dict[StoreName, Standing]:
@@ -71,7 +75,7 @@ def plan_stores(
         for name, at in (as_of or {}).items()
         if name in moved
     }
-    return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept, passed_over)
+    return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept, passed_over, ask.insists)
 
 
 def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:

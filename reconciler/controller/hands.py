@@ -65,5 +65,6 @@ class Hands:
     plan_digest: str = ""
     workers: int = 4
     explicit: bool = True
+    insists: bool = False
     bulk: BulkHands | None = None
     ending: Ending = field(default_factory=Ending)

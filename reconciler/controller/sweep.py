@@ -72,13 +72,15 @@ def ceiling_now(store: Store, kind: Kind, mappings: MappingReader) -> int:
 class Ask:
     """How to look: at whom (None: at everybody), as of when, and what to leave out.
 
-    `explicit`: a person asked, so what Shopify refused is tried once more. `guards` False: nothing is withheld.
+    `explicit`: a person asked, so what Shopify refused is tried once more. `insists`: she named these very
+    users for it, so contested fields are written. `guards` False: nothing is withheld.
     `keep_all`: the decisions themselves are wanted, also of those for whom there is nothing to do.
     """
 
     now: datetime
     users: Collection[ClerkUserId] | None = None
     explicit: bool = True
+    insists: bool = False
     guards: bool = True
     keep_all: bool = False
 
@@ -183,6 +185,7 @@ def _decided(
             store=store,
             now=ask.now,
             explicit=ask.explicit,
+            insists=ask.insists,
             spec=specs.get(s.user),
             absence=readers.absence,
         )

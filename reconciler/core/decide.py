@@ -47,10 +47,13 @@ def decide(
     *,
     now: datetime,
     explicit: bool = False,
+    insists: bool = False,
     spec: Spec | None = None,
     absence: Absence = PLANNED,
 ) -> Decision:
-    """Rules 1 to 6 for one user in one store. `explicit`: a person asked, so refused values are tried once more.
+    """Rules 1 to 7 for one user in one store. `explicit`: a person asked, so refused values are tried once more.
+
+    `insists`: a person applies to this very user, so that contested fields are written once more.
 
     `spec`: that of this profile in this store, where it was worked out to look for the user. `absence`: what proves that
     a user without a row has left.
@@ -75,7 +78,7 @@ def decide(
         left = f"{mapping.left_at:%Y-%m-%d %H:%M:%S} UTC" if mapping is not None and mapping.left_at else "then"
         message = f"stale row: the user was released at {left}, and the row is older and differs from the one of then"
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
-    case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now)
+    case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now, insists)
     customer, taken_by = _who(case)
     decision = _newcomer(case, taken_by) if customer is None else _patched(case, customer, explicit=explicit)
     return _paused(without_refused(decision, mapping, store, explicit=explicit), store)

@@ -91,10 +91,14 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
         if decision.accepted:
             customer = decision.customer.id if decision.customer else None
             accepted.append(Finding(clerk_user_id=user, customer_id=customer, how="edited"))
+        edited = tuple(c for h in decision.holds if h.reason == "Contested" and h.action for c in h.action.changes)
         action = decision.action
         if action is None:
+            if edited:
+                customer = decision.customer.id if decision.customer else None
+                drift.append(Finding(clerk_user_id=user, customer_id=customer, how="edited", changes=edited))
             continue
-        edited = tuple(c for c in action.changes if c.why == "drift")
+        edited += tuple(c for c in action.changes if c.why == "drift")
         other = tuple(c for c in action.changes if c.why != "drift")
         if edited:
             how: How = "deleted" if action.kind == "create" else "edited"

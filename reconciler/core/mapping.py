@@ -15,13 +15,23 @@ Status = Literal["in_sync", "pending", "held", "released", "erased"]
 NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "config_fp": None, "observed_fp": None}
 
 
+class Heal(BaseModel):
+    """A value that somebody wrote over ours, and when we saw it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    value: str
+
+
 class Applied(BaseModel):
     """What a field was when spec and customer last agreed.
 
     `value` is what the spec said (for tags: the list of those we added); `ours` says that we wrote it (only then may it
     be cleared); `config` is the digest of the rule that shaped it, so that a change of rule can be told from a change
     of profile.
-    `respelt`: the shop shows `shown` for it, which no rule of ours makes of `value`.
+    `respelt`: the shop shows `shown` for it, which no rule of ours makes of `value`. `heals`: what others wrote over it
+    lately (core/contested.py).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,6 +41,7 @@ class Applied(BaseModel):
     config: str = ""
     respelt: bool = False
     shown: str | None = None
+    heals: tuple[Heal, ...] = ()
 
 
 class RefusedValue(BaseModel):

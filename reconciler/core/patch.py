@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.core import normalise
+from reconciler.core.contested import contested_by, message_of
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, config_digest, digest, profile_digest
 from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import BACKLINK, Mapping, Status
+from reconciler.core.mapping import BACKLINK, Heal, Mapping, Status
 from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
@@ -25,7 +26,7 @@ from reconciler.core.view import Decision, View
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything one decision rests on."""
+    """Everything one decision rests on. `insists`: a person applies to this very user."""
 
     user: ClerkUserId
     profile: Profile
@@ -34,6 +35,7 @@ class Case:
     store: Store
     spec: Spec
     now: datetime
+    insists: bool = False
 
     @property
     def wanted_key(self) -> str | None:
@@ -62,6 +64,7 @@ def patched(case: Case, customer: Customer) -> Decision:
     accepted: tuple[str, ...] = ()
     if known:
         changes, accepted = _agreed_to(case, changes)
+    changes, contested, contests = _uncontested(case, customer, changes)
     email = next((c for c in changes if c.field == "email"), None)
     conflict = _conflict(case, customer) if email is not None and not rivals else None
     held_back = email is not None and email.why == "drift" and case.store.heal_drift == "hold"
@@ -69,7 +72,7 @@ def patched(case: Case, customer: Customer) -> Decision:
         resolved = _other_customer(case, customer, conflict)
         if resolved is not None:
             return resolved
-    holds = [*doubts_of(case, customer), *_no_email(case, customer)]
+    holds = [*contested, *doubts_of(case, customer), *_no_email(case, customer)]
     if email is not None and rivals:
         holds += rivals
     if conflict is not None:
@@ -78,7 +81,7 @@ def patched(case: Case, customer: Customer) -> Decision:
     holds += is_phone_taken(case, customer, phone)
     back = _parked(case, customer) if conflict is not None and conflict.owner is not None else None
     decision = _patch(case, customer, changes, holds, known=known, back=back)
-    decision = decision.model_copy(update={"accepted": accepted})
+    decision = decision.model_copy(update={"accepted": accepted, "contests": contests})
     if conflict is not None and conflict.owner is not None:
         blocked = {"blocked_by": ClerkUserId(conflict.owner), "blocked_email": case.wanted_key}
         decision = decision.model_copy(update=blocked)
@@ -182,6 +185,26 @@ def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | 
         message = f"the back-link is to be {case.store.backlink.name} (config changed), and roll_out says hold"
         return hold(case.user, customer, "RollOutHeld", message, "backlink", action)
     return None
+
+
+def _uncontested(
+    case: Case, customer: Customer, changes: list[Change]
+) -> tuple[list[Change], list[Hold], tuple[tuple[str, tuple[Heal, ...]], ...]]:
+    """Without the fields that others change back (rule 7), unless a person applies to this user; and a hold for each."""
+    if case.insists or case.store.heal_drift == "hold":
+        return changes, [], ()
+    kept: list[Change] = []
+    holds: list[Hold] = []
+    contests: list[tuple[str, tuple[Heal, ...]]] = []
+    for change in changes:
+        heals = contested_by(case.mapping, change, case.now)
+        if not heals:
+            kept.append(change)
+            continue
+        action = action_of(case, "update", customer, (change,))
+        holds.append(hold(case.user, customer, "Contested", message_of(change, heals), change.field, action))
+        contests.append((change.field, heals))
+    return kept, holds, tuple(contests)
 
 
 def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:

@@ -31,6 +31,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "ProfileInvalid": "profile",
     "ProfileRefused": "operator",
     "Unreadable": "operator",
+    "Contested": "operator",
     "Undone": "operator",
     "CannotUndo": "operator",
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.core import normalise
 from reconciler.core.absence import missing_row
+from reconciler.core.contested import kept_heals, with_contest, with_heals
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted, profile_digest
 from reconciler.core.diff import comparable, is_in_place, observed_value, owned_tags
@@ -49,6 +50,7 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
     if decision.spec is not None and decision.customer is not None and not leaving:
         applied = agreed(mapping, decision.spec, decision.customer, written=())
         applied = _with_link(applied, mapping, decision.customer.backlink, row, store)
+        applied = with_contest(applied, decision.contests)
     row = row.model_copy(update={"applied": applied})
     return row.model_copy(update=_fingerprints(mapping, row, decision, store, subject.row_fp))
 
@@ -78,6 +80,7 @@ def after_write(
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
         applied = agreed(mapping, decision.spec, seen, written=written, shown=shown)
+        applied = with_contest(with_heals(applied, mapping, written, now), decision.contests)
         if finished:
             link = next((c.after for c in written if c.field == "backlink"), seen.backlink)
             applied = _with_link(applied, mapping, link, row, store)
@@ -167,7 +170,8 @@ def agreed(
             value=wanted.value, ours=wanted.value is not None and (field in now_written or kept), config=wanted.config
         )
         now = shown if field in now_written else {field: observed_value(customer, field)}
-        base[field] = _with_spelling(found, field, wanted, now, before if same_as_before else None)
+        spelled = _with_spelling(found, field, wanted, now, before if same_as_before else None)
+        base[field] = kept_heals(spelled, before)
     if "tags" in now_written or "tags" not in customer.unknown:
         base["tags"] = _agreed_tags(
             base.get("tags"),

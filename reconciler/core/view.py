@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Mapping, Status
+from reconciler.core.mapping import Heal, Mapping, Status
 from reconciler.core.plan import Action, Hold
 from reconciler.core.profile import Profile
 
@@ -67,8 +67,8 @@ class Decision(BaseModel):
     `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `blocked_by` is
     another user of ours whose customer still has the address `blocked_email` (email_key form): where that one moves
     away first, the decision is another (core/chains.py). `target` is the customer that a
-    re-link or merge ends on. `accepted` are drifted fields that the config agrees to. `missing`: the profile row is not
-    there, which proves nothing yet.
+    re-link or merge ends on. `accepted` are drifted fields that the config agrees to, `contests` those
+    that others change back, with when and to what. `missing`: the profile row is not there, which proves nothing yet.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,4 +83,5 @@ class Decision(BaseModel):
     blocked_by: ClerkUserId | None = None
     blocked_email: str | None = None
     accepted: tuple[str, ...] = ()
+    contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
     missing: bool = False

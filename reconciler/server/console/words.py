@@ -78,6 +78,10 @@ _REASONS: Final = {
         "Shopify does not show this app a field that is ours.",
         "Give the app the access that is named, or say ignore for that field.",
     ),
+    "Contested": (
+        "Another writer changes this field back after each of our writes.",
+        "Find the other app or installation and end one of the two, or set another policy for the field.",
+    ),
     "Undone": (
         "This value was taken back by undo, and is not written again by itself.",
         "Change the profile or the config, and it is looked at anew.",

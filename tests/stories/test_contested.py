@@ -1,0 +1,120 @@
+"""Another writer changes a field back after each of our writes: after three times within a day it is held, and says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+
+from tests.cli.town import US
+from tests.stories.village import Village
+
+START = "2026-11-23T09:00:00Z"
+
+
+@pytest.fixture
+def one(village: Village) -> Village:
+    village.user("ada", first_name="Ada", last_name="King")
+    village.apply()
+    return village
+
+
+def edited(village: Village, **values: Any) -> None:
+    village.staff("edit", id=village.hers("ada").id, **values)
+
+
+def fought(village: Village, times: int, **values: Any) -> None:
+    """So often somebody writes these values over ours, and we heal that."""
+    for _ in range(times):
+        edited(village, **values)
+        village.apply()
+
+
+def contested(village: Village) -> list[dict[str, Any]]:
+    return [h for h in village.plan()["holds"] if h["reason"] == "Contested"]
+
+
+def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: Village) -> None:
+    fought(one, 2, first_name="Imported")
+    assert one.hers("ada").first_name == "Ada"
+    edited(one, first_name="Imported")
+    one.user("ada", last_name="Byron")
+    one.apply()
+    assert (one.hers("ada").first_name, one.hers("ada").last_name) == ("Imported", "Byron")
+    (held,) = contested(one)
+    assert (held["field"], held["who_acts"]) == ("first_name", "operator")
+    assert held["message"].count("'Imported' at ") == 3
+    assert held["action"]["changes"][0]["after"] == "Ada"
+    assert one.mappings()["ada"]["status"] == "held"
+    assert one("drift").code == 3
+    one.settles(held={("ada", "Contested")})
+
+
+def test_two_installations_do_not_write_by_turns_for_ever(one: Village) -> None:
+    ours = one.settings["state"]["url"]
+    theirs = ours.replace("state.db", "other.db")
+    before = one.mutations
+    for turn in range(12):
+        one.settings["state"]["url"] = theirs if turn % 2 else ours
+        one.user("ada", first_name="Adah" if turn % 2 else "Ada", updated_at=one.now())
+        one("apply", "--yes")
+    assert one.mutations - before <= 8
+    seen = set()
+    for state, name in ((theirs, "Adah"), (ours, "Ada")):
+        one.settings["state"]["url"] = state
+        one.user("ada", first_name=name)
+        seen |= {h["reason"] for h in one.plan()["holds"]}
+    assert seen == {"Contested"}
+
+
+def test_a_whole_tag_list_that_a_claim_import_replaces_is_contested_too(one: Village) -> None:
+    for _ in range(2):
+        one.staff("untag", id=one.hers("ada").id, tags=["app-user"])
+        one.apply()
+    one.staff("untag", id=one.hers("ada").id, tags=["app-user"])
+    one.apply()
+    (held,) = contested(one)
+    assert held["field"] == "tags"
+    assert not one.hers("ada").tags
+
+
+@pytest.mark.parametrize("how", ["profile", "policy", "person"])
+def test_what_ends_it(one: Village, how: str) -> None:
+    fought(one, 2, first_name="Imported")
+    edited(one, first_name="Imported")
+    one.apply()
+    assert contested(one)
+    if how == "profile":
+        one.user("ada", first_name="Augusta")
+        one.apply()
+        assert one.hers("ada").first_name == "Augusta"
+    elif how == "policy":
+        one.store["fields"] = {"first_name": "create_only"}
+        one.apply()
+        assert one.hers("ada").first_name == "Imported"
+    else:
+        one.apply("--user", "user_ada")
+        assert one.hers("ada").first_name == "Ada"
+    assert not contested(one)
+    one.settles()
+
+
+def test_three_edits_in_a_week_are_staff_at_work(one: Village) -> None:
+    for day in range(4):
+        with freeze_time(START, ignore=["reconciler.simulator"]) as clock:
+            clock.tick(timedelta(hours=25 * day))
+            edited(one, first_name=f"Edit {day}")
+            one.apply("--store", US)
+        assert one.hers("ada").first_name == "Ada"
+
+
+def test_it_stays_held_the_day_after(one: Village) -> None:
+    with freeze_time(START, ignore=["reconciler.simulator"]) as clock:
+        fought(one, 2, first_name="Imported")
+        edited(one, first_name="Imported")
+        one.apply()
+        clock.tick(timedelta(hours=30))
+        one.apply()
+    assert one.hers("ada").first_name == "Imported"
