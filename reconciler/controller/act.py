@@ -9,19 +9,20 @@ from typing import Any
 
 from reconciler.controller.hands import Hands
 from reconciler.core import normalise
+from reconciler.core.absence import is_living
+from reconciler.core.customer import TRACE_KEY
 from reconciler.core.desired import SCALARS, profile_digest
 from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
-from reconciler.core.ids import CustomerId
+from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Action, Change
-from reconciler.core.record import after_write, with_intent
+from reconciler.core.record import after_write, with_intent, without_customer
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place
 from reconciler.ports import Created, Shown
 
-TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
 LINK_TYPE = "id"
 TRACE_TYPE = "single_line_text_field"
 
@@ -265,6 +266,10 @@ def _patch(action: Action, hands: Hands) -> Iterator[Call]:
     assert customer is not None
     link = tuple(c for c in action.changes if c.field == "backlink")
     scalars = tuple(c for c in action.changes if c.field in SCALARS)
+    former = next((c.before for c in link), None)
+    if former is not None:  # it is written only where there is none
+        told = Change(field="backlink", before=former, after=None, why="profile changed")
+        yield Call(lambda: writer.unlink(customer), tells=(told,))
     if link:
         yield Call(lambda: writer.link(customer, user), link, moves_to=customer)
     if scalars:
@@ -338,7 +343,17 @@ def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool)
 
 def _note(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> None:
     row, events = noted(step, hands, told, finished=finished)
-    hands.state.put(row, *events)
+    losers = hands.state.put(row, *events)
+    former = step.action.former_user
+    if former is not None and former in losers:
+        given_up(former, hands)
+
+
+def given_up(user: ClerkUserId, hands: Hands) -> None:
+    """The mapping of a user who has left, and whose customer another user has adopted: released, with no customer."""
+    row = hands.readers.mappings.get(hands.store.shop, [user]).get(user)
+    if row is not None and row.customer_id is None and is_living(row):
+        hands.state.put_unmoved([(row, without_customer(row, now=hands.clock.now()))])
 
 
 def _event(step: Step, hands: Hands, customer: CustomerId, kind: str, told: tuple[Change, ...]) -> Event:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 
+from reconciler.controller.standings import Standings
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, WantedField, is_wanted, spec_of
@@ -55,8 +56,9 @@ def look(
     customers: CustomerReader,
     mappings: MappingReader,
     claims: Claims,
+    standings: Standings,
 ) -> dict[ClerkUserId, View]:
-    """What the shop shows of these users, one view each."""
+    """What the shop shows of these users, one view each. `standings` says who has left, and who comes after them."""
     ids = {s.mapping.customer_id for s in subjects if _is_live(s.mapping) and s.mapping and s.mapping.customer_id}
     by_id = customers.by_ids(sorted(ids)) if ids else {}
     mapped = {s.user: by_id.get(s.mapping.customer_id) for s in subjects if s.mapping and s.mapping.customer_id}
@@ -71,6 +73,8 @@ def look(
     by_phone = _by_phone(specs, current, rows, customers)
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user)) for s in subjects}
     owners = _owners(seen, mappings, store)
+    formers = standings.formers(_strangers(seen, owners))
+    successors = standings.successors(subjects, current)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
     former = _former_links(subjects, specs, store, customers)
     views = {
@@ -82,6 +86,8 @@ def look(
             owners={c.id: owners[c.id] for c in seen[s.user] if c and c.id in owners and owners[c.id] != s.user},
             rivals=_rivals(s.user, specs.get(s.user), claims, mapped_rivals),
             former_link=former.get(s.user),
+            formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
+            successor=successors.get(s.user),
         )
         for s in subjects
     }
@@ -170,6 +176,17 @@ def _owners(
 ) -> dict[CustomerId, ClerkUserId]:
     strangers = {c.id for pair in seen.values() for c in pair if c is not None and c.backlink is None}
     return mappings.owners(store.shop, strangers) if strangers else {}
+
+
+def _strangers(
+    seen: MappingOf[ClerkUserId, tuple[Customer | None, ...]], owners: MappingOf[CustomerId, ClerkUserId]
+) -> set[ClerkUserId]:
+    """Other users to whom the customers belong that these users' addresses lead to."""
+    found: set[ClerkUserId] = set()
+    for user, customers in seen.items():
+        named = {ClerkUserId(c.backlink) if c.backlink else owners.get(c.id) for c in customers if c is not None}
+        found |= {owner for owner in named if owner is not None and owner != user}
+    return found
 
 
 def _claimants(spec: Spec | None, claims: Claims) -> tuple[ClerkUserId, ...]:

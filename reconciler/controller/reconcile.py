@@ -78,8 +78,9 @@ def reconcile(
     if (missing := _missing(step, hands)) is not None:
         return missing
     result = _walked(step, hands, budgets)
-    rivals = [u for u in _rivals_left(step, hands) if u not in result.nudge]
-    result = replace(result, nudge=(*result.nudge, *rivals))
+    heir = step.decision.successor
+    others = [*([heir] if heir is not None else []), *_rivals_left(step, hands)]
+    result = replace(result, nudge=(*result.nudge, *(u for u in others if u not in result.nudge)))
     return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
 
 

@@ -32,6 +32,7 @@ from reconciler.controller.sweep import (
     source_is_there,
 )
 from reconciler.controller.untold import Evidence, compare
+from reconciler.controller.wholeness import without_successor
 from reconciler.core.absence import first_seen
 from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
@@ -245,7 +246,8 @@ class _Vanished:
 def _vanished(desk: Desk, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
     """Who of the next slice of mapped users has no row any more; None: stopped on the way.
 
-    Where many went, all keys are compared, and above the ceiling nobody goes: half a table is no news.
+    Where many went, all keys are compared, and above the ceiling nobody goes: half a table is no news. Those whose address
+    another row has are not counted: they may have a new id, and nothing is released where their customers are adopted.
     """
     shop, mappings, profiles = desk.store.shop, desk.readers.mappings, desk.readers.profiles
     limit = SLICE if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM else BULK_FROM
@@ -258,17 +260,20 @@ def _vanished(desk: Desk, after: ClerkUserId | None, evidence: Evidence) -> _Van
     ceiling = ceiling_now(desk.store, "release", mappings)
     if len(found) <= min(FEW, ceiling):
         return _Vanished(found, upto, {}, compared.untold)
-    all_found: list[ClerkUserId] = []
+    succeeded: list[ClerkUserId] = []
+    alone: list[ClerkUserId] = []
     gone, at = 0, None
     while users := mappings.living(shop, after=at, limit=SLICE):
         if not desk.go_on():
             return None
-        found = sorted(profiles.vanished(users))
-        gone += len(found)
-        all_found += found if gone <= ceiling else []
+        missing = profiles.vanished(users)
+        released = without_successor(missing, desk.store, profiles, mappings) if missing else missing
+        gone += len(released)
+        alone = sorted({*alone, *released}) if gone <= ceiling else []
+        succeeded += sorted(missing - released)
         at = users[-1]
     held = {"release": gone} if gone > ceiling else {}
-    return _Vanished([] if held else all_found, upto, held, compared.untold)
+    return _Vanished([*succeeded, *alone], upto, held, compared.untold)
 
 
 def _back(desk: Desk) -> list[ClerkUserId]:
@@ -332,7 +337,10 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
         if decision.blocked_by is not None:
             findings[subject.user] = BLOCKED
         elif decision.missing:
-            findings[subject.user] = "release" if decision.customer is not None else BLOCKED
+            released = decision.customer is not None and decision.successor is None
+            findings[subject.user] = "release" if released else BLOCKED
+        elif decision.successor is not None and subject.profile is None:
+            findings[subject.user] = BLOCKED
         elif decision.action is not None:
             findings[subject.user] = decision.action.kind
         else:

@@ -19,6 +19,7 @@ from reconciler.controller.by_mirror import is_enough
 from reconciler.controller.observe import Claims, claims_of, claims_on, look, specs_of
 from reconciler.controller.refused_looks import views_of
 from reconciler.controller.spool import Spool
+from reconciler.controller.standings import Standings
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.absence import PLANNED, Absence, is_missing
 from reconciler.core.batches import batches
@@ -169,8 +170,9 @@ def _decided(
     *,
     live: bool,
 ) -> Iterator[Decided]:
+    standings = Standings(store, readers.profiles, readers.mappings, readers.absence, ask.now)
     views, refusals = views_of(
-        subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims)
+        subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, standings)
     )
     for s in subjects:
         view = views.get(s.user)

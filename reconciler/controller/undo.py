@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconciler.controller.act import TRACE_KEY, Step, put_back
+from reconciler.controller.act import Step, put_back
 from reconciler.controller.apply import Outcome
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Readers
 from reconciler.core.batches import batches
+from reconciler.core.customer import TRACE_KEY
 from reconciler.core.desired import config_digest
 from reconciler.core.event import Event
 from reconciler.core.forecast import forecast

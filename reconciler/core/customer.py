@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.ids import CustomerId
 
+TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
+
 
 class MetafieldValue(BaseModel):
     """A metafield's value as text, its type, and the digest that Shopify compares on writing."""
@@ -24,7 +26,8 @@ class Customer(BaseModel):
     """What was observed. A field named in `unknown` was not shown to us: it is None here and means nothing;
     its value there says what access it needs.
 
-    `metafields` holds those that were asked for and exist, by `NAMESPACE.KEY`; `backlink` is the Clerk user id.
+    `metafields` holds those that were asked for and exist, by `NAMESPACE.KEY`; `backlink` is the Clerk user id. `moved_to`
+    is the customer to which the user of this one was re-linked; it is read where a customer is looked for by e-mail.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +41,7 @@ class Customer(BaseModel):
     note: str | None = None
     tags: tuple[str, ...] = ()
     backlink: str | None = None
+    moved_to: str | None = None
     metafields: Mapping[str, MetafieldValue] = Field(default_factory=dict)
     can_delete: bool | None = None
     updated_at: datetime | None = None

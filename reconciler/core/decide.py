@@ -13,7 +13,7 @@ from reconciler.core import normalise
 from reconciler.core.absence import PLANNED, Absence, is_missing, missing_hold
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spec_of, undecided_by
-from reconciler.core.diff import comparable, owned_tags
+from reconciler.core.diff import owned_tags
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
@@ -25,6 +25,7 @@ from reconciler.core.patch import (
     drift_held,
     full_name,
     is_phone_taken,
+    left_behind_hold,
     patched,
     rival_holds,
     rolled,
@@ -35,6 +36,8 @@ from reconciler.core.profile import Profile
 from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
+from reconciler.core.succession import is_free_for, is_left_behind
+from reconciler.core.tombstone import is_from_before
 from reconciler.core.view import Decision, Rival, View
 
 
@@ -67,7 +70,14 @@ def decide(
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
     if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):
         held = missing_hold(user, mapping, absence, now)
-        return Decision(clerk_user_id=user, holds=(held,), status="pending", customer=view.mapped, missing=True)
+        return Decision(
+            clerk_user_id=user,
+            holds=(held,),
+            status="pending",
+            customer=view.mapped,
+            missing=True,
+            successor=view.successor,
+        )
     if not wanted or profile is None:
         leaving = _leave(user, profile, mapping, view, store)
         return _paused(without_refused(leaving, mapping, store, explicit=explicit), store)
@@ -102,30 +112,6 @@ def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decisi
     return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Unreadable", message),), status="held")
 
 
-def is_from_before(mapping: Mapping | None, profile: Profile, store: Store) -> bool:
-    """Whether a tombstone stands: the row is no newer than it, and is not the row that was there before the release."""
-    if mapping is None or mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
-        return False
-    if mapping.customer_id is None:
-        return False  # there was never a customer here, or another user has it now: nothing is brought back
-    if profile.updated_at > mapping.left_at:
-        return False
-    if profile_digest(profile) in {mapping.profile_digest, mapping.wanted_digest}:
-        return False
-    return mapping.wanted_digest is not None or not _is_as_agreed(mapping, spec_of(profile, store))
-
-
-def _is_as_agreed(mapping: Mapping, spec: Spec) -> bool:
-    """Whether the row says what was last agreed on. Of releases that were written before their row's digest was kept."""
-    enforced = {field: wanted for field, wanted in spec.fields.items() if wanted.policy == "enforce"}
-    known = {field: mapping.applied.get(field) for field in enforced}
-    return bool(mapping.applied) and all(
-        comparable(field, base.value if (base := known[field]) else None, wanted.type)
-        == comparable(field, wanted.value, wanted.type)
-        for field, wanted in enforced.items()
-    )
-
-
 def _who(case: Case) -> tuple[Customer | None, str | None]:
     """Rule 2: by back-link, else the mapped one, else by e-mail; and who has the e-mail if it can't be hers."""
     view, user = case.view, case.user
@@ -135,8 +121,10 @@ def _who(case: Case) -> tuple[Customer | None, str | None]:
         return view.mapped, None
     if view.by_email is None:
         return None, None
+    if is_left_behind(view.by_email, case.mapping):
+        return None, None
     owner = view.owner(view.by_email)
-    if owner in {None, user}:
+    if owner in {None, user} or is_free_for(case.mapping, view.former(view.by_email)):
         return (view.by_email, None) if case.spec.lookup_email is not None else (None, None)
     return None, owner
 
@@ -156,6 +144,8 @@ def _newcomer(case: Case, taken_by: str | None) -> Decision:
     if gone and store.on_missing == "hold":
         message = "her customer is gone from the shop, and on_missing says hold"
         return _held(case, (hold(user, mapping, "CustomerMissing", message),))
+    if view.by_email is not None and is_left_behind(view.by_email, mapping) and spec.value("email") is not None:
+        return _held(case, (left_behind_hold(case, None),))
     if view.by_email is not None and spec.value("email") is not None:
         message = "a customer with her e-mail exists, nobody owns it, and trust_email forbids to take it"
         return _held(case, (hold(user, view.by_email, "EmailConflict", message, "email"),))
@@ -190,6 +180,8 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     customer = view.by_backlink or view.mapped
     if mapping.customer_id is None or customer is None:
         return Decision(clerk_user_id=user, status="released")
+    if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
+        return Decision(clerk_user_id=user, customer=customer, status="released", successor=view.successor)
     why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     how = store.on_leave
     changes: list[Change] = []

@@ -6,6 +6,7 @@ The new e-mail may be another customer's: then it is re-linked, merged, held, or
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,11 +17,12 @@ from reconciler.core.desired import Spec, config_digest, digest, profile_digest
 from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import BACKLINK, Heal, Mapping, Status
+from reconciler.core.mapping import BACKLINK, Applied, Heal, Mapping, Status
 from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
+from reconciler.core.succession import is_free_for, is_left_behind
 from reconciler.core.view import Decision, View
 
 
@@ -45,11 +47,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
-    """Her new e-mail is on another customer: whose (None: nobody's), and the hold that says so."""
+    """The new e-mail is on another customer: whose (None: nobody's), the hold that says so, and whether it may be taken."""
 
     other: Customer
     owner: str | None
     hold: Hold
+    takable: bool = True
 
 
 def patched(case: Case, customer: Customer) -> Decision:
@@ -60,7 +63,10 @@ def patched(case: Case, customer: Customer) -> Decision:
     if not known and rivals:
         held = Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
         return held.model_copy(update={"blocked_email": case.wanted_key})
-    changes = list(changes_between(case.spec, customer, mapping if known else None))
+    former = None if known else case.view.former(customer)
+    changes = list(changes_between(case.spec, customer, mapping if known else former))
+    if not known:
+        changes = [c.model_copy(update={"why": "profile changed"}) for c in changes]
     accepted: tuple[str, ...] = ()
     if known:
         changes, accepted = _agreed_to(case, changes)
@@ -137,7 +143,9 @@ def _patch(
         return Decision(clerk_user_id=user, holds=tuple(holds), customer=customer, spec=case.spec, status=status)
     action = action_of(case, "update" if known else "adopt", customer, tuple(changes))
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
-    return decision if known else rolled(decision, store)
+    if known:
+        return decision
+    return rolled(decision.model_copy(update={"inherited": _inherited(case, customer)}), store)
 
 
 def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
@@ -252,7 +260,14 @@ def _conflict(case: Case, customer: Customer) -> _Conflict | None:
     other = case.view.by_email
     if other is None or other.id == customer.id:
         return None
+    if is_left_behind(other, customer):
+        return _Conflict(other, None, left_behind_hold(case, customer), takable=False)
     owner = case.view.owner(other)
+    former = case.view.former(other)
+    if former is not None and is_free_for(case.mapping, former):
+        message = f"the new e-mail belongs to {other.id}, the customer of {former.clerk_user_id}, who has left"
+        held = hold(case.user, customer, "EmailConflict", message, "email")
+        return _Conflict(other, None, held, takable=case.store.on_email_conflict == "relink")
     if owner is not None and owner != case.user:
         message = f"her new e-mail belongs to the customer of {owner}"
         return _Conflict(other, owner, hold(case.user, customer, "EmailTaken", message, "email"))
@@ -263,7 +278,7 @@ def _conflict(case: Case, customer: Customer) -> _Conflict | None:
 def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Decision | None:
     """Nobody owns the customer that has her new e-mail: she moves to it, or both become one; None where it is held."""
     policy = case.store.on_email_conflict
-    if policy == "hold" or case.spec.lookup_email is None:
+    if policy == "hold" or case.spec.lookup_email is None or not conflict.takable:
         return None
     kind: Kind = "relink"
     if policy == "merge":
@@ -274,7 +289,7 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
             held = conflict.hold.model_copy(update={"message": message})
             return _patch(case, customer, _others(case, customer), [*doubts_of(case, customer), held], known=True)
     other = conflict.other
-    changes = changes_between(case.spec, other, None) if kind == "relink" else ()
+    changes = changes_between(case.spec, other, case.view.former(other)) if kind == "relink" else ()
     holds = [*doubts_of(case, other)]
     phone = next((c.after for c in changes if c.field == "phone"), None)
     left_behind = phone is not None and comparable("phone", customer.phone) == comparable("phone", phone)
@@ -285,9 +300,29 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
-        clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec
-    )
+        clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
+        inherited=_inherited(case, other),
+    )  # fmt: skip
     return rolled(decision, case.store)
+
+
+def left_behind_hold(case: Case, customer: Customer | None) -> Hold:
+    """Says that the address belongs to a customer that a re-link left behind, with its orders and notes."""
+    other = case.view.by_email
+    assert other is not None
+    message = (
+        f"the e-mail belongs to {other.id}, which a re-link left behind for {other.moved_to}: it is taken by no user; "
+        f"change its e-mail in Shopify, or assign it with `reconciler mappings import`"
+    )
+    return hold(case.user, customer or other, "EmailConflict", message, "email")
+
+
+def _inherited(case: Case, customer: Customer) -> MappingOf[str, Applied]:
+    """What the mapping of the user who left this customer agreed on there."""
+    former = case.view.former(customer)
+    if former is None or former.customer_id != customer.id:
+        return {}
+    return {field: agreed for field, agreed in former.applied.items() if field != BACKLINK}
 
 
 def _others(case: Case, customer: Customer) -> list[Change]:
@@ -395,6 +430,7 @@ def action_of(
 ) -> Action:
     """The action, with the digests of what it was decided on."""
     seen = (customer_digest(customer), customer_digest(moved_from)) if moved_from else customer_digest(customer)
+    former = case.view.former(customer) if customer is not None and kind in {"adopt", "relink"} else None
     return Action(
         kind=kind,
         clerk_user_id=case.user,
@@ -402,6 +438,7 @@ def action_of(
         changes=changes,
         cost_points=points_of(kind, changes),
         from_customer_id=moved_from.id if moved_from else None,
+        former_user=former.clerk_user_id if former is not None else None,
         profile_digest=profile_digest(case.profile),
         customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
         email=customer.email if customer else None,
@@ -420,5 +457,5 @@ def customer_digest(customer: Customer | None) -> str:
     if customer is None:
         return digest(None)
     values = {name: value.value for name, value in customer.metafields.items()}
-    seen = customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete", "unknown"})
+    seen = customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete", "unknown", "moved_to"})
     return digest({**seen, "unknown": sorted(customer.unknown)}, values)

@@ -38,7 +38,8 @@ class Action(_Value):
 
     `profile_digest` and `customer_digest` say which row and which customer it was decided on. A re-link or merge comes
     `from_customer_id` and ends on `customer_id`. `waits_for` is the user whose customer must give up the new e-mail
-    first; `park` says that this one closes a circle of such waits, and gives up her own for a moment.
+    first; `park` says that this one closes a circle of such waits, and gives up her own for a moment. `former_user` is the
+    user who left the customer that is taken.
     `email` and `name` are those of the customer it is about, as the shop shows them; None for a create.
     """
 
@@ -51,6 +52,7 @@ class Action(_Value):
     from_customer_id: CustomerId | None = None
     waits_for: ClerkUserId | None = None
     park: bool = False
+    former_user: ClerkUserId | None = None
     profile_digest: str = ""
     customer_digest: str = ""
     email: str | None = None

@@ -79,11 +79,13 @@ def after_write(
     )
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
-        applied = agreed(mapping, decision.spec, seen, written=written, shown=shown)
-        applied = with_contest(with_heals(applied, mapping, written, now), decision.contests)
+        placed = row.model_copy(update={"customer_id": customer_id})
+        agreed_by = placed.model_copy(update={"applied": decision.inherited}) if decision.inherited else mapping
+        applied = agreed(agreed_by, decision.spec, seen, written=written, shown=shown)
+        applied = with_contest(with_heals(applied, agreed_by, written, now), decision.contests)
         if finished:
             link = next((c.after for c in written if c.field == "backlink"), seen.backlink)
-            applied = _with_link(applied, mapping, link, row, store)
+            applied = _with_link(applied, mapping, link, placed, store)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
@@ -135,6 +137,12 @@ def with_intent(
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
     update = {"intent": intent, "status": "pending", "last_seen_at": now, **NO_FINGERPRINTS}
     return row.model_copy(update=update)
+
+
+def without_customer(row: Mapping, *, now: datetime) -> Mapping:
+    """The tombstone of a user whose customer another user has adopted."""
+    gone = {"status": "released", "reason": None, "message": None, "left_at": now, "absent_since": None, "intent": None}
+    return row.model_copy(update={**gone, "waits_for_email": None, "last_seen_at": now, **NO_FINGERPRINTS})
 
 
 def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
@@ -283,7 +291,8 @@ def _base_row(
         "config_digest": config_digest(store),
         **NO_FINGERPRINTS,
     }
-    if customer is not None:
+    if customer is not None and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id):
+        # One that is only to be adopted is not the user's yet: what holds that back must hold it at the next look, too.
         update |= {"customer_id": customer.id, "email": _email(customer, row)}
     return row.model_copy(update=update)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Heal, Mapping, Status
+from reconciler.core.mapping import Applied, Heal, Mapping, Status
 from reconciler.core.plan import Action, Hold
 from reconciler.core.profile import Profile
 
@@ -40,9 +40,11 @@ class Rival(BaseModel):
 class View(BaseModel):
     """None: looked for, and not there (or no reason to look).
 
-    `owners` are users by our mappings; `merge_blockers` is what Shopify says against merging her customer with
-    `by_email` (None: it was not asked). `former_link` names the metafield that carried the back-link before the config
-    named another, where it still holds this user's id on the mapped customer.
+    `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are free for
+    a user with the same verified e-mail. `successor` is who may adopt the customer of this user, who leaves.
+    `merge_blockers` is what Shopify says against merging the user's customer with `by_email` (None: it was not asked).
+    `former_link` names the metafield that carried the back-link before the config named another, where it still holds this
+    user's id on the mapped customer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,10 +57,17 @@ class View(BaseModel):
     rivals: tuple[Rival, ...] = ()
     merge_blockers: tuple[str, ...] | None = None
     former_link: str | None = None
+    formers: MappingOf[ClerkUserId, Mapping] = Field(default_factory=dict)
+    successor: ClerkUserId | None = None
 
     def owner(self, customer: Customer) -> str | None:
         """Whose customer this is: by its back-link, else by our mappings; None for nobody's."""
         return customer.backlink or self.owners.get(customer.id)
+
+    def former(self, customer: Customer) -> Mapping | None:
+        """The mapping of the user who had this customer and has left; None where it is another's, or nobody's."""
+        owner = self.owner(customer)
+        return self.formers.get(ClerkUserId(owner)) if owner is not None else None
 
 
 class Decision(BaseModel):
@@ -69,6 +78,8 @@ class Decision(BaseModel):
     away first, the decision is another (core/chains.py). `target` is the customer that a
     re-link or merge ends on. `accepted` are drifted fields that the config agrees to, `contests` those
     that others change back, with when and to what. `missing`: the profile row is not there, which proves nothing yet.
+    `inherited` is what a former user's mapping agreed on with the customer that is adopted, `successor` who adopts the
+    customer of this user, who has left or is about to.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,3 +96,5 @@ class Decision(BaseModel):
     accepted: tuple[str, ...] = ()
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
     missing: bool = False
+    inherited: MappingOf[str, Applied] = Field(default_factory=dict)
+    successor: ClerkUserId | None = None

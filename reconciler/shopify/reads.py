@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from reconciler.core import normalise
-from reconciler.core.customer import Customer, MetafieldValue
+from reconciler.core.customer import TRACE_KEY, Customer, MetafieldValue
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import SetupError
@@ -41,6 +41,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "defaultPhoneNumber": "phone",
 }
 
+Metafields = tuple[tuple[str, str], ...]
 Answer = TypeVar("Answer")
 Task = TypeVar("Task")
 
@@ -55,23 +56,31 @@ class CustomerReads:
         rules = [(name, *name.rsplit(".", 1)) for name in store.metafields]
         self._names = ("backlink", *(f"metafields.{name}" for name, _, _ in rules))
         self._metafields = (self._backlink, *((namespace, key) for _, namespace, key in rules))
+        self._traced = (*self._metafields, (store.backlink.namespace, TRACE_KEY))
         self._points_an_id: float | None = None  # beyond the first; None: not seen yet
 
     def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]:
+        return self._all_by_ids(ids, self._metafields)
+
+    def _all_by_ids(self, ids: Collection[CustomerId], metafields: Metafields) -> dict[CustomerId, Customer]:
         asked = list(dict.fromkeys(ids))
         found: dict[CustomerId, Customer] = {}
         if asked and self._points_an_id is None:  # the first batch alone tells what an id costs
             head = asked[: self._batch()]
-            found |= self._by_ids(head)
+            found |= self._by_ids(head, metafields)
             asked = asked[len(head) :]
-        for part in self._all(_parts(asked, self._batch()), self._by_ids):
+        for part in self._all(_parts(asked, self._batch()), lambda part: self._by_ids(part, metafields)):
             found |= part
         return found
 
     def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]:
         namespace, key = self._backlink
         asked = {u: {"namespace": namespace, "key": key, "value": u} for u in users}
-        return {u: c for u, c in self._by("customId", asked).items() if _shows(c, "backlink", c.backlink, u)}
+        return {
+            u: c
+            for u, c in self._by("customId", asked, self._metafields).items()
+            if _shows(c, "backlink", c.backlink, u)
+        }
 
     def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         namespace, _, key = metafield.rpartition(".")
@@ -85,12 +94,12 @@ class CustomerReads:
         return found
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
-        found = self._by("emailAddress", {e: e for e in emails if normalise.email_key(e)})
+        found = self._by("emailAddress", {e: e for e in emails if normalise.email_key(e)}, self._traced)
         key = normalise.email_key
         return {e: c for e, c in found.items() if _shows(c, "email", key(c.email), key(e))}
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]:
-        found = self._by("phoneNumber", {p: p for p in phones if normalise.phone_key(p)})
+        found = self._by("phoneNumber", {p: p for p in phones if normalise.phone_key(p)}, self._metafields)
         key = normalise.phone_key
         return {p: c for p, c in found.items() if _shows(c, "phone", key(c.phone), key(p))}
 
@@ -111,12 +120,12 @@ class CustomerReads:
 
     def _batch(self) -> int:
         """How many ids in one call, so that it stays far below the ceiling whatever an id may cost."""
-        one = CUSTOMER_POINTS + len(self._metafields)
+        one = CUSTOMER_POINTS + len(self._traced)
         each = one if self._points_an_id is None else self._points_an_id
         return IDS_MAX if each <= 0 else max(1, min(IDS_MAX, int((IDS_POINTS_MAX - one) / each)))
 
-    def _by_ids(self, ids: Sequence[CustomerId]) -> dict[CustomerId, Customer]:
-        asking = customers_by_ids(self._metafields)
+    def _by_ids(self, ids: Sequence[CustomerId], metafields: Metafields) -> dict[CustomerId, Customer]:
+        asking = customers_by_ids(metafields)
         points = asking.points + (self._points_an_id or 0) * (len(ids) - 1)
         reply = self._client.run(asking, {"ids": list(ids)}, lane=self._lane, points=points)
         if reply.requested is not None and len(ids) > 1:
@@ -136,27 +145,29 @@ class CustomerReads:
 
     # --- by identifier --------------------------------------------------------------------------------------------
 
-    def _by(self, identifier: Identifier, asked: Mapping[Any, Any]) -> dict[Any, Customer]:
+    def _by(self, identifier: Identifier, asked: Mapping[Any, Any], metafields: Metafields) -> dict[Any, Customer]:
         """Who is found by each value, keyed as asked.
 
         Many are asked for their id only, and who is there is read by id: a point each instead of four and more. What is
         found is compared afterwards, so a change between the two reads shows as nobody there.
         """
         if len(asked) <= FEW or self._points_an_id:
-            each = CUSTOMER_POINTS + len(self._metafields)
+            each = CUSTOMER_POINTS + len(metafields)
             parts = _parts(list(asked.items()), max(1, min(LOOKUPS_MAX, LOOKUP_POINTS_MAX // each)))
             whole: dict[Any, Customer] = {}
-            for part in self._all(parts, lambda pairs: self._whole(identifier, pairs)):
+            for part in self._all(parts, lambda pairs: self._whole(identifier, pairs, metafields)):
                 whole |= part
             return whole
         ids: dict[Any, CustomerId] = {}
         for answer in self._all(_parts(list(asked.items()), LOOKUPS_MAX), lambda pairs: self._ids(identifier, pairs)):
             ids |= answer
-        customers = self.by_ids(ids.values())
+        customers = self._all_by_ids(ids.values(), metafields)
         return {key: customers[id_] for key, id_ in ids.items() if id_ in customers}
 
-    def _whole(self, identifier: Identifier, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Customer]:
-        asking = customers_by(identifier, len(pairs), self._metafields)
+    def _whole(
+        self, identifier: Identifier, pairs: Sequence[tuple[Any, Any]], metafields: Metafields
+    ) -> dict[Any, Customer]:
+        asking = customers_by(identifier, len(pairs), metafields)
         reply = self._client.run(asking, _variables(pairs), lane=self._lane)
         found = {}
         for i, (key, _) in enumerate(pairs):
@@ -200,10 +211,11 @@ class CustomerReads:
             return None  # {}: something else than a customer has this id
         shown = reply.read(node, CustomerNode)
         values = {name: self._metafield(reply, node, f"m{i}") for i, name in enumerate(self._names)}
-        unknown = {self._our_name(str(path[0])): needed for path, needed in denied.items() if path}
+        trace_at = f"m{len(self._metafields)}"
+        unknown = {self._our_name(str(p[0])): needed for p, needed in denied.items() if p and p[0] != trace_at}
         if shown.tags is None and "tags" not in unknown:
             raise reply.sent.malformed(MalformedError("a customer's tags are null"))
-        backlink = values.pop("backlink")
+        backlink, trace = values.pop("backlink"), self._trace(reply, node)
         return Customer(
             id=CustomerId(shown.id),
             email=shown.default_email_address.email_address if shown.default_email_address else None,
@@ -214,11 +226,18 @@ class CustomerReads:
             note=shown.note,
             tags=tuple(shown.tags or ()),
             backlink=backlink.value if backlink else None,
+            moved_to=trace.value if trace else None,
             metafields={name.removeprefix("metafields."): value for name, value in values.items() if value},
             can_delete=shown.can_delete,
             updated_at=utc(shown.updated_at) if shown.updated_at is not None else None,
             unknown=unknown,
         )
+
+    def _trace(self, reply: Reply, node: object) -> MetafieldValue | None:
+        """Where the user of this customer went; None too where that was not asked for."""
+        assert isinstance(node, Mapping)
+        last = f"m{len(self._metafields)}"
+        return self._metafield(reply, node, last) if last in node else None
 
     def _metafield(self, reply: Reply, node: object, name: str) -> MetafieldValue | None:
         assert isinstance(node, Mapping)

@@ -98,13 +98,14 @@ def check(made: ModelWorld, last: StorePlan) -> None:
 
 
 def takeovers(before: tuple[Customer, ...], made: ModelWorld, state: tuple[Mapping, ...]) -> None:
-    """A customer is given to somebody only by her address or by the mapping, and never while another has no other."""
+    """A customer is given to a user only by address or mapping, and taken only from one who has another or who left."""
     mapped = {(m.clerk_user_id, m.customer_id) for m in state}
     for was in before:
         now = made.shop.people[was.id]
         if now.backlink not in {was.backlink, None}:
             left = any(c.backlink == was.backlink and c.id != was.id for c in made.shop.people.values())
-            assert was.backlink is None or left, f"{was.id} was taken from {was.backlink}"
+            gone = was.backlink not in made.profiles.rows and was.backlink in {u for u, _ in mapped}
+            assert was.backlink is None or left or gone, f"{was.id} was taken from {was.backlink}"
             user = ClerkUserId(str(now.backlink))
             assert (user, was.id) in mapped or made.profiles.rows[user].email == was.email
 

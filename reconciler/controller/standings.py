@@ -1,0 +1,70 @@
+"""Who of the users that a look meets has left, and who may adopt the customers of those who leave. Reads only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.core import normalise
+from reconciler.core.absence import Absence, is_living
+from reconciler.core.customer import Customer
+from reconciler.core.desired import is_wanted
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from reconciler.core.succession import has_left, is_left_behind, successor_of
+from reconciler.core.view import Subject
+from reconciler.ports import MappingReader, ProfileReader
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """Asked by one look, as of one moment. Nothing is read where no other user's customer is met and no user leaves."""
+
+    store: Store
+    profiles: ProfileReader
+    mappings: MappingReader
+    absence: Absence
+    now: datetime
+
+    def formers(self, owners: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
+        """Those of these owners of customers who have left, with their mappings."""
+        rows = self.mappings.get(self.store.shop, sorted(owners)) if owners else {}
+        if not rows:
+            return {}
+        profiles = self.profiles.get(list(rows))
+        return {
+            user: row
+            for user, row in rows.items()
+            if has_left(profiles.get(user), row, self.store, self.absence, self.now)
+        }
+
+    def successors(
+        self, subjects: Sequence[Subject], current: MappingOf[ClerkUserId, Customer | None]
+    ) -> dict[ClerkUserId, ClerkUserId]:
+        """Who may adopt the customers of those of these users who leave, or are missing."""
+        leaving = {
+            s.user: customer
+            for s in subjects
+            if is_living(s.mapping) and (customer := current.get(s.user)) is not None and self._leaves(s.profile)
+        }
+        keys = {key for c in leaving.values() if (key := normalise.email_key(c.email)) is not None}
+        claimants: defaultdict[str | None, list[Profile]] = defaultdict(list)
+        for profile in self.profiles.sharing_email(keys) if keys else ():
+            claimants[normalise.email_key(profile.email)].append(profile)
+        names = {profile.clerk_user_id for profiles in claimants.values() for profile in profiles}
+        rows = self.mappings.get(self.store.shop, sorted(names)) if names else {}
+        found: dict[ClerkUserId, ClerkUserId] = {}
+        for user, customer in leaving.items():
+            theirs = claimants[normalise.email_key(customer.email)]
+            heir = successor_of(user, customer, theirs, rows, self.store)
+            if heir is not None and not is_left_behind(customer, None):
+                found[user] = heir
+        return found
+
+    def _leaves(self, profile: Profile | None) -> bool:
+        return is_wanted(profile, self.store) is False

@@ -1,0 +1,76 @@
+"""Succession: the customer of a user who left is free for a user with the same verified e-mail.
+
+So who deletes the account and signs up again is served, and so is a move to another Clerk instance. Never free is a customer
+whose user was erased, one of a user whom our state does not know, and one that a re-link left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
+from datetime import datetime
+
+from reconciler.core import normalise
+from reconciler.core.absence import Absence, is_living
+from reconciler.core.customer import Customer
+from reconciler.core.desired import is_wanted, spec_of
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from reconciler.core.tombstone import is_from_before
+
+
+def has_left(profile: Profile | None, mapping: Mapping | None, store: Store, absence: Absence, now: datetime) -> bool:
+    """Whether the user of this mapping is released, or known to be gone, so that the customer is free."""
+    if mapping is None or mapping.status == "erased":
+        return False
+    if profile is None:
+        return mapping.status == "released" or absence.is_proven(mapping.clerk_user_id, mapping, now)
+    if is_wanted(profile, store) is False:
+        return True
+    return is_from_before(mapping, profile, store)
+
+
+def has_customer(mapping: Mapping | None) -> bool:
+    """Whether a user is mapped to a customer now."""
+    return is_living(mapping) and mapping is not None and mapping.customer_id is not None
+
+
+def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
+    """Whether this user may take the customer of a user who has left.
+
+    While the release of that user is still to come, only the one may whom that release makes way for (`successor_of`).
+    """
+    return former is not None and (former.status == "released" or not has_customer(heir))
+
+
+def successor_of(
+    user: ClerkUserId,
+    customer: Customer,
+    claimants: Iterable[Profile],
+    mappings: MappingOf[ClerkUserId, Mapping],
+    store: Store,
+) -> ClerkUserId | None:
+    """The one user without a customer who may adopt this one when its user has left; None: there is none, or several."""
+    key = normalise.email_key(customer.email)
+    found = [
+        profile.clerk_user_id
+        for profile in claimants
+        if key is not None
+        and profile.clerk_user_id != user
+        and is_wanted(profile, store) is True
+        and normalise.email_key(spec_of(profile, store).lookup_email) == key
+    ]
+    if len(found) != 1:
+        return None
+    row = mappings.get(found[0])
+    return None if has_customer(row) or (row is not None and row.status == "erased") else found[0]
+
+
+def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bool:
+    """Whether a re-link left this customer behind, and not that of the very user who is on `current` now."""
+    if customer.moved_to is None:
+        return False
+    at = current.id if isinstance(current, Customer) else current.customer_id if current is not None else None
+    return customer.moved_to != at

@@ -1,0 +1,247 @@
+"""A new user with the verified e-mail of a user who left gets that customer; no user gets one that is another's history."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.stories.village import TRACE, Village, mail
+
+
+@pytest.fixture
+def four(village: Village) -> Village:
+    for name in ("ada", "bob", "cyd", "dee"):
+        village.user(name, last_name="First")
+    village.apply()
+    return village
+
+
+def kinds(village: Village) -> dict[str, int]:
+    return {kind: n for kind, n in village.plan()["summary"].items() if n and kind != "in_sync"}
+
+
+@pytest.mark.parametrize("on_leave", ["keep", "tag"])
+@pytest.mark.parametrize("released_first", [True, False])
+@pytest.mark.parametrize("how", ["row", "deleted_at"])
+def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
+    four: Village, on_leave: str, *, released_first: bool, how: str
+) -> None:
+    four.store["on_leave"] = on_leave
+    before = four.hers("ada")
+    if how == "row":
+        four.gone("ada")
+    else:
+        four.user("ada", deleted_at=four.now())
+    if released_first:
+        four.apply()
+    four.user("again", email=mail("ada"), first_name="Ada", last_name=None)
+    (action,) = four.plan()["actions"]
+    assert (action["kind"], action["clerk_user_id"], action["former_user"]) == ("adopt", "user_again", "user_ada")
+    four.apply()
+    after = four.hers("again")
+    assert (after.id, after.email, after.first_name) == (before.id, mail("ada"), "Ada")
+    assert after.last_name is None, "a value that we set for the former user is ours to clear"
+    assert after.tags == ("app-user",), "the leave tag was ours to take off"
+    row = four.mappings()["ada"]
+    assert (row["status"], row["shopify_customer_id"]) == ("released", None)
+    four.settles()
+
+
+def test_who_was_deleted_in_shopify_and_signs_up_again_gets_a_new_customer(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    old = four.hers("ada").id
+    four.gone("ada")
+    four.apply()
+    four.user("again", email=mail("ada"))
+    assert kinds(four) == {"create": 1}
+    four.apply()
+    assert four.hers("again").id != old
+    four.settles()
+
+
+@pytest.mark.parametrize("bulk", ["auto", "always"])
+@pytest.mark.parametrize("on_leave", ["keep", "tag", "delete", "erase"])
+def test_a_whole_clerk_instance_moves(village: Village, on_leave: str, bulk: str) -> None:
+    """Forty people, forty new ids, default guards: no release is planned where a customer is adopted."""
+    village.store.update(on_leave=on_leave)
+    del village.store["guards"]
+    for n in range(40):
+        village.user(f"{n:02}", last_name=f"Nr {n}")
+    village.apply()
+    before = {c.email: c.id for c in village.everybody().values()}
+    for n in range(40):
+        village.gone(f"{n:02}")
+        village.user(f"new_{n:02}", email=mail(f"{n:02}"), first_name=f"{n:02}", last_name=f"Nr {n}")
+    assert kinds(village) == {"adopt": 40}
+    village.apply("--bulk", bulk)
+    assert {c.email: c.id for c in village.everybody().values()} == before
+    assert {village.hers(f"new_{n:02}").email for n in range(40)} == set(before)
+    rows = village.mappings()
+    assert {rows[f"{n:02}"]["status"] for n in range(40)} == {"released"}
+    village.settles()
+
+
+def test_a_move_that_is_above_the_guard_of_adoptions_waits_for_a_person_and_no_user_is_released(four: Village) -> None:
+    four.store.update(on_leave="delete", guards={"adopt": {"max": 2}})
+    before = four.everybody()
+    for name in ("ada", "bob", "cyd"):
+        four.gone(name)
+        four.user(f"{name}2", email=mail(name))
+    held = {(f"{name}2", "GuardExceeded") for name in ("ada", "bob", "cyd")}
+    assert four.held() == held
+    four.apply()
+    assert four.everybody() == before
+    plan = four("plan", "--output", "json").json
+    four.apply("--approve", plan["digest"])
+    assert {four.hers(f"{name}2").email for name in ("ada", "bob", "cyd")} == {mail(n) for n in ("ada", "bob", "cyd")}
+    assert len(four.everybody()) == 4
+    four.settles()
+
+
+def test_the_old_id_that_comes_back_later_takes_nothing_back(four: Village) -> None:
+    four.gone("ada")
+    four.user("again", email=mail("ada"))
+    four.apply()
+    at = four.hers("again").id
+    four.user("ada")
+    assert four.held() == {("ada", "EmailTaken")}
+    four.apply()
+    four.settles(held={("ada", "EmailTaken")})
+    assert four.hers("again").id == at
+    four.user("ada", email="ada@elsewhere.example.com")
+    four.apply()
+    assert four.hers("ada").id != at
+    four.settles()
+
+
+def test_a_sealed_plan_of_adoptions_applies_as_it_was_shown(four: Village) -> None:
+    file = str(four.folder / "plan.json")
+    four.gone("ada")
+    four.user("again", email=mail("ada"))
+    assert four("plan", "--out", file).code == 0
+    four.apply(file)
+    assert four.hers("again").email == mail("ada")
+    assert four.mappings()["ada"]["status"] == "released"
+    four.settles()
+
+
+def test_an_unverified_e_mail_inherits_nothing(four: Village) -> None:
+    four.gone("ada")
+    four.apply()
+    four.user("thief", email=mail("ada"), email_verified=0)
+    assert ("thief", "EmailUnverified") in four.held()
+    four.apply()
+    assert four.hers("ada").email == mail("ada")
+    assert len(four.everybody()) == 4
+
+
+def test_two_claimants_of_one_customer_are_both_held(four: Village) -> None:
+    four.gone("ada")
+    for name in ("one", "two"):
+        four.user(name, email=mail("ada"))
+    four.apply()
+    four.settles(held={("one", "EmailTaken"), ("two", "EmailTaken")})
+    assert four.mappings()["ada"]["status"] == "released"
+
+
+def test_the_customer_of_an_erased_user_is_not_taken(four: Village) -> None:
+    four.store["on_leave"] = "erase"
+    at = four.hers("ada").id
+    four.gone("ada")
+    four.apply()
+    assert four.mappings()["ada"]["status"] == "erased"
+    four.user("again", email=mail("ada"))
+    assert four.held() == {("again", "EmailTaken")}
+    four.apply()
+    assert four.everybody()[at].backlink == "user_ada"
+
+
+def test_the_customer_of_a_user_whom_our_state_does_not_know_is_not_taken(four: Village) -> None:
+    """Another installation may share the shop."""
+    four.gone("ada")
+    with closing(sqlite3.connect(four.folder / "state.db")) as state, state:
+        state.execute("delete from reconciler_mapping where clerk_user_id = 'user_ada'")
+    four.user("again", email=mail("ada"))
+    assert four.held() == {("again", "EmailTaken")}
+
+
+def test_a_user_with_a_customer_moves_to_that_of_a_user_who_left_by_the_policy(four: Village) -> None:
+    at = four.hers("ada").id
+    four.gone("ada")
+    four.apply()
+    four.user("bob", email=mail("ada"))
+    (action,) = four.plan()["actions"]
+    assert (action["kind"], action["former_user"], action["customer_id"]) == ("relink", "user_ada", at)
+    four.apply()
+    assert four.hers("bob").id == at
+    four.settles()
+
+
+@pytest.mark.parametrize("nth", range(4))
+def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: Village, nth: int) -> None:
+    four.store["on_leave"] = "tag"
+    at = four.hers("ada").id
+    four.gone("ada")
+    four.apply()
+    four.user("again", email=mail("ada"), first_name="Again")
+    four.shop().faults.add(
+        "lost_before", on=("metafieldsDelete", "metafieldsSet", "customerSet", "tagsRemove")[nth], times=40
+    )
+    four("apply", "--yes")
+    four.shop().faults.clear()
+    four.apply()
+    assert (four.hers("again").id, four.hers("again").first_name, four.hers("again").tags) == (
+        at,
+        "Again",
+        ("app-user",),
+    )
+    four.settles()
+
+
+# --- a customer that a re-link left behind -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(four: Village) -> str:
+    """Ada was re-linked to a guest's customer; gives the one that she left, with its orders."""
+    old = four.hers("ada").id
+    four.staff("order", id=old)
+    four.staff("guest_checkout", email="guest@example.com")
+    four.user("ada", email="guest@example.com")
+    four.apply()
+    assert four.everybody()[old].metafields == {TRACE: four.hers("ada").id}
+    four.settles()
+    return old
+
+
+@pytest.mark.parametrize("policy", ["relink", "merge", "hold"])
+@pytest.mark.parametrize("who", ["bob", "new"])
+def test_a_customer_that_a_re_link_left_behind_is_taken_by_no_user(
+    four: Village, left: str, who: str, policy: str
+) -> None:
+    four.store["on_email_conflict"] = policy
+    before = four.everybody()[left]
+    at: Any = four.hers("bob").id
+    four.user(who, email=mail("ada"))
+    assert four.held() == {(who, "EmailConflict")}
+    (hold,) = four.plan()["holds"]
+    assert hold["who_acts"] == "operator"
+    assert left in hold["message"]
+    four.apply()
+    assert four.everybody()[left] == before
+    assert four.hers("bob").id == at
+    four.settles(held={(who, "EmailConflict")})
+    four.staff("edit", id=left, email="else@example.com")  # the operator acts
+    four.apply()
+    assert four.hers(who).email == mail("ada")
+    four.settles()
+
+
+def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: Village, left: str) -> None:
+    four.user("ada", email=mail("ada"))
+    four.apply()
+    assert four.hers("ada").id == left
+    four.settles()
