@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as NotInTime
 from datetime import datetime
 from typing import Final
@@ -16,11 +17,15 @@ import structlog
 
 from reconciler.controller.profile_rows import RowDone, RowWriter
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
 from reconciler.core.profile_write import Told
 from reconciler.errors import ReconcilerError, StateError, TemporaryError
+from reconciler.manager.books import Books
 from reconciler.manager.pool import DaemonPool
+from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock
 from reconciler.ports.profile_rows import ProfileWriteBook
+from reconciler.wiring import House
 
 THREADS: Final = 4
 WAITING_MAX: Final = 12  # webhooks that wait for their row at once: the server has threads for forty requests
@@ -165,4 +170,23 @@ def wanted_of(done: RowDone) -> datetime | None:
     return done.profile.updated_at if written and done.profile is not None else None
 
 
-__all__ = ["ProfileWriter", "wanted_of"]
+def row_writer(
+    house: House, books: Books, clock: Clock, rhythm: Rhythm, written: Callable[[RowDone], None]
+) -> ProfileWriter | None:
+    """The writer of this process; None where webhooks write no rows. `written` enqueues the user of a row."""
+    clerk = house.loaded.settings.clerk
+    if not clerk.upsert_profiles:
+        return None
+
+    def ask(user: ClerkUserId) -> Profile | None:
+        found = house.clerk.get(user) if house.clerk is not None else None
+        return found.profile() if found is not None else None
+
+    def nudge(done: Sequence[RowDone]) -> None:
+        for row in done:
+            written(row)
+
+    book = books.profile_writes
+    asks = ask if clerk.secret_key is not None else None
+    writer = RowWriter(lambda: house.upserts, book, clock, ask=asks, nudge=nudge)
+    return ProfileWriter(writer, book, clock, poll_s=rhythm.rows_s, wait_s=rhythm.row_wait_s)

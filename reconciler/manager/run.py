@@ -15,10 +15,9 @@ from typing import Literal
 import structlog
 
 from reconciler.clerk.webhook import ClerkWebhooks
-from reconciler.controller.profile_rows import RowDone, RowWriter
+from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import Worked, Worker
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.profile import Profile
+from reconciler.core.ids import StoreName
 from reconciler.core.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.books import Books
@@ -31,7 +30,7 @@ from reconciler.manager.hints import Hints
 from reconciler.manager.looks import LEASE, Looks
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.probes import Probes
-from reconciler.manager.profile_writer import ProfileWriter
+from reconciler.manager.profile_writer import row_writer
 from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
@@ -139,7 +138,7 @@ class Manager:
         self._metrics.ask(self._known)
         self._books = Books(house, wait_s=rhythm.webhook_wait_s)
         self._sounding = Sounding(self._sound)
-        self._rows = self._row_writer(house) if settings.clerk.upsert_profiles else None
+        self._rows = row_writer(house, self._books, self._clock, rhythm, self._row_written)
         self._door = ManagerDoor(
             self._crew,
             self._books,
@@ -236,28 +235,6 @@ class Manager:
         if self._sole is not None:
             self._sole.release()
         _log.info("stopped", worked=self._dispatcher.worked)
-
-    def _row_writer(self, house: House) -> ProfileWriter:
-        """What writes profile rows as Clerk tells of users."""
-
-        def ask(user: ClerkUserId) -> Profile | None:
-            clerk = house.clerk
-            found = clerk.get(user) if clerk is not None else None
-            return found.profile() if found is not None else None
-
-        def nudge(done: Sequence[RowDone]) -> None:
-            for row in done:
-                self._door.row_written(row)
-
-        book, rhythm = self._books.profile_writes, self._rhythm
-        writer = RowWriter(
-            lambda: house.upserts,
-            book,
-            self._clock,
-            ask=ask if house.loaded.settings.clerk.secret_key is not None else None,
-            nudge=nudge,
-        )
-        return ProfileWriter(writer, book, self._clock, poll_s=rhythm.rows_s, wait_s=rhythm.row_wait_s)
 
     def reload(self, *, settled_s: float = math.inf) -> None:
         """Read both files now; a bad edit is refused, loudly, and the running config stays.
@@ -404,6 +381,9 @@ class Manager:
                 rows_pending=rows_pending,
                 oldest_row_s=oldest_row_s,
             )
+
+    def _row_written(self, done: RowDone) -> None:
+        self._door.row_written(done)
 
     def _refused(self, store: StoreName, error: AccessError) -> None:
         self._probes.refused(store, error)

@@ -15,7 +15,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile_row import TEXTS
 from reconciler.errors import ConfigError
 from reconciler.supabase.columns import Target, cast_value, target_of, translated
-from reconciler.supabase.limits import limit
+from reconciler.supabase.limits import IDLE_S, limit
 
 WRITTEN: Final = (*TEXTS, "email_verified", "metadata", "updated_at")
 WAIT_S: Final = 2.0  # of each statement: for a lock, and to run
@@ -57,10 +57,10 @@ class UpsertTable:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self, *, wait_s: float = WAIT_S) -> Iterator[Connection]:
+    def writing(self, *, wait_s: float = WAIT_S, idle_s: float = IDLE_S) -> Iterator[Connection]:
         """One transaction whose statements wait and run for so long at most; errors in our own words."""
         with translated(self.shown), self.engine.begin() as connection:
-            limit(connection, lock_s=wait_s, statement_s=wait_s, idle_s=wait_s)
+            limit(connection, lock_s=wait_s, statement_s=wait_s, idle_s=idle_s)
             yield connection
 
     def shape(self) -> Shape:
@@ -87,7 +87,7 @@ class UpsertTable:
         """Raise ConfigError where rows could not be written as promised."""
         self.forget()
         shape = self.shape()
-        with self.writing(wait_s=CHECK_S) as connection:
+        with self.writing(wait_s=CHECK_S, idle_s=CHECK_S) as connection:
             self._check_key(connection)
             self._check_required(connection, shape.targets)
             self._check_rights(connection, shape)
