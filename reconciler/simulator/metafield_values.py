@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from reconciler.simulator.documents import load_schema
+from reconciler.simulator.metafield_json import compact, json_words, loaded
 from reconciler.simulator.metafield_types import MEASURES, OLD_NAMES, OLD_TEXT
 from reconciler.simulator.metafield_units import BELOW_ZERO, long_unit, shown_measure, whole
 
@@ -50,15 +51,15 @@ def kept_value(type_name: str, value: str, exists: Exists) -> str:
     if not type_name.startswith("list."):
         return _kept(type_name, value, exists)
     try:
-        elements = _loaded(value)
+        elements = loaded(value)
     except ValueError as error:
-        raise ValueFaultError(_json_words(value, error)) from error
+        raise ValueFaultError(json_words(value, error)) from error
     if not isinstance(elements, list):
         raise ValueFaultError("Value must be an array.")
     if len(elements) > LIST_MAX:
         raise ValueFaultError(f"Value has more than {LIST_MAX} elements.")
     inner = type_name.removeprefix("list.")
-    return _compact([_element(inner, index, each, exists) for index, each in enumerate(elements)])
+    return compact([_element(inner, index, each, exists) for index, each in enumerate(elements)])
 
 
 def _element(type_name: str, index: int, value: Any, exists: Exists) -> Any:
@@ -171,9 +172,9 @@ def _color(value: str) -> str:
 
 def _json(value: str) -> str:
     try:
-        _loaded(value)
+        loaded(value)
     except ValueError as error:
-        raise ValueFaultError(_json_words(value, error)) from error
+        raise ValueFaultError(json_words(value, error)) from error
     return value
 
 
@@ -210,7 +211,7 @@ def _rating(value: str) -> str:
         raise ValueFaultError(f"Value has a maximum of {given['scale_max']}.")
     if own < low:
         raise ValueFaultError(f"Value has a minimum of {given['scale_min']}.")
-    return _compact({name: str(given[name]) for name in ("scale_min", "scale_max", "value")})
+    return compact({name: str(given[name]) for name in ("scale_min", "scale_max", "value")})
 
 
 def _link(value: str) -> str:
@@ -231,7 +232,7 @@ def _measure(name: str, value: str) -> str:
     if long_name is None:
         raise ValueFaultError("Value must be a supported unit.")
     try:
-        return _compact({"value": float(number), "unit": long_name})
+        return compact({"value": float(number), "unit": long_name})
     except OverflowError as error:
         raise ValueFaultError("Value must be a non-negative number.") from error
 
@@ -258,41 +259,14 @@ _READERS: Final[dict[str, Callable[[str], str]]] = {
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
 
-def _loaded(value: str) -> Any:
-    """JSON as Ruby's parser takes it: no NaN, and neither numbers nor nesting without end."""
-    try:
-        return json.loads(value, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError("nesting is too deep") from error
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(word)
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _object(value: str, words: str) -> dict[str, Any]:
     try:
-        given = _loaded(value)
+        given = loaded(value)
     except ValueError as error:
         raise ValueFaultError(words) from error
     if not isinstance(given, dict):
         raise ValueFaultError(words)
     return given
-
-
-def _json_words(value: str, error: ValueError) -> str:
-    """As Ruby's parser says what it met."""
-    if not isinstance(error, json.JSONDecodeError):
-        return "Value is invalid JSON."
-    met = re.match(r"\w+|.?", value[error.pos :])
-    token = met[0] if met else ""
-    wanted = "object key" if "property name" in error.msg else "value"
-    where = f"line {error.lineno} column {error.colno}"
-    return f"Value is invalid JSON: expected {wanted}, got '{token}' at {where}."
 
 
 def json_value(type_name: str, value: str) -> Any:
@@ -301,11 +275,11 @@ def json_value(type_name: str, value: str) -> Any:
         return True if value == "true" else value  # a false one is shown as text
     if type_name.startswith("list."):
         inner = type_name.removeprefix("list.")
-        elements = _loaded(value)
+        elements = loaded(value)
         return [shown_measure(inner, each) for each in elements] if inner in MEASURES else elements
     if type_name in MEASURES:
-        given = _loaded(value)
+        given = loaded(value)
         return given | {"value": whole(given["value"])}
     if type_name in {"number_integer", "json", "rating", "money", "link", "rich_text_field"}:
-        return _loaded(value)
+        return loaded(value)
     return value

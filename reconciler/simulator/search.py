@@ -290,13 +290,9 @@ def sort_value(key: str) -> Callable[[Customer], Any]:
     return _SORTS.get(key, lambda _customer: None)
 
 
-def _name(customer: Customer) -> str:
-    return f"{customer.last_name or ''}, {customer.first_name or ''}".casefold()
-
-
 _SORTS: Final[Mapping[str, Callable[[Customer], Any]]] = {
     "CREATED_AT": lambda customer: customer.created_at,
     "LOCATION": lambda customer: _country(customer) or "",
-    "NAME": _name,
+    "NAME": lambda customer: f"{customer.last_name or ''}, {customer.first_name or ''}".casefold(),
     "UPDATED_AT": lambda customer: customer.updated_at,
 }
