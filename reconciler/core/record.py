@@ -84,8 +84,9 @@ def after_write(
         applied = agreed(agreed_by, decision.spec, seen, written=written, shown=shown)
         applied = with_contest(with_heals(applied, agreed_by, written, now), decision.contests)
         if finished:
-            link = next((c.after for c in written if c.field == "backlink"), seen.backlink)
-            applied = _with_link(applied, mapping, link, placed, store)
+            link = next((c.after for c in written if c.field == "backlink"), None)
+            before = mapping if link is None else None  # in bulk the row names the new customer already
+            applied = _with_link(applied, before, link or seen.backlink, placed, store)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
