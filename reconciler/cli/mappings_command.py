@@ -8,6 +8,7 @@ import click
 
 from reconciler.cli import render
 from reconciler.cli.context import Context
+from reconciler.cli.mappings_import import command as import_command
 from reconciler.cli.users import user_id
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
@@ -23,6 +24,9 @@ FAILED = 1
 @click.group("mappings")
 def command() -> None:
     """Which customer is which user's, in which shop."""
+
+
+command.add_command(import_command)
 
 
 @command.command("list")

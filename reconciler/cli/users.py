@@ -24,6 +24,12 @@ def user_id(value: str) -> str:
     return value
 
 
+def customer_named(word: str) -> CustomerId | None:
+    """The customer that a number, a gid or an admin URL names."""
+    number = _CUSTOMER.fullmatch(word)
+    return CustomerId(f"gid://shopify/Customer/{number.group(1)}") if number is not None else None
+
+
 def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
     """The users that these words name: a Clerk id, an e-mail in any case, or a customer as number, gid or admin URL.
 
@@ -52,9 +58,8 @@ def _users_of(house: House, word: str) -> list[ClerkUserId]:
     shops = [store.shop for store in house.loaded.stores]
     if any(house.state.get(shop, [user]) for shop in shops) or house.profile_writes.refused([user]):
         return [user]
-    number = _CUSTOMER.fullmatch(word)
-    if number is not None:
-        customer = CustomerId(f"gid://shopify/Customer/{number.group(1)}")
+    customer = customer_named(word)
+    if customer is not None:
         owners = sorted({o for shop in shops for o in house.state.owners(shop, [customer]).values()})
         if owners:
             return owners

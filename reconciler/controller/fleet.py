@@ -78,6 +78,16 @@ def plan_stores(
     return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept, passed_over, ask.insists)
 
 
+def plan_assigned(stores: MappingOf[StoreName, tuple[Store, Readers]], *, now: datetime) -> Planned:
+    """The plan of those users only for whom `Readers.assigned` names customers, store by store."""
+    work = {
+        name: partial(sweep, store, readers, Ask(now=now, users=list(readers.assigned)))
+        for name, (store, readers) in stores.items()
+    }
+    swept = side_by_side(work)
+    return Planned(planned((s.plan for s in swept.values()), created_at=now), swept)
+
+
 def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:
     both = {name: pair for name, (_, readers) in stores.items() if (pair := halves(readers, ask)) is not None}
     found: dict[StoreName, Moved] = {}

@@ -67,11 +67,14 @@ def look(
     for user, customer in mapped.items():
         if customer is not None and customer.backlink == user:
             linked[user] = customer
-    current = {s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) for s in subjects}
+    assigned = _assigned(subjects, standings.assigned, customers)
+    current = {
+        s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
+    }
     rows = {s.user: s.mapping for s in subjects}
     by_email = _by_email(specs, current, rows, customers)
     by_phone = _by_phone(specs, current, rows, customers)
-    seen = {s.user: (mapped.get(s.user), by_email.get(s.user)) for s in subjects}
+    seen = {s.user: (mapped.get(s.user), by_email.get(s.user), assigned.get(s.user)) for s in subjects}
     owners = _owners(seen, mappings, store)
     formers = standings.formers(_strangers(seen, owners))
     successors = standings.successors(subjects, current)
@@ -88,6 +91,8 @@ def look(
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
             successor=successors.get(s.user),
+            assigned_to=standings.assigned.get(s.user),
+            assigned=assigned.get(s.user),
         )
         for s in subjects
     }
@@ -113,6 +118,15 @@ def _former_links(
             if customer is not None and subject.mapping is not None and customer == subject.mapping.customer_id:
                 found[subject.user] = metafield
     return found
+
+
+def _assigned(
+    subjects: Sequence[Subject], pairs: MappingOf[ClerkUserId, CustomerId], customers: CustomerReader
+) -> dict[ClerkUserId, Customer]:
+    """The customers that an operator names for these users, as far as they are there."""
+    asked = {s.user: pairs[s.user] for s in subjects if s.user in pairs}
+    found = customers.by_ids(sorted(asked.values())) if asked else {}
+    return {user: found[customer] for user, customer in asked.items() if customer in found}
 
 
 def _hers(user: ClerkUserId, mapped: Customer | None) -> Customer | None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.absence import Absence, is_living
 from reconciler.core.customer import Customer
 from reconciler.core.desired import is_wanted
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
+from reconciler.core.record import new_row
 from reconciler.core.store import Store
 from reconciler.core.succession import has_left, is_left_behind, successor_of
 from reconciler.core.view import Subject
@@ -23,17 +24,24 @@ from reconciler.ports import MappingReader, ProfileReader
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """Asked by one look, as of one moment. Nothing is read where no other user's customer is met and no user leaves."""
+    """Asked by one look, as of one moment. Nothing is read where no other user's customer is met and no user leaves.
+
+    `assigned` are pairs that an operator names: then a user whom neither the state nor the table knows has left as well.
+    """
 
     store: Store
     profiles: ProfileReader
     mappings: MappingReader
     absence: Absence
     now: datetime
+    assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
 
     def formers(self, owners: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
         """Those of these owners of customers who have left, with their mappings."""
         rows = self.mappings.get(self.store.shop, sorted(owners)) if owners else {}
+        if self.assigned:
+            unknown = {owner: new_row(owner, self.store, now=self.now) for owner in owners if owner not in rows}
+            rows |= {user: row.model_copy(update={"status": "released"}) for user, row in unknown.items()}
         if not rows:
             return {}
         profiles = self.profiles.get(list(rows))

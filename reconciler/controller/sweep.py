@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -27,7 +27,7 @@ from reconciler.core.decide import decide, not_readable
 from reconciler.core.desired import Spec
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, enough_of
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Kind, StorePlan
 from reconciler.core.profile import Profile
@@ -46,7 +46,8 @@ class Readers:
 
     With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody;
     with `by_mirror`, who has moved is looked at in the mirror first, and in the shop where that is not enough.
-    `absence`: what proves that a user without a row has left; the default is for plans that a person reads.
+    `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
+    customers that an operator names for users.
     """
 
     profiles: ProfileReader
@@ -55,6 +56,7 @@ class Readers:
     pairs: PairReader | None = None
     by_mirror: CustomerReader | None = None
     absence: Absence = PLANNED
+    assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
 
     @property
     def rows(self) -> RowReader | None:
@@ -170,7 +172,7 @@ def _decided(
     *,
     live: bool,
 ) -> Iterator[Decided]:
-    standings = Standings(store, readers.profiles, readers.mappings, readers.absence, ask.now)
+    standings = Standings(store, readers.profiles, readers.mappings, readers.absence, ask.now, readers.assigned)
     views, refusals = views_of(
         subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, standings)
     )

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.absence import PLANNED, Absence, is_missing, missing_hold
+from reconciler.core.assignment import unassignable
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spec_of, undecided_by
 from reconciler.core.diff import owned_tags
@@ -62,6 +63,8 @@ def decide(
     a user without a row has left.
     """
     wanted = is_wanted(profile, store)
+    if (unassigned := unassignable(user, profile, mapping, view, store)) is not None:
+        return Decision(clerk_user_id=user, holds=(unassigned,))
     if wanted is None:
         assert profile is not None
         columns = ", ".join(undecided_by(profile, store))
@@ -119,6 +122,8 @@ def _who(case: Case) -> tuple[Customer | None, str | None]:
         return view.by_backlink, None
     if view.mapped is not None and view.mapped.backlink in {None, user}:
         return view.mapped, None
+    if view.assigned is not None:
+        return view.assigned, None
     if view.by_email is None:
         return None, None
     if is_left_behind(view.by_email, case.mapping):

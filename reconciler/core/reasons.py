@@ -21,6 +21,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "CannotDelete": "operator",
     "Departed": "time",
     "RowMissing": "time",
+    "CannotAssign": "operator",
     "Erased": "operator",
     "GuardExceeded": "operator",
     "DriftHeld": "operator",

@@ -43,6 +43,7 @@ class View(BaseModel):
     `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are free for
     a user with the same verified e-mail. `successor` is who may adopt the customer of this user, who leaves.
     `merge_blockers` is what Shopify says against merging the user's customer with `by_email` (None: it was not asked).
+    `assigned_to` is the customer that an operator names for the user, `assigned` that customer where it is there.
     `former_link` names the metafield that carried the back-link before the config named another, where it still holds this
     user's id on the mapped customer.
     """
@@ -59,6 +60,8 @@ class View(BaseModel):
     former_link: str | None = None
     formers: MappingOf[ClerkUserId, Mapping] = Field(default_factory=dict)
     successor: ClerkUserId | None = None
+    assigned_to: CustomerId | None = None
+    assigned: Customer | None = None
 
     def owner(self, customer: Customer) -> str | None:
         """Whose customer this is: by its back-link, else by our mappings; None for nobody's."""

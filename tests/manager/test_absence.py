@@ -227,3 +227,19 @@ def test_a_user_who_left_is_released_after_the_grace_by_whichever_replica_and_at
         assert since is not None
         assert row.left_at - since >= timedelta(seconds=1)
     assert sorted(street.emails()) == [f"{user}@example.com" for user in PEOPLE if user not in {"user_03", "user_04"}]
+
+
+def test_a_whole_clerk_instance_moves_while_run_works(street: Street, table: Table) -> None:
+    """New ids for the same addresses, default guards, on_leave: delete: each keeps the customer, and none is deleted."""
+    street.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
+    del street.stores[US]["guards"]
+    with street.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        before = {email: customer["id"] for email, customer in street.customers().items()}
+        table("update customers set clerk_user_id = 'new_' || clerk_user_id, updated_at = now()")
+        until(lambda: {run.status(f"new_{user}") for user in PEOPLE} == {"in_sync"}, "everybody has the old customer")
+        until(lambda: {run.status(user) for user in PEOPLE} == {"released"}, "the old ids are released")
+        assert {email: customer["id"] for email, customer in street.customers().items()} == before
+        run.settled()
+        rows = [run.mapping(f"new_{user}") for user in PEOPLE]
+        assert {row.customer_id for row in rows if row is not None} == set(before.values())

@@ -144,7 +144,7 @@ class Village(Town):
     def __call__(self, *words: str) -> Said:
         before = self.mutations
         said = Town.__call__(self, *words)
-        if words[0] in LOOKING:
+        if words[0] in LOOKING and words[:2] != ("mappings", "import"):
             assert self.mutations == before, f"{words} only looks, and sent {self.mutations - before} mutations"
         return said
 

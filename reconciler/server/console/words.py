@@ -51,6 +51,10 @@ _REASONS: Final = {
         "The user was released; the row is older and differs from the one of then.",
         "Nothing: a newer row, or the row as it was before, undoes the release.",
     ),
+    "CannotAssign": (
+        "The customer that was named for this user can't be taken.",
+        "Correct the row in the file of `reconciler mappings import`.",
+    ),
     "RowMissing": (
         "The profile row is missing; that is no proof yet.",
         "Nothing: the user is released if the row stays away, and kept if it comes back.",
