@@ -111,7 +111,7 @@ RULES: dict[str, Any] = {
 @pytest.mark.parametrize("bulk", ["never", "always"])
 def test_bad_metafields_are_held_by_name_and_the_others_of_the_call_are_written(village: Village, bulk: str) -> None:
     village.store["metafields"] = RULES
-    village.user("ada", metadata='{"before": "x", "sizes": "no list", "link": "no link", "after": "true"}')
+    village.user("ada", metadata='{"before": "x", "sizes": [1, "x"], "link": "no link", "after": "true"}')
     village.apply("--bulk", bulk)
     assert village.hers("ada").metafields == {"app.before": "x", "app.after": "true"}
     messages = " ".join(h["message"] for h in village.plan()["holds"])
