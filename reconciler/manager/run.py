@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Literal
 
 import structlog
 
-from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import Worked, Worker
 from reconciler.core.ids import StoreName
@@ -34,13 +33,12 @@ from reconciler.manager.profile_writer import row_writer
 from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
+from reconciler.manager.senders import Shops, sources_of, webhooks_of
 from reconciler.manager.sounding import Sounding
 from reconciler.manager.turns import BulkTurns
 from reconciler.server.app import Options, make_app
 from reconciler.server.front import Front
-from reconciler.server.webhooks import Sources
-from reconciler.settings import Loaded, StoreSettings
-from reconciler.shopify.webhooks import ShopifyWebhooks
+from reconciler.settings import Loaded
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.requests import new_owner
 from reconciler.state.sole import sole
@@ -153,7 +151,7 @@ class Manager:
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
         self._front = front or Front(host or server.host, server.port if port is None else port)
-        self._shops = _Shops(house.loaded)
+        self._shops = Shops(house.loaded)
         options = Options(
             sources=sources_of(house.loaded, self._shops),
             clock=self._clock,
@@ -434,49 +432,6 @@ class Manager:
                 "reconciler.yaml has changed: only stores.yaml is taken while running",
                 hint="restart to take it; the running config stays",
             )
-
-
-class _Shops(Mapping[StoreName, ShopifyWebhooks | None]):
-    """How each store's webhooks are checked; follows stores.yaml."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._now = webhooks_of(loaded)
-
-    def follow(self, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> None:
-        self._now = shops
-
-    def __getitem__(self, name: StoreName) -> ShopifyWebhooks | None:
-        return self._now[name]
-
-    def __iter__(self) -> Iterator[StoreName]:
-        return iter(self._now)
-
-    def __len__(self) -> int:
-        return len(self._now)
-
-
-def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> Sources:
-    """Who may send webhooks, by the secrets that are configured."""
-    clerk = loaded.settings.clerk
-    secrets = [s.get_secret_value() for s in clerk.webhook_secrets if s.get_secret_value()]
-    profiles = loaded.settings.profiles
-    return Sources(
-        clerk=ClerkWebhooks(secrets, instance_id=clerk.instance_id) if secrets else None,
-        shops=shops,
-        table=profiles.table,
-        key_column=profiles.columns["clerk_user_id"],
-    )
-
-
-def webhooks_of(loaded: Loaded) -> Mapping[StoreName, ShopifyWebhooks | None]:
-    """How each store's webhooks are checked."""
-    return {s.name: _webhooks_of(s) for s in loaded.stores}
-
-
-def _webhooks_of(store: StoreSettings) -> ShopifyWebhooks | None:
-    found = [store.webhook_secret, store.auth.client_secret]
-    secrets = [s.get_secret_value() for s in found if s is not None and s.get_secret_value()]
-    return ShopifyWebhooks(store.shop, secrets) if secrets else None
 
 
 def _listed(removed: Mapping[str, Sequence[str]]) -> str:

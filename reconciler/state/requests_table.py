@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, Table, text
+from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, text
 from sqlmodel import Field, SQLModel
 
 from reconciler.state.engine import SCHEMA
-from reconciler.state.tables import UtcDateTime, metadata
+from reconciler.state.tables import ABSENT, UtcDateTime, metadata
 
 _KEY = String().with_variant(String(collation="C"), "postgresql")
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
@@ -64,8 +64,8 @@ class FencingRow(SQLModel, table=True):
 
 
 def whole_for_postgres() -> None:
-    """Its owners' index is partial there as well. Said above, each command would import that dialect, which takes long."""
-    table: Table = RequestRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-    for index in table.indexes:
-        if index.name == "reconciler_request_owner":
-            index.dialect_options["postgresql"]["where"] = _TAKEN
+    """Make the indexes partial there as well. Said above, each command would import that dialect, which takes long."""
+    partial = {"reconciler_request_owner": _TAKEN, "reconciler_mapping_absent": ABSENT}
+    for index in (index for table in metadata.tables.values() for index in table.indexes):
+        if index.name in partial:
+            index.dialect_options["postgresql"]["where"] = partial[index.name]

@@ -19,6 +19,9 @@ from reconciler.state.engine import SCHEMA
 metadata = MetaData()
 
 
+ABSENT = text("absent_since IS NOT NULL")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """timestamptz on Postgres, ISO text in UTC on SQLite; aware and UTC on our side."""
 
@@ -108,8 +111,7 @@ class MappingRow(Row, table=True):
         Index(
             "reconciler_mapping_absent",
             "shopify_shop",
-            postgresql_where=text("absent_since IS NOT NULL"),
-            sqlite_where=text("absent_since IS NOT NULL"),
+            sqlite_where=ABSENT,  # and see requests_table.whole_for_postgres
         ),
         # With the customer, so that mappings are counted without a look at their rows.
         Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),

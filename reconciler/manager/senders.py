@@ -1,0 +1,54 @@
+"""Who may send webhooks, by the secrets that are configured now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from reconciler.clerk.webhook import ClerkWebhooks
+from reconciler.core.ids import StoreName
+from reconciler.server.webhooks import Sources
+from reconciler.settings import Loaded, StoreSettings
+from reconciler.shopify.webhooks import ShopifyWebhooks
+
+
+class Shops(Mapping[StoreName, ShopifyWebhooks | None]):
+    """How each store's webhooks are checked; follows stores.yaml."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._now = webhooks_of(loaded)
+
+    def follow(self, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> None:
+        self._now = shops
+
+    def __getitem__(self, name: StoreName) -> ShopifyWebhooks | None:
+        return self._now[name]
+
+    def __iter__(self) -> Iterator[StoreName]:
+        return iter(self._now)
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+
+def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> Sources:
+    """Who may send webhooks, by the secrets that are configured."""
+    clerk = loaded.settings.clerk
+    secrets = [s.get_secret_value() for s in clerk.webhook_secrets if s.get_secret_value()]
+    profiles = loaded.settings.profiles
+    return Sources(
+        clerk=ClerkWebhooks(secrets, instance_id=clerk.instance_id) if secrets else None,
+        shops=shops,
+        table=profiles.table,
+        key_column=profiles.columns["clerk_user_id"],
+    )
+
+
+def webhooks_of(loaded: Loaded) -> Mapping[StoreName, ShopifyWebhooks | None]:
+    """How each store's webhooks are checked."""
+    return {s.name: _webhooks_of(s) for s in loaded.stores}
+
+
+def _webhooks_of(store: StoreSettings) -> ShopifyWebhooks | None:
+    found = [store.webhook_secret, store.auth.client_secret]
+    secrets = [s.get_secret_value() for s in found if s is not None and s.get_secret_value()]
+    return ShopifyWebhooks(store.shop, secrets) if secrets else None
