@@ -20,7 +20,7 @@ from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, with_intent, without_customer
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
-from reconciler.core.written import as_before, as_written, in_place
+from reconciler.core.written import as_before, as_written, in_place, intent_of
 from reconciler.ports import Created, Shown
 
 LINK_TYPE = "id"
@@ -67,11 +67,10 @@ class Call:
 
 
 def perform(step: Step, hands: Hands) -> None:
-    """All calls of one action. Raises what a call raises; what was done by then is written down."""
+    """All calls of one action, the intent written down first. Raises what a call raises; what was done is written down."""
     action = step.action
-    if action.kind in {"relink", "merge"}:
-        intent = {"kind": action.kind, "from": action.from_customer_id, "to": action.customer_id}
-        declare(step, hands, intent)
+    if action.changes or action.kind in {"relink", "merge"}:
+        declare(step, hands, intent_of(action))
     calls = list(calls_of(step, hands))
     for position, call in enumerate(calls):
         if step.puts_off and call.joint is not None:
@@ -168,7 +167,8 @@ def _declared(step: Step, hands: Hands) -> Mapping:
     """Her row with what is about to be done, on whom, and for which address: whoever frees that one wakes her by it."""
     decision = step.decision
     row = with_intent(step.subject.mapping, decision, hands.store, step.intent or {}, now=hands.clock.now())
-    customer = row.customer_id or (decision.customer.id if decision.customer else None)
+    known = decision.customer is not None and step.action.kind not in {"create", "adopt"}
+    customer = row.customer_id or (decision.customer.id if decision.customer is not None and known else None)
     return row.model_copy(update={"customer_id": customer, "waits_for_email": decision.blocked_email})
 
 

@@ -33,6 +33,7 @@ from reconciler.core.plan import Kind, StorePlan
 from reconciler.core.profile import Profile
 from reconciler.core.store import Ceiling, Store
 from reconciler.core.view import Decision, Subject
+from reconciler.core.written import reclaimed
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
 
@@ -176,11 +177,14 @@ def _decided(
     views, refusals = views_of(
         subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, standings)
     )
-    for s in subjects:
-        view = views.get(s.user)
+    for named_so in subjects:
+        view = views.get(named_so.user)
         if view is None:
-            yield Decided(s, not_readable(s.user, s.mapping, refusals[s.user].message), None, live)
+            yield Decided(
+                named_so, not_readable(named_so.user, named_so.mapping, refusals[named_so.user].message), None, live
+            )
             continue
+        s = reclaimed(named_so, view, specs.get(named_so.user))
         judged = partial(
             decide,
             s.user,

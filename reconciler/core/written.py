@@ -3,13 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from typing import Any
 
 from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.desired import SCALARS, Spec
-from reconciler.core.diff import comparable, observed_value
-from reconciler.core.plan import Change
+from reconciler.core.diff import comparable, observed_value, owned_tags
+from reconciler.core.mapping import Applied, Mapping
+from reconciler.core.plan import Action, Change
+from reconciler.core.view import Subject, View
+
+
+def intent_of(action: Action) -> dict[str, Any]:
+    """What the row says before the first call of an action: a crash must not lose which values are ours.
+
+    `kind` is "write" where a look that finds nothing of it done may forget it.
+    """
+    changes = [{"field": c.field, "before": c.before, "after": c.after} for c in action.changes]
+    kind = action.kind if action.kind in {"create", "relink", "merge"} else "write"
+    return {"kind": kind, "from": action.from_customer_id, "to": action.customer_id, "changes": changes}
+
+
+def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
+    """The subject after a write that was declared and never recorded: what the customer shows of it is ours.
+
+    Without this, a value that the profile gives up later would stay in the shop, and so would a tag of an older
+    configuration: nothing is cleared that we did not set.
+    """
+    mapping = subject.mapping
+    if mapping is None or mapping.intent is None or "changes" not in mapping.intent:
+        return subject
+    intent = mapping.intent
+    customer = next(
+        (
+            c
+            for c in (view.by_backlink, view.mapped)
+            if c and c.backlink == subject.user and intent["to"] in {None, c.id}
+        ),
+        None,
+    )
+    update: dict[str, Any] = {"intent": None} if intent["kind"] == "write" else {}
+    if customer is not None:
+        changes = [Change(**change, why="profile changed") for change in intent["changes"]]
+        update["applied"] = _as_ours(mapping, changes, customer, spec)
+        update["customer_id"] = customer.id
+    return replace(subject, mapping=mapping.model_copy(update=update))
+
+
+def _as_ours(
+    mapping: Mapping, changes: Iterable[Change], customer: Customer, spec: Spec | None
+) -> MappingOf[str, Applied]:
+    """Call by call: tags are added before others are taken off, and either may be all that was done."""
+    applied = dict(mapping.applied) if mapping.customer_id in {None, customer.id} else {}
+    owned = {t.casefold(): t for t in owned_tags(mapping)} if applied else {}
+    wanted = spec.fields if spec is not None else {}
+    for change in changes:
+        field, before = change.field, applied.get(change.field)
+        if field == "tags" and field not in customer.unknown:
+            had, has = normalise.tag_keys(change.before), normalise.tag_keys(customer.tags)
+            added = {t.casefold(): t for t in change.after if t.casefold() not in had}
+            kept = sorted(tag for key, tag in (owned | added).items() if key in has)
+            value = {"agreed": [], **(before.value if before else {}), "owned": kept}
+            applied[field] = Applied(value=value, ours=bool(kept), config=spec.tags_config if spec is not None else "")
+        elif field not in {"tags", "backlink"} and in_place([change], customer, spec):
+            config = wanted[field].config if field in wanted else ""
+            applied[field] = Applied(value=change.after, ours=change.after is not None, config=config)
+    return applied
 
 
 def in_place(changes: Iterable[Change], customer: Customer, spec: Spec | None) -> tuple[Change, ...]:

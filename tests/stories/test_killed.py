@@ -139,3 +139,24 @@ def test_two_controllers_with_states_of_their_own_make_one_customer(village: Vil
     village.settings["state"] = {"url": f"sqlite:///{village.folder / 'state.db'}"}
     village.apply()
     village.settles()
+
+
+def test_what_a_killed_process_had_written_is_ours_although_nobody_wrote_that_down(
+    village: Village, forks: ForkServerContext
+) -> None:
+    """Else what the profile gives up would stay in the shop for ever, and so would tags of an older configuration."""
+    village.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "tags": ["first"]})
+    village.store["fields"] = {**village.store.get("fields", {}), "phone": "enforce"}
+    village.user("ada")
+    village.apply()
+    changes: tuple[dict[str, str], ...] = ({"phone": "+12122000001"}, {"image_url": PICTURE}, {})
+    for change in changes:
+        village.user("ada", **change)
+        village.store["tags"] = ["second"] if not change else ["first"]
+        assert killed_at(village, forks, 1, "lost_after")
+    village.user("ada", phone=None, image_url=None)
+    village.store["tags"] = ["third"]
+    village.apply()
+    ada = village.hers("ada")
+    assert (ada.phone, ada.tags, AVATAR in ada.metafields) == (None, ("third",), False)
+    village.settles()
