@@ -30,7 +30,8 @@ LANES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     },
     "files": {"half-written": (1, 4), "broken": (2, 6), "clock moved": (5, 20), "swapped file": (0, 0)},
 }  # fmt: skip
-GAP_S = (1.0, 8.0)
+GAP_S: Mapping[str, tuple[float, float]] = {"table": (4.0, 14.0)}  # the app wants to write, too
+OTHER_GAP_S = (1.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def faults(seed: int, seconds: float, *, scale: float = 1.0) -> list[Fault]:
 
 def _lane(seed: int, lane: str, seconds: float, scale: float) -> Iterator[Fault]:
     chance = random.Random(f"{seed} {lane}")
-    at = chance.uniform(*GAP_S) * scale
+    gap_s = GAP_S.get(lane, OTHER_GAP_S)
+    at = chance.uniform(*gap_s) * scale
     while True:
         kinds = list(LANES[lane])
         chance.shuffle(kinds)
@@ -64,4 +66,4 @@ def _lane(seed: int, lane: str, seconds: float, scale: float) -> Iterator[Fault]
             if at + lasts > seconds:
                 return
             yield fault
-            at += lasts + chance.uniform(*GAP_S) * scale
+            at += lasts + chance.uniform(*gap_s) * scale

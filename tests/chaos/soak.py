@@ -43,6 +43,8 @@ class Profile:
     resync_s: float
     cron: str
     rhythm: Mapping[str, Any] | None = None
+    restarts: bool = False
+    """One replica is restarted when the storm is over: the look at its start stands for the nightly one."""
     lanes: tuple[str, ...] = tuple(plan.LANES)
 
     def controller(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ QUICK = {
 }  # fmt: skip
 SHORT = Profile(
     seconds=20, people=30, pause_s=0.2, scale=0.15, settle_s=40, quiet_s=4, grace_s=5, resync_s=2, cron="* * * * *",
-    rhythm=QUICK,
+    rhythm=QUICK, restarts=True,
 )  # fmt: skip
 
 
@@ -142,12 +144,14 @@ class Soak:
         threads = [threading.Thread(target=lane, args=(name,), name=name) for name in self.profile.lanes]
         for thread in threads:
             thread.start()
-        while time.monotonic() < began + self.profile.seconds:
+        steps = 0
+        while (passed_s := time.monotonic() - began) < self.profile.seconds:
+            steps += 1
             try:
                 stream.step()
             except TimeoutError as error:
                 failed.append(f"{stream.what}: {error}")
-            self.stop.wait(self.profile.pause_s)
+            self.stop.wait(max(0.0, steps * self.profile.pause_s - passed_s))  # what was held up is made up for
         for thread in threads:
             thread.join()
         world.trouble += failed
@@ -157,6 +161,9 @@ class Soak:
     def _settle(self, cluster: Cluster, app: App, clerk: Sender) -> float:
         """Wait until all is as it should be, or the time for it is up; gives the seconds it took."""
         began = time.monotonic()
+        if self.profile.restarts:
+            cluster.replicas[-1].end()
+            cluster.replicas[-1].start()
         while time.monotonic() < began + self.profile.settle_s:
             with suppress(TimeoutError, psycopg.Error):
                 if not clerk.waiting() and not self._state(cluster, app):
