@@ -141,7 +141,8 @@ def _is_live(mapping: Mapping | None) -> bool:
 def _needs_backlink(subject: Subject, mapped: Customer | None, store: Store) -> bool:
     if mapped is not None and (mapped.backlink == subject.user or "backlink" in mapped.unknown):
         return False
-    known = subject.mapping is not None and subject.mapping.customer_id is not None and _is_live(subject.mapping)
+    row = subject.mapping
+    known = row is not None and _is_live(row) and (row.customer_id is not None or row.intent is not None)
     return known or is_wanted(subject.profile, store) is True
 
 

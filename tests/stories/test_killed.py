@@ -160,3 +160,19 @@ def test_what_a_killed_process_had_written_is_ours_although_nobody_wrote_that_do
     ada = village.hers("ada")
     assert (ada.phone, ada.tags, AVATAR in ada.metafields) == (None, ("third",), False)
     village.settles()
+
+
+def test_a_customer_that_a_killed_process_made_is_released_when_the_user_is_gone_by_then(
+    village: Village, forks: ForkServerContext
+) -> None:
+    village.store["on_leave"] = "delete"
+    village.user("ada")
+    village.user("bob")
+    assert killed_at(village, forks, 1, "lost_after")
+    assert len(village.everybody()) >= 1
+    village.gone("ada")
+    village.gone("bob")
+    village.user("cleo")  # an empty table releases no one
+    village.apply()
+    assert {customer.backlink for customer in village.everybody().values()} == {"user_cleo"}
+    village.settles()
