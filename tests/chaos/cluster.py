@@ -31,7 +31,8 @@ from tests.manager.processes import Cable
 ROOT = Path(__file__).parents[2]
 TERM_S = 30.0
 START_S = 90.0
-REFUSED = "stores.yaml:2: not valid YAML"
+REFUSED = ("stores.yaml:2: not valid YAML", "lacks a column that is mapped", "there is no table")
+"""Why a start may be refused here: while stores.yaml is broken, or a column or the table is away."""
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at",
            "deleted_at")  # fmt: skip
 
@@ -234,12 +235,12 @@ class Replica:
     def supervise(self) -> None:
         """Start it again where it has ended by itself, as any supervisor would.
 
-        That it did is a violation, unless it was started while stores.yaml was broken: then it must say so and end.
+        That it did is a violation, unless it was started while what it needs was not there: then it must say so and end.
         """
         with self.lock:
             if self.wanted and self.popen is not None and self.popen.poll() is not None:
                 lines = self.log.read_text(errors="replace").splitlines()[-3:]
-                if not any(REFUSED in line for line in lines):
+                if not any(refused in line for refused in REFUSED for line in lines):
                     self.died.append(f"exit {self.popen.returncode}: " + " | ".join(lines)[-400:])
                 self.start()
 

@@ -247,9 +247,9 @@ def _span(values: list[str]) -> str:
 
 
 def _odd_lines(log: Path) -> list[str]:
-    """Lines that are no JSON objects; the last one of a killed process may be half."""
-    lines = log.read_text(errors="replace").splitlines()
-    return [line for line in lines if line.strip() and not _is_json(line)]
+    """Lines that are no JSON objects. A start that was refused says why in two lines of text, as every command does."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return [line for line in lines if not line.startswith(("error: ", "hint: ")) and not _is_json(line)]
 
 
 def _is_json(line: str) -> bool:
