@@ -2,7 +2,8 @@
 
 `reconciler db outbox` prints the SQL that makes it (sql/outbox.sql); nothing here makes or alters anything. `run` drains
 it into the queue. A hint that is lost changes nothing but the time of the next look, so the trigger may lose one rather
-than hurt a sign-up, and here each is handed over at least once.
+than hurt a sign-up, and here each is handed over at least once. The database belongs to the app: rows are read, handed
+over, and deleted afterwards by a second short transaction, so that none is open while the queue is waited for.
 
 The ground is asking the table again and again. Where the connection can hear NOTIFY, that is asked less often and at
 once when something is there. Behind a transaction pooler LISTEN is accepted and silently deaf (PgBouncer 1.18 and Supabase's
@@ -13,20 +14,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Final, Literal
 from uuid import uuid4
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from reconciler.core.dburl import rewritten
 from reconciler.core.ids import ClerkUserId
-from reconciler.errors import ConfigError, SourceError
-from reconciler.supabase.connection import said_by
+from reconciler.errors import ConfigError, SourceBusy, SourceError
+from reconciler.supabase.connection import BUSY, said_by
+from reconciler.supabase.limits import limit
 
 TABLE: Final = "reconciler_outbox.outbox"
 CHANNEL: Final = "reconciler_outbox"
@@ -37,10 +40,8 @@ PROOF_S: Final = 2.0
 USER_ID_MAX: Final = 255
 _ABSENT: Final = frozenset({"42P01", "3F000"})
 _DENIED: Final = "42501"
-_DRAIN: Final = sa.text(f"""
-WITH taken AS (SELECT id FROM {TABLE} ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-DELETE FROM {TABLE} USING taken WHERE {TABLE.rpartition(".")[2]}.id = taken.id RETURNING taken.id, clerk_user_id
-""")  # noqa: S608  a constant
+_OLDEST: Final = sa.text(f"SELECT id, clerk_user_id FROM {TABLE} ORDER BY id LIMIT :limit")  # noqa: S608  a constant
+_DELETE: Final = sa.text(f"DELETE FROM {TABLE} WHERE id = ANY(CAST(:ids AS bigint[]))")  # noqa: S608  a constant
 
 HandOver = Callable[[Sequence[ClerkUserId]], object]
 
@@ -75,23 +76,40 @@ def _quoted(name: str) -> str:
 
 
 class Outbox:
-    """The table, through an engine that may write. Thread-safe; several processes never take the same rows at once."""
+    """The table, through an engine that may write. Thread-safe; two processes that drain at once may give the same users."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def drain(self, limit: int = BATCH, hand_over: HandOver | None = None) -> list[ClerkUserId]:
-        """Take the oldest rows, and give whose they are, each user once. NoOutbox, SourceError.
+    def drain(self, rows_max: int = BATCH, hand_over: HandOver | None = None) -> list[ClerkUserId]:
+        """Take the oldest rows, and give the users that they name, each once. NoOutbox, SourceError.
 
-        `hand_over` is called before they are gone: if it raises, or this process dies in it, they stay for the next.
+        `hand_over` is called before they are deleted: if it raises, or this process dies in it, they stay for the next.
+        No transaction is open while it runs, however long it takes.
         """
+        rows = self._oldest(rows_max)
+        users = list(dict.fromkeys(ClerkUserId(name) for _, name in rows if _is_a_name(name)))
+        if users and hand_over is not None:
+            hand_over(users)
+        if rows:
+            self._delete([row_id for row_id, _ in rows])
+        return users
+
+    def _oldest(self, rows_max: int) -> list[tuple[int, str]]:
+        with self._transaction() as connection:
+            return [(row_id, name) for row_id, name in connection.execute(_OLDEST, {"limit": rows_max})]
+
+    def _delete(self, ids: Sequence[int]) -> None:
+        """Delete these very rows: one that was written since the read stays, whatever user it names."""
+        with self._transaction() as connection:
+            connection.execute(_DELETE, {"ids": ids})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as connection:
-                rows = sorted(connection.execute(_DRAIN, {"limit": limit}).all())
-                users = list(dict.fromkeys(ClerkUserId(name) for _, name in rows if _is_a_name(name)))
-                if users and hand_over is not None:
-                    hand_over(users)
-                return users
+                limit(connection)
+                yield connection
         except SQLAlchemyError as error:
             raise _in_our_words(error) from error
 
@@ -108,6 +126,9 @@ def _in_our_words(error: SQLAlchemyError) -> Exception:
     if state == _DENIED:
         hint = "reconciler db outbox prints the grants that are missing; or drop the schema reconciler_outbox"
         return SourceError(f"the role of profiles.url may not take from {TABLE}", hint=hint)
+    if state in BUSY:
+        happened, hint = BUSY[state]
+        return SourceBusy(f"{TABLE} can't be read now: {happened}", hint=hint)
     return SourceError(f"{TABLE} can't be read: {said_by(error)}", hint="check profiles.url, the server and the role")
 
 
