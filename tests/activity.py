@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -16,7 +16,7 @@ from tests.servers import Server
 EVERY_S = 0.1
 IDLE_MAX_S = 1.0
 OPEN_MAX_S = 5.0
-# The state's own transactions name its schema; one that has only begun holds nothing.
+# The state's own transactions name its schema, or take a lock of its own; one that has only begun holds nothing.
 _STAYING = """
 SELECT format('%%s in %%s: %%s, for %%s s since it began and %%s s since its last statement: %%s', pid, datname, state,
               round(extract(epoch FROM clock_timestamp() - xact_start)::numeric, 2),
@@ -24,6 +24,7 @@ SELECT format('%%s in %%s: %%s, for %%s s since it began and %%s s since its las
 FROM pg_stat_activity
 WHERE application_name = 'customer-parity' AND xact_start IS NOT NULL
   AND query NOT LIKE '%%reconciler.%%' AND query NOT ILIKE 'begin%%' AND query NOT ILIKE '%%reconciler_outbox%%'
+  AND query NOT LIKE '%%pg_advisory_xact_lock%%'
   AND (clock_timestamp() - xact_start > make_interval(secs => %s)
        OR (state LIKE 'idle in transaction%%' AND clock_timestamp() - state_change > make_interval(secs => %s)))
 """
@@ -48,9 +49,10 @@ def watched(server: Server) -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
-        with server.connect() as connection:
-            while not ended.wait(EVERY_S):
-                _seen.extend(staying(connection))
+        while not ended.wait(EVERY_S):
+            with suppress(psycopg.OperationalError), server.connect() as connection:  # a test may stop the server
+                while not ended.wait(EVERY_S):
+                    _seen.extend(staying(connection))
 
     thread = threading.Thread(target=watch, name="activity")
     thread.start()

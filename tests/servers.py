@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -162,13 +162,15 @@ class Server:
         stopped: set[int] = set()
         while left := set(self._processes()) - stopped:  # the first is the one that starts others
             for pid in sorted(left, key=lambda pid: pid != self.process.pid):
-                os.kill(pid, signal.SIGSTOP)
+                with suppress(ProcessLookupError):  # one that was about to end
+                    os.kill(pid, signal.SIGSTOP)
             stopped |= left
         try:
             yield
         finally:
             for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def away(self, *, at_once: bool = False) -> Iterator[None]:

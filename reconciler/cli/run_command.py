@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -15,7 +15,8 @@ import structlog
 
 from reconciler import settings
 from reconciler.cli.context import Context
-from reconciler.manager.arrival import open_databases
+from reconciler.errors import SourceError, StateError
+from reconciler.manager.arrival import FIRST_S, is_away, open_databases
 from reconciler.manager.deadline import Deadline, leave, left_s
 from reconciler.manager.follow import wait_until_settled
 from reconciler.manager.logs import configure
@@ -45,14 +46,11 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     wait_until_settled(paths)
     files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()))
     server = context.loaded.settings.server
-
-    def listening() -> Front:
-        return Front(host or server.host, server.port if port is None else port)
-
+    address = (host or server.host, server.port if port is None else port)
     with Deadline() as deadline:
-        with _Signals() as signals, context.house(warn=_warn) as house, _opened(house, listening, signals) as front:
-            if not signals.is_ending:
-                _serve(context, Manager(house, files, host=host, port=port, front=front), signals)
+        with _Signals() as signals:
+            while not signals.is_ending and not _served(context, files, address, signals):
+                signals.wait(FIRST_S)
         if left := deadline.hanging():
             leave(left)
     return 0
@@ -62,28 +60,40 @@ def _warn(message: str) -> None:
     _log.warning("warning", message=message)
 
 
-def _serve(context: Context, manager: Manager, signals: _Signals) -> None:
-    signals.hand_to(manager)
-    try:
-        manager.start()
-        if context.err.is_terminal:
-            context.say(f"running: {manager.url}")
-        else:  # a line that is no JSON would break whoever reads the log
-            _log.info("running", url=manager.url)
-        manager.wait()
-    finally:
-        manager.close()
+def _served(context: Context, files: Files, address: tuple[str, int], signals: _Signals) -> bool:
+    """Run until the end is asked for. False: a database went while it began, so that it must begin once more."""
+    with context.house(warn=_warn) as house, _opened(house, address, signals) as front:
+        if signals.is_ending:
+            return True
+        manager = Manager(house, files, host=address[0], port=address[1], front=front)
+        signals.hand_to(manager)
+        try:
+            try:
+                manager.start()
+            except (StateError, SourceError) as error:
+                if not is_away(error):
+                    raise
+                _log.warning("database_went", error=error.message, hint="it begins once more")
+                return False
+            if context.err.is_terminal:
+                context.say(f"running: {manager.url}")
+            else:  # a line that is no JSON would break whoever reads the log
+                _log.info("running", url=manager.url)
+            manager.wait()
+        finally:
+            manager.close()
+    return True
 
 
 @contextmanager
-def _opened(house: House, listening: Callable[[], Front], signals: _Signals) -> Iterator[Front | None]:
+def _opened(house: House, address: tuple[str, int], signals: _Signals) -> Iterator[Front | None]:
     """With the databases of this house open, or asked to end. The port, where probes were answered while it waited."""
     with ExitStack() as stack:
         fronts: list[Front] = []
 
         def tell(why: str) -> None:
             if not fronts:
-                fronts.append(listening())
+                fronts.append(Front(*address))
                 stack.callback(fronts[0].stop)
                 fronts[0].start()
                 _log.info("listening", url=fronts[0].url)

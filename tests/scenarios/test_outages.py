@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from tests.manager.processes import Process, replicas
 from tests.manager.street import Street, a_street, until, user_event
 
 IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
+QUICK_LEASE_S = 2.0
 LEASE_S = IDLE_S + 1.0  # as in the product, longer than a frozen transaction holds anything
 
 
@@ -83,6 +88,84 @@ def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_a
     frozen.signal(signal.SIGCONT)
     until(frozen.ready, "the frozen one works again")
     assert len(street.emails()) == 6
+
+
+@dataclass
+class Cluster:
+    """Replicas on one Postgres, to which seeded misfortune comes; each method is one."""
+
+    street: Street
+    server: servers.Server
+    start: Callable[..., Process]
+    chance: random.Random
+    running: list[Process]
+    users: int = 0
+
+    def outage(self) -> None:
+        with self.server.away(at_once=self.chance.random() < 0.5):
+            self.wait(self.chance.uniform(0.0, 4.0))
+
+    def freeze(self) -> None:
+        frozen = self.chance.choice(self.running)
+        frozen.signal(signal.SIGSTOP)
+        self.wait(self.chance.uniform(0.0, 4.0))
+        frozen.signal(signal.SIGCONT)
+
+    def silence(self) -> None:
+        with self.server.frozen():  # who asks now would wait with it
+            threading.Event().wait(self.chance.uniform(0.0, 4.0))
+
+    def kill(self) -> None:
+        killed = self.running.pop(self.chance.randrange(len(self.running)))
+        killed.signal(signal.SIGKILL)
+        self.running.append(self.start())
+
+    def wait(self, seconds: float) -> None:
+        """Whatever happens meanwhile, users change, and their webhooks come to any replica that answers."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            self.ask()
+            threading.Event().wait(0.05)
+
+    def ask(self) -> None:
+        """One nudge, as `reconciler nudge` writes it down, where the state can be reached."""
+        self.users += 1
+        user = f"user_{self.users}"
+        self.street.person(user)
+        with suppress(psycopg.Error), self.server.connect(self.street.state_url.rpartition("/")[2]) as connection:
+            connection.execute("SET statement_timeout = 500")
+            connection.execute(NUDGE, (user,))
+
+
+NUDGE = """
+INSERT INTO reconciler.reconciler_request (clerk_user_id, store, priority, due_at, rank_at, attempts, generation, seen,
+  explicit_generation, fencing, reason) VALUES (%s, 'acme-us', 0, now(), now(), 0, 1, 0, 0, 0, 'nudge')"""
+WAITING = "SELECT count(*) FROM reconciler.reconciler_request"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_after_any_sequence_of_outages_everything_due_is_served_by_replicas_that_nobody_restarts(
+    street: Street, start: Any, postgres: servers.Server, database: str, seed: int
+) -> None:
+    cluster = Cluster(street, postgres, start, random.Random(seed), [start(), start()])
+    for process in cluster.running:
+        process.started()
+    for n in range(5):
+        cluster.chance.choice([cluster.outage, cluster.outage, cluster.freeze, cluster.silence, cluster.kill])()
+        for _ in range(3 + n):
+            cluster.ask()
+    quiet_at = time.monotonic()
+
+    def left() -> int:
+        with postgres.connect(database) as connection, connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+            return int(cursor.execute(WAITING).fetchall()[0][0])
+
+    until(lambda: left() == 0, "everything due is served")
+    assert time.monotonic() - quiet_at < QUICK_LEASE_S + 20.0
+    for process in cluster.running:
+        process.started()
+        until(process.ready, "each replica is ready")
+        assert process.popen.poll() is None
 
 
 def waits(process: Process) -> str:
