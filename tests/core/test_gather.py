@@ -64,7 +64,7 @@ def test_a_kind_above_its_ceiling_is_held_whole_and_the_others_go_on() -> None:
     assert [a.clerk_user_id for a in found.actions] == [CYD]
     assert [a.clerk_user_id for a in found.withheld] == [ADA, BOB]
     assert {(h.reason, h.who_acts) for h in found.holds} == {("GuardExceeded", "operator")}
-    said = "2 create actions are above the ceiling of 1; `reconciler apply --approve DIGEST` lets these go"
+    said = "2 create actions are above the ceiling of 1; approving the digest of the plan lets these go"
     assert found.holds[0].message == said
 
 
