@@ -2,7 +2,8 @@
 
 A file that an editor or a script is writing may be valid at every moment and complete at none: its last lines are missing.
 So a change is taken when the content was the same over two looks; one that takes something away, as a file that is cut
-short would, only when it has not moved for longer.
+short would, only when it has not moved for longer. The files that are named by `${file:…}` are followed like the text
+that names them: a rotated secret is a change.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from reconciler.settings import StoreSettings
+from reconciler.settings import FILE_MAX, StoreSettings, files_named
 
 FRESH_S = 2.0  # a file that was written less than this ago may not be whole yet
 
@@ -57,15 +59,32 @@ class FollowedFiles:
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """Of the content of these files, links followed; a file that can't be read counts as one of its own."""
+    """Of the content of these files and of those that they name by `${file:…}`, links followed.
+
+    A file that can't be read counts as one of its own.
+    """
     found = hashlib.sha256()
     for path in paths:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            content = f"unreadable: {error.strerror}".encode()
-        found.update(f"{len(content)}:".encode() + content)
+        content = _content(path.read_bytes)
+        parts = [content, *(_content(partial(_named_content, named)) for named in files_named(content))]
+        for part in parts:
+            found.update(f"{len(part)}:".encode() + part)
     return found.hexdigest()
+
+
+def _content(read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except OSError as error:
+        return f"unreadable: {error.strerror}".encode()
+
+
+def _named_content(path: Path) -> bytes:
+    """As much as a setting may be long. A pipe can be read only once, so it counts as unchanged."""
+    if path.exists() and not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(FILE_MAX + 1)
 
 
 def wait_until_settled(paths: Sequence[Path], *, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -34,10 +34,8 @@ class Probes:
         rhythm: Rhythm,
         *,
         resumed: Callable[[StoreName], None],
-        read_secrets: Callable[[], None],
     ) -> None:
         self._crew, self._clock, self._rhythm, self._resumed = crew, clock, rhythm, resumed
-        self._read_secrets = read_secrets
         self._pauses: dict[StoreName, _Pause] = {}
         self._lock = threading.Lock()
 
@@ -67,8 +65,7 @@ class Probes:
         return True
 
     def probe(self, name: StoreName) -> None:
-        """Ask the shop now whether we may come in, with its secrets as they are now in their own files."""
-        self._read_secrets()
+        """Ask the shop now whether we may come in."""
         with self._crew.house() as house:
             store = self._crew.store(name)
             if store is None:

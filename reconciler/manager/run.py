@@ -99,7 +99,7 @@ class Manager:
             on_worked=self._worked,
             rhythm=rhythm,
         )
-        self._probes = Probes(self._crew, self._clock, rhythm, resumed=self._resumed, read_secrets=self._take_rotated)
+        self._probes = Probes(self._crew, self._clock, rhythm, resumed=self._resumed)
         self._looks = Looks(
             self._crew,
             self._clock,
@@ -412,24 +412,10 @@ class Manager:
             seconds=round(seconds, 4),
         )
 
-    def _take_rotated(self) -> None:
-        """Take secrets that were rotated in files of their own, which stores.yaml only names. An edit of it is not ours."""
-        with self._reading:
-            self._on_disk.look()
-            if self._on_disk.differs:
-                return
-            try:
-                stores = self._files.read().stores
-            except ConfigError as error:
-                self._refuse_config(error)
-                return
-        if stores != self._crew.stores():
-            self.reload(settled_s=0.0)
-
     def _refuse_what_needs_a_restart(self, loaded: Loaded) -> None:
         if loaded.settings != self._settings:
             raise ConfigError(
-                "reconciler.yaml has changed: only stores.yaml is taken while running",
+                "reconciler.yaml, or a file that it names, has changed: only stores.yaml is taken while running",
                 hint="restart to take it; the running config stays",
             )
 

@@ -3,5 +3,8 @@
 from reconciler.settings.load import Loaded, environment, load, paths
 from reconciler.settings.models import Settings, StoreSettings
 from reconciler.settings.schemas import json_schemas
+from reconciler.settings.variables import FILE_MAX, files_named
 
-__all__ = ["Loaded", "Settings", "StoreSettings", "environment", "json_schemas", "load", "paths"]
+__all__ = [
+    "FILE_MAX", "Loaded", "Settings", "StoreSettings", "environment", "files_named", "json_schemas", "load", "paths",
+]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Final
 
 FILE_MAX = 64 * 1024
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_FILE = re.compile(rb"\$\{file:([^}\r\n]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -52,6 +53,18 @@ def filled(text: str, env: Mapping[str, str]) -> str | _Unset:
     if wrong:
         raise Missing(wrong)
     return UNSET if result == "" and _VARIABLE.fullmatch(text) else result
+
+
+def files_named(content: bytes) -> list[Path]:
+    r"""The files that a settings file of this content names by `${file:PATH}`, each once, in order.
+
+    Read from the raw text, also where it is no valid YAML now; in JSON, `/` may be written as `\/`.
+
+    >>> [str(path) for path in files_named(b"a: ${file:/run/a}\nb: x${file:b}${file:/run/a}")]
+    ['/run/a', 'b']
+    """
+    names = (name.decode("utf-8", "replace").replace("\\/", "/") for name in _FILE.findall(content))
+    return [Path(name) for name in dict.fromkeys(names) if name.strip() and "\0" not in name]
 
 
 def _one(inner: str, env: Mapping[str, str]) -> str:

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from reconciler.core.ids import StoreName
-from reconciler.manager.follow import wait_until_settled
+from reconciler.manager.follow import digest_of, wait_until_settled
+from reconciler.simulator.deliver import sign
 from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until
 
 
@@ -146,10 +147,10 @@ def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_
     street.stores[US]["auth"] = {"access_token": f"${{file:{secret}}}"}
     street.write()
     street.person("user_a")
-    with street.replica(probe_first_s=0.1) as run:
+    with street.replica(probe_first_s=3600.0) as run:
         until(run.manager._crew.suspended, "the store is suspended")
         secret.write_text(f"token-{US}")
-        until(lambda: not run.manager._crew.suspended(), "its probe has read the file again")
+        until(lambda: not run.manager._crew.suspended(), "the file that is named was read again")
         until(lambda: run.status("user_a") == "in_sync", "work goes on")
 
 
@@ -179,21 +180,61 @@ def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_s
         assert run.manager._known().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
 
 
-def test_a_changed_webhook_secret_holds_at_once(street: Street, tmp_path: Path) -> None:
-    from reconciler.simulator.deliver import sign  # noqa: PLC0415
+def sent(run: Running, secret: str) -> int:
+    """The answer to a webhook that is signed with this secret."""
+    return webhook(
+        run, US, **{"X-Shopify-Hmac-Sha256": sign(b"{}", secret), "X-Shopify-Topic": "products/update",
+                    "X-Shopify-Shop-Domain": f"{US}.myshopify.com"},
+    )  # fmt: skip
 
-    def sent(run: Running, secret: str) -> int:
-        return webhook(
-            run, US, **{"X-Shopify-Hmac-Sha256": sign(b"{}", secret), "X-Shopify-Topic": "products/update",
-                        "X-Shopify-Shop-Domain": f"{US}.myshopify.com"},
-        )  # fmt: skip
 
+def test_a_changed_webhook_secret_holds_at_once(street: Street) -> None:
     with street.replica() as run:
         assert (sent(run, APP_SECRET), sent(run, "next")) == (202, 401)
         street.stores[US]["webhook_secret"] = "next"
         street.write()
         until(lambda: sent(run, "next") == 202, "the new secret holds")
         assert sent(run, APP_SECRET) == 401
+
+
+def test_a_webhook_secret_that_is_rotated_in_a_file_of_its_own_holds_soon(street: Street) -> None:
+    secret = street.paths[1].with_name("webhook-secret")
+    secret.write_text("secret-of-yesterday")
+    street.stores[US]["webhook_secret"] = f"${{file:{secret}}}"
+    street.write()
+    with street.replica() as run:
+        assert (sent(run, "secret-of-yesterday"), sent(run, "next")) == (202, 401)
+        fresh = secret.with_name("webhook-secret.new")
+        fresh.write_text("next\n")
+        fresh.replace(secret)  # as an orchestrator swaps it
+        until(lambda: sent(run, "next") == 202, "the new secret holds")
+        assert sent(run, "secret-of-yesterday") == 401
+        secret.write_text("")  # a writer that has only begun
+        until(lambda: "empty" in (problem(run) or ""), "it is said why it is not taken")
+        assert sent(run, "next") == 202
+        secret.write_text("third")
+        until(lambda: sent(run, "third") == 202, "the whole file is taken")
+        until(lambda: problem(run) is None, "and nothing is complained of")
+
+
+def test_a_rotated_secret_of_the_controllers_own_file_is_said_to_need_a_restart(street: Street) -> None:
+    secret = street.paths[1].with_name("console-token")
+    secret.write_text("a-token-for-the-console")
+    street.settings["server"] = {"console_token": f"${{file:{secret}}}"}
+    street.write()
+    with street.replica() as run:
+        secret.write_text("another-token-for-it")
+        until(lambda: "that it names" in (problem(run) or ""), "it is said")
+        assert run.metric("reconciler_config_current") == 0
+
+
+def test_a_named_pipe_or_a_missing_file_never_stops_the_follower(tmp_path: Path) -> None:
+    named = tmp_path / "secret"
+    path = tmp_path / "stores.yaml"
+    path.write_text(f"a: ${{file:{named}}}")
+    missing = digest_of([path])
+    os.mkfifo(named)
+    assert digest_of([path]) == digest_of([path]) != missing
 
 
 def test_a_file_that_is_written_slowly_is_taken_only_when_it_is_whole(street: Street) -> None:
