@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from reconciler.core.db_refusals import db_refusal
 from reconciler.errors import ReconcilerError, SourceError, StateError, TemporaryError
 from reconciler.wiring import House
 
@@ -79,4 +80,5 @@ def is_away(error: ReconcilerError) -> bool:
         return True
     cause = error.__cause__
     said = f"{error.message} {getattr(cause, 'orig', None) or cause}"
-    return any(words in said for words in AWAY)
+    refusal = db_refusal(said, setting="")
+    return refusal.heals if refusal is not None else any(words in said for words in AWAY)

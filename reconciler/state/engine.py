@@ -14,8 +14,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import ConfigError, StateError
+from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
 from reconciler.state.bounds import PATIENT, READS, SINGLE, bound
 
 SCHEMA = "reconciler"
@@ -34,7 +36,7 @@ PRAGMAS = (
 )
 
 
-def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
+def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGINS) -> Engine:
     """An engine for this URL; nothing is connected yet. ConfigError for a URL that can't be used.
 
     `wait_s`: on SQLite, how long a write waits for whoever holds the file, and for a connection; then it is a StateError.
@@ -57,6 +59,7 @@ def open_engine(url: str, *, wait_s: float = WAIT_S) -> Engine:
         pool_pre_ping=True,
         pool_recycle=300,
     )
+    logins.watch(engine)
     bound(engine)
     return engine
 
@@ -161,16 +164,14 @@ def translated() -> Iterator[None]:
             f"the state refuses the row: {_said(error)}", hint="reconciler mappings list shows who has it"
         ) from error
     except OperationalError as error:
-        raise StateError(f"the state's database can't be used: {_said(error)}", hint=_way_out(_said(error))) from error
+        raise StateError(f"the state's database can't be used: {_said(error)}", hint=_way_out(error)) from error
     except SQLAlchemyError as error:
-        hint = _way_out(_said(error)) if isinstance(error, DBAPIError) else "check state.url and the server"
-        raise StateError(f"the state's database failed: {_said(error)}", hint=hint) from error
+        raise StateError(f"the state's database failed: {_said(error)}", hint=_way_out(error)) from error
 
 
 def _said(error: SQLAlchemyError) -> str:
-    """The first line of the server's own words: those that follow may hold values."""
-    words = str(getattr(error, "orig", None) or error).strip()
-    return words.splitlines()[0] if words else "no answer"
+    """The server's own words in one line: those that follow may hold values."""
+    return telling_line(str(getattr(error, "orig", None) or error))
 
 
 _WAYS_OUT = (
@@ -182,13 +183,17 @@ _WAYS_OUT = (
     ("read-only transaction", "the server takes no writes now: a full disk or a standby; see the server's dashboard"),
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
     ("not a database", "the file in state.url is something else: name another"),
-    ("password authentication failed", "check user and password in state.url (a password must be percent-encoded)"),
-    ("Tenant or user not found", "on Supabase's shared pooler the user is NAME.PROJECT"),
     ("permission denied", "connect as the owner of the schema reconciler, or grant the role what is missing"),
     ('"reconciler.', "reconciler db upgrade"),
     ("no such table", "reconciler db upgrade"),
 )
 
 
-def _way_out(said: str) -> str:
-    return next((way for words, way in _WAYS_OUT if words in said), "check state.url and the server")
+def _way_out(error: SQLAlchemyError) -> str:
+    general = "check state.url and the server"
+    if not isinstance(error, DBAPIError):
+        return general
+    refusal = db_refusal(str(error.orig), setting="state.url")
+    if refusal is not None:
+        return refusal.hint
+    return next((way for words, way in _WAYS_OUT if words in _said(error)), general)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
 
 Kind = Literal["text", "bool", "number", "time", "local time", "json"]
@@ -106,13 +107,6 @@ _NULL: Final = "23502"
 _NO_CONSTRAINT: Final = "42P10"
 _READ_ONLY: Final = "25006"  # a standby, or a disk that is full at Supabase
 _AWAY: Final = ("08", "40", "53", "57", "58", "XX", "25P", "55P", "55006", _READ_ONLY)  # time heals these
-_LOGIN_REFUSED: Final = (
-    "password authentication failed",
-    "ircuit breaker",
-    "CIRCUITBREAKER",
-    "enant or user not found",
-)
-LOGIN_PAUSE_S: Final = 130.0  # a pooler that has locked an address out does so for two minutes, anew with each try
 _BUSY: Final = ("55P03", "57014")
 _FREE: Final = "a migration or a long transaction of the app has it: try again when that has ended"
 _SPELLED: Final = {
@@ -155,12 +149,15 @@ def _in_our_words(error: SQLAlchemyError, table: str) -> ReconcilerError:
     said = (str(error.orig).strip().splitlines() or [""])[0]
     state: str = getattr(error.orig, "sqlstate", None) or ""
     if _is_away(error, state, said):
-        pause_s = LOGIN_PAUSE_S if any(words in said for words in _LOGIN_REFUSED) else None
-        if state in _BUSY or "locked" in said:
+        refusal = None if state else db_refusal(str(error.orig), setting="profiles.url")
+        if state in _BUSY or (refusal is None and "locked" in said):
             return TemporaryError(f"{table} is locked or slow ({state or said})", hint=_FREE)
-        what = state or type(error.orig).__name__
-        hint = "check profiles.url, the server and the role"
-        return TemporaryError(f"the profiles' database does not answer ({what})", hint=hint, retry_after_s=pause_s)
+        what = state or (type(error.orig).__name__ if refusal is None else telling_line(str(error.orig)))
+        return TemporaryError(
+            f"the profiles' database does not answer ({what})",
+            hint="check profiles.url, the server and the role" if refusal is None else refusal.hint,
+            retry_after_s=(refusal.pause_s or None) if refusal is not None else None,
+        )
     if state == _NO_CONSTRAINT or "ON CONFLICT clause does not match" in said:
         return ConfigError(f"the key of {table} is not unique", hint=f"create a unique index on the key of {table}")
     if state == "42501" and "row-level security" in said:

@@ -15,15 +15,17 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
+from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import SourceBusy, SourceError
+from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
 from reconciler.supabase.limits import BUSY_S
 
 POOL_WAIT_S = 20.0
 CONNECTIONS_MAX = 8  # each read holds one for a moment, and never asks for a second
 
 
-def open_source(url: str) -> Engine:
+def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
     """An engine that can't write; nothing is connected yet. ConfigError for a URL that can't be used.
 
     On Postgres each transaction begins as READ COMMITTED, READ ONLY: part of BEGIN itself, so that nothing leaks to the
@@ -43,6 +45,7 @@ def open_source(url: str) -> Engine:
         pool_pre_ping=True,
         pool_recycle=300,
     )
+    logins.watch(engine)
     return engine.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=True)
 
 
@@ -77,18 +80,9 @@ def _text(raw: bytes) -> str | bytes:
 
 
 _WAYS_OUT = (
-    ("password authentication failed", "check user and password in profiles.url (a password must be percent-encoded)"),
-    ("Tenant or user not found", "on Supabase's shared pooler the user is NAME.PROJECT"),
-    ("Circuit breaker", "too many wrong passwords from this address: wait two minutes, then check profiles.url"),
     ("no file", "check profiles.url; SQLite paths are relative to the working directory"),
     ("permission denied", "grant the role USAGE on the schema and SELECT on the table, and to the owner of a view"),
     ("SSL", "see sslmode in profiles.url"),
-)
-REFUSED_LOGIN = (
-    "password authentication failed",
-    "Tenant or user not found",
-    "Circuit breaker",
-    "no pg_hba.conf entry",
 )
 
 
@@ -131,6 +125,12 @@ def in_our_words(error: BaseException, url: str) -> SourceError:
     if (busy := _busy(error)) is not None:
         return SourceBusy(f"the profiles in {shown(url)} can't be read now: {busy[0]}", hint=busy[1])
     said = said_by(error)
+    refusal = db_refusal(str(getattr(error, "orig", None) or error), setting="profiles.url", host=host_of(url))
+    if refusal is not None:
+        message = f"the profiles in {shown(url)} can't be read: {said}"
+        if refusal.kind in {"blocked", "crowded"}:
+            return SourceBusy(message, hint=refusal.hint, retry_after_s=refusal.pause_s)
+        return SourceError(message, hint=refusal.hint)
     hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
     return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint)
 
@@ -151,6 +151,10 @@ def _busy(error: BaseException) -> tuple[str, str] | None:
 
 
 def said_by(error: BaseException) -> str:
-    """The first line of the server's own words: those that follow may hold values."""
-    words = str(getattr(error, "orig", None) or error).strip()
-    return words.splitlines()[0] if words else "no answer"
+    """The server's own words in one line: those that follow may hold values."""
+    return telling_line(str(getattr(error, "orig", None) or error))
+
+
+def host_of(url: str) -> str:
+    """The host of a database's URL; empty where there is none."""
+    return make_url(rewritten(url)).host or ""

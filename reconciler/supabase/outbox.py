@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from reconciler.core.dburl import rewritten
 from reconciler.core.ids import ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
+from reconciler.outbound.db_logins import DB_LOGINS
 from reconciler.supabase.connection import BUSY, said_by
 from reconciler.supabase.limits import limit
 
@@ -179,16 +180,19 @@ class Ears:
             self._connection = None
 
     def _connected(self) -> psycopg.Connection:
-        return psycopg.connect(
-            self._url,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=10,
-            application_name="customer-parity",
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-        )
+        def connect() -> psycopg.Connection:
+            return psycopg.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=10,
+                application_name="customer-parity",
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+            )
+
+        return DB_LOGINS.connect(self._url, connect)
 
 
 Hearing = Literal["untried", "hears", "deaf", "lost"]

@@ -14,7 +14,6 @@ before anything is handed out: no cursor, transaction, lock or connection is hel
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import MINYEAR, datetime, timedelta
@@ -29,8 +28,9 @@ from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import SourceError
+from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
 from reconciler.supabase.chunks import Chunk, profiles_of
-from reconciler.supabase.connection import REFUSED_LOGIN, is_lost, open_source, translated
+from reconciler.supabase.connection import is_lost, open_source, translated
 from reconciler.supabase.limits import limit
 from reconciler.supabase.rows import UnreadableError, moment, profile_of
 from reconciler.supabase.sight import refuse_hidden
@@ -39,7 +39,6 @@ from reconciler.supabase.walks import KEYS, Build, Row, Walks, by_index, by_valu
 
 ASK = 500  # names in one question
 TRIES = 3  # of a read whose connection breaks off
-LOGIN_PAUSE_S = 130.0  # Supabase's pooler locks an address out for two minutes, anew with each wrong password
 
 T = TypeVar("T")
 
@@ -47,16 +46,12 @@ T = TypeVar("T")
 class TableProfiles:
     """The profiles in `table` ("schema.table"; SQLite: the plain name), by `columns` (ours: theirs). Thread-safe."""
 
-    def __init__(
-        self, url: str, table: str, columns: Mapping[str, str], *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, table: str, columns: Mapping[str, str], *, logins: DbLogins = DB_LOGINS) -> None:
         self._url = url
-        self._engine = open_source(url)
+        self._engine = open_source(url, logins=logins)
         self._table_name = table
         self._columns = dict(columns)
-        self._monotonic = monotonic
         self._found: ProfileTable | None = None
-        self._refused: tuple[float, SourceError] | None = None
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -187,7 +182,6 @@ class TableProfiles:
     def _table(self) -> ProfileTable:
         """The table as it was found last."""
         if (found := self._found) is not None:
-            self._refuse_again()
             return found
         return self._read(lambda _connection, table: table)
 
@@ -214,7 +208,6 @@ class TableProfiles:
 
         Whether rows are hidden is asked last: what was read holds a lock by then, under which that can't change.
         """
-        self._refuse_again()
         try:
             with translated(self._url), self._engine.connect() as connection:
                 limit(connection)
@@ -225,20 +218,9 @@ class TableProfiles:
                 if table.schema is not None:
                     refuse_hidden(connection, table.schema, table.name)
                 self._found = table
-        except SourceError as error:
+        except SourceError:
             self._found = None  # the table may have been altered: look anew the next time
-            if any(words in error.message for words in REFUSED_LOGIN):
-                self._refused = (self._monotonic(), error)
             raise
-
-    def _refuse_again(self) -> None:
-        """Say again what the server said of our password, without asking it again so soon."""
-        refused = self._refused
-        if refused is None:
-            return
-        if self._monotonic() - refused[0] < LOGIN_PAUSE_S:
-            raise SourceError(refused[1].message, hint=refused[1].hint)
-        self._refused = None
 
 
 # --- statements -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
 from reconciler.core.dburl import rewritten
+from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
 
 CONNECTIONS: Final = 6
 CONNECT_S: Final = 5
@@ -25,12 +26,12 @@ SILENT: Final = {  # a network that swallows everything ends a call after so lon
 }
 
 
-def open_writer(url: str) -> Engine:
+def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
     """An engine that may write; nothing is connected yet. ConfigError for a URL that can't be used."""
     address = rewritten(url)
     if address.startswith("sqlite"):
         return _sqlite(address)
-    return create_engine(
+    engine = create_engine(
         address,
         connect_args={
             "prepare_threshold": None,
@@ -44,6 +45,8 @@ def open_writer(url: str) -> Engine:
         pool_pre_ping=True,
         pool_recycle=300,
     )
+    logins.watch(engine)
+    return engine
 
 
 def _sqlite(address: str) -> Engine:

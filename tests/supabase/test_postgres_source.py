@@ -16,6 +16,7 @@ import pytest
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import ConfigError, SourceBusy, SourceError, TemporaryError
+from reconciler.outbound.db_logins import DbLogins
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 
@@ -563,7 +564,7 @@ def test_a_wrong_password_is_sent_once_and_not_again_and_again(postgres: servers
     source.run(f"GRANT SELECT ON customers TO {servers.WITH_PASSWORD}")
     now = [1000.0]
     url = f"postgresql://{servers.WITH_PASSWORD}:wr%40ng@127.0.0.1:{postgres.port}/{source.name}"
-    reader = TableProfiles(url, "public.customers", EMAIL, monotonic=lambda: now[0])
+    reader = TableProfiles(url, "public.customers", EMAIL, logins=DbLogins(lambda: now[0]))
     source.opened.append(reader)
 
     def tries() -> int:
