@@ -49,8 +49,9 @@ _KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first whose w
         r"\(ENOTFOUND\)|ETENANTNOTFOUND|tenant or user not found|tenant/user .* not found|EINVALIDUSERINFO",
         "login",
         (
-            "compare user (ROLE.PROJECT_REF) and host in {url} with the dashboard's Connect dialog: the host of another region "
-            "or cluster (aws-0, aws-1), a paused or deleted project, and a role that the pooler does not know are answered so"
+            "compare user (ROLE.PROJECT_REF) and host in {url} with the dashboard's Connect dialog: the host of another "
+            "region or cluster (aws-0, aws-1), a paused or deleted project, and a role that the pooler does not know are "
+            "answered so"
         ),
     ),
     (r"EBANNED|tenant is banned", "login", "the project is suspended: see its page in the dashboard"),
@@ -87,8 +88,8 @@ _KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first whose w
         r"EMAXCONNSESSION|EMAXCLIENTSESSION|MaxClientsInSessionMode|in session mode",
         "crowded",
         (
-            "in session mode each client holds one of pool_size connections: stop other clients, raise the pool size, or use "
-            "the transaction pooler (port 6543) in {url}"
+            "in session mode each client holds one of pool_size connections: stop other clients, raise the pool size, or "
+            "use the transaction pooler (port 6543) in {url}"
         ),
     ),
     (
