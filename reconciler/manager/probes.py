@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from reconciler.core.ids import StoreName
-from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
+from reconciler.errors import AccessError, ConfigError, PermanentError, StateError, TemporaryError
 from reconciler.manager.crew import Crew
 from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock, StoreFacts
@@ -60,7 +60,10 @@ class Probes:
             return False
         with self._lock:
             self._pauses.pop(name, None)
-        self._remember(name, None)
+        try:
+            self._remember(name, None)
+        except StateError as error:  # it is worked on all the same; its next look says so again
+            _log.warning("resumption_not_remembered", store=name, error=error.message)
         _log.info("store_resumed", store=name)
         return True
 

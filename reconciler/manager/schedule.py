@@ -163,17 +163,18 @@ class Schedule:
 
         It then waits for others that begin, to share a pass over the profiles; the last to come makes it, for all.
         """
+        ended: Ended | None = "failed"  # whatever ends it: a look that nobody owes any more would not be taken again
         try:
             begun = self._looks.begin(name, since=since)
             if isinstance(begun, Begun):
                 wait_s = self._rhythm.pass_wait_s if begun.live else self._rhythm.pass_wait_mirrored_s
                 self._lobby.wait(Waiting(begun, since, whole, time.monotonic() + wait_s))
+                ended = None
             else:
-                self._settle(name, begun, since, whole=whole)
-        except ReconcilerError:
-            self._settle(name, "failed", since, whole=whole)
-            raise
+                ended = begun
         finally:
+            if ended is not None:
+                self._settle(name, ended, since, whole=whole)
             self._lobby.came(name)
         departed = self._departed()
         for share in departed[1:]:
@@ -191,7 +192,13 @@ class Schedule:
         waiting = self._lobby.depart()
         if not waiting:
             return []
-        shares = self._looks.pass_over([one.begun for one in waiting])
+        try:
+            shares = self._looks.pass_over([one.begun for one in waiting])
+        except BaseException:
+            for one in waiting:
+                self._settle(one.name, "failed", one.since, whole=one.whole)
+                self._lobby.ended(one.name)
+            raise
         return [(one, shares[number] if shares is not None else None) for number, one in enumerate(waiting)]
 
     def _look_soon(self, share: tuple[Waiting, Share | None]) -> None:
@@ -200,14 +207,12 @@ class Schedule:
     def look(self, one: Waiting, share: Share | None) -> None:
         """The second half of a full look, unless another replica has ended what was begun."""
         since = one.since if one.whole else min(one.since, one.begun.started_at)
+        ended: Ended = "failed"
         try:
             ended = self._looks.full(one.name, since=since, whole=one.whole, share=share)
-        except ReconcilerError:
-            self._settle(one.name, "failed", one.since, whole=one.whole)
-            raise
         finally:
             self._lobby.ended(one.name)
-        self._settle(one.name, ended, one.since, whole=one.whole)
+            self._settle(one.name, ended, one.since, whole=one.whole)
 
     def full_in_turn(self) -> None:
         """The regular ones: all replicas' turns come at one moment, and one look at each store is enough."""
@@ -215,8 +220,21 @@ class Schedule:
         self._now(*((name, since, False) for name in sorted(s.name for s in self._crew.stores())))
 
     def changes(self, name: StoreName) -> None:
-        if not self._lobby.holds(name):  # a full look sees what has changed, and holds what is too much of it
-            self._looks.changes(name)
+        if self._lobby.holds(name):  # a full look sees what has changed, and holds what is too much of it
+            return
+        ended: Ended = "failed"
+        try:
+            ended = self._looks.changes(name)
+        finally:
+            if ended == "failed":
+                self._again_soon(name)
+
+    def _again_soon(self, name: StoreName) -> None:
+        """The next look at what changed comes soon after one that failed, not an interval later."""
+        job = self._scheduler.get_job(f"{CHANGES}:{name}")
+        at = datetime.now(UTC) + timedelta(seconds=self._rhythm.again_first_s)  # noqa: TID251  APScheduler's own clock
+        if job is not None and job.next_run_time is not None and at < job.next_run_time:
+            job.modify(next_run_time=at)
 
     def tick(self) -> None:
         """Probe whom it is time to probe, and take full looks again that failed."""

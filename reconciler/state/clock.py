@@ -11,17 +11,22 @@ from threading import Lock
 
 from sqlalchemy import Engine, text
 
+from reconciler.errors import StateError
 from reconciler.ports import Clock
 from reconciler.state.engine import is_sqlite, reading
 from reconciler.state.tables import UtcDateTime
 
 EVERY_S = 60.0
+AGAIN_S = 2.0  # after an asking that failed
 
 _ASK = text("SELECT clock_timestamp() AS at").columns(at=UtcDateTime())
 
 
 class DatabaseClock:
-    """ports.Clock by the database's time; the local one where SQLite serves one process. StateError if it can't say."""
+    """ports.Clock by the database's time; the local one where SQLite serves one process.
+
+    StateError while it has never said it; later on an outage is bridged by what was measured before.
+    """
 
     def __init__(self, engine: Engine, local: Clock, *, every_s: float = EVERY_S) -> None:
         self._engine = engine
@@ -37,7 +42,7 @@ class DatabaseClock:
         with self._lock:
             local = self._local.now()
             if self._asked_at is None or abs(local - self._asked_at) >= self._every:
-                self._ask()
+                self._ask_if_it_answers(local)
                 local = self._local.now()
             return local + self._ahead
 
@@ -45,6 +50,15 @@ class DatabaseClock:
         """How far the database's clock is ahead of ours, in seconds, as last measured: for `doctor`."""
         self.now()
         return self._ahead.total_seconds()
+
+    def _ask_if_it_answers(self, local: datetime) -> None:
+        """An outage stops no turn that is due: what was measured before still holds, until the database answers."""
+        try:
+            self._ask()
+        except StateError:
+            if self._asked_at is None:
+                raise
+            self._asked_at = local - self._every + timedelta(seconds=AGAIN_S)
 
     def _ask(self) -> None:
         with reading(self._engine) as connection:

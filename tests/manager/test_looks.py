@@ -13,6 +13,7 @@ import structlog
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.ids import ShopDomain, StoreName
 from tests import servers
+from tests.clock import WallClock
 from tests.manager.street import US, Street, a_street, until
 
 
@@ -102,6 +103,18 @@ def test_a_look_at_changes_finds_what_no_webhook_told_of(street: Street) -> None
         until(lambda: street.customers()["user_a@example.com"]["firstName"] == "Changed", "the change was seen")
         until(lambda: run.status("user_c") == "in_sync", "the new one was seen")
         until(lambda: run.status("user_b") == "released", "the vanished row was seen")
+
+
+def test_a_look_at_changes_that_failed_is_taken_again_long_before_its_next_turn(street: Street) -> None:
+    with street.replica() as run:
+        run.looked_at_all()
+        job = run.manager._schedule._scheduler.get_job("changes:acme-us")
+        street.sql("alter table customers rename to elsewhere")
+        job.modify(next_run_time=WallClock().now())  # its turn; the next one is in an hour
+        until(lambda: run.metric("reconciler_sweeps_total", kind="changes", result="failed"), "it has failed")
+        street.sql("alter table elsewhere rename to customers")
+        street.person("user_a")
+        until(lambda: run.status("user_a") == "in_sync", "no webhook told of it")
 
 
 def test_half_a_table_releases_nobody(street: Street) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 from reconciler.errors import StateError
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.engine import open_engine
+from tests import servers
 from tests.clock import WallClock
 
 
@@ -48,3 +50,13 @@ def test_a_database_that_is_away_is_an_error_and_no_guess() -> None:
     engine = open_engine("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(StateError, match="can't be used"):
         DatabaseClock(engine, WallClock()).now()
+
+
+def test_an_outage_after_that_is_bridged(postgres: servers.Server, postgres_database: Callable[..., str]) -> None:
+    engine = open_engine(postgres.url(postgres_database()))
+    clock = DatabaseClock(engine, Skewed(3600), every_s=0.0)
+    assert abs(clock.now() - WallClock().now()) < timedelta(seconds=60)
+    with postgres.away():
+        assert abs(clock.now() - WallClock().now()) < timedelta(seconds=60)
+    assert abs(clock.now() - WallClock().now()) < timedelta(seconds=60)
+    engine.dispose()

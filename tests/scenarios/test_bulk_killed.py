@@ -1,0 +1,52 @@
+"""`apply --bulk always` is killed, and the next one waits for nothing: the dead process is provably gone."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+from tests.manager.street import Street, a_street, until
+
+PEOPLE = 20
+LEASED = "select count(*) from reconciler_lease where name like 'bulk %' and owner <> ''"
+
+
+def begun(street: Street) -> subprocess.Popen[str]:
+    street.write()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
+    command += ["--stores", str(street.paths[1]), "apply", "--yes", "--bulk", "always"]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def is_leased(street: Street) -> bool:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as state:
+        return bool(state.execute(LEASED).fetchone()[0])
+
+
+def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> None:
+    with a_street(tmp_path) as street:
+        for n in range(PEOPLE):
+            street.person(f"user_{n}")
+        with begun(street) as killed:
+            until(lambda: is_leased(street), "bulk operations are in hand")
+            killed.send_signal(signal.SIGSTOP)  # still in hand, however quick the shop is
+            assert is_leased(street)
+            with begun(street) as waiting:
+                assert waiting.stderr is not None
+                told = next(line for line in waiting.stderr if "another process" in line)
+                assert f"(process {killed.pid} on this machine)" in told
+                killed.kill()
+                began = time.monotonic()
+                assert waiting.wait(60) == 0
+                assert time.monotonic() - began < 30.0
+        assert len(street.emails()) == PEOPLE
+        with begun(street) as again:
+            assert again.wait(60) == 0
+        assert len(street.emails()) == PEOPLE
