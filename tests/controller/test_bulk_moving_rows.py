@@ -113,7 +113,10 @@ def test_who_is_changed_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig,
 @WORKERS
 @pytest.mark.parametrize("on_leave", ["keep", "tag", "delete"])
 def test_whose_row_goes_while_she_is_made_is_released(rig: BulkRig, worker: Worker, on_leave: str) -> None:
-    """Also where a worker has made her and let her go by then, and the line makes her once more."""
+    """Also where a worker has made and released the user by then, and the line makes the customer once more.
+
+    The line itself never turns into a release, which no person has seen: the next plan has it.
+    """
     rig.rotate(NAME, on_leave=on_leave)
 
     def leaves() -> None:
@@ -122,6 +125,7 @@ def test_whose_row_goes_while_she_is_made_is_released(rig: BulkRig, worker: Work
         worker(rig, LEFT)
 
     under_way(rig, leaves)
+    rig.cycle()
     rig.cycle()
     left = rig.mapping(NAME, LEFT)
     assert left is not None
