@@ -185,10 +185,17 @@ class Manager:
         )  # fmt: skip
 
     def _take_back(self) -> None:
-        """What a process that has provably ended had in hand waits for no lease: on SQLite each that was before us."""
+        """What a process that has provably ended had in hand waits for no lease: on SQLite each that was before us.
+
+        A state that can't be written now, as on a full disk, is no reason to end: the leases run out by themselves.
+        """
         alone = self._sole is not None
-        requests = self._house.queue.take_back(self._clock.now(), alone=alone)
-        looks = self._house.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
+        try:
+            requests = self._house.queue.take_back(self._clock.now(), alone=alone)
+            looks = self._house.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
+        except StateError as error:
+            _log.warning("not_taken_back", error=error.message, hint=error.hint)
+            return
         if requests or looks:
             _log.info("taken_back", requests=requests, looks=looks)
 

@@ -218,3 +218,36 @@ def test_what_no_waiting_mends_is_said_and_ends_it(street: Street, start: Any, p
     process = start(postgres.url("no_such_database"))
     assert process.ended() == 1
     assert 'database "no_such_database" does not exist' in "".join(process.lines)
+
+
+def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_works_once_there_is_room(
+    street: Street, start: Any, postgres: servers.Server, database: str
+) -> None:
+    full = (
+        (
+            "CREATE FUNCTION reconciler.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION "
+            "'could not extend file: No space left on device' USING errcode = 'disk_full'; END $$"
+        ),
+        (
+            "CREATE TRIGGER disk_full BEFORE INSERT OR UPDATE ON reconciler.reconciler_request "
+            "FOR EACH STATEMENT EXECUTE FUNCTION reconciler.full()"
+        ),
+    )
+    street.person("user_a")
+    street.shop().faults.add("slow", on="customerSet", seconds=300.0, times=None)
+    first = start()
+    first.started()
+    owned = "SELECT count(*) FROM reconciler.reconciler_request WHERE owner IS NOT NULL"
+    with postgres.connect(database) as connection:
+        until(lambda: (connection.execute(owned.encode()).fetchone() or (0,))[0], "the user is in hand")
+        first.signal(signal.SIGKILL)
+        first.ended()
+        for statement in full:
+            connection.execute(statement.encode())
+        second = start()
+        second.started()
+        assert second.said("not_taken_back")
+        street.shop().faults.clear()
+        connection.execute(b"DROP TRIGGER disk_full ON reconciler.reconciler_request")
+    until(lambda: in_sync(postgres, database) == 1, "the user is in sync")
+    until(second.ready, "it is ready")
