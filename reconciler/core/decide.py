@@ -67,8 +67,7 @@ def decide(
         return Decision(clerk_user_id=user, holds=(unassigned,))
     if wanted is None:
         assert profile is not None
-        columns = ", ".join(undecided_by(profile, store))
-        message = f"whether this store wants her can't be told: {columns} can't be read"
+        message = f"whether this store wants the user can't be told: {'; '.join(undecided_by(profile, store))}"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
     if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):

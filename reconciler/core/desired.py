@@ -130,9 +130,16 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
 
 
 def undecided_by(profile: Profile, store: Store) -> list[str]:
-    """The columns that can't be read and would say whether the store should have this person."""
+    """What is wrong with the columns that would say whether the store should have this user, each cause once."""
     deciding = {"deleted_at", *(path.split(".", maxsplit=1)[0] for path in store.where)}
-    return sorted(field for field in deciding if _unreadable(profile, field))
+    fields: dict[str, set[str]] = {}
+    for problem in profile.problems:
+        fields.setdefault(problem.message, set()).add(problem.field)
+    causes = {message: sorted(found & deciding) for message, found in fields.items() if found & deciding}
+    return sorted(
+        message if "clerk_user_id" in fields[message] else f"{', '.join(columns)} can't be read ({message})"
+        for message, columns in causes.items()
+    )
 
 
 def spec_of(profile: Profile, store: Store) -> Spec:

@@ -74,6 +74,6 @@ def profiles_of(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[
         more = sum(1 for _ in group)  # noqa: B031  the rest of the group, counted without being kept
         profile = profile_of(key, table.values(first))
         if more:
-            yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key")
+            yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key: only one may")
         else:
             yield profile

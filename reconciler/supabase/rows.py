@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import PROFILE_FIELDS, Problem, Profile
+
+T = TypeVar("T")
 
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
@@ -27,6 +29,15 @@ _US_FROM = 100_000_000_000_000
 
 class UnreadableError(Exception):
     """Says of a value what is wrong with it, without the value."""
+
+
+class Misfit:
+    """A value in a column of a type that can't hold what is mapped to it. `why` says so, with what to do."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
 
 
 class Endless:
@@ -45,7 +56,7 @@ def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
         if field not in values or field == "deleted_at":
             continue
         try:
-            known[field] = _reader(field)(values[field])
+            known[field] = _fitting(_reader(field), values[field])
         except UnreadableError as error:
             problems.append(Problem(field=field, message=f"{field} {error}"))
     if "full_name" in values:
@@ -53,7 +64,7 @@ def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
         problems += _split_name(values["full_name"], known, problems)
     if "deleted_at" in values:
         try:
-            known["deleted"], known["deleted_at"] = deletion(values["deleted_at"])
+            known["deleted"], known["deleted_at"] = _fitting(deletion, values["deleted_at"])
         except UnreadableError as error:
             problems.append(Problem(field="deleted_at", message=f"deleted_at {error}"))
     if isinstance(key, bytes):
@@ -77,11 +88,18 @@ def _split_name(value: Any, known: dict[str, Any], problems: list[Problem]) -> l
     if any(p.field in {"first_name", "last_name"} for p in problems):
         return []
     try:
-        first, _, rest = " ".join((text(value) or "").split()).partition(" ")
+        first, _, rest = " ".join((_fitting(text, value) or "").split()).partition(" ")
     except UnreadableError as error:
         return [Problem(field=field, message=f"full_name {error}") for field in ("first_name", "last_name")]
     known["first_name"], known["last_name"] = first or None, rest or None
     return []
+
+
+def _fitting(read: Callable[[Any], T], value: Any) -> T:
+    """The value as this reader understands it; what a whole column can't hold is not even tried."""
+    if isinstance(value, Misfit):
+        raise UnreadableError(value.why)
+    return read(value)
 
 
 def text(value: Any) -> str | None:
@@ -163,7 +181,10 @@ def deletion(value: Any) -> tuple[bool, datetime | None]:
             return bool(truth(value)), None
         except UnreadableError:
             pass
-    at = moment(value)
+    try:
+        at = moment(value)
+    except UnreadableError as error:
+        raise UnreadableError("is neither a time nor yes or no") from error
     return at is not None, at
 
 

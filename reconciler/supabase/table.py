@@ -18,7 +18,8 @@ from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import UserDefinedType
 
 from reconciler.errors import SourceError
-from reconciler.supabase.rows import Endless, from_seconds
+from reconciler.supabase.fits import misfit
+from reconciler.supabase.rows import Endless, Misfit, from_seconds
 
 KEY = "clerk_user_id"
 TIMES = frozenset({"timestamptz", "timestamp", "date"})
@@ -32,6 +33,11 @@ _LOWER_TO_ASCII: tuple[_Text, ...] = (sa.literal_column("U&'\\212A\\0130'"), sa.
 _UNSEEN: tuple[_Text, ...] = (sa.literal_column("'[^\\x21-\\x7e]'"), sa.literal_column("''"), sa.literal_column("'g'"))
 
 _COLUMNS = """
+WITH RECURSIVE base (type, oid) AS (
+  SELECT t.oid, t.oid FROM pg_type t
+  UNION ALL
+  SELECT base.type, d.typbasetype FROM base JOIN pg_type d ON d.oid = base.oid AND d.typtype = 'd'
+)
 SELECT a.attname, bn.nspname, b.typname,
        has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT'), current_user,
        CASE WHEN co.oid IS NULL THEN ''
@@ -40,11 +46,12 @@ SELECT a.attname, bn.nspname, b.typname,
             WHEN co.collprovider = 'd' THEN 'total'
             WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'code points'
             WHEN to_jsonb(co)->>'collisdeterministic' = 'true' THEN 'total'
-            ELSE '' END
+            ELSE '' END,
+       b.typtype::text || b.typcategory::text, format_type(a.atttypid, a.atttypmod)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_type t ON t.oid = a.atttypid
-JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+JOIN base ON base.type = a.atttypid
+JOIN pg_type b ON b.oid = base.oid AND b.typtype <> 'd'
 JOIN pg_namespace bn ON bn.oid = b.typnamespace
 LEFT JOIN pg_collation co ON co.oid = a.attcollation
 JOIN pg_database d ON d.datname = current_database()
@@ -83,12 +90,15 @@ class Column:
     """A column there: its type's schema and name; empty on SQLite, but for a text column.
 
     `sorts` says of a text on Postgres how its collation sorts: by code points, totally, or (empty) not even that.
+    `family` is the typtype and the typcategory of its type, `shown` the type as SQL spells it; empty on SQLite.
     """
 
     name: str
     type_schema: str = ""
     type_name: str = ""
     sorts: str = ""
+    family: str = ""
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,14 @@ class ProfileTable:
 
     @cached_property
     def _times(self) -> tuple[str, ...]:
-        return tuple(field for field in self.fields if self.columns[field].type_name in TIMES)
+        times = (field for field in self.fields if self.columns[field].type_name in TIMES)
+        return tuple(field for field in times if field not in self.misfits)
+
+    @cached_property
+    def misfits(self) -> Mapping[str, Misfit]:
+        """Our fields whose columns are of types that can't hold them."""
+        found = ((field, misfit(field, self.columns[field])) for field in self.fields)
+        return {field: why for field, why in found if why is not None}
 
     def raw(self, field: str) -> ColumnElement[Any]:
         """The column as it is."""
@@ -194,6 +211,8 @@ class ProfileTable:
     def read(self, field: str) -> ColumnElement[Any]:
         """The column in a form that no driver fails at: times as seconds (they may be infinite), JSON as text."""
         column = self.columns[field]
+        if field in self.misfits or column.type_name == "bpchar":  # as text, char(n) has no blanks behind it
+            return sa.cast(self.raw(field), sa.Text)
         if column.type_name in TIMES:
             return sa.cast(sa.extract("epoch", self.raw(field)), sa.Numeric)
         if column.type_name in {"json", "jsonb"}:
@@ -209,6 +228,8 @@ class ProfileTable:
         values = dict(zip(self.fields, row[1:], strict=False))
         for field in self._times:
             values[field] = _time_of(values[field])
+        for field, why in self.misfits.items():
+            values[field] = None if values[field] is None else why
         return values
 
     def among(self, users: Collection[str]) -> ColumnElement[bool]:
@@ -301,7 +322,7 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
     if postgres:
         schema = schema or "public"
         rows = connection.execute(sa.text(_COLUMNS), {"schema": schema, "name": name}).all()
-        there = {row[0]: Column(row[0], row[1], row[2], row[5]) for row in rows}
+        there = {row[0]: Column(row[0], row[1], row[2], row[5], row[6], row[7]) for row in rows}
         denied = [row[0] for row in rows if row[0] in columns.values() and not row[3]]
         if denied:
             _deny(f"{schema}.{name}", sorted(denied), rows[0][4])

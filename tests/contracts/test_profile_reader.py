@@ -220,7 +220,7 @@ def test_a_key_on_very_many_rows_is_one_problem_at_any_chunk_size(people: People
     for chunk in (1, 2, 5, 40, 41, 42, 1000):
         found = [p for part in profiles.scan(chunk=chunk) for p in part]
         assert [p.clerk_user_id for p in found] == ["user_1", "user_2", "user_3", "user_4"]
-        assert {problem.message for problem in found[1].problems} == {"41 rows have this key"}
+        assert {problem.message for problem in found[1].problems} == {"41 rows have this key: only one may"}
 
 
 def test_between_two_chunks_nothing_is_held_on_the_table(people: People, profiles: ProfileReader) -> None:
@@ -258,7 +258,7 @@ def test_a_key_on_two_rows_holds_that_user_and_nobody_else(people: People, profi
     scanned = {p.clerk_user_id: p for chunk in profiles.scan(chunk=2) for p in chunk}
     assert list(scanned) == ["user_1", "user_2", "user_3"]
     twice = scanned[ClerkUserId("user_2")]
-    assert {p.message for p in twice.problems} == {"2 rows have this key"}
+    assert {p.message for p in twice.problems} == {"2 rows have this key: only one may"}
     assert not twice.knows("email")
     assert not twice.knows("deleted_at")
     assert scanned[ClerkUserId("user_1")].problems == scanned[ClerkUserId("user_3")].problems == ()

@@ -189,7 +189,7 @@ def test_a_row_with_a_time_of_deletion_is_gone(value: Any, at: datetime | None) 
 
 @pytest.mark.parametrize("value", ["soon", Endless(), b"x", {"a": 1}])
 def test_an_unreadable_time_of_deletion_neither_keeps_nor_releases_anybody(value: Any) -> None:
-    assert problem("deleted_at", value) == "deleted_at is no time"
+    assert problem("deleted_at", value) == "deleted_at is neither a time nor yes or no"
     assert profile_of("user_1", {"deleted_at": value}).deleted is False
 
 

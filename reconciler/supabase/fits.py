@@ -1,0 +1,68 @@
+"""Which types of Postgres can hold which of our fields. A column of another type makes its values unreadable, never text.
+
+Judged by the type's kind and category in pg_type, so that domains, enums, citext and types of extensions are known.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from reconciler.supabase.rows import Misfit
+
+_TEXT: Final = "S"
+_TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
+_JSON: Final = frozenset({"json", "jsonb"})
+_CATEGORIES: Final = {  # of pg_type.typcategory; enums and uuid are read as text wherever text is
+    "email_verified": frozenset({_TEXT, "B", "N"}),
+    "updated_at": frozenset({_TEXT, "N"}),
+    "deleted_at": frozenset({_TEXT, "B", "N"}),
+}
+_WITH_TIMES: Final = frozenset({"email_verified", "updated_at", "deleted_at"})
+_KINDS: Final = {"c": "a composite type", "r": "a range", "m": "a range", "p": "a record"}
+_FAMILIES: Final = {
+    "A": "an array", "B": "a yes or no", "C": "a composite type", "D": "a time", "G": "a geometric type", "N": "a number",
+    "R": "a range", "T": "an interval", "V": "a bit string",
+}  # fmt: skip
+_WANTED: Final = {
+    "email_verified": "a boolean", "updated_at": "a timestamp", "deleted_at": "a timestamp or boolean", "metadata": "jsonb",
+}  # fmt: skip
+
+
+class TypedColumn(Protocol):
+    """A column and its type: `family` is pg_type's typtype and typcategory, both empty where types say nothing."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type_name(self) -> str: ...
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def shown(self) -> str: ...
+
+
+def misfit(field: str, column: TypedColumn) -> Misfit | None:
+    """Why no value of this column can be this field; None where one can."""
+    if not column.family or _fits(field, column):
+        return None
+    wanted = _WANTED.get(field, "text")
+    what = _KINDS.get(column.family[0]) or _FAMILIES.get(column.family[1])
+    kind = f", {what}" if what else ""
+    return Misfit(
+        f"is mapped to the column {column.name} of type {column.shown}{kind}: map a column of {wanted}, "
+        f"or a view that makes {wanted} of it"
+    )
+
+
+def _fits(field: str, column: TypedColumn) -> bool:
+    kind, category = column.family[0], column.family[1]
+    if kind not in {"b", "e"}:
+        return False
+    if field == "metadata":
+        return column.type_name in _JSON or category == _TEXT
+    if field in _WITH_TIMES and column.type_name in _TIMES:
+        return True
+    return kind == "e" or column.type_name == "uuid" or category in _CATEGORIES.get(field, {_TEXT})
