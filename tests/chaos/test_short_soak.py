@@ -1,0 +1,18 @@
+"""A soak of some seconds: every lane of faults, three hurried replicas, the same checks as in ten minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.report import table
+from tests.chaos.soak import SHORT, Soak
+
+SEED = 4
+
+
+@pytest.mark.timeout(240)
+def test_nothing_is_lost_doubled_taken_over_or_wrong_after_seconds_of_every_kind_of_fault(tmp_path: Path) -> None:
+    outcome = Soak(SEED, SHORT, tmp_path).run()
+    assert outcome.passed, table(outcome)
