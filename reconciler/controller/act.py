@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 from reconciler.controller.hands import Hands
 from reconciler.core import normalise
 from reconciler.core.absence import is_living
+from reconciler.core.chains import Blocked
 from reconciler.core.customer import TRACE_KEY
 from reconciler.core.desired import SCALARS, profile_digest
 from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Mapping
+from reconciler.core.ids import ClerkUserId, CustomerId, Unique
+from reconciler.core.mapping import PARK, Mapping
 from reconciler.core.plan import Action, Change
-from reconciler.core.record import after_write, with_intent, without_customer
+from reconciler.core.record import after_write, waits_of, with_intent, without_customer
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place, intent_of
@@ -32,15 +33,15 @@ class Step:
     """An action that fits the world, with what it was decided on; `written` grows call by call, and
     `shown` is what the answers show of it.
 
-    `if_free` would hold if her new address were nobody's. `at` is the customer
-    that the calls are on; `intent` is kept in the row until the last call is done. `puts_off`: stop before a call that
-    may be made together with those of others, and leave it in `rest`.
+    `blocked`: what may be decided where other users have the new e-mail or phone. `at` is the customer that the calls are
+    on; `intent` is kept in the row until the last call is done. `puts_off`: stop before a call that may be made together
+    with those of others, and leave it in `rest`.
     """
 
     action: Action
     subject: Subject
     decision: Decision
-    if_free: Decision | None = None
+    blocked: Blocked | None = None
     written: list[Change] = field(default_factory=list)
     shown: dict[str, Any] = field(default_factory=dict)
     at: CustomerId | None = None
@@ -70,7 +71,8 @@ def perform(step: Step, hands: Hands) -> None:
     """All calls of one action, the intent written down first. Raises what a call raises; what was done is written down."""
     action = step.action
     if action.changes or action.kind in {"relink", "merge"}:
-        declare(step, hands, intent_of(action))
+        parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
+        declare(step, hands, intent_of(action, parked))
     calls = list(calls_of(step, hands))
     for position, call in enumerate(calls):
         if step.puts_off and call.joint is not None:
@@ -129,7 +131,7 @@ def claimed(lost: Step, step: Step, hands: Hands) -> Step:
         row = row.model_copy(update={"profile_digest": lost.action.profile_digest})
     hands.state.put(row, *events)
     lost.written.extend(there)
-    return Step(step.action, replace(step.subject, mapping=row), step.decision, step.if_free)
+    return Step(step.action, replace(step.subject, mapping=row), step.decision, step.blocked)
 
 
 def has_moved(action: Action, subject: Subject) -> bool:
@@ -137,24 +139,28 @@ def has_moved(action: Action, subject: Subject) -> bool:
     return profile_digest(subject.profile) != action.profile_digest
 
 
-def park(step: Step, hands: Hands) -> None:
-    """Take her address off for a moment, the intent written down first."""
+def park(step: Step, hands: Hands, fields: Collection[Unique]) -> dict[str, str]:
+    """Take the values of these fields off for a moment, the intent written down first. What was taken off."""
     customer = step.decision.customer
     assert customer is not None
-    declare(step, hands, {"kind": "park", "email": customer.email})
-    hands.writer.update(customer.id, {"email": None})
-    change = Change(field="email", before=customer.email, after=None, why="profile changed")
-    hands.state.put(_declared(step, hands), _event(step, hands, customer.id, "park", (change,)))
+    known = step.subject.mapping.parked if step.subject.mapping is not None else {}
+    taken: dict[str, str] = {field: value for field in fields if (value := getattr(customer, field)) is not None}
+    if taken:
+        declare(step, hands, {"kind": PARK, "parked": {**known, **taken}})
+        hands.writer.update(customer.id, dict.fromkeys(taken))
+        changes = tuple(Change(field=f, before=v, after=None, why="profile changed") for f, v in taken.items())
+        hands.state.put(_declared(step, hands), _event(step, hands, customer.id, PARK, changes))
+    return taken
 
 
-def unpark(step: Step, hands: Hands, email: str) -> None:
-    """Give a parked address back."""
+def unpark(step: Step, hands: Hands, values: MappingOf[str, str]) -> None:
+    """Give parked values back."""
     customer = step.decision.customer
     assert customer is not None
-    hands.writer.update(customer.id, {"email": email})
-    change = Change(field="email", before=None, after=email, why="profile changed")
+    hands.writer.update(customer.id, values)
+    changes = tuple(Change(field=f, before=None, after=v, why="profile changed") for f, v in values.items())
     row = _declared(step, hands).model_copy(update={"intent": None})
-    hands.state.put(row, _event(step, hands, customer.id, "park", (change,)))
+    hands.state.put(row, _event(step, hands, customer.id, PARK, changes))
 
 
 def declare(step: Step, hands: Hands, intent: MappingOf[str, Any]) -> None:
@@ -164,12 +170,12 @@ def declare(step: Step, hands: Hands, intent: MappingOf[str, Any]) -> None:
 
 
 def _declared(step: Step, hands: Hands) -> Mapping:
-    """Her row with what is about to be done, on whom, and for which address: whoever frees that one wakes her by it."""
+    """The row with what is about to be done, on which customer, and for which values: who frees those wakes the user."""
     decision = step.decision
     row = with_intent(step.subject.mapping, decision, hands.store, step.intent or {}, now=hands.clock.now())
     known = decision.customer is not None and step.action.kind not in {"create", "adopt"}
     customer = row.customer_id or (decision.customer.id if decision.customer is not None and known else None)
-    return row.model_copy(update={"customer_id": customer, "waits_for_email": decision.blocked_email})
+    return row.model_copy(update={"customer_id": customer, **waits_of(decision)})
 
 
 def calls_of(step: Step, hands: Hands) -> Iterator[Call]:

@@ -154,13 +154,13 @@ def _is_done(action: Action, before: Earlier) -> bool:
 
 
 class _Run:
-    """One plan being carried out one by one in one store: what stops it, and who gave up her address for a moment."""
+    """One plan being carried out one by one in one store: what stops it, and who gave up values for a moment."""
 
     def __init__(self, hands: Hands, recheck: Recheck, door: Door) -> None:
         self._hands = hands
         self._recheck = recheck
         self._door = door
-        self._parked: dict[ClerkUserId, str] = {}
+        self._parked: dict[ClerkUserId, dict[str, str]] = {}
 
     def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         self._hands.ending.check()
@@ -210,28 +210,31 @@ class _Run:
         return outcome
 
     def park(self, actions: MappingOf[ClerkUserId, Action]) -> None:
-        """Break the circles: one in each gives up her address, if nobody in it has moved since the plan was made.
+        """Break the circles: some give their values up for a moment, if nothing has moved since the plan was made.
 
-        Where that fails, everybody in it is refused by name at her turn, and the next look finds what became of it.
+        Where that fails, everybody in it is refused by name in turn, and the next look finds what became of it.
         """
-        for action in (a for a in actions.values() if a.park):
+        for knot in chains.knots(actions):
             with self._forgiving():
-                circle = chains.circle_of(action, actions)
-                steps = looked([a.clerk_user_id for a in circle], self._hands, explicit=self._hands.explicit)
-                step = next(s for s in steps if s.subject.user == action.clerk_user_id)
-                customer = step.decision.customer
-                if customer is not None and customer.email is not None and still_turns(circle, steps):
-                    self._parked[action.clerk_user_id] = customer.email
-                    park(step, self._hands)
+                steps = looked([a.clerk_user_id for a in knot], self._hands, explicit=self._hands.explicit)
+                if not still_turns(knot, steps):
+                    continue
+                fields = {a.clerk_user_id: a.park for a in knot if a.park}
+                for step in (s for s in steps if s.subject.user in fields):
+                    customer = step.decision.customer
+                    found = {f: getattr(customer, f) for f in fields[step.subject.user]} if customer else {}
+                    self._parked[step.subject.user] = {f: v for f, v in found.items() if v is not None}
+                    park(step, self._hands, fields[step.subject.user])
 
     def unpark(self) -> None:
-        """Whoever gave up her address and got no other has her own again; if not here, then by the next look."""
-        for user, email in self._parked.items():
+        """Who gave values up and got no others has them again; if not here, then by the next look."""
+        for user, values in self._parked.items():
             with self._forgiving():
                 step = looked([user], self._hands, explicit=False)[0]
                 customer = step.decision.customer
-                if customer is not None and customer.email is None:
-                    unpark(step, self._hands, email)
+                missing = {f: v for f, v in values.items() if customer is not None and getattr(customer, f) is None}
+                if missing:
+                    unpark(step, self._hands, missing)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -240,7 +243,7 @@ class _Run:
         except AccessError as error:
             self._door.shut = self._door.shut or error
         except (TemporaryError, PermanentError) as error:
-            self._hands.warn(f"{self._hands.store.name}: an address could not be parked: {error.message}")
+            self._hands.warn(f"{self._hands.store.name}: an e-mail or phone could not be parked: {error.message}")
 
 
 def _record(swept: Swept, hands: Hands, *, but: Container[ClerkUserId]) -> None:

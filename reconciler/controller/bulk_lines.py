@@ -46,7 +46,7 @@ def riding(
 
 
 def _may_ride(action: Action) -> bool:
-    if action.kind not in BULK_KINDS or action.waits_for is not None or action.park:
+    if action.kind not in BULK_KINDS or action.waits_for or action.park:
         return False
     return action.kind == "create" or all(c.field != "backlink" for c in action.changes)
 

@@ -25,13 +25,15 @@ from reconciler.controller.bulk_lines import Rides
 from reconciler.controller.carry import Door, Outcome, looked
 from reconciler.controller.hands import BulkHands, Hands, LookAgain
 from reconciler.controller.noticed import Noticed
-from reconciler.controller.reconcile import granted, over_budget
+from reconciler.controller.reconcile import granted, over_budget, waiting_for
 from reconciler.controller.worker import ADDRESS, next_hour_s
 from reconciler.core import chains
 from reconciler.core.forecast import BULK_LATENCY_S, MUTATION_POINTS
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import Mapping
 from reconciler.core.record import after_look
 from reconciler.core.request import Claim, Request
+from reconciler.core.view import Decision
 from reconciler.errors import ReconcilerError, TemporaryError
 from reconciler.ports import Budgets, RequestQueue
 
@@ -138,7 +140,7 @@ class _Turn:
         """As they come; who waits for an address that was given up, or has lost a customer, is nudged."""
         mappings, shop = self._hands.readers.mappings, self._store.shop
         for outcome in outcomes:
-            waiting = mappings.waiting_for(shop, [outcome.freed]).get(outcome.freed, ()) if outcome.freed else ()
+            waiting = waiting_for(outcome.freed, mappings, shop)
             losers, self._noticed.losers = self._noticed.losers, set()
             if waiting or losers:
                 self._look_again({*waiting, *losers}, "address")
@@ -204,14 +206,17 @@ class _Turn:
         return len(going)
 
     def _may_ride(self, step: Step) -> bool:
-        """Whether lines can say it, and it has nothing to do with anybody else's address."""
+        """Whether lines can say it, and it has nothing to do with another user's e-mail or phone."""
         decision, row = step.decision, step.subject.mapping
-        if not self._rides.may_ride(step) or decision.blocked_by is not None or decision.blocked_email is not None:
+        if (
+            not self._rides.may_ride(step)
+            or step.blocked is not None
+            or any(t.field == "email" for t in decision.taken)
+        ):
             return False
-        if row is not None and (row.waits_for_email is not None or row.intent is not None):
+        if row is not None and (_is_left(row, decision) or row.intent is not None):
             return False
-        freed = chains.gives_up(decision)
-        return freed is None or not self._hands.readers.mappings.waiting_for(self._store.shop, [freed])
+        return not waiting_for(chains.gives_up(decision), self._hands.readers.mappings, self._store.shop)
 
     def _within_budget(self, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
         """Those who may go in this hour, and those who are too many."""
@@ -237,6 +242,11 @@ class _Turn:
 def _is_idle(step: Step) -> bool:
     """Whether there is nothing to do, and nobody else is to be looked at because of it."""
     decision, row = step.decision, step.subject.mapping
-    waits = decision.blocked_by is not None or decision.blocked_email is not None
-    waited = row is not None and row.waits_for_email is not None
+    waits = step.blocked is not None or any(t.field == "email" for t in decision.taken)
+    waited = row is not None and _is_left(row, decision)
     return decision.action is None and not waits and not waited and not decision.missing
+
+
+def _is_left(row: Mapping, decision: Decision) -> bool:
+    """Whether the user waited for a value that is not waited for any more: who else waits for it is to be looked at."""
+    return not {*row.awaited} <= {taken.key for taken in decision.taken}

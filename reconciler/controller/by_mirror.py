@@ -104,7 +104,7 @@ def shown(customer_id: CustomerId, known: Known, store: Store) -> Customer | Non
 
 def is_enough(subject: Subject, decision: Decision) -> bool:
     """Whether a decision by the mirror needs no look at the shop: nothing is to be done, or said, or she is to be made."""
-    if decision.holds or decision.blocked_by is not None:
+    if decision.holds or decision.taken:
         return False
     if decision.action is None:
         return not _is_older(subject.mapping, decision)

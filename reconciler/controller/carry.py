@@ -29,14 +29,14 @@ class Outcome:
     """What became of one action. `refused`: the world had moved since the plan; `message` says how.
 
     `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
-    `freed`: the address (email_key form) that it gave up, which somebody may wait for. `error` is what ended it.
+    `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it.
     """
 
     action: Action
     result: Result
     message: str = ""
     hint: str = ""
-    freed: str | None = None
+    freed: frozenset[str] = chains.NOTHING
     holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
 
@@ -48,7 +48,7 @@ def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> lis
     claims = claims_on(subjects, readers.profiles, store)
     ask = Ask(now=hands.clock.now(), users=users, explicit=explicit, insists=hands.insists)
     return [
-        Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.if_free)
+        Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.blocked)
         for one in decided(subjects, store, readers, claims, ask)
     ]
 

@@ -75,7 +75,8 @@ def look(
     by_email = _by_email(specs, current, rows, customers)
     by_phone = _by_phone(specs, current, rows, customers)
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user), assigned.get(s.user)) for s in subjects}
-    owners = _owners(seen, mappings, store)
+    with_phones = {user: (*found, by_phone.get(user)) for user, found in seen.items()}
+    owners = _owners(with_phones, mappings, store)
     formers = standings.formers(_strangers(seen, owners))
     successors = standings.successors(subjects, current)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
@@ -86,7 +87,7 @@ def look(
             mapped=mapped.get(s.user),
             by_email=by_email.get(s.user),
             by_phone=by_phone.get(s.user),
-            owners={c.id: owners[c.id] for c in seen[s.user] if c and c.id in owners and owners[c.id] != s.user},
+            owners={c.id: owners[c.id] for c in with_phones[s.user] if c and c.id in owners and owners[c.id] != s.user},
             rivals=_rivals(s.user, specs.get(s.user), claims, mapped_rivals),
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},

@@ -12,7 +12,7 @@ from reconciler.controller.carry import Outcome, looked
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Swept, named
 from reconciler.core.desired import is_wanted, profile_digest, spec_of
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.ids import UNIQUE, ClerkUserId
 from reconciler.core.plan import Action, Hold
 from reconciler.core.view import Decision
 from reconciler.ports import CustomerReader
@@ -54,7 +54,9 @@ class Recheck:
         ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
         for step in self._looked(planned.values()):
             action = planned[step.subject.user]
-            if _is_same(action, step.decision.action, parked=step.subject.user in parked):
+            if _is_same(action, step.decision.action, parked=step.subject.user in parked) or _is_part(
+                action, step.decision
+            ):
                 ready.append(step)
             else:
                 ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
@@ -73,13 +75,21 @@ class Recheck:
             yield from looked(others, self._hands, explicit=self._hands.explicit)
 
 
-def still_turns(circle: Sequence[Action], steps: Sequence[Step]) -> bool:
-    """Whether everybody in a circle of addresses still waits as planned: else it would stop half-way round."""
+def still_turns(knot: Sequence[Action], steps: Sequence[Step]) -> bool:
+    """Whether everybody in a circle, and all who hang on it, wait as planned: else it would stop half-way round."""
     now = {s.subject.user: s for s in steps}
-    return all(
-        now[a.clerk_user_id].decision.blocked_by == a.waits_for
-        and _is_same(a, free.action if (free := now[a.clerk_user_id].if_free) else None, parked=False)
-        for a in circle
+    return all(_still_waits(a, now[a.clerk_user_id]) for a in knot)
+
+
+def _still_waits(action: Action, step: Step) -> bool:
+    if not action.waits_for:
+        return _is_same(action, step.decision.action, parked=False)
+    if step.blocked is None:
+        return False
+    found = [step.blocked.granted(fields) for fields in (UNIQUE, UNIQUE[:1], UNIQUE[1:])]
+    return any(
+        {taken.owner for taken in granted} == {*action.waits_for} and _is_same(action, decision.action, parked=False)
+        for decision, granted in found
     )
 
 
@@ -131,12 +141,23 @@ def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
     """
     if now is None:
         return False
-    aside: dict[str, object] = {"waits_for": None, "park": False, "cost_points": 0, "email": None, "name": None}
+    aside: dict[str, object] = {"waits_for": (), "park": (), "cost_points": 0, "email": None, "name": None}
     if parked:
         aside |= {"customer_digest": "", "changes": ()}
         if _ends(planned) != _ends(now):
             return False
     return planned.model_copy(update=aside) == now.model_copy(update=aside)
+
+
+def _is_part(planned: Action, decision: Decision) -> bool:
+    """Whether what is due now is what was planned but for a value that was to become free, and has not: the rest goes."""
+    now, taken = decision.action, {t.field for t in decision.taken}
+    if now is None or not planned.waits_for or planned.park or not taken:
+        return False
+    changes = tuple(c for c in planned.changes if c.field not in taken)
+    return len(changes) < len(planned.changes) and _is_same(
+        planned.model_copy(update={"changes": changes}), now, parked=False
+    )
 
 
 def _ends(action: Action) -> dict[str, object]:

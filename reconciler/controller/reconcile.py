@@ -5,11 +5,12 @@ Touches only the customer of the user it was called for: whoever must move first
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from reconciler.controller import waits
 from reconciler.controller.act import Step, park
 from reconciler.controller.apply import Outcome, carried, looked, write_down
 from reconciler.controller.hands import Hands
@@ -17,18 +18,15 @@ from reconciler.controller.sweep import ceiling_now
 from reconciler.controller.wholeness import sample
 from reconciler.core import chains
 from reconciler.core.absence import AGAIN_FIRST_S, is_missing, missing_hold, missing_row
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.patch import without_action
-from reconciler.core.plan import Kind
+from reconciler.core.plan import Action, Kind
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.record import is_news
 from reconciler.core.store import Ceiling
-from reconciler.core.view import Decision
 from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
-from reconciler.ports import Budgets
-
-CIRCLE_MAX = 20  # users in one circle of addresses; a longer one is left to the next sweep
+from reconciler.ports import Budgets, MappingReader
 
 Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "nothing"]
 
@@ -37,10 +35,10 @@ Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "no
 class Reconciled:
     """What became of one request. `nudge`: who should be looked at now because of it.
 
-    `waiting`: another user's customer still has her new address. `early`: the row is older than the event that asked, or
-    not there yet (then nothing was done): look again shortly. `over_budget`: look again in the next hour. `again_s`: look
-    again then, since a missing row proves nothing yet. `kind` and `points` tell what was carried out; `reasons` why
-    something was not.
+    `waiting`: another user's customer still has a new value of this one, and may give it up. `early`: the row is older than
+    the event that asked, or not there yet (then nothing was done): look again shortly. `over_budget`: look again in the
+    next hour. `again_s`: look again then, since a missing row proves nothing yet. `kind` and `points` tell what was carried
+    out; `reasons` why something was not.
     """
 
     result: Result
@@ -84,17 +82,15 @@ def reconcile(
     return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
 
 
-def _rivals_left(step: Step, hands: Hands) -> list[ClerkUserId]:
-    """Who waits for an address that she waited for as well, and does not claim any more."""
+def _rivals_left(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
+    """Who waits for a value that this user waited for as well, and does not claim any more."""
     row = step.subject.mapping
-    if row is None or row.waits_for_email is None or row.waits_for_email == step.decision.blocked_email:
-        return []
-    waiting = hands.readers.mappings.waiting_for(hands.store.shop, [row.waits_for_email])
-    return [u for u in waiting.get(row.waits_for_email, ()) if u != step.subject.user]
+    left = {*row.awaited} - {*_awaited(step)} if row is not None else set()
+    return _others(step, *waiting_for(left, hands.readers.mappings, hands.store.shop))
 
 
 def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
-    if step.decision.blocked_by is not None:
+    if step.blocked is not None:
         return _waits(step, hands, budgets)
     action = step.decision.action
     if action is None:
@@ -176,9 +172,7 @@ def over_budget(step: Step, hands: Hands) -> Reconciled:
 def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
     if outcome.result != "applied":
         return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
-    waiting: tuple[ClerkUserId, ...] = ()
-    if outcome.freed is not None:
-        waiting = hands.readers.mappings.waiting_for(hands.store.shop, [outcome.freed]).get(outcome.freed, ())
+    waiting = waiting_for(outcome.freed, hands.readers.mappings, hands.store.shop)
     reasons = tuple(sorted({h.reason for h in (*step.decision.holds, *outcome.holds)}))
     return Reconciled(
         "applied", nudge=waiting, reasons=reasons, kind=outcome.action.kind, points=outcome.action.cost_points
@@ -186,42 +180,72 @@ def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
 
 
 def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
-    """Somebody else's customer has her new address: in a circle one parks hers, else whoever has it is nudged."""
-    owner = step.decision.blocked_by
-    assert owner is not None
-    circle = _circle(step, hands)
-    mine = circle.get(step.subject.user)
-    if mine is not None and mine.action is not None and mine.action.park:
-        customer = step.decision.customer
-        if customer is not None and customer.email is not None:
-            park(step, hands)
-        return Reconciled("waiting", nudge=tuple(sorted(u for u in circle if u != step.subject.user)))
-    if step.decision.action is None:
-        write_down(Step(step.action, step.subject, _as_told(step, mine)), hands)
-    elif not granted(step.action.kind, 1, hands, budgets):
-        return over_budget(step, hands)
-    else:  # the rest of her patch does not wait
+    """Customers of other users have new values of this one: the rest of the patch goes, and then who comes next is nudged.
+
+    That is who breaks the circle, else who has the values. The row says who waits before the circle is looked for: of two
+    who look at the same time, one sees both.
+    """
+    user, action = step.subject.user, step.decision.action
+    if action is None:
+        write_down(step, hands)
+    elif not _gives_back(step):
+        if not granted(action.kind, 1, hands, budgets):
+            return over_budget(step, hands)
         outcome = _carried(step, hands, budgets)
         if outcome.result != "applied":
             return _after(outcome, step, hands)
-    return Reconciled("waiting", nudge=(owner,), reasons=("EmailTaken",))
+    knot = waits.knot(step, hands)
+    mine = knot.decisions.get(user)
+    if mine is not None and mine.action is not None and mine.action.waits_for:
+        if mine.action.park:
+            return _parks(knot, mine.action, hands, budgets)
+        parkers = [u for u, d in knot.decisions.items() if d.action is not None and d.action.park]
+        return Reconciled("waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step))
+    if action is not None and _gives_back(step):
+        return _after(_carried(step, hands, budgets), step, hands)
+    if action is None and mine is not None:
+        write_down(Step(step.action, step.subject, mine), hands)
+    is_news = not {*_awaited(step)} <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}
+    owners = [t.owner for t in chains.owned(step.decision) if t.owner is not None]
+    waits_on = is_news or any(t.field == "email" for t in chains.owned(step.decision))
+    nudged = _others(step, *owners) if is_news else ()
+    return Reconciled("waiting" if waits_on else "held", nudge=nudged, reasons=_reasons(step))
 
 
-def _as_told(step: Step, mine: Decision | None) -> Decision:
-    """Her decision as it is now; where a circle can't be turned, with what is said of that."""
-    return mine if mine is not None and mine.action is None else step.decision
+def _parks(knot: waits.Knot, action: Action, hands: Hands, budgets: Budgets) -> Reconciled:
+    """Park what breaks the circle, if this hour's budget is enough for all who wait in it; who waits for it goes next."""
+    step = knot.steps[action.clerk_user_id]
+    turning = [d for d in knot.decisions.values() if d.action is not None and d.action.waits_for]
+    hour = hands.clock.now()
+    allowed = granted(action.kind, len(turning), hands, budgets)
+    budgets.spend(hands.store.shop, action.kind, hour, -allowed, 0)
+    if allowed < len(turning):
+        return over_budget(Step(action, step.subject, step.decision.model_copy(update={"action": action})), hands)
+    parked = park(step, hands, action.park)
+    keys = [key for field, value in parked.items() if (key := chains.key_of(field, value)) is not None]
+    waiting = waiting_for(keys, hands.readers.mappings, hands.store.shop)
+    return Reconciled("waiting", nudge=_others(step, *waiting), reasons=_reasons(step))
 
 
-def _circle(step: Step, hands: Hands) -> dict[ClerkUserId, Decision]:
-    """The decisions of a circle of addresses that she is part of; empty where there is none."""
-    blocked: dict[ClerkUserId, chains.Blocked] = {}
-    at = step
-    while len(blocked) < CIRCLE_MAX and at.if_free is not None and at.decision.blocked_by is not None:
-        blocked[at.subject.user] = chains.Blocked(as_is=at.decision, if_free=at.if_free)
-        owner = at.decision.blocked_by
-        if owner == step.subject.user:
-            return chains.resolved(blocked, {})
-        if owner in blocked:
-            return {}
-        at = looked([owner], hands, explicit=False)[0]
-    return {}
+def _gives_back(step: Step) -> bool:
+    """Whether the action gives back what was parked, which is not to be done while the circle still turns."""
+    parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
+    changes = step.decision.action.changes if step.decision.action is not None else ()
+    return any(c.field in parked and c.before is None and c.after == parked[c.field] for c in changes)
+
+
+def waiting_for(keys: Collection[str], mappings: MappingReader, shop: ShopDomain) -> tuple[ClerkUserId, ...]:
+    """Who waits for one of these values."""
+    return mappings.waiting_for(shop, sorted(keys)) if keys else ()
+
+
+def _awaited(step: Step) -> tuple[str, ...]:
+    return tuple(taken.key for taken in step.decision.taken)
+
+
+def _others(step: Step, *users: ClerkUserId) -> tuple[ClerkUserId, ...]:
+    return tuple(sorted({*users} - {step.subject.user}))
+
+
+def _reasons(step: Step) -> tuple[str, ...]:
+    return tuple(sorted({h.reason for h in step.decision.holds}))

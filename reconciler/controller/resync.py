@@ -334,7 +334,7 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
         wanted += is_wanted(subject.profile, store) is not False
         if decision.customer is not None and one.live:
             customers[decision.customer.id] = decision.customer
-        if decision.blocked_by is not None:
+        if one.blocked is not None:
             findings[subject.user] = BLOCKED
         elif decision.missing:
             released = decision.customer is not None and decision.successor is None

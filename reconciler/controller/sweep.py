@@ -23,16 +23,17 @@ from reconciler.controller.standings import Standings
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.absence import PLANNED, Absence, is_missing
 from reconciler.core.batches import batches
+from reconciler.core.chains import Blocked, blocked_of
 from reconciler.core.decide import decide, not_readable
 from reconciler.core.desired import Spec
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, enough_of
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Kind, StorePlan
 from reconciler.core.profile import Profile
 from reconciler.core.store import Ceiling, Store
-from reconciler.core.view import Decision, Subject
+from reconciler.core.view import Decision, Subject, View
 from reconciler.core.written import reclaimed
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
@@ -126,7 +127,7 @@ def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, 
     by_mirror = 0
     for subjects, claims in _chunks(store, readers, ask.users, moved):
         for one in decided(subjects, store, readers, claims, ask):
-            gathered.add(one.subject, one.decision, one.if_free)
+            gathered.add(one.subject, one.decision, one.blocked)
             by_mirror += not one.live
         if progress is not None:
             progress(len(subjects))
@@ -137,14 +138,14 @@ def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One user's decision, and for whoever's new address is taken the one that would hold if it were free.
+    """One user's decision; where other users have the new e-mail or phone, with those that hold if they give it up.
 
     `live`: it rests on what the shop shows now, and not on what the mirror does.
     """
 
     subject: Subject
     decision: Decision
-    if_free: Decision | None
+    blocked: Blocked | None
     live: bool
 
 
@@ -198,10 +199,12 @@ def _decided(
             absence=readers.absence,
         )
         decision = judged(view)
-        if_free = None
-        if decision.blocked_by is not None:
-            if_free = judged(view.model_copy(update={"by_email": None}))
-        yield Decided(s, decision, if_free, live)
+        yield Decided(s, decision, blocked_of(decision, partial(_if_free, judged, view)), live)
+
+
+def _if_free(judged: Callable[[View], Decision], view: View, fields: frozenset[Unique]) -> Decision:
+    """The decision if these values were nobody's."""
+    return judged(view.model_copy(update={f"by_{field}": None for field in fields}))
 
 
 def _chunks(

@@ -1,201 +1,413 @@
-"""Addresses that pass from one of our users to another: who goes first, and how a circle is broken.
+"""E-mails and phones that pass from one of our users to another: who goes first, and how a circle is broken.
 
-A takes B's old address while B takes C's: each waits for the next. Where the last one really moves away, all go, in that
-order. Where they wait in a circle, one of them gives up her own address for a moment (she keeps a name or a phone, which
-Shopify insists on); a circle in which nobody can is held, with all of it named.
+A takes B's old value while B takes C's: each waits for the next. All waits are granted first; then each is taken back whose
+value nobody gives up after all, until nothing changes. Where users wait in a circle, one of them gives up the values that
+the others wait for, for a moment: Shopify insists that a name, a phone or an e-mail remains. A circle that can't be broken
+so is held, with all of it named. Phones give way first, so that the e-mails of a user may still move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Mapping as MappingOf
 
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core import normalise
 from reconciler.core.forecast import MUTATION_POINTS
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.plan import Action
+from reconciler.core.ids import UNIQUE, ClerkUserId, Unique
+from reconciler.core.plan import Action, Hold
 from reconciler.core.reasons import hold
-from reconciler.core.view import Decision
+from reconciler.core.view import Decision, Taken
+
+NOTHING: frozenset[str] = frozenset()
+NAMES: MappingOf[str, str] = {"email": "e-mail", "phone": "phone"}
+Freed = MappingOf[ClerkUserId, frozenset[str]]
 
 
 class Blocked(BaseModel):
-    """A user whose new address another user's customer still has: what holds as it is, and what would if it were free."""
+    """A user whose new values customers of other users still have.
+
+    `decisions`: what holds if the values of these fields were nobody's; with no field, what holds as it is.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    as_is: Decision
-    if_free: Decision
+    decisions: MappingOf[frozenset[Unique], Decision]
+
+    @property
+    def as_is(self) -> Decision:
+        return self.decisions[frozenset()]
+
+    def granted(self, fields: Collection[Unique]) -> tuple[Decision, tuple[Taken, ...]]:
+        """The decision if the values of these fields become free, and which of them it rests on."""
+        free: frozenset[Unique] = frozenset()
+        found: list[Taken] = []
+        while more := [t for t in owned(self.decisions[free]) if t.field in fields and t.field not in free]:
+            found += more
+            free |= {t.field for t in more}
+        return self.decisions[free], tuple(found)
 
 
-def gives_up(decision: Decision) -> str | None:
-    """The address (email_key form) that this decision's action sets free; None where it frees none."""
-    action = decision.action
+def blocked_of(as_is: Decision, judge: Callable[[frozenset[Unique]], Decision]) -> Blocked | None:
+    """What `judge` decides for each set of fields whose values other users have; None where no other user is in the way."""
+    if not owned(as_is):
+        return None
+    found: dict[frozenset[Unique], Decision] = {frozenset(): as_is}
+    left: list[frozenset[Unique]] = [frozenset()]
+    while left:
+        free = left.pop()
+        fields = frozenset(t.field for t in owned(found[free])) - free
+        for more in {fields, *(frozenset({field}) for field in fields)} - {frozenset()}:
+            if free | more not in found:
+                found[free | more] = judge(free | more)
+                left.append(free | more)
+    return Blocked(decisions=found)
+
+
+def owned(decision: Decision) -> tuple[Taken, ...]:
+    """The values in the way that another of our users has, who may give them up."""
+    return tuple(t for t in decision.taken if t.owner is not None)
+
+
+def key_of(field: str, value: str | None) -> str | None:
+    """A value as it counts: keys of e-mails hold an @, keys of phones do not."""
+    return normalise.email_key(value) if field == "email" else normalise.phone_key(value)
+
+
+def gives_up(decision: Decision) -> frozenset[str]:
+    """The keys of the values that this decision's action sets free."""
+    action, customer = decision.action, decision.customer
     if action is None or action.customer_id is None:
-        return None
-    if (action.kind == "release" and action.how == "delete") or action.kind == "merge":
-        return normalise.email_key(decision.customer.email) if decision.customer else None
-    for change in action.changes if action.kind == "update" else ():
-        before = normalise.email_key(change.before) if change.field == "email" else None
-        if before is not None and before != normalise.email_key(change.after):
-            return before
-    return None
+        return NOTHING
+    found: set[str | None] = set()
+    if customer is not None and action.kind == "merge":
+        moves_on = decision.target is not None and decision.target.phone is None  # the one that is left takes it over
+        found = {key_of("email", customer.email), None if moves_on else key_of("phone", customer.phone)}
+    elif customer is not None and action.kind == "release" and action.how == "delete":
+        found = {key_of(field, getattr(customer, field)) for field in UNIQUE}
+    elif action.kind in {"update", "adopt", "relink"}:
+        found = _moved_from(action, UNIQUE)
+    return frozenset(key for key in found if key is not None)
 
 
-def takes(action: Action | None) -> str | None:
-    """The address (email_key form) that this action writes."""
-    if action is None:
-        return None
-    written = next((c.after for c in action.changes if c.field == "email"), None)
-    return normalise.email_key(written)
+def takes(action: Action | None) -> frozenset[str]:
+    """The keys of the values that this action writes."""
+    changes = action.changes if action is not None else ()
+    found = (key_of(c.field, c.after) for c in changes if c.field in UNIQUE)
+    return frozenset(key for key in found if key is not None)
 
 
-def resolved(
-    blocked: MappingOf[ClerkUserId, Blocked], freed: MappingOf[ClerkUserId, str]
-) -> dict[ClerkUserId, Decision]:
+def resolved(blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> dict[ClerkUserId, Decision]:
     """Each blocked user's decision, in which `waits_for` and `park` say the order.
 
-    `freed`: the addresses that the actions of users who are not blocked give up.
+    `freed`: the keys that the actions of users who are not blocked give up.
     """
-    decisions: dict[ClerkUserId, Decision] = {}
-    for start in sorted(blocked):
-        if start in decisions:
+    grants = _Grants(blocked, freed)
+    while True:
+        if grants.without_rivals():
             continue
-        path = [start]
-        while (following := _owner(blocked[path[-1]])) in blocked and following not in path:
-            if following in decisions:
-                break
-            path.append(following)
-        if following in path:
-            circle = path[path.index(following) :]
-            decisions |= _circle(circle, blocked)
-            path = path[: path.index(following)]
-        for user in reversed(path):
-            decisions[user] = _follows(blocked[user], decisions, freed)
-    return decisions
+        parks, circle = _broken(grants.edges(), grants.can_park)
+        if not circle:
+            return grants.decisions(parks)
+        grants.take_back(circle)
 
 
 def without(
     moves: MappingOf[ClerkUserId, Decision],
     blocked: MappingOf[ClerkUserId, Blocked],
+    freed: Freed,
     gone: frozenset[ClerkUserId],
 ) -> dict[ClerkUserId, Decision]:
-    """The decisions that change when the actions of `gone` do not go after all: whoever waits for them is blocked again."""
-    changed: dict[ClerkUserId, Decision] = {}
-    lost = set(gone)
-    while True:
-        more = {
-            user
-            for user, decision in moves.items()
-            if user not in lost and decision.action is not None and decision.action.waits_for in lost
-        }
-        if not more:
-            return changed
-        changed |= {user: blocked[user].as_is for user in more}
-        lost |= more
+    """The decisions where the actions of `gone` do not go after all: who waits for them is blocked again."""
+    if not gone:
+        return dict(moves)
+    left = {user: case for user, case in blocked.items() if user not in gone}
+    again = resolved(left, {user: keys for user, keys in freed.items() if user not in gone})
+    return {user: again.get(user, decision) for user, decision in moves.items()}
+
+
+# --- the actions of a plan -------------------------------------------------------------------------------------------
 
 
 def entangled(actions: Collection[Action]) -> dict[ClerkUserId, Action]:
-    """Who waits for another's address or is waited for, in the plan's order; all others go whenever they like."""
-    waiting = [a for a in actions if a.waits_for is not None or a.park]
-    owners = {a.waits_for for a in waiting}
-    if not waiting:
+    """Who waits for another's value or is waited for, in the plan's order; all others go whenever they like."""
+    owners = {owner for a in actions if a.waits_for for owner in a.waits_for}
+    if not owners:
         return {}
-    return {a.clerk_user_id: a for a in actions if a.waits_for is not None or a.park or a.clerk_user_id in owners}
+    return {a.clerk_user_id: a for a in actions if a.waits_for or a.park or a.clerk_user_id in owners}
 
 
 def waves(actions: MappingOf[ClerkUserId, Action]) -> dict[ClerkUserId, int]:
-    """In which round each action may go: 0 at once, else after the one it waits for. Parking comes before round 0."""
+    """In which round each action may go: 0 at once, else after all those it waits for. Parking comes before round 0."""
+    before = {user: {o for o in a.waits_for if _goes_first(o, a, actions)} for user, a in actions.items()}
+    after: defaultdict[ClerkUserId, list[ClerkUserId]] = defaultdict(list)
+    for user, owners in before.items():
+        for owner in owners:
+            after[owner].append(user)
+    open_ = {user: len(owners) for user, owners in before.items()}
     found: dict[ClerkUserId, int] = {}
-    for start in actions:
-        path: list[ClerkUserId] = []
-        at: ClerkUserId | None = start
-        while at is not None and at in actions and at not in found and at not in path:
-            path.append(at)
-            at = _before(actions[at], actions)
-        for user in reversed(path):
-            before = _before(actions[user], actions)
-            parked_first = actions[user].waits_for in actions and before is None
-            found[user] = found[before] + 1 if before in found else int(parked_first)
+    due = deque(user for user, count in open_.items() if not count)
+    while due:
+        user = due.popleft()
+        first = int(any(owner in actions for owner in actions[user].waits_for))
+        found[user] = max((found[owner] + 1 for owner in before[user]), default=first)
+        for waiting in after[user]:
+            open_[waiting] -= 1
+            if not open_[waiting]:
+                due.append(waiting)
+    last = max(found.values(), default=0) + 1
+    return found | {user: last for user in actions if user not in found}
+
+
+def knots(actions: MappingOf[ClerkUserId, Action]) -> list[list[Action]]:
+    """The actions that hang together in some circle, circle by circle, with all who wait for them or are waited for."""
+    beside: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
+    for user, action in actions.items():
+        for owner in action.waits_for:
+            if owner in actions:
+                beside[user].add(owner)
+                beside[owner].add(user)
+    seen: set[ClerkUserId] = set()
+    found: list[list[Action]] = []
+    for start in (user for user, action in actions.items() if action.park):
+        if start in seen:
+            continue
+        knot, left = {start}, [start]
+        while left:
+            more = beside[left.pop()] - knot
+            knot |= more
+            left += more
+        seen |= knot
+        found.append([actions[user] for user in sorted(knot)])
     return found
 
 
-def circle_of(start: Action, actions: MappingOf[ClerkUserId, Action]) -> list[Action]:
-    """Everybody in the circle that this one closes, from her on; only her where a plan was cut in two."""
-    found = [start]
-    while (
-        (following := found[-1].waits_for) in actions and following != start.clerk_user_id and len(found) < len(actions)
-    ):
-        assert following is not None
-        found.append(actions[following])
-    return found
+def _goes_first(owner: ClerkUserId, action: Action, actions: MappingOf[ClerkUserId, Action]) -> bool:
+    """Whether the owner's action must be done before this one: not where all that this one takes is parked at the start."""
+    other = actions.get(owner)
+    if other is None:
+        return False
+    return not other.park or bool(takes(action) & (_moved_from(other, UNIQUE) - _moved_from(other, other.park)))
 
 
-def _before(action: Action, actions: MappingOf[ClerkUserId, Action]) -> ClerkUserId | None:
-    """Whose action must be done first: none where the one she waits for is parked at the start."""
-    owner = action.waits_for
-    return None if owner is None or owner not in actions or actions[owner].park else owner
+def _moved_from(action: Action, fields: Collection[str]) -> set[str | None]:
+    """The keys of what these fields hold before the action, where it makes something else of them."""
+    found = {(key_of(c.field, c.before), key_of(c.field, c.after)) for c in action.changes if c.field in fields}
+    return {before for before, after in found if before != after} - {None}
 
 
-def _owner(case: Blocked) -> ClerkUserId:
-    owner = case.as_is.blocked_by
-    assert owner is not None
-    return owner
+# --- who may have what -----------------------------------------------------------------------------------------------
 
 
-def _follows(
-    case: Blocked, decisions: MappingOf[ClerkUserId, Decision], freed: MappingOf[ClerkUserId, str]
-) -> Decision:
-    """She may go if the one she waits for gives the address up."""
-    owner, email = _owner(case), case.as_is.blocked_email
-    given = gives_up(decisions[owner]) if owner in decisions else freed.get(owner)
-    if given is None or given != email or takes(case.if_free.action) != email:
-        return case.as_is
-    return _waiting(case.if_free, owner)
+class _Grants:
+    """Which waits are granted so far: at first all, then fewer and fewer."""
 
+    def __init__(self, blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> None:
+        self._blocked, self._freed = blocked, freed
+        self._fields: dict[ClerkUserId, frozenset[Unique]] = dict.fromkeys(blocked, frozenset(UNIQUE))
+        self._now = {user: case.granted(UNIQUE) for user, case in blocked.items()}
+        self._gives = {user: gives_up(decision) for user, (decision, _) in self._now.items()}
+        self._circles: defaultdict[ClerkUserId, dict[str, str]] = defaultdict(dict)
+        self._waiting: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
+        for user, case in blocked.items():
+            for taken in (t for decision in case.decisions.values() for t in owned(decision)):
+                self._waiting[_owner(taken)].add(user)
+        self._settle(blocked)
 
-def _waiting(decision: Decision, owner: ClerkUserId, *, park: bool = False) -> Decision:
-    assert decision.action is not None
-    return decision.model_copy(update={"action": decision.action.model_copy(update={"waits_for": owner, "park": park})})
+    def without_rivals(self) -> bool:
+        """Leave a value to one of those who wait for it. False where there is no such value.
 
+        It is the one for whom its owner waits in turn, so that a circle turns; else the first by name.
+        """
+        claims: defaultdict[str, list[tuple[ClerkUserId, Taken]]] = defaultdict(list)
+        for user in sorted(self._now):
+            for taken in self._now[user][1]:
+                claims[taken.key].append((user, taken))
+        several = next((claim for claim in claims.values() if len(claim) > 1), None)
+        if several is None:
+            return False
+        reached = self._reached(_owner(several[0][1]))
+        chosen = next((user for user, _ in several if user in reached), several[0][0])
+        for user, taken in several:
+            if user != chosen:
+                self._take(user, {taken.field})
+        return True
 
-def _circle(circle: list[ClerkUserId], blocked: MappingOf[ClerkUserId, Blocked]) -> dict[ClerkUserId, Decision]:
-    willing = all(
-        takes(blocked[user].if_free.action) == blocked[user].as_is.blocked_email
-        and gives_up(blocked[user].if_free) is not None
-        for user in circle
-    )
-    able = sorted(user for user in circle if _can_park(blocked[user]))
-    if willing and able:
-        found = {}
-        for user in circle:
-            park = user == able[0]
-            decision = _waiting(blocked[user].if_free, _owner(blocked[user]), park=park)
-            if park and decision.action is not None:
-                dearer = decision.action.model_copy(
-                    update={"cost_points": decision.action.cost_points + MUTATION_POINTS}
-                )
-                decision = decision.model_copy(update={"action": dearer})
-            found[user] = decision
+    def edges(self) -> dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]]:
+        """Who waits for whom, and for which values; only for those who wait in turn."""
+        found: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
+        for user, (_, granted) in self._now.items():
+            for taken in granted:
+                owner = _owner(taken)
+                if owner in self._now and self._now[owner][1]:
+                    to = found.setdefault(user, {})
+                    to[owner] = to.get(owner, NOTHING) | {taken.key}
         return found
-    if not willing:
-        return {user: blocked[user].as_is for user in circle}
-    names = " → ".join([*circle, circle[0]])
-    return {user: _held(blocked[user].as_is, f"her address goes round in a circle that Shopify can't turn: {names}")
-            for user in circle}  # fmt: skip
+
+    def can_park(self, user: ClerkUserId, keys: frozenset[str]) -> bool:
+        """Whether the user's customer keeps another identity while it is without these values."""
+        decision = self._now[user][0]
+        customer = decision.customer
+        if customer is None or decision.action is None or decision.action.kind != "update":
+            return False
+        left = {key_of(field, getattr(customer, field)) for field in UNIQUE} - {None} - keys
+        return bool(left or customer.first_name or customer.last_name)
+
+    def take_back(self, circle: list[ClerkUserId]) -> None:
+        """Grant nothing in a circle that can't be broken; phones first, which may break it."""
+        names = " → ".join([*circle, circle[0]])
+        inside = {user: [t for t in self._now[user][1] if t.owner in circle] for user in circle}
+        phones = any(t.field == "phone" for granted in inside.values() for t in granted)
+        for user, granted in inside.items():
+            lost: set[Unique] = {t.field for t in granted if not phones or t.field == "phone"}
+            self._circles[user] |= dict.fromkeys(lost, names)
+            self._take(user, lost)
+
+    def decisions(self, parks: MappingOf[ClerkUserId, frozenset[str]]) -> dict[ClerkUserId, Decision]:
+        """What is decided for each in the end."""
+        return {
+            user: _told(decision, granted, parks.get(user, NOTHING), self._circles.get(user, {}))
+            for user, (decision, granted) in self._now.items()
+        }
+
+    def _take(self, user: ClerkUserId, fields: set[Unique]) -> None:
+        if fields:
+            self._fields[user] -= fields
+            self._now[user] = self._blocked[user].granted(self._fields[user])
+            self._gives[user] = gives_up(self._now[user][0])
+            self._settle({user, *self._waiting[user]})
+
+    def _settle(self, users: Iterable[ClerkUserId]) -> None:
+        """Take back what nobody gives up or what is not written after all, and look again at who waits for that user."""
+        due = deque(sorted(user for user in users if user in self._now))
+        while due:
+            user = due.popleft()
+            decision, granted = self._now[user]
+            written = takes(decision.action)
+            lost = {t.field for t in granted if t.key not in written or t.key not in self._given_by(_owner(t))}
+            if not lost:
+                continue
+            self._fields[user] -= lost
+            self._now[user] = self._blocked[user].granted(self._fields[user])
+            self._gives[user] = gives_up(self._now[user][0])
+            due.append(user)
+            due.extend(sorted(self._waiting[user] & self._now.keys()))
+
+    def _given_by(self, owner: ClerkUserId) -> frozenset[str]:
+        return self._gives[owner] if owner in self._gives else self._freed.get(owner, NOTHING)
+
+    def _reached(self, start: ClerkUserId) -> set[ClerkUserId]:
+        """Everybody for whom this user waits, in one step or several."""
+        found, left = {start}, [start]
+        while left:
+            _, granted = self._now.get(left.pop(), (None, ()))
+            more = {_owner(t) for t in granted} - found
+            found |= more
+            left += more
+        return found - {start}
 
 
-def _held(decision: Decision, message: str) -> Decision:
-    holds = tuple(
-        hold(decision.clerk_user_id, decision.customer, "EmailConflict", message, "email")
-        if h.field == "email" and h.reason == "EmailTaken"
-        else h
-        for h in decision.holds
+def _owner(taken: Taken) -> ClerkUserId:
+    assert taken.owner is not None
+    return taken.owner
+
+
+def _told(
+    decision: Decision, granted: tuple[Taken, ...], parked: frozenset[str], circles: MappingOf[str, str]
+) -> Decision:
+    """The decision that says what it waits for, what it parks, and which circle holds the rest of it."""
+    holds = tuple(_circle_hold(decision, h, circles) for h in decision.holds)
+    decision = decision.model_copy(update={"holds": holds})
+    if not granted or decision.action is None:
+        return decision
+    customer = decision.customer
+    park = tuple(f for f in UNIQUE if customer is not None and key_of(f, getattr(customer, f)) in parked)
+    waits_for = tuple(sorted({_owner(taken) for taken in granted}))
+    cost = decision.action.cost_points + (MUTATION_POINTS if park else 0)
+    update = {"waits_for": waits_for, "park": park, "cost_points": cost}
+    return decision.model_copy(update={"action": decision.action.model_copy(update=update)})
+
+
+def _circle_hold(decision: Decision, held: Hold, circles: MappingOf[str, str]) -> Hold:
+    """The same hold, or the one that names the circle in which its value goes round."""
+    field = held.field or ""
+    if field not in circles or held.reason not in {"EmailTaken", "PhoneTaken"}:
+        return held
+    reason = "EmailConflict" if field == "email" else "PhoneTaken"
+    message = (
+        f"the new {NAMES[field]} is part of a circle, and no customer in it can be without the value for a moment: "
+        f"{circles[field]}; give one of these customers a name"
     )
-    return decision.model_copy(update={"holds": holds})
+    return hold(decision.clerk_user_id, decision.customer, reason, message, field)
 
 
-def _can_park(case: Blocked) -> bool:
-    customer = case.if_free.customer
-    return customer is not None and any((customer.first_name, customer.last_name, customer.phone))
+# --- circles ---------------------------------------------------------------------------------------------------------
+
+Edges = MappingOf[ClerkUserId, MappingOf[ClerkUserId, frozenset[str]]]
+
+
+def _broken(
+    edges: Edges, can_park: Callable[[ClerkUserId, frozenset[str]], bool]
+) -> tuple[dict[ClerkUserId, frozenset[str]], list[ClerkUserId]]:
+    """The values that each user parks so that no circle is left; and a circle that can't be broken, empty if all can."""
+    core = _Core(edges)
+    parks: dict[ClerkUserId, frozenset[str]] = {}
+    for start in sorted(core.out):
+        while start in core.out:
+            circle = core.circle_from(start)
+            pairs = sorted(zip(circle[1:] + circle[:1], circle, strict=True))
+            for user, before in pairs:
+                keys = parks.get(user, NOTHING) | edges[before][user]
+                if can_park(user, keys):
+                    parks[user] = keys
+                    core.cut(before, user)
+                    break
+            else:
+                return parks, circle
+    return parks, []
+
+
+class _Core:
+    """What is left of the waits without those who are in no circle and between none."""
+
+    def __init__(self, edges: Edges) -> None:
+        self.out = {user: set(owners) for user, owners in edges.items()}
+        self._into: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
+        for user, owners in edges.items():
+            for owner in owners:
+                self._into[owner].add(user)
+        self._peel([*self.out, *(owner for owner in self._into if owner not in self.out)])
+
+    def circle_from(self, start: ClerkUserId) -> list[ClerkUserId]:
+        """A circle that is reached from here, from its first user by name on."""
+        path: dict[ClerkUserId, None] = {}
+        at = start
+        while at not in path:
+            path[at] = None
+            at = min(self.out[at])
+        users = list(path)
+        circle = users[users.index(at) :]
+        first = circle.index(min(circle))
+        return circle[first:] + circle[:first]
+
+    def cut(self, user: ClerkUserId, owner: ClerkUserId) -> None:
+        self.out[user].discard(owner)
+        self._into[owner].discard(user)
+        self._peel([user, owner])
+
+    def _peel(self, users: list[ClerkUserId]) -> None:
+        left = list(users)
+        while left:
+            user = left.pop()
+            out, into = self.out.get(user, set()), self._into[user]
+            if out and into:
+                continue
+            self.out.pop(user, None)
+            del self._into[user]
+            for owner in out:
+                self._into[owner].discard(user)
+            for before in into:
+                self.out[before].discard(user)
+            left += [*out, *into]

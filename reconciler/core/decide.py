@@ -25,9 +25,10 @@ from reconciler.core.patch import (
     doubts_of,
     drift_held,
     full_name,
-    is_phone_taken,
     left_behind_hold,
     patched,
+    phone_holds,
+    phone_in_the_way,
     rival_holds,
     rolled,
     withheld,
@@ -39,7 +40,7 @@ from reconciler.core.refused import refusal_digest, refused_whole, without_refus
 from reconciler.core.store import Store
 from reconciler.core.succession import is_free_for, is_left_behind
 from reconciler.core.tombstone import is_from_before
-from reconciler.core.view import Decision, Rival, View
+from reconciler.core.view import Decision, Rival, Taken, View
 
 
 def decide(
@@ -139,42 +140,45 @@ def _newcomer(case: Case, taken_by: str | None) -> Decision:
     gone = mapping is not None and mapping.customer_id is not None and mapping.status != "released"
     rivals = rival_holds(case, None)
     if rivals:
-        return _held(case, rivals).model_copy(update={"blocked_email": case.wanted_key})
+        return _held(case, rivals, case.claimed_too)
     if taken_by is not None and view.by_email is not None:
         message = f"her e-mail belongs to the customer of {taken_by}"
-        held = _held(case, (hold(user, view.by_email, "EmailTaken", message, "email"),))
-        blocked = {"blocked_by": ClerkUserId(taken_by), "blocked_email": case.wanted_key}
-        return held.model_copy(update=blocked)
+        taken = case.taken("email", view.by_email, taken_by)
+        return _held(case, (hold(user, view.by_email, "EmailTaken", message, "email"),), taken)
     if gone and store.on_missing == "hold":
         message = "her customer is gone from the shop, and on_missing says hold"
         return _held(case, (hold(user, mapping, "CustomerMissing", message),))
     if view.by_email is not None and is_left_behind(view.by_email, mapping) and spec.value("email") is not None:
-        return _held(case, (left_behind_hold(case, None),))
+        return _held(case, (left_behind_hold(case, None),), case.taken("email", view.by_email, None))
     if view.by_email is not None and spec.value("email") is not None:
         message = "a customer with her e-mail exists, nobody owns it, and trust_email forbids to take it"
-        return _held(case, (hold(user, view.by_email, "EmailConflict", message, "email"),))
+        taken = case.taken("email", view.by_email, None)
+        return _held(case, (hold(user, view.by_email, "EmailConflict", message, "email"),), taken)
     doubts = doubts_of(case, mapping)
     values = {f: w.value for f, w in spec.fields.items() if w.value is not None}
-    phone_taken = is_phone_taken(case, None, values.get("phone"))
-    if phone_taken:
+    phone_taken = phone_in_the_way(case, None, values.get("phone"))
+    if phone_taken is not None:
         values.pop("phone")
+        doubts += phone_holds(case, None, phone_taken)
     nameless = not ({"email", "phone", "first_name", "last_name"} & values.keys())
     if ("email" not in values and store.require_email and store.fields.email != "ignore") or nameless:
         email_doubts = tuple(h for h in doubts if h.field == "email")
         missing = hold(user, mapping, "NoEmail", "the profile has no e-mail, and this store needs one", "email")
-        return _held(case, email_doubts or (missing,))
+        return _held(case, email_doubts or (missing,), phone_taken)
     why: Why = "drift" if gone else "profile changed"
     changes = [Change(field=f, before=None, after=v, why=why) for f, v in values.items()]
     if spec.tags:
         changes.append(Change(field="tags", before=[], after=list(spec.tags), why=why))
     changes.append(Change(field="backlink", before=None, after=user, why=why))
     action = action_of(case, "create", None, tuple(changes))
-    decision = Decision(clerk_user_id=user, action=action, holds=(*doubts, *phone_taken), spec=spec)
+    in_the_way = (phone_taken,) if phone_taken is not None else ()
+    decision = Decision(clerk_user_id=user, action=action, holds=doubts, spec=spec, taken=in_the_way)
     return drift_held(decision, store) if gone else rolled(decision, store)
 
 
-def _held(case: Case, holds: tuple[Hold, ...]) -> Decision:
-    return Decision(clerk_user_id=case.user, holds=holds, spec=case.spec, status="held")
+def _held(case: Case, holds: tuple[Hold, ...], taken: Taken | None = None) -> Decision:
+    in_the_way = (taken,) if taken is not None else ()
+    return Decision(clerk_user_id=case.user, holds=holds, spec=case.spec, status="held", taken=in_the_way)
 
 
 def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store) -> Decision:

@@ -45,12 +45,12 @@ class Swept:
 
 
 class _Freed(BaseModel):
-    """An address (email_key form) that the action of a user gives up."""
+    """The keys of the values that the action of a user gives up."""
 
     model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
-    email: str
+    keys: frozenset[str]
     kind: Kind
 
 
@@ -91,16 +91,16 @@ class Gathered:
         self._profiles += count
         self._in_sync += count
 
-    def add(self, subject: Subject, decision: Decision, if_free: Decision | None = None) -> None:
-        """One user's decision; `if_free` is the one that would hold if her new address were nobody's."""
+    def add(self, subject: Subject, decision: Decision, blocked: chains.Blocked | None = None) -> None:
+        """One user's decision; `blocked` says what else may be decided where other users have the new e-mail or phone."""
         self._profiles += is_wanted(subject.profile, self._store) is not False
-        if decision.blocked_by is not None and if_free is not None:
-            self._blocked[subject.user] = (subject, chains.Blocked(as_is=decision, if_free=if_free))
+        if blocked is not None:
+            self._blocked[subject.user] = (subject, blocked)
         else:
             self._settle(subject, decision)
-            email = chains.gives_up(decision)
-            if email is not None and decision.action is not None:
-                self._freed.add(_Freed(clerk_user_id=subject.user, email=email, kind=decision.action.kind))
+            keys = chains.gives_up(decision)
+            if keys and decision.action is not None:
+                self._freed.add(_Freed(clerk_user_id=subject.user, keys=keys, kind=decision.action.kind))
 
     def swept(self, *, mappings: int, restore_rate: float, whole: bool) -> Swept:
         """The plan. `mappings` is what the guards' percentages are taken of."""
@@ -126,20 +126,21 @@ class Gathered:
     # --- chains -----------------------------------------------------------------------------------------------------
 
     def _settle_blocked(self, mappings: int) -> dict[Kind, str]:
-        """Settle who waits for another's address, and give the kinds that are above their ceilings, with what that says.
+        """Settle who waits for another's value, and give the kinds that are above their ceilings, with what that says.
 
-        Whoever waits for somebody who is withheld is blocked again.
+        Who waits for a user whose action is withheld is blocked again.
         """
         blocked = {user: case for user, (_, case) in self._blocked.items()}
-        owners = {case.as_is.blocked_by for case in blocked.values()}
+        owners = {t.owner for case in blocked.values() for d in case.decisions.values() for t in d.taken}
         freed = {f.clerk_user_id: f for f in self._freed.whole() if f.clerk_user_id in owners} if blocked else {}
-        moved = chains.resolved(blocked, {user: f.email for user, f in freed.items()})
+        keys = {user: f.keys for user, f in freed.items()}
+        moved = chains.resolved(blocked, keys)
         moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
         counts = Counter({kind: len(pile) for kind, pile in self._actions.items()}) + Counter(moving.values())
         over = above(counts, self._store, mappings=mappings) if self._guards else {}
         kinds = moving | {user: f.kind for user, f in freed.items()}
         gone = frozenset(user for user, kind in kinds.items() if kind in over)
-        for user, decision in (moved | chains.without(moved, blocked, gone)).items():
+        for user, decision in chains.without(moved, blocked, keys, gone).items():
             self._settle(self._blocked[user][0], decision)
         return over
 

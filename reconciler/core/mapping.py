@@ -8,10 +8,14 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
 
 BACKLINK = "backlink"  # in `Mapping.applied`: `config` names the metafield that carries the user id
+PARK = "park"  # the kind of the intent of a user whose values are parked: by field, in `parked`
 Status = Literal["in_sync", "pending", "held", "released", "erased"]
+NO_WAITS: Final[MappingOf[str, None]] = {
+    "waits_for_email": None, "waits_for_phone": None, "waits_at_email": None, "waits_at_phone": None,
+}  # fmt: skip
 NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "config_fp": None, "observed_fp": None}
 
 
@@ -63,7 +67,8 @@ class Mapping(BaseModel):
     """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone.
 
     `intent` says what an action of several steps is in the middle of, so that a crash is finished by the next look;
-    `waits_for_email` is the address (email_key form) that a customer of another user still has. The three fingerprints
+    `waits_for_email` and `waits_for_phone` are the values (email_key and phone_key form) that another customer still has,
+    `waits_at_email` and `waits_at_phone` that customer, where it is known. The three fingerprints
     (core/fingerprint.py) are those of the row, the policy and the customer when the pair was last found equal; whatever
     else is written here clears them, so that a pair is passed over only while nothing at all has moved.
 
@@ -89,6 +94,9 @@ class Mapping(BaseModel):
     refused: MappingOf[str, RefusedValue] = Field(default_factory=dict)
     intent: MappingOf[str, Any] | None = None
     waits_for_email: str | None = None
+    waits_for_phone: str | None = None
+    waits_at_email: CustomerId | None = None
+    waits_at_phone: CustomerId | None = None
     profile_digest: str = ""
     wanted_digest: str | None = None
     absent_since: datetime | None = None
@@ -96,3 +104,21 @@ class Mapping(BaseModel):
     profile_fp: int | None = None
     config_fp: int | None = None
     observed_fp: int | None = None
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The keys of the values that this user waits for."""
+        return tuple(key for key in (self.waits_for_email, self.waits_for_phone) if key is not None)
+
+    @property
+    def awaited_at(self) -> tuple[CustomerId, ...]:
+        """The customers that have them."""
+        return tuple(at for at in (self.waits_at_email, self.waits_at_phone) if at is not None)
+
+    @property
+    def parked(self) -> dict[str, str]:
+        """The values that this user's customer is without for a moment, so that a circle turns."""
+        intent = self.intent if self.intent is not None else {}
+        beside = intent if intent.get("kind") == PARK else {}  # where an earlier version wrote them
+        found = intent.get("parked", beside)
+        return {field: found[field] for field in UNIQUE if found.get(field) is not None}

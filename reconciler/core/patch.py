@@ -16,14 +16,14 @@ from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, config_digest, digest, profile_digest
 from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.ids import ClerkUserId, Unique
 from reconciler.core.mapping import BACKLINK, Applied, Heal, Mapping, Status
 from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.succession import is_free_for, is_left_behind
-from reconciler.core.view import Decision, View
+from reconciler.core.view import Decision, Taken, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,19 @@ class Case:
     insists: bool = False
 
     @property
-    def wanted_key(self) -> str | None:
-        """The address she should have, as it counts: whoever frees it wakes her."""
-        return normalise.email_key(self.spec.value("email") or self.spec.lookup_email)
+    def claimed_too(self) -> Taken:
+        """The e-mail that the user should have, where other users claim it as well."""
+        return Taken(field="email", key=self._wanted_key("email"))
+
+    def taken(self, field: Unique, other: Customer, owner: str | None) -> Taken:
+        """That this customer has the value of this field that the user should have: who frees it wakes the user."""
+        named = ClerkUserId(owner) if owner is not None and owner != self.user else None
+        return Taken(field=field, key=self._wanted_key(field), owner=named, customer_id=other.id)
+
+    def _wanted_key(self, field: Unique) -> str:
+        if field == "email":
+            return normalise.email_key(self.spec.value("email") or self.spec.lookup_email) or ""
+        return normalise.phone_key(self.spec.value("phone")) or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class _Conflict:
     other: Customer
     owner: str | None
     hold: Hold
+    taken: Taken
     takable: bool = True
 
 
@@ -62,7 +73,7 @@ def patched(case: Case, customer: Customer) -> Decision:
     rivals = rival_holds(case, customer)
     if not known and rivals:
         held = Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
-        return held.model_copy(update={"blocked_email": case.wanted_key})
+        return held.model_copy(update={"taken": (case.claimed_too,)})
     former = None if known else case.view.former(customer)
     changes = list(changes_between(case.spec, customer, mapping if known else former))
     if not known:
@@ -74,7 +85,8 @@ def patched(case: Case, customer: Customer) -> Decision:
     email = next((c for c in changes if c.field == "email"), None)
     conflict = _conflict(case, customer) if email is not None and not rivals else None
     held_back = email is not None and email.why == "drift" and case.store.heal_drift == "hold"
-    if conflict is not None and conflict.owner is None and known and not held_back:
+    back = _given_back(case, customer)
+    if conflict is not None and conflict.owner is None and known and not held_back and not back:
         resolved = _other_customer(case, customer, conflict)
         if resolved is not None:
             return resolved
@@ -84,20 +96,12 @@ def patched(case: Case, customer: Customer) -> Decision:
     if conflict is not None:
         holds.append(conflict.hold)
     phone = next((c.after for c in changes if c.field == "phone"), None)
-    holds += is_phone_taken(case, customer, phone)
-    back = _parked(case, customer) if conflict is not None and conflict.owner is not None else None
+    in_the_way = phone_in_the_way(case, customer, phone)
+    holds += phone_holds(case, customer, in_the_way)
     decision = _patch(case, customer, changes, holds, known=known, back=back)
-    decision = decision.model_copy(update={"accepted": accepted, "contests": contests})
-    if conflict is not None and conflict.owner is not None:
-        blocked = {"blocked_by": ClerkUserId(conflict.owner), "blocked_email": case.wanted_key}
-        decision = decision.model_copy(update=blocked)
-    elif email is not None and rivals:
-        decision = decision.model_copy(update={"blocked_email": case.wanted_key})
-    return decision
-
-
-def _key(email: str | None) -> str | None:
-    return normalise.email_key(email)
+    taken = [conflict.taken] if conflict is not None else [case.claimed_too] if email is not None and rivals else []
+    taken += [in_the_way] if in_the_way is not None else []
+    return decision.model_copy(update={"accepted": accepted, "contests": contests, "taken": tuple(taken)})
 
 
 def _no_email(case: Case, customer: Customer) -> tuple[Hold, ...]:
@@ -109,12 +113,23 @@ def _no_email(case: Case, customer: Customer) -> tuple[Hold, ...]:
     return (hold(case.user, customer, "NoEmail", message, "email"),)
 
 
-def _parked(case: Case, customer: Customer) -> Change | None:
-    """Her address was taken off for a moment, and the circle that was to turn does not: she gets it back."""
-    intent = case.mapping.intent if case.mapping is not None else None
-    if intent is None or intent.get("kind") != "park" or customer.email is not None:
-        return None
-    return Change(field="email", before=None, after=intent["email"], why="profile changed")
+def _given_back(case: Case, customer: Customer) -> tuple[Change, ...]:
+    """The values that were taken off for a moment and are still missing: they come back where no new ones are written."""
+    parked = case.mapping.parked if case.mapping is not None and case.mapping.customer_id == customer.id else {}
+    return tuple(
+        Change(field=field, before=None, after=value, why="profile changed")
+        for field, value in parked.items()
+        if observed_value(customer, field) is None and not _is_cleared(case, field, value)
+    )
+
+
+def _is_cleared(case: Case, field: str, parked: str) -> bool:
+    """Whether the profile has no such value any more, and the parked one was ours: then it stays away."""
+    wanted = case.spec.fields.get(field)
+    base = case.mapping.applied.get(field) if case.mapping is not None else None
+    if field == "email" or wanted is None or wanted.policy != "enforce" or wanted.value is not None:
+        return False
+    return base is not None and base.ours and comparable(field, base.value) == comparable(field, parked)
 
 
 def _patch(
@@ -124,14 +139,15 @@ def _patch(
     holds: list[Hold],
     *,
     known: bool,
-    back: Change | None = None,
+    back: tuple[Change, ...] = (),
 ) -> Decision:
     user, store = case.user, case.store
     blocked = {h.field for h in holds}
-    changes = [c for c in changes if c.field not in blocked] + ([back] if back else [])
+    changes = [c for c in changes if c.field not in blocked]
     if known:
         changes, held = _switched(case, customer, changes)
         holds = holds + held
+    changes += [c for c in back if c.field not in {other.field for other in changes}]
     last = _last_identity(user, customer, changes)
     changes = [c for c in changes if c.field not in {h.field for h in last}]
     holds = holds + last
@@ -261,18 +277,22 @@ def _conflict(case: Case, customer: Customer) -> _Conflict | None:
     if other is None or other.id == customer.id:
         return None
     if is_left_behind(other, customer):
-        return _Conflict(other, None, left_behind_hold(case, customer), takable=False)
+        return _Conflict(other, None, left_behind_hold(case, customer), case.taken("email", other, None), takable=False)
     owner = case.view.owner(other)
     former = case.view.former(other)
     if former is not None and is_free_for(case.mapping, former):
         message = f"the new e-mail belongs to {other.id}, the customer of {former.clerk_user_id}, who has left"
         held = hold(case.user, customer, "EmailConflict", message, "email")
-        return _Conflict(other, None, held, takable=case.store.on_email_conflict == "relink")
+        return _Conflict(
+            other, None, held, case.taken("email", other, None), takable=case.store.on_email_conflict == "relink"
+        )
     if owner is not None and owner != case.user:
         message = f"her new e-mail belongs to the customer of {owner}"
-        return _Conflict(other, owner, hold(case.user, customer, "EmailTaken", message, "email"))
+        held = hold(case.user, customer, "EmailTaken", message, "email")
+        return _Conflict(other, owner, held, case.taken("email", other, owner))
     message = f"her new e-mail belongs to {other.id}, a customer that nobody owns"
-    return _Conflict(other, None, hold(case.user, customer, "EmailConflict", message, "email"))
+    held = hold(case.user, customer, "EmailConflict", message, "email")
+    return _Conflict(other, None, held, case.taken("email", other, None))
 
 
 def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Decision | None:
@@ -287,23 +307,34 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
             blockers = "; ".join(case.view.merge_blockers or ("the merge could not be previewed",))
             message = f"{conflict.hold.message}, and Shopify does not merge them: {blockers}"
             held = conflict.hold.model_copy(update={"message": message})
-            return _patch(case, customer, _others(case, customer), [*doubts_of(case, customer), held], known=True)
+            return _unmerged(case, customer, held, conflict)
     other = conflict.other
     changes = changes_between(case.spec, other, case.view.former(other)) if kind == "relink" else ()
     holds = [*doubts_of(case, other)]
     phone = next((c.after for c in changes if c.field == "phone"), None)
     left_behind = phone is not None and comparable("phone", customer.phone) == comparable("phone", phone)
     seen = case.view.model_copy(update={"by_phone": customer}) if left_behind else case.view
-    holds += is_phone_taken(replace(case, view=seen), other, phone)
+    in_the_way = phone_in_the_way(replace(case, view=seen), other, phone)
+    holds += phone_holds(case, other, in_the_way)
     blocked = {h.field for h in holds}
     kept = [c.model_copy(update={"why": "profile changed"}) for c in changes if c.field not in blocked]
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
         clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
-        inherited=_inherited(case, other),
+        inherited=_inherited(case, other), taken=(in_the_way,) if in_the_way is not None else (),
     )  # fmt: skip
     return rolled(decision, case.store)
+
+
+def _unmerged(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -> Decision:
+    """Shopify does not merge the two: everything but the e-mail goes."""
+    changes = _others(case, customer)
+    in_the_way = phone_in_the_way(case, customer, next((c.after for c in changes if c.field == "phone"), None))
+    holds = [*doubts_of(case, customer), held, *phone_holds(case, customer, in_the_way)]
+    decision = _patch(case, customer, changes, holds, known=True)
+    taken = (conflict.taken, *([in_the_way] if in_the_way is not None else []))
+    return decision.model_copy(update={"taken": taken})
 
 
 def left_behind_hold(case: Case, customer: Customer | None) -> Hold:
@@ -359,12 +390,21 @@ def _unreadable(case: Case, customer: Customer) -> list[Hold]:
     ]
 
 
-def is_phone_taken(case: Case, customer: Customer | None, phone: object) -> tuple[Hold, ...]:
-    """A hold where another customer has the phone that would be written."""
+def phone_in_the_way(case: Case, customer: Customer | None, phone: object) -> Taken | None:
+    """That another customer has the phone that would be written; None where it is free."""
     other = case.view.by_phone
     if phone is None or other is None or (customer is not None and other.id == customer.id):
+        return None
+    return case.taken("phone", other, case.view.owner(other))
+
+
+def phone_holds(case: Case, customer: Customer | None, taken: Taken | None) -> tuple[Hold, ...]:
+    """What says so: it holds the phone alone."""
+    if taken is None:
         return ()
-    return (hold(case.user, customer, "PhoneTaken", f"her phone is that of {other.id}; the rest goes on", "phone"),)
+    whose = f"the customer of {taken.owner}" if taken.owner is not None else "a customer of no other user"
+    message = f"the phone belongs to {taken.customer_id}, {whose}; the other fields are written all the same"
+    return (hold(case.user, customer, "PhoneTaken", message, "phone"),)
 
 
 def _switched(case: Case, customer: Customer, changes: list[Change]) -> tuple[list[Change], list[Hold]]:

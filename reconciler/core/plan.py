@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName, Unique
 from reconciler.core.pile import Pile, canonical_parts, dumped_around
 
 Kind = Literal["create", "adopt", "update", "relink", "merge", "release"]
@@ -37,8 +37,9 @@ class Action(_Value):
     """One step: everything `apply` needs to know beside the store. `how` is the on_leave of a release, else empty.
 
     `profile_digest` and `customer_digest` say which row and which customer it was decided on. A re-link or merge comes
-    `from_customer_id` and ends on `customer_id`. `waits_for` is the user whose customer must give up the new e-mail
-    first; `park` says that this one closes a circle of such waits, and gives up her own for a moment. `former_user` is the
+    `from_customer_id` and ends on `customer_id`. `waits_for` are the users whose customers must give up the new e-mail
+    or phone first; `park` are the fields whose values this customer is without for a moment, so that a circle of such waits
+    ends. `former_user` is the
     user who left the customer that is taken.
     `email` and `name` are those of the customer it is about, as the shop shows them; None for a create.
     """
@@ -50,8 +51,8 @@ class Action(_Value):
     cost_points: int
     how: str = ""
     from_customer_id: CustomerId | None = None
-    waits_for: ClerkUserId | None = None
-    park: bool = False
+    waits_for: tuple[ClerkUserId, ...] = ()
+    park: tuple[Unique, ...] = ()
     former_user: ClerkUserId | None = None
     profile_digest: str = ""
     customer_digest: str = ""

@@ -15,7 +15,7 @@ from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted,
 from reconciler.core.diff import comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, Applied, Mapping, RefusedValue, Status
+from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, NO_WAITS, Applied, Mapping, RefusedValue, Status
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
 from reconciler.core.spellings import as_shown, is_shown, learned, respelt_tags
@@ -143,7 +143,7 @@ def with_intent(
 def without_customer(row: Mapping, *, now: datetime) -> Mapping:
     """The tombstone of a user whose customer another user has adopted."""
     gone = {"status": "released", "reason": None, "message": None, "left_at": now, "absent_since": None, "intent": None}
-    return row.model_copy(update={**gone, "waits_for_email": None, "last_seen_at": now, **NO_FINGERPRINTS})
+    return row.model_copy(update={**gone, **NO_WAITS, "last_seen_at": now, **NO_FINGERPRINTS})
 
 
 def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
@@ -276,7 +276,6 @@ def _base_row(
     leaving = status in {"released", "erased"}
     still_gone = leaving and mapping is not None and mapping.status == status
     reason, message = _reason(decision.holds, row if still_gone else None)
-    waits = any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
     customer = decision.customer
     update: dict[str, Any] = {
         "store": store.name,
@@ -285,8 +284,8 @@ def _base_row(
         "message": message,
         "last_seen_at": now,
         "left_at": (row.left_at or now) if leaving else None,
-        "intent": row.intent if waits else None,
-        "waits_for_email": decision.blocked_email if waits else None,
+        "intent": row.intent if _is_under_way(row, decision) else None,
+        **waits_of(decision),
         **_digests(row, profile, store, still_gone=still_gone),
         "absent_since": row.absent_since if profile is None and not leaving else None,
         "config_digest": config_digest(store),
@@ -296,6 +295,22 @@ def _base_row(
         # One that is only to be adopted is not the user's yet: what holds that back must hold it at the next look, too.
         update |= {"customer_id": customer.id, "email": _email(customer, row)}
     return row.model_copy(update=update)
+
+
+def waits_of(decision: Decision) -> dict[str, str | None]:
+    """What the row says of the values that this decision waits for, and of the customers that have them."""
+    found: dict[str, str | None] = dict(NO_WAITS)
+    for taken in decision.taken:
+        found |= {f"waits_for_{taken.field}": taken.key or None, f"waits_at_{taken.field}": taken.customer_id}
+    return found
+
+
+def _is_under_way(row: Mapping, decision: Decision) -> bool:
+    """Whether what the row is in the middle of is not over: what it parked, or a new e-mail that another user still has."""
+    taken = {t.field for t in decision.taken}
+    if row.parked:
+        return not taken.isdisjoint(row.parked)
+    return any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
 
 
 def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> dict[str, str | None]:

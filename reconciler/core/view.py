@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.mapping import Applied, Heal, Mapping, Status
 from reconciler.core.plan import Action, Hold
 from reconciler.core.profile import Profile
@@ -73,16 +73,30 @@ class View(BaseModel):
         return self.formers.get(ClerkUserId(owner)) if owner is not None else None
 
 
+class Taken(BaseModel):
+    """A value that the user should have and another customer has: its key, and whose customer that is, where it is known.
+
+    `key` is as in core/chains.py. `owner` is another of our users, who may give it up; None where it is nobody's customer,
+    or where users without a customer claim one e-mail.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    field: Unique
+    key: str
+    owner: ClerkUserId | None = None
+    customer_id: CustomerId | None = None
+
+
 class Decision(BaseModel):
     """What is to be done for one user in one store, and what the state should say of it if nothing is done.
 
-    `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `blocked_by` is
-    another user of ours whose customer still has the address `blocked_email` (email_key form): where that one moves
-    away first, the decision is another (core/chains.py). `target` is the customer that a
-    re-link or merge ends on. `accepted` are drifted fields that the config agrees to, `contests` those
-    that others change back, with when and to what. `missing`: the profile row is not there, which proves nothing yet.
-    `inherited` is what a former user's mapping agreed on with the customer that is adopted, `successor` who adopts the
-    customer of this user, who has left or is about to.
+    `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `taken` are
+    values that another customer still has: where it gives them up first, the decision is another (core/chains.py).
+    `target` is the customer that a re-link or merge ends on. `accepted` are drifted fields that the config agrees to,
+    `contests` those that others change back, with when and to what. `missing`: the profile row is not there, which proves
+    nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is adopted, `successor` who
+    adopts the customer of this user, who has left or is about to.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,8 +108,7 @@ class Decision(BaseModel):
     target: Customer | None = None
     spec: Spec | None = None
     status: Status | None = None
-    blocked_by: ClerkUserId | None = None
-    blocked_email: str | None = None
+    taken: tuple[Taken, ...] = ()
     accepted: tuple[str, ...] = ()
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
     missing: bool = False

@@ -11,19 +11,20 @@ from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.desired import SCALARS, Spec
 from reconciler.core.diff import comparable, observed_value, owned_tags
-from reconciler.core.mapping import Applied, Mapping
+from reconciler.core.mapping import PARK, Applied, Mapping
 from reconciler.core.plan import Action, Change
 from reconciler.core.view import Subject, View
 
 
-def intent_of(action: Action) -> dict[str, Any]:
+def intent_of(action: Action, parked: MappingOf[str, str]) -> dict[str, Any]:
     """What the row says before the first call of an action: a crash must not lose which values are ours.
 
-    `kind` is "write" where a look that finds nothing of it done may forget it.
+    `kind` is "write" where a look that finds nothing of it done may forget it. What is `parked` is remembered on.
     """
     changes = [{"field": c.field, "before": c.before, "after": c.after} for c in action.changes]
     kind = action.kind if action.kind in {"create", "relink", "merge"} else "write"
-    return {"kind": kind, "from": action.from_customer_id, "to": action.customer_id, "changes": changes}
+    found = {"kind": kind, "from": action.from_customer_id, "to": action.customer_id, "changes": changes}
+    return {**found, "parked": dict(parked)} if parked else found
 
 
 def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
@@ -44,7 +45,8 @@ def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
         ),
         None,
     )
-    update: dict[str, Any] = {"intent": None} if intent["kind"] == "write" else {}
+    left = {"kind": PARK, "parked": mapping.parked} if mapping.parked else None
+    update: dict[str, Any] = {"intent": left} if intent["kind"] == "write" else {}
     if customer is not None:
         changes = [Change(**change, why="profile changed") for change in intent["changes"]]
         update["applied"] = _as_ours(mapping, changes, customer, spec)

@@ -97,6 +97,9 @@ class ManagerDoor:
         owner = state.owners(settings.shop, [customer]).get(customer)
         if owner is not None:
             self._add([Request(store, owner)], reason, None)
+        waiting = [user for user in state.waiting_at(settings.shop, [customer]) if user != owner]
+        if waiting:  # for an e-mail or a phone that this customer may have given up
+            self._add([Request(store, user) for user in waiting], reason, None)
 
     def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
         settings = self._crew.store(store)
@@ -182,6 +185,7 @@ class ManagerDoor:
         Whom we healed before this came is left in the shop: no webhook is reason enough to delete anything there.
         """
         now, since = self._clock.now(), event.triggered_at
+        waiting = self._books.state.waiting_at(store.shop, event.customers)
         for erased in self._books.erasure.redact(store.shop, event.customers, event.email, since=since, now=now):
             _log.info("erased", store=store.name, user=erased.user)
             if erased.left is not None:
@@ -189,6 +193,8 @@ class ManagerDoor:
                 _log.warning(
                     "erased_but_in_the_shop", store=store.name, user=erased.user, customer=erased.left, hint=hint
                 )
+        if waiting:
+            self._add([Request(store.name, user) for user in waiting], event.topic, None)
 
     def _shops(self, store: StoreName | None) -> list[str]:
         return [s.shop for s in self._crew.stores() if store is None or s.name == store]

@@ -57,8 +57,11 @@ class MappingReader(LivingReader, Protocol):
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         """Users with a customer whose mapping holds this address (email_key form)."""
 
-    def waiting_for(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
-        """Users whose mapping waits for one of these addresses (email_key form) to become free; sorted."""
+    def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
+        """Users whose mapping waits for one of these e-mails (email_key form) or phones (phone_key form); sorted."""
+
+    def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
+        """Users whose mapping waits for a value that one of these customers has; sorted."""
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, case, delete, false, fu
 
 from reconciler.core import normalise
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.mapping import NO_WAITS
 from reconciler.state.bulk_table import BulkLineRow
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import writing
@@ -33,7 +34,7 @@ REDACTED = "her data was redacted on request"
 _NOTHING: dict[str, Any] = {
     "email": None,
     "email_key": None,
-    "waits_for_email": None,
+    **NO_WAITS,
     "intent": None,
     "applied": {},
     "refused": {},

@@ -67,8 +67,15 @@ class Mappings(Database):
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         return self._users_by(_mapping.c.email_key, shop, emails, _mapping.c.shopify_customer_id.is_not(None))
 
-    def waiting_for(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
-        return self._users_by(_mapping.c.waits_for_email, shop, emails)
+    def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
+        return self._users_of(shop, keys, _mapping.c.waits_for_email, _mapping.c.waits_for_phone)
+
+    def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
+        return self._users_of(shop, customers, _mapping.c.waits_at_email, _mapping.c.waits_at_phone)
+
+    def _users_of(self, shop: ShopDomain, values: Collection[str], *columns: Column[str]) -> tuple[ClerkUserId, ...]:
+        found = [users for column in columns for users in self._users_by(column, shop, values).values()]
+        return tuple(sorted({user for users in found for user in users}))
 
     def _users_by(
         self, column: Column[str], shop: ShopDomain, emails: Collection[str], *also: ColumnElement[bool]

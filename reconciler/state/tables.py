@@ -96,6 +96,9 @@ class MappingRow(Row, table=True):
     refused: dict[str, Any] = Field(sa_column=json_column())
     intent: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     waits_for_email: str | None = None
+    waits_for_phone: str | None = None
+    waits_at_email: str | None = None
+    waits_at_phone: str | None = None
     profile_digest: str = ""
     wanted_digest: str | None = None
     absent_since: datetime | None = Field(default=None, sa_column=time_column())
@@ -108,6 +111,9 @@ class MappingRow(Row, table=True):
         Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
         Index("reconciler_mapping_email", "shopify_shop", "email_key"),
         Index("reconciler_mapping_waits", "shopify_shop", "waits_for_email"),
+        Index("reconciler_mapping_waits_phone", "shopify_shop", "waits_for_phone"),
+        Index("reconciler_mapping_waits_at_email", "shopify_shop", "waits_at_email"),
+        Index("reconciler_mapping_waits_at_phone", "shopify_shop", "waits_at_phone"),
         Index(
             "reconciler_mapping_absent",
             "shopify_shop",

@@ -120,7 +120,7 @@ def test_shops_are_kept_apart(state: StateStore) -> None:
     assert state.owners(SHOP, [customer(7)]) == {customer(7): user("1")}
     assert state.owners(OTHER, [customer(7)]) == {customer(7): user("2")}
     assert state.by_emails(OTHER, ["a@example.com"]) == {"a@example.com": (user("2"),)}
-    assert state.waiting_for(OTHER, ["b@example.com"]) == {}
+    assert state.waiting_for(OTHER, ["b@example.com"]) == ()
     assert (state.count(SHOP), state.count(OTHER)) == (1, 1)
     state.forget(SHOP, user("1"))
     assert (state.count(SHOP), state.count(OTHER)) == (0, 1)
@@ -194,7 +194,7 @@ def test_thousands_may_be_put_and_asked_for_at_once(state: StateStore) -> None:
     assert len(state.owners(SHOP, [c for m in rows if (c := m.customer_id)])) == len(rows)
     assert len(state.by_emails(SHOP, [m.email or "" for m in rows])) == len(rows)
     assert len(state.waiting_for(SHOP, [m.waits_for_email or "" for m in rows])) == len(rows)
-    assert (state.get(SHOP, []), state.owners(SHOP, []), state.waiting_for(SHOP, [])) == ({}, {}, {})
+    assert (state.get(SHOP, []), state.owners(SHOP, []), state.waiting_for(SHOP, [])) == ({}, {}, ())
 
 
 def test_addresses_are_found_as_shopify_compares_them(state: StateStore) -> None:
@@ -212,7 +212,16 @@ def test_whoever_waits_for_an_address_is_found(state: StateStore) -> None:
     state.put_many([mapping(name, waits_for_email="ada@example.com") for name in ("3", "1")])
     state.put(mapping("2", 2, email="ada@example.com"))
     found = state.waiting_for(SHOP, ["ada@example.com", "nobody@example.com"])
-    assert found == {"ada@example.com": (user("1"), user("3"))}
+    assert found == (user("1"), user("3"))
+
+
+def test_who_waits_for_a_phone_or_for_what_a_customer_has_is_found(state: StateStore) -> None:
+    state.put(mapping("1", 1, waits_for_email="ada@example.com", waits_at_email=customer(2)))
+    state.put(mapping("2", 2, waits_for_phone="+16135550101", waits_at_phone=customer(3)))
+    state.put(mapping("3", 3, waits_for_phone="+16135550102", waits_at_phone=customer(2)))
+    assert state.waiting_for(SHOP, ["+16135550101", "ada@example.com"]) == (user("1"), user("2"))
+    assert state.waiting_at(SHOP, [customer(2)]) == (user("1"), user("3"))
+    assert state.waiting_at(SHOP, [customer(1)]) == state.waiting_at(OTHER, [customer(2)]) == ()
 
 
 def test_counts_leave_out_tombstones_and_people_without_a_customer(state: StateStore) -> None:

@@ -10,7 +10,7 @@ from reconciler.core.decide import customer_digest, decide
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.refused import tried_digest
 from reconciler.core.store import Accepted
-from reconciler.core.view import Rival, View
+from reconciler.core.view import Rival, Taken, View
 from tests.core.people import (
     ADA,
     BOB,
@@ -277,14 +277,14 @@ def test_an_address_of_another_users_customer_is_waited_for() -> None:
     theirs_now = customer(9, email="new@x.example.com", backlink=BOB)
     found = decided(moved, settled(ada, there), mapped=there, by_email=theirs_now)
     assert held(found) == {("EmailTaken", "email")}
-    assert (found.blocked_by, found.blocked_email) == (BOB, "new@x.example.com")
+    assert found.taken == (Taken(field="email", key="new@x.example.com", owner=BOB, customer_id=gid(9)),)
     assert found.action is None
 
 
 def test_a_mapped_customer_is_another_users_even_without_a_backlink() -> None:
     there = same(ada)
     found = decided(moved, settled(ada, there), mapped=there, by_email=theirs, owners={gid(9): BOB})
-    assert (found.blocked_by, kind(found)) == (BOB, None)
+    assert ([t.owner for t in found.taken], kind(found)) == ([BOB], None)
 
 
 def test_an_address_that_staff_changed_moves_nobody_while_drift_is_held() -> None:

@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.absence import Absence
 from reconciler.core.desired import profile_digest
 from reconciler.core.mapping import Mapping
-from reconciler.core.view import Rival
+from reconciler.core.view import Rival, Taken
 from tests.core.people import (
     ADA,
     BOB,
@@ -243,7 +243,7 @@ def test_a_customer_of_another_user_is_never_taken(owned: dict[str, object]) -> 
     found = decided(ada, by_email=theirs, owners=owners)
     assert held(found) == {("EmailTaken", "email")}
     assert BOB in found.holds[0].message
-    assert (found.blocked_by, found.blocked_email) == (BOB, "user_ada@x.example.com")
+    assert found.taken == (Taken(field="email", key="user_ada@x.example.com", owner=BOB, customer_id=gid(3)),)
 
 
 @pytest.mark.parametrize("verified", [False, None])

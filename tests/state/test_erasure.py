@@ -61,6 +61,9 @@ def hers(number: int | None = 1, **more: Any) -> Any:
         "refused": {"phone": RefusedValue(digest="d", message=f"{PHONE} is taken")},
         "intent": {"kind": "park", "email": EMAIL},
         "waits_for_email": EMAIL,
+        "waits_for_phone": PHONE,
+        "waits_at_email": customer(1),
+        "waits_at_phone": customer(1),
         "message": f"{NAME} waits",
         **more,
     }

@@ -1,0 +1,55 @@
+"""Who waits for what another user has, one request at a time: the circle is found in the state, then looked at in the shop.
+
+Each row says which customers have what its user waits for. So a circle of any length is seen by the last of its users who
+is looked at, at the price of a few reads of the state; only where it closes are its users looked at together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+
+from reconciler.controller.act import Step
+from reconciler.controller.carry import looked
+from reconciler.controller.hands import Hands
+from reconciler.core import chains
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.view import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """All for whom a user waits, in one step or several, and what is decided for them together; empty: it is no circle."""
+
+    decisions: MappingOf[ClerkUserId, Decision] = field(default_factory=dict)
+    steps: MappingOf[ClerkUserId, Step] = field(default_factory=dict)
+
+
+def knot(step: Step, hands: Hands) -> Knot:
+    """The circle that this user is part of, as the state tells it, and as the shop shows it now."""
+    user = step.subject.user
+    waits_on = _all_reached(step, hands)
+    is_parked = step.subject.mapping is not None and bool(step.subject.mapping.parked)
+    if not is_parked and not any(user in owners for owners in waits_on.values()):
+        return Knot()
+    users = sorted({user, *waits_on, *(owner for owners in waits_on.values() for owner in owners)})
+    steps = {s.subject.user: s for s in looked(users, hands, explicit=False)}
+    blocked = {name: s.blocked for name, s in steps.items() if s.blocked is not None}
+    freed = {name: chains.gives_up(s.decision) for name, s in steps.items() if s.blocked is None}
+    return Knot(chains.resolved(blocked, freed), steps)
+
+
+def _all_reached(step: Step, hands: Hands) -> dict[ClerkUserId, set[ClerkUserId]]:
+    """For whom this user waits, for whom those do, and so on, by what the rows say."""
+    mappings, shop = hands.readers.mappings, hands.store.shop
+    found = {step.subject.user: {t.owner for t in chains.owned(step.decision) if t.owner is not None}}
+    left = set(found[step.subject.user]) - found.keys()
+    while left:
+        rows = mappings.get(shop, sorted(left))
+        customers = sorted({customer for row in rows.values() for customer in row.awaited_at})
+        owners = mappings.owners(shop, customers) if customers else {}
+        for user in left:
+            row = rows.get(user)
+            found[user] = {owners[c] for c in row.awaited_at if c in owners} if row is not None else set()
+        left = {owner for user in left for owner in found[user]} - found.keys()
+    return found
