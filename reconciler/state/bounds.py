@@ -17,8 +17,8 @@ SINGLE: Final = "reconciler_single"  # execution option: each statement is a tra
 PATIENT: Final = "reconciler_patient"  # execution option: this transaction may take as long as a migration does
 
 BOUNDS_MS: Final[Mapping[str, int]] = {
-    "idle_in_transaction_session_timeout": 5_000,  # a frozen process: its locks are free after so long
-    "lock_timeout": 7_000,  # longer than that: who waits for a frozen process gets the lock, not an error
+    "idle_in_transaction_session_timeout": 8_000,  # a frozen process: its locks are free after so long
+    "lock_timeout": 10_000,  # longer than that: who waits for a frozen process gets the lock, not an error
     "statement_timeout": 25_000,  # shorter than a lease
 }
 PATIENT_MS: Final[Mapping[str, int]] = {"idle_in_transaction_session_timeout": 60_000}

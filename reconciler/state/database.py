@@ -16,8 +16,9 @@ T = TypeVar("T")
 
 ASK = 500  # names in one IN list
 TRIES = 5
-# Unique violation, deadlock, serialization failure; a lock waited for too long, as behind a frozen process.
-LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03"})
+# Unique violation, deadlock, serialization failure; a lock waited for too long, as behind a frozen process; and to be that
+# process, or one that had no processor for so long.
+LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03", "25P03"})
 
 
 class Database:
