@@ -383,7 +383,7 @@ def _unreadable(case: Case, customer: Customer) -> list[Hold]:
             case.user,
             customer,
             "Unreadable",
-            f"Shopify does not show us her {', '.join(names)}: whether that is equal can't be said; needed: {access}",
+            f"Shopify shows no {', '.join(names)} that can be read: whether that is equal can't be said; needed: {access}",
             ", ".join(names),
         )
         for access, names in found.items()

@@ -131,7 +131,7 @@ class ShopBulkWriter(BulkOperations):
 def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     """What one line of the result says; None for one that can't be read, as if it were missing."""
     try:
-        line = decoded(text)
+        line = decoded(text, with_surrogates=True)
     except MalformedError:
         return None
     number = line.get("__lineNumber") if isinstance(line, dict) else None

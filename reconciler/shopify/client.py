@@ -361,7 +361,7 @@ def _busy_s(response: httpx.Response) -> float | None:
 
 def _object(response: httpx.Response) -> Mapping[str, Any]:
     """The body as a JSON object, whatever the content type says; MalformedError where it is none."""
-    body = decoded(response.content)
+    body = decoded(response.content, with_surrogates=True)
     if not isinstance(body, Mapping):
         raise MalformedError("it is no JSON object")
     return body

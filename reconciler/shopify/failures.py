@@ -26,7 +26,7 @@ from reconciler.errors import (
     SetupError,
     TemporaryError,
 )
-from reconciler.outbound.reading import MalformedError
+from reconciler.outbound.reading import MalformedError, words_of
 from reconciler.shopify.document import Document
 
 Path = tuple[str | int, ...]
@@ -209,11 +209,12 @@ def _needed(error: Mapping[str, Any]) -> str:
     message = _said(error, "more access")
     extensions = error.get("extensions")
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
-    return str(needed or (PROTECTED_DATA if UNAPPROVED in message else message))[:SAID_MAX].rstrip(".")
+    lacks = needed or (PROTECTED_DATA if UNAPPROVED in message else message)
+    return words_of(lacks, length_max=SAID_MAX).rstrip(".")
 
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
-    code, message = _code(error)[:SAID_MAX], _said(error, "no message")
+    code, message = words_of(_code(error), length_max=SAID_MAX), _said(error, "no message")
     where = f"{sent.shop}: {sent.document.name}"
     if _is_denied(error):
         return access_denied(sent, message, error.get("extensions"))
@@ -242,7 +243,7 @@ def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessErr
             f"{sent.shop}: {sent.document.name}: the app is not approved for protected customer data",
             hint="ask for levels 1 and 2 (name, e-mail, phone) in the app's settings at Shopify",
         )
-    lacks = str(needed or message)[:SAID_MAX].rstrip(".")
+    lacks = words_of(needed or message, length_max=SAID_MAX).rstrip(".")
     kind = PermanentError if sent.document.name in ONE_USERS else AccessError
     return kind(
         f"{sent.shop}: {sent.document.name}: access denied, needed: {lacks}",
@@ -266,4 +267,4 @@ def _path(value: object) -> Path:
 
 
 def _said(error: Mapping[str, Any], otherwise: str) -> str:
-    return str(error.get("message") or otherwise)[:SAID_MAX]
+    return words_of(error.get("message") or otherwise, length_max=SAID_MAX)

@@ -11,6 +11,7 @@ points, of 250 it is 13.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
@@ -23,7 +24,7 @@ from reconciler.core.fingerprint import values_fp, values_json
 from reconciler.core.ids import CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import PermanentError, TemporaryError
-from reconciler.outbound.reading import MalformedError
+from reconciler.outbound.reading import MalformedError, decoded, is_storable
 from reconciler.ports import Seen, Touched
 from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import document
@@ -33,6 +34,7 @@ from reconciler.shopify.shapes import CustomerGid, CustomerList, CustomersCount,
 
 LISTED_MAX: Final = 25_000
 PAGES_MAX: Final = 200  # a shop that fills its pages reaches the end of a list in half of them
+_ODD: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # U+0000, or perhaps half a character
 Time = Literal["updated_at", "created_at"]
 NEWEST_FIRST, NEWEST_THEN = 25, 250  # in a page: as a rule there is nobody new, and one small page says so
 
@@ -69,15 +71,22 @@ class CustomerLists:
             ("defaultPhoneNumber", _Phone | None, None),
             *((f"m{i}", _Metafield | None, None) for i in range(len(self._names) + 1)),
         ]
-        line = msgspec.defstruct("Line", fields, gc=False)
-        self._decode = msgspec.json.Decoder(line).decode
+        self._line = msgspec.defstruct("Line", fields, gc=False)
+        self._decode = msgspec.json.Decoder(self._line).decode
 
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
         try:
-            return [self._seen(self._decode(line)) for line in lines]
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            return [self._odd(line) if _ODD.search(line) else self._seen(self._decode(line)) for line in lines]
+        except (msgspec.MsgspecError, MalformedError, UnicodeError, RecursionError) as error:
             said = f"{self._client.shop}: a line of the bulk query's result is no customer: {str(error)[:200]}"
             raise PermanentError(said, hint=DEFECT_HINT) from error
+
+    def _odd(self, raw: bytes) -> Seen:
+        """Of a line that may hold text which no database keeps: that is left out, and the customer never counts as equal."""
+        said = decoded(raw, with_surrogates=True)
+        kept = _storable_part(said)
+        seen = self._seen(msgspec.convert(kept, self._line))
+        return seen if kept == said else seen._replace(fp=None)
 
     def _seen(self, line: Any) -> Seen:
         email = line.defaultEmailAddress.emailAddress if line.defaultEmailAddress else None
@@ -135,6 +144,15 @@ class CustomerLists:
         reply = self._client.run(document("customers_count"), lane=self._lane)
         found = reply.shaped(CustomersCount).customers_count
         return found.count if found is not None and found.precision == "EXACT" else None
+
+
+def _storable_part(value: Any) -> Any:
+    """The value with each text that no database can hold as None, or left out of its list."""
+    if isinstance(value, str):
+        return value if is_storable(value) else None
+    if isinstance(value, list):
+        return [part for part in map(_storable_part, value) if part is not None]
+    return {key: _storable_part(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def _time(reply: Reply, node: Listed, name: Time) -> datetime:

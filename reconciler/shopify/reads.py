@@ -12,10 +12,12 @@ from typing import Any, Final, TypeVar
 
 from reconciler.core import normalise
 from reconciler.core.customer import TRACE_KEY, Customer, MetafieldValue
+from reconciler.core.desired import SCALARS
+from reconciler.core.fingerprint import scalars_of
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
 from reconciler.errors import SetupError
-from reconciler.outbound.reading import MalformedError
+from reconciler.outbound.reading import MalformedError, is_storable
 from reconciler.ports import MergePreview
 from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, customers_by, customers_by_ids, document
@@ -24,6 +26,7 @@ from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import merge_reasons, too_much
 from reconciler.shopify.shapes import CustomerNode, Identified, MergePreviewReply, Metafield, utc
 
+NO_TEXT: Final = "a value in Shopify that is text: this one holds U+0000 or half a character, which no database keeps"
 IDS_MAX: Final = 250  # Shopify's own limit
 IDS_POINTS_MAX: Final = 500  # a call refused above 1000; whether `nodes` costs by the id is not certain
 LOOKUPS_MAX: Final = 50
@@ -215,22 +218,28 @@ class CustomerReads:
         unknown = {self._our_name(str(p[0])): needed for p, needed in denied.items() if p and p[0] != trace_at}
         if shown.tags is None and "tags" not in unknown:
             raise reply.sent.malformed(MalformedError("a customer's tags are null"))
-        backlink, trace = values.pop("backlink"), self._trace(reply, node)
-        return Customer(
-            id=CustomerId(shown.id),
-            email=shown.default_email_address.email_address if shown.default_email_address else None,
-            first_name=shown.first_name,
-            last_name=shown.last_name,
-            phone=shown.default_phone_number.phone_number if shown.default_phone_number else None,
-            locale=shown.locale,
-            note=shown.note,
-            tags=tuple(shown.tags or ()),
-            backlink=backlink.value if backlink else None,
-            moved_to=trace.value if trace else None,
-            metafields={name.removeprefix("metafields."): value for name, value in values.items() if value},
-            can_delete=shown.can_delete,
-            updated_at=utc(shown.updated_at) if shown.updated_at is not None else None,
-            unknown=unknown,
+        trace = self._trace(reply, node)
+        for name, value in values.items():
+            if value is not None and not is_storable(value.value):
+                values[name], unknown[name] = None, NO_TEXT
+        backlink = values.pop("backlink")
+        return _readable(
+            Customer(
+                id=CustomerId(shown.id),
+                email=shown.default_email_address.email_address if shown.default_email_address else None,
+                first_name=shown.first_name,
+                last_name=shown.last_name,
+                phone=shown.default_phone_number.phone_number if shown.default_phone_number else None,
+                locale=shown.locale,
+                note=shown.note,
+                tags=tuple(shown.tags or ()),
+                backlink=backlink.value if backlink else None,
+                moved_to=trace.value if trace else None,
+                metafields={name.removeprefix("metafields."): value for name, value in values.items() if value},
+                can_delete=shown.can_delete,
+                updated_at=utc(shown.updated_at) if shown.updated_at is not None else None,
+                unknown=unknown,
+            )
         )
 
     def _trace(self, reply: Reply, node: object) -> MetafieldValue | None:
@@ -266,6 +275,17 @@ def _variables(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
 
 def _parts(items: Sequence[Task], size: int) -> list[Sequence[Task]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _readable(customer: Customer) -> Customer:
+    """The customer with what no database can hold named as unknown: it can be neither compared nor remembered."""
+    spoilt = [name for name, value in zip(SCALARS, scalars_of(customer), strict=True) if not is_storable(value)]
+    is_tagged = all(is_storable(tag) for tag in customer.tags)
+    if not spoilt and is_tagged:
+        return customer
+    unknown = {**customer.unknown, **dict.fromkeys(spoilt, NO_TEXT), **({} if is_tagged else {"tags": NO_TEXT})}
+    blank: dict[str, str | None] = dict.fromkeys(spoilt)
+    return customer.model_copy(update={**blank, "tags": customer.tags if is_tagged else (), "unknown": unknown})
 
 
 def _shows(customer: Customer, field: str, shown: str | None, asked: str | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from reconciler.core.normalise import NOTE_MAX, TAGS_MAX
 from reconciler.errors import Refusal, Refused
+from reconciler.outbound.reading import words_of
 
 OUR_NAME: Final[Mapping[str, str]] = {
     "email": "email",
@@ -76,9 +77,9 @@ def refused(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -
 
 def refusal(error: Mapping[str, Any], *, items: Sequence[str] = ()) -> Refusal:
     """One userError."""
-    message = str(error.get("message") or "no reason given")[:SAID_MAX]
-    path = [str(step) for step in error.get("field") or ()]
-    code = _code(error.get("code"), message, path)
+    message = words_of(error.get("message") or "no reason given", length_max=SAID_MAX)
+    path = [words_of(step, length_max=SAID_MAX) for step in error.get("field") or ()]
+    code = words_of(_code(error.get("code"), message, path), length_max=SAID_MAX)
     return Refusal(_field(path, items), code, _merge_cause(message) if code in _MERGE_CODES else message)
 
 
@@ -88,7 +89,7 @@ def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     for error in errors:
         fields = [str(field) for field in error.get("errorFields") or () if field != "OVERRIDE_FIELDS"]
         words = ", ".join(field.replace("_", " ").lower() for field in fields)
-        reasons.append(words or _merge_cause(str(error.get("message") or "no reason given")[:SAID_MAX]))
+        reasons.append(words or _merge_cause(words_of(error.get("message") or "no reason given", length_max=SAID_MAX)))
     return tuple(dict.fromkeys(reasons))
 
 

@@ -180,7 +180,11 @@ class BulkWork(Uploads):
 
 def _line(row: Json) -> bytes:
     """A line as Shopify writes it, slashes escaped."""
-    return msgspec.json.encode(row).replace(b"/", b"\\/")
+    try:
+        line = msgspec.json.encode(row)
+    except UnicodeEncodeError:  # half a character, which JSON can spell only as an escape
+        line = json.dumps(row, separators=(",", ":")).encode()
+    return line.replace(b"/", b"\\/")
 
 
 def _line_starts(path: Path) -> "array[int]":

@@ -147,12 +147,11 @@ def _delivered(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> A
 
 
 def _written(reply: Json) -> Response:
-    """The reply as JSON; half a character, which UTF-8 has no bytes for, is shown as a question mark."""
+    """The reply as JSON; half a character, which UTF-8 has no bytes for, is spelled as an escape."""
     try:
         return JSONResponse(reply)
     except UnicodeEncodeError:
-        text = json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
-        return Response(text.encode("utf-8", "replace"), media_type="application/json")
+        return Response(json.dumps(reply, separators=(",", ":")).encode(), media_type="application/json")
 
 
 def status_response(status: int, fault: Fault | None = None) -> Response:

@@ -18,7 +18,7 @@ UNIQUE: Final = frozenset({"id", "single_line_text_field", "url", "number_intege
 
 def digest(metafield: Metafield) -> str:
     """compareDigest: the same for the same value and type."""
-    return hashlib.sha256(f"{metafield.type}\n{metafield.value}".encode()).hexdigest()
+    return hashlib.sha256(f"{metafield.type}\n{metafield.value}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class MetafieldView(View[Metafield]):

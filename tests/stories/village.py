@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import psycopg
 import pytest
 
 from reconciler.simulator.faults import FaultKind
@@ -173,11 +174,15 @@ class Village(Town):
         return {row["clerk_user_id"].removeprefix("user_"): row for row in said.json}
 
     def mapped(self, shop: str) -> dict[str, str]:
-        """Whose each customer is by the state, read from its file: a command takes longer."""
-        query = "select shopify_customer_id, clerk_user_id from reconciler_mapping where shopify_shop = ?"
-        file = self.settings["state"]["url"].removeprefix("sqlite:///")
-        with closing(sqlite3.connect(file)) as connection:
-            rows = connection.execute(query, (f"{shop}.myshopify.com",)).fetchall()
+        """Whose each customer is by the state, read from its tables: a command takes longer."""
+        url, domain = self.settings["state"]["url"], f"{shop}.myshopify.com"
+        query = "select shopify_customer_id, clerk_user_id from {} where shopify_shop = '{}'"
+        if url.startswith("postgresql"):
+            with psycopg.connect(url) as server:
+                rows = server.execute(query.format("reconciler.reconciler_mapping", domain).encode()).fetchall()
+        else:
+            with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+                rows = connection.execute(query.format("reconciler_mapping", domain)).fetchall()
         return {customer: user for customer, user in rows if customer is not None}
 
     # --- the end of every story -----------------------------------------------------------------------------------
