@@ -92,6 +92,8 @@ def _action(action: Action, lines: Lines, *, told: bool) -> None:
     if action.customer_id is not None:
         heading.append((customer_text(action.customer_id), "dim"))
         heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
+    if action.former_user is not None:
+        heading.append((f"of {clean(action.former_user)}, who has left", "dim"))
     if action.how:
         heading.append((f"on_leave: {clean(action.how)}", "dim"))
     if why:

@@ -33,7 +33,8 @@ def points_of(kind: Kind, changes: tuple[Change, ...], how: str = "") -> int:
         before, after = normalise.tag_keys(tags.before), normalise.tag_keys(tags.after)
         calls += bool(after - before) + bool(before - after)
     scalars = {f for f in fields if f not in {"tags", "backlink"} and not f.startswith("metafields.")}
-    calls += bool(scalars) + ("backlink" in fields)
+    taken_over = any(c.field == "backlink" and c.before is not None and c.after is not None for c in changes)
+    calls += bool(scalars) + ("backlink" in fields) + taken_over
     if kind == "relink":
         calls += 4  # the old customer: back-link off, our tags off, the trace; the new one: an older trace off
     if kind == "merge":

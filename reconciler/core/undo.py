@@ -137,6 +137,8 @@ def _net(events: Iterable[Event]) -> Net:
         for told in event.changes:
             name = told["field"]
             first = fields[name].before if name in fields else told["before"]
+            if name == "backlink" and first != event.clerk_user_id:
+                first = None  # that of the user who left, for whom nothing is written any more
             fields[name] = Change(field=name, before=first, after=told["after"], why="undo")
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
 

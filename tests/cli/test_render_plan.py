@@ -84,8 +84,8 @@ acme-us  acme-us.myshopify.com
 
 5 actions, 7 holds, 283 in sync, 1 store could not be planned
 3 actions held by a guard; to let exactly these go:
-  reconciler apply --approve sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736
-digest sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736
+  reconciler apply --approve sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9
+digest sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9
 made at 2026-11-23 09:00 UTC
 """)
 
@@ -281,9 +281,9 @@ Forecast: 80 points, about 0.8 s at the shop's restore rate
 
 </details>
 
-**3 actions held by a guard.** To let exactly these go: `reconciler apply --approve sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736`
+**3 actions held by a guard.** To let exactly these go: `reconciler apply --approve sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9`
 
-Made at 2026-11-23 09:00 UTC, digest `sha256:7b3d2d6db6fd8d5355825e6ea8b5a8ef8a85e414424282dbfa928955b4ee6736`.\
+Made at 2026-11-23 09:00 UTC, digest `sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9`.\
 """)  # noqa: E501  a digest is long
 
 

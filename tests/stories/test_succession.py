@@ -40,7 +40,10 @@ def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
     four.user("again", email=mail("ada"), first_name="Ada", last_name=None)
     (action,) = four.plan()["actions"]
     assert (action["kind"], action["clerk_user_id"], action["former_user"]) == ("adopt", "user_again", "user_ada")
+    assert "of user_ada, who has left" in " ".join(four("plan").out.split())
+    sent = four.mutations
     four.apply()
+    assert four.mutations - sent == action["cost_points"] / 10
     after = four.hers("again")
     assert (after.id, after.email, after.first_name) == (before.id, mail("ada"), "Ada")
     assert after.last_name is None, "a value that we set for the former user is ours to clear"
@@ -178,6 +181,19 @@ def test_a_user_with_a_customer_moves_to_that_of_a_user_who_left_by_the_policy(f
     four.apply()
     assert four.hers("bob").id == at
     four.settles()
+
+
+def test_an_adoption_that_is_undone_leaves_the_customer_as_it_was_and_unlinked(four: Village) -> None:
+    before = four.hers("ada")
+    four.gone("ada")
+    four.user("again", email=mail("ada"), first_name="Again")
+    digest = four.apply()["digest"]
+    assert four("undo", "--plan", digest, "--yes").code == 0
+    now = four.everybody()[before.id]
+    assert (now.backlink, now.first_name, now.email) == (None, "Ada", mail("ada"))
+    assert four.held() == {("again", "Undone")}
+    four.apply()
+    four.settles(held={("again", "Undone")})
 
 
 @pytest.mark.parametrize("nth", range(4))
