@@ -1,7 +1,8 @@
 """ports.CustomerReader for one shop: point reads only, in batches; never a list, never the search index.
 
 What Shopify did not show us is named in `Customer.unknown`; a whole customer that is not shown is an AccessError and never
-counts as absent. Every hit is compared with what was asked for.
+counts as absent. A back-link is compared with what was asked for. An e-mail and a phone are not, where one query finds the
+customer and shows it: the match is Shopify's own, and the value may be shown in a spelling that we don't know.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ class CustomerReads:
     def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]:
         namespace, key = self._backlink
         asked = {u: {"namespace": namespace, "key": key, "value": u} for u in users}
-        return {
-            u: c
-            for u, c in self._by("customId", asked, self._metafields).items()
-            if _shows(c, "backlink", c.backlink, u)
-        }
+
+        def shows(user: ClerkUserId, customer: Customer) -> bool:
+            return _shows(customer, "backlink", customer.backlink, user)
+
+        found = self._by("customId", asked, self._metafields, shows)
+        return {user: customer for user, customer in found.items() if shows(user, customer)}
 
     def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         namespace, _, key = metafield.rpartition(".")
@@ -97,14 +99,14 @@ class CustomerReads:
         return found
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
-        found = self._by("emailAddress", {e: e for e in emails if normalise.email_key(e)}, self._traced)
         key = normalise.email_key
-        return {e: c for e, c in found.items() if _shows(c, "email", key(c.email), key(e))}
+        asked = {email: email for email in emails if key(email)}
+        return self._by("emailAddress", asked, self._traced, lambda e, c: _shows(c, "email", key(c.email), key(e)))
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]:
-        found = self._by("phoneNumber", {p: p for p in phones if normalise.phone_key(p)}, self._metafields)
         key = normalise.phone_key
-        return {p: c for p, c in found.items() if _shows(c, "phone", key(c.phone), key(p))}
+        asked = {phone: phone for phone in phones if key(phone)}
+        return self._by("phoneNumber", asked, self._metafields, lambda p, c: _shows(c, "phone", key(c.phone), key(p)))
 
     def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
         variables = {"one": one, "other": other}
@@ -148,24 +150,39 @@ class CustomerReads:
 
     # --- by identifier --------------------------------------------------------------------------------------------
 
-    def _by(self, identifier: Identifier, asked: Mapping[Any, Any], metafields: Metafields) -> dict[Any, Customer]:
+    def _by(
+        self,
+        identifier: Identifier,
+        asked: Mapping[Any, Any],
+        metafields: Metafields,
+        shows: Callable[[Any, Customer], bool],
+    ) -> dict[Any, Customer]:
         """Who is found by each value, keyed as asked.
 
-        Many are asked for their id only, and who is there is read by id: a point each instead of four and more. What is
-        found is compared afterwards, so a change between the two reads shows as nobody there.
+        Many are asked for their id only, and who is there is read by id: a point each instead of four and more. A customer
+        that does not show the value then was changed between the two reads, or shows it in another spelling: that value
+        is asked for once more, by one query.
         """
         if len(asked) <= FEW or self._points_an_id:
-            each = CUSTOMER_POINTS + len(metafields)
-            parts = _parts(list(asked.items()), max(1, min(LOOKUPS_MAX, LOOKUP_POINTS_MAX // each)))
-            whole: dict[Any, Customer] = {}
-            for part in self._all(parts, lambda pairs: self._whole(identifier, pairs, metafields)):
-                whole |= part
-            return whole
+            return self._all_whole(identifier, asked, metafields)
         ids: dict[Any, CustomerId] = {}
         for answer in self._all(_parts(list(asked.items()), LOOKUPS_MAX), lambda pairs: self._ids(identifier, pairs)):
             ids |= answer
         customers = self._all_by_ids(ids.values(), metafields)
-        return {key: customers[id_] for key, id_ in ids.items() if id_ in customers}
+        found = {key: customers[id_] for key, id_ in ids.items() if id_ in customers}
+        shown = {key: customer for key, customer in found.items() if shows(key, customer)}
+        again = {key: asked[key] for key in found if key not in shown}
+        return shown | self._all_whole(identifier, again, metafields)
+
+    def _all_whole(
+        self, identifier: Identifier, asked: Mapping[Any, Any], metafields: Metafields
+    ) -> dict[Any, Customer]:
+        each = CUSTOMER_POINTS + len(metafields)
+        parts = _parts(list(asked.items()), max(1, min(LOOKUPS_MAX, LOOKUP_POINTS_MAX // each)))
+        whole: dict[Any, Customer] = {}
+        for part in self._all(parts, lambda pairs: self._whole(identifier, pairs, metafields)):
+            whole |= part
+        return whole
 
     def _whole(
         self, identifier: Identifier, pairs: Sequence[tuple[Any, Any]], metafields: Metafields
@@ -289,5 +306,5 @@ def _readable(customer: Customer) -> Customer:
 
 
 def _shows(customer: Customer, field: str, shown: str | None, asked: str | None) -> bool:
-    """Whether the hit is who was asked for. What is not shown can't speak against it: Shopify's look-up is exact."""
+    """Whether the customer shows what was asked for. What is not shown can't speak against it."""
     return field in customer.unknown or shown == asked

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import AVATAR, Village
+from tests.stories.village import AVATAR, Village, mail
 
 SEEDS = range(3)
 WRITES = ("customerSet", "metafieldsSet", "tagsAdd", "tagsRemove")
@@ -174,3 +174,31 @@ def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange:
     strange.shop().shop.unapproved_fields = set()
     strange.apply()
     in_sync(strange)
+
+
+@pytest.mark.parametrize("guests", [1, 20])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_guest_whose_address_is_shown_in_another_spelling_is_adopted(
+    village: Village, seed: int, guests: int
+) -> None:
+    village.shop().shop.change_habits(strange=seed)
+    names = [f"guest{number}" for number in range(guests)]
+    for name in names:
+        village.staff("guest_checkout", email=mail(name))
+        village.user(name)
+    assert set(village.actions().values()) == {"adopt"}
+    village.apply()
+    village.settles()
+    assert len(village.everybody()) == guests
+    assert {row["status"] for row in village.mappings().values()} == {"in_sync"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_by_the_mirror_such_a_guest_is_adopted_too(village: Village, seed: int) -> None:
+    village.shop().shop.change_habits(strange=seed)
+    village.staff("guest_checkout", email=mail("ada"))
+    assert village("backfill", "shopify").code == 0
+    village.user("ada")
+    village.apply()
+    village.settles()
+    assert village.hers("ada").orders == 1
