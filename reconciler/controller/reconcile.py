@@ -85,7 +85,7 @@ def reconcile(
 def _rivals_left(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
     """Who waits for a value that this user waited for as well, and does not claim any more."""
     row = step.subject.mapping
-    left = {*row.awaited} - {*_awaited(step)} if row is not None else set()
+    left = {*row.awaited} - {taken.key for taken in step.decision.taken} if row is not None else set()
     return _others(step, *waiting_for(left, hands.readers.mappings, hands.store.shop))
 
 
@@ -180,12 +180,8 @@ def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
 
 
 def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
-    """Customers of other users have new values of this one: the rest of the patch goes, and then who comes next is nudged.
-
-    That is who breaks the circle, else who has the values. The row says who waits before the circle is looked for: of two
-    who look at the same time, one sees both.
-    """
-    user, action = step.subject.user, step.decision.action
+    """Customers of other users have new values of this one: the rest of the patch goes, then who comes next is nudged."""
+    action, freed = step.decision.action, chains.NOTHING
     if action is None:
         write_down(step, hands)
     elif not _gives_back(step):
@@ -194,22 +190,38 @@ def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
         outcome = _carried(step, hands, budgets)
         if outcome.result != "applied":
             return _after(outcome, step, hands)
+        freed = outcome.freed
+    waiting = waiting_for(freed, hands.readers.mappings, hands.store.shop)
+    result = _in_turn(step, hands, budgets)
+    return replace(result, nudge=_others(step, *result.nudge, *waiting))
+
+
+def _in_turn(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
+    """Whose turn it is: that of who breaks the circle, else of who has the values.
+
+    The row says by now who waits, and only then are others looked at. So of two who look at the same time one sees both, and
+    who frees a value after this look finds the user among those who wait for it.
+    """
+    user, awaited = step.subject.user, {taken.key for taken in step.decision.taken}
+    is_news = not awaited <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}
     knot = waits.knot(step, hands)
+    now = knot.steps.get(user) or (looked([user], hands, explicit=False)[0] if is_news else step)
+    if now.blocked is None:
+        return _walked(now, hands, budgets)
     mine = knot.decisions.get(user)
     if mine is not None and mine.action is not None and mine.action.waits_for:
         if mine.action.park:
             return _parks(knot, mine.action, hands, budgets)
         parkers = [u for u, d in knot.decisions.items() if d.action is not None and d.action.park]
         return Reconciled("waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step))
-    if action is not None and _gives_back(step):
-        return _after(_carried(step, hands, budgets), step, hands)
-    if action is None and mine is not None:
-        write_down(Step(step.action, step.subject, mine), hands)
-    is_news = not {*_awaited(step)} <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}
-    owners = [t.owner for t in chains.owned(step.decision) if t.owner is not None]
-    waits_on = is_news or any(t.field == "email" for t in chains.owned(step.decision))
-    nudged = _others(step, *owners) if is_news else ()
-    return Reconciled("waiting" if waits_on else "held", nudge=nudged, reasons=_reasons(step))
+    if now.decision.action is not None and _gives_back(now):
+        return _after(_carried(now, hands, budgets), now, hands)
+    if mine is not None and mine.action is None:
+        write_down(Step(step.action, now.subject, mine), hands)
+    owned = chains.owned(step.decision)
+    nudged = _others(step, *(taken.owner for taken in owned if taken.owner is not None)) if is_news else ()
+    is_awaited = is_news or any(taken.field == "email" for taken in owned)
+    return Reconciled("waiting" if is_awaited else "held", nudge=nudged, reasons=_reasons(step))
 
 
 def _parks(knot: waits.Knot, action: Action, hands: Hands, budgets: Budgets) -> Reconciled:
@@ -237,10 +249,6 @@ def _gives_back(step: Step) -> bool:
 def waiting_for(keys: Collection[str], mappings: MappingReader, shop: ShopDomain) -> tuple[ClerkUserId, ...]:
     """Who waits for one of these values."""
     return mappings.waiting_for(shop, sorted(keys)) if keys else ()
-
-
-def _awaited(step: Step) -> tuple[str, ...]:
-    return tuple(taken.key for taken in step.decision.taken)
 
 
 def _others(step: Step, *users: ClerkUserId) -> tuple[ClerkUserId, ...]:
