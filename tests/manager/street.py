@@ -43,10 +43,12 @@ US, EU = "acme-us", "acme-eu"
 APP_SECRET = "the-app-secret"
 WAIT_S = 60.0
 HELD_S = 300.0  # of a slow shop: until its faults are cleared
-COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "locale", "updated_at", "deleted_at")
+COLUMNS = (
+    "clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "locale", "updated_at", "deleted_at",
+)  # fmt: skip
 TABLE = (
     "create table customers (clerk_user_id text primary key, email text, email_verified integer, first_name text, "
-    "last_name text, locale text, updated_at text, deleted_at text)"
+    "last_name text, phone text, locale text, updated_at text, deleted_at text)"
 )
 WIDE = {kind: {"max": 10_000} for kind in ("create", "adopt", "update", "relink", "merge", "release")}
 HURRY = Rhythm(

@@ -30,7 +30,7 @@ def street(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Street]:
             database: Callable[..., str] = request.getfixturevalue("postgres_database")
             found.settings["profiles"].update(url=server.url(database()), table="public.customers")
         rows = [
-            (f"user_{n:03}", f"u{n}@example.com", 1, "Ada", None, "en-US", "2026-01-05T09:00:00Z", None)
+            (f"user_{n:03}", f"u{n}@example.com", 1, "Ada", None, None, "en-US", "2026-01-05T09:00:00Z", None)
             for n in range(PEOPLE)
         ]
         write = writer_of(found)
