@@ -25,7 +25,6 @@ from reconciler.core.patch import (
     doubts_of,
     drift_held,
     full_name,
-    left_behind_hold,
     patched,
     phone_holds,
     phone_in_the_way,
@@ -38,7 +37,7 @@ from reconciler.core.profile import Profile
 from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
-from reconciler.core.succession import is_free_for, is_left_behind
+from reconciler.core.succession import is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.tombstone import is_from_before
 from reconciler.core.view import Decision, Rival, Taken, View
 
@@ -149,7 +148,7 @@ def _newcomer(case: Case, taken_by: str | None) -> Decision:
         message = "her customer is gone from the shop, and on_missing says hold"
         return _held(case, (hold(user, mapping, "CustomerMissing", message),))
     if view.by_email is not None and is_left_behind(view.by_email, mapping) and spec.value("email") is not None:
-        return _held(case, (left_behind_hold(case, None),), case.taken("email", view.by_email, None))
+        return _held(case, (left_behind_hold(user, None, view.by_email),), case.taken("email", view.by_email, None))
     if view.by_email is not None and spec.value("email") is not None:
         message = "a customer with her e-mail exists, nobody owns it, and trust_email forbids to take it"
         taken = case.taken("email", view.by_email, None)

@@ -6,7 +6,6 @@ The new e-mail may be another customer's: then it is re-linked, merged, held, or
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,12 +16,12 @@ from reconciler.core.desired import Spec, config_digest, digest, profile_digest
 from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, Unique
-from reconciler.core.mapping import BACKLINK, Applied, Heal, Mapping, Status
+from reconciler.core.mapping import BACKLINK, Heal, Mapping, Status
 from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
-from reconciler.core.succession import is_free_for, is_left_behind
+from reconciler.core.succession import inherited, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.view import Decision, Taken, View
 
 
@@ -161,7 +160,7 @@ def _patch(
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
     if known:
         return decision
-    return rolled(decision.model_copy(update={"inherited": _inherited(case, customer)}), store)
+    return rolled(decision.model_copy(update={"inherited": inherited(case.view.former(customer), customer)}), store)
 
 
 def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
@@ -277,7 +276,9 @@ def _conflict(case: Case, customer: Customer) -> _Conflict | None:
     if other is None or other.id == customer.id:
         return None
     if is_left_behind(other, customer):
-        return _Conflict(other, None, left_behind_hold(case, customer), case.taken("email", other, None), takable=False)
+        return _Conflict(
+            other, None, left_behind_hold(case.user, customer, other), case.taken("email", other, None), takable=False
+        )
     owner = case.view.owner(other)
     former = case.view.former(other)
     if former is not None and is_free_for(case.mapping, former):
@@ -322,7 +323,7 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
         clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
-        inherited=_inherited(case, other), taken=(in_the_way,) if in_the_way is not None else (),
+        inherited=inherited(case.view.former(other), other), taken=(in_the_way,) if in_the_way is not None else (),
     )  # fmt: skip
     return rolled(decision, case.store)
 
@@ -335,25 +336,6 @@ def _unmerged(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -
     decision = _patch(case, customer, changes, holds, known=True)
     taken = (conflict.taken, *([in_the_way] if in_the_way is not None else []))
     return decision.model_copy(update={"taken": taken})
-
-
-def left_behind_hold(case: Case, customer: Customer | None) -> Hold:
-    """Says that the address belongs to a customer that a re-link left behind, with its orders and notes."""
-    other = case.view.by_email
-    assert other is not None
-    message = (
-        f"the e-mail belongs to {other.id}, which a re-link left behind for {other.moved_to}: it is taken by no user; "
-        f"change its e-mail in Shopify, or assign it with `reconciler mappings import`"
-    )
-    return hold(case.user, customer or other, "EmailConflict", message, "email")
-
-
-def _inherited(case: Case, customer: Customer) -> MappingOf[str, Applied]:
-    """What the mapping of the user who left this customer agreed on there."""
-    former = case.view.former(customer)
-    if former is None or former.customer_id != customer.id:
-        return {}
-    return {field: agreed for field, agreed in former.applied.items() if field != BACKLINK}
 
 
 def _others(case: Case, customer: Customer) -> list[Change]:

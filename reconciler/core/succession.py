@@ -15,8 +15,10 @@ from reconciler.core.absence import Absence, is_living
 from reconciler.core.customer import Customer
 from reconciler.core.desired import is_wanted, spec_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
+from reconciler.core.mapping import BACKLINK, Applied, Mapping
+from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
+from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.tombstone import is_from_before
 
@@ -74,3 +76,19 @@ def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bo
         return False
     at = current.id if isinstance(current, Customer) else current.customer_id if current is not None else None
     return customer.moved_to != at
+
+
+def left_behind_hold(user: ClerkUserId, at: Customer | None, other: Customer) -> Hold:
+    """Says that the address belongs to a customer that a re-link left behind, with its orders and notes."""
+    message = (
+        f"the e-mail belongs to {other.id}, which a re-link left behind for {other.moved_to}: it is taken by no user; "
+        "change its e-mail in Shopify, or assign it with `reconciler mappings import`"
+    )
+    return hold(user, at or other, "EmailConflict", message, "email")
+
+
+def inherited(former: Mapping | None, customer: Customer) -> dict[str, Applied]:
+    """What the mapping of the user who left this customer agreed on there; not the back-link, which is written anew."""
+    if former is None or former.customer_id != customer.id:
+        return {}
+    return {field: agreed for field, agreed in former.applied.items() if field != BACKLINK}
