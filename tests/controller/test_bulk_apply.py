@@ -204,6 +204,24 @@ def test_what_was_taken_since_the_plan_was_made_is_decided_as_one_by_one(both: t
         assert shown[user_of(2)].note == "a guest"
 
 
+def test_phones_change_hands_in_a_plan_that_goes_by_bulk(tmp_path: Path) -> None:
+    with BulkRig(tmp_path, fields={"phone": "enforce"}) as rig:
+        populate(rig, PEOPLE)
+        rig.cycle()
+        before = {c.backlink: (c.id, c.phone) for c in rig.people(NAME).values()}
+        users = [user_of(n) for n in range(PEOPLE)]
+        ring = {**dict(zip(users[:5], users[1:5] + users[:1], strict=True)), users[5]: users[6]}
+        for user in users:
+            rig.user(user, last_name="New", phone=before[ring[user]][1] if user in ring else before[user][1])
+        rig.user(users[6], phone=None)
+        assert {o.result for o in rig.apply(rig.plan())} == {"applied"}
+        assert rig.acme.counts["bulkOperationRunMutation"] > 1
+        shown = {c.backlink: (c.id, c.phone) for c in rig.people(NAME).values()}
+        assert {user: shown[user] for user in ring} == {u: (before[u][0], before[o][1]) for u, o in ring.items()}
+        assert shown[users[6]] == (before[users[6]][0], None)
+        at_rest(rig)
+
+
 # --- deaths --------------------------------------------------------------------------------------------------------
 
 

@@ -337,6 +337,28 @@ def test_who_waits_for_an_address_that_a_line_gives_up_is_nudged(rig: TurnRig) -
     at_rest(rig)
 
 
+def test_phones_change_hands_beside_lines_and_a_line_that_gives_one_up_wakes_who_waits(tmp_path: Path) -> None:
+    with TurnRig(tmp_path, fields={"phone": "enforce"}) as rig:
+        populate(rig, PEOPLE)
+        rig.found(EVERYBODY)
+        rig.turn()
+        two, three, four = (str(rig.of_user(NAME, user_of(n)).phone) for n in (2, 3, 4))  # type: ignore[union-attr]
+        for n in range(PEOPLE):
+            rig.user(user_of(n), last_name="New")
+        rig.user(user_of(2), phone=three)
+        rig.user(user_of(3), phone=two)
+        rig.user(user_of(4), phone="+16134505999")
+        rig.user(user_of(90), email="person90@x.example.com", phone=four)
+        assert [found.result for _, found in rig.requested(NAME, user_of(90), turns=1)] == ["waiting"]
+        rig.found(EVERYBODY, reason="update")
+        rig.turn()
+        assert {*rig.waiting()} == {user_of(n) for n in (2, 3, 4)}, "who waits and who is waited for goes one by one"
+        rig.worked_off()
+        phones = {n: rig.of_user(NAME, user_of(n)).phone for n in (2, 3, 4, 90)}  # type: ignore[union-attr]
+        assert phones == {2: three, 3: two, 4: "+16134505999", 90: four}
+        at_rest(rig)
+
+
 def test_whoever_loses_a_customer_to_a_line_is_looked_at(rig: TurnRig) -> None:
     """Staff write another user's back-link on her customer, while the other's line is under way: the line finds it."""
     rig.found([user_of(1)])
