@@ -23,11 +23,11 @@ _REASONS: Final = {
         "Decide whose it is, and change the other profile.",
     ),
     "EmailConflict": (
-        "The address belongs to a customer nobody of ours owns, or a circle of addresses can't be resolved.",
+        "The address belongs to a customer that no user of ours owns, or a circle of addresses can't be resolved.",
         "Merge or change the customer in Shopify, or set on_email_conflict.",
     ),
     "PhoneTaken": (
-        "Another customer has this phone. All the rest is up to date.",
+        "Another customer has this phone. All the rest is up to date; the phone follows when it becomes free.",
         "Change one of the two, or leave it.",
     ),
     "PhoneInvalid": (
