@@ -128,13 +128,16 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
     """What makes the figures doubtful, each with its style."""
     if row.parity_note and row.last_sweep_at is not None:
         yield f"parity is not known: {row.parity_note}", "dim"
+    if row.failing:
+        since = f" since {time_text(row.failing_since)}" if row.failing_since else ""
+        yield f"its work fails{since}: {sentence(row.failing)}; it is tried again, the other stores go on", "yellow"
     if row.updated_at_note:
         yield row.updated_at_note, "yellow"
 
 
 def _remarks(row: StatusRow, lines: Lines) -> None:
     under_way = list(_under_way(row))
-    noted = row.held or row.suspended or row.parity_note or row.last_sweep_at is None
+    noted = row.held or row.suspended or row.failing or row.parity_note or row.last_sweep_at is None
     if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
         return
     lines.blank()

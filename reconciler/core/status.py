@@ -139,6 +139,7 @@ class StatusRow(BaseModel):
 
     It is 1.0 only where each of them is known to be right: a user who waits for a reconcile is pending, whatever the
     mapping says, and so is everybody while the shop refuses us. `parity_note` says why it is 0 where it is not known.
+    `failing` is the last error of a shop that lets us in and fails our work, `failing_since` when that began.
     `updated_at_unmoved` names users whose profile row changed without its `updated_at`: resyncs read all rows until rows
     change together with that column again.
     """
@@ -157,6 +158,8 @@ class StatusRow(BaseModel):
     last_sweep_at: datetime | None = None
     oldest_request_s: float | None = None
     suspended: str | None = None
+    failing: str | None = None
+    failing_since: datetime | None = None
     sweep: SweepProgress | None = None
     mirror: MirrorProgress | None = None
     bulk: BulkProgress | None = None
@@ -241,6 +244,8 @@ def status_row(
     suspended: str | None,
     doubts: Doubts = Doubts(),
     oldest_request_s: float | None = None,
+    failing: str | None = None,
+    failing_since: datetime | None = None,
     sweep: SweepProgress | None = None,
     mirror: MirrorProgress | None = None,
     bulk: BulkProgress | None = None,
@@ -278,6 +283,8 @@ def status_row(
         parity_note=note,
         last_sweep_at=last_sweep_at,
         suspended=suspended,
+        failing=failing,
+        failing_since=failing_since,
         oldest_request_s=oldest_request_s,
         sweep=sweep,
         mirror=mirror,

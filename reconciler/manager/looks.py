@@ -19,6 +19,7 @@ from reconciler.controller.shared_pass import Begun, Share, shared_pass
 from reconciler.core.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.crew import Crew
+from reconciler.manager.failing import Failing
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
@@ -49,6 +50,7 @@ class Looks:
         clock: Clock,
         metrics: Metrics,
         probes: Probes,
+        failing: Failing,
         *,
         owner: str,
         wake: Callable[[], None],
@@ -57,6 +59,7 @@ class Looks:
         rhythm: Rhythm,
     ) -> None:
         self._crew, self._clock, self._metrics, self._probes = crew, clock, metrics, probes
+        self._failing = failing
         self._owner, self._wake, self._stopping = owner, wake, stopping
         self._interval_s, self._rhythm = interval_s, rhythm
         self._leases: dict[str, _Lease] = {}
@@ -152,6 +155,8 @@ class Looks:
             seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
         self._wake()
+        if found.whole:
+            self._failing.succeeded(name, kind)
         ended: Ended = "done" if found.whole else "stopped"
         self._metrics.swept(name, kind, ended)
         return ended
@@ -193,6 +198,7 @@ class Looks:
             ended = "access"
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
             _log.warning("look_failed", store=store.name, look=kind, error=error.message, hint=error.hint)
+            self._failing.failed(store.name, kind, error)
             ended = "failed"
         else:
             self._probes.let_in(store.name)

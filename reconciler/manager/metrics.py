@@ -193,6 +193,9 @@ def _families(known: Known) -> Iterable[Metric]:
     suspended = GaugeMetricFamily(
         "reconciler_store_suspended", "1 where a store's access is refused.", labels=["store"]
     )
+    failing = GaugeMetricFamily(
+        "reconciler_store_failing", "1 where a store lets us in and fails our work.", labels=["store"]
+    )
     unmoved = GaugeMetricFamily(
         "reconciler_updated_at_unmoved", "1 where profile rows change without their updated_at.", labels=["store"]
     )
@@ -200,10 +203,11 @@ def _families(known: Known) -> Iterable[Metric]:
         if row.profiles or row.last_sweep_at is None:  # of nothing there is no share
             parity.add_metric([row.store], row.parity)
         suspended.add_metric([row.store], float(row.suspended is not None))
+        failing.add_metric([row.store], float(row.failing is not None))
         unmoved.add_metric([row.store], float(bool(row.updated_at_unmoved)))
         for reason, count in row.held.items():
             held.add_metric([row.store, reason], count)
-    yield from (parity, held, suspended, unmoved)
+    yield from (parity, held, suspended, failing, unmoved)
     left = GaugeMetricFamily("reconciler_points_available", "Points left in the shop's bucket.", labels=["store"])
     for store, points in known.points_left.items():
         left.add_metric([store], points)

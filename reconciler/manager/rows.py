@@ -48,6 +48,8 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
             doubts=house.state.doubts(store.name, store.shop, counted_at=facts.last_sweep_at if facts else None),
             last_sweep_at=facts.last_sweep_at if facts else None,
             suspended=facts.suspended_reason if facts else None,
+            failing=facts.failing_reason if facts else None,
+            failing_since=facts.failing_since if facts else None,
             oldest_request_s=round(house.queue.oldest_age_s(now, [store.name]), 3),
             sweep=sweep_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(house.state, store.shop, now),

@@ -24,6 +24,7 @@ from reconciler.manager.crew import Crew
 from reconciler.manager.deadline import ended_within
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
+from reconciler.manager.failing import Failing
 from reconciler.manager.follow import FollowedFiles, removals
 from reconciler.manager.hints import Hints
 from reconciler.manager.looks import LEASE, Looks
@@ -100,11 +101,13 @@ class Manager:
             rhythm=rhythm,
         )
         self._probes = Probes(self._crew, self._clock, rhythm, resumed=self._resumed)
+        self._failing = Failing(self._crew, self._clock)
         self._looks = Looks(
             self._crew,
             self._clock,
             self._metrics,
             self._probes,
+            self._failing,
             owner=self.owner,
             wake=self._found,
             stopping=lambda: self._ending,
@@ -405,6 +408,7 @@ class Manager:
     def _worked(self, done: Worked, seconds: float) -> None:
         waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
         self._metrics.worked(done, seconds, waited_s)
+        self._failing.worked(done)
         if self._rows is not None:
             self._rows.seen(done.claim.clerk_user_id)
         result = done.result

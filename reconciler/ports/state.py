@@ -15,7 +15,10 @@ from reconciler.core.mapping import Mapping
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What is remembered of a store between runs."""
+    """What is remembered of a store between runs.
+
+    `failing_what`: a kind of work that the shop fails while it lets us in: `full`, `changes` or `requests`.
+    """
 
     store: StoreName
     shop: ShopDomain
@@ -23,6 +26,9 @@ class StoreFacts:
     last_sweep_at: datetime | None = None
     suspended_at: datetime | None = None
     suspended_reason: str | None = None
+    failing_what: str | None = None
+    failing_reason: str | None = None
+    failing_since: datetime | None = None
 
 
 class SeenRow(NamedTuple):

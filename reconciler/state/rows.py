@@ -102,6 +102,9 @@ def facts_row(facts: StoreFacts) -> dict[str, Any]:
         "last_sweep_at": facts.last_sweep_at,
         "suspended_at": facts.suspended_at,
         "suspended_reason": facts.suspended_reason,
+        "failing_what": facts.failing_what,
+        "failing_reason": facts.failing_reason,
+        "failing_since": facts.failing_since,
     }
 
 
@@ -114,4 +117,7 @@ def facts_of(row: Any) -> StoreFacts:
         last_sweep_at=row.last_sweep_at,
         suspended_at=row.suspended_at,
         suspended_reason=row.suspended_reason,
+        failing_what=row.failing_what,
+        failing_reason=row.failing_reason,
+        failing_since=row.failing_since,
     )

@@ -159,6 +159,9 @@ class StoreRow(Row, table=True):
     last_sweep_at: datetime | None = Field(default=None, sa_column=time_column())
     suspended_at: datetime | None = Field(default=None, sa_column=time_column())
     suspended_reason: str | None = None
+    failing_what: str | None = None
+    failing_reason: str | None = None
+    failing_since: datetime | None = Field(default=None, sa_column=time_column())
     __table_args__ = ({"schema": SCHEMA},)
 
 

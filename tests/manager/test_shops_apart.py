@@ -17,7 +17,7 @@ from reconciler.state.requests import RequestTable
 from reconciler.state.schema import ensure_schema
 from tests.clock import WallClock
 from tests.manager.apart import Latencies, Took, simulated
-from tests.manager.street import EU, US, Street, a_street, until
+from tests.manager.street import EU, US, Running, Street, a_street, until
 
 SEEDS = (20261125, 1)
 WELL: Took = lambda chance: 0.2 + 0.2 * chance.random()  # noqa: E731  seconds of one look
@@ -131,6 +131,36 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
         street.shop(EU).hostile = None
         run.nudge("user_a", store=EU)
         until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")
+
+
+@pytest.mark.parametrize("by", ["look", "requests"])
+def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two_shops: Street, by: str) -> None:
+    street = two_shops
+    for name in ("user_a", "user_b", "user_c"):
+        street.person(name)
+
+    def failing(run: Running) -> dict[str, str | None]:
+        return {row.store: row.failing for row in run.manager._door.status_rows()}
+
+    if by == "look":
+        street.shop(EU).hostile = Hostile("deep")
+    with street.replica() as run:
+        if by == "requests":
+            run.looked_at_all()
+            run.settled()
+            street.shop(EU).hostile = Hostile("deep")
+            for name in ("user_a", "user_b", "user_c"):
+                street.person(name, first_name="New")
+                run.nudge(name, store=EU)
+        until(lambda: failing(run)[EU], "status says so")
+        assert "acme-eu.myshopify.com: " in (failing(run)[EU] or "")
+        assert failing(run)[US] is None
+        assert run.metric("reconciler_store_failing", store=EU) == 1
+        assert not run.manager._crew.suspended()
+        assert "its work fails since" in run.client.get("/").text
+        street.shop(EU).hostile = None
+        until(lambda: failing(run)[EU] is None, "and that it is over")
+        until(lambda: run.metric("reconciler_store_failing", store=EU) == 0, "so does the metric")
 
 
 def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: Street) -> None:
