@@ -268,9 +268,11 @@ class ClerkUsers:
         try:
             found = parse_user(_json(response))
         except ValueError as error:
-            raise PermanentError(f"Clerk's answer for {user} is no user: {error}") from error
+            raise PermanentError(
+                f"Clerk's answer for {user} is no user: {error}", hint="check clerk.api_url"
+            ) from error
         if found.id != user:
-            raise PermanentError(f"Clerk was asked for {user} and answered with {found.id}")
+            raise PermanentError(f"Clerk was asked for {user} and answered with {found.id}", hint="check clerk.api_url")
         return found
 
     def exists(self, user: ClerkUserId) -> bool:
@@ -292,7 +294,10 @@ class ClerkUsers:
             if len(listed) < limit:
                 return
             if not ids or ids[-1] in passed:
-                raise PermanentError("Clerk's list of users goes nowhere: a full page has no user to go on from")
+                raise PermanentError(
+                    "Clerk's list of users goes nowhere: a full page has no user to go on from",
+                    hint="check clerk.api_url",
+                )
             passed.add(ids[-1])
             trail = ids
         raise PermanentError(f"Clerk's list of users has no end: {PAGES_MAX:,} full pages", hint="check clerk.api_url")
@@ -321,12 +326,19 @@ class ClerkUsers:
             try:
                 response = exchange(self._http, self._http.build_request("GET", path, params=parameters), self._bounds)
             except httpx.HTTPError as error:
-                failure = TemporaryError(f"Clerk's API gives no whole answer: {type(error).__name__}")
+                failure = TemporaryError(
+                    f"Clerk's API gives no whole answer: {type(error).__name__}",
+                    hint="check the network and clerk.api_url, then try again; what is done already is not done twice",
+                )
             else:
                 if response.status_code < _SERVER and response.status_code != _TOO_MANY:
                     return _usable(response, or_else)
                 asked = self._retry_after_s(response)
-                failure = TemporaryError(f"Clerk's API answered {response.status_code}", retry_after_s=asked)
+                failure = TemporaryError(
+                    f"Clerk's API answered {response.status_code}",
+                    hint=_later(response.status_code),
+                    retry_after_s=asked,
+                )
             asked_s = failure.retry_after_s
             if not tries_left or (asked_s is not None and asked_s > WAIT_MAX_S):
                 raise failure
@@ -346,6 +358,12 @@ class ClerkUsers:
         if self._now is None or at.tzinfo is None:
             return None
         return min(max(0.0, (at - self._now()).total_seconds()), RETRY_AFTER_MAX_S)
+
+
+def _later(status: int) -> str:
+    if status == _TOO_MANY:
+        return "other programs use the same secret key: try again in a minute; what is done already is not done twice"
+    return "see status.clerk.com, and try again later; what is done already is not done twice"
 
 
 def _trusted(address: str) -> ssl.SSLContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +15,8 @@ from reconciler.core.guard import shut
 from reconciler.core.store import Store
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.settings import Settings, StoreSettings
+from reconciler.state.found import StateFound
+from reconciler.state.version import head
 from reconciler.supabase.rights import Rights
 
 Level = Literal["ok", "warning", "failed"]
@@ -23,6 +25,7 @@ SOON_DAYS = 90
 CLOCK_S = 60.0
 KEY_BYTES = range(16, 65)  # Svix signs with 24; its own bounds for keys that people bring are wider
 WHSEC = "whsec_"
+_REVOKE = "revoke select on {table} from anon, authenticated;"
 
 
 class Check(BaseModel):
@@ -50,14 +53,19 @@ def token_check(domain: str, store: StoreSettings) -> Check:
     )
 
 
-def shop_checks(seen: Seen, store: StoreSettings, settings: Settings, *, now: datetime) -> Iterator[Check]:
-    """All that can be said of a shop that answered."""
+def shop_checks(
+    seen: Seen, store: StoreSettings, settings: Settings, *, now: datetime, monotonic_s: float
+) -> Iterator[Check]:
+    """All that can be said of a shop that answered. `monotonic_s` is the monotonic clock at `now`."""
     yield token_check(seen.facts.domain, store)
     yield scope_check(seen.facts.scopes, store)
     yield version_check(seen.facts, store, now.date())
     yield definition_check(seen.definition, store)
     yield from webhook_checks(seen, store, settings)
-    yield clock_check(seen.facts.server_time, store, now)
+    asked_at, answered_at = (
+        now - timedelta(seconds=monotonic_s - at_s) for at_s in (seen.facts.asked_s, seen.facts.answered_s)
+    )
+    yield clock_check(seen.facts.server_time, store, asked_at, answered_at)
 
 
 def guard_check(store: StoreSettings, mappings: int) -> Check:
@@ -167,10 +175,14 @@ def _subscribed(subscriptions: Sequence[Subscription], uri: str, scopes: frozens
     return Check(area=store.name, what="webhooks", level="ok", message=f"{len(TOPICS)} topics to {uri}")
 
 
-def clock_check(server_time: datetime | None, store: Store, now: datetime) -> Check:
+def clock_check(
+    server_time: datetime | None, store: Store, asked_at: datetime, answered_at: datetime | None = None
+) -> Check:
+    """How far the shop's clock is from ours. It was read somewhen between our question and its answer."""
     if server_time is None:
         return Check(area=store.name, what="clocks", level="warning", message="the shop's reply has no date")
-    apart = abs((server_time - now).total_seconds())
+    late = (server_time - (answered_at or asked_at)).total_seconds()
+    apart = max(0.0, late, (asked_at - server_time).total_seconds())
     message = f"{apart:.0f} s apart from the shop's"
     if apart > CLOCK_S:
         hint = "set this machine's clock (NTP): webhooks older than five minutes are refused"
@@ -185,6 +197,28 @@ def state_clock_check(ahead_s: float) -> Check:
         hint = "set this machine's clock, or the database's (NTP): times in the state and in the profiles are compared"
         return Check(area="state", what="clocks", level="warning", message=message, hint=hint)
     return Check(area="state", what="clocks", level="ok", message=message)
+
+
+def state_standing_checks(found: StateFound) -> Iterator[Check]:
+    """Where the state is, and whether this program can use its schema."""
+    message = f"{found.place}, {'not there yet' if found.standing == 'absent' and found.is_sqlite else 'answers'}"
+    if found.trouble:
+        yield Check(
+            area="state", what="database", level="failed", message=f"{found.place}: {found.trouble}", hint=found.hint
+        )
+    else:
+        yield Check(area="state", what="database", level="ok", message=message)
+    if found.standing == "absent" and not found.trouble:
+        message = "there is none yet: the first command that needs it makes it"
+        yield Check(area="state", what="schema", level="ok", message=message)
+    elif found.standing == "newer":
+        message = f"it is at {found.version}, which is newer than this program"
+        yield Check(area="state", what="schema", level="failed", message=message, hint="upgrade customer-parity")
+    elif found.standing == "older":
+        hint = "reconciler db upgrade" if not found.is_sqlite else "reconciler db upgrade; or the next command does it"
+        level: Level = "warning" if found.is_sqlite else "failed"
+        message = f"it is at {found.version}, this program needs {head()}"
+        yield Check(area="state", what="schema", level=level, message=message, hint=hint)
 
 
 def clerk_checks(settings: Settings) -> Iterator[Check]:
@@ -222,14 +256,18 @@ def rights_check(rights: Rights | None, settings: Settings) -> Iterator[Check]:
         message = f"{rights.role} is a superuser"
         yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
     elif rights.writes and apart and not settings.clerk.upsert_profiles:
-        hint = f"revoke insert, update, delete on {settings.profiles.table} from {rights.role}"
+        hint = f"revoke insert, update, delete on {rights.table} from {rights.role};"
         message = f"{rights.role} may write the profiles, and only has to read them"
         yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
     else:
         yield Check(area="profiles", what="role", level="ok", message=f"{rights.role}, sees every row")
     if rights.public:
         message = "Supabase's API shows the table to whoever has the app's public key"
-        hint = f"alter table {settings.profiles.table} enable row level security;"
+        hint = {
+            "v": f"alter view {rights.table} set (security_invoker = true); and row level security on the tables below",
+            "m": _REVOKE.format(table=rights.table),
+            "f": _REVOKE.format(table=rights.table),
+        }.get(rights.kind, f"alter table {rights.table} enable row level security;")
         yield Check(area="profiles", what="RLS", level="warning", message=message, hint=hint)
 
 

@@ -1,7 +1,8 @@
-"""`reconciler doctor`: looks at all that has to be right, and says what to do. Sends no mutation, never stops early."""
+"""`reconciler doctor`: checks all that has to be right, and says what to do. Makes nothing, never stops early."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -10,10 +11,21 @@ from operator import attrgetter
 import click
 from rich.console import Console
 
-from reconciler.cli.checks import Check, Level, clerk_checks, guard_check, rights_check, shop_checks, state_clock_check
+from reconciler.cli.checks import (
+    Check,
+    Level,
+    clerk_checks,
+    guard_check,
+    rights_check,
+    shop_checks,
+    state_clock_check,
+    state_standing_checks,
+)
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence, time_z
+from reconciler.cli.profile_checks import row_checks, table_checks, url_checks
+from reconciler.cli.profile_sample import sample_of
 from reconciler.cli.render_json import dumps
 from reconciler.cli.shop_needs import look
 from reconciler.controller.resync import unmoved
@@ -23,8 +35,9 @@ from reconciler.ports import SweepBook
 from reconciler.settings import StoreSettings
 from reconciler.state.access import openings
 from reconciler.state.clock import DatabaseClock
-from reconciler.state.engine import is_sqlite, open_engine
+from reconciler.state.found import StateFound, find_state, looking_at
 from reconciler.state.schema import check as schema_differences
+from reconciler.supabase.inspection import inspect_profiles
 from reconciler.supabase.rights import rights_on
 from reconciler.wiring import House
 
@@ -53,32 +66,36 @@ def command(context: Context, stores: tuple[str, ...], output: str) -> int:
 
 def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]:
     """Everything, in a fixed order; the shops are asked side by side."""
-    yield from state_checks(house)
+    found, checks = state_found(house)
+    yield from checks
+    has_state = found is not None and found.is_usable
     yield from profile_checks(house)
     yield from clerk_checks(house.loaded.settings)
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
-        for found in pool.map(lambda store: tuple(store_checks(house, store)), stores):
-            yield from found
+        for checked in pool.map(lambda store: tuple(store_checks(house, store, has_state=has_state)), stores):
+            yield from checked
 
 
-def state_checks(house: House) -> Iterator[Check]:
-    """Our own database: it answers, its schema is this program's, and nobody else sees it."""
-    yield from _tried("state", "database", lambda: _state(house))
-
-
-def _state(house: House) -> Iterator[Check]:
-    _ = house.state  # makes the schema where there is none, as every command does
-    engine = open_engine(house.loaded.settings.state.url)
+def state_found(house: House) -> tuple[StateFound | None, tuple[Check, ...]]:
+    """Our own database: it answers, its schema is this program's, and nobody else sees it. None where it can't be read."""
+    url = house.loaded.settings.state.url
     try:
-        kind = "SQLite, for one process" if is_sqlite(engine) else f"Postgres at {engine.url.host or 'a local socket'}"
-        yield Check(area="state", what="database", level="ok", message=f"{kind}, answers")
-        differences = schema_differences(engine)
-        open_to = openings(engine)
-        ahead_s = None if is_sqlite(engine) else DatabaseClock(engine, house.clock).ahead_s()
-    finally:
-        engine.dispose()
-    if ahead_s is not None:
-        yield state_clock_check(ahead_s)
+        found = find_state(url)
+    except ReconcilerError as error:
+        return None, (Check(area="state", what="database", level="failed", message=error.message, hint=error.hint),)
+    return found, tuple(_tried("state", "schema", lambda: _state(house, found)))
+
+
+def _state(house: House, found: StateFound) -> Iterator[Check]:
+    yield from state_standing_checks(found)
+    differences, open_to = list[str](), list[str]()
+    with looking_at(house.loaded.settings.state.url) as engine:
+        if not found.is_sqlite:
+            yield state_clock_check(DatabaseClock(engine, house.clock).ahead_s())
+        if found.is_usable:
+            differences, open_to = schema_differences(engine), openings(engine)
+    if not found.is_usable:
+        return
     if differences:
         message = f"differs: {'; '.join(differences)}"
         yield Check(area="state", what="schema", level="failed", message=message, hint="reconciler db upgrade")
@@ -87,26 +104,27 @@ def _state(house: House) -> Iterator[Check]:
     if open_to:
         hint = "reconciler db upgrade takes these rights away"
         yield Check(area="state", what="roles", level="failed", message="; ".join(open_to), hint=hint)
-    elif not kind.startswith("SQLite"):
+    elif not found.is_sqlite:
         message = "row level security is on, and Supabase's API roles may not look"
         yield Check(area="state", what="roles", level="ok", message=message)
 
 
 def profile_checks(house: House) -> Iterator[Check]:
-    """The profiles: table and columns are there, and the role sees them all."""
+    """The profiles: table and columns are there, the role sees them all, and their rows can be used."""
     yield from _tried("profiles", "table", lambda: _profiles(house))
 
 
 def _profiles(house: House) -> Iterator[Check]:
-    source = house.loaded.settings.profiles
+    settings = house.loaded.settings
+    source = settings.profiles
+    url = source.url or settings.state.url
+    yield from url_checks(url)
     profiles = house.profiles
     count, oddities = profiles.count(), profiles.check()
     mapped = ", ".join(source.columns)
     yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
     yield Check(area="profiles", what="columns", level="ok", message=f"there: {mapped}")
-    yield from rights_check(
-        rights_on(source.url or house.loaded.settings.state.url, source.table), house.loaded.settings
-    )
+    yield from rights_check(rights_on(url, source.table), settings)
     for oddity in oddities:
         yield Check(area="profiles", what="keys", level="warning", message=oddity, hint="see who writes such rows")
     if count:
@@ -114,18 +132,39 @@ def _profiles(house: House) -> Iterator[Check]:
     else:
         hint = "check table and role; with mappings and no profiles nobody is ever released"
         yield Check(area="profiles", what="rows", level="warning", message="the table is empty", hint=hint)
+    found = inspect_profiles(url, source.table, source.columns)
+    if found is not None:
+        yield from table_checks(found, count, settings)
+    if settings.clerk.upsert_profiles:
+        yield from _tried("profiles", "writing", lambda: _writing(house))
+    yield from row_checks(sample_of(profiles.scan(), house.clock.now()), found, settings)
 
 
-def store_checks(house: House, store: StoreSettings) -> Iterator[Check]:
+def _writing(house: House) -> Iterator[Check]:
+    """Whether `run` could write rows as promised: it refuses to start otherwise."""
+    fields = ", ".join(sorted(house.upserts.fields()))
+    yield Check(area="profiles", what="writing", level="ok", message=f"clerk.upsert_profiles may write {fields}")
+
+
+def store_checks(house: House, store: StoreSettings, *, has_state: bool) -> Iterator[Check]:
     """One shop. Where it refuses the token, nothing else can be said of it."""
+    if not has_state and store.auth.refresh_token is not None:
+        message = "its token pair is kept in the state, which can't be used yet: the shop was not asked"
+        hint = "reconciler db upgrade, then doctor again"
+        yield Check(area=store.name, what="shop", level="failed", message=message, hint=hint)
+        return
 
     def asked() -> Iterator[Check]:
         seen = look(house.setup(store), store)
-        yield from shop_checks(seen, store, house.loaded.settings, now=house.clock.now())
+        now, monotonic_s = house.clock.now(), time.monotonic()
+        yield from shop_checks(seen, store, house.loaded.settings, now=now, monotonic_s=monotonic_s)
 
     yield from _tried(store.name, "shop", asked)
-    yield from _tried(store.name, "updated_at", lambda: updated_at_checks(house.state, store))
-    yield from _tried(store.name, "guards", lambda: [guard_check(store, house.state.count(store.shop))])
+    if has_state:
+        yield from _tried(store.name, "updated_at", lambda: updated_at_checks(house.state, store))
+    yield from _tried(
+        store.name, "guards", lambda: [guard_check(store, house.state.count(store.shop) if has_state else 0)]
+    )
 
 
 def updated_at_checks(book: SweepBook, store: StoreSettings) -> Iterator[Check]:

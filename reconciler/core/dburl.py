@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from reconciler.errors import ConfigError
 
+_PRISMA = {  # parameters of Prisma and other clients, which libpq refuses; with what to do instead
+    "pgbouncer": "remove it: transaction poolers need no setting here",
+    "connection_limit": "remove it: a process opens a few connections only",
+    "pool_timeout": "remove it",
+    "statement_cache_size": "remove it: no statement is prepared",
+    "prepared_statements": "remove it: no statement is prepared",
+    "prepareThreshold": "remove it: no statement is prepared",
+    "prepare_threshold": "remove it: no statement is prepared",
+    "schema": "remove it, and name the schema in profiles.table: SCHEMA.TABLE (the state has the schema reconciler)",
+    "currentSchema": "remove it, and name the schema in profiles.table: SCHEMA.TABLE (the state has the schema reconciler)",
+    "search_path": "remove it, and name the schema in profiles.table: SCHEMA.TABLE (the state has the schema reconciler)",
+    "socket_timeout": "remove it: each statement has a limit",
+    "sslaccept": "use sslmode=verify-full and sslrootcert=FILE, or sslmode=require",
+    "ssl": "use sslmode=require, or sslmode=verify-full and sslrootcert=FILE",
+    "sslidentity": "use sslcert=FILE and sslkey=FILE",
+    "supa": "remove it",
+    "workaround": "remove it",
+}
+_LIBPQ_WORDS = """
+service user password passfile channel_binding connect_timeout dbname host hostaddr port client_encoding options
+application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
+tcp_user_timeout sslmode sslnegotiation sslcompression sslcert sslkey sslcertmode sslpassword sslrootcert sslcrl
+sslcrldir sslsni requirepeer require_auth ssl_min_protocol_version ssl_max_protocol_version min_protocol_version
+max_protocol_version gssencmode krbsrvname gsslib gssdelegation replication target_session_attrs load_balance_hosts
+scram_client_key scram_server_key sslkeylogfile oauth_issuer oauth_client_id oauth_client_secret oauth_scope servicefile
+"""
+_LIBPQ = frozenset(_LIBPQ_WORDS.split())  # postgresql.org/docs/18/libpq-connect.html, read 2026-11-29
 _PASSWORD = re.compile(r"(?i)([?&](?:ssl)?password=)[^&]*")
 
 
@@ -34,10 +62,21 @@ def rewritten(url: str) -> str:
             hint="percent-encode what is special in the password",
         ) from None
     query = parts.query
-    names = dict(parse_qsl(query))
+    names = dict(parse_qsl(query, keep_blank_values=True))
+    _refuse_strange(names, url)
     if "sslmode" not in names and not is_loopback(names.get("host", parts.hostname or "")):
         query = f"{query}&sslmode=require" if query else "sslmode=require"
     return urlunsplit(parts._replace(query=query))
+
+
+def _refuse_strange(names: Iterable[str], url: str) -> None:
+    """ConfigError for a parameter that Postgres' client library would refuse at each connect."""
+    for name in names:
+        if name not in _LIBPQ:
+            hint = _PRISMA.get(
+                name, "remove it; libpq-connect.html in Postgres' documentation lists those that are known"
+            )
+            raise ConfigError(f"'{shown(url)}' has the parameter '{name}', which Postgres does not know", hint=hint)
 
 
 def is_loopback(host: str) -> bool:

@@ -32,7 +32,10 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class ShopFacts:
-    """What a shop says of itself and of our app. `api_version` is the one that really answered."""
+    """What a shop says of itself and of our app. `api_version` is the one that really answered.
+
+    `server_time` was read by the shop between `asked_s` and `answered_s` of our monotonic clock.
+    """
 
     name: str
     domain: ShopDomain
@@ -41,6 +44,8 @@ class ShopFacts:
     supported_versions: tuple[str, ...]
     restore_rate: float
     server_time: datetime | None
+    asked_s: float = 0.0
+    answered_s: float = 0.0
 
 
 class ShopReader(Protocol):

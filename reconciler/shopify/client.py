@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +51,7 @@ TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Stands for the token endpoint in messages. Asking it twice does no harm, so its failures are those of a query."""
 SHOP_ID: Final = document("shop_id")
 """Asks for nothing that needs a scope: by it a refusal of one call is told from that of the whole shop."""
+SPAN: Final = "customer_parity_span"  # in a response's extensions: when it was asked for, and when it was here
 _Shape = TypeVar("_Shape")
 
 
@@ -58,7 +60,8 @@ class Reply:
     """What a document gave. `denied`: paths below the root that were not shown to us, and the access that each needs.
 
     What is null there is unknown.
-    `requested` and `spent` are its points as Shopify counted them, None where the reply did not say.
+    `requested` and `spent` are its points as Shopify counted them, None where the reply did not say. `asked_s` and
+    `answered_s` are when the call left and its reply was here, of the monotonic clock: `server_time` lies between them.
     """
 
     sent: Sent
@@ -68,6 +71,8 @@ class Reply:
     spent: float | None
     api_version: str
     server_time: datetime | None
+    asked_s: float
+    answered_s: float
 
     def shaped(self, shape: type[_Shape]) -> _Shape:
         """The data as this shape; TemporaryError, or AnswerLost after a write, where it is another."""
@@ -233,7 +238,10 @@ class ShopClient:
                     content=json.dumps({"query": sent.document.text, "variables": variables or {}}),
                     headers={"Content-Type": "application/json", "X-Shopify-Access-Token": token.get_secret_value()},
                 )
-                return exchange(http, request, CALL)
+                asked_s = time.monotonic()
+                response = exchange(http, request, CALL)
+                response.extensions[SPAN] = (asked_s, time.monotonic())
+                return response
         except httpx.RequestError as error:
             failure = failures.of_transport(sent, error)
             unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -278,7 +286,7 @@ class ShopClient:
             raise sent.unanswered("the answer holds no data and no error")
         if sent.is_mutation and (not data or any(payload is None for payload in data.values())):
             raise sent.unanswered("the answer is empty and says no error")
-        return Reply(sent, data, denied, requested, spent, version, _date(response))
+        return Reply(sent, data, denied, requested, spent, version, _date(response), *response.extensions[SPAN])
 
     def _of_this_call(self, sent: Sent, response: httpx.Response, error: AccessError) -> ReconcilerError | None:
         """What a refusal by HTTP status is where the shop answers another call; None where it refuses us as a whole."""

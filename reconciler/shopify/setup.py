@@ -36,6 +36,8 @@ class ShopSetup:
             supported_versions=tuple(sorted(v.handle for v in seen.public_api_versions if v.supported)),
             restore_rate=self._client.restore_rate(),
             server_time=reply.server_time,
+            asked_s=reply.asked_s,
+            answered_s=reply.answered_s,
         )
 
     def definition(self, namespace: str, key: str) -> Definition | None:

@@ -30,4 +30,9 @@ def is_current(engine: Engine) -> bool:
 
 def head() -> str:
     """The newest migration's number, with which its file's name begins."""
-    return max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return max(known_versions())
+
+
+def known_versions() -> frozenset[str]:
+    """The numbers of all migrations of this program."""
+    return frozenset(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))

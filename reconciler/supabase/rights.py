@@ -11,21 +11,28 @@ from reconciler.supabase.connection import open_source, translated
 
 _RIGHTS = """
 SELECT current_user, r.rolsuper, has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE'),
-       NOT c.relrowsecurity AND c.relkind IN ('r', 'p') AND EXISTS (
+       (NOT c.relrowsecurity AND c.relkind IN ('r', 'p') OR c.relkind IN ('m', 'f') OR c.relkind = 'v' AND NOT EXISTS (
+         SELECT FROM pg_options_to_table(c.reloptions) o
+         WHERE o.option_name = 'security_invoker' AND o.option_value::boolean)) AND EXISTS (
          SELECT FROM pg_roles a WHERE a.rolname IN ('anon', 'authenticated')
-         AND has_schema_privilege(a.oid, n.oid, 'USAGE') AND has_table_privilege(a.oid, c.oid, 'SELECT'))
+         AND has_schema_privilege(a.oid, n.oid, 'USAGE') AND has_table_privilege(a.oid, c.oid, 'SELECT')),
+       c.relkind::text, format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
 WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """`public`: Supabase's API shows the table to whoever has the app's public key."""
+    """`public`: Supabase's API shows the table to whoever has the app's public key. `kind` is pg_class.relkind, and
+    `table` its name as SQL takes it.
+    """
 
     role: str
     superuser: bool
     writes: bool
     public: bool
+    kind: str
+    table: str
 
 
 def rights_on(url: str, table: str) -> Rights | None:

@@ -59,9 +59,16 @@ WHERE n.nspname = :schema AND c.relname = :name AND c.relkind IN ('r', 'p', 'v',
 """
 _TABLES = """
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'reconciler')
-AND n.nspname NOT LIKE 'pg_toast%'
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT LIKE 'pg_%' AND n.nspname NOT IN (
+  'information_schema', 'reconciler', 'reconciler_outbox',
+  'auth', 'storage', 'realtime', 'vault', 'extensions', 'graphql', 'graphql_public', 'net', 'cron', 'pgmq', 'pgsodium',
+  'supabase_functions', 'supabase_migrations', '_realtime', '_analytics', '_supavisor')
 """
+_TABLES_SQLITE = """
+SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'
+AND name NOT LIKE 'reconciler!_%' ESCAPE '!'
+"""
+OURS = "reconciler"
 
 
 _INDEXED = """
@@ -333,6 +340,10 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
         found = connection.execute(query, {"name": name}).all()
         there = {n: Column(n, "", "text" if _is_textual(type_.upper()) else "") for n, type_ in found}
     full = f"{schema}.{name}" if postgres else name
+    if (postgres and schema in {OURS, f"{OURS}_outbox"}) or (not postgres and name.startswith(f"{OURS}_")):
+        raise SourceError(
+            f"{full} is a table of our own state, not the app's", hint="set profiles.table to the app's table"
+        )
     if not there:
         raise _no_table(connection, full)
     _refuse_missing(full, columns, there)
@@ -381,10 +392,14 @@ def _deny(table: str, columns: list[str], role: str) -> None:
 
 
 def _no_table(connection: Connection, table: str) -> SourceError:
-    query = _TABLES if "." in table else "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    query = _TABLES if "." in table else _TABLES_SQLITE
     names = [str(name) for name in connection.execute(sa.text(query)).scalars()]
     near = get_close_matches(table, names, n=1, cutoff=0.0)
-    hint = f"the nearest is {near[0]}; set profiles.table" if near else "the database has no table: check profiles.url"
+    hint = (
+        f"the nearest is {near[0]}; set profiles.table"
+        if near
+        else "the database has no table of an app: check profiles.url"
+    )
     return SourceError(f"there is no table or view {table}", hint=hint)
 
 

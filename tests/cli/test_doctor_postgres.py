@@ -44,6 +44,7 @@ def role(connection: psycopg.Connection, name: str) -> Iterator[None]:
 
 def test_a_superuser_is_more_than_a_reader_needs(ready: Town, supabase: psycopg.Connection) -> None:
     assert supabase.closed is False
+    assert ready("db", "upgrade").code == 0
     said = ready("doctor", "--output", "json")
     assert said.code == 0
     assert found(said, "profiles", "role")["level"] == "warning"

@@ -1,0 +1,319 @@
+"""Doctor on tables as apps have them: each thing that keeps rows from being used is named, with the SQL where SQL helps."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cli.test_doctor_postgres import role
+from tests.cli.town import Said, Town
+from tests.servers import Server
+
+READER = "profile_reader"
+TOUCH = (
+    "create function {name}() returns trigger language plpgsql as $$ begin new.updated_at = now(); return new; end $$"
+)
+BEFORE_UPDATE = "create trigger {name} before update on customers for each row execute function {function}"
+FILLED = "insert into customers select 'user_' || n, 'u' || n || '@example.com' from generate_series(1, 30) n"
+
+
+class AppDatabase:
+    """The app's Postgres, a role that reads it, and doctor on it."""
+
+    def __init__(self, town: Town, owner: psycopg.Connection, url: str) -> None:
+        self.town, self.owner = town, owner
+        town.settings["profiles"] |= {"url": url, "table": "public.customers", "trust_email": "always"}
+        for store in town.stores.values():
+            del store["where"]
+        self.columns(clerk_user_id="clerk_user_id", email="email")
+
+    def columns(self, **columns: str) -> None:
+        self.town.settings["profiles"]["columns"] = columns
+
+    def run(self, script: str) -> None:
+        self.owner.execute(script.encode())
+
+    def make(self, table: str, rows: str = FILLED) -> None:
+        self.run(f"create table customers ({table}); {rows}; grant select on customers to {READER}")
+
+    def doctor(self) -> Said:
+        said = self.town("doctor", "--store", "acme-us", "--output", "json")
+        assert said.out, said.err
+        return said
+
+    def odd(self) -> list[dict[str, Any]]:
+        """What doctor has to say of the profiles beside that all is well."""
+        checks: list[dict[str, Any]] = self.doctor().json["checks"]
+        return [c for c in checks if c["area"] == "profiles" and c["level"] != "ok"]
+
+    def the_odd(self, what: str, level: str = "warning") -> dict[str, Any]:
+        found = [check for check in self.odd() if (check["what"], check["level"]) == (what, level)]
+        assert len(found) == 1, self.odd()
+        return found[0]
+
+
+@pytest.fixture
+def app(ready: Town, postgres: Server, postgres_database: Callable[..., str]) -> Iterator[AppDatabase]:
+    name = postgres_database()
+    with ExitStack() as stack:
+        owner = stack.enter_context(psycopg.connect(postgres.url(name), autocommit=True))
+        stack.enter_context(role(owner, READER))
+        owner.execute(f"alter role {READER} login")
+        stack.callback(owner.execute, f"alter role {READER} reset all")
+        yield AppDatabase(ready, owner, postgres.url(name, user=READER))
+
+
+def test_a_plain_table_and_a_reader_are_well(app: AppDatabase) -> None:
+    app.make("clerk_user_id text primary key, email text")
+    assert app.odd() == []
+    assert app.doctor().code == 0
+
+
+def test_a_key_that_is_not_unique_is_named_with_its_index_and_its_double_rows(app: AppDatabase) -> None:
+    app.make("clerk_user_id text, email text")
+    check = app.the_odd("key")
+    app.run("insert into customers values ('user_1', 'other@example.com')")
+    doubled = app.the_odd("values")
+    assert "2 rows have this key" in doubled["message"]
+    assert "1 of 30 rows" in doubled["message"]
+    assert app.owner.execute(doubled["hint"]).fetchall() == [("user_1", 2)]
+    app.run("delete from customers where email = 'other@example.com'")
+    app.run(check["hint"])
+    assert app.odd() == []
+
+
+def test_names_that_need_quotes_are_quoted_in_the_sql(app: AppDatabase) -> None:
+    app.run(f'create table "My Customers" ("userId" text, email text); grant select on "My Customers" to {READER}')
+    app.run("insert into \"My Customers\" values ('user_1', 'a@example.com')")
+    app.town.settings["profiles"]["table"] = "public.My Customers"
+    app.columns(clerk_user_id="userId", email="email")
+    app.run(app.the_odd("key")["hint"])
+    assert app.odd() == []
+
+
+def test_a_large_table_without_indexes_is_named(app: AppDatabase) -> None:
+    rows = "insert into customers select 'user_' || n, now() from generate_series(1, 12000) n"
+    app.make("clerk_user_id text not null, updated_at timestamptz", rows)
+    app.columns(clerk_user_id="clerk_user_id", updated_at="updated_at")
+    hints = [check["hint"] for check in app.odd() if check["what"] == "index"]
+    assert len(hints) == 2
+    for hint in hints:
+        app.run(hint)
+    assert [check["what"] for check in app.odd()] == ["key"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "mapped", "what", "said"),
+    [
+        (
+            "phone integer",
+            "491701234",
+            {"phone": "phone"},
+            "values",
+            "phone is mapped to the column phone of type integer",
+        ),
+        ("phone bytea", "'x'", {"phone": "phone"}, "values", "of type bytea"),
+        ("emails text[]", "array['a@example.com']", {"email": "emails"}, "values", "of type text[], an array"),
+        ("status text", "'active'", {"deleted_at": "status"}, "values", "neither a time nor yes or no"),
+        ("is_active boolean", "true", {"deleted_at": "is_active"}, "deleted_at", "says the opposite"),
+        ("gone boolean", "true", {"deleted_at": "gone"}, "deleted_at", "no user is left"),
+        ("meta text", "'no json'", {"metadata": "meta"}, "values", "metadata is no JSON"),
+        ("seen text", "'yesterday'", {"updated_at": "seen"}, "values", "updated_at is no time"),
+        ("verified text", "'pending'", {"email_verified": "verified"}, "values", "neither yes nor no"),
+    ],
+)
+def test_columns_that_make_all_rows_unusable_fail(
+    app: AppDatabase, columns: str, rows: str, mapped: dict[str, str], what: str, said: str
+) -> None:
+    app.make(
+        f"clerk_user_id text primary key, {columns}",
+        f"insert into customers select 'user_' || n, {rows} from generate_series(1, 5) n",
+    )
+    app.columns(clerk_user_id="clerk_user_id", **mapped)
+    check = app.the_odd(what, "failed")
+    assert said in check["message"]
+    assert "all 5 rows" in check["message"]
+    assert check["hint"]
+    assert app.doctor().code == 1
+
+
+def test_a_few_bad_rows_are_a_warning_with_an_example(app: AppDatabase) -> None:
+    app.make("clerk_user_id text primary key, email text, meta text", FILLED.replace("from", ", '{}' from", 1))
+    app.columns(clerk_user_id="clerk_user_id", email="email", metadata="meta")
+    app.run("update customers set meta = 'x' where clerk_user_id = 'user_7'")
+    check = app.the_odd("values")
+    assert "1 of 30 rows" in check["message"]
+    assert "user_7" in check["message"]
+    assert app.doctor().code == 0
+
+
+def test_limits_of_the_role_are_named_with_the_sql(app: AppDatabase) -> None:
+    app.make("clerk_user_id text primary key, email text")
+    app.run(f"alter role {READER} set statement_timeout = '900ms'; alter role {READER} set lock_timeout = '50ms'")
+    hints = [check["hint"] for check in app.odd() if check["what"] == "limits"]
+    assert len(hints) == 2
+    for hint in hints:
+        app.run(hint)
+    assert app.odd() == []
+
+
+def test_what_is_no_plain_table_is_named(app: AppDatabase) -> None:
+    app.run("create table people (clerk_user_id text primary key, email text)")
+    app.run("insert into people values ('user_1', 'a@example.com')")
+    app.run(f"create materialized view customers as select * from people; grant select on customers to {READER}")
+    assert "refresh materialized view" in app.the_odd("kind")["hint"]
+
+
+def test_a_view_that_the_public_key_shows_is_named(app: AppDatabase) -> None:
+    app.run(
+        "create table people (clerk_user_id text primary key, email text); alter table people enable row level security"
+    )
+    app.run("insert into people values ('user_1', 'a@example.com')")
+    app.run(f"create policy readers on people for select to {READER} using (true); grant select on people to {READER}")
+    app.run(f"create view customers as select * from people; grant select on customers to {READER}")
+    with role(app.owner, "anon"):
+        app.run("grant usage on schema public to anon; grant select on customers to anon")
+        check = app.the_odd("RLS")
+        app.run(check["hint"].partition(";")[0])
+        assert app.odd() == []
+
+
+def test_an_updated_at_that_does_not_move_is_named_until_a_trigger_moves_it(app: AppDatabase) -> None:
+    app.make(
+        "clerk_user_id text primary key, email text, created_at timestamptz default now(), "
+        "updated_at timestamptz default now()",
+        FILLED.replace("customers", "customers (clerk_user_id, email)"),
+    )
+    app.columns(clerk_user_id="clerk_user_id", email="email", updated_at="updated_at")
+    check = app.the_odd("updated_at")
+    assert "does not move" in check["message"]
+    assert "create trigger" in check["hint"]
+    app.run(TOUCH.format(name="touch"))
+    app.run(BEFORE_UPDATE.format(name="touched", function="touch()"))
+    assert app.odd() == []
+
+
+def test_times_in_the_future_are_named(app: AppDatabase) -> None:
+    app.make(
+        "clerk_user_id text primary key, updated_at timestamp", "insert into customers values ('user_1', now() + '5 h')"
+    )
+    app.columns(clerk_user_id="clerk_user_id", updated_at="updated_at")
+    assert "timestamptz" in app.the_odd("updated_at")["hint"]
+
+
+def test_a_key_that_holds_no_ids_of_clerk_is_named(app: AppDatabase) -> None:
+    app.make("id uuid primary key, email text", "insert into customers values (gen_random_uuid(), 'a@example.com')")
+    app.columns(clerk_user_id="id", email="email")
+    assert "begins with user_" in app.the_odd("key")["message"]
+
+
+def test_no_address_at_all_or_none_verified_is_named(app: AppDatabase) -> None:
+    app.make(
+        "clerk_user_id text primary key, email text, verified boolean",
+        "insert into customers values ('user_1', 'a@example.com', false)",
+    )
+    app.columns(clerk_user_id="clerk_user_id", email="email", email_verified="verified")
+    app.town.settings["profiles"]["trust_email"] = "verified"
+    assert "trust_email" in app.the_odd("email")["hint"]
+    app.run("update customers set email = null")
+    assert "no row has an e-mail" in app.the_odd("email")["message"]
+
+
+class TestUpserts:
+    """What `clerk.upsert_profiles` needs: without it `run` refuses to start, or refuses each row."""
+
+    @pytest.fixture(autouse=True)
+    def upserts(self, app: AppDatabase) -> None:
+        app.town.settings["clerk"] = {"upsert_profiles": True}
+        app.columns(clerk_user_id="clerk_user_id", email="email")
+
+    def writes(self, app: AppDatabase) -> None:
+        app.run(f"grant insert, update on customers to {READER}")
+
+    def test_a_second_key_without_default(self, app: AppDatabase) -> None:
+        app.make("id uuid primary key, clerk_user_id text unique, email text", "")
+        self.writes(app)
+        check = app.the_odd("writing", "failed")
+        assert "needs id" in check["message"]
+        assert app.doctor().code == 1
+        app.run("alter table customers alter column id set default gen_random_uuid()")
+        assert [c["what"] for c in app.odd()] == ["rows"]
+
+    def test_a_role_that_may_only_read(self, app: AppDatabase) -> None:
+        app.make("clerk_user_id text primary key, email text")
+        assert "grant" in app.the_odd("writing", "failed")["hint"]
+
+    def test_row_level_security_without_a_policy_for_writing(self, app: AppDatabase) -> None:
+        app.make("clerk_user_id text primary key, email text")
+        self.writes(app)
+        app.run("alter table customers enable row level security")
+        app.run(f"create policy readers on customers for select to {READER} using (true)")
+        check = app.the_odd("writing", "failed")
+        assert "insert and update no row" in check["message"]
+        app.run("create policy own on customers for all using (clerk_user_id = 'user_1')")
+        assert "some rows" in app.the_odd("writing")["message"]
+        app.run(check["hint"])
+        assert app.odd() == []
+
+    def test_a_trigger_that_sets_updated_at(self, app: AppDatabase) -> None:
+        app.make(
+            "clerk_user_id text primary key, email text, updated_at timestamptz",
+            FILLED.replace("customers", "customers (clerk_user_id, email)"),
+        )
+        self.writes(app)
+        app.columns(clerk_user_id="clerk_user_id", email="email", updated_at="updated_at")
+        app.run(TOUCH.format(name="moddatetime"))
+        app.run(BEFORE_UPDATE.format(name="handle_updated_at", function="moddatetime(updated_at)"))
+        assert "handle_updated_at" in app.the_odd("updated_at")["message"]
+
+    def test_a_role_that_may_not_write_at_all(self, app: AppDatabase) -> None:
+        app.make("clerk_user_id text primary key, email text")
+        self.writes(app)
+        app.run(f"alter role {READER} set default_transaction_read_only = on")
+        assert "takes no writes" in app.the_odd("writing", "failed")["message"]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "hint"),
+    [
+        ("pgbouncer=true", "remove it"),
+        ("schema=public", "profiles.table"),
+        ("connection_limit=1", "remove it"),
+        ("x=", "remove it"),
+    ],
+)
+def test_parameters_of_other_clients_are_named(town: Town, parameter: str, hint: str) -> None:
+    town.settings["profiles"] |= {"url": f"postgresql://reader:s3cret@127.0.0.1:1/postgres?{parameter}"}
+    said = town("doctor")
+    assert said.code == 1
+    words = " ".join((said.out + said.err).split())
+    assert f"parameter '{parameter.partition('=')[0]}'" in words
+    assert hint in words
+    assert "s3cret" not in words
+
+
+def test_a_table_of_our_own_is_neither_taken_nor_suggested(ready: Town) -> None:
+    assert ready("db", "upgrade").code == 0
+    ready.settings["profiles"] |= {"url": ready.settings["state"]["url"], "table": "mapping"}
+    checks = ready("doctor", "--output", "json").json["checks"]
+    (check,) = [c for c in checks if (c["area"], c["what"]) == ("profiles", "table")]
+    assert "reconciler" not in check["message"] + check["hint"]
+    ready.settings["profiles"]["table"] = "reconciler_mapping"
+    checks = ready("doctor", "--output", "json").json["checks"]
+    (check,) = [c for c in checks if (c["area"], c["what"]) == ("profiles", "table")]
+    assert "our own state" in check["message"]
+
+
+def test_sqlite_tables_are_looked_at_alike(ready: Town) -> None:
+    ready.sql("alter table customers rename to old")
+    ready.sql("create table customers as select * from old")
+    ready.sql("update customers set deleted_at = 'active'")
+    said = ready("doctor", "--output", "json")
+    assert said.code == 1
+    odd = {c["what"]: c for c in said.json["checks"] if c["area"] == "profiles" and c["level"] != "ok"}
+    assert "not unique" in odd["key"]["message"]
+    assert "neither a time" in odd["values"]["message"]
+    ready.sql(odd["key"]["hint"])
+    assert "key" not in {c["what"] for c in ready("doctor", "--output", "json").json["checks"] if c["level"] != "ok"}
