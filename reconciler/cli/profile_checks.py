@@ -138,9 +138,7 @@ def row_checks(sample: Sample, found: Inspection | None, settings: Settings) -> 
         yield _check("email", "warning", f"no row has an e-mail in {columns['email']}", hint)
     elif settings.profiles.trust_email == "verified" and not sample.verified:
         message = f"{columns['email_verified']} is true in no row: with trust_email: verified no address is used"
-        hint = (
-            "map email_verified to the column that Clerk's verification is kept in, or set profiles.trust_email"
-        )
+        hint = "map email_verified to the column that Clerk's verification is kept in, or set profiles.trust_email"
         yield _check("email", "warning", message, hint)
     if sample.ahead:
         message = f"{columns['updated_at']} is in the future: {_share(sample.ahead, sample)}"
