@@ -17,7 +17,7 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import ceiling_now
 from reconciler.controller.wholeness import sample
 from reconciler.core import chains
-from reconciler.core.absence import AGAIN_FIRST_S, is_missing, missing_hold, missing_row
+from reconciler.core.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.patch import without_action
 from reconciler.core.plan import Action, Kind
@@ -77,7 +77,7 @@ def reconcile(
         return missing
     result = _walked(step, hands, budgets)
     heir = step.decision.successor
-    others = [*([heir] if heir is not None else []), *_rivals_left(step, hands)]
+    others = [*([heir] if heir is not None else []), *_rivals_left(step, hands), *_heirs(step, hands)]
     result = replace(result, nudge=(*result.nudge, *(u for u in others if u not in result.nudge)))
     return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
 
@@ -87,6 +87,14 @@ def _rivals_left(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
     row = step.subject.mapping
     left = {*row.awaited} - {taken.key for taken in step.decision.taken} if row is not None else set()
     return _others(step, *waiting_for(left, hands.readers.mappings, hands.store.shop))
+
+
+def _heirs(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
+    """Who waits for a value on the customer of a user who has left just now, and may adopt or take it."""
+    customer, mapping = step.decision.customer, step.subject.mapping
+    if customer is None or not is_living(mapping) or step.decision.status != "released":
+        return ()
+    return _others(step, *hands.readers.mappings.waiting_at(hands.store.shop, [customer.id]))
 
 
 def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:

@@ -253,3 +253,15 @@ def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(house: Rig) -> None:
     house.sim("acme").faults.add("lost_before", on="customerSet", times=None)
     [(_, found)] = house.requested("acme", ADA)
     assert found.result == "failed"
+
+
+def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_user_is_released(house: Rig) -> None:
+    hands = running(house)
+    house.leave(BOB)
+    house.user(CYD, email=f"{BOB}@x.example.com")  # has a customer, so that the policy says what comes of it
+    assert reconcile(ClerkUserId(CYD), hands, house.state).result == "waiting"
+    assert reconcile(ClerkUserId(BOB), hands, house.state).reasons == ("RowMissing",)
+    house.clock.sleep(300)
+    found = reconcile(ClerkUserId(BOB), hands, house.state)
+    assert (found.kind, found.nudge) == ("release", (CYD,))
+    assert reconcile(ClerkUserId(CYD), hands, house.state).kind == "relink"
