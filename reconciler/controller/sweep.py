@@ -248,13 +248,17 @@ def odd_ones(profiles: Sequence[Profile], store: Store, readers: Readers) -> lis
 
 
 def named(users: Collection[ClerkUserId], store: Store, readers: Readers) -> list[Subject]:
-    """These users with their rows and mappings as they are now."""
+    """These users with their rows and mappings as they are now.
+
+    Mappings are read first: a user may sign up and be mapped between the two reads, and a mapping without a row says that
+    the user left.
+    """
+    mappings = readers.mappings.get(store.shop, users)
     profiles: dict[ClerkUserId, tuple[Profile, int | None]]
     if (rows := readers.rows) is not None:
         profiles = {profile.clerk_user_id: (profile, fp) for profile, fp in rows.rows_of(users).profiles()}
     else:
         profiles = {user: (profile, None) for user, profile in readers.profiles.get(users).items()}
-    mappings = readers.mappings.get(store.shop, users)
     return [Subject(u, *_profile_first(profiles.get(u), mappings.get(u))) for u in sorted(set(users))]
 
 
