@@ -80,6 +80,20 @@ def _text(raw: bytes) -> str | bytes:
 
 
 _WAYS_OUT = (
+    (
+        "readonly database",
+        (
+            "in WAL mode SQLite writes beside the file even to read it: give the program's user the right to write its folder, "
+            "or let the app run PRAGMA journal_mode=DELETE"
+        ),
+    ),
+    (
+        "unable to open database",
+        (
+            "give the program's user the right to read the file and to enter its folder, and to write the folder where the "
+            "file is in WAL mode"
+        ),
+    ),
     ("no file", "check profiles.url; SQLite paths are relative to the working directory"),
     ("permission denied", "grant the role USAGE on the schema and SELECT on the table, and to the owner of a view"),
     ("SSL", "see sslmode in profiles.url"),

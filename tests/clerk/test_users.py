@@ -128,8 +128,9 @@ def test_a_server_that_goes_on_failing_is_a_temporary_error(
     clerk: ClerkUsers, backend: Backend, waited: list[float]
 ) -> None:
     backend.troubles = [(500, {})] * 20
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TemporaryError, match="answered 500") as refused:
         list(clerk.pages())
+    assert "try again later" in refused.value.hint
     assert len(backend.asked) == 5
     assert len(waited) == 4
 

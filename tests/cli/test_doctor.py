@@ -155,6 +155,14 @@ def test_clocks_a_minute_apart_are_a_warning() -> None:
     assert clock_check(None, STORE, NOW).level == "warning"
 
 
+def test_what_we_wait_for_an_answer_or_after_it_is_no_difference_of_clocks() -> None:
+    asked_at, answered_at = NOW - timedelta(seconds=500), NOW - timedelta(seconds=300)
+    check = clock_check(NOW - timedelta(seconds=400), STORE, asked_at, answered_at)
+    assert (check.level, check.message) == ("ok", "0 s apart from the shop's")
+    for server_time in (asked_at - timedelta(seconds=61), answered_at + timedelta(seconds=61)):
+        assert "61 s apart" in clock_check(server_time, STORE, asked_at, answered_at).message
+
+
 @pytest.mark.parametrize(
     ("secret", "level"),
     [

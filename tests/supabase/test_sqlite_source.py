@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from reconciler.errors import SourceError
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import ensure_schema
 from reconciler.supabase.profiles import TableProfiles
+from tests.servers import Account
 
 COLUMNS = {"clerk_user_id": "clerk_user_id", "email": "email", "phone": "phone", "updated_at": "updated_at"}
 TABLE = "CREATE TABLE customers (clerk_user_id TEXT, email, phone, updated_at)"
@@ -39,6 +41,31 @@ def opened() -> Iterator[Open]:
     yield make
     for reader in made:
         reader.close()
+
+
+@contextmanager
+def of_another_user() -> Iterator[Path]:
+    """A folder that this process may enter and not write, while the context lasts."""
+    account = Account.without_rights()
+    with account.folder() as folder:
+        path = folder / "profiles.db"
+        run(path, "PRAGMA journal_mode=WAL", "CREATE TABLE customers (clerk_user_id TEXT, email, phone, updated_at)")
+        path.chmod(0o644)
+        folder.chmod(0o555)
+        if account.uid is not None:
+            os.seteuid(account.uid)
+        try:
+            yield path
+        finally:
+            if account.uid is not None:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+def test_a_wal_file_in_a_folder_that_can_not_be_written_says_so(opened: Open) -> None:
+    with of_another_user() as path, pytest.raises(SourceError) as caught:
+        opened(path).check()
+    assert "right to write its folder" in caught.value.hint
 
 
 def everybody(reader: TableProfiles) -> dict[str, Profile]:
