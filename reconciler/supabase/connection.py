@@ -83,8 +83,8 @@ _WAYS_OUT = (
     (
         "readonly database",
         (
-            "in WAL mode SQLite writes beside the file even to read it: give the program's user the right to write its folder, "
-            "or let the app run PRAGMA journal_mode=DELETE"
+            "in WAL mode SQLite writes beside the file even to read it: give the program's user the right to write its "
+            "folder, or let the app run PRAGMA journal_mode=DELETE"
         ),
     ),
     (
