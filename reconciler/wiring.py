@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -16,10 +16,11 @@ from sqlalchemy import Engine
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress, stands
+from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.controller.sweep import Readers
 from reconciler.core.absence import Absence
 from reconciler.core.ids import StoreName
-from reconciler.errors import ConfigError, UsageError
+from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
 from reconciler.shopify.bulk import ShopBulkReader
@@ -123,21 +124,24 @@ class House:
         return ProfileWrites(self.engine)
 
     def with_files(self, loaded: Loaded) -> House:
-        """Another house for files that were read anew, on the same state and profiles, and on shops that are the same."""
+        """Another house for files that were read anew, on the same state and profiles, and on shops that are the same.
+
+        StateError where the state can't be read.
+        """
         house = House(loaded, warn=self._warn, state_key=self._state_key)
         for name in ("engine", "state", "queue", "clerk", "profiles", "upserts", "profile_writes", "_ssl"):
             if name in self.__dict__:
                 house.__dict__[name] = self.__dict__[name]
         house._base = self._base or self
         house._clients = self._clients
-        for store in loaded.stores:
+        for store in house.shop_keys.stores():
             self._clients.hold(house._me, *_way_to(store))
         return house
 
     def points_left(self) -> dict[StoreName, float]:
         """What each shop's bucket should hold now, of shops that have been asked by this process."""
         left = self._clients.points_left()
-        return {store.name: left[store.shop] for store in self.loaded.stores if store.shop in left}
+        return {store.name: left[store.domain] for store in self.loaded.stores if store.domain in left}
 
     def close_shops(self) -> None:
         """Close the connections to shops that no other house has; state and profiles stay open for whoever shares them."""
@@ -162,31 +166,66 @@ class House:
     def _ssl(self) -> ssl.SSLContext:
         return ssl.create_default_context()
 
-    def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
-        """The stores of these names, or all; an unknown name is a UsageError."""
+    @cached_property
+    def shop_keys(self) -> ShopKeys[StoreSettings]:
+        """Under which key the state keeps the shop of each store."""
+        return ShopKeys(self.loaded.stores, self.state, self.clock)
+
+    def configured_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The stores of these names, or all, as the file has them; an unknown name is a UsageError."""
         wanted = list(names)
         known = {str(s.name): s for s in self.loaded.stores}
         for name in wanted:
             if name not in known:
                 raise UsageError(f"there is no store '{name}'", hint=f"stores.yaml has {', '.join(known) or 'none'}")
-        return tuple(known[name] for name in dict.fromkeys(wanted)) if wanted else self.loaded.stores
+        return tuple(known[name] for name in dict.fromkeys(wanted or known))
+
+    def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The same, each with the key under which the state keeps its shop, as far as it knows that."""
+        wanted = self.configured_stores(names)
+        stores = {s.name: s for s in self.shop_keys.stores()}
+        return tuple(stores[store.name] for store in wanted)
+
+    def identified_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The same for who is about to work on their shops: those that may be known by another name are asked first.
+
+        A shop that does not answer, or is another than it was, says so again when it is worked on.
+        """
+        for _ in range(2):  # the name of one may be free only when another was seen under its own
+            for name in self.shop_keys.unsure():
+                with suppress(ReconcilerError):
+                    self.identify(name)
+        return self.stores(names)
+
+    def identify(self, name: StoreName) -> None:
+        """Ask a store's shop for its gid, by which the state knows it; AccessError where it is another's shop."""
+        store = next(s for s in self.shop_keys.stores() if s.name == name)
+        with closing(self._opened(store)) as client:
+
+            def has_customers(was: StoreSettings) -> bool:
+                return has_customers_of(was, ShopCustomers(client, was, lane="nudge"), self.state)
+
+            self.shop_keys.identify(name, client.gid(), has_customers)
 
     def client(self, store: StoreSettings) -> ShopClient:
         """The shop's one client."""
         place, way = _way_to(store)
+        check = partial(check_shop, store, book=self.state, clock=self.clock)
+        return self._clients.of(self._me, place, way, partial(self._opened, store, check))
 
-        def opened(pace: Pace) -> ShopClient:
-            return ShopClient(
-                store.shop,
-                auth=self._auth(store),
-                api_version=store.api_version,
-                admin_url=store.admin_url,
-                ssl_context=lambda: self._ssl,
-                on_warning=self._warn,
-                pace=pace,
-            )
-
-        return self._clients.of(self._me, place, way, opened)
+    def _opened(
+        self, store: StoreSettings, check: Callable[[str], None] | None = None, pace: Pace | None = None
+    ) -> ShopClient:
+        return ShopClient(
+            store.domain,
+            auth=self._auth(store),
+            api_version=store.api_version,
+            admin_url=store.admin_url,
+            ssl_context=lambda: self._ssl,
+            on_warning=self._warn,
+            pace=pace,
+            check_shop=check,
+        )
 
     def readers(self, store: StoreSettings, *, lane: Lane = "sweep", by_mirror: bool = False) -> Readers:
         """All that `plan` may touch. `by_mirror`: its mirror stands, and may tell for whom there is nothing to do."""
@@ -266,9 +305,16 @@ class House:
             look_again=partial(look_again, self.queue, self.hands(store), self.loaded.settings.controller.resync_s),
         )
 
-    def setup(self, store: StoreSettings) -> ShopSetup:
-        """What `doctor` looks at in the shop, and what `bootstrap` makes there."""
-        return ShopSetup(self.client(store))
+    def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
+        """What `doctor` looks at in the shop, and what `bootstrap` makes there.
+
+        `by_state`: false where the state can't be read, which would tell whether it is the right shop.
+        """
+        if by_state:
+            return ShopSetup(self.client(store))
+        client = self._opened(store)
+        self._open.callback(client.close)
+        return ShopSetup(client)
 
     def _customers(self, store: StoreSettings, lane: Lane) -> ShopCustomers:
         return ShopCustomers(self.client(store), store, lane=lane)
@@ -301,4 +347,4 @@ class House:
 
 def _way_to(store: StoreSettings) -> tuple[Place, object]:
     """Where a shop is, and what else a connection to it is made of."""
-    return (store.shop, store.admin_url), (store.name, store.api_version, store.auth)
+    return (store.domain, store.admin_url), (store.name, store.shop, store.api_version, store.auth)

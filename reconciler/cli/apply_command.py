@@ -166,10 +166,10 @@ def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned
             f"{path} is {seconds_text(age.total_seconds())} old, more than {seconds_text(max_age.total_seconds())}",
             hint="plan again, or allow it with --max-age",
         )
-    known = {s.name: s for s in house.loaded.stores}
+    known = {s.name: s for s in house.identified_stores()}
     for part in saved.plan.stores:
         store = known.get(part.store)
-        if store is None or store.shop != part.shop:
+        if store is None or store.domain != part.shop:
             raise PlanRefused(f"{path} speaks of store {part.store}, which is not configured", hint="plan again")
         if part.error is None and config_digest(store) != part.config_digest:
             raise PlanRefused(f"{path} is refused whole: the config of {part.store} has changed", hint="plan again")

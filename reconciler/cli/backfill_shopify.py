@@ -34,7 +34,7 @@ def shopify(context: Context, stores: tuple[str, ...], output: str) -> int:
     done: dict[str, Filled] = {}
     errors: dict[str, str] = {}
     with context.house() as house:
-        for store in house.stores(stores):
+        for store in house.identified_stores(stores):
             try:
                 done[store.name] = _filled(context, house, store)
             except (AccessError, ConfigError, PermanentError, TemporaryError) as error:

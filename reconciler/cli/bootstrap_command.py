@@ -45,7 +45,7 @@ class Report:
 def command(context: Context, stores: tuple[str, ...], yes: bool, output: str) -> int:  # noqa: FBT001  click's call
     """Show, then make what a shop needs: the back-link's metafield definition, and webhook subscriptions."""
     with context.house() as house:
-        reports = looked(house, house.stores(stores))
+        reports = looked(house, house.identified_stores(stores))
         lacking = sum(r.needs.count for r in reports if r.needs)
         if output == "text":
             _show(reports, context.out)
@@ -124,7 +124,7 @@ def lacking_of(report: Report) -> list[str]:
 def _show(reports: Sequence[Report], console: Console) -> None:
     lines = Lines(console)
     for report in reports:
-        lines.put((clean(report.store.name), "bold"), ("  ", ""), (clean(report.store.shop), "dim"))
+        lines.put((clean(report.store.name), "bold"), ("  ", ""), (clean(report.store.domain), "dim"))
         for what in lacking_of(report):
             lines.prose(f"+ {clean(what)}", "green", indent=2, hang=2)
         for note in report.needs.notes if report.needs else ():
@@ -156,7 +156,7 @@ def _json(reports: Sequence[Report]) -> str:
     stores = [
         {
             "store": r.store.name,
-            "shop": r.store.shop,
+            "shop": r.store.domain,
             "error": r.error,
             "hint": r.hint,
             "lacked": lacking_of(r),

@@ -42,13 +42,13 @@ class Check(BaseModel):
 
 def token_check(domain: str, store: StoreSettings) -> Check:
     """Whether the shop that answered is the one that is meant."""
-    if domain == store.shop:
+    if domain == store.domain:
         return Check(area=store.name, what="token", level="ok", message=f"works for {domain}")
     return Check(
         area=store.name,
         what="token",
         level="failed",
-        message=f"the shop that answers is {domain}, stores.yaml says {store.shop}",
+        message=f"the shop that answers is {domain}, stores.yaml says {store.domain}",
         hint="correct shop, admin_url or auth of this store in stores.yaml before anything is written",
     )
 

@@ -53,7 +53,7 @@ MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", 
 def command(context: Context, stores: tuple[str, ...], output: str) -> int:
     """Check database, profiles, tokens, scopes, API version, definition, webhooks and clocks; say what to do."""
     with context.house() as house:
-        checks = tuple(all_checks(house, house.stores(stores)))
+        checks = tuple(all_checks(house, house.configured_stores(stores)))
         at = house.clock.now()
     failed = any(c.level == "failed" for c in checks)
     if output == "json":
@@ -69,6 +69,8 @@ def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]
     found, checks = state_found(house)
     yield from checks
     has_state = found is not None and found.is_usable
+    if has_state:
+        stores = house.identified_stores([str(store.name) for store in stores])
     yield from profile_checks(house)
     yield from clerk_checks(house.loaded.settings)
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
@@ -155,7 +157,7 @@ def store_checks(house: House, store: StoreSettings, *, has_state: bool) -> Iter
         return
 
     def asked() -> Iterator[Check]:
-        seen = look(house.setup(store), store)
+        seen = look(house.setup(store, by_state=has_state), store)
         now, monotonic_s = house.clock.now(), time.monotonic()
         yield from shop_checks(seen, store, house.loaded.settings, now=now, monotonic_s=monotonic_s)
 

@@ -45,7 +45,7 @@ def command(context: Context, stores: tuple[str, ...], output: str, everything: 
 
 def drift_in(house: House, names: Sequence[str]) -> Drift:
     """Look at everybody in these stores as if both switches were on; what the guards would say is left out."""
-    chosen = house.stores(names)
+    chosen = house.identified_stores(names)
     now = house.clock.now()
     readers = {s.name: (unswitched(s), house.readers(s)) for s in chosen}
     planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False, keep_all=True))

@@ -34,7 +34,8 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
         name = users_named(house, [user])[0]
         refused = house.profile_writes.refused([name]).get(name)
         parts = tuple(
-            _of(context, house, store, name, refused) for store in sorted(house.stores(stores), key=lambda s: s.name)
+            _of(context, house, store, name, refused)
+            for store in sorted(house.identified_stores(stores), key=lambda s: s.name)
         )
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":
@@ -47,7 +48,7 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
 def _of(
     context: Context, house: House, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
 ) -> ExplainedStore:
-    events = [asdict(e) for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
+    events = [asdict(e) | {"shop": store.domain} for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
     ask = Ask(now=house.clock.now(), users=[user], explicit=False, keep_all=True)
     swept: Swept = sweep(store, house.readers(store), ask)
     if swept.plan.error is not None:
@@ -57,7 +58,7 @@ def _of(
             row = shown_mapping(store, refused, row)
         return ExplainedStore(
             store=store.name,
-            shop=store.shop,
+            shop=store.domain,
             error=swept.plan.error,
             status=row.status if row else "unknown",
             reason=row.reason if row else None,

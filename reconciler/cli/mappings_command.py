@@ -14,7 +14,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.errors import UsageError
 from reconciler.manager.held_rows import with_refused
-from reconciler.manager.rows import known_rows
+from reconciler.manager.rows import known_rows, named_now
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 
@@ -38,7 +38,8 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
     with context.house() as house:
         chosen = sorted(house.stores(stores), key=lambda s: s.name)
         refused = tuple(house.profile_writes.refused().values())
-        rows = (row for store in chosen for row in with_refused(_known(house, store), store, refused))
+        kept = (row for store in chosen for row in with_refused(_known(house, store), store, refused))
+        rows = named_now(kept, chosen)
         if output == "json":
             for part in render.mappings_json(rows):
                 click.echo(part, nl=False)

@@ -39,7 +39,7 @@ def command(
     or of one who was erased, and a user who has another customer.
     """
     with context.house() as house:
-        pairs = pairs_in(file, house.loaded.stores)
+        pairs = pairs_in(file, house.identified_stores())
         stores = house.stores([str(name) for name in pairs])
         readers = {s.name: (s, replace(house.readers(s), assigned=pairs[s.name])) for s in stores}
         planned = plan_assigned(readers, now=house.clock.now())

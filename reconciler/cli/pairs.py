@@ -63,7 +63,7 @@ def _rows(path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
 def _store(row: MappingOf[str, object], stores: tuple[StoreSettings, ...], at: str) -> StoreName:
     said = next((word for name in SHOPS if (word := row.get(name))), None)
     for store in stores:
-        if said in {str(store.name), str(store.shop)}:
+        if said in {str(store.name), str(store.shop), str(store.domain)}:
             return store.name
     known = ", ".join(str(store.name) for store in stores)
     raise UsageError(f"{at}: '{said or ''}' is no store of stores.yaml", hint=f"stores.yaml has {known}")

@@ -56,8 +56,8 @@ def command(
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.house() as house:
         planned = planned_by(context, house, stores, users, live=live)
-        for name in planned.passed_over:
-            remember(planned.swept[name], house.state)
+        for store in (s for s in house.stores() if s.name in planned.passed_over):
+            remember(planned.swept[store.name], store, house.state)
     show(context, planned, output, everything=everything)
     if out is not None:
         save(planned, out, narrowed=bool(users))
@@ -83,7 +83,7 @@ def planned_by(
 
     Everybody is read from the shop where `live`, or users are named, or the shop's mirror does not stand.
     """
-    chosen = house.stores(stores)
+    chosen = house.identified_stores(stores)
     names = users_named(house, users) if users else None
     found = {} if live or names is not None else standings({s.name: house.mirror(s, wait=_never) for s in chosen})
     as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}

@@ -40,7 +40,7 @@ def command(context: Context, stores: tuple[str, ...], certificate: bool, output
 
 def _certified(context: Context, house: House, names: tuple[str, ...], output: str) -> int:
     now = house.clock.now()
-    readers = {s.name: (s, house.readers(s)) for s in house.stores(names)}
+    readers = {s.name: (s, house.readers(s)) for s in house.identified_stores(names)}
     planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False))
     found = certificate_of(planned.swept.values(), at=now)
     if output == "json":

@@ -62,7 +62,7 @@ def command(
 
 def way_back(house: House, names: tuple[str, ...], *, since: datetime | None, digest: str | None) -> Planned:
     """The plan of the way back in these stores."""
-    chosen = {s.name: s for s in house.stores(names)}
+    chosen = {s.name: s for s in house.identified_stores(names)}
     events = {
         name: house.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
         for name, s in chosen.items()

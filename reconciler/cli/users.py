@@ -55,7 +55,7 @@ def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
 
 def _users_of(house: House, word: str) -> list[ClerkUserId]:
     user = ClerkUserId(word)
-    shops = [store.shop for store in house.loaded.stores]
+    shops = [store.shop for store in house.stores()]
     if any(house.state.get(shop, [user]) for shop in shops) or house.profile_writes.refused([user]):
         return [user]
     customer = customer_named(word)

@@ -8,15 +8,16 @@ from __future__ import annotations
 from reconciler.controller.sweep import Swept
 from reconciler.core.batches import batches
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
+from reconciler.core.store import Store
 from reconciler.ports import State
 
 BATCH = 500
 
 
-def remember(swept: Swept, mappings: State) -> None:
+def remember(swept: Swept, store: Store, mappings: State) -> None:
     """Of everybody whom this look found equal, where the mapping says what it said then."""
     for rows in batches((row for row in swept.rows if row.observed_fp is not None), BATCH):
-        now = mappings.get(swept.plan.shop, [row.clerk_user_id for row in rows])
+        now = mappings.get(store.shop, [row.clerk_user_id for row in rows])
         known = [(now[row.clerk_user_id], row) for row in rows if row.clerk_user_id in now]
         mappings.put_unmoved([(was, row) for was, looked in known if (row := _remembering(was, looked)) is not None])
 

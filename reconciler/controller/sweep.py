@@ -103,7 +103,7 @@ def sweep(
         raise
     except ReconcilerError as error:
         reason = "StoreSuspended: " if isinstance(error, AccessError) else ""
-        plan = StorePlan(store=store.name, shop=store.shop, error=reason + error.message, error_hint=error.hint)
+        plan = StorePlan(store=store.name, shop=store.domain, error=reason + error.message, error_hint=error.hint)
         return Swept(plan=plan, whole=False)
 
 
@@ -273,7 +273,7 @@ def source_is_there(store: Store, readers: Readers) -> None:
     """Raise SourceError where mappings exist but no row does: nothing may be concluded from an empty source."""
     if readers.profiles.count(at_most=1) == 0 and (mapped := readers.mappings.count(store.shop)):
         raise SourceError(
-            f"the profiles are empty, but {store.shop} has {mapped} mapped users: nobody is released",
+            f"the profiles are empty, but {store.domain} has {mapped} mapped users: nobody is released",
             hint="check the table, the role's rights and row level security with `reconciler doctor`",
         )
 

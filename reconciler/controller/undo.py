@@ -32,7 +32,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
         customers = {k: v for part in batches(ids, LOOK) for k, v in readers.customers.by_ids(part).items()}
         mappings = readers.mappings.get(store.shop, sorted({e.clerk_user_id for e in events}))
     except ReconcilerError as error:
-        plan = StorePlan(store=store.name, shop=store.shop, error=error.message, error_hint=error.hint)
+        plan = StorePlan(store=store.name, shop=store.domain, error=error.message, error_hint=error.hint)
         return Swept(plan=plan, whole=False)
     trace = f"metafields.{store.backlink.namespace}.{TRACE_KEY}"
     actions, holds = way_back(events, customers, mappings, trace=trace)
@@ -40,7 +40,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
     all_holds = sorted_holds([*holds, *guard.holds])
     plan = StorePlan(
         store=store.name,
-        shop=store.shop,
+        shop=store.domain,
         summary=summed(guard.actions, all_holds, 0),
         actions=guard.actions,
         holds=all_holds,

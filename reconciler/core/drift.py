@@ -109,7 +109,7 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
             intent.append(Finding(clerk_user_id=user, customer_id=action.customer_id, kind=action.kind, changes=other))
     return StoreDrift(
         store=store.name,
-        shop=store.shop,
+        shop=store.domain,
         drift=tuple(drift),
         intent=tuple(intent),
         accepted=tuple(accepted),

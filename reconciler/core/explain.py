@@ -99,7 +99,7 @@ def explained(
         status, reason = "held", refused.reason
     return ExplainedStore(
         store=store.name,
-        shop=store.shop,
+        shop=store.domain,
         status=status,
         reason=reason,
         customer_id=customer.id if customer else None,

@@ -113,7 +113,7 @@ class Gathered:
         costs = {kind: points for kind, points in self._costs.items() if kind not in over}
         plan = StorePlan(
             store=self._store.name,
-            shop=self._store.shop,
+            shop=self._store.domain,
             summary=Summary(**counts, hold=len(holds), in_sync=self._in_sync),
             actions=chained(found[kind] for kind in counts),
             holds=holds,

@@ -122,3 +122,7 @@ class Mapping(BaseModel):
         beside = intent if intent.get("kind") == PARK else {}  # where an earlier version wrote them
         found = intent.get("parked", beside)
         return {field: found[field] for field in UNIQUE if found.get(field) is not None}
+
+    def named(self, shop: ShopDomain) -> Mapping:
+        """The same row with this name of its shop, to be shown."""
+        return self.model_copy(update={"shop": shop})

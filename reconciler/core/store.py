@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 
@@ -154,6 +154,20 @@ class Store(_Part):
     accept: tuple[Accepted, ...] = Field(default=(), description="drift that is agreed to, each with an end")
     paused: bool = Field(default=False, description="true: look and decide, but write nothing")
     trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
+    _domain: ShopDomain | None = PrivateAttr(default=None)
+
+    @property
+    def domain(self) -> ShopDomain:
+        """The shop's name as stores.yaml has it; `shop` is its key in the state, which a renamed shop keeps."""
+        return self._domain or self.shop
+
+    def kept_under(self, key: ShopDomain) -> Self:
+        """This store, whose shop the state keeps under this key."""
+        if key == self.shop:
+            return self
+        kept = self.model_copy(update={"shop": key})
+        kept._domain = self.domain  # noqa: SLF001  its own
+        return kept
 
     @field_validator("shop")
     @classmethod

@@ -73,7 +73,8 @@ class Crew:
 
     def stores(self) -> tuple[StoreSettings, ...]:
         with self._lock:
-            return self._open.house.loaded.stores
+            house = self._open.house
+        return house.stores()
 
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
@@ -107,7 +108,7 @@ class Crew:
     @contextmanager
     def hands(self, store: StoreName) -> Iterator[Hands | None]:
         with self.house() as house:
-            found = next((s for s in house.loaded.stores if s.name == store), None)
+            found = next((s for s in house.stores() if s.name == store), None)
             yield None if found is None else house.running_hands(found, lane="nudge")
 
     def mappings_under(self, claim: Claim) -> MappingWriter:

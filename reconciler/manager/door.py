@@ -26,7 +26,7 @@ from reconciler.manager.crew import Crew
 from reconciler.manager.held_rows import people_of
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import ProfileWriter, wanted_of
-from reconciler.manager.rows import known_rows, status_rows_of
+from reconciler.manager.rows import known_rows, named_now, status_rows_of
 from reconciler.ports import Clock
 from reconciler.server.seen import SeenWebhooks
 from reconciler.settings import StoreSettings
@@ -151,15 +151,18 @@ class ManagerDoor:
         ]
         known = [row for row in self._known(found) if status in {None, row.status}]
         stores = [s for s in self._crew.stores() if store in {None, s.name}]
-        return people_of(known, stores, self._books, text, status=status, reason=reason)[:limit]
+        people = people_of(known, stores, self._books, text, status=status, reason=reason)[:limit]
+        return list(named_now(people, stores))
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         rows = {row.shop: row for row in self._known(self._books.showcase.person(user, shops=self._shops(None)))}
         refused = self._books.profile_writes.refused([user]).get(user)
+        stores = self._crew.stores()
         if refused is None:
-            return list(rows.values())
-        stores = [s for s in self._crew.stores() if s.shop in rows or refused.concerns(s)]
-        return sorted((shown_mapping(s, refused, rows.get(s.shop)) for s in stores), key=lambda row: row.store)
+            return list(named_now(rows.values(), stores))
+        concerned = [s for s in stores if s.shop in rows or refused.concerns(s)]
+        found = (shown_mapping(s, refused, rows.get(s.shop)) for s in concerned)
+        return sorted(named_now(found, stores), key=lambda row: row.store)
 
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int

@@ -74,6 +74,9 @@ class Probes:
             if store is None:
                 return
             try:
+                if name in house.shop_keys.unsure():
+                    house.identify(name)
+                    store = self._crew.store(name) or store
                 house.setup(store).facts()
             except AccessError as error:
                 self.refused(name, error)

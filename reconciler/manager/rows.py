@@ -41,7 +41,7 @@ def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[Statu
         running = mark if mark is not None and mark.finished_at is None else None
         row = status_row(
             store.name,
-            store.shop,
+            store.domain,
             _tally(house.state, store, refused),
             profiles=facts.profiles if facts else None,
             mapped=house.state.count(store.shop),
@@ -73,6 +73,13 @@ def known_rows(house: House, rows: Iterable[Mapping], stores: Iterable[StoreSett
             suspended[shop] = facts.suspended_reason if facts is not None else None
         for row in part:
             yield known_row(row, suspended=suspended[row.shop], waits=row.clerk_user_id in waiting[row.shop])
+
+
+def named_now(rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
+    """Mappings with the names that their shops have now, instead of their keys in the state."""
+    renamed = {store.shop: store.domain for store in stores if store.shop != store.domain}
+    for row in rows:
+        yield row.named(renamed[row.shop]) if row.shop in renamed else row
 
 
 def _tally(

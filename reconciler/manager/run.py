@@ -182,6 +182,7 @@ class Manager:
         self._front.start()
         self._dispatcher.start()
         self._schedule.start()
+        self._ask_for_gids()
         _log.info(
             "started", owner=self.owner, url=self.url, stores=len(self._crew.stores()),
             workers=self._settings.controller.workers,
@@ -261,16 +262,21 @@ class Manager:
                 return
             if not self._on_disk.is_still_seen():
                 return  # moved while it was read: the next look takes it, or the one after
-            before = {s.name: s for s in self._crew.stores()}
+            with self._crew.house() as house:
+                before = {s.name: s for s in house.loaded.stores}
             removed = removals(before.values(), loaded.stores)
             if removed and settled_s < self._rhythm.removal_settles_s:
                 self._note_problem(f"it no longer says {_listed(removed)}: taken once it has stayed so for a while")
                 return
-            with self._crew.house() as house:
-                if removed:
-                    mapped = {name: house.state.count(before[StoreName(name)].shop) for name in removed}
-                    _log.warning("config_removes", removed=removed, mapped=mapped)
-                self._crew.replace(house.with_files(loaded))
+            try:
+                with self._crew.house() as house:
+                    if removed:
+                        mapped = {s.name: house.state.count(s.shop) for s in house.stores(removed)}
+                        _log.warning("config_removes", removed=removed, mapped=mapped)
+                    self._crew.replace(house.with_files(loaded))
+            except StateError as error:
+                self._note_problem(f"it is taken once the state answers: {error.message}")
+                return
             self._shops.follow(shops)
             self._on_disk.take()
             self._note_problem(None)
@@ -338,10 +344,19 @@ class Manager:
         for name in changed:
             self._probes.resume(name)
             self._schedule.look_now(name)
+        self._ask_for_gids()
         with self._crew.house() as house:
             for name in gone:
                 house.queue.forget(name)
         self._dispatcher.wake()
+
+    def _ask_for_gids(self) -> None:
+        """Leave alone the stores whose shop may be known by another name, until it has told which one it is."""
+        with self._crew.house() as house:
+            unsure = house.shop_keys.unsure()
+        for name in unsure:
+            self._crew.suspend(name, "its shop is asked for its gid, since the state knows it by another name")
+            self._schedule.probe_soon(name)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class BulkTurns:
         """The stores that need a turn and have none; whoever is told so takes one of each."""
         found = []
         with self._crew.house() as house:
-            for store in house.loaded.stores:
+            for store in house.stores():
                 if self._may_begin(store) and self._is_due(house, store):
                     with self._lock:
                         if self._stopped or store.name in self._asked:

@@ -31,7 +31,7 @@ from reconciler.ports.customers import (
 from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
-from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, Subscription
+from reconciler.ports.shops import Definition, ShopBook, ShopFacts, ShopMaker, ShopReader, Subscription
 from reconciler.ports.state import (
     Budgets,
     Holder,
@@ -81,6 +81,7 @@ __all__ = [
     "Seen",
     "SeenRow",
     "Settled",
+    "ShopBook",
     "ShopFacts",
     "ShopMaker",
     "ShopReader",

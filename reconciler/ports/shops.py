@@ -1,4 +1,4 @@
-"""A shop itself: what `doctor` looks at, and what `bootstrap` makes."""
+"""A shop itself: which one it is, what `doctor` looks at, and what `bootstrap` makes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from reconciler.core.ids import ShopDomain
+from reconciler.core.shop_identity import KnownShop
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,13 @@ class ShopMaker(Protocol):
         """The back-link's definition: owner CUSTOMER, type `id`, pinned unless Shopify's limit of pins is reached."""
 
     def subscribe(self, topic: str, uri: str) -> None: ...
+
+
+class ShopBook(Protocol):
+    """Which shop had which name: by its gid the state finds what it keeps of a shop under another name."""
+
+    def known_shops(self) -> tuple[KnownShop, ...]:
+        """Each name of each shop that the state knows."""
+
+    def put_shop(self, shop: KnownShop) -> None:
+        """This shop has this name, from now on."""

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -29,12 +29,12 @@ from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify import failures
 from reconciler.shopify.auth import GrantRefused, TokenSource
-from reconciler.shopify.document import Document, document
+from reconciler.shopify.document import IDENTITY, Document, document, identifying
 from reconciler.shopify.failures import Path, Sent
 from reconciler.shopify.lines import Lines
 from reconciler.shopify.pace import Lane, Pace, Reservation, Status
 from reconciler.shopify.places import checked
-from reconciler.shopify.shapes import JSON_BYTES_MAX, shaped
+from reconciler.shopify.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply, shaped
 
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
@@ -94,6 +94,8 @@ class ShopClient:
     """One shop, its connections, its token and its pace. Safe to share between threads; close it when done.
 
     `transport` is httpx's own seam: what carries the requests, in place of sockets. `resolve` gives a host's addresses.
+    `check_shop` is given the gid of the shop that answers, before anything else that it says is used, and raises where that
+    is another shop. The gid comes with the first query; a first mutation waits for a query of one point.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class ShopClient:
         connections: int = CONNECTIONS,
         transport: httpx.BaseTransport | None = None,
         resolve: Resolve = resolved,
+        check_shop: Callable[[str], None] | None = None,
     ) -> None:
         if connections not in CONNECTIONS_ALLOWED:
             raise ValueError(f"connections must be 2 to 5, not {connections}")
@@ -126,6 +129,8 @@ class ShopClient:
         self._ssl = ssl_context
         self._transport = transport
         self._resolve = resolve
+        self._check_shop = check_shop
+        self._checked: SecretStr | None = None  # the token whose shop is known: a token is of one shop only
         self._lines = Lines(self._line, connections)
 
     def _line(self) -> httpx.Client:
@@ -178,6 +183,10 @@ class ShopClient:
         """Close the connections."""
         self._lines.close()
 
+    def gid(self) -> str:
+        """The gid of the shop that answers: for a client without `check_shop`."""
+        return self.run(SHOP_ID, lane="nudge").shaped(ShopIdReply).shop.id
+
     def restore_rate(self) -> float:
         """Points a second that the shop gives back, as last seen (100 before the first reply)."""
         return self.pace.restore_rate
@@ -195,14 +204,15 @@ class ShopClient:
         Sent again only where Shopify says for certain that nothing was done: THROTTLED and HTTP 429, after the wait that is
         asked for, and once after a 401.
         """
-        sent = Sent(self.shop, document)
         turn: int | None = None
         renewed = False
         busy_s = 0.0
         throttled: Throttled | None = None
         for _ in range(SENDS_MAX):
             token = self._auth.token(self._exchange)
-            asked = points if points is not None else self._points.get(document.text, document.points)
+            asking = self._asks_for_shop(document, token, lane)
+            sent = Sent(self.shop, identifying(document) if asking else document)
+            asked = self._points.get(sent.document.text, sent.document.points) if points is None else points + asking
             reservation = self.pace.reserve(asked, lane, turn=turn)
             turn = reservation.turn
             response = self._post(sent, variables, token, reservation)
@@ -223,9 +233,29 @@ class ShopClient:
             except AccessError as error:
                 raise (self._of_this_call(sent, response, error) or error) from None
             if isinstance(outcome, Reply):
-                return outcome
+                return self._of_our_shop(outcome, token) if asking or document == SHOP_ID else outcome
             throttled = outcome
         raise throttled or AccessError(f"{self.shop} refuses every token", hint=failures.ACCESS[401][1])
+
+    def _asks_for_shop(self, document: Document, token: SecretStr, lane: Lane) -> bool:
+        """Whether this document is to ask for the shop's gid as well; before a mutation that is asked for by itself."""
+        if self._check_shop is None or token == self._checked or document == SHOP_ID:
+            return False
+        if document.kind == "mutation":
+            self.run(SHOP_ID, lane=lane)
+            return False
+        return True
+
+    def _of_our_shop(self, reply: Reply, token: SecretStr) -> Reply:
+        """The reply, once the shop is known to be the right one: less what asking for its gid has cost."""
+        if self._check_shop is None:
+            return reply
+        is_own = reply.sent.document == SHOP_ID
+        self._check_shop(reply.read(reply.data.get("shop" if is_own else IDENTITY), Numbered).id)
+        self._checked = token
+        if is_own or reply.requested is None:
+            return reply
+        return replace(reply, requested=reply.requested - 1, spent=None if reply.spent is None else reply.spent - 1)
 
     def _post(
         self, sent: Sent, variables: Mapping[str, Any] | None, token: SecretStr, reservation: Reservation

@@ -265,6 +265,10 @@ class Version(Part, frozen=True):
     supported: bool
 
 
+class ShopIdReply(Part, frozen=True):
+    shop: Numbered
+
+
 class ShopFactsReply(Part, frozen=True):
     shop: ShopNode
     current_app_installation: Installation

@@ -20,6 +20,7 @@ from reconciler.state import (  # noqa: F401  their tables belong to the metadat
     mirror_table,
     profile_writes_table,
     requests_table,
+    shops,
     sweeps_table,
 )
 from reconciler.state.engine import SCHEMA, is_sqlite, patient, reading, writing

@@ -9,6 +9,7 @@ from reconciler.state.doubts import DoubtsTable
 from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
 from reconciler.state.mirror import MirrorTable
+from reconciler.state.shops import ShopTable
 from reconciler.state.sweeps import Sweeps
 from reconciler.state.tidy import Tidy
 from reconciler.state.tokens import AppliedPlans, Tokens
@@ -27,5 +28,6 @@ class StateStore(
     Tidy,
     SessionTable,
     ReplicaTable,
+    ShopTable,
 ):
-    """ports.State, Budgets, Leases, SweepBook, Mirror and BulkBook on SQLite or Postgres. Thread-safe."""
+    """ports.State, Budgets, Leases, SweepBook, Mirror, BulkBook and ShopBook on SQLite or Postgres. Thread-safe."""

@@ -1,0 +1,93 @@
+"""Which shop each store has: told by its gid, so that a renamed shop keeps all that the state stores of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from reconciler.core.ids import StoreName
+from reconciler.core.mapping import Mapping
+from reconciler.core.shop_identity import check_key, check_single, claims_unseen, identified, is_news, places
+from reconciler.core.store import Store
+from reconciler.errors import AccessError
+from reconciler.ports import Clock, CustomerReader, MappingReader, ShopBook
+
+SAMPLE = 20  # customers by which a shop is recognised whose gid the state does not know
+
+S = TypeVar("S", bound=Store)
+
+
+class ShopKeys(Generic[S]):
+    """The stores of one reading of the files, each with the key of its shop in the state. Thread-safe."""
+
+    def __init__(self, stores: tuple[S, ...], book: ShopBook, clock: Clock) -> None:
+        """StateError where the state can't be read."""
+        self._book, self._clock = book, clock
+        self._lock = threading.Lock()
+        found = places([(store.name, store.domain) for store in stores], book.known_shops())
+        self._stores = {store.name: store.kept_under(found[store.name].key) for store in stores}
+        self._unsure = {name for name, place in found.items() if not place.sure}
+
+    def stores(self) -> tuple[S, ...]:
+        with self._lock:
+            return tuple(self._stores.values())
+
+    def unsure(self) -> tuple[StoreName, ...]:
+        """Stores that must not be worked on before their shop was asked for its gid."""
+        with self._lock:
+            return tuple(sorted(self._unsure))
+
+    def identify(self, name: StoreName, gid: str, has_customers_of: Callable[[S], bool]) -> S:
+        """The store with the right key, now that its shop has told its gid; AccessError where it is another shop's.
+
+        `has_customers_of` says whether the shop has the customers that the state keeps under a store's key.
+        """
+        with self._lock:
+            store = self._stores[name]
+            others = {other.shop for other in self._stores.values() if other.name not in {name, *self._unsure}}
+        known = self._book.known_shops()
+        named = (name, store.domain)
+        row = identified(named, gid, known, now=self._clock.now())
+        former = claims_unseen(named, known)
+        if former is not None and not any(r.gid == gid for r in known) and former.key not in others:
+            was = store.kept_under(former.key)
+            row = row.of(former.key) if has_customers_of(was) else row
+        check_single(row, others)
+        self._book.put_shop(row)
+        with self._lock:
+            self._stores[name] = store.kept_under(row.key)
+            self._unsure.discard(name)
+            return self._stores[name]
+
+
+def check_shop(store: Store, gid: str, *, book: ShopBook, clock: Clock) -> None:
+    """Make sure that the shop that answers is the one of this store, and note its gid; AccessError where it is not."""
+    known = book.known_shops()
+    named = (store.name, store.domain)
+    row = identified(named, gid, known, now=clock.now())
+    if claims_unseen(named, known) is not None and not any(r.gid == gid for r in known):
+        raise AccessError(
+            f"{store.domain} is a new name of a shop, or another shop than store {store.name} had",
+            hint="it is asked which shop it is before it is worked on: repeat the command",
+        )
+    check_key(row, store.shop, known)
+    if is_news(row, known):
+        book.put_shop(row)
+
+
+def has_customers_of(store: Store, customers: CustomerReader, mappings: MappingReader) -> bool:
+    """Whether customers are in the shop that the state maps to this store's users; true where it maps none.
+
+    Ids of customers are Shopify's own and never given twice, and each has the back-link of its user.
+    """
+    users = mappings.living(store.shop, after=None, limit=SAMPLE)
+    rows: list[Mapping] = [r for r in mappings.get(store.shop, users).values() if r.customer_id is not None]
+    if not rows:
+        return True
+    there = customers.by_ids(sorted({row.customer_id for row in rows if row.customer_id is not None}))
+    return any(
+        row.customer_id in there and there[row.customer_id].backlink == row.clerk_user_id
+        for row in rows
+        if row.customer_id is not None
+    )

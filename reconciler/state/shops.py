@@ -1,0 +1,56 @@
+"""Which shop had which name: what leads from a shop's gid to the key under which the state keeps it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Table, select
+from sqlmodel import Field
+
+from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.shop_identity import KnownShop
+from reconciler.state.database import Database
+from reconciler.state.engine import SCHEMA, writing
+from reconciler.state.tables import Row, time_column
+
+
+class ShopRow(Row, table=True):
+    """A name that a shop had. `gid` is empty where the state met the shop before gids were noted.
+
+    `shopify_shop` is the key of the shop's rows in all other tables. Rows stay, so that no shop is ever forgotten.
+    """
+
+    __tablename__ = "reconciler_shop"
+    name: str = Field(primary_key=True)
+    gid: str = Field(primary_key=True)
+    shopify_shop: str
+    store: str
+    named_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_shop: Table = ShopRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+
+
+class ShopTable(Database):
+    """ports.ShopBook on SQLite or Postgres."""
+
+    def known_shops(self) -> tuple[KnownShop, ...]:
+        """Each name of each shop that the state knows."""
+        query = select(_shop.c.name, _shop.c.gid, _shop.c.shopify_shop, _shop.c.store, _shop.c.named_at)
+        return tuple(
+            KnownShop(ShopDomain(name), gid, ShopDomain(key), StoreName(store), named_at)
+            for name, gid, key, store, named_at in self._rows(query.order_by(_shop.c.named_at, _shop.c.name))
+        )
+
+    def put_shop(self, shop: KnownShop) -> None:
+        """This shop has this name, from now on."""
+        row = {
+            "name": shop.name,
+            "gid": shop.gid,
+            "shopify_shop": shop.key,
+            "store": shop.store,
+            "named_at": shop.named_at,
+        }
+        with writing(self._engine) as connection:
+            self._upsert(connection, _shop, [row])

@@ -1,0 +1,100 @@
+"""A shop is renamed while `run` runs: its state stays its own, with replicas on old and new files beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.ids import ClerkUserId
+from tests import servers
+from tests.manager.street import EU, US, Running, Street, a_street, store_of, until
+
+NEW = "acme-group.myshopify.com"
+
+
+@pytest.fixture
+def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[Street]:
+    """The street with its state in Postgres, which several may share."""
+    with a_street(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
+        yield found
+
+
+def with_one_erased(run: Running, street: Street) -> None:
+    """user_b was erased by law and her row is still there; user_a is in sync."""
+    run.looked_at_all()
+    customer = int(street.customers()["user_b@example.com"]["id"].rpartition("/")[2])
+    with street.shop().lock:
+        body = {"shop_id": 1, "shop_domain": street.shop().domain, "customer": {"id": customer, "email": None}}
+    street.shop().staff("delete", id=f"gid://shopify/Customer/{customer}")
+    assert run.shopify("customers/redact", body).status_code == 202
+    until(lambda: run.status("user_b") == "erased", "she is erased")
+    run.settled()
+
+
+def works(run: Running, street: Street, name: str) -> None:
+    """A change of user_a arrives, and nobody makes user_b again."""
+    street.person("user_a", first_name=name)
+    run.nudge("user_a", "user_b")
+    until(lambda: street.customers()["user_a@example.com"]["firstName"] == name, f"{name} arrives")
+    run.settled()
+    assert (street.emails(), run.status("user_b")) == (["user_a@example.com"], "erased")
+
+
+def test_a_shop_that_is_renamed_in_the_file_goes_on_where_it_was(street: Street) -> None:
+    street.person("user_a")
+    street.person("user_b")
+    with street.replica() as run:
+        with_one_erased(run, street)
+        street.stores[US]["shop"] = NEW
+        street.write()
+        until(lambda: run.metric("reconciler_config_reloads_total", result="taken") == 1, "the file is taken")
+        until(lambda: not run.manager._crew.suspended(), "the shop has told which one it is")
+        works(run, street, "New")
+        assert {row.shop for row in run.manager._door.status_rows()} == {NEW}
+        assert {row.shop for row in run.manager._door.person(ClerkUserId("user_a"))} == {NEW}
+    with street.replica() as run:
+        run.looked_at_all()
+        works(run, street, "Newer")
+
+
+def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shared: Street, tmp_path: Path) -> None:
+    shared.person("user_a")
+    shared.person("user_b")
+    folder = tmp_path / "new"
+    folder.mkdir()
+    newer = replace(shared, folder=folder, stores={US: shared.stores[US] | {"shop": NEW}})
+    with shared.replica() as old:
+        with_one_erased(old, shared)
+        with newer.replica() as new:
+            new.looked_at_all()
+            for number in range(3):
+                works(old, shared, f"Old{number}")
+                works(new, shared, f"New{number}")
+        works(old, shared, "Old")
+    with shared.replica() as old:  # with the old file once more, after the new name was seen
+        old.looked_at_all()
+        works(old, shared, "Last")
+
+
+def test_a_store_whose_name_another_shop_answers_to_is_left_alone_until_it_is_the_right_one(two_shops: Street) -> None:
+    street = two_shops
+    del street.stores[EU]
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        right = dict(street.stores[US])
+        other = store_of(street, EU)
+        street.stores[US] = right | {"admin_url": other["admin_url"], "auth": other["auth"]}
+        street.write()
+        until(run.manager._crew.suspended, "it is left alone")
+        until(lambda: "another shop" in (next(iter(run.manager._door.status_rows())).suspended or ""), "and says why")
+        street.person("user_a", first_name="New")
+        run.nudge("user_a")
+        assert street.emails(EU) == []
+        street.stores[US] = right
+        street.write()
+        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
+        assert street.emails(EU) == []
