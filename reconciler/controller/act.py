@@ -139,8 +139,11 @@ def has_moved(action: Action, subject: Subject) -> bool:
     return profile_digest(subject.profile) != action.profile_digest
 
 
-def park(step: Step, hands: Hands, fields: Collection[Unique]) -> dict[str, str]:
-    """Take the values of these fields off for a moment, the intent written down first. What was taken off."""
+def park(step: Step, hands: Hands, fields: Collection[Unique], *, kind: str = PARK) -> dict[str, str]:
+    """Take the values of these fields off for a moment, the intent written down first. What was taken off.
+
+    `kind` is that of the event: an undo says so, and is not undone.
+    """
     customer = step.decision.customer
     assert customer is not None
     known = step.subject.mapping.parked if step.subject.mapping is not None else {}
@@ -149,7 +152,7 @@ def park(step: Step, hands: Hands, fields: Collection[Unique]) -> dict[str, str]
         declare(step, hands, {"kind": PARK, "parked": {**known, **taken}})
         hands.writer.update(customer.id, dict.fromkeys(taken))
         changes = tuple(Change(field=f, before=v, after=None, why="profile changed") for f, v in taken.items())
-        hands.state.put(_declared(step, hands), _event(step, hands, customer.id, PARK, changes))
+        hands.state.put(_declared(step, hands), _event(step, hands, customer.id, kind, changes))
     return taken
 
 

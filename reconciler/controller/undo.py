@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 
-from reconciler.controller.act import Step, put_back
+from reconciler.controller.act import Step, park, put_back
 from reconciler.controller.apply import Outcome
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Readers
+from reconciler.core import chains
 from reconciler.core.batches import batches
-from reconciler.core.customer import TRACE_KEY
+from reconciler.core.customer import TRACE_KEY, Customer
 from reconciler.core.desired import config_digest
 from reconciler.core.event import Event
 from reconciler.core.forecast import forecast
 from reconciler.core.gather import Swept
 from reconciler.core.guard import guarded
+from reconciler.core.ids import ClerkUserId
 from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, StorePlan, sorted_actions, sorted_holds, summed
 from reconciler.core.store import Store
@@ -53,12 +56,14 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
 def undone(swept: Swept, hands: Hands) -> Iterator[Outcome]:
     """Carry the way back out, one by one: whoever gives a back-link or an address up goes before whoever gets it back."""
     stopped: AccessError | None = None
-    for action in sorted(swept.plan.actions, key=_gives_up_first):
+    ordered = chains.in_turn(sorted(swept.plan.actions, key=_gives_up_first))
+    parked = _parked(ordered, hands)
+    for action in ordered:
         if stopped is not None:
             yield Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
             continue
         try:
-            yield _taken_back(action, hands)
+            yield _taken_back(action, hands, parked.get(action.clerk_user_id, {}))
         except AccessError as error:
             stopped = error
             yield Outcome(action, "failed", error.message, error.hint, error=error)
@@ -71,19 +76,42 @@ def _gives_up_first(action: Action) -> tuple[int, str, str]:
     return (int(gets), action.clerk_user_id, action.customer_id or "")
 
 
-def _taken_back(action: Action, hands: Hands) -> Outcome:
-    """One action, if its customer is still as it was planned on; an answer that was lost is looked for once."""
+def _parked(actions: Sequence[Action], hands: Hands) -> dict[ClerkUserId, dict[str, str]]:
+    """Break the circles of e-mails and phones: some customers are without theirs for a moment. What was taken off, by user.
+
+    Where that fails the actions are refused in turn, and the next look gives the values back by the intent.
+    """
+    found: dict[ClerkUserId, dict[str, str]] = {}
+    for action in (a for a in actions if a.park and a.customer_id is not None):
+        try:
+            step = _step(action, hands)
+            if step is not None and customer_digest(step.decision.customer) == action.customer_digest:
+                found[action.clerk_user_id] = park(step, hands, action.park, kind="undo")
+        except (AccessError, TemporaryError, PermanentError) as error:
+            hands.warn(f"{hands.store.name}: an e-mail or phone could not be parked: {error.message}")
+    return found
+
+
+def _step(action: Action, hands: Hands) -> Step | None:
+    """The action with the customer as it is now; None where that is gone."""
     assert action.customer_id is not None
+    customer = hands.readers.customers.by_ids([action.customer_id]).get(action.customer_id)
+    if customer is None:
+        return None
+    mapping = hands.readers.mappings.get(hands.store.shop, [action.clerk_user_id]).get(action.clerk_user_id)
+    subject = Subject(action.clerk_user_id, None, mapping)
+    return Step(action, subject, Decision(clerk_user_id=action.clerk_user_id, customer=customer))
+
+
+def _taken_back(action: Action, hands: Hands, parked: MappingOf[str, str]) -> Outcome:
+    """One action, if its customer is still as it was planned on; an answer that was lost is looked for once."""
     message = ""
     for _ in range(2):
-        customer = hands.readers.customers.by_ids([action.customer_id]).get(action.customer_id)
-        if customer is None or customer_digest(customer) != action.customer_digest:
+        step = _step(action, hands)
+        if step is None or customer_digest(_unparked(step, parked)) != action.customer_digest:
             if message:
                 return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
             return Outcome(action, "refused", "the customer has changed in Shopify since the plan was made")
-        mapping = hands.readers.mappings.get(hands.store.shop, [action.clerk_user_id]).get(action.clerk_user_id)
-        subject = Subject(action.clerk_user_id, None, mapping)
-        step = Step(action, subject, Decision(clerk_user_id=action.clerk_user_id, customer=customer))
         try:
             put_back(step, hands)
         except AnswerLost as lost:
@@ -91,3 +119,10 @@ def _taken_back(action: Action, hands: Hands) -> Outcome:
             continue
         return Outcome(action, "applied")
     return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
+
+
+def _unparked(step: Step, parked: MappingOf[str, str]) -> Customer | None:
+    """The customer as it was before values of it were parked."""
+    customer = step.decision.customer
+    missing = {f: v for f, v in parked.items() if customer is not None and getattr(customer, f) is None}
+    return customer.model_copy(update=missing) if customer is not None and missing else customer

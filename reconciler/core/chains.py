@@ -8,7 +8,7 @@ so is held, with all of it named. Phones give way first, so that the e-mails of 
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Mapping as MappingOf
 
@@ -182,6 +182,39 @@ def knots(actions: MappingOf[ClerkUserId, Action]) -> list[list[Action]]:
         seen |= knot
         found.append([actions[user] for user in sorted(knot)])
     return found
+
+
+def in_turn(actions: Collection[Action]) -> list[Action]:
+    """Actions whose changes are decided, as those of an undo: in an order in which none takes what another has not given up.
+
+    Sets `waits_for` and `park` of updates. What can't be ordered, or of a user with several actions, stays where it is.
+    """
+    counts = Counter(a.clerk_user_id for a in actions)
+    moving = {a.clerk_user_id: a for a in actions if a.kind == "update" and counts[a.clerk_user_id] == 1}
+    givers = {key: user for user, action in moving.items() for key in _moved_from(action, UNIQUE)}
+    edges: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
+    for user, action in moving.items():
+        for key in takes(action) & givers.keys():
+            if givers[key] != user:
+                to = edges.setdefault(user, {})
+                to[givers[key]] = to.get(givers[key], NOTHING) | {key}
+    parks, circle = _broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+    while circle:
+        edges = {user: owners for user, owners in edges.items() if user not in circle}
+        parks, circle = _broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+    for user, owners in edges.items():
+        parked = parks.get(user, NOTHING)
+        park = tuple(c.field for c in moving[user].changes if c.field in UNIQUE and key_of(c.field, c.before) in parked)
+        moving[user] = moving[user].model_copy(update={"waits_for": tuple(sorted(owners)), "park": park})
+    found = [moving.get(a.clerk_user_id, a) for a in actions]
+    rounds = waves({user: a for user, a in moving.items() if user in edges or user in givers.values()})
+    return sorted(found, key=lambda a: rounds.get(a.clerk_user_id, 0))
+
+
+def _is_named_without(action: Action, keys: frozenset[str]) -> bool:
+    """Whether the customer keeps another identity while it is without these values, by what the action says of it."""
+    left = {key_of(c.field, c.before) for c in action.changes if c.field in UNIQUE} | {key_of("email", action.email)}
+    return bool(action.name or left - {None} - keys)
 
 
 def _goes_first(owner: ClerkUserId, action: Action, actions: MappingOf[ClerkUserId, Action]) -> bool:

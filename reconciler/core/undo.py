@@ -21,7 +21,7 @@ from reconciler.core.event import Event
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue
-from reconciler.core.patch import customer_digest
+from reconciler.core.patch import customer_digest, full_name
 from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.refused import UNDONE, refusal_digest
@@ -29,7 +29,6 @@ from reconciler.core.spellings import Respelt, as_shown, respelt_tags
 
 Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
 NO_TAGS = Applied(value={"owned": [], "agreed": []})
-TELLS_NOTHING = frozenset({"park", "undo"})
 
 
 def way_back(
@@ -44,7 +43,7 @@ def way_back(
     `customers` are those of the events as the shop shows them now, `mappings` those of their users; `trace` is the
     field that says where a user went. One user may have two actions, where they were moved from one customer to another.
     """
-    told = [e for e in events if e.customer_id is not None and e.kind not in TELLS_NOTHING]
+    told = [e for e in events if e.customer_id is not None and e.kind != "undo"]
     created = {e.customer_id for e in told if e.kind == "create" and any(c["field"] == "backlink" for c in e.changes)}
     actions: list[Action] = []
     holds: list[Hold] = []
@@ -171,6 +170,8 @@ def _deleted(user: ClerkUserId, customer: Customer) -> Action | None:
         cost_points=points_of("release", (change,), "delete"),
         how="delete",
         customer_digest=customer_digest(customer),
+        email=customer.email,
+        name=full_name(customer),
     )
 
 
@@ -200,6 +201,8 @@ def _restored(
         changes=tuple(back),
         cost_points=points_of("update", tuple(back)),
         customer_digest=customer_digest(customer),
+        email=customer.email,
+        name=full_name(customer),
     )
     return [action], holds
 

@@ -160,3 +160,21 @@ def test_users_without_a_name_swap_emails_first_and_phones_next(four: Village) -
         (mail("bob"), PHONES["bob"]), (mail("ada"), PHONES["ada"]),
     ]  # fmt: skip
     four.settles()
+
+
+def test_a_circle_of_emails_and_phones_is_undone_in_one_go(four: Village) -> None:
+    before = {name: four.hers(name) for name in PEOPLE}
+    ring = dict(zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True))
+    for name, other in ring.items():
+        four.user(name, email=mail(other), phone=PHONES[other])
+    digest = four("plan", "--output", "json").json["digest"]
+    four.apply()
+    assert {name: four.hers(name).email for name in PEOPLE} == {name: mail(other) for name, other in ring.items()}
+    said = four("undo", "--plan", digest, "--yes", "--output", "json")
+    assert said.code == 0, said.out + said.err
+    assert {name: four.hers(name) for name in PEOPLE} == before
+    four.apply()
+    assert {name: four.hers(name) for name in PEOPLE} == before, "what was undone waits until the profile moves"
+    again = four("undo", "--plan", digest, "--yes", "--output", "json")
+    assert again.code == 0, again.out + again.err
+    assert {name: four.hers(name) for name in PEOPLE} == before
