@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
 from reconciler.core.db_refusals import db_refusal
+from reconciler.core.dburl import is_loopback
 
 PROBE_S: Final = 30.0  # one asks again after a pause; the others wait for what it hears
 
@@ -50,7 +51,8 @@ class DbLogins:
 
         address = make_url(url).set(drivername="postgresql")
         host = address.host or ""
-        keys = (address.render_as_string(hide_password=False), f"{host}:{address.port}")
+        place = f"{host}:{address.port}" if is_loopback(host) else host  # elsewhere all ports of a pooler are one
+        keys = (address.render_as_string(hide_password=False), place)
         if (said := self._said_before(keys)) is not None:
             raise psycopg.OperationalError(said)
         try:

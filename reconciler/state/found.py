@@ -67,7 +67,7 @@ def find_state(url: str) -> StateFound:
     with looking_at(url) as engine:
         version = _version(engine)
         standing = _standing(version)
-        trouble, hint = ("", "") if version else _may_make(engine)
+        trouble, hint = ("", "") if version else _hidden(engine) or _may_make(engine)
         return StateFound(
             f"Postgres at {engine.url.host or 'a local socket'}",
             standing,
@@ -121,6 +121,18 @@ def _standing(version: str | None) -> Standing:
     if version == head():
         return "current"
     return "older" if version in known_versions() else "newer"
+
+
+def _hidden(engine: Engine) -> tuple[str, str] | None:
+    """Row level security shows empty tables to a role that is not the owner: not the same as none."""
+    asked = {"name": f"{SCHEMA}.{VERSION_TABLE}"}
+    query = "SELECT quote_ident(current_user) FROM to_regclass(:name) AS t WHERE row_security_active(t::oid)"
+    with reading(engine) as connection:
+        role = connection.execute(text(query), asked).scalar_one_or_none()
+    if role is None:
+        return None
+    hint = f"name their owner in state.url, or: alter role {role} bypassrls;"
+    return f"row level security hides the state's tables from the role {role}", hint
 
 
 def _may_make(engine: Engine) -> tuple[str, str]:

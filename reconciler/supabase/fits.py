@@ -44,6 +44,14 @@ class TypedColumn(Protocol):
     def shown(self) -> str: ...
 
 
+def can_be_key(column: TypedColumn) -> bool:
+    """Whether values of this column can name users: text, a number or a UUID."""
+    if not column.family:
+        return True
+    kind, category = column.family[0], column.family[1]
+    return kind == "e" or (kind == "b" and (category in {_TEXT, "N"} or column.type_name == "uuid"))
+
+
 def misfit(field: str, column: TypedColumn) -> Misfit | None:
     """Why no value of this column can be this field; None where one can."""
     if not column.family or _fits(field, column):

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import UserDefinedType
 
 from reconciler.errors import SourceError
-from reconciler.supabase.fits import misfit
+from reconciler.supabase.fits import can_be_key, misfit
 from reconciler.supabase.rows import Endless, Misfit, from_seconds
 
 KEY = "clerk_user_id"
@@ -347,6 +347,12 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
     if not there:
         raise _no_table(connection, full)
     _refuse_missing(full, columns, there)
+    key = there[columns[KEY]]
+    if not can_be_key(key):
+        raise SourceError(
+            f"the key of {full}, {key.name}, is of type {key.shown}, which names no user",
+            hint="map profiles.columns.clerk_user_id to a column of text with Clerk's id",
+        )
     theirs: list[sa.ColumnClause[Any]] = [sa.column(quoted_name(c, quote=True)) for c in sorted(set(columns.values()))]
     in_schema = quoted_name(schema, quote=True) if postgres else None
     source = sa.table(quoted_name(name, quote=True), *theirs, schema=in_schema)
@@ -384,11 +390,19 @@ def _is_uuid(text: str) -> bool:
 
 
 def _deny(table: str, columns: list[str], role: str) -> None:
-    schema = table.partition(".")[0]
+    schema, _, name = table.partition(".")
+    quoted_schema, quoted_role = _quoted(schema), _quoted(role)
     raise SourceError(
         f"the role {role} may not read {', '.join(columns)} of {table}",
-        hint=f"grant usage on schema {schema} to {role}; grant select on {table} to {role};",
+        hint=f"grant usage on schema {quoted_schema} to {quoted_role}; "
+        f"grant select on {quoted_schema}.{_quoted(name)} to {quoted_role};",
     )
+
+
+def _quoted(name: str) -> str:
+    """The name as SQL takes it."""
+    plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower() and not name[:1].isdigit()
+    return name if plain else '"{}"'.format(name.replace('"', '""'))
 
 
 def _no_table(connection: Connection, table: str) -> SourceError:

@@ -101,6 +101,21 @@ def test_a_role_that_may_make_no_schema_is_told_the_sql(
         assert town("db", "upgrade").code == 0
 
 
+def test_a_state_that_row_level_security_hides_is_no_absent_one(
+    town: Town, postgres: Server, postgres_database: Callable[..., str]
+) -> None:
+    name = postgres_database()
+    town.settings["state"] = {"url": postgres.url(name)}
+    assert town("db", "upgrade").code == 0
+    with psycopg.connect(postgres.url(name), autocommit=True) as connection, role(connection, "peeper"):
+        connection.execute("alter role peeper login; grant usage on schema reconciler to peeper")
+        connection.execute("grant select on all tables in schema reconciler to peeper")
+        town.settings["state"] = {"url": postgres.url(name, user="peeper")}
+        check = found(town("doctor", "--output", "json"), "state", "database")
+        assert check["level"] == "failed"
+        assert "row level security hides" in check["message"]
+
+
 def test_a_rotating_token_is_not_used_up_where_the_new_one_could_not_be_kept(town: Town) -> None:
     town.stores[US]["auth"] = {"client_id": "id", "client_secret": "secret", "refresh_token": "rotates"}
     said = town("doctor", "--output", "json")

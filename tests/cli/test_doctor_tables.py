@@ -139,6 +139,32 @@ def test_columns_that_make_all_rows_unusable_fail(
     assert app.doctor().code == 1
 
 
+def test_a_plan_holds_such_rows_and_names_the_real_cause(app: AppDatabase) -> None:
+    app.run("create type person as (first text, last text)")
+    app.make(
+        "clerk_user_id text, email text, name person",
+        "insert into customers values ('user_1', 'a@example.com', row('Ada', 'Byron')), ('user_2', 'b@example.com', null), "
+        "('user_2', 'c@example.com', null)",
+    )
+    app.columns(clerk_user_id="clerk_user_id", email="email", first_name="name")
+    (store,) = app.town("plan", "--store", "acme-us", "--output", "json").json["stores"]
+    messages = {hold["clerk_user_id"]: hold["message"] for hold in store["holds"]}
+    assert "mapped to the column name of type person, a composite type" in messages["user_1"]
+    assert messages["user_2"].endswith("2 rows have this key: only one may")
+    assert "deleted_at" not in messages["user_2"]
+    changes = [change for action in store["actions"] for change in action["changes"]]
+    assert "Ada" not in str(changes)
+
+
+@pytest.mark.parametrize("key", ["text[]", "bytea", "jsonb", "timestamptz", "boolean"])
+def test_a_key_of_a_type_that_names_no_user_is_refused(app: AppDatabase, key: str) -> None:
+    app.make(f"id {key} primary key, email text", "")
+    app.columns(clerk_user_id="id", email="email")
+    check = app.the_odd("table", "failed")
+    assert "names no user" in check["message"]
+    assert "Clerk's id" in check["hint"]
+
+
 def test_a_few_bad_rows_are_a_warning_with_an_example(app: AppDatabase) -> None:
     app.make("clerk_user_id text primary key, email text, meta text", FILLED.replace("from", ", '{}' from", 1))
     app.columns(clerk_user_id="clerk_user_id", email="email", metadata="meta")
