@@ -19,9 +19,13 @@ PAUSES_S: Final[dict[RefusalKind, float]] = {
     "setup": 0.0,
     "away": 0.0,
 }
+_IPV6_DIRECT = (
+    "a direct address of Supabase has IPv6 only, unless the project has the IPv4 add-on: in a network without IPv6 use the "
+    "session pooler's address from the dashboard's Connect dialog; a paused or deleted project has no name at all"
+)
 _IPV6 = (
-    "{host} has IPv6 addresses only, and this network has none: use the session pooler's address from the dashboard's "
-    "Connect dialog, or buy the IPv4 add-on; a paused or deleted project has no name at all"
+    "the address that was tried is IPv6, and this network does not reach it: name in {url} a host with IPv4, at Supabase "
+    "the session pooler's"
 )
 _NO_NAME = "failed to resolve host|could not translate host name|name or service not known|no address associated"
 _NO_NAME += "|name resolution|nodename nor servname"
@@ -183,15 +187,16 @@ def db_refusal(said: str, *, setting: str, host: str = "") -> DbRefusal | None:
 def _unreached(said: str, host: str) -> tuple[RefusalKind, str] | None:
     has_no_name = re.search(_NO_NAME, said, re.IGNORECASE) is not None
     has_no_route = re.search(_NO_ROUTE, said, re.IGNORECASE) is not None
-    if (has_no_name or has_no_route) and (
-        _SUPABASE_DIRECT.fullmatch(host) or (has_no_route and _IPV6_ADDRESS.search(said))
-    ):
+    is_late = re.search("timeout expired|timed out", said, re.IGNORECASE) is not None
+    if (has_no_name or has_no_route or is_late) and _SUPABASE_DIRECT.fullmatch(host):
+        return "away", _IPV6_DIRECT
+    if has_no_route and _IPV6_ADDRESS.search(said):
         return "away", _IPV6
     if has_no_name:
         return "away", "check the host in {url} and this machine's name resolution"
     if has_no_route:
         return "away", "check the host in {url}, this machine's network and the firewalls between"
-    if _SUPABASE.search(host) and re.search("connection refused|timeout expired|timed out", said, re.IGNORECASE):
+    if _SUPABASE.search(host) and (is_late or "connection refused" in said.lower()):
         return (
             "away",
             "check in the dashboard that the project runs, and whether it bans this machine's address (Database, Settings)",
