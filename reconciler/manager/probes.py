@@ -15,6 +15,7 @@ from reconciler.manager.crew import Crew
 from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock, StoreFacts
 
+ASKED = "the shop has not told yet which one it is, and the state may know it by another name"
 _log = structlog.get_logger(__name__)
 
 
@@ -41,13 +42,18 @@ class Probes:
 
     def refused(self, name: StoreName, error: AccessError | ConfigError) -> None:
         """A store's access was refused, or there is no way to its token: leave it alone, and say so."""
-        if not self._crew.suspend(name, error.message):
+        was_asked = self._crew.suspended().get(name) == ASKED
+        if not self._crew.suspend(name, error.message) and not was_asked:
             return
         first_s = self._rhythm.probe_first_s
         with self._lock:
             self._pauses[name] = _Pause(first_s, time.monotonic() + first_s)
         _log.error("store_suspended", store=name, error=error.message, hint=error.hint)
         self._remember(name, error.message)
+
+    def leave_until_identified(self, name: StoreName) -> None:
+        """Leave a store alone whose shop the state may know by another name, until the shop has told its gid."""
+        self._crew.suspend(name, ASKED)
 
     def let_in(self, name: StoreName) -> None:
         """The shop has answered: what an earlier process remembered of a refusal holds no more."""
@@ -83,6 +89,8 @@ class Probes:
                 return
             except (ConfigError, TemporaryError, PermanentError) as error:
                 _log.info("probe_failed", store=name, error=error.message)
+                if name in house.shop_keys.unsure():
+                    self._remember(name, f"{ASKED}: {error.message}")
                 return
         if self.resume(name):
             self._resumed(name)
@@ -107,6 +115,8 @@ class Probes:
         if store is None:
             return False
         with self._crew.house() as house:
+            if name in house.shop_keys.unsure():
+                return False
             facts = house.state.facts(store.shop)
         return facts is not None and facts.suspended_reason is None
 

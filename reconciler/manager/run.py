@@ -355,7 +355,7 @@ class Manager:
         with self._crew.house() as house:
             unsure = house.shop_keys.unsure()
         for name in unsure:
-            self._crew.suspend(name, "its shop is asked for its gid, since the state knows it by another name")
+            self._probes.leave_until_identified(name)
             self._schedule.probe_soon(name)
 
     # --- parts ---------------------------------------------------------------------------------------------------

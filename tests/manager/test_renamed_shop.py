@@ -98,3 +98,36 @@ def test_a_store_whose_name_another_shop_answers_to_is_left_alone_until_it_is_th
         street.write()
         until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
         assert street.emails(EU) == []
+
+
+def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_answers(two_shops: Street) -> None:
+    street = two_shops
+    eu = street.stores.pop(EU)
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        street.stores[EU] = eu
+        street.write()
+        until(lambda: len(street.emails(EU)) == 1, "the second store has her")
+        street.shop().faults.add("status", status=502, times=None)
+        street.stores[US]["shop"] = NEW
+        street.write()
+        until(lambda: "not told yet" in str(suspended(run, US)), "status says what it waits for")
+        street.person("user_a", first_name="New")
+        run.nudge("user_a", store=EU)
+        until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "the other store goes on")
+        street.shop().faults.clear()
+        until(lambda: suspended(run, US) is None, "it is let in")
+        run.nudge("user_a")
+        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
+        run.settled()
+        before = street.mutations()
+        street.stores[US] |= {"shop": "acme-third.myshopify.com", "admin_url": eu["admin_url"], "auth": eu["auth"]}
+        street.write()
+        until(lambda: "another store in stores.yaml has" in str(suspended(run, US)), "it says which shop that is")
+        assert street.mutations() == before
+
+
+def suspended(run: Running, store: str) -> str | None:
+    """What status says of why a store is left alone."""
+    return next(row.suspended for row in run.manager._door.status_rows() if row.store == store)
