@@ -49,7 +49,8 @@ def token_check(domain: str, store: StoreSettings) -> Check:
         what="token",
         level="failed",
         message=f"the shop that answers is {domain}, stores.yaml says {store.domain}",
-        hint="correct shop, admin_url or auth of this store in stores.yaml before anything is written",
+        hint="if the shop was renamed, write its new name into stores.yaml: what is known of it stays; else correct shop, "
+        "admin_url or auth of this store there before anything is written",
     )
 
 

@@ -154,7 +154,7 @@ class Manager:
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
         self._front = front or Front(host or server.host, server.port if port is None else port)
-        self._shops = Shops(house.loaded)
+        self._shops = Shops(house.stores())
         options = Options(
             sources=sources_of(house.loaded, self._shops),
             clock=self._clock,
@@ -256,7 +256,7 @@ class Manager:
             try:
                 loaded = self._files.read()
                 self._refuse_what_needs_a_restart(loaded)
-                shops = webhooks_of(loaded)
+                webhooks_of(loaded.stores)
             except ConfigError as error:
                 self._refuse_config(error)
                 return
@@ -277,7 +277,7 @@ class Manager:
             except StateError as error:
                 self._note_problem(f"it is taken once the state answers: {error.message}")
                 return
-            self._shops.follow(shops)
+            self._shops.follow(webhooks_of(self._crew.stores()))
             self._on_disk.take()
             self._note_problem(None)
             self._metrics.reloaded("taken")

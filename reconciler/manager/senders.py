@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from reconciler.clerk.webhook import ClerkWebhooks
-from reconciler.core.ids import StoreName
+from reconciler.core.ids import ShopDomain, StoreName
 from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
@@ -14,8 +14,8 @@ from reconciler.shopify.webhooks import ShopifyWebhooks
 class Shops(Mapping[StoreName, ShopifyWebhooks | None]):
     """How each store's webhooks are checked; follows stores.yaml."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._now = webhooks_of(loaded)
+    def __init__(self, stores: Sequence[StoreSettings]) -> None:
+        self._now = webhooks_of(stores)
 
     def follow(self, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> None:
         self._now = shops
@@ -43,12 +43,13 @@ def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]
     )
 
 
-def webhooks_of(loaded: Loaded) -> Mapping[StoreName, ShopifyWebhooks | None]:
-    """How each store's webhooks are checked."""
-    return {s.name: _webhooks_of(s) for s in loaded.stores}
+def webhooks_of(stores: Sequence[StoreSettings]) -> Mapping[StoreName, ShopifyWebhooks | None]:
+    """How each store's webhooks are checked. The key of a renamed shop is its first name, unless that is another's now."""
+    names = {store.domain for store in stores}
+    return {s.name: _webhooks_of(s, former={s.shop} - names) for s in stores}
 
 
-def _webhooks_of(store: StoreSettings) -> ShopifyWebhooks | None:
+def _webhooks_of(store: StoreSettings, *, former: Collection[ShopDomain]) -> ShopifyWebhooks | None:
     found = [store.webhook_secret, store.auth.client_secret]
     secrets = [s.get_secret_value() for s in found if s is not None and s.get_secret_value()]
-    return ShopifyWebhooks(store.shop, secrets) if secrets else None
+    return ShopifyWebhooks(store.domain, secrets, former=former) if secrets else None

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Never
@@ -67,10 +67,14 @@ class ShopifyEvent:
 
 
 class ShopifyWebhooks:
-    """Reads the webhooks of one shop with any of several secrets of its app: the old one is used for up to an hour."""
+    """Reads the webhooks of one shop with any of several secrets of its app: the old one is used for up to an hour.
 
-    def __init__(self, shop: ShopDomain, secrets: Sequence[str]) -> None:
+    `former`: names that the shop had, by which it may still be named in what waits to be sent.
+    """
+
+    def __init__(self, shop: ShopDomain, secrets: Sequence[str], *, former: Collection[ShopDomain] = ()) -> None:
         self.shop = shop
+        self._names = frozenset({shop, *former})
         self._keys = tuple(secret.strip().encode() for secret in secrets if secret.strip())
         if not self._keys:
             raise ConfigError(
@@ -82,7 +86,7 @@ class ShopifyWebhooks:
         """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
         given = {name.lower(): value for name, value in headers.items()}
         self._verify(given.get("x-shopify-hmac-sha256", ""), body)
-        if given.get("x-shopify-shop-domain", "").strip().lower() != self.shop:
+        if given.get("x-shopify-shop-domain", "").strip().lower() not in self._names:
             raise Unauthentic(
                 f"a webhook of another shop came in for {self.shop}",
                 hint="compare the subscription's address with the store names in stores.yaml",
@@ -95,6 +99,7 @@ class ShopifyWebhooks:
             topic,
             _parsed(body),
             self.shop,
+            self._names,
             webhook_id=webhook_id if _WEBHOOK_ID.fullmatch(webhook_id) else "",
             api_version=given.get("x-shopify-api-version", "")[:20],
             triggered_at=_time(given.get("x-shopify-triggered-at", "")),
@@ -131,6 +136,7 @@ def _event(
     topic: str,
     body: Mapping[str, Any],
     shop: ShopDomain,
+    names: Collection[str],
     *,
     webhook_id: str,
     api_version: str,
@@ -145,7 +151,7 @@ def _event(
         if not customers and not merge_status:  # a merge that failed may name nobody: there is nobody to look at
             raise NotAnEvent(f"a signed {topic} of Shopify's does not say which customer")
     elif topic in SHOP_TOPICS:
-        _same_shop(topic, body, shop)
+        _same_shop(topic, body, names)
         if topic in {"customers/redact", "customers/data_request"}:
             person = body.get("customer")
             customer = _customer(person, ("admin_graphql_api_id", "id")) if isinstance(person, dict) else None
@@ -172,11 +178,11 @@ def _event(
     )
 
 
-def _same_shop(topic: str, body: Mapping[str, Any], shop: ShopDomain) -> None:
+def _same_shop(topic: str, body: Mapping[str, Any], names: Collection[str]) -> None:
     """These speak of a whole shop: it must stand in the part that is signed, since the header is not."""
     named = next((body[key] for key in _SHOP_KEYS if key in body), None)
-    if not isinstance(named, str) or named.lower() != shop:
-        raise NotAnEvent(f"a signed {topic} of Shopify's does not speak of {shop}")
+    if not isinstance(named, str) or named.lower() not in names:
+        raise NotAnEvent(f"a signed {topic} of Shopify's does not speak of {' or '.join(sorted(names))}")
 
 
 def _customer(body: Mapping[str, Any], keys: tuple[str, ...]) -> CustomerId | None:

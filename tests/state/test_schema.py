@@ -24,6 +24,7 @@ from reconciler.errors import StateError
 from reconciler.state.engine import SCHEMA, open_engine
 from reconciler.state.mirror import MirrorTable
 from reconciler.state.schema import check, ensure_schema, upgrade
+from reconciler.state.shops import ShopTable
 from reconciler.state.tables import metadata
 from reconciler.state.version import VERSION_TABLE, head, is_current
 from tests import servers
@@ -220,6 +221,36 @@ def test_phones_that_the_mirror_knew_before_are_known_by_their_key(
     upgrade(engine)
     state = MirrorTable(engine)
     assert state.known_phones(ShopDomain("x"), ["+15551234567", "+1"]) == {"+15551234567"}
+
+
+def test_shops_that_the_state_knew_before_keep_their_name_as_their_key(
+    database: Database, opened: Callable[[str], Engine]
+) -> None:
+    engine = opened(database.url)
+    _at(engine, "0012")
+    prefix = "" if database.backend == "sqlite" else f"{SCHEMA}."
+    columns = "clerk_user_id, store, status, generation, applied, refused, profile_digest, config_digest"
+    with engine.begin() as connection:
+        for shop, user, store in (("a", "user_1", "former"), ("a", "user_2", "other"), ("b", "user_1", "b-store")):
+            connection.execute(
+                text(
+                    f"INSERT INTO {prefix}reconciler_mapping (shopify_shop, {columns})"
+                    " VALUES (:shop, :user, :store, 'erased', 0, '{}', '{}', '', '')"
+                ),
+                {"shop": shop, "user": user, "store": store},
+            )
+        swept = f"INSERT INTO {prefix}reconciler_store (shopify_shop, store, last_sweep_at) VALUES (:shop, :store, :at)"
+        for shop, store in (("a", "a-store"), ("c", "c-store")):
+            connection.execute(text(swept), {"shop": shop, "store": store, "at": "2026-11-01 09:00:00.000000"})
+    upgrade(engine)
+    known = ShopTable(engine).known_shops()
+    assert {(k.name, k.gid, k.key, k.store, k.named_at.year) for k in known} == {
+        ("a", "", "a", "a-store", 2026),
+        ("b", "", "b", "b-store", known[0].named_at.year),
+        ("c", "", "c", "c-store", 2026),
+    }
+    assert known[0].name == "b"  # never swept: older than all that was
+    assert check(engine) == []
 
 
 def _at(engine: Engine, revision: str) -> None:

@@ -8,10 +8,11 @@ down_revision = "0012"
 branch_labels = None
 depends_on = None
 
-# Of each shop some store's name that it was given: the newest where a sweep has noted it, else any.
+# Of each shop the store that a sweep has noted last, else any that its mappings name.
 KNOWN = """
 INSERT INTO {prefix}reconciler_shop (name, gid, shopify_shop, store, named_at)
-SELECT k.shopify_shop, '', k.shopify_shop, COALESCE(MAX(s.store), MAX(k.store)), CURRENT_TIMESTAMP
+SELECT k.shopify_shop, '', k.shopify_shop, COALESCE(MAX(s.store), MAX(k.store)),
+    COALESCE(MAX(s.last_sweep_at), '2000-01-01 00:00:00.000000')
 FROM (
     SELECT shopify_shop, MAX(store) AS store FROM {prefix}reconciler_mapping GROUP BY shopify_shop
     UNION SELECT shopify_shop, store FROM {prefix}reconciler_store
