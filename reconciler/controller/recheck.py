@@ -87,10 +87,7 @@ def _still_waits(action: Action, step: Step) -> bool:
     if step.blocked is None:
         return False
     found = [step.blocked.granted(fields) for fields in (UNIQUE, UNIQUE[:1], UNIQUE[1:])]
-    return any(
-        {taken.owner for taken in granted} == {*action.waits_for} and _is_same(action, decision.action, parked=False)
-        for decision, granted in found
-    )
+    return any(granted and _is_same(action, decision.action, parked=False) for decision, granted in found)
 
 
 class _HoldsOf:

@@ -239,6 +239,9 @@ class _Grants:
 
     def __init__(self, blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> None:
         self._blocked, self._freed = blocked, freed
+        self._givers = {key: user for user, keys in freed.items() for key in keys}
+        for user, case in blocked.items():
+            self._givers |= {key: user for decision in case.decisions.values() for key in gives_up(decision)}
         self._fields: dict[ClerkUserId, frozenset[Unique]] = dict.fromkeys(blocked, frozenset(UNIQUE))
         self._now = {user: case.granted(UNIQUE) for user, case in blocked.items()}
         self._gives = {user: gives_up(decision) for user, (decision, _) in self._now.items()}
@@ -246,7 +249,7 @@ class _Grants:
         self._waiting: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
         for user, case in blocked.items():
             for taken in (t for decision in case.decisions.values() for t in owned(decision)):
-                self._waiting[_owner(taken)].add(user)
+                self._waiting[self._giver(taken)].add(user)
         self._settle(blocked)
 
     def without_rivals(self) -> bool:
@@ -261,7 +264,7 @@ class _Grants:
         several = next((claim for claim in claims.values() if len(claim) > 1), None)
         if several is None:
             return False
-        reached = self._reached(_owner(several[0][1]))
+        reached = self._reached(self._giver(several[0][1]))
         chosen = next((user for user, _ in several if user in reached), several[0][0])
         for user, taken in several:
             if user != chosen:
@@ -273,7 +276,7 @@ class _Grants:
         found: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
         for user, (_, granted) in self._now.items():
             for taken in granted:
-                owner = _owner(taken)
+                owner = self._giver(taken)
                 if owner in self._now and self._now[owner][1]:
                     to = found.setdefault(user, {})
                     to[owner] = to.get(owner, NOTHING) | {taken.key}
@@ -291,7 +294,7 @@ class _Grants:
     def take_back(self, circle: list[ClerkUserId]) -> None:
         """Grant nothing in a circle that can't be broken; phones first, which may break it."""
         names = " → ".join([*circle, circle[0]])
-        inside = {user: [t for t in self._now[user][1] if t.owner in circle] for user in circle}
+        inside = {user: [t for t in self._now[user][1] if self._giver(t) in circle] for user in circle}
         phones = any(t.field == "phone" for granted in inside.values() for t in granted)
         for user, granted in inside.items():
             lost: set[Unique] = {t.field for t in granted if not phones or t.field == "phone"}
@@ -301,7 +304,9 @@ class _Grants:
     def decisions(self, parks: MappingOf[ClerkUserId, frozenset[str]]) -> dict[ClerkUserId, Decision]:
         """What is decided for each in the end."""
         return {
-            user: _told(decision, granted, parks.get(user, NOTHING), self._circles.get(user, {}))
+            user: _told(
+                decision, {self._giver(t) for t in granted}, parks.get(user, NOTHING), self._circles.get(user, {})
+            )
             for user, (decision, granted) in self._now.items()
         }
 
@@ -319,7 +324,7 @@ class _Grants:
             user = due.popleft()
             decision, granted = self._now[user]
             written = takes(decision.action)
-            lost = {t.field for t in granted if t.key not in written or t.key not in self._given_by(_owner(t))}
+            lost = {t.field for t in granted if t.key not in written or t.key not in self._given_by(self._giver(t))}
             if not lost:
                 continue
             self._fields[user] -= lost
@@ -327,6 +332,11 @@ class _Grants:
             self._gives[user] = gives_up(self._now[user][0])
             due.append(user)
             due.extend(sorted(self._waiting[user] & self._now.keys()))
+
+    def _giver(self, taken: Taken) -> ClerkUserId:
+        """Who gives the value up: where its user has left, that may be the one who adopts the customer."""
+        assert taken.owner is not None
+        return self._givers.get(taken.key, taken.owner)
 
     def _given_by(self, owner: ClerkUserId) -> frozenset[str]:
         return self._gives[owner] if owner in self._gives else self._freed.get(owner, NOTHING)
@@ -336,30 +346,24 @@ class _Grants:
         found, left = {start}, [start]
         while left:
             _, granted = self._now.get(left.pop(), (None, ()))
-            more = {_owner(t) for t in granted} - found
+            more = {self._giver(t) for t in granted} - found
             found |= more
             left += more
         return found - {start}
 
 
-def _owner(taken: Taken) -> ClerkUserId:
-    assert taken.owner is not None
-    return taken.owner
-
-
 def _told(
-    decision: Decision, granted: tuple[Taken, ...], parked: frozenset[str], circles: MappingOf[str, str]
+    decision: Decision, givers: set[ClerkUserId], parked: frozenset[str], circles: MappingOf[str, str]
 ) -> Decision:
     """The decision that says what it waits for, what it parks, and which circle holds the rest of it."""
     holds = tuple(_circle_hold(decision, h, circles) for h in decision.holds)
     decision = decision.model_copy(update={"holds": holds})
-    if not granted or decision.action is None:
+    if not givers or decision.action is None:
         return decision
     customer = decision.customer
     park = tuple(f for f in UNIQUE if customer is not None and key_of(f, getattr(customer, f)) in parked)
-    waits_for = tuple(sorted({_owner(taken) for taken in granted}))
     cost = decision.action.cost_points + (MUTATION_POINTS if park else 0)
-    update = {"waits_for": waits_for, "park": park, "cost_points": cost}
+    update = {"waits_for": tuple(sorted(givers)), "park": park, "cost_points": cost}
     return decision.model_copy(update={"action": decision.action.model_copy(update=update)})
 
 

@@ -131,8 +131,8 @@ class Gathered:
         Who waits for a user whose action is withheld is blocked again.
         """
         blocked = {user: case for user, (_, case) in self._blocked.items()}
-        owners = {t.owner for case in blocked.values() for d in case.decisions.values() for t in d.taken}
-        freed = {f.clerk_user_id: f for f in self._freed.whole() if f.clerk_user_id in owners} if blocked else {}
+        awaited = {t.key for case in blocked.values() for d in case.decisions.values() for t in d.taken}
+        freed = {f.clerk_user_id: f for f in self._freed.whole() if not awaited.isdisjoint(f.keys)} if blocked else {}
         keys = {user: f.keys for user, f in freed.items()}
         moved = chains.resolved(blocked, keys)
         moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}

@@ -178,3 +178,13 @@ def test_a_circle_of_emails_and_phones_is_undone_in_one_go(four: Village) -> Non
     again = four("undo", "--plan", digest, "--yes", "--output", "json")
     assert again.code == 0, again.out + again.err
     assert {name: four.hers(name) for name in PEOPLE} == before
+
+
+def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer_with_a_new_one(four: Village) -> None:
+    four.gone("bob")
+    four.user("eve", email=mail("bob"), phone=FREE)
+    four.user("ada", phone=PHONES["bob"])
+    four.apply()
+    assert (four.hers("eve").phone, four.hers("eve").email) == (FREE, mail("bob"))
+    assert four.hers("ada").phone == PHONES["bob"]
+    four.settles()
