@@ -11,6 +11,7 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
 from reconciler.core import chains
+from reconciler.core.circles import NOTHING
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.plan import Action, Change, Hold
@@ -36,7 +37,7 @@ class Outcome:
     result: Result
     message: str = ""
     hint: str = ""
-    freed: frozenset[str] = chains.NOTHING
+    freed: frozenset[str] = NOTHING
     holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
 

@@ -18,6 +18,7 @@ from reconciler.controller.sweep import ceiling_now
 from reconciler.controller.wholeness import sample
 from reconciler.core import chains
 from reconciler.core.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
+from reconciler.core.circles import NOTHING
 from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.patch import without_action
 from reconciler.core.plan import Action, Kind
@@ -189,7 +190,7 @@ def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
 
 def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     """Customers of other users have new values of this one: the rest of the patch goes, then who comes next is nudged."""
-    action, freed = step.decision.action, chains.NOTHING
+    action, freed = step.decision.action, NOTHING
     if action is None:
         write_down(step, hands)
     elif not _gives_back(step):

@@ -15,13 +15,13 @@ from collections.abc import Mapping as MappingOf
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core import normalise
+from reconciler.core.circles import NOTHING, broken
 from reconciler.core.forecast import MUTATION_POINTS
 from reconciler.core.ids import UNIQUE, ClerkUserId, Unique
 from reconciler.core.plan import Action, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.view import Decision, Taken
 
-NOTHING: frozenset[str] = frozenset()
 NAMES: MappingOf[str, str] = {"email": "e-mail", "phone": "phone"}
 Freed = MappingOf[ClerkUserId, frozenset[str]]
 
@@ -108,7 +108,7 @@ def resolved(blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> dict[Cle
     while True:
         if grants.without_rivals():
             continue
-        parks, circle = _broken(grants.edges(), grants.can_park)
+        parks, circle = broken(grants.edges(), grants.can_park)
         if not circle:
             return grants.decisions(parks)
         grants.take_back(circle)
@@ -198,10 +198,10 @@ def in_turn(actions: Collection[Action]) -> list[Action]:
             if givers[key] != user:
                 to = edges.setdefault(user, {})
                 to[givers[key]] = to.get(givers[key], NOTHING) | {key}
-    parks, circle = _broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+    parks, circle = broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
     while circle:
         edges = {user: owners for user, owners in edges.items() if user not in circle}
-        parks, circle = _broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+        parks, circle = broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
     for user, owners in edges.items():
         parked = parks.get(user, NOTHING)
         park = tuple(c.field for c in moving[user].changes if c.field in UNIQUE and key_of(c.field, c.before) in parked)
@@ -253,7 +253,7 @@ class _Grants:
         self._settle(blocked)
 
     def without_rivals(self) -> bool:
-        """Leave a value to one of those who wait for it. False where there is no such value.
+        """Leave each value to one of those who wait for it. False where every value has one.
 
         It is the one for whom its owner waits in turn, so that a circle turns; else the first by name.
         """
@@ -261,15 +261,15 @@ class _Grants:
         for user in sorted(self._now):
             for taken in self._now[user][1]:
                 claims[taken.key].append((user, taken))
-        several = next((claim for claim in claims.values() if len(claim) > 1), None)
-        if several is None:
-            return False
-        reached = self._reached(self._giver(several[0][1]))
-        chosen = next((user for user, _ in several if user in reached), several[0][0])
-        for user, taken in several:
-            if user != chosen:
-                self._take(user, {taken.field})
-        return True
+        several = [claim for claim in claims.values() if len(claim) > 1]
+        for claim in several:
+            left = [(user, taken) for user, taken in claim if taken in self._now[user][1]]
+            reached = self._reached(self._giver(left[0][1])) if len(left) > 1 else set()
+            chosen = next((user for user, _ in left if user in reached), left[0][0] if left else None)
+            for user, taken in left:
+                if user != chosen:
+                    self._take(user, {taken.field})
+        return bool(several)
 
     def edges(self) -> dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]]:
         """Who waits for whom, and for which values; only for those who wait in turn."""
@@ -378,73 +378,3 @@ def _circle_hold(decision: Decision, held: Hold, circles: MappingOf[str, str]) -
         f"{circles[field]}; give one of these customers a name"
     )
     return hold(decision.clerk_user_id, decision.customer, reason, message, field)
-
-
-# --- circles ---------------------------------------------------------------------------------------------------------
-
-Edges = MappingOf[ClerkUserId, MappingOf[ClerkUserId, frozenset[str]]]
-
-
-def _broken(
-    edges: Edges, can_park: Callable[[ClerkUserId, frozenset[str]], bool]
-) -> tuple[dict[ClerkUserId, frozenset[str]], list[ClerkUserId]]:
-    """The values that each user parks so that no circle is left; and a circle that can't be broken, empty if all can."""
-    core = _Core(edges)
-    parks: dict[ClerkUserId, frozenset[str]] = {}
-    for start in sorted(core.out):
-        while start in core.out:
-            circle = core.circle_from(start)
-            pairs = sorted(zip(circle[1:] + circle[:1], circle, strict=True))
-            for user, before in pairs:
-                keys = parks.get(user, NOTHING) | edges[before][user]
-                if can_park(user, keys):
-                    parks[user] = keys
-                    core.cut(before, user)
-                    break
-            else:
-                return parks, circle
-    return parks, []
-
-
-class _Core:
-    """What is left of the waits without those who are in no circle and between none."""
-
-    def __init__(self, edges: Edges) -> None:
-        self.out = {user: set(owners) for user, owners in edges.items()}
-        self._into: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
-        for user, owners in edges.items():
-            for owner in owners:
-                self._into[owner].add(user)
-        self._peel([*self.out, *(owner for owner in self._into if owner not in self.out)])
-
-    def circle_from(self, start: ClerkUserId) -> list[ClerkUserId]:
-        """A circle that is reached from here, from its first user by name on."""
-        path: dict[ClerkUserId, None] = {}
-        at = start
-        while at not in path:
-            path[at] = None
-            at = min(self.out[at])
-        users = list(path)
-        circle = users[users.index(at) :]
-        first = circle.index(min(circle))
-        return circle[first:] + circle[:first]
-
-    def cut(self, user: ClerkUserId, owner: ClerkUserId) -> None:
-        self.out[user].discard(owner)
-        self._into[owner].discard(user)
-        self._peel([user, owner])
-
-    def _peel(self, users: list[ClerkUserId]) -> None:
-        left = list(users)
-        while left:
-            user = left.pop()
-            out, into = self.out.get(user, set()), self._into[user]
-            if out and into:
-                continue
-            self.out.pop(user, None)
-            del self._into[user]
-            for owner in out:
-                self._into[owner].discard(user)
-            for before in into:
-                self.out[before].discard(user)
-            left += [*out, *into]
