@@ -49,7 +49,10 @@ def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
         return
     if not found.is_unique:
         message = f"{found.key} is not unique: nothing keeps a user from having two rows, and such a user is held"
-        yield _check("key", "warning", message, _index(found, found.key, "unique "))
+        parted = (
+            "a unique index of a partitioned table must hold its partition key: see that the app makes one row a user"
+        )
+        yield _check("key", "warning", message, parted if found.kind == "p" else _index(found, found.key, "unique "))
     if rows < LARGE:
         return
     if not found.is_indexed:
@@ -89,9 +92,9 @@ def _updated_checks(found: Inspection, rows: int, settings: Settings) -> Iterato
             yield _check("updated_at", "warning", message, hint)
         return
     trigger = (
-        "let the app set it at each change, or: create extension if not exists moddatetime schema extensions; "
+        "let the app set it at each change, or: create extension if not exists moddatetime; "
         f"create trigger set_updated_at before update on {found.table} for each row execute function "
-        f"extensions.moddatetime({found.updated});"
+        f"moddatetime({found.updated});"
         if found.role
         else "let the app set it at each change, or leave profiles.columns.updated_at out"
     )

@@ -124,6 +124,11 @@ class UpsertTable:
             and not index.get("dialect_options", {}).get("postgresql_where")
             and index.get("dialect_options", {}).get("sqlite_where") is None
         ]
+        if self.name in inspector.get_view_names(schema=self.schema):
+            raise ConfigError(
+                f"{self.shown} is a view: two writers could make two rows of one user",
+                hint="name the table below it in profiles.table, or set clerk.upsert_profiles: false",
+            )
         if [key] not in uniques:
             raise ConfigError(
                 f"{self.shown}.{key} is not unique: two writers could make two rows of one user",
