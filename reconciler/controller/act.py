@@ -331,8 +331,13 @@ def _name(change: Change) -> str:
     return change.field.removeprefix("metafields.")
 
 
-def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> tuple[Mapping, list[Event]]:
-    """The row after a call, and what to tell of it. What is still missing of a new customer is no change of the config."""
+def noted(
+    step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool, healed: tuple[Change, ...] | None = None
+) -> tuple[Mapping, list[Event]]:
+    """The row after a call, and what to tell of it. What is still missing of a new customer is no change of the config.
+
+    `healed`: as in `after_write`, where the subject's row was written since the action began.
+    """
     assert step.at is not None
     unfinished = {"kind": "create"} if step.action.kind == "create" else None
     row = after_write(
@@ -346,6 +351,7 @@ def noted(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool)
         now=hands.clock.now(),
         intent=step.intent or unfinished,
         shown=step.shown,
+        healed=healed,
     )
     return row, [_event(step, hands, step.at, step.action.kind, told)] if told or finished else []
 

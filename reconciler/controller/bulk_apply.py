@@ -260,7 +260,8 @@ class BulkRun:
                     continue
             step.written.extend(call.covers)
             finished = ride.is_last and not moved
-            row, told = noted(step, self._of_plan(ride.line), call.tells or call.covers, finished=finished)
+            told_of = call.tells or call.covers
+            row, told = noted(step, self._of_plan(ride.line), told_of, finished=finished, healed=call.covers)
             rows.append(row.model_copy(update={"profile_digest": step.action.profile_digest}) if moved else row)
             events += told
             if moved:

@@ -49,7 +49,7 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
     applied = row.applied
     if decision.spec is not None and decision.customer is not None and not leaving:
         applied = agreed(mapping, decision.spec, decision.customer, written=())
-        applied = _with_link(applied, mapping, decision.customer.backlink, row, store)
+        applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
     row = row.model_copy(update={"applied": applied})
     return row.model_copy(update=_fingerprints(mapping, row, decision, store, subject.row_fp))
@@ -67,8 +67,11 @@ def after_write(
     now: datetime,
     intent: MappingOf[str, Any] | None = None,
     shown: MappingOf[str, Any] = NOTHING_SHOWN,
+    healed: tuple[Change, ...] | None = None,
 ) -> Mapping:
     """The row after these changes were written on this customer, and the shop answered by showing this (`shown`).
+
+    `healed`: those of them that `mapping` does not know of yet; None: all.
 
     `finished` is False while more calls of the same action follow; `intent` says what those will do, where a crash in
     between must be told from somebody's edit.
@@ -82,11 +85,12 @@ def after_write(
         placed = row.model_copy(update={"customer_id": customer_id})
         agreed_by = placed.model_copy(update={"applied": decision.inherited}) if decision.inherited else mapping
         applied = agreed(agreed_by, decision.spec, seen, written=written, shown=shown)
-        applied = with_contest(with_heals(applied, agreed_by, written, now), decision.contests)
+        applied = with_contest(
+            with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
+        )
         if finished:
             link = next((c.after for c in written if c.field == "backlink"), None)
-            before = mapping if link is None else None  # in bulk the row names the new customer already
-            applied = _with_link(applied, before, link or seen.backlink, placed, store)
+            applied = _with_link(applied, link or seen.backlink, placed, store)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
@@ -193,16 +197,12 @@ def agreed(
 
 
 def _with_link(
-    applied: MappingOf[str, Applied], before: Mapping | None, backlink: str | None, row: Mapping, store: Store
+    applied: MappingOf[str, Applied], backlink: str | None, row: Mapping, store: Store
 ) -> dict[str, Applied]:
-    """With the metafield that carries the back-link now: where the config names another one later, this is to be removed.
-
-    A row of an earlier version that says nothing of it stays as it is: it would else be written for this alone.
-    """
+    """With the metafield that carries the back-link now: where the config names another one later, this is to be removed."""
     found = dict(applied)
     known = found.get(BACKLINK)
-    is_new = before is None or before.customer_id != row.customer_id or row.config_digest != before.config_digest
-    if backlink == row.clerk_user_id and (is_new or (known is not None and known.config != store.backlink.name)):
+    if backlink == row.clerk_user_id and (known is None or known.config != store.backlink.name):
         found[BACKLINK] = Applied(value=backlink, ours=True, config=store.backlink.name)
     return found
 

@@ -30,8 +30,13 @@ def evil_plan() -> Plan:
     return planned([store_plan("acme-us", (action,), (held,))], created_at=AT)
 
 
+def undigested(text: str) -> str:
+    """Without the digest, which is another with each new field of an action."""
+    return text.replace(example().digest, "sha256:DIGEST")
+
+
 def test_a_plan_reads_well_at_eighty_columns() -> None:
-    assert text_of(example()) == snapshot("""\
+    assert undigested(text_of(example())) == snapshot("""\
 acme-eu  acme-eu.myshopify.com
   88 in sync
 
@@ -84,8 +89,8 @@ acme-us  acme-us.myshopify.com
 
 5 actions, 7 holds, 283 in sync, 1 store could not be planned
 3 actions held by a guard; to let exactly these go:
-  reconciler apply --approve sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9
-digest sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9
+  reconciler apply --approve sha256:DIGEST
+digest sha256:DIGEST
 made at 2026-11-23 09:00 UTC
 """)
 
@@ -202,7 +207,7 @@ def test_json_gives_back_exactly_what_was_there() -> None:
 
 
 def test_markdown_reads_well_in_a_pull_request() -> None:
-    assert render.plan_markdown(example()) == snapshot("""\
+    assert undigested(render.plan_markdown(example())) == snapshot("""\
 ## Customer parity: 5 actions, 7 holds, 283 in sync, 1 store could not be planned
 
 | store | create | adopt | update | relink | merge | release | hold | in sync |
@@ -281,10 +286,10 @@ Forecast: 80 points, about 0.8 s at the shop's restore rate
 
 </details>
 
-**3 actions held by a guard.** To let exactly these go: `reconciler apply --approve sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9`
+**3 actions held by a guard.** To let exactly these go: `reconciler apply --approve sha256:DIGEST`
 
-Made at 2026-11-23 09:00 UTC, digest `sha256:ec6003d0dc5e42f48dc68432bfe1057826f7d54167e24c3a9a3c776a759fa7f9`.\
-""")  # noqa: E501  a digest is long
+Made at 2026-11-23 09:00 UTC, digest `sha256:DIGEST`.\
+""")
 
 
 def test_in_markdown_everything_foreign_stays_in_its_code_span() -> None:

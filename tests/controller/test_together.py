@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.event import Event
+from reconciler.core.mapping import BACKLINK
 from reconciler.core.store import Store
 from tests.core.people import store
 from tests.inprocess import Rig
@@ -19,7 +20,7 @@ RULES = {
     "clerk.avatar": {"from": "image_url", "type": "url"},
     "clerk.tier": {"from": "metadata.tier"},
 }
-OURS = {"email", "first_name", "tags", *(f"metafields.{name}" for name in RULES)}
+OURS = {"email", "first_name", "tags", BACKLINK, *(f"metafields.{name}" for name in RULES)}
 A_CALL = 12  # users: 24 of 25 values
 
 

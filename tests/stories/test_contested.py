@@ -25,19 +25,24 @@ def edited(village: Village, **values: Any) -> None:
     village.staff("edit", id=village.hers("ada").id, **values)
 
 
-def fought(village: Village, times: int, **values: Any) -> None:
+def fought(village: Village, times: int, *, bulk: str = "never", **values: Any) -> None:
     """So often somebody writes these values over ours, and we heal that."""
     for _ in range(times):
         edited(village, **values)
-        village.apply()
+        village.apply("--bulk", bulk)
 
 
 def contested(village: Village) -> list[dict[str, Any]]:
     return [h for h in village.plan()["holds"] if h["reason"] == "Contested"]
 
 
-def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: Village) -> None:
-    fought(one, 2, first_name="Imported")
+@pytest.mark.parametrize("bulk", ["never", "always"])
+def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: Village, bulk: str) -> None:
+    one.store["metafields"] = {"clerk.locale": {"from": "locale", "type": "single_line_text_field"}}
+    one.user("ada", locale="en")
+    fought(one, 1, bulk=bulk, first_name="Imported")  # two writes in bulk, and one change back
+    assert not contested(one)
+    fought(one, 1, bulk=bulk, first_name="Imported")
     assert one.hers("ada").first_name == "Ada"
     edited(one, first_name="Imported")
     one.user("ada", last_name="Byron")
