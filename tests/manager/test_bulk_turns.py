@@ -36,7 +36,8 @@ def populate(street: Street, count: int) -> None:
     now, users = now_text(), [name_of(n) for n in range(count)]
     rows = [(user, f"{user}@example.com", 1, f"Person {user}", None, "en-US", now, None) for user in users]
     with closing(sqlite3.connect(street.folder / "profiles.db", timeout=20)) as connection, connection:
-        connection.executemany("insert into customers values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        columns = "clerk_user_id, email, email_verified, first_name, last_name, locale, updated_at, deleted_at"
+        connection.executemany(f"insert into customers ({columns}) values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def name_of(number: int) -> str:

@@ -192,3 +192,43 @@ def test_doctor_says_that_a_shop_is_another(known: Village) -> None:
     said = known("doctor", "--output", "json")
     found: list[Any] = [c for c in said.json["checks"] if c["area"] == US and c["level"] == "failed"]
     assert any("that is another shop" in c["message"] for c in found)
+
+
+def test_a_renamed_shop_is_asked_with_the_token_pair_that_it_gave_last(
+    known: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_SECRET_KEY", "a key of 32 letters and some more")
+    app = {"client_id": "client-id", "client_secret": "client-secret", "refresh_token": "first"}
+    known.shop().tokens.refresh_token = "first"
+    known.store["auth"] = app
+    known.settles(held={("eva", "Erased")})
+    known.shop().tokens.revoke_all()
+    known.settles(held={("eva", "Erased")})
+    assert known.shop().tokens.refresh_token != "first"
+    known.store["shop"] = NEW
+    known.settles(held={("eva", "Erased")})
+
+
+def test_a_shop_that_does_not_answer_with_its_new_name_is_not_planned(known: Village) -> None:
+    known.store["shop"] = NEW
+    known.shop().faults.add("status", status=502, times=None)
+    before = known.mutations
+    assert list(errors(known("plan", "--output", "json"))) == [US]
+    known.apply(code=1)
+    known.shop().faults.clear()
+    assert known.mutations == before
+    known.settles(held={("eva", "Erased")})
+
+
+def test_three_shops_names_go_round(known: Village) -> None:
+    """Each is given the name of the next, and the last one that nobody had."""
+    known.second_shop()
+    known.apply()
+    known.stores[EU]["shop"], known.store["shop"] = NEW, OTHER
+    said = known("plan", "--output", "json", "--detailed-exitcode")
+    assert said.code == 0, said.out + said.err
+    known.stores[EU]["shop"], known.store["shop"] = OLD, NEW
+    said = known("plan", "--output", "json", "--detailed-exitcode", "--store", US)
+    assert said.code == 0, said.out + said.err
+    known.settles(held={("eva", "Erased")})
+    assert {key for key, _ in names(known).values()} == {OLD, OTHER}
