@@ -36,9 +36,9 @@ _log = structlog.get_logger(__name__)
 def command(context: Context, host: str | None, port: int | None) -> int:
     """Keep the shops equal until SIGTERM or SIGINT; then finish what is in hand and exit 0.
 
-    Webhooks nudge, sweeps heal. SIGHUP reads stores.yaml anew, and so does a change of the file. A database that is
-    away at the start is waited for. Logs are JSON on stderr, one object a line; only a terminal is also told in plain
-    words where it runs.
+    Webhooks nudge, sweeps heal. A change of stores.yaml is taken once the file has settled, on SIGHUP immediately. A
+    database that is away at the start is waited for. Logs are JSON on stderr, one object a line; a terminal is also told
+    in plain words where it runs.
     """
     configure(debug=context.debug)
     env = settings.environment()
