@@ -106,11 +106,11 @@ def test_users_one_by_one_lead_to_the_same_end(tmp_path: Path, seed: int) -> Non
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_requests_one_by_one_lead_to_the_same_end_as_a_plan(tmp_path: Path, seed: int) -> None:
-    """What `run` does is what `plan` showed."""
+    """What `run` does is what `plan` showed; of two who swap, the rest of the patch may go ahead."""
     with make(tmp_path / "one", seed) as one, make(tmp_path / "other", seed) as other:
         whole(one)
         for name in STORES:
             other.requested(name, *USERS)
         assert [end(one, name) for name in STORES] == [end(other, name) for name in STORES]
-        assert one.mutations() == other.mutations()
+        assert one.mutations() <= other.mutations() <= one.mutations() + 2 * len(STORES)
         assert other.cycle().mutations == 0
