@@ -56,7 +56,7 @@ def places(stores: Iterable[Named], known: Collection[KnownShop]) -> dict[StoreN
 
     place({n: r if (r := holders.get(n[1])) and r.store == n[0] else None for n in left}, sure=True)
     place({n: last.get(n[0]) for n in left}, sure=False)  # the store's shop has another name
-    place({n: holders.get(n[1]) for n in left}, sure=True)  # the store has another name
+    place({n: holders.get(n[1]) for n in left}, sure=False)  # the store has another name, or the name another shop
     keys, taken = {row.key for row in known}, {each.key for each in found.values()}
     for store, name in left:
         met = name in keys

@@ -232,3 +232,15 @@ def test_three_shops_names_go_round(known: Village) -> None:
     assert said.code == 0, said.out + said.err
     known.settles(held={("eva", "Erased")})
     assert {key for key, _ in names(known).values()} == {OLD, OTHER}
+
+
+def test_a_former_name_becomes_another_shops_though_the_former_shop_is_in_no_file_now(known: Village) -> None:
+    known.store["shop"] = NEW
+    known.apply()
+    known.stores = {"second": known.a_store(EU) | {"shop": OLD}}
+    for kinds in (["create"] * 3, []):
+        said = known("plan", "--output", "json")
+        assert said.code == 0, said.err
+        assert [a["kind"] for a in said.json["stores"][0]["actions"]] == kinds
+        known.apply()
+    assert names(known)[OLD][0] != OLD
