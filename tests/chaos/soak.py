@@ -46,7 +46,6 @@ class Profile:
     restarts: bool = False
     """One replica is restarted when the storm is over: the look at its start stands for the nightly one."""
     lanes: tuple[str, ...] = tuple(plan.LANES)
-    without: frozenset[str] = frozenset()
     """Changes that do not happen."""
 
     def controller(self) -> dict[str, Any]:
@@ -75,7 +74,7 @@ QUICK = {
 }  # fmt: skip
 SHORT = Profile(
     seconds=20, people=30, pause_s=0.2, scale=0.15, settle_s=40, quiet_s=4, grace_s=5, resync_s=2, cron="* * * * *",
-    rhythm=QUICK, restarts=True, without=frozenset({"phone swap"}),
+    rhythm=QUICK, restarts=True,
 )  # fmt: skip
 
 
@@ -100,7 +99,7 @@ class Soak:
             app.make()
             stack.enter_context(shops.recording())
             clerk = Sender(cluster.urls, self.seed)
-            stream = Stream(self.seed, self.population, app, clerk, shops, without=profile.without)
+            stream = Stream(self.seed, self.population, app, clerk, shops)
             start_all(cluster)
             urls = dict(zip(SHOPS, cluster.urls(), strict=False))
             stack.enter_context(shops.webhooks(urls, self.seed))

@@ -45,7 +45,6 @@ class Stream:
     app: App
     clerk: Sender
     shops: Shops
-    without: frozenset[str] = frozenset()
     done: Counter[str] = field(default_factory=Counter)
     numbers: int = 0
     what: str = "at the beginning"
@@ -70,8 +69,7 @@ class Stream:
 
     def step(self) -> str:
         """One change, chosen by weight among those that are possible; its name."""
-        weights = {kind: weight for kind, weight in WEIGHTS.items() if kind not in self.without}
-        kind = self.chance.choices(list(weights), list(weights.values()))[0]
+        kind = self.chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         self.what = kind
         if CHANGES[kind](self):
             self.done[kind] += 1
