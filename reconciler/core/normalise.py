@@ -108,3 +108,17 @@ def tag_keys(values: Iterable[str]) -> frozenset[str]:
 def metafield(value: str | None, type_: str) -> str | None:
     """A metafield's value in a form that can be compared, by its type; blank is None."""
     return metafields.comparable(value, type_)
+
+
+def is_variant(one: str | None, other: str | None) -> bool:
+    """Whether two e-mails differ, but only by dots or a plus part in what stands before the @.
+
+    A shop that folds such variants would show one person's customer for another's address.
+    """
+    keys = email_key(one), email_key(other)
+    return keys[0] != keys[1] and _folded(keys[0]) == _folded(keys[1])
+
+
+def _folded(key: str | None) -> str:
+    local, _, domain = (key or "").partition("@")
+    return f"{local.partition('+')[0].replace('.', '')}@{domain}"

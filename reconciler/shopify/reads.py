@@ -101,7 +101,8 @@ class CustomerReads:
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
         key = normalise.email_key
         asked = {email: email for email in emails if key(email)}
-        return self._by("emailAddress", asked, self._traced, lambda e, c: _shows(c, "email", key(c.email), key(e)))
+        found = self._by("emailAddress", asked, self._traced, lambda e, c: _shows(c, "email", key(c.email), key(e)))
+        return {email: c for email, c in found.items() if not (c.email and normalise.is_variant(c.email, email))}
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]:
         key = normalise.phone_key

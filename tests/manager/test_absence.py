@@ -18,9 +18,12 @@ from tests.manager.street import US, Running, Street, a_street, deleted_event, u
 PEOPLE = [f"user_{n:02}" for n in range(24)]
 COLUMNS = (
     "clerk_user_id text primary key, email text, email_verified boolean, first_name text, last_name text, locale text, "
-    "updated_at timestamptz, deleted_at timestamptz"
+    "updated_at timestamptz, deleted_at timestamptz, phone text"
 )
-ROW = "insert into customers values ('{0}', '{0}@example.com', true, 'First', null, 'en-US', now() - interval '1 day', null)"
+ROW = (
+    "insert into customers values ('{0}', '{0}@example.com', true, 'First', null, 'en-US', now() - interval '1 day', "
+    "null, null)"
+)
 LONG_AGO = timedelta(days=1)
 
 

@@ -81,15 +81,6 @@ def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_
     assert [entry["url"] for entry in entries if entry["event"] == "running"] == [process.url]
 
 
-def test_warnings_of_a_running_controller_are_events_of_its_log(street: Street, start: Any) -> None:
-    street.settings["clerk"]["upsert_profiles"] = True
-    street.settings["profiles"]["columns"].pop("updated_at")  # late webhooks can't be told from new ones: it says so
-    process = start()
-    process.started()
-    assert [e["message"] for e in process.log() if e["event"] == "warning" and "updated_at" in e["message"]]
-    assert {line[0] for line in process.lines} == {"{"}
-
-
 def test_what_python_itself_would_print_is_an_event_of_the_log_too(tmp_path: Path) -> None:
     """A generator thrown away when its database has gone, a thread that ends by an exception, a library's warning."""
     program = """
