@@ -15,11 +15,10 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile_row import TEXTS
 from reconciler.errors import ConfigError
 from reconciler.supabase.columns import Target, cast_value, target_of, translated
-from reconciler.supabase.limits import IDLE_S, limit
+from reconciler.supabase.limits import limit
 
 WRITTEN: Final = (*TEXTS, "email_verified", "metadata", "updated_at")
 WAIT_S: Final = 2.0  # of each statement: for a lock, and to run
-CHECK_S: Final = 10.0  # the same at the start, when nothing waits for us
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,33 @@ class UpsertTable:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self, *, wait_s: float = WAIT_S, idle_s: float = IDLE_S) -> Iterator[Connection]:
-        """One transaction whose statements wait and run for so long at most; errors in our own words."""
+    def writing(self) -> Iterator[Connection]:
+        """One transaction whose statements wait and run for WAIT_S at most; errors in our own words."""
         with translated(self.shown), self.engine.begin() as connection:
-            limit(connection, lock_s=wait_s, statement_s=wait_s, idle_s=idle_s)
+            limit(connection, lock_s=WAIT_S, statement_s=WAIT_S)
             yield connection
 
+    @contextmanager
+    def describing(self) -> Iterator[Connection]:
+        """A connection that reads the catalog, many statements long. On Postgres each is a transaction of its own.
+
+        So no transaction is open between two of them, however long this process stalls there. They read the catalog
+        alone, where nothing is locked for long. SQLite's file is read in one transaction.
+        """
+        if self.is_sqlite:
+            with self.writing() as connection:
+                yield connection
+            return
+        with translated(self.shown), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
     def shape(self) -> Shape:
-        """The columns as they were looked up. Ask for it before a transaction begins: it may need one of its own."""
+        """The columns as they were looked up. Ask for it before a transaction begins: it may need a connection."""
         with self._lock:
             shape = self._shape
         if shape is not None:
             return shape
-        with self.writing() as connection:
+        with self.describing() as connection:
             targets = self._look_up(connection)
         columns = (Column(t.name, t.type) for t in targets.values())
         # One object for all statements: SQLAlchemy compiles a statement once for it, and not once a row.
@@ -87,7 +100,7 @@ class UpsertTable:
         """Raise ConfigError where rows could not be written as promised."""
         self.forget()
         shape = self.shape()
-        with self.writing(wait_s=CHECK_S, idle_s=CHECK_S) as connection:
+        with self.describing() as connection:
             self._check_key(connection)
             self._check_required(connection, shape.targets)
             self._check_rights(connection, shape)
