@@ -52,13 +52,18 @@ class Process:
 
         self.url = until(url, "it is started")
 
-    def clerk(self, kind: str, data: Any, message_id: str) -> int | None:
-        """A webhook of Clerk's; None where nobody answered in time."""
+    def clerk(self, kind: str, data: Any, message_id: str, *, within_s: float = WAIT_S) -> int | None:
+        """A webhook of Clerk's, sent once; None where there was no answer in time."""
         body = sender.event(kind, data)
         headers = sender.headers(body, message_id=message_id, at=WallClock().now())
         with suppress(httpx.HTTPError):
-            return httpx.post(f"{self.url}/webhooks/clerk", content=body, headers=headers, timeout=WAIT_S).status_code
+            url = f"{self.url}/webhooks/clerk"
+            return httpx.post(url, content=body, headers=headers, timeout=within_s).status_code
         return None
+
+    def accepted(self, kind: str, data: Any, message_id: str) -> None:
+        """The same webhook as Clerk sends it: again, until it is accepted."""
+        until(lambda: self.clerk(kind, data, message_id, within_s=WAIT_S / 4) == 202, f"{message_id} is accepted")
 
     def ready(self) -> bool:
         with suppress(httpx.HTTPError):

@@ -258,7 +258,7 @@ class Street:
             waiting.start()
             stack.callback(waiting.join, WAIT_S)
             stack.callback(manager.stop)
-            client = stack.enter_context(httpx.Client(base_url=manager.url, timeout=20))
+            client = stack.enter_context(httpx.Client(base_url=manager.url, timeout=WAIT_S))
             yield Running(manager, house, client, self, began_at)
 
 

@@ -181,7 +181,7 @@ def sources() -> Sources:
 
 
 def options(**changes: Any) -> Options:
-    return replace(Options(sources=sources(), clock=Noon(), console_token=TOKEN, wrong_token_s=0.001), **changes)
+    return replace(Options(sources=sources(), clock=Noon(), console_token=TOKEN, wrong_token_s=0), **changes)
 
 
 @contextmanager
@@ -189,6 +189,6 @@ def serving(door: MemoryDoor, chosen: Options | None = None, **server: Any) -> I
     """A client of a real server with this door."""
     with (
         ServerThread(make_app(door, chosen or options()), "127.0.0.1", 0, **server) as running,
-        httpx.Client(base_url=running.url, timeout=20) as client,
+        httpx.Client(base_url=running.url, timeout=60) as client,
     ):
         yield client
