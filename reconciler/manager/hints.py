@@ -5,6 +5,7 @@ Where there is no outbox, or the profiles are on SQLite, each turn is nothing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 from reconciler.core.ids import ClerkUserId
@@ -19,25 +20,29 @@ from reconciler.wiring import House
 
 
 class Hints:
-    """From the profiles' database into the queue; one thread at a time."""
+    """From the profiles' database into the queue. Thread-safe: psycopg frees a connection that another thread still uses."""
 
     def __init__(
         self, house: House, settings: Settings, crew: Crew, clock: Clock, metrics: Metrics, wake: Callable[[], None]
     ) -> None:
         self._queue, self._crew, self._clock, self._metrics, self._wake = house.queue, crew, clock, metrics, wake
+        self._lock = threading.Lock()
         url = settings.profiles.url or settings.state.url
         self._engine = None if url.startswith("sqlite") else open_engine(url)
         self._feed = NudgeFeed(Outbox(self._engine), Ears(url)) if self._engine is not None else None
 
     def take(self) -> None:
         """One batch, at most. SourceError or StateError leaves it where it was."""
-        if self._feed is not None and self._feed.poll(self._queue_up):
+        with self._lock:
+            found = self._feed is not None and self._feed.poll(self._queue_up)
+        if found:
             self._wake()
 
     def close(self) -> None:
-        if self._feed is not None and self._engine is not None:
-            self._feed.close()
-            self._engine.dispose()
+        with self._lock:
+            if self._feed is not None and self._engine is not None:
+                self._feed.close()
+                self._engine.dispose()
 
     def _queue_up(self, users: Sequence[ClerkUserId]) -> None:
         """Many at once are an import, behind which nobody who waits for a nudge shall stand."""

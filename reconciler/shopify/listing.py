@@ -30,7 +30,7 @@ from reconciler.shopify.client import Reply, ShopClient
 from reconciler.shopify.document import document
 from reconciler.shopify.failures import DEFECT_HINT
 from reconciler.shopify.pace import Lane
-from reconciler.shopify.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, utc
+from reconciler.shopify.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, prepare, utc
 
 LISTED_MAX: Final = 25_000
 PAGES_MAX: Final = 200  # a shop that fills its pages reaches the end of a list in half of them
@@ -50,6 +50,10 @@ class _Phone(msgspec.Struct, gc=False):
 class _Metafield(msgspec.Struct, gc=False):
     value: str | None = None
     type: str | None = None
+
+
+for _part in (_Email, _Phone, _Metafield):  # all instances share these; each makes its line in one thread
+    prepare(_part)
 
 
 class CustomerLists:

@@ -6,6 +6,7 @@ customers that may not be shown to us are null in the reply and named in its err
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 
@@ -25,10 +26,26 @@ CountText = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,18}\Z")] | Count
 
 
 Shape = TypeVar("Shape")
+_prepared: Final[set[type]] = set()
+_preparing: Final = threading.Lock()
+
+
+def prepare(shape: type) -> None:
+    """Let msgspec read this shape's annotations, in one thread, before any thread converts to it.
+
+    msgspec (0.22, read 2026-11-29) keeps what it reads on the class before it is complete. A second thread that uses it
+    meanwhile follows a null pointer, which ends the process with SIGSEGV.
+    """
+    if shape in _prepared:
+        return
+    with _preparing:
+        msgspec.json.Decoder(shape)
+        _prepared.add(shape)
 
 
 def shaped(value: object, shape: type[Shape]) -> Shape:
-    """The value as this shape, or MalformedError."""
+    """The value as this shape, or MalformedError. Thread-safe."""
+    prepare(shape)
     try:
         return msgspec.convert(value, shape)
     except (msgspec.ValidationError, RecursionError) as error:
