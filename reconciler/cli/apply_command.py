@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
@@ -18,6 +17,7 @@ import click
 from rich.progress import Progress, TaskID
 
 from reconciler.cli import planfile, render
+from reconciler.cli.approval import approval
 from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import counted, seconds_text, time_text
 from reconciler.cli.plan_command import planned_by, show, told_error
@@ -85,10 +85,8 @@ def command(
             planned, seal = planned_by(context, house, stores, users, live=live), ""
         if approve is not None:
             planned = approved_by(planned, approve)
-        again = shlex.join(
-            ["reconciler", "apply", *([str(planfile_)] if planfile_ else []), *named(stores, "--store"),
-             *named(users, "--user"), *(["--live"] if live else []), "--approve"]
-        )  # fmt: skip
+        file = [str(planfile_)] if planfile_ else []
+        again = approval("apply", *file, stores=stores, users=users, live=live)
         if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
             return FAILED
         if seal and not house.state.mark_applied(seal, house.clock.now()):
@@ -103,12 +101,6 @@ def command(
         )
     tell(context, results, planned.plan.digest, output)
     return exit_code(context, planned, results)
-
-
-def named(values: Iterable[str], option: str) -> Iterator[str]:
-    """`--store a --store b`, as words."""
-    for value in values:
-        yield from (option, value)
 
 
 def tell(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
@@ -135,9 +127,7 @@ def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]
     return FAILED if any(failed) else 0
 
 
-def ask(
-    context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str = render.APPROVE
-) -> bool:
+def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str) -> bool:
     """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do.
 
     A plan that is `known`, as it was saved after it was shown, is not shown once more where nothing is asked. `again` is

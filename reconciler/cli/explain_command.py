@@ -60,7 +60,7 @@ def _of(
             store=store.name,
             shop=store.domain,
             error=swept.plan.error,
-            status=row.status if row else "unknown",
+            status=row.status if row is not None and row.status != "in_sync" else "unknown",
             reason=row.reason if row else None,
             customer_id=row.customer_id if row else None,
             events=tuple(events),

@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli import render
 from reconciler.cli.apply_command import approved_by, ask, carried_out, exit_code
+from reconciler.cli.approval import approval
 from reconciler.cli.context import Context, poured
 from reconciler.cli.pairs import Pairs, pairs_in
 from reconciler.controller.apply import Hands, Outcome, applied
@@ -45,7 +46,7 @@ def command(
         planned = plan_assigned(readers, now=house.clock.now())
         if approve is not None:
             planned = approved_by(planned, approve)
-        if not ask(context, planned, output=output, yes=yes):
+        if not ask(context, planned, output=output, yes=yes, again=approval("mappings", "import", str(file))):
             return FAILED
         results = carried_out(context, house, planned, carry=partial(_carried, pairs))
     if output == "json":

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import planfile, render
+from reconciler.cli.approval import APPROVE, approval
 from reconciler.cli.context import Context, poured
 from reconciler.cli.plain import clean, counted, time_text
 from reconciler.cli.users import user_id, users_named
@@ -58,7 +59,8 @@ def command(
         planned = planned_by(context, house, stores, users, live=live)
         for store in (s for s in house.stores() if s.name in planned.passed_over):
             remember(planned.swept[store.name], store, house.state)
-    show(context, planned, output, everything=everything)
+    approve = approval("apply", stores=stores, users=users, live=live)
+    show(context, planned, output, everything=everything, approve=approve)
     if out is not None:
         save(planned, out, narrowed=bool(users))
         context.say(f"saved as {out}; apply it with: reconciler apply {out}")
@@ -127,17 +129,15 @@ def rests_on(planned: Planned) -> Iterator[str]:
             yield f"{name}: {who} at {time_text(passed.as_of)}, by its mirror; --live reads everybody"
 
 
-def show(
-    context: Context, planned: Planned, output: str, *, everything: bool = False, approve: str = render.APPROVE
-) -> None:
+def show(context: Context, planned: Planned, output: str, *, everything: bool = False, approve: str = APPROVE) -> None:
     """Print the plan to stdout. `approve`: see `plan_text`."""
     match output:
         case "json":
             poured(render.plan_json(planned.plan))
         case "markdown":
-            click.echo(render.plan_markdown(planned.plan))
+            click.echo(render.plan_markdown(planned.plan, approve=approve))
         case "html":
-            poured(render.plan_html(planned.plan))
+            poured(render.plan_html(planned.plan, approve=approve))
         case _:
             render.plan_text(planned.plan, context.out, everything=everything, approve=approve)
     for line in rests_on(planned):

@@ -4,10 +4,9 @@ from reconciler.cli.render_html import plan_html
 from reconciler.cli.render_json import mappings_json, plan_json, results_json, status_json
 from reconciler.cli.render_markdown import plan_markdown
 from reconciler.cli.render_tables import mappings_text, replicas_text, results_text, status_text
-from reconciler.cli.render_text import APPROVE, plan_text
+from reconciler.cli.render_text import plan_text
 
 __all__ = [
-    "APPROVE",
     "mappings_json",
     "mappings_text",
     "plan_html",

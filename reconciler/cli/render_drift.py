@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 
 from reconciler.cli.flow import Lines
@@ -23,7 +25,7 @@ def drift_json(found: Drift) -> str:
     stores = [
         {
             **s.model_dump(mode="json"),
-            "summary": {"drift": len(s.drift), "intent": len(s.intent), "not_read": len(s.not_read)},
+            "summary": {"drift": _users(s.drift), "intent": _users(s.intent), "not_read": len(s.not_read)},
         }
         for s in found.stores
     ]
@@ -44,10 +46,17 @@ def drift_text(found: Drift, console: Console, *, everything: bool = False) -> N
         else:
             _store(store, lines, None if everything else SHOWN)
         lines.blank()
-    drift, intent = sum(len(s.drift) for s in found.stores), sum(len(s.intent) for s in found.stores)
+    drift, intent = sum(_users(s.drift) for s in found.stores), sum(_users(s.intent) for s in found.stores)
     unknown = sum(len(s.not_read) for s in found.stores)
+    broken = sum(s.error is not None for s in found.stores)
     words = f"{drift:,} drifted, {intent:,} not rolled out yet" + (f", {unknown:,} not read" if unknown else "")
+    words += f", {counted(broken, 'store')} could not be read" if broken else ""
     lines.put((words, "bold"))
+
+
+def _users(findings: Iterable[Finding]) -> int:
+    """How many users: a customer may be merged and edited."""
+    return len({finding.clerk_user_id for finding in findings})
 
 
 def _store(store: StoreDrift, lines: Lines, limit: int | None) -> None:
@@ -58,7 +67,7 @@ def _store(store: StoreDrift, lines: Lines, limit: int | None) -> None:
     ):
         if not findings:
             continue
-        lines.put((title, f"bold {style}"), (f"  {counted(len(findings), 'user')}", "dim"), indent=2)
+        lines.put((title, f"bold {style}"), (f"  {counted(_users(findings), 'user')}", "dim"), indent=2)
         for finding in findings[:limit]:
             _finding(finding, lines)
         if limit is not None and len(findings) > limit:

@@ -12,7 +12,7 @@ from reconciler.cli.plain import clean, customer_text, time_text, time_z, value_
 from reconciler.cli.render_json import dumps
 from reconciler.cli.render_parts import ERRORS_PAGE, WHO_WORDS
 from reconciler.cli.render_tables import STATUS_STYLES, table_box
-from reconciler.core.explain import Explained, ExplainedField, ExplainedStore
+from reconciler.core.explain import Explained, ExplainedStore
 
 EVENTS_SHOWN = 8
 
@@ -38,7 +38,7 @@ def explain_text(found: Explained, console: Console) -> None:
             lines.prose(f"could not be looked at: {clean(store.error)}", "bold red", indent=2, hang=2)
             continue
         if store.fields:
-            console.print(_table(store.fields, console))
+            console.print(_table(store, console))
         _next(store, lines)
         _events(store, lines)
 
@@ -55,18 +55,19 @@ def _heading(store: ExplainedStore, lines: Lines) -> None:
     lines.flow([p for p in pieces if p[0]], hang=2, between="  ")
 
 
-def _table(fields: tuple[ExplainedField, ...], console: Console) -> Table:
+def _table(store: ExplainedStore, console: Console) -> Table:
+    """Field by field; no field is equal where nothing is wanted of the user here."""
     table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
     for name in ("", "field", "wanted", "in Shopify", "owned by"):
         table.add_column(name, overflow="fold")
-    for field in fields:
+    for field in store.fields:
         mark, style = ("=", "green") if field.equal else ("≠", "yellow")
-        if field.policy == "ignore":
+        if field.policy == "ignore" or store.wanted is None:
             mark, style = " ", "dim"
         owner = f"{field.owner} ({field.policy})"
         there = value_text(field.observed) if field.shown else "not shown to us"
         row = (mark, field.field, value_text(field.wanted), there, owner)
-        table.add_row(*(clean(cell) for cell in row), style=style if field.policy == "ignore" else None)
+        table.add_row(*(clean(cell) for cell in row), style=style if mark == " " else None)
     return table
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from reconciler.cli import render_parts
+from reconciler.cli.approval import APPROVE
 from reconciler.cli.plain import clean, counted, customer_text, time_text
 from reconciler.core.plan import Plan
 
@@ -21,13 +22,14 @@ OPEN_UP_TO = 50  # longer lists start folded; print shows them all the same
 SHOWN = 2000  # of one kind or reason in one store: browsers get slow beyond some ten thousand rows
 
 
-def plan_html(plan: Plan) -> Iterator[str]:
-    """The page, in parts. Every value is escaped, and its policy lets it load and run nothing."""
+def plan_html(plan: Plan, *, approve: str = APPROVE) -> Iterator[str]:
+    """The page, in parts. Every value is escaped, and its policy lets it load and run nothing. `approve`: as in text."""
     page = _template().stream(
         plan=plan,
         parts=render_parts,
         totals=render_parts.totals_of(plan.summary, plan.stores),
         waiting=render_parts.guarded_holds(plan.stores),
+        approve=approve,
         open_up_to=OPEN_UP_TO,
         shown=SHOWN,
     )

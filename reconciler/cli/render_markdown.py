@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from reconciler.cli.approval import APPROVE
 from reconciler.cli.plain import clean, counted, customer_text, time_text
 from reconciler.cli.render_parts import (
     KIND_WORDS,
@@ -32,14 +33,14 @@ OPEN_UP_TO = 10  # actions of a store that are shown unfolded
 Part = tuple[StorePlan, Sequence[KindGroup], Sequence[HeldGroup]]
 
 
-def plan_markdown(plan: Plan) -> str:
-    """The plan as Markdown, short enough for a comment."""
+def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
+    """The plan as Markdown, short enough for a comment. `approve`: as in `plan_text`."""
     limit = SHOWN
     stores = [(s, actions_by_kind(s, limit), holds_by_reason(s, limit)) for s in plan.stores]
-    text = _document(plan, stores, limit)
+    text = _document(plan, stores, limit, approve)
     while len(text) > CHARACTERS and limit > 1:
         limit //= 2
-        text = _document(plan, stores, limit)
+        text = _document(plan, stores, limit, approve)
     return text
 
 
@@ -52,14 +53,14 @@ def code(text: str) -> str:
     return f"{fence}{inside}{fence}"
 
 
-def _document(plan: Plan, stores: Sequence[Part], limit: int) -> str:
+def _document(plan: Plan, stores: Sequence[Part], limit: int, approve: str) -> str:
     parts = [f"## Customer parity: {totals_of(plan.summary, plan.stores)}", "", *_table(plan), ""]
     for store, actions, holds in stores:
         parts += [*_store(store, actions, holds, limit), ""]
     waiting = guarded_holds(plan.stores)
     if waiting:
         held = f"**{counted(waiting, 'action')} held by a guard.**"
-        parts += [f"{held} To let exactly these go: `reconciler apply --approve {plan.digest}`", ""]
+        parts += [f"{held} To let exactly these go: {code(f'{approve} {plan.digest}')}", ""]
     return "\n".join([*parts, f"Made at {time_text(plan.created_at)}, digest `{plan.digest}`."])
 
 

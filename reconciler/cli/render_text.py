@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from reconciler.cli.approval import APPROVE
 from reconciler.cli.flow import Lines, Piece
 from reconciler.cli.plain import clean, counted, customer_text, sentence, time_text
 from reconciler.cli.render_parts import (
@@ -27,7 +28,6 @@ from reconciler.cli.render_parts import (
 from reconciler.core.plan import Action, Change, Kind, Plan, StorePlan
 
 SHOWN = 5  # actions of one kind, or users held for one reason, in one store
-APPROVE = "reconciler apply --approve"
 IN_SYNC, HELD = "green", "yellow"
 NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most is set where there was nothing: in a row, not a list
 

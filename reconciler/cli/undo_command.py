@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime
 from functools import partial
 
 import click
 
-from reconciler.cli.apply_command import approved_by, ask, carried_out, exit_code, named, tell
+from reconciler.cli.apply_command import approved_by, ask, carried_out, exit_code, tell
+from reconciler.cli.approval import approval
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.fleet import Planned, side_by_side
@@ -50,7 +50,7 @@ def command(
         if approve is not None:
             back = approved_by(back, approve)
         since_or_plan = ["--since", moment.isoformat()] if moment is not None else ["--plan", str(digest)]
-        again = shlex.join(["reconciler", "undo", *since_or_plan, *named(stores, "--store"), "--approve"])
+        again = approval("undo", *since_or_plan, stores=stores)
         if moment is not None:
             context.say(f"taking back what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
         if not ask(context, back, output=output, yes=yes, again=again):

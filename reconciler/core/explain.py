@@ -167,7 +167,7 @@ def _fields(
                 field="tags",
                 policy="enforce",
                 owner="reconciler",
-                wanted=list(store.tags),
+                wanted=list(decision.spec.tags) if decision.spec is not None else None,
                 observed=list(decision.customer.tags) if decision.customer else None,
                 last_applied=list(ours),
                 equal="tags" not in why,

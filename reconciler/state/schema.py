@@ -42,11 +42,7 @@ def ensure_schema(engine: Engine) -> None:
             _refuse_unseen(connection)
     if current == head:
         return
-    known = {revision.revision for revision in _script().walk_revisions()}
-    if current is not None and current not in known:
-        raise StateError(
-            f"the state's schema is at {current}, which is newer than this program", hint="upgrade customer-parity"
-        )
+    _refuse_newer(current)
     if current is not None and not is_sqlite(engine):
         raise StateError(f"the state's schema is at {current}, this program needs {head}", hint="reconciler db upgrade")
     upgrade(engine)
@@ -59,8 +55,9 @@ def upgrade(engine: Engine) -> None:
 
 
 def check(engine: Engine) -> list[str]:
-    """What differs between the schema and the tables of this program, a line each; empty where nothing does."""
+    """What differs between the schema and the tables of this program, a line each; StateError where it is newer."""
     with reading(engine) as connection:
+        _refuse_newer(_current(connection))
         if _current(connection) != _script().get_current_head():
             return [f"it is at {_current(connection) or 'nothing'}, this program needs {_script().get_current_head()}"]
         return [
@@ -69,11 +66,21 @@ def check(engine: Engine) -> list[str]:
         ]
 
 
+def _refuse_newer(current: str | None) -> None:
+    """StateError where a newer program has made the schema."""
+    known = {revision.revision for revision in _script().walk_revisions()}
+    if current is not None and current not in known:
+        raise StateError(
+            f"the state's schema is at {current}, which is newer than this program", hint="upgrade customer-parity"
+        )
+
+
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         if not _has_schema(connection):  # IF NOT EXISTS would ask for the right to create one even where it is there
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+    _refuse_newer(_current(connection))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

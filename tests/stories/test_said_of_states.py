@@ -1,0 +1,94 @@
+"""What commands say where not everything is known: of stores that don't answer, of narrowed plans, of newer states."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.cli.town import US, Said
+from tests.stories.village import Village
+
+
+@pytest.fixture
+def two(village: Village) -> Village:
+    for name in ("ada", "bob"):
+        village.user(name)
+    village.apply()
+    return village
+
+
+def advised(said: Said, word: str = "reconciler") -> list[str]:
+    """The command that lets go what a guard holds, as the plan prints it."""
+    line = next(line for line in said.out.replace("`", "\n").splitlines() if "--approve sha256:" in line)
+    return shlex.split(line)[shlex.split(line).index(word) + 1 :]
+
+
+@pytest.mark.parametrize("output", ["text", "markdown"])
+@pytest.mark.parametrize("narrowed", [("--user", "user_ada"), ("--store", US, "--user", "user_ada"), ("--live",), ()])
+def test_a_plan_above_a_guard_advises_a_command_that_works(
+    two: Village, narrowed: tuple[str, ...], output: str
+) -> None:
+    two.store["guards"] = {"update": {"max": 0}}
+    for name in ("ada", "bob"):
+        two.user(name, first_name="Other")
+    words = advised(two("plan", "--output", output, *narrowed))
+    assert two(*words, "--yes").code == 0
+    assert two.hers("ada").first_name == "Other"
+    assert two.hers("bob").first_name == ("Bob" if "--user" in narrowed else "Other")
+
+
+def test_an_import_above_a_guard_advises_a_command_that_works(two: Village) -> None:
+    two.store["guards"] = {"adopt": {"max": 0}}
+    guest = two.staff("create", email="old@elsewhere.example.com", first_name="Cyd")["id"]
+    two.user("cyd")
+    file = two.folder / "the pairs.csv"
+    file.write_text(f"clerk_user_id,store,shopify_customer_id\nuser_cyd,{US},{guest}\n")
+    words = advised(two("mappings", "import", str(file), "--yes"))
+    assert two(*words, "--yes").code == 0
+    assert two.hers("cyd").id == guest
+
+
+def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two: Village) -> None:
+    two.staff("guest_checkout", email="guest@elsewhere.example.com")
+    guest = two.at("guest@elsewhere.example.com").id
+    two.staff("merge", keep=guest, other=two.hers("ada").id)
+    said = two("drift")
+    assert said.code == 3
+    assert "1 drifted, 0 not rolled out yet" in said.out, "merged and edited is one user"
+    (store,) = two("drift", "--output", "json").json["stores"]
+    assert store["summary"]["drift"] == 1
+    two.shop().faults.add("status", status=402, times=None)
+    said = two("drift")
+    assert said.code == 1
+    assert said.out.strip().endswith("1 store could not be read")
+
+
+def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_look_at(two: Village) -> None:
+    two.shop().faults.add("status", status=402, times=None)
+    said = two("explain", "user_ada", "--output", "json")
+    assert said.code == 1
+    assert said.json["stores"][0]["status"] == "unknown"
+    assert "in sync" not in two("explain", "user_ada").out
+
+
+def test_explain_calls_no_field_equal_of_a_user_whom_the_store_does_not_want(two: Village) -> None:
+    two.store["where"] = {"locale": "xx"}
+    lines = two("explain", "user_ada").out.splitlines()
+    assert not [line for line in lines if line.startswith(("=", "≠"))]
+    assert [line for line in lines if "ada@village.example.com" in line]
+    (store,) = two("explain", "user_ada", "--output", "json").json["stores"]
+    assert store["wanted"] is None
+    assert next(f for f in store["fields"] if f["field"] == "tags")["wanted"] is None
+
+
+@pytest.mark.parametrize("command", ["check", "upgrade"])
+def test_a_state_that_a_newer_program_made_is_told_as_such(two: Village, command: str) -> None:
+    with closing(sqlite3.connect(two.folder / "state.db")) as connection, connection:
+        connection.execute("update reconciler_version set version_num = '9999'")
+    said = two("db", command)
+    assert said.code == 1
+    assert "newer than this program" in said.err
+    assert "hint: upgrade customer-parity" in said.err
