@@ -51,12 +51,18 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
         raise SourceError("the profiles are empty: nobody is released", hint="reconciler doctor")
     users = mappings.living(store.shop, after=None, limit=SAMPLE)
     if len(users) == SAMPLE:
-        users = sorted({*users[:HALF], *mappings.living(store.shop, after=user, limit=HALF)})
+        users = sorted({*users[:HALF], *_neighbours(user, store, mappings)})
     missing = profiles.vanished(users) if users else frozenset()
     ceiling = ceiling_of(store.guards.release, len(users))
     if len(missing) > max(ceiling, 1):
         missing = without_successor(missing, store, profiles, mappings)
     return Sample(len(users), len(missing), ceiling)
+
+
+def _neighbours(user: ClerkUserId, store: Store, mappings: MappingReader) -> list[ClerkUserId]:
+    """Mapped users next to this one, on both sides: a table that is loading in the order of its keys misses them too."""
+    behind = mappings.living(store.shop, after=user, limit=HALF // 2)
+    return [*mappings.living_before(store.shop, user, limit=HALF - len(behind)), *behind]
 
 
 def without_successor(

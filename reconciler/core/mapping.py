@@ -74,6 +74,7 @@ class Mapping(BaseModel):
 
     `profile_digest` is that of the row at the last look at which there was one, `wanted_digest` that of the row when the
     store last wanted it. `absent_since`: when the row was first seen missing; None as soon as it is there.
+    `left_row_at`: the time of the row that was there when the user was released; None where none was, or is any more.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -100,6 +101,7 @@ class Mapping(BaseModel):
     profile_digest: str = ""
     wanted_digest: str | None = None
     absent_since: datetime | None = None
+    left_row_at: datetime | None = None
     config_digest: str = ""
     profile_fp: int | None = None
     config_fp: int | None = None

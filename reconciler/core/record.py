@@ -146,7 +146,15 @@ def with_intent(
 
 def without_customer(row: Mapping, *, now: datetime) -> Mapping:
     """The tombstone of a user whose customer another user has adopted."""
-    gone = {"status": "released", "reason": None, "message": None, "left_at": now, "absent_since": None, "intent": None}
+    gone = {
+        "status": "released",
+        "reason": None,
+        "message": None,
+        "left_at": now,
+        "left_row_at": None,
+        "absent_since": None,
+        "intent": None,
+    }
     return row.model_copy(update={**gone, **NO_WAITS, "last_seen_at": now, **NO_FINGERPRINTS})
 
 
@@ -288,6 +296,7 @@ def _base_row(
         **waits_of(decision),
         **_digests(row, profile, store, still_gone=still_gone),
         "absent_since": row.absent_since if profile is None and not leaving else None,
+        "left_row_at": _left_row_at(row, profile, still_gone=still_gone) if leaving else None,
         "config_digest": config_digest(store),
         **NO_FINGERPRINTS,
     }
@@ -311,6 +320,13 @@ def _is_under_way(row: Mapping, decision: Decision) -> bool:
     if row.parked:
         return not taken.isdisjoint(row.parked)
     return any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
+
+
+def _left_row_at(row: Mapping, profile: Profile | None, *, still_gone: bool) -> datetime | None:
+    """The time of the row with which a user left; a row that came later, or that is missing, is none."""
+    if profile is None:
+        return None
+    return row.left_row_at if still_gone else profile.updated_at
 
 
 def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> dict[str, str | None]:

@@ -17,6 +17,8 @@ def is_from_before(mapping: Mapping | None, profile: Profile, store: Store) -> b
         return False  # there was never a customer here, or another user has it now: nothing is brought back
     if profile.updated_at > mapping.left_at:
         return False
+    if mapping.left_row_at is not None and profile.updated_at >= mapping.left_row_at:
+        return False  # it is the row with which the user left, changed since: by its own clock it is not older
     if profile_digest(profile) in {mapping.profile_digest, mapping.wanted_digest}:
         return False
     return mapping.wanted_digest is not None or not _is_as_agreed(mapping, spec_of(profile, store))

@@ -51,6 +51,9 @@ class MappingReader(LivingReader, Protocol):
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]: ...
 
+    def living_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
+        """The users before this one whose mapping is no tombstone: the nearest, in key order."""
+
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
         """Of the next users whose mapping is no tombstone, in key order, what their row was at the last look."""
 

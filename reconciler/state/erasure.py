@@ -40,6 +40,7 @@ _NOTHING: dict[str, Any] = {
     "refused": {},
     "wanted_digest": None,
     "absent_since": None,
+    "left_row_at": None,
     "profile_digest": "",  # digests of so little can be guessed
     "profile_fp": None,
     "observed_fp": None,

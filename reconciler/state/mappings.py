@@ -106,6 +106,11 @@ class Mappings(Database):
             query = query.where(user > after)
         return [ClerkUserId(row[0]) for row in self._rows(query.order_by(user).limit(limit))]
 
+    def living_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
+        key = _mapping.c.clerk_user_id
+        query = select(key).where(_mapping.c.shopify_shop == shop, _mapping.c.status.not_in(TOMBSTONES), key < user)
+        return sorted(ClerkUserId(row[0]) for row in self._rows(query.order_by(key.desc()).limit(limit)))
+
     def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
         user, is_missed = _mapping.c.clerk_user_id, _mapping.c.absent_since.is_not(None)
         query = select(user).where(_mapping.c.shopify_shop == shop, is_missed).order_by(user).limit(limit)

@@ -31,6 +31,7 @@ _SAME_NAME = (
     "profile_digest",
     "wanted_digest",
     "absent_since",
+    "left_row_at",
     "config_digest",
     "profile_fp",
     "config_fp",

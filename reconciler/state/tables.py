@@ -102,6 +102,7 @@ class MappingRow(Row, table=True):
     profile_digest: str = ""
     wanted_digest: str | None = None
     absent_since: datetime | None = Field(default=None, sa_column=time_column())
+    left_row_at: datetime | None = Field(default=None, sa_column=time_column())
     config_digest: str = ""
     profile_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
     config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))

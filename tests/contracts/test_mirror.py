@@ -63,6 +63,8 @@ def test_only_pairs_that_are_settled_and_unmoved_give_their_rows_fingerprint(sta
     assert pairs(state, after="u1", upto="u3") == [("u2", None), ("u3", None)]
     assert pairs(state, limit=2) == [("u1", 101), ("u2", None)]
     assert state.living(SHOP, after=ClerkUserId("u4"), limit=9) == ["u6", "u9"]
+    assert state.living_before(SHOP, ClerkUserId("u6"), limit=2) == ["u3", "u4"]
+    assert state.living_before(SHOP, ClerkUserId("u1"), limit=2) == []
     assert state.pairs(OTHER, CONFIG, after=None, upto=None, limit=9) == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.controller.hands import Hands
 from reconciler.controller.reconcile import reconcile
+from reconciler.controller.wholeness import sample
 from reconciler.core.absence import Absence
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.store import Store
@@ -265,3 +266,29 @@ def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_u
     found = reconcile(ClerkUserId(BOB), hands, house.state)
     assert (found.kind, found.nudge) == ("release", (CYD,))
     assert reconcile(ClerkUserId(CYD), hands, house.state).kind == "relink"
+
+
+@pytest.mark.parametrize("loaded", [range(900), range(900, 1100), [*range(300), *range(600, 1100)]])
+def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_looks_whole_to_none_who_is_missing(
+    tmp_path: Path, loaded: Sequence[int]
+) -> None:
+    """Nor to those at either end, who have neighbours on one side only."""
+    users = [ClerkUserId(f"user_{n:04}") for n in range(1100)]
+    with Rig(tmp_path, acme()) as house:
+        house.user(users[0], email="first@x.example.com", first_name="First")
+        house.requested("acme", users[0])
+        row, profile = house.mapping("acme", users[0]), house.profiles.rows[users[0]]
+        assert row is not None
+        house.state.put_many(
+            [
+                row.model_copy(update={"clerk_user_id": u, "customer_id": f"gid://{u}", "email": f"{u}@x"})
+                for u in users[1:]
+            ]
+        )
+        house.profiles.rows.clear()
+        for n in loaded:
+            house.profiles.rows[users[n]] = profile.model_copy(update={"clerk_user_id": users[n]})
+        hands = running(house, guards={})
+        missing = [user for user in users if user not in house.profiles.rows]
+        seen = {user: sample(user, hands.store, hands.readers) for user in [*missing[:3], *missing[-3:]]}
+        assert not [user for user, found in seen.items() if found.looks_whole]

@@ -250,6 +250,9 @@ class ModelState:
         users = sorted(u for u, m in self.rows.items() if m.status not in {"released", "erased"})
         return [u for u in users if after is None or u > after][:limit]
 
+    def living_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
+        return [u for u in self.living(shop, after=None, limit=len(self.rows)) if u < user][-limit:]
+
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
         users = self.living(shop, after=after, limit=limit)
         return [SeenRow(u, self.rows[u].profile_fp, self.rows[u].profile_digest) for u in users]

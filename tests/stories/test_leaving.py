@@ -228,6 +228,39 @@ def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
     four.settles()
 
 
+@pytest.mark.parametrize("how", ["deleted_at", "where"])
+def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_nobody_maintains_updated_at(
+    four: Village, how: str
+) -> None:
+    """By the row's own clock it is not older; by another clock it always looks so, as in an app's local time."""
+    made = "2026-01-01T00:00:00Z"
+    four.store.update(on_leave="tag", where={"note": ["here", None]})
+    four.user("ada", updated_at=made)
+    four.apply()
+    four.user("ada", updated_at=made, **({"deleted_at": made} if how == "deleted_at" else {"note": "elsewhere"}))
+    four.apply()
+    four.settles()
+    four.user("ada", updated_at=made, first_name="Adah", deleted_at=None, note="here")
+    assert four.held() == set()
+    four.apply()
+    assert four.hers("ada").first_name == "Adah"
+    assert four.mappings()["ada"]["status"] == "in_sync"
+    four.settles()
+
+
+def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four: Village) -> None:
+    """As a replica that lags behind shows it, or an app that writes events in the wrong order."""
+    four.store["where"] = {"note": ["here", None]}
+    four.user("ada", note="elsewhere", updated_at="2026-01-02T00:00:00Z")
+    four.apply()
+    four.user("ada", note="here", first_name="Stale", updated_at="2026-01-01T00:00:00Z")
+    assert four.held() == {("ada", "Departed")}
+    four.user("ada", note="here", first_name="Adah", updated_at="2026-01-03T00:00:00Z")
+    four.apply()
+    assert four.hers("ada").first_name == "Adah"
+    four.settles()
+
+
 def test_users_whom_an_older_program_released_by_mistake_are_healed(four: Village) -> None:
     """Its tombstones lack the digest of the row that was wanted; what was agreed on tells that the row is the same."""
     row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
