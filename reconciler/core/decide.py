@@ -35,6 +35,7 @@ from reconciler.core.patch import (
 from reconciler.core.plan import Action, Change, Hold, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import WHO_ACTS, hold
+from reconciler.core.redacted import redacted_hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
 from reconciler.core.succession import is_free_for, is_left_behind, left_behind_hold
@@ -92,6 +93,8 @@ def decide(
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
     case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now, insists)
     customer, taken_by = _who(case)
+    if (redacted := redacted_hold(user, mapping, customer)) is not None:
+        return Decision(clerk_user_id=user, holds=(redacted,), status="held", customer=customer)
     decision = _newcomer(case, taken_by) if customer is None else _patched(case, customer, explicit=explicit)
     return _paused(without_refused(decision, mapping, store, explicit=explicit), store)
 
