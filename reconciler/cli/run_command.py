@@ -18,7 +18,7 @@ from reconciler.cli.context import Context
 from reconciler.errors import SourceError, StateError
 from reconciler.manager.arrival import FIRST_S, is_away, open_databases
 from reconciler.manager.deadline import Deadline, leave, left_s
-from reconciler.manager.follow import wait_until_settled
+from reconciler.manager.follow import digest_of, wait_until_settled
 from reconciler.manager.logs import configure
 from reconciler.manager.run import Files, Manager
 from reconciler.server.front import Front
@@ -44,7 +44,9 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     env = settings.environment()
     paths = settings.paths(context.config, context.stores, env)
     wait_until_settled(paths)
-    files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()))
+    # Before they are read: what changes while a database is waited for is taken as a change once it runs.
+    digest = digest_of(paths)
+    files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()), digest)
     server = context.loaded.settings.server
     address = (host or server.host, server.port if port is None else port)
     with Deadline() as deadline:

@@ -31,10 +31,13 @@ class OnDisk:
 class FollowedFiles:
     """Looks at the files again and again. Not thread-safe: one thread looks."""
 
-    def __init__(self, paths: Sequence[Path], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, paths: Sequence[Path], *, running: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`running`: the digest of what runs, where it was read some time ago."""
         self._paths = paths
         self._clock = clock
-        self.running = digest_of(paths)
+        self.running = running or digest_of(paths)
         self._seen = OnDisk(self.running, clock())
 
     def look(self) -> float:

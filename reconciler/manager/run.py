@@ -54,6 +54,8 @@ class Files:
 
     paths: tuple[Path, ...]
     read: Callable[[], Loaded]
+    digest: str | None = None
+    """What was on disk just before the house's settings were read; None: what is there now."""
 
 
 class Manager:
@@ -73,7 +75,7 @@ class Manager:
         settings = house.loaded.settings
         self._sole = sole(house.engine)
         self._files = files
-        self._on_disk = FollowedFiles(files.paths)
+        self._on_disk = FollowedFiles(files.paths, running=files.digest)
         self._config_problem: str | None = None
         self._told_at = float("-inf")
         self._house = house

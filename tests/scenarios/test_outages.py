@@ -19,7 +19,7 @@ import pytest
 from reconciler.state.bounds import BOUNDS_MS
 from tests import servers
 from tests.manager.processes import Process, replicas
-from tests.manager.street import Street, a_street, until, user_event
+from tests.manager.street import US, Street, a_street, until, user_event
 
 IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
 QUICK_LEASE_S = 2.0
@@ -200,6 +200,19 @@ def test_a_replica_that_starts_while_postgres_is_away_waits_and_begins_by_itself
     process.signal(signal.SIGTERM)
     assert process.ended() == 0
     assert {line[0] for line in process.lines} == {"{"}
+
+
+def test_a_file_that_changes_while_a_replica_waits_for_its_database_is_taken(
+    street: Street, start: Any, postgres: servers.Server
+) -> None:
+    street.person("user_a")
+    with postgres.away():
+        process = start()
+        waits(process)
+        street.stores[US]["tags"] = ["changed"]
+        street.write()
+    process.started()
+    until(lambda: [c["tags"] for c in street.customers().values()] == [["changed"]], "the newest file is what runs")
 
 
 def test_whoever_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
