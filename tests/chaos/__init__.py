@@ -14,12 +14,14 @@ network that can be cut, one whose clock can be moved), two shops of the simulat
 | `stream.py` | changes of that truth, one after the other, the same for the same seed |
 | `app.py` | the app that owns the profiles table: its writes, its migrations, its reloads |
 | `clerk.py` | Clerk's webhooks: signed, late, doubled, out of order, repeated until they are taken |
+| `directory.py` | Clerk's Backend API, which says who is still there |
 | `shops.py` | the simulated shops: what staff do, and a biography of every customer there ever was |
 | `cluster.py` | Postgres, PgBouncer and the replicas: started, killed, frozen, restarted |
 | `replica.py` | one replica: the command itself, with a clock that can be moved and, if asked, shorter pauses |
 | `plan.py` | which fault happens when, from a seed |
 | `faults.py` | what each fault does, and how it ends |
 | `watch.py` | transactions on the profiles, health, memory, threads and descriptors, while all this happens |
+| `calm.py` | what must be so before quiet begins |
 | `checker.py` | the verdict. Plain values in, violations out; imports nothing of the product |
 | `report.py` | one table |
 | `soak.py` | puts these together: run, settle, keep quiet, check |

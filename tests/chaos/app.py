@@ -26,7 +26,7 @@ CREATE TABLE customers (
 GRANTS = "GRANT SELECT, INSERT, UPDATE ON customers TO reader"
 AGAIN_S = 0.2
 TIMEOUT = "-c statement_timeout=40000"
-GIVES_UP_S = 90.0
+GIVES_UP_S = 300.0
 UPSERT = """
 INSERT INTO customers (clerk_user_id, email, email_verified, first_name, last_name, phone, avatar_url, metadata, updated_at)
 VALUES (%(id)s, %(email)s, true, %(first)s, %(last)s, %(phone)s, %(avatar)s, %(metadata)s, %(at)s)
@@ -58,6 +58,8 @@ class App:
     stop: threading.Event
     lock: threading.RLock = field(default_factory=threading.RLock)
     slowest_s: float = 0.0
+    hints: str = ""
+    """The SQL that makes the outbox, which the app's owner runs again where the table is a new one; empty: none."""
     held: bool = False
     """The app itself keeps its table locked now: a slow write is its own doing."""
 
@@ -90,6 +92,16 @@ class App:
 
     def make(self) -> None:
         self.write((TABLE, None), (GRANTS, None))
+
+    def tell(self, hints: str) -> None:
+        """Let triggers tell whose row has changed."""
+        self.hints = hints
+        self._hint()
+
+    def _hint(self) -> None:
+        if self.hints:
+            with self.alone():
+                self.confirmed(lambda connection: connection.execute(self.hints.encode()))
 
     def upsert(self, *users: User, pause_s: float = 0.0) -> None:
         """The rows of these users as they should be, together."""
@@ -174,6 +186,7 @@ class App:
             GRANTS,
             pause_s=seconds,
         )
+        self._hint()
 
     def altered(self, seconds: float) -> None:
         """A column more, and one less, which rewrites the table."""

@@ -4,6 +4,7 @@ What is left out, by rule:
 
 * `phone`: a phone that a customer of no current user holds can't be had (a re-link leaves it behind).
 * A user who was away at some moment within `grace_s` before their customer was deleted was deleted rightly.
+* Whose a customer is into which staff have merged another was the staff's decision.
 * A user who never had a verified address of their own is nowhere expected.
 """
 
@@ -59,7 +60,7 @@ KINDS = (
     "lost", "doubled", "taken over", "wrong", "not released", "unwanted", "deleted although there", "bystander touched",
     "queue left over", "not in sync", "profile wrong", "quiet mutation", "ended by itself", "not ready", "not healthy",
     "idle transaction", "long transaction", "app kept waiting", "webhook answer", "log line", "memory", "threads",
-    "descriptors", "fault not ended",
+    "descriptors", "fault not ended", "not settled",
 )  # fmt: skip
 
 
@@ -195,6 +196,8 @@ def _owners(population: Population, life: Life) -> list[Violation]:
 
     From nobody to a user: only by an e-mail that this user has had, or newly made.
     """
+    if (life.shop, life.id) in population.staff_merged:
+        return []
     found = []
     who = f"{life.id} in {life.shop}"
     before: tuple[str | None, str | None] | None = None

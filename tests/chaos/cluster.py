@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from tests import servers
 from tests.chaos.people import EU, US
 from tests.chaos.shops import SECRET, Shops, domain
 from tests.clerk import sender
+from tests.clock import WallClock
 from tests.manager.processes import Cable
 
 ROOT = Path(__file__).parents[2]
-TERM_S = 30.0
-START_S = 90.0
+TERM_S = 120.0
+START_S = 300.0
+LAST_WORDS = 4000
 REFUSED = ("stores.yaml:2: not valid YAML", "lacks a column that is mapped", "there is no table")
 """Why a start may be refused here: while stores.yaml is broken, or a column or the table is away."""
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at",
@@ -117,7 +120,7 @@ def open_postgres() -> Iterator[Postgres]:
             for role in ("reconciler", "reader", "owner"):
                 connection.execute(f"CREATE ROLE {role} LOGIN".encode())
             connection.execute(b"ALTER DATABASE chaos SET synchronous_commit = on")
-            connection.execute(b"GRANT CREATE ON DATABASE chaos TO reconciler")
+            connection.execute(b"GRANT CREATE ON DATABASE chaos TO reconciler, owner")
         with server.connect(database) as connection:
             connection.execute(b"GRANT CREATE, USAGE ON SCHEMA public TO owner")
             connection.execute(b"GRANT USAGE ON SCHEMA public TO reader")
@@ -152,6 +155,8 @@ class Replica:
     freezes: int = 0
     answered: bool = False
     """Since it was last started."""
+    began_at: int = 0
+    """Where in its log the last start begins."""
     died: list[str] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -168,7 +173,9 @@ class Replica:
 
     def start(self) -> None:
         with self.lock:
-            environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self.environment}  # noqa: TID251  a child's
+            always = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+            environment = {**os.environ, **always, **self.environment}  # noqa: TID251  a child's
+            self.began_at = self.log.stat().st_size if self.log.exists() else 0
             with self.log.open("ab") as out:
                 self.popen = subprocess.Popen(
                     self.command,
@@ -239,10 +246,23 @@ class Replica:
         """
         with self.lock:
             if self.wanted and self.popen is not None and self.popen.poll() is not None:
-                lines = self.log.read_text(errors="replace").splitlines()[-3:]
-                if not any(refused in line for refused in REFUSED for line in lines):
-                    self.died.append(f"exit {self.popen.returncode}: " + " | ".join(lines)[-400:])
+                lines = self.said()[-3:]
+                refused = self.popen.returncode > 0 and any(why in line for why in REFUSED for line in lines)
+                if not refused:
+                    self.died.append(f"exit {self.popen.returncode}: {self.last_words()}")
                 self.start()
+
+    def said(self) -> list[str]:
+        """What it has logged since it was last started."""
+        with self.log.open("rb") as file:
+            file.seek(self.began_at)
+            return file.read().decode(errors="replace").splitlines()
+
+    def last_words(self) -> str:
+        """Its last lines; of a crash the stacks of its threads, which faulthandler writes."""
+        said = self.said()
+        stacks = [line for line in said if line.strip() and not line.startswith("{")]
+        return " | ".join(stacks or said[-3:])[:LAST_WORDS]
 
     def answers(self, path: str, timeout_s: float) -> int | None:
         with suppress(httpx.HTTPError):
@@ -261,6 +281,9 @@ class Cluster:
     clock: Path
     stores: Path
     replicas: list[Replica] = field(default_factory=list)
+    outbox_sql: str = ""
+    files_at: datetime = field(default_factory=lambda: WallClock().now())
+    """When stores.yaml was last made to ask for something else."""
 
     @property
     def elder(self) -> Replica:
@@ -286,7 +309,9 @@ class Cluster:
         return "\n".join(lines) + "\n"
 
 
-def settings(state_url: str, profiles_url: str, controller: Mapping[str, Any]) -> dict[str, Any]:
+def settings(
+    state_url: str, profiles_url: str, controller: Mapping[str, Any], clerk: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "version": 1,
         "state": {"url": state_url},
@@ -295,14 +320,19 @@ def settings(state_url: str, profiles_url: str, controller: Mapping[str, Any]) -
             "table": "public.customers",
             "columns": {**{name: name for name in COLUMNS}, "image_url": "avatar_url"},
         },
-        "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE, "upsert_profiles": True},
+        "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE, "upsert_profiles": True, **clerk},
         "controller": dict(controller),
     }
 
 
 @contextmanager
 def open_cluster(
-    folder: Path, shops: Shops, *, controller: Mapping[str, Any], rhythm: Mapping[str, Any] | None
+    folder: Path,
+    shops: Shops,
+    *,
+    controller: Mapping[str, Any],
+    rhythm: Mapping[str, Any] | None,
+    clerk: Mapping[str, str],
 ) -> Iterator[Cluster]:
     """Postgres and three replicas' settings; `start_all` starts them."""
     with ExitStack() as stack:
@@ -315,7 +345,7 @@ def open_cluster(
         for name, port in ports.items():
             config = folder / f"{name}.json"
             state, profiles = (postgres.url(user, port=port) for user in ("reconciler", "reader"))
-            config.write_text(json.dumps(settings(state, profiles, controller)))
+            config.write_text(json.dumps(settings(state, profiles, controller, clerk)))
             listens = servers.free_port()
             options = {"clock": str(cluster.clock) if name == "cabled" else None, "rhythm": rhythm}
             plain = [str(Path(sys.executable).with_name("reconciler"))]
@@ -327,6 +357,8 @@ def open_cluster(
             stack.callback(_end, replica)
             if name == "elder":
                 subprocess.run([*command, "db", "upgrade"], cwd=ROOT, check=True, capture_output=True)
+                made = subprocess.run([*command, "db", "outbox"], cwd=ROOT, check=True, capture_output=True, text=True)
+                cluster.outbox_sql = made.stdout
         yield cluster
 
 

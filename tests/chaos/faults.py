@@ -12,10 +12,13 @@ from pathlib import Path
 
 import psycopg
 
+from reconciler.simulator.hostile import Hostile
 from tests.chaos.app import App
 from tests.chaos.cluster import Cluster, Replica
+from tests.chaos.directory import Directory
 from tests.chaos.people import Population
 from tests.chaos.plan import Fault
+from tests.clock import WallClock
 
 ROOTS = (None, "customerSet", "customerUpdate", "customerByIdentifier", "customer", "tagsAdd", "metafieldsSet")
 STATUSES = (401, 402, 403, 404, 423, 429, 500, 502, 503)
@@ -25,6 +28,7 @@ CREATE OR REPLACE FUNCTION reconciler.disk_full() RETURNS trigger LANGUAGE plpgs
 $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING errcode = 'disk_full'; END $$
 """
 TABLES = ("reconciler_mapping", "reconciler_request", "reconciler_event")
+BOMB_MB = 64
 IN_TRANSACTION_S = 20.0
 
 
@@ -39,6 +43,7 @@ class World:
     done: dict[str, int] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
     files: threading.Lock = field(default_factory=threading.Lock)
+    directory: Directory = field(default_factory=Directory)
 
     def run(self, fault: Fault) -> None:
         FAULTS[fault.kind](self, fault)
@@ -212,6 +217,34 @@ def busy_neighbour(world: World, fault: Fault) -> None:
     sim.bucket.neighbour(0)
 
 
+def spoilt(world: World, fault: Fault) -> None:
+    """Each reply of this shop is spoilt in one of the simulator's ways; what the shop does is as before."""
+    sim = world.cluster.shops.sim(fault.target)
+    sim.hostile = Hostile(fault.kind, fault.dice, megabytes=BOMB_MB)  # type: ignore[arg-type]  # by plan.py
+    world.pause(fault.seconds)
+    sim.hostile = None
+
+
+def strange(world: World, fault: Fault) -> None:
+    """This shop shows every value in another spelling, the same for the same value."""
+    sim = world.cluster.shops.sim(fault.target)
+    with sim.lock:
+        sim.shop.habits.strange = fault.dice
+    world.pause(fault.seconds)
+    with sim.lock:
+        sim.shop.habits.strange = None
+
+
+# --- Clerk ------------------------------------------------------------------------------------------------------------
+
+
+def clerk_trouble(world: World, fault: Fault) -> None:
+    """Clerk's API answers each question with an error."""
+    world.directory.trouble = 429 if fault.kind == "clerk busy" else 503
+    world.pause(fault.seconds)
+    world.directory.trouble = None
+
+
 # --- files and clocks -------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +260,7 @@ def half_written(world: World, fault: Fault) -> None:
             file.flush()
             world.pause(fault.seconds)
             file.write("".join(lines[cut:]))
-        world.population.wave += 1
+        _asked(world)
 
 
 def broken(world: World, fault: Fault) -> None:
@@ -242,7 +275,13 @@ def swapped_file(world: World, fault: Fault) -> None:
     """A careful editor replaces the file in one go, with another tag."""
     with world.files:
         _replace(world.cluster.stores, world.cluster.stores_text(world.population.wave + 1))
-        world.population.wave += 1
+        _asked(world)
+
+
+def _asked(world: World) -> None:
+    """stores.yaml asks for the next tag now."""
+    world.population.wave += 1
+    world.cluster.files_at = WallClock().now()
 
 
 def clock_moved(world: World, fault: Fault) -> None:
@@ -284,6 +323,12 @@ FAULTS: Mapping[str, Callable[[World, Fault], None]] = {
     ),
     "frozen shop": frozen_shop,
     "busy neighbour": busy_neighbour,
+    **dict.fromkeys(
+        ("bomb", "endless", "drip", "headers", "packed", "nan", "numbers", "deep", "twice", "urls"), spoilt
+    ),
+    "strange": strange,
+    "clerk away": clerk_trouble,
+    "clerk busy": clerk_trouble,
     "half-written": half_written,
     "broken": broken,
     "swapped file": swapped_file,

@@ -38,6 +38,8 @@ class User:
     """Another user has taken over the e-mail: never comes back."""
     relinked: bool = False
     """Had a guest's address given to them: an earlier customer of theirs was left behind."""
+    inherited: bool = False
+    """The address was a guest's or a former user's before: there may be a customer with it that is not theirs yet."""
     entangled: bool = False
     """Has exchanged addresses with other users."""
     drifted: int = 0
@@ -55,6 +57,10 @@ class User:
 
     def wanted(self, shop: str) -> bool:
         return self.here and not self.marked and shop in self.shops
+
+    def left_behind(self) -> bool:
+        """Whether a shop in which they are not wanted now may still have a customer of theirs."""
+        return any(self.away[shop] and not self.wanted(shop) for shop in SHOPS)
 
     def becomes(self, email: str) -> None:
         self.email = email
@@ -87,6 +93,8 @@ class Population:
     foreign_tags: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """Tags that staff put on customers of users, by shop and customer id: they must stay."""
     staff_deleted: set[tuple[str, str]] = field(default_factory=set)
+    staff_merged: set[tuple[str, str]] = field(default_factory=set)
+    """Customers into which staff have merged another: with it they got that one's user."""
     plans: dict[str, str] = field(default_factory=dict)
     """What the app keeps in the metadata of users of Clerk's, by user: it must stay."""
     wave: int = 0

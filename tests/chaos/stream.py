@@ -4,9 +4,12 @@ Users of the source `app` have rows that only the app writes; those of the sourc
 product writes into the table. Which change comes next depends on nothing but the seed and the changes before it; what
 the shops answer only fills in ids.
 
-Left out, by rule: an address that a re-link left behind is nobody's again; users who exchange addresses do not leave
-(what the one who stays should get is then a matter of moments); a user whose address another one has taken over
-after leaving never returns; staff change the same customer of ours once only (three times would be a second writer).
+Left out, by rule: an address that a re-link left behind is nobody's again; users exchange addresses only where they are
+wanted in the same shops, and where no customer with the address may be another's: of a guest, of a former user, or in a
+shop they left (else one is re-linked to that customer before the other is, and leaves their own behind with the address
+that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
+stays should get is then a matter of moments); a user whose address another one has taken over after leaving never
+returns; staff change the same customer of ours once only (three times would be a second writer).
 """
 
 from __future__ import annotations
@@ -28,8 +31,10 @@ WEIGHTS = {
     "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back anew": 3, "moved": 4,
     "again": 3, "to a guest": 2, "drift": 3, "staff tag": 3, "bystander": 6, "customer deleted": 1, "order": 2,
     "slow write": 2, "app's own metadata": 3, "blink": 3,
+    "staff merge": 2,
 }  # fmt: skip
 SLOW_S = 2.0
+KEPT_STRANGERS = 4  # who is merged is no bystander any more, and some must stay
 
 
 def now() -> float:
@@ -144,8 +149,15 @@ class Stream:
         return self.chance.choice(some) if some else None
 
     def _some(self, count: int, *, phone: bool | None = None) -> list[User]:
-        some = [u for u in self.population.current() if u.source == "app" and not u.relinked]
+        """Users who may exchange something: wanted in the same shops, so that it becomes free wherever it is taken.
+
+        None with whose address there may be a customer that is not theirs: of a guest, of a former user, or in a shop that
+        they have left.
+        """
+        some = [u for u in self.population.current() if u.source == "app" and not u.inherited and not u.left_behind()]
         some = [u for u in some if phone is None or (u.phone is not None) == phone]
+        like = self.chance.choice(some).shops if some else set()
+        some = [u for u in some if u.shops == like]
         return self.chance.sample(some, count) if len(some) >= count else []
 
     def _leaves(self, user: User, *shops: str) -> None:
@@ -171,8 +183,9 @@ class Stream:
         if not guests:
             return False
         guest = self.chance.choice(guests)
-        guest.taken_by = self._new_user(self.chance.choice(("app", "clerk")), email=guest.email, shops={guest.shop}).id
-        self._join(self.population.users[guest.taken_by])
+        user = self._new_user(self.chance.choice(("app", "clerk")), email=guest.email, shops={guest.shop})
+        guest.taken_by, user.inherited = user.id, True
+        self._join(user)
         return True
 
     def rename(self, *, pause_s: float = 0.0) -> bool:
@@ -318,7 +331,7 @@ class Stream:
         former = self.chance.choice(gone)
         former.succeeded = True
         user = self._new_user(self.chance.choice(("app", "clerk")), email=former.email, shops=set(former.shops) or {EU})
-        user.phone = former.phone
+        user.phone, user.inherited = former.phone, True
         self._join(user)
         return True
 
@@ -329,7 +342,7 @@ class Stream:
         if not guests or not some:
             return False
         guest, user = self.chance.choice(guests), self.chance.choice(some)
-        guest.taken_by, user.relinked = user.id, True
+        guest.taken_by, user.relinked, user.inherited = user.id, True, True
         user.becomes(guest.email)
         self._write(user)
         return True
@@ -370,6 +383,37 @@ class Stream:
             return False
         self.population.staff_deleted.add((EU, customer.id))
         self.shops.staff(EU, "delete", id=customer.id)
+        return True
+
+    def staff_merge(self) -> bool:
+        """Staff make one of two: of strangers, or of a user's customer and a stranger, and either of both may stay."""
+        shop, strangers = EU, [b for b in self.population.bystanders.values() if not b.guest and b.shop == EU]
+        some = [u for u in self.population.current() if u.wanted(EU) and not u.entangled and not u.relinked]
+        if len(strangers) < KEPT_STRANGERS or not some:
+            return False
+        one, other = self.chance.sample(strangers, 2)
+        user, way = self.chance.choice(some), self.chance.choice(("strangers", "stays", "goes"))
+        with self.shops.sim(shop).lock:
+            customer = self.shops.owned_by(shop, user.id)
+            if way != "strangers" and (customer is None or customer.email != user.email):
+                return False
+            mine = customer.id if customer else ""
+            keep, goes = {"strangers": (one.id, other.id), "stays": (mine, one.id), "goes": (one.id, mine)}[way]
+            self.population.staff_deleted.add((shop, goes))
+            self.population.staff_merged.add((shop, keep))
+            try:
+                self.shops.staff(shop, "merge", keep=keep, other=goes)
+            except ValueError:  # Shopify merges nobody who subscribes, and the like
+                return False
+            merged = self.shops.find(shop, keep)
+        assert merged is not None
+        del self.population.bystanders[shop, other.id if way == "strangers" else one.id]
+        if way == "strangers":
+            one.note, one.tags = merged.note, merged.tags
+            return True
+        self._noted(user)
+        foreign = self.population.foreign_tags.pop((shop, goes), set()) | set(one.tags)
+        self.population.foreign_tags.setdefault((shop, keep), set()).update(foreign)
         return True
 
     def order(self) -> bool:
@@ -417,4 +461,5 @@ CHANGES: dict[str, Callable[[Stream], bool]] = {
     "slow write": Stream.slow_write,
     "app's own metadata": Stream.metadata,
     "blink": Stream.blink,
+    "staff merge": Stream.staff_merge,
 }
