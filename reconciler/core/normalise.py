@@ -110,15 +110,25 @@ def metafield(value: str | None, type_: str) -> str | None:
     return metafields.comparable(value, type_)
 
 
-def is_variant(one: str | None, other: str | None) -> bool:
-    """Whether two e-mails differ, but only by dots or a plus part in what stands before the @.
+def is_same_email(shown: str | None, asked: str) -> bool:
+    """Whether these are spellings of one address: another case, another form of its letters, or something around it.
 
-    A shop that folds such variants would show one person's customer for another's address.
+    A shop that ignores accents, dots or plus parts, or answers wrongly, would show one person's customer for another's
+    address; so whatever else differs makes another address.
     """
-    keys = email_key(one), email_key(other)
-    return keys[0] != keys[1] and _folded(keys[0]) == _folded(keys[1])
+    return shown is not None and _address(shown) == _address(asked)
 
 
-def _folded(key: str | None) -> str:
-    local, _, domain = (key or "").partition("@")
-    return f"{local.partition('+')[0].replace('.', '')}@{domain}"
+def _address(value: str) -> tuple[str, str]:
+    """Local part and domain in one spelling. Not casefold: it makes one of `ß` and `ss`."""
+    text = _SPACE.sub("", unicodedata.normalize("NFC", value)).lower()
+    local, _, domain = text.removeprefix("mailto:").removeprefix("<").rstrip(">.").rpartition("@")
+    return local, ".".join(_label(label) for label in unicodedata.normalize("NFKC", domain).split("."))
+
+
+def _label(label: str) -> str:
+    """A label of a domain in its own letters: `xn--mnchen-3ya` is `münchen`."""
+    try:
+        return label[4:].encode().decode("punycode") if label.startswith("xn--") else label
+    except UnicodeError:
+        return label

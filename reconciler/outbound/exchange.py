@@ -18,8 +18,11 @@ from reconciler.outbound.transport import Patience, waiting_with
 
 PIECE_BYTES: Final = 65_536
 HEADERS_MAX: Final = 200
+WIRE_FIRST_BYTES: Final = 1_048_576  # that are no body
+WIRE_TIMES: Final = 8  # a body in chunks of one byte each has six bytes for each
 PACKED: Final = "gzip, deflate"
 _WBITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_LOCATION: Final = "customer_parity_location"  # in a response's extensions
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
@@ -50,9 +53,12 @@ def opened(
     client: httpx.Client, request: httpx.Request, bounds: Bounds
 ) -> Generator[tuple[httpx.Response, Iterator[bytes]], None, None]:
     """The reply's head, and its unpacked body in pieces as they come. Errors as of `exchange`, here and at each piece."""
-    patience = Patience(bounds.seconds)
+    patience = Patience(bounds.seconds, WIRE_FIRST_BYTES + WIRE_TIMES * bounds.body_bytes)
+    client.event_hooks = {"response": [_put_location_aside]}
     with waiting_with(patience):
-        response = client.send(request, stream=True)
+        response = client.send(request, stream=True, follow_redirects=False)
+    if _LOCATION in response.extensions:
+        response.headers["Location"] = response.extensions[_LOCATION]
     try:
         if len(response.headers.raw) > HEADERS_MAX:
             raise TooLargeError(f"the reply has more than {HEADERS_MAX} headers", request=request)
@@ -60,6 +66,12 @@ def opened(
     finally:
         response.close()
         client.cookies.clear()  # else each reply could add to what is kept and sent
+
+
+def _put_location_aside(response: httpx.Response) -> None:
+    """Keep it from httpx, which reads it though redirects are not followed, and raises other errors at what is no place."""
+    if "Location" in response.headers:
+        response.extensions[_LOCATION] = response.headers.pop("Location")
 
 
 def _pieces(response: httpx.Response, patience: Patience, bytes_max: int) -> Iterator[bytes]:

@@ -28,9 +28,13 @@ SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
 @dataclass(slots=True)
 class Patience:
-    """How many seconds one exchange may still wait for the other side. Time that we spend ourselves does not count."""
+    """What one exchange may still take: seconds of waiting for the other side, and bytes from it, whatever they are for.
+
+    Time that we spend ourselves does not count; so a peer that sends for ever, and nothing that counts, ends at the bytes.
+    """
 
     left_s: float
+    left_bytes: int
 
 
 _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
@@ -70,7 +74,13 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _wait(timeout, httpcore.ReadTimeout) as left_s:
-            return self._stream.read(max_bytes, left_s)
+            piece = self._stream.read(max_bytes, left_s)
+        patience = _patience.get()
+        if patience is not None:
+            patience.left_bytes -= len(piece)
+            if patience.left_bytes < 0:
+                raise httpcore.ReadError("the reply has more bytes on the wire than any that is expected of this peer")
+        return piece
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for at in range(0, len(buffer), WRITE_BYTES):
@@ -187,7 +197,7 @@ class BoundedTransport(httpx.BaseTransport):
         if self._checked_first is None:
             return
         try:
-            public_only(url.host, url.port or 443, self._checked_first)
+            public_only(url.raw_host.decode("ascii"), url.port or 443, self._checked_first)
         except AddressRefusedError as error:
             raise httpcore.ConnectError(str(error)) from error
         except (OSError, UnicodeError):

@@ -156,6 +156,8 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
 def _done(sent: Sent, number: int, payload: Payload, hidden: Collection[Path]) -> BulkAnswer:
     if not _is_customer_set(sent.document):
         node = payload.node
+        if node is None and not payload.metafields and sent.document.name != DOCUMENTS["delete_metafields"]:
+            return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names nothing written"))
         shown = metafields_by_owner(payload) if node is None else {CustomerId(node.id): tags_of(node)}
         return BulkAnswer(number, shown=shown)
     if payload.customer is None:

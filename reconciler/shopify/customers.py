@@ -22,7 +22,7 @@ from reconciler.shopify.failures import Path
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.reads import CustomerReads
 from reconciler.shopify.refusals import merge_reasons, refused
-from reconciler.shopify.shapes import MergeJobReply, Payload
+from reconciler.shopify.shapes import MergeJobReply, Payload, WrittenCustomer
 
 MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5
@@ -50,13 +50,16 @@ class ShopCustomers(CustomerReads):
 
     def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
         payload, hidden = self._written("customer_set", inputs.update(customer, fields))
+        self._about(payload.customer, customer)
         return shown_of(payload.customer, hidden)
 
     def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
-        return tags_of(self._write("tags_add", inputs.tags(customer, tags)).node)
+        node = self._write("tags_add", inputs.tags(customer, tags)).node
+        self._about(node, customer)
+        return tags_of(node)
 
     def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        self._write("tags_remove", inputs.tags(customer, tags))
+        self._about(self._write("tags_remove", inputs.tags(customer, tags)).node, customer)
 
     def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
         return self.set_metafields_of({customer: values}).get(customer, {})
@@ -66,7 +69,10 @@ class ShopCustomers(CustomerReads):
     ) -> MappingOf[CustomerId, Shown]:
         names = [(customer, name) for customer, named in values.items() for name in named]
         items = [f"metafields.{name}" for _, name in names]
-        return metafields_of(names, self._write("metafields_set", inputs.metafields_set(values), items=items))
+        payload = self._write("metafields_set", inputs.metafields_set(values), items=items)
+        if not payload.metafields:
+            raise AnswerLost(f"{self._client.shop}: the answer to a write names no metafield")
+        return metafields_of(names, payload)
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         items = [f"metafields.{name}" for name in names]
@@ -98,10 +104,17 @@ class ShopCustomers(CustomerReads):
 
     def delete(self, customer: CustomerId) -> None:
         """Who is not there any more counts as deleted."""
-        self._gone_is_done("customer_delete", customer)
+        try:
+            payload = self._write("customer_delete", {"id": customer})
+        except Refused as error:
+            if not all(each.code == "NOT_FOUND" for each in error.refusals):
+                raise
+        else:
+            self._told(payload.deleted_customer_id, "deletedCustomerId")
 
     def request_erasure(self, customer: CustomerId) -> None:
-        self._write("customer_request_data_erasure", {"id": customer})
+        payload = self._write("customer_request_data_erasure", {"id": customer})
+        self._told(payload.customer_id, "customerId")
 
     # --- below the port -------------------------------------------------------------------------------------------
 
@@ -124,12 +137,10 @@ class ShopCustomers(CustomerReads):
             raise AnswerLost(f"{self._client.shop}: the answer to a write names no {name}")
         return value
 
-    def _gone_is_done(self, name: str, customer: CustomerId) -> None:
-        try:
-            self._write(name, {"id": customer})
-        except Refused as error:
-            if not all(each.code == "NOT_FOUND" for each in error.refusals):
-                raise
+    def _about(self, shown: WrittenCustomer | None, customer: CustomerId) -> None:
+        """AnswerLost where the answer is not about this customer: it may have refused without saying so."""
+        if self._told(shown.id if shown is not None else None, "id") != customer:
+            raise AnswerLost(f"{self._client.shop}: the answer to a write names another customer")
 
     def _merged(self, job: str) -> CustomerId:
         """Wait for Shopify's job, in growing pauses; who is left stands in its answer."""

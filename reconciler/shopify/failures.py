@@ -136,9 +136,10 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
 
 
 def _host(location: str) -> str:
+    """The host as it is written: httpx's `host` decodes international names, and raises at those that are none."""
     try:
-        return httpx.URL(location).host
-    except httpx.InvalidURL:
+        return httpx.URL(location).raw_host.decode("ascii")
+    except (httpx.InvalidURL, UnicodeError):
         return ""
 
 

@@ -55,9 +55,12 @@ def _host(address: str) -> tuple[str, str, bool] | None:
     try:
         parts, url = urlsplit(address), httpx.URL(address)
         port_is_sound = parts.port is None or parts.port > 0
+        host = (
+            url.raw_host.decode("ascii").lower() if url.host else ""
+        )  # `host` raises at international names that are none
     except (ValueError, httpx.InvalidURL):
         return None
     name = (parts.hostname or "").lower()
-    if parts.scheme not in {"http", "https"} or not name or not port_is_sound or url.host.lower() != name:
+    if parts.scheme not in {"http", "https"} or not name or not port_is_sound or host != name:
         return None
     return parts.scheme, name, bool(url.userinfo) or "@" in parts.netloc

@@ -102,7 +102,7 @@ class CustomerReads:
         key = normalise.email_key
         asked = {email: email for email in emails if key(email)}
         found = self._by("emailAddress", asked, self._traced, lambda e, c: _shows(c, "email", key(c.email), key(e)))
-        return {email: c for email, c in found.items() if not (c.email and normalise.is_variant(c.email, email))}
+        return {e: c for e, c in found.items() if "email" in c.unknown or normalise.is_same_email(c.email, e)}
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]:
         key = normalise.phone_key

@@ -207,6 +207,8 @@ class Payload(Part, frozen=True):
     metafields: list[WrittenMetafield] | None = None
     resulting_customer_id: CustomerGid | None = None
     job: Job | None = None
+    deleted_customer_id: CustomerGid | None = None
+    customer_id: CustomerGid | None = None
 
 
 # --- bulk operations ------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ HIDDEN = [
     "https://storage.example.com:0/x", "https://storage.example.com:99999/x", "http://[::1/", "https://[127.0.0.1].evil.com/x",
     "https://storage.example.com\\@127.0.0.1/x", "https://stor age.example.com/x",
     "https://storage.example.com/" + "x" * 10_000,
+    "https://xn--a/x", "https://xn--999999999.example/x",
     "https://\u2460.example/x", "https://127.0.0.1:1@storage.example.com/x", "https://storage.example.com\n.evil/x",
 ]  # fmt: skip
 
@@ -59,7 +60,12 @@ def test_a_shop_on_this_machine_may_name_this_machine(address: str, *, local: bo
 
 @pytest.mark.parametrize(
     "address",
-    ["https://storage.googleapis.com/b/o?X-Goog-Signature=ab%2F", "https://8.8.8.8/x", "https://x.example:8443/y"],
+    [
+        "https://storage.googleapis.com/b/o?X-Goog-Signature=ab%2F",
+        "https://8.8.8.8/x",
+        "https://x.example:8443/y",
+        "https://xn--mnchen-3ya.de/x",
+    ],
 )
 def test_a_shop_elsewhere_may_name_a_public_place(address: str) -> None:
     assert checked(SHOP, address, shop_is_local=False) is False

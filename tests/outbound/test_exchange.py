@@ -73,6 +73,41 @@ def test_a_chunked_reply_without_an_end_ends_at_its_bound() -> None:
         asked(endless(b"2000\r\n" + b"x" * 0x2000 + b"\r\n", "Transfer-Encoding: chunked"))
 
 
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # of deflate: five bytes that unpack to nothing
+
+
+def early_hints(to: socket.socket) -> None:
+    while True:
+        to.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1_000)
+
+
+def behind_the_end(to: socket.socket) -> None:
+    to.sendall(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0))
+    while True:
+        to.sendall(bytes(65_536))
+
+
+def packed_nothing(to: socket.socket) -> None:
+    to.sendall(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"", mtime=0)[:10])
+    while True:
+        to.sendall(EMPTY_BLOCK * 10_000)
+
+
+@pytest.mark.parametrize("answer", [early_hints, behind_the_end, packed_nothing])
+def test_what_comes_for_ever_and_adds_nothing_to_the_body_ends_at_a_bound_too(answer: Answer) -> None:
+    with pytest.raises(httpx.ReadError, match="more bytes on the wire"):
+        asked(answer, Bounds(seconds=1_000.0, body_bytes=100_000))
+
+
+def test_a_body_in_the_smallest_chunks_comes_whole() -> None:
+    body = b"x" * 100_000
+
+    def answer(to: socket.socket) -> None:
+        to.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * len(body) + b"0\r\n\r\n")
+
+    assert asked(answer, Bounds(seconds=60.0, body_bytes=100_000)).content == body
+
+
 @pytest.mark.parametrize(
     "answer",
     [

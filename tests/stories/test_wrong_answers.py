@@ -1,0 +1,165 @@
+"""Answers that are whole, and wrong: of another customer, of nothing, or of a place that is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from reconciler.simulator.hostile import Hostile
+from reconciler.simulator.world import SimShop
+from tests.cli.town import EU, US
+from tests.stories.village import AVATAR, Village, mail
+
+Spoil = Callable[[dict[str, Any]], None]
+
+
+class Answering(Hostile):
+    """In place of each reply to calls with this root field: what `spoil` makes of it, or another reply."""
+
+    def __init__(self, root: str | None, spoil: Spoil | Response) -> None:
+        super().__init__("shape", only=root)
+        self._spoil = spoil
+
+    def spoilt(self, reply: Response, roots: tuple[str, ...] = ()) -> Response:
+        if (self.only is not None and self.only not in roots) or not reply.body:
+            return reply
+        if isinstance(self._spoil, Response):
+            return self._spoil
+        tree = json.loads(bytes(reply.body))
+        self._spoil(tree)
+        return Response(json.dumps(tree), reply.status_code, media_type="application/json")
+
+
+@pytest.fixture
+def two(village: Village) -> Iterator[Village]:
+    """Two shops, two users; the first shop is honest again in the end."""
+    village.second_shop()
+    for name in ("ada", "bob"):
+        village.user(name)
+    yield village
+    village.shop(US).hostile = None
+
+
+def part(said: Any, store: str) -> Any:
+    return next(s for s in said["stores"] if s["store"] == store)
+
+
+# --- places ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 308])
+@pytest.mark.parametrize(
+    "place", ["https://xn--a/", "https://xn--999999999/x", "http://[::1", "//", "https://a\u00ff/"]
+)
+def test_a_redirect_to_a_place_that_is_none_is_the_error_of_one_store(two: Village, place: str, status: int) -> None:
+    redirect = Response(b"", status)
+    redirect.raw_headers.append((b"location", place.encode()))
+    two.shop(US).hostile = Answering(None, redirect)
+    said = two("plan", "--output", "json")
+    assert said.code == 1
+    assert "redirect" in part(said.json, US)["error"]
+    assert [a["kind"] for a in part(said.json, EU)["actions"]] == ["create", "create"]
+
+
+# --- another customer -----------------------------------------------------------------------------------------------
+
+
+def showing(sim: SimShop, customer_id: str, email: str | None) -> Spoil:
+    """Whoever is looked up and not there: the customer with this id, showing this address."""
+    node: dict[str, Any] = {
+        "id": customer_id, "updatedAt": "2026-01-01T00:00:00Z", "firstName": "Someone", "lastName": "Else", "locale": "en",
+        "note": None, "tags": [], "canDelete": True, "defaultPhoneNumber": None, "m0": None, "m1": None, "m2": None,
+        "defaultEmailAddress": None if email is None else {"emailAddress": email},
+    }  # fmt: skip
+    assert sim.shop.people
+
+    def spoil(tree: dict[str, Any]) -> None:
+        data = tree.get("data") or {}
+        data.update({name: node for name, value in data.items() if value is None})
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (mail("ada"), "someone-else@example.com"),
+        (mail("ada"), None),
+        ("jos\u00e9@example.com", "jose@example.com"),
+        ("strasse@example.com", "stra\u00dfe@example.com"),
+        ("ma\u017fk@example.com", "mask@example.com"),
+        ("ada@example.com", ".ada@example.com"),
+        ("ada@example.com", "ada@example.com.evil.example"),
+        ("ada@example.com", "ada@example.con"),
+    ],
+)
+def test_a_customer_with_another_address_than_was_asked_for_is_nobodys_to_take(
+    two: Village, asked: str, shown: str | None
+) -> None:
+    two.user("ada", email=asked)
+    stranger = two.staff("guest_checkout", email="someone-else@example.com")
+    two.shop(US).hostile = Answering("customerByIdentifier", showing(two.shop(US), stranger.id, shown))
+    plan = two.plan()
+    assert [a["kind"] for a in plan["actions"]] == ["create", "create"]
+    before = two.everybody()[stranger.id]
+    two.apply()
+    assert two.everybody()[stranger.id] == before
+    assert {two.hers(name).id for name in ("ada", "bob")} & {stranger.id} == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("ada@m\u00fcnchen.example", "ada@xn--mnchen-3ya.example"),
+        ("ada@xn--mnchen-3ya.example", "Ada@M\u00dcNCHEN.example"),
+        ("jos\u00e9@example.com", "JOSE\u0301@example.com"),
+        ("ada@example.com", "<ada@example.com>"),
+        ("ada@example.com", "ada@\uff45xample.com"),
+    ],
+)
+def test_a_guest_whose_address_is_shown_in_another_spelling_of_it_is_adopted(
+    village: Village, asked: str, shown: str
+) -> None:
+    guest = village.staff("guest_checkout", email="guest@example.com")
+    village.user("ada", email=asked)
+    village.shop().hostile = Answering("customerByIdentifier", showing(village.shop(), guest.id, shown))
+    (action,) = village.plan()["actions"]
+    village.shop().hostile = None
+    assert (action["kind"], action["customer_id"]) == ("adopt", guest.id)
+
+
+# --- nothing --------------------------------------------------------------------------------------------------------
+
+EMPTY: dict[str, dict[str, Any]] = {
+    "customerSet": {"customer": None},
+    "tagsAdd": {"node": None},
+    "tagsRemove": {"node": None},
+    "metafieldsSet": {"metafields": []},
+    "customerDelete": {"deletedCustomerId": None},
+    "customerRequestDataErasure": {"customerId": None},
+}
+
+
+@pytest.mark.parametrize("root", EMPTY)
+def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, root: str) -> None:
+    two.store.update(tags=["app-user", "old"], metafields={AVATAR: {"from": "image_url", "type": "url"}})
+    two.store["on_leave"] = "erase" if root == "customerRequestDataErasure" else "delete"
+    two.apply()
+    two.store["tags"] = ["app-user", "vip"]
+    two.user("ada", first_name="Adah", image_url="https://img.example.com/a.png")
+    two.gone("bob")
+    sim = two.shop(US)
+    sim.faults.add("status", status=500, on=root, times=None)  # nothing is done
+    sim.hostile = Answering(root, Response(json.dumps({"data": {root: {"userErrors": [], **EMPTY[root]}}})))
+    two.apply(code=1)
+    failing = two("status", "--output", "json").json["stores"]
+    assert next(s for s in failing if s["store"] == US)["pending"] > 0
+    sim.hostile = None
+    sim.faults.clear()
+    two.apply()
+    two.settles()
+    assert two.hers("ada").first_name == "Adah"
