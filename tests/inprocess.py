@@ -86,7 +86,8 @@ class Died(BaseException):
 class InProcess(httpx.BaseTransport):
     """Answers from the simulated shop that the host names. A dropped connection is a ReadError, as on a socket.
 
-    `dies_at`: at the n-th mutation from now on the process dies, `after_it` was carried out or before.
+    `dies_at`: at the n-th mutation from now on the process dies, `after_it` was carried out or before. `coming` is called
+    with the root fields and variables of each call before the shop sees it, `seen` with those of each mutation after it.
     """
 
     def __init__(self, world: World) -> None:
@@ -94,6 +95,7 @@ class InProcess(httpx.BaseTransport):
         self._ids = count(1)
         self.dies_at: int | None = None
         self.after_it = False
+        self.coming: Callable[[tuple[str, ...], dict[str, Any]], None] = lambda _roots, _variables: None
         self.seen: Callable[[tuple[str, ...], dict[str, Any]], None] = lambda _roots, _variables: None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -102,6 +104,7 @@ class InProcess(httpx.BaseTransport):
         token = request.headers.get("x-shopify-access-token")
         request_id = f"{next(self._ids):08x}"
         call = read_call(request.headers.get("content-type", ""), request.read(), token, request_id)
+        self.coming(call.roots, call.variables)
         dies = self._dies(call.kind)
         if dies and not self.after_it:
             raise Died

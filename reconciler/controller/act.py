@@ -7,18 +7,18 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.controller.handover import Successors, begin_release, end_former
 from reconciler.controller.hands import Hands
 from reconciler.core import normalise
-from reconciler.core.absence import is_living
 from reconciler.core.chains import Blocked
 from reconciler.core.customer import TRACE_KEY
 from reconciler.core.desired import SCALARS, profile_digest
 from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, Unique
+from reconciler.core.ids import CustomerId, Unique
 from reconciler.core.mapping import PARK, Mapping
 from reconciler.core.plan import Action, Change
-from reconciler.core.record import after_write, waits_of, with_intent, without_customer
+from reconciler.core.record import after_write, waits_of, with_intent
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place, intent_of
@@ -68,9 +68,16 @@ class Call:
 
 
 def perform(step: Step, hands: Hands) -> None:
-    """All calls of one action, the intent written down first. Raises what a call raises; what was done is written down."""
+    """All calls of one action, the intent written down first. Raises what a call raises; what was done is written down.
+
+    Overtaken where another user or process came first to the customer: nothing was sent.
+    """
     action = step.action
-    if action.changes or action.kind in {"relink", "merge"}:
+    if action.former_user is not None:
+        end_former(action.former_user, hands.store.shop, hands.state, hands.readers.mappings, hands.clock)
+    if action.kind == "release":
+        _declare_release(step, hands)
+    elif action.changes or action.kind in {"relink", "merge"}:
         parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
         declare(step, hands, intent_of(action, parked))
     calls = list(calls_of(step, hands))
@@ -170,6 +177,17 @@ def declare(step: Step, hands: Hands, intent: MappingOf[str, Any]) -> None:
     """Write down what is about to be done in several steps."""
     step.intent = intent
     hands.state.put(_declared(step, hands))
+
+
+def _declare_release(step: Step, hands: Hands) -> None:
+    """Write down that the user is about to be released; what can't be taken back is not begun where a successor is there."""
+    customer = step.decision.customer
+    parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
+    step.intent = intent_of(step.action, parked)
+    begin_release(_declared(step, hands), hands.readers.mappings, hands.state)
+    if step.action.how in {"delete", "erase"} and customer is not None:
+        successors = hands.successors or Successors(hands.store, hands.readers, hands.clock)
+        successors.refuse_succeeded(step.subject, customer)
 
 
 def _declared(step: Step, hands: Hands) -> Mapping:
@@ -358,17 +376,7 @@ def noted(
 
 def _note(step: Step, hands: Hands, told: tuple[Change, ...], *, finished: bool) -> None:
     row, events = noted(step, hands, told, finished=finished)
-    losers = hands.state.put(row, *events)
-    former = step.action.former_user
-    if former is not None and former in losers:
-        given_up(former, hands)
-
-
-def given_up(user: ClerkUserId, hands: Hands) -> None:
-    """The mapping of a user who has left, and whose customer another user has adopted: released, with no customer."""
-    row = hands.readers.mappings.get(hands.store.shop, [user]).get(user)
-    if row is not None and row.customer_id is None and is_living(row):
-        hands.state.put_unmoved([(row, without_customer(row, now=hands.clock.now()))])
+    hands.state.put(row, *events)
 
 
 def _event(step: Step, hands: Hands, customer: CustomerId, kind: str, told: tuple[Change, ...]) -> Event:

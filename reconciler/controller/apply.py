@@ -21,6 +21,7 @@ from reconciler.controller.beside import Ended, Ending, merged
 from reconciler.controller.bulk_apply import BulkRun, Earlier
 from reconciler.controller.bulk_lines import riding
 from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried, write_down
+from reconciler.controller.handover import Successors
 from reconciler.controller.hands import Hands
 from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
@@ -80,7 +81,8 @@ def _applied(swept: Swept, hands: Hands, *, fresh: bool) -> Generator[Outcome]:
 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
-    hands, door = replace(hands, ending=Ending(hands.ending)), Door()
+    successors = Successors(hands.store, hands.readers, hands.clock)
+    hands, door = replace(hands, ending=Ending(hands.ending), successors=successors), Door()
     bulk = BulkRun(hands, hands.bulk, door) if hands.bulk is not None else None
     before: Earlier = bulk.resumed() if bulk is not None else {}
     _record(swept, hands, but=before.keys())
@@ -183,6 +185,9 @@ class _Run:
         """Each action by itself; of new customers the metafields in as few calls as there can be."""
         for step in steps:
             step.puts_off = step.action.kind == "create"
+        if (successors := self._hands.successors) is not None:
+            leaving = [step for step in steps if step.action.kind == "release"]
+            successors.expect([(s.subject, s.decision.customer) for s in leaving if s.decision.customer is not None])
         put_off: list[Step] = []
         for step, outcome in zip(steps, pool.map(self._carried, steps), strict=True):
             if outcome is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.controller.act import Step, claimed, has_moved, perform
+from reconciler.controller.handover import Overtaken
 from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
@@ -30,7 +31,8 @@ class Outcome:
     """What became of one action. `refused`: the world had moved since the plan; `message` says how.
 
     `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
-    `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it.
+    `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it: Overtaken
+    where a release was not due any more, since `successor`, where one is known, adopts the customer.
     """
 
     action: Action
@@ -40,6 +42,7 @@ class Outcome:
     freed: frozenset[str] = NOTHING
     holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
+    successor: ClerkUserId | None = None
 
 
 def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[Step]:
@@ -71,24 +74,21 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
     known = {(h.reason, h.field) for h in step.decision.holds}
     message, wrote = "", False
     for turn in range(ROUNDS):
-        lost: Step | None = None
-        try:
-            _attempt(step, hands, failed if turn == 0 else None)
-        except AnswerLost as error:
-            message, lost = error.message, step
-        except Refused as refused:
-            message = refused.message
-            if not _learned(refused, step, hands, again=turn > 0):
-                return Outcome(planned, "failed", message, refused.hint, error=refused)
-        else:
-            if step.action.kind != "merge":
-                return Outcome(planned, "applied", message, freed=freed, holds=_new(step, known))
+        met = _attempt(step, hands, failed if turn == 0 else None)
+        message = met.message if met is not None else message
+        if met is None and step.action.kind != "merge":
+            return Outcome(planned, "applied", message, freed=freed, holds=_new(step, known))
+        if isinstance(met, Refused) and not _learned(met, step, hands, again=turn > 0):
+            return Outcome(planned, "failed", message, met.hint, error=met)
         wrote = wrote or bool(step.written)
-        step = looked([planned.clerk_user_id], hands, explicit=False)[0]
-        if lost is not None:
-            step = _claimed(lost, step, hands)
+        before, step = step, looked([planned.clerk_user_id], hands, explicit=False)[0]
+        if isinstance(met, AnswerLost):
+            step = _claimed(before, step, hands)
         if step.decision.action is None:
             write_down(step, hands)
+            if isinstance(met, Overtaken) and planned.kind == "release":
+                successor = step.decision.successor
+                return Outcome(planned, "refused", message, met.hint, error=met, successor=successor)
             return _ended(Outcome(planned, "applied", message, freed=freed, holds=_new(step, known)), wrote=wrote)
         if step.action.kind == "release" != planned.kind:  # it has its own guards, and its own proof
             return Outcome(planned, "refused", "the user has left meanwhile", "the next plan shows the release")
@@ -116,10 +116,15 @@ def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, .
     return tuple(h for h in step.decision.holds if (h.reason, h.field) not in known)
 
 
-def _attempt(step: Step, hands: Hands, failed: ReconcilerError | None) -> None:
-    if failed is not None:
-        raise failed
-    perform(step, hands)
+def _attempt(step: Step, hands: Hands, failed: ReconcilerError | None) -> Overtaken | AnswerLost | Refused | None:
+    """Send the action; what it met that a fresh look may lead on from, or None where it was done."""
+    try:
+        if failed is not None:
+            raise failed
+        perform(step, hands)
+    except (Overtaken, AnswerLost, Refused) as error:
+        return error
+    return None
 
 
 def write_down(step: Step, hands: Hands) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.controller.beside import Ending
+from reconciler.controller.handover import Successors
 from reconciler.controller.sweep import Readers
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.store import Store
@@ -53,7 +54,8 @@ class BulkHands:
 class Hands:
     """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
 
-    Without `bulk` everything is sent one by one. `ending` is over when nobody wants what is done any more.
+    Without `bulk` everything is sent one by one. `ending` is over when nobody wants what is done any more. `successors` is
+    asked before a customer is deleted; None: each release asks for itself.
     """
 
     store: Store
@@ -68,3 +70,4 @@ class Hands:
     insists: bool = False
     bulk: BulkHands | None = None
     ending: Ending = field(default_factory=Ending)
+    successors: Successors | None = None

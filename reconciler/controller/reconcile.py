@@ -13,6 +13,7 @@ from typing import Literal
 from reconciler.controller import waits
 from reconciler.controller.act import Step, park
 from reconciler.controller.apply import Outcome, carried, looked, write_down
+from reconciler.controller.handover import Overtaken
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import ceiling_now
 from reconciler.controller.wholeness import sample
@@ -162,7 +163,7 @@ def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
     hour = hands.clock.now()
     outcome = carried(step, hands)
     unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
-    if unsent and not step.written:
+    if (unsent or isinstance(outcome.error, Overtaken)) and not step.written:
         budgets.spend(hands.store.shop, step.action.kind, hour, -1, 0)
     return outcome
 
@@ -179,6 +180,8 @@ def over_budget(step: Step, hands: Hands) -> Reconciled:
 
 
 def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
+    if isinstance(outcome.error, Overtaken) and outcome.result == "refused":
+        return Reconciled("nothing", nudge=(outcome.successor,) if outcome.successor is not None else ())
     if outcome.result != "applied":
         return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
     waiting = waiting_for(outcome.freed, hands.readers.mappings, hands.store.shop)

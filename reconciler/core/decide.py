@@ -188,6 +188,8 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     if mapping is None or mapping.status in {"released", "erased"}:
         return Decision(clerk_user_id=user, status=mapping.status if mapping else None)
     customer = view.by_backlink or view.mapped
+    if customer is not None and customer.backlink not in {None, user}:
+        return Decision(clerk_user_id=user, status="released", lost=True)
     if mapping.customer_id is None or customer is None:
         return Decision(clerk_user_id=user, status="released")
     if view.successor is not None:  # who adopts the customer, so that nothing is done to it here

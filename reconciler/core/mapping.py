@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reconciler.core.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
 
 BACKLINK = "backlink"  # in `Mapping.applied`: `config` names the metafield that carries the user id
+RELEASE = "release"  # the kind of the intent of a user who is being released: no other user may have the customer yet
 PARK = "park"  # the kind of the intent of a user whose values are parked: by field, in `parked`
 Status = Literal["in_sync", "pending", "held", "released", "erased"]
 NO_WAITS: Final[MappingOf[str, None]] = {

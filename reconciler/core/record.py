@@ -144,8 +144,8 @@ def with_intent(
     return row.model_copy(update=update)
 
 
-def without_customer(row: Mapping, *, now: datetime) -> Mapping:
-    """The tombstone of a user whose customer another user has adopted."""
+def succeeded(row: Mapping, *, now: datetime) -> Mapping:
+    """The tombstone of a user whose customer another user adopts; the customer goes over when that user's row names it."""
     gone = {
         "status": "released",
         "reason": None,
@@ -300,6 +300,8 @@ def _base_row(
         "config_digest": config_digest(store),
         **NO_FINGERPRINTS,
     }
+    if decision.lost:
+        update |= {"customer_id": None, "email": None, "applied": {}}
     if customer is not None and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id):
         # One that is only to be adopted is not the user's yet: what holds that back must hold it at the next look, too.
         update |= {"customer_id": customer.id, "email": _email(customer, row)}

@@ -15,7 +15,7 @@ from reconciler.core.absence import Absence, is_living
 from reconciler.core.customer import Customer
 from reconciler.core.desired import is_wanted, spec_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import BACKLINK, Applied, Mapping
+from reconciler.core.mapping import BACKLINK, RELEASE, Applied, Mapping
 from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
@@ -39,12 +39,20 @@ def has_customer(mapping: Mapping | None) -> bool:
     return is_living(mapping) and mapping is not None and mapping.customer_id is not None
 
 
+def is_leaving(mapping: Mapping | None) -> bool:
+    """Whether the release of this user has begun, and is not known to have ended."""
+    return is_living(mapping) and mapping is not None and (mapping.intent or {}).get("kind") == RELEASE
+
+
 def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     """Whether this user may take the customer of a user who has left.
 
     While the release of that user is still to come, only the one may whom that release makes way for (`successor_of`).
+    While it is under way, no user may.
     """
-    return former is not None and (former.status == "released" or not has_customer(heir))
+    if former is None or is_leaving(former):
+        return False
+    return former.status == "released" or not has_customer(heir)
 
 
 def successor_of(

@@ -96,7 +96,8 @@ class Decision(BaseModel):
     `target` is the customer that a re-link or merge ends on. `accepted` are drifted fields that the config agrees to,
     `contests` those that others change back, with when and to what. `missing`: the profile row is not there, which proves
     nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is adopted, `successor` who
-    adopts the customer of this user, who has left or is about to.
+    adopts the customer of this user, who has left or is about to. `lost`: the mapped customer is another user's by its
+    back-link, so that the row gives it up.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -112,5 +113,6 @@ class Decision(BaseModel):
     accepted: tuple[str, ...] = ()
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
     missing: bool = False
+    lost: bool = False
     inherited: MappingOf[str, Applied] = Field(default_factory=dict)
     successor: ClerkUserId | None = None

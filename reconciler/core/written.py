@@ -11,7 +11,7 @@ from reconciler.core import normalise
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.desired import SCALARS, Spec
 from reconciler.core.diff import comparable, observed_value, owned_tags
-from reconciler.core.mapping import PARK, Applied, Mapping
+from reconciler.core.mapping import PARK, RELEASE, Applied, Mapping
 from reconciler.core.plan import Action, Change
 from reconciler.core.view import Subject, View
 
@@ -22,7 +22,7 @@ def intent_of(action: Action, parked: MappingOf[str, str]) -> dict[str, Any]:
     `kind` is "write" where a look that finds nothing of it done may forget it. What is `parked` is remembered on.
     """
     changes = [{"field": c.field, "before": c.before, "after": c.after} for c in action.changes]
-    kind = action.kind if action.kind in {"create", "relink", "merge"} else "write"
+    kind = action.kind if action.kind in {"create", "relink", "merge", RELEASE} else "write"
     found = {"kind": kind, "from": action.from_customer_id, "to": action.customer_id, "changes": changes}
     return {**found, "parked": dict(parked)} if parked else found
 

@@ -1,0 +1,111 @@
+"""Between a user who leaves and the one who adopts the customer: the state lets one of both act, never both.
+
+A release is declared in the mapping of its user before its first call, and only where the mapping still holds the customer.
+An adoption marks that mapping as released before its first call, and only where no release is declared there. The second
+of both finds the mapping moved, and looks again. Before a customer is deleted or erased, the profiles are asked once more
+who may adopt it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.controller.standings import Standings
+from reconciler.controller.sweep import Readers
+from reconciler.core.absence import is_living
+from reconciler.core.customer import Customer
+from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.mapping import Mapping
+from reconciler.core.record import succeeded
+from reconciler.core.store import Store
+from reconciler.core.succession import is_leaving
+from reconciler.core.view import Subject
+from reconciler.errors import TemporaryError
+from reconciler.ports import Clock, MappingReader, MappingWriter
+
+ASKED_FOR_S = 1.0  # of many releases in a row: so long one answer about who comes after these users is used
+
+
+class Overtaken(TemporaryError):
+    """Another user or process came first to this customer, or may adopt it: nothing was sent, look again."""
+
+
+def begin_release(row: Mapping, mappings: MappingReader, state: MappingWriter) -> None:
+    """Write down that this user is about to be released: `row` names the customer. Overtaken where the user lost it."""
+    user, customer = row.clerk_user_id, row.customer_id
+    before = _row_of(user, row.shop, mappings)
+    if before is None or not is_living(before) or before.customer_id != customer:
+        raise Overtaken(f"{customer} is not the customer of {user} any more", hint="the next plan shows what is due")
+    state.put_unmoved([(before, row)])
+    after = _row_of(user, row.shop, mappings)
+    if after is None or not is_leaving(after) or after.customer_id != customer:
+        raise Overtaken(f"the mapping of {user} was written by another process meanwhile", hint="reconciler plan")
+
+
+def end_former(
+    user: ClerkUserId, shop: ShopDomain, state: MappingWriter, mappings: MappingReader, clock: Clock
+) -> None:
+    """Mark a user who has left, and whose customer is about to be adopted, as released; the row keeps it until then.
+
+    Overtaken where the release of that user is under way.
+    """
+    row = _row_of(user, shop, mappings)
+    if row is None or not is_living(row):
+        return
+    if is_leaving(row):
+        raise Overtaken(f"{user} is being released, and {row.customer_id} with that user", hint="reconciler plan")
+    state.put_unmoved([(row, succeeded(row, now=clock.now()))])
+    after = _row_of(user, shop, mappings)
+    if after is not None and is_living(after):
+        raise Overtaken(f"the mapping of {user} was written by another process meanwhile", hint="reconciler plan")
+
+
+def _row_of(user: ClerkUserId, shop: ShopDomain, mappings: MappingReader) -> Mapping | None:
+    return mappings.get(shop, [user]).get(user)
+
+
+@dataclass(slots=True)
+class Successors:
+    """Who may adopt the customers of users who are released now; asked of the profiles just before each is deleted.
+
+    For users who were named together (`expect`) it is one question, whose answer is used for a second.
+    """
+
+    store: Store
+    readers: Readers
+    clock: Clock
+    seconds: Callable[[], float] = time.monotonic
+    _expected: dict[ClerkUserId, tuple[Subject, Customer]] = field(default_factory=dict)
+    _found: dict[ClerkUserId, ClerkUserId | None] = field(default_factory=dict)
+    _asked_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def expect(self, leaving: Sequence[tuple[Subject, Customer]]) -> None:
+        """These are asked about together, as soon as the first of them is."""
+        with self._lock:
+            self._expected = {subject.user: (subject, customer) for subject, customer in leaving}
+            self._found = {}
+
+    def refuse_succeeded(self, subject: Subject, customer: Customer) -> None:
+        """Overtaken where another user may adopt this customer."""
+        with self._lock:
+            is_old = self.seconds() - self._asked_at > ASKED_FOR_S
+            if is_old or subject.user not in self._found:
+                self._ask(subject, customer)
+            self._expected.pop(subject.user, None)
+            heir = self._found[subject.user]
+        if heir is not None:
+            message = f"{heir} has the same verified e-mail, and adopts {customer.id}: it is not deleted"
+            raise Overtaken(message, hint="the next plan shows the adoption")
+
+    def _ask(self, subject: Subject, customer: Customer) -> None:
+        """One question for all who are still expected."""
+        asked = {**self._expected, subject.user: (subject, customer)}
+        readers, now = self.readers, self.clock.now()
+        standings = Standings(self.store, readers.profiles, readers.mappings, readers.absence, now)
+        self._asked_at = self.seconds()
+        found = standings.successors([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
+        self._found = {user: found.get(user) for user in asked}

@@ -1,0 +1,198 @@
+"""The release of a user who leaves and the adoption by a successor at the same moment: one of both acts, in every order.
+
+The order is forced: while one request is worked on, something else happens at a named point of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.controller.reconcile import Reconciled, reconcile
+from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.profile import Profile
+from reconciler.core.store import Store
+from tests.core.people import store
+from tests.inprocess import Rig, Rows
+
+ADA, BOB, NEW = "user_ada", "user_bob", "new_ada"
+MAIL = "ada@x.example.com"
+POLICIES = ["keep", "tag", "delete", "erase"]
+DESTRUCTIVE = {"delete": "customerDelete", "erase": "customerRequestDataErasure"}
+Happens = Callable[[], object]
+
+
+def acme(**policy: Any) -> Store:
+    guards = {kind: {"max": 99} for kind in ("create", "adopt", "update", "relink", "merge", "release")}
+    return store(**{"guards": guards, **policy})
+
+
+class Meanwhile(Rows):
+    """Rows of which one question, once, is answered after something else has happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on: dict[str, Happens] = {}
+
+    def _asked(self, question: str) -> None:
+        if (happens := self.on.pop(question, None)) is not None:
+            happens()
+
+    def count(self, *, at_most: int | None = None) -> int:
+        self._asked("count")
+        return super().count(at_most=at_most)
+
+    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
+        self._asked("sharing_email")
+        return super().sharing_email(emails)
+
+
+class World(Rig):
+    """A rig with these rows, and an account of what was deleted or erased in the shop."""
+
+    def __init__(self, folder: Path, *stores: Store) -> None:
+        super().__init__(folder, *stores)
+        self.profiles: Meanwhile = Meanwhile()
+        self.ended: list[str] = []
+        self.transport.seen = self._seen
+
+    def _seen(self, roots: tuple[str, ...], _variables: dict[str, Any]) -> None:
+        self.ended += [root for root in roots if root in DESTRUCTIVE.values()]
+
+    def once_before(self, root: str, happens: Happens) -> None:
+        """Let something happen before the shop sees the next call with this root field."""
+
+        def coming(roots: tuple[str, ...], _variables: dict[str, Any]) -> None:
+            if root in roots:
+                self.transport.coming = lambda _roots, _variables: None
+                happens()
+
+        self.transport.coming = coming
+
+    def work(self, user: str, name: str = "acme") -> Reconciled:
+        """One request, as a worker of `run` does it; who is nudged is not looked at."""
+        return reconcile(ClerkUserId(user), self.hands(self.stores[StoreName(name)]), self.state)
+
+    def at(self, user: str, name: str = "acme") -> str | None:
+        """The customer that carries this user's back-link."""
+        found = [c.id for c in self.people(name).values() if c.backlink == user]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+
+@pytest.fixture
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    policy: dict[str, Any] = getattr(request, "param", {})
+    with World(tmp_path, acme(**policy)) as made:
+        made.user(ADA, email=MAIL, first_name="Ada")
+        made.user(BOB, email="bob@x.example.com", first_name="Bob")
+        made.requested("acme", ADA, BOB)
+        yield made
+
+
+def arrives(world: World, **values: Any) -> None:
+    """The same person signs up again: another id, the same verified e-mail."""
+    world.user(NEW, **{"email": MAIL, "first_name": "Ada", **values})
+
+
+def settles(world: World) -> None:
+    """Each user is looked at until nothing is left to do; then a plan is empty."""
+    world.requested("acme", ADA, BOB, NEW)
+    world.requested("acme", ADA, BOB, NEW)
+    assert world.plan().plan.summary.actions == 0
+
+
+def is_succeeded(world: World, customer: str | None) -> None:
+    """The new user has the customer of the user who left, and nothing was deleted, erased or marked."""
+    settles(world)
+    assert world.at(NEW) == customer
+    assert world.ended == []
+    assert world.people("acme")[customer].tags == world.people("acme")[world.at(BOB)].tags  # type: ignore[index]
+    former, heir = world.mapping("acme", ADA), world.mapping("acme", NEW)
+    assert former is not None
+    assert heir is not None
+    assert (former.status, former.customer_id, heir.status, heir.customer_id) == ("released", None, "in_sync", customer)
+
+
+def by_policy(how: str) -> dict[str, Any]:
+    return {"on_leave": how}
+
+
+each_policy = pytest.mark.parametrize("world", [by_policy(how) for how in POLICIES], indirect=True, ids=POLICIES)
+
+
+@each_policy
+def test_a_successor_who_adopts_after_the_mapping_of_the_former_user_was_read_keeps_the_customer(world: World) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+    arrives(world)
+    world.once_before("nodes", lambda: world.work(NEW))
+    world.work(ADA)
+    is_succeeded(world, customer)
+
+
+@each_policy
+def test_a_successor_who_adopts_after_the_customer_of_the_former_user_was_read_keeps_it(world: World) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+    arrives(world)
+    world.profiles.on["sharing_email"] = lambda: world.work(NEW)
+    world.work(ADA)
+    is_succeeded(world, customer)
+
+
+@each_policy
+def test_a_successor_who_arrives_and_adopts_between_decision_and_release_keeps_the_customer(world: World) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+
+    def meanwhile() -> None:
+        arrives(world)
+        world.work(NEW)
+
+    world.profiles.on["count"] = meanwhile
+    world.work(ADA)
+    is_succeeded(world, customer)
+
+
+@each_policy
+def test_a_successor_whose_row_comes_between_decision_and_release_gets_the_customer(world: World) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+    world.profiles.on["count"] = lambda: arrives(world, email="ADA@X.example.com")
+    found = world.work(ADA)
+    assert world.ended == []
+    if world.stores[StoreName("acme")].on_leave in DESTRUCTIVE:
+        assert (found.result, found.nudge) == ("nothing", (NEW,))
+    settles(world)
+    assert world.at(NEW) == customer
+    assert world.ended == []
+
+
+@pytest.mark.parametrize("world", [by_policy(how) for how in DESTRUCTIVE], indirect=True, ids=list(DESTRUCTIVE))
+def test_a_successor_who_looks_while_the_deletion_is_under_way_takes_no_customer_that_is_about_to_go(
+    world: World,
+) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+    how = world.stores[StoreName("acme")].on_leave
+    seen: list[Reconciled] = []
+
+    def meanwhile() -> None:
+        arrives(world)
+        seen.append(world.work(NEW))
+        assert world.at(NEW) is None
+
+    world.once_before(DESTRUCTIVE[how], meanwhile)
+    found = world.work(ADA)
+    assert [one.reasons for one in seen] == [("EmailTaken",)]
+    assert NEW in found.nudge, "who waits for the address is looked at as soon as it is free"
+    assert world.ended == [DESTRUCTIVE[how]]
+    settles(world)
+    if how == "delete":
+        assert world.at(NEW) not in {None, customer}
+    else:
+        assert world.at(NEW) is None, "an erased user is succeeded by no one"
