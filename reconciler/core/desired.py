@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +23,10 @@ from reconciler.core.store import Policy, Store
 
 _canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False).encode
 
+_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
+"""In JSON: a text, or a number as Python writes very small and very large ones, which Shopify takes for none."""
+
+_WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
 SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
@@ -265,7 +272,8 @@ def _has(profile: Profile, path: str) -> bool:
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return _EXPONENT.sub(lambda found: found[0] if found[0][0] == '"' else f"{Decimal(found[0]):f}", text)
 
 
 def _unreadable(profile: Profile, field: str) -> bool:
@@ -283,6 +291,13 @@ def matches(profile: Profile, path: str, rule: Any) -> bool | None:
 
 
 def _same(value: Any, option: Any) -> bool:
+    if isinstance(value, bool) and isinstance(option, str):
+        return option.lower() in _WORDS[value]  # YAML 1.2 reads `yes` as text
     if isinstance(value, bool) or isinstance(option, bool) or value is None or option is None:
         return value is option or (isinstance(value, str) and value.lower() == str(option).lower())
-    return bool(value == option) or str(value) == str(option)
+    return bool(value == option) or str(value) == str(option) or _composed(value) == _composed(option)
+
+
+def _composed(value: Any) -> str:
+    """As text, whose letters with accents are one character each: the same word may be written in two ways."""
+    return unicodedata.normalize("NFC", str(value))

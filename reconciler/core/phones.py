@@ -23,6 +23,9 @@ _PLAIN: Final = str.maketrans(  # hyphens, dashes and the full-width forms of th
 _SECOND: Final = re.compile(r"\D0\d{6,}\Z")  # behind a whole number: another one
 _WRITTEN: Final = re.compile(r"\(?\+?[(\d][\d ().\-/]*[\d)]")
 _DECIMAL_TAIL: Final = re.compile(r"\+?\d+\.\d{1,2}|\d\.\d{6,}")
+_DATE: Final = re.compile(r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])")
+_DATE_BACKWARDS: Final = re.compile(r"(?:0?[1-9]|[12]\d|3[01])([-./ ])(?:0?[1-9]|[12]\d|3[01])\1(?:19|20)\d\d")
+_THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(?:([ .])\d{3})(?:\1\d{3}){2,}")  # as a spreadsheet shows a long number
 _GROUPS: Final = re.compile(r"\d+")
 _AREA_DIGITS_MAX: Final = 6  # 0 and five digits before a slash, as in Germany
 _COUNTRY_DIGITS_MAX: Final = 3
@@ -48,8 +51,10 @@ def _plain(text: str) -> str:
     """The text with ASCII digits, blanks and hyphens; ValueError where there is anything but digits and separators."""
     characters = (_digit(c) or (" " if unicodedata.category(c) == "Zs" else c) for c in text.strip())
     plain = "".join(characters).translate(_PLAIN)
-    if not _WRITTEN.fullmatch(plain) or _DECIMAL_TAIL.fullmatch(plain):
+    if not _WRITTEN.fullmatch(plain) or any(p.fullmatch(plain) for p in (_DECIMAL_TAIL, _DATE, _DATE_BACKWARDS)):
         raise ValueError(NOT_A_PHONE)
+    if _THOUSANDS.fullmatch(plain):
+        return re.sub(r"\D", "", plain)
     if plain.count("(") != plain.count(")") or plain.count("(") > 1 or not _is_one_number(plain):
         raise ValueError(NOT_A_PHONE)
     return plain.replace("(+", "+").replace(")", " ").replace("(", " ") if plain.startswith("(+") else plain

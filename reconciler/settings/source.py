@@ -277,10 +277,13 @@ class _Reader:
         if kind in {"str", "merge"}:
             return self._text(text, where)
         try:
-            return _plain(kind, text)
+            value = _plain(kind, text)
         except (ValueError, KeyError):
             self.source.fail(where, f"it is marked as {kind}, but is none")
             return text
+        if "where" in where and (why := _unclear_selector(kind, text, value)):
+            self.source.fail(where, why)
+        return value
 
     def _characters(self, text: str, where: KeyPath) -> str:
         """The text, whole; where it can't be, that is noted."""
@@ -309,6 +312,15 @@ def _plain(kind: str, text: str) -> Any:
     if kind == "bool":
         return _BOOLEANS[text]
     return int(text) if kind == "int" else float(text)
+
+
+def _unclear_selector(kind: str, text: str, value: Any) -> str:
+    """Why a selector may not mean what it says, so that it would match nobody, and let everybody go; empty: it does."""
+    if kind == "null" and not text:
+        return "it has no value: write null for those who have none, or '' for an empty text"
+    if kind in {"int", "float"} and str(value) != text:
+        return f"{text} is read as the number {value}: write it in quotes, '{text}'"
+    return ""
 
 
 def _shown_tag(node: yaml.Node) -> str:

@@ -1,8 +1,8 @@
 """ports.CustomerReader for one shop: point reads only, in batches; never a list, never the search index.
 
 What Shopify did not show us is named in `Customer.unknown`; a whole customer that is not shown is an AccessError and never
-counts as absent. A back-link is compared with what was asked for. An e-mail and a phone are not, where one query finds the
-customer and shows it: the match is Shopify's own, and the value may be shown in a spelling that we don't know.
+counts as absent. A back-link is compared with what was asked for, and so is an e-mail, in whatever spelling: a customer that
+is found by it may be taken. A phone is not, where one query finds the customer and shows it: the match is Shopify's own.
 """
 
 from __future__ import annotations

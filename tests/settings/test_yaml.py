@@ -38,6 +38,26 @@ def test_selectors_may_hold_numbers_booleans_and_null(files: Files) -> None:
     assert where == {"metadata.a": 7, "metadata.b": True, "metadata.c": None, "metadata.d": [1.5, "x"]}
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("+49", "49"), ("1.10", "1.1"), ("-0", "0"), ("1e3", "1000.0"), (".5", "0.5"), ("5.", "5.0")],
+)
+def test_a_selector_whose_number_is_not_what_was_written_is_refused(files: Files, written: str, read: str) -> None:
+    """No row would match it, and a store that wants nobody releases everybody."""
+    for rule, place in ((written, ""), (f"[x, {written}]", "[1]")):
+        (wrong,) = files.store_refused(f"where: {{metadata.dial: {rule}}}")
+        assert (
+            f"where.metadata.dial{place}: {written} is read as the number {read}: write it in quotes, '{written}'"
+            in wrong
+        )
+    assert files.store(f"where: {{metadata.dial: '{written}'}}").stores[0].where == {"metadata.dial": written}
+
+
+def test_a_selector_without_a_value_is_refused(files: Files) -> None:
+    (wrong,) = files.store_refused("where:\n      metadata.brand:")
+    assert "it has no value: write null for those who have none" in wrong
+
+
 def test_text_that_yaml_takes_for_something_else_is_refused_with_the_way_to_write_it(files: Files) -> None:
     wrong = files.store_refused("tags: [2026, true]")
     assert [line.split(": ", 2)[:2] for line in wrong] == [

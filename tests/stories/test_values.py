@@ -54,3 +54,56 @@ def test_a_phone_without_its_plus_is_the_number_that_was_written(village: Villag
     village.apply()
     assert (village.hers("ada").phone, village.hers("bob").phone) == ("+4915112345678", "+16134505293")
     village.settles()
+
+
+@pytest.mark.parametrize("phone", ["2026-01-31", "31.01.2026", "1-31-2026", "2026.1.31"])
+def test_a_date_is_no_phone_though_a_country_may_have_such_numbers(village: Village, phone: str) -> None:
+    village.store.update(country="DE", fields={"phone": "enforce"})
+    village.user("ada", phone=phone)
+    village.apply()
+    assert village.hers("ada").phone is None
+    village.settles(held={("ada", "PhoneInvalid")})
+
+
+@pytest.mark.parametrize("phone", ["4 915 112 345 678", "4.915.112.345.678", "4\u00a0915\u00a0112\u00a0345\u00a0678"])
+@pytest.mark.parametrize("country", ["DE", "US"])
+def test_a_phone_with_the_thousands_of_a_spreadsheet_is_the_number_that_was_written(
+    village: Village, phone: str, country: str
+) -> None:
+    village.store.update(country=country, fields={"phone": "enforce"})
+    village.user("ada", phone=phone)
+    village.apply()
+    assert village.hers("ada").phone == "+4915112345678"
+    village.settles()
+
+
+def test_numbers_of_the_metadata_are_written_as_shopify_takes_them(village: Village) -> None:
+    village.store["metafields"] = {
+        "app.latitude": {"from": "metadata.latitude", "type": "number_decimal"},
+        "app.raw": {"from": "metadata.raw", "type": "json"},
+    }
+    village.user("ada", metadata='{"latitude": 0.0000123, "raw": {"a": 1e-7, "b": "1e-7"}}')
+    village.apply()
+    assert village.hers("ada").metafields == {
+        "app.latitude": "0.0000123",
+        "app.raw": '{"a": 0.0000001, "b": "1e-7"}',
+    }
+    village.settles()
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ("yes", "true"),
+        ("on", "true"),
+        ("no", "false"),
+        ("S\u00e3o Paulo", '"Sa\u0303o Paulo"'),
+        ("49", "49"),
+        (49, '"49"'),
+    ],
+)
+def test_a_selector_finds_its_users_however_either_is_written(village: Village, rule: object, value: str) -> None:
+    village.store["where"] = {"metadata.is": rule}
+    village.user("ada", metadata=f'{{"is": {value}}}')
+    village.user("bob", metadata='{"is": "other"}')
+    assert village.actions() == {"ada": "create"}
