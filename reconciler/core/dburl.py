@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from reconciler.errors import ConfigError
 
@@ -53,7 +53,7 @@ def rewritten(url: str) -> str:
             f"'{shown(url)}' is no database URL", hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
         )
     try:
-        parts = urlsplit("postgresql+psycopg://" + rest)
+        parts = urlsplit("postgresql+psycopg://" + _one_authority(rest))
         if parts.port == 0 or "@" in parts.path + parts.fragment:
             raise ValueError  # noqa: TRY301  the same words for all of them
     except ValueError:
@@ -64,9 +64,27 @@ def rewritten(url: str) -> str:
     query = parts.query
     names = dict(parse_qsl(query, keep_blank_values=True))
     _refuse_strange(names, url)
-    if "sslmode" not in names and not is_loopback(names.get("host", parts.hostname or "")):
+    hosts = names.get("host", parts.hostname or "").split(",")
+    if "sslmode" not in names and not all(is_loopback(host) for host in hosts):
         query = f"{query}&sslmode=require" if query else "sslmode=require"
-    return urlunsplit(parts._replace(query=query))
+    shown_query = f"?{query}" if query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{shown_query}"  # urlunsplit drops the slashes before a socket's path
+
+
+def _one_authority(rest: str) -> str:
+    """A list of servers, `h1:5432,h2:5432`, as libpq's parameters `host` and `port`: a URL has one host only.
+
+    ValueError for a port that is none.
+    """
+    end = min((rest.index(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    login, at, servers = rest[:end].rpartition("@")
+    if "," not in servers or ":" not in servers:
+        return rest
+    pairs = [urlsplit(f"//{server}") for server in servers.split(",")]
+    hosts = ",".join(pair.hostname or "" for pair in pairs)
+    ports = ",".join(str(pair.port or "") for pair in pairs)
+    path, _, query = rest[end:].partition("?")
+    return f"{login}{at}{path}?host={hosts}&port={ports}{'&' if query else ''}{query}"
 
 
 def _refuse_strange(names: Iterable[str], url: str) -> None:

@@ -18,6 +18,7 @@ from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
+from reconciler.outbound.db_standby import leave_standby
 from reconciler.state.bounds import PATIENT, READS, SINGLE, bound
 
 SCHEMA = "reconciler"
@@ -60,6 +61,7 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
         pool_recycle=300,
     )
     logins.watch(engine)
+    leave_standby(engine)
     bound(engine)
     return engine
 

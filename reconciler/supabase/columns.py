@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, String
+from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, String, TextClause
 from sqlalchemy import types as sa
 from sqlalchemy.exc import (
     DataError,
@@ -28,11 +28,12 @@ Kind = Literal["text", "bool", "number", "time", "local time", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A mapped column as the table has it."""
+    """A mapped column as the table has it. `emptied`: its default, where it may not be null."""
 
     name: str
     kind: Kind
     type: sa.TypeEngine[Any]
+    emptied: TextClause | None = None
 
 
 def cast_value(target: Target, value: Any, sqlite_: bool) -> Any:  # noqa: FBT001  the dialect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import SourceBusy, SourceError
 from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
-from reconciler.supabase.limits import BUSY_S
+from reconciler.supabase.limits import BUSY_S, SILENT
 
 POOL_WAIT_S = 20.0
 CONNECTIONS_MAX = 8  # each read holds one for a moment, and never asks for a second
@@ -38,7 +39,12 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
         return _sqlite(address)
     engine = create_engine(
         address,
-        connect_args={"prepare_threshold": None, "connect_timeout": 10, "application_name": "customer-parity"},
+        connect_args={
+            "prepare_threshold": None,
+            "connect_timeout": 10,
+            "application_name": "customer-parity",
+            **SILENT,
+        },
         pool_size=2,
         max_overflow=CONNECTIONS_MAX - 2,
         pool_timeout=POOL_WAIT_S,
@@ -119,6 +125,11 @@ BUSY = {  # SQLSTATE: what happened, and what to do
         "the read is repeated later; other clients hold all connections of the server or its pooler",
     ),
 }
+_COMPUTED = (
+    "profiles.table is a view, or has a column, that computes something which fails for one row: "
+    "let it give null there, as with `case when … then …::timestamptz end`"
+)
+_QUOTED = re.compile('".*(?:"|$)')
 _LOCKED_FILE = (
     "another process has locked the file",
     "the read is repeated later; the app should keep its write transactions short, or use PRAGMA journal_mode=WAL",
@@ -145,6 +156,8 @@ def in_our_words(error: BaseException, url: str) -> SourceError:
         if refusal.kind in {"blocked", "crowded"}:
             return SourceBusy(message, hint=refusal.hint, retry_after_s=refusal.pause_s)
         return SourceError(message, hint=refusal.hint)
+    if _is_about_a_value(getattr(error, "orig", None) or error):
+        return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=_COMPUTED)
     hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
     return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint)
 
@@ -165,8 +178,14 @@ def _busy(error: BaseException) -> tuple[str, str] | None:
 
 
 def said_by(error: BaseException) -> str:
-    """The server's own words in one line: those that follow may hold values."""
-    return telling_line(str(getattr(error, "orig", None) or error))
+    """The server's own words in one line: those that follow may hold values, and errors about a value quote it."""
+    original = getattr(error, "orig", None) or error
+    said = telling_line(str(original))
+    return _QUOTED.sub("…", said) if _is_about_a_value(original) else said
+
+
+def _is_about_a_value(error: BaseException) -> bool:
+    return str(getattr(error, "sqlstate", None) or "").startswith("22")
 
 
 def host_of(url: str) -> str:

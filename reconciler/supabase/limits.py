@@ -6,12 +6,20 @@ keeps its locks. So each transaction has these limits, the reader's and the writ
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 LOCK_S = 3.0
 STATEMENT_S = 4.0
 IDLE_S = 1.0  # between two statements of a transaction; nothing else is awaited there
+SILENT: Final = {  # a network that swallows everything ends a call after so long, not after a quarter of an hour
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 BUSY_S = 5.0  # SQLite: for a writer that holds the file
 
 _LIMITS = sa.text(

@@ -178,9 +178,12 @@ def _new_values(shape: Shape, row: StoredRow, changes: Values, at: datetime | No
     for name, value in changes.items():
         target = shape.targets[name]
         merges = name == "metadata" and row.values[name] and not shape.is_sqlite
-        values[target.name] = (
-            _merged(target, shape.table, row, value) if merges else cast_value(target, value, shape.is_sqlite)
-        )
+        if value is None and target.emptied is not None:
+            values[target.name] = target.emptied
+        elif merges:
+            values[target.name] = _merged(target, shape.table, row, value)
+        else:
+            values[target.name] = cast_value(target, value, shape.is_sqlite)
     timed = shape.targets.get("updated_at")
     if timed is not None and at is not None and _is_later(at, row):
         values[timed.name] = cast_value(timed, at, shape.is_sqlite)

@@ -13,17 +13,13 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.core.dburl import rewritten
 from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
+from reconciler.outbound.db_standby import leave_standby
+from reconciler.supabase.limits import SILENT
 
 CONNECTIONS: Final = 6
 CONNECT_S: Final = 5
 FREE_S: Final = 2.0  # for a connection, while others write
 BUSY_S: Final = 2.0  # SQLite: for a writer that holds the file
-SILENT: Final = {  # a network that swallows everything ends a call after so long, not after a quarter of an hour
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
 
 
 def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
@@ -46,6 +42,7 @@ def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
         pool_recycle=300,
     )
     logins.watch(engine)
+    leave_standby(engine)
     return engine
 
 

@@ -52,6 +52,25 @@ def test_what_the_role_sets_tighter_stays(url: str, postgres: servers.Server) ->
             connection.execute("DROP ROLE tight")
 
 
+def test_after_a_failover_the_connections_to_the_standby_are_left(
+    postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    """A session that takes no writes, as each one has it that was opened before the primary became a standby."""
+    name = postgres_database()
+    with postgres.connect() as server:
+        server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+        engine = open_engine(postgres.url(name))
+        with reading(engine) as one, reading(engine) as other:
+            assert {c.execute(text("SELECT 1")).scalar_one() for c in (one, other)} == {1}
+        server.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+    with pytest.raises(StateError, match="read-only"), writing(engine) as connection:
+        connection.execute(text("CREATE TABLE one (n int)"))
+    for n in range(3):
+        with writing(engine) as connection:
+            connection.execute(text(f"CREATE TABLE made_{n} (n int)"))
+    engine.dispose()
+
+
 def test_a_transaction_that_failed_ends_and_the_next_one_begins(url: str) -> None:
     engine: Engine = open_engine(url)
     for _ in range(2):

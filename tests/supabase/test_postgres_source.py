@@ -17,6 +17,7 @@ from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Profile
 from reconciler.errors import ConfigError, SourceBusy, SourceError, TemporaryError
 from reconciler.outbound.db_logins import DbLogins
+from reconciler.supabase.limits import SILENT
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 
@@ -331,6 +332,18 @@ def test_an_error_in_the_middle_of_a_scan_is_never_a_shorter_scan(source: Source
         list(scan)
 
 
+def test_what_a_view_fails_to_compute_is_told_without_the_value(source: Source) -> None:
+    """One row of which a view makes no time: no row can be read, and nothing of that row may be shown."""
+    source.run("CREATE TABLE people (clerk_user_id text PRIMARY KEY, email text)")
+    source.run("INSERT INTO people VALUES ('user_1', 'ada \"A\" lovelace@example.com'), ('user_2', NULL)")
+    for made in ("email::timestamptz", "email::bigint", "email::jsonb", "(email || 'x')::uuid"):
+        source.run(f"CREATE OR REPLACE VIEW customers AS SELECT clerk_user_id, ({made})::text AS email FROM people")
+        with pytest.raises(SourceError) as caught:
+            list(source.reader(EMAIL).scan())
+        assert "lovelace" not in caught.value.message + caught.value.hint
+        assert "a view" in caught.value.hint
+
+
 LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -588,6 +601,34 @@ def test_a_server_that_is_away_is_a_source_error_without_the_password() -> None:
     error = refused(reader)
     assert "geheim" not in error.message + error.hint
     assert "127.0.0.1" in error.message
+
+
+@pytest.mark.parametrize("servers_named", ["127.0.0.1:{port},127.0.0.1:{away}", "127.0.0.1:{away},127.0.0.1:{port}"])
+def test_a_url_may_name_several_servers_as_libpq_has_it(source: Source, servers_named: str) -> None:
+    source.run(SIMPLE)
+    named = servers_named.format(port=source.server.port, away=servers.free_port())
+    url = f"postgresql://postgres@{named}/{source.name}?target_session_attrs=read-write"
+    reader = TableProfiles(url, "public.customers", EMAIL)
+    assert reader.count() == 2
+    reader.close()
+
+
+def test_a_url_may_name_a_socket_and_no_host(source: Source) -> None:
+    url = f"postgresql:///{source.name}?host=/var/run/nowhere"
+    error = refused(TableProfiles(url, "public.customers", EMAIL))
+    assert "/var/run/nowhere" in error.message
+
+
+def test_a_network_that_swallows_everything_ends_a_read_in_seconds(source: Source) -> None:
+    """Without these the system waits for two hours for an answer, and for a quarter of an hour for a receipt."""
+    source.run(SIMPLE)
+    reader = source.reader(EMAIL)
+    with reader._engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        found = {option.keyword.decode(): option.val for option in driver.pgconn.info}
+    wanted = {name: str(seconds).encode() for name, seconds in SILENT.items()}
+    assert {name: found[name] for name in wanted} == wanted
 
 
 def test_a_url_that_is_no_database_is_a_config_error() -> None:

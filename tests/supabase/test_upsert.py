@@ -170,6 +170,74 @@ def test_the_same_change_twice_is_written_once(world: World) -> None:
     assert [upserts.put(person()) for _ in range(3)] == ["written", "kept", "kept"]
 
 
+def test_the_table_that_is_written_is_the_one_that_is_read_whatever_the_search_path(world: World) -> None:
+    if world.sqlite:
+        return
+    name = world.database.url.rpartition("/")[2]
+    world.run("CREATE SCHEMA app")
+    world.run("CREATE TABLE app.customers (LIKE public.customers INCLUDING ALL)")
+    world.run(f"ALTER ROLE postgres IN DATABASE {name} SET search_path = app, public")
+    engine = open_writer(world.database.url)
+    upserts = Upserts(engine, "customers", world.columns)
+    upserts.check()
+    assert upserts.put(person()) == "written"
+    engine.dispose()
+    assert world.run("SELECT clerk_user_id FROM public.customers") == [{"clerk_user_id": USER}]
+    assert world.run("SELECT clerk_user_id FROM app.customers") == []
+
+
+def test_a_value_that_clerk_removed_becomes_the_default_of_a_column_that_is_never_null(world: World) -> None:
+    """As frameworks make them: `text not null default ''`. The rest of the row must not wait for it."""
+    empty = "NOT NULL DEFAULT '(none)'"
+    world.table_is(
+        SQLITE_TABLE.replace("last_name TEXT", f"last_name TEXT {empty}"),
+        POSTGRES_TABLE.replace("last_name text", f"last_name text {empty}"),
+    )
+    upserts = world.upserts()
+    upserts.put(person())
+    assert upserts.put(person(last_name=None, email="new@tove.example"), last=told_by(person())) == "written"
+    assert (world.row()["last_name"], world.row()["email"]) == ("(none)", "new@tove.example")
+
+
+KEYS = {
+    "view": "CREATE MATERIALIZED VIEW customers AS SELECT * FROM base; CREATE UNIQUE INDEX ON customers (clerk_user_id)",
+    "not unique": "ALTER TABLE base DROP CONSTRAINT base_pkey, ADD UNIQUE (clerk_user_id) DEFERRABLE",
+    "is not unique": "ALTER TABLE base DROP CONSTRAINT base_pkey, ADD PRIMARY KEY (clerk_user_id) DEFERRABLE",
+    "generated": "ALTER TABLE base DROP clerk_user_id, ADD clerk_user_id text GENERATED ALWAYS AS (note) STORED UNIQUE",
+}
+
+
+@pytest.mark.parametrize("said", KEYS)
+def test_a_table_that_never_takes_a_row_is_refused_at_the_start(world: World, said: str) -> None:
+    if world.sqlite:
+        return
+    world.run("DROP TABLE customers")
+    world.run(POSTGRES_TABLE.replace("public.customers", "base"))
+    for statement in KEYS[said].split("; "):
+        world.run(statement)
+    if said != "view":
+        world.run("ALTER TABLE base RENAME TO customers")
+    with pytest.raises(ConfigError, match=said):
+        world.upserts().check()
+
+
+def test_after_a_failover_the_connections_to_the_standby_are_left(world: World) -> None:
+    """A session that takes no writes, as each one has it that was opened before the primary became a standby."""
+    if world.database.backend != "postgres":
+        return
+    name = world.database.url.rpartition("/")[2]
+    world.upserts().check()
+    world.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    engine = open_writer(world.database.url)
+    upserts = Upserts(engine, world.table, world.columns)
+    upserts.check()
+    world.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    with pytest.raises(TemporaryError):
+        upserts.write(person())
+    assert upserts.write(person()).outcome == "written"
+    engine.dispose()
+
+
 def test_a_row_whose_time_is_not_known_is_brought_up_to_date(world: World) -> None:
     world.run("INSERT INTO customers (clerk_user_id, first_name) VALUES ('user_tove', 'Old')")
     assert world.upserts().put(person()) == "written"
