@@ -4,6 +4,7 @@ What is left out, by rule:
 
 * `phone`: a phone that a customer of no current user holds can't be had (a re-link leaves it behind).
 * A user who was away at some moment within `grace_s` before their customer was deleted was deleted rightly.
+* A tag that came with a customer whom staff merged into another is the shop's from then on.
 * Whose a customer is into which staff have merged another was the staff's decision.
 * A user who never had a verified address of their own is nowhere expected.
 """
@@ -132,7 +133,8 @@ def _differences(population: Population, user: User, customer: Customer, held_ph
     foreign = population.foreign_tags.get((customer.shop, customer.id), set())
     missing = ({APP_TAG, f"wave-{population.wave}"} | foreign) - tags
     said += [f"tag {tag} is missing" for tag in sorted(missing)]
-    old = {tag for tag in tags if tag.startswith("wave-")} - {f"wave-{population.wave}"}
+    merged = population.merged_tags.get((customer.shop, customer.id), set())
+    old = {tag for tag in tags - merged if tag.startswith("wave-")} - {f"wave-{population.wave}"}
     said += [f"old tag {tag}" for tag in sorted(old)]
     return [f"{customer.id} {each}" for each in said]
 

@@ -225,16 +225,6 @@ def spoilt(world: World, fault: Fault) -> None:
     sim.hostile = None
 
 
-def strange(world: World, fault: Fault) -> None:
-    """This shop shows every value in another spelling, the same for the same value."""
-    sim = world.cluster.shops.sim(fault.target)
-    with sim.lock:
-        sim.shop.habits.strange = fault.dice
-    world.pause(fault.seconds)
-    with sim.lock:
-        sim.shop.habits.strange = None
-
-
 # --- Clerk ------------------------------------------------------------------------------------------------------------
 
 
@@ -326,7 +316,6 @@ FAULTS: Mapping[str, Callable[[World, Fault], None]] = {
     **dict.fromkeys(
         ("bomb", "endless", "drip", "headers", "packed", "nan", "numbers", "deep", "twice", "urls"), spoilt
     ),
-    "strange": strange,
     "clerk away": clerk_trouble,
     "clerk busy": clerk_trouble,
     "half-written": half_written,

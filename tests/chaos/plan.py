@@ -1,7 +1,8 @@
 """Which fault happens when, from a seed: lanes side by side, in each of them one fault after the other.
 
 Left out, by rule: replies that lie in well-formed values, as the simulator's hostile kinds `shape` and `text` do. A shop
-that names another customer than the one it means makes every controller write to that one.
+that names another customer than the one it means makes every controller write to that one. Strange spellings are no fault
+that ends: a shop spells a value always in the same way, so some seeds have strange shops from the beginning (`soak.py`).
 
 Each lane goes through its kinds in a shuffled order, again and again, so that every kind comes before one comes twice.
 """
@@ -33,7 +34,7 @@ LANES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     },
     "spoilt": {
         "bomb": (2, 8), "endless": (2, 8), "drip": (2, 8), "headers": (2, 8), "packed": (2, 8), "nan": (2, 8),
-        "numbers": (2, 8), "deep": (2, 8), "twice": (2, 8), "urls": (2, 8), "strange": (3, 12),
+        "numbers": (2, 8), "deep": (2, 8), "twice": (2, 8), "urls": (2, 8),
     },
     "clerk": {"clerk away": (2, 20), "clerk busy": (2, 10)},
     "files": {"half-written": (1, 4), "broken": (2, 6), "clock moved": (5, 20), "swapped file": (0, 0)},

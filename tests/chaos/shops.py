@@ -152,7 +152,8 @@ def _plain(shop: str, r: Record) -> Customer:
 
 
 @contextmanager
-def open_shops(seed: int) -> Iterator[Shops]:
+def open_shops(seed: int, *, strange: bool = False) -> Iterator[Shops]:
+    """Both shops; `strange`: they show every value in another spelling, the same for the same value."""
     world = World()
     for shop in SHOPS:
         sim = world.add_shop(
@@ -160,6 +161,7 @@ def open_shops(seed: int) -> Iterator[Shops]:
             seed=seed,
         )  # fmt: skip
         sim.latency_s = 0.01
+        sim.shop.habits.strange = seed if strange else None
         definition = {
             "ownerType": "CUSTOMER", "namespace": "clerk", "key": "user_id", "name": "Clerk user", "type": "id",
             "pin": True,

@@ -412,6 +412,8 @@ class Stream:
             one.note, one.tags = merged.note, merged.tags
             return True
         self._noted(user)
+        if way == "goes":
+            self.population.merged_tags[shop, keep] = set(merged.tags)
         foreign = self.population.foreign_tags.pop((shop, goes), set()) | set(one.tags)
         self.population.foreign_tags.setdefault((shop, keep), set()).update(foreign)
         return True
