@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ OF_THE_SHELL = (
 )  # fmt: skip
 for name in OF_THE_SHELL:  # how wide somebody's terminal is, and who stands before her network, is no test's business
     os.environ.pop(name, None)  # noqa: TID251  before any test reads it
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: looking through it again and again is an eighth of the time tests take."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

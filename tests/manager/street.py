@@ -65,11 +65,14 @@ HURRY = Rhythm(
 
 def until(condition: Callable[[], Any], what: str, *, within_s: float = WAIT_S) -> Any:
     """Wait until it is so, and give what it gave."""
-    end = time.monotonic() + within_s
+    began = time.monotonic()
     while not (found := condition()):
-        if time.monotonic() > end:
+        waited_s = time.monotonic() - began
+        if waited_s > within_s:
             raise AssertionError(f"it never came to pass that {what}")
-        time.sleep(0.01)
+        time.sleep(
+            min(max(0.01, waited_s / 20), 0.2)
+        )  # who waits long asks less often: what it waits for needs the CPU
     return found
 
 
