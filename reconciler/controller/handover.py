@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
 from reconciler.controller.standings import Standings
@@ -26,7 +27,8 @@ from reconciler.core.view import Subject
 from reconciler.errors import TemporaryError
 from reconciler.ports import Clock, MappingReader, MappingWriter
 
-ASKED_FOR_S = 1.0  # of many releases in a row: so long one answer about who comes after these users is used
+EACH = 100  # so many releases of a plan ask for themselves; the rest ask together, which spares the app's table
+ASKED_FOR_S = 1.0  # how long an answer that was given to many is used
 
 
 class Overtaken(TemporaryError):
@@ -71,7 +73,8 @@ def _row_of(user: ClerkUserId, shop: ShopDomain, mappings: MappingReader) -> Map
 class Successors:
     """Who may adopt the customers of users who are released now; asked of the profiles just before each is deleted.
 
-    For users who were named together (`expect`) it is one question, whose answer is used for a second.
+    The first hundred releases ask one by one. After them users who were named together (`expect`) are one question, whose
+    answer is used for a second.
     """
 
     store: Store
@@ -81,6 +84,7 @@ class Successors:
     _expected: dict[ClerkUserId, tuple[Subject, Customer]] = field(default_factory=dict)
     _found: dict[ClerkUserId, ClerkUserId | None] = field(default_factory=dict)
     _asked_at: float = 0.0
+    _questions: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(self, leaving: Sequence[tuple[Subject, Customer]]) -> None:
@@ -92,20 +96,21 @@ class Successors:
     def refuse_succeeded(self, subject: Subject, customer: Customer) -> None:
         """Overtaken where another user may adopt this customer."""
         with self._lock:
+            by_itself = self._questions < EACH
             is_old = self.seconds() - self._asked_at > ASKED_FOR_S
-            if is_old or subject.user not in self._found:
-                self._ask(subject, customer)
+            if by_itself or is_old or subject.user not in self._found:
+                self._ask({**({} if by_itself else self._expected), subject.user: (subject, customer)})
             self._expected.pop(subject.user, None)
             heir = self._found[subject.user]
         if heir is not None:
             message = f"{heir} has the same verified e-mail, and adopts {customer.id}: it is not deleted"
             raise Overtaken(message, hint="the next plan shows the adoption")
 
-    def _ask(self, subject: Subject, customer: Customer) -> None:
-        """One question for all who are still expected."""
-        asked = {**self._expected, subject.user: (subject, customer)}
+    def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
+        """One question for all of these."""
         readers, now = self.readers, self.clock.now()
         standings = Standings(self.store, readers.profiles, readers.mappings, readers.absence, now)
         self._asked_at = self.seconds()
+        self._questions += 1
         found = standings.successors([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
         self._found = {user: found.get(user) for user in asked}

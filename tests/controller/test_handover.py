@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
 from tests.core.people import store
@@ -196,3 +196,92 @@ def test_a_successor_who_looks_while_the_deletion_is_under_way_takes_no_customer
         assert world.at(NEW) not in {None, customer}
     else:
         assert world.at(NEW) is None, "an erased user is succeeded by no one"
+
+
+@each_policy
+def test_a_mapped_customer_that_another_user_has_by_its_back_link_is_not_released(world: World) -> None:
+    """The shop says who has a customer. The plan must not delete or mark it for a user who merely had it."""
+    customer = world.at(ADA)
+    assert customer is not None
+    world.leave(ADA)
+    hands = world.hands(world.stores[StoreName("acme")])
+    hands.writer.unlink(CustomerId(customer))
+    hands.writer.link(CustomerId(customer), ClerkUserId(NEW))
+    assert [(a.kind, a.clerk_user_id) for a in world.plan().plan.stores[0].actions] == []
+    arrives(world, email="other@x.example.com")
+    world.cycle()
+    settles(world)
+    assert world.at(NEW) == customer
+    assert world.ended == []
+
+
+@pytest.mark.parametrize("world", [by_policy(how) for how in DESTRUCTIVE], indirect=True, ids=list(DESTRUCTIVE))
+def test_a_user_with_an_unverified_email_or_one_that_this_store_does_not_want_succeeds_no_user(world: World) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+    world.profiles.on["count"] = lambda: arrives(world, email_verified=False)
+    world.work(ADA)
+    assert world.ended == [DESTRUCTIVE[world.stores[StoreName("acme")].on_leave]]
+    assert world.at(NEW) is None
+    assert customer is not None
+
+
+@pytest.mark.parametrize("world", [by_policy("delete")], indirect=True)
+def test_a_successor_in_one_store_alone_keeps_the_customer_there_and_no_other(world: World) -> None:
+    first = world.at(ADA)
+    world.add(acme(name="else", shop="else.myshopify.com", on_leave="delete", where={"locale": "fr-FR"}))
+    world.user(ADA, locale="fr-FR")
+    world.requested("acme", ADA)
+    world.requested("else", ADA)
+    assert world.at(ADA, "else") is not None
+    world.leave(ADA)
+    world.profiles.on["count"] = lambda: arrives(world, locale="en-US")
+    world.work(ADA, "else")
+    assert (world.at(ADA, "else"), world.ended) == (None, ["customerDelete"])
+    world.work(ADA)
+    settles(world)
+    assert world.at(NEW) == first
+    assert world.ended == ["customerDelete"]
+
+
+@pytest.mark.parametrize("arrival", ["before", "never"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("world", [by_policy(how) for how in ("tag", *DESTRUCTIVE)], indirect=True)
+def test_a_process_that_dies_in_a_release_leaves_nothing_that_needs_a_person(
+    world: World, arrival: str, *, after: bool
+) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+    with world.dying(1, after=after):
+        world.cycle()
+    if arrival == "before":
+        arrives(world)
+    world.cycle()
+    world.cycle()
+    how = world.stores[StoreName("acme")].on_leave
+    assert world.plan().plan.summary.actions == 0
+    row = world.mapping("acme", ADA)
+    assert row is not None
+    assert row.status in {"released", "erased"}
+    if arrival == "before" and not (after and how in DESTRUCTIVE):
+        assert world.at(NEW) == customer
+
+
+@pytest.mark.parametrize("world", [by_policy("delete")], indirect=True)
+def test_a_successor_who_arrives_while_a_plan_deletes_others_gets_the_customer(world: World) -> None:
+    customer = world.at(BOB)
+    world.leave(ADA)
+    world.leave(BOB)
+    world.user("user_cyd", email="cyd@x.example.com")
+    planned = world.plan()
+    world.once_before("customerDelete", lambda: world.user("new_bob", email="bob@x.example.com"))
+    outcomes = {o.action.clerk_user_id: (o.result, o.message) for o in world.apply(planned, fresh=False)}
+    assert outcomes[ClerkUserId(ADA)][0] == "applied"
+    result, message = outcomes[ClerkUserId(BOB)]
+    assert result == "refused"
+    assert "new_bob has the same verified e-mail" in message
+    assert world.ended == ["customerDelete"]
+    assert [(a.kind, a.clerk_user_id) for a in world.plan().plan.stores[0].actions] == [("adopt", "new_bob")]
+    world.cycle()
+    assert world.at("new_bob") == customer
+    assert world.plan().plan.summary.actions == 0
