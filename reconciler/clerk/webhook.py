@@ -70,6 +70,10 @@ class ClerkWebhooks:
             )
         self._instance_id = instance_id
 
+    def follow(self, other: ClerkWebhooks) -> None:
+        """Trust the secrets of this one from now on."""
+        self._keys = other._keys
+
     def read(self, headers: Mapping[str, str], body: bytes) -> ClerkEvent:
         """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
         message_id = self._verified(headers, body)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from reconciler.settings import FILE_MAX, StoreSettings, files_named
+from reconciler.errors import ConfigError
+from reconciler.settings import FILE_MAX, Loaded, Settings, StoreSettings, files_named
 
 FRESH_S = 2.0  # a file that was written less than this ago may not be whole yet
 
@@ -105,6 +106,29 @@ def _is_fresh(path: Path) -> bool:
     except OSError:
         return False
     return time.time() - written_at < FRESH_S  # noqa: TID251  the file system's clock, not the controller's
+
+
+def without_restart(running: Settings, read: Loaded) -> Loaded:
+    """What of these files can be taken while this runs: the stores, and Clerk's secrets where there were some before.
+
+    ConfigError where the stores were read by settings that only a restart takes.
+    """
+    ours, theirs = running.profiles, read.settings.profiles
+    if (ours.columns, ours.trust_email) != (theirs.columns, theirs.trust_email):
+        raise needs_restart()
+    secrets = read.settings.clerk.webhook_secrets
+    if not (running.clerk.webhook_secrets and secrets):
+        return Loaded(running, read.stores)
+    clerk = running.clerk.model_copy(update={"webhook_secrets": secrets})
+    return Loaded(running.model_copy(update={"clerk": clerk}), read.stores)
+
+
+def needs_restart() -> ConfigError:
+    """The error that says so."""
+    return ConfigError(
+        "reconciler.yaml, or a file that it names, has changed: it is taken by a restart only",
+        hint="restart; stores.yaml and clerk.webhook_secrets are taken without one",
+    )
 
 
 def removals(before: Iterable[StoreSettings], after: Iterable[StoreSettings]) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ from reconciler.manager.deadline import ended_within
 from reconciler.manager.dispatch import Dispatcher
 from reconciler.manager.door import ManagerDoor
 from reconciler.manager.failing import Failing
-from reconciler.manager.follow import FollowedFiles, removals
+from reconciler.manager.follow import FollowedFiles, needs_restart, removals, without_restart
 from reconciler.manager.hints import Hints
 from reconciler.manager.looks import LEASE, Looks
 from reconciler.manager.metrics import Known, Metrics
@@ -157,8 +157,10 @@ class Manager:
         token = server.console_token.get_secret_value() if server.console_token else ""
         self._front = front or Front(host or server.host, server.port if port is None else port)
         self._shops = Shops(house.stores())
+        sources = sources_of(house.loaded, self._shops)
+        self._clerk = sources.clerk
         options = Options(
-            sources=sources_of(house.loaded, self._shops),
+            sources=sources,
             clock=self._clock,
             host=self._front.host,
             console_token=token,
@@ -256,9 +258,10 @@ class Manager:
             if math.isinf(settled_s):
                 self._on_disk.look()
             try:
-                loaded = self._files.read()
-                self._refuse_what_needs_a_restart(loaded)
+                read = self._files.read()
+                loaded = without_restart(self._settings, read)
                 webhooks_of(loaded.stores)
+                clerk = sources_of(loaded, self._shops).clerk
             except ConfigError as error:
                 self._refuse_config(error)
                 return
@@ -266,6 +269,10 @@ class Manager:
                 return  # moved while it was read: the next look takes it, or the one after
             with self._crew.house() as house:
                 before = {s.name: s for s in house.loaded.stores}
+                is_taken = house.loaded == loaded
+            if is_taken and loaded.settings != read.settings:
+                self._refuse_config(needs_restart())
+                return
             removed = removals(before.values(), loaded.stores)
             if removed and settled_s < self._rhythm.removal_settles_s:
                 self._note_problem(f"it no longer says {_listed(removed)}: taken once it has stayed so for a while")
@@ -279,10 +286,16 @@ class Manager:
             except StateError as error:
                 self._note_problem(f"it is taken once the state answers: {error.message}")
                 return
+            self._settings = loaded.settings
+            if self._clerk is not None and clerk is not None:
+                self._clerk.follow(clerk)
             self._shops.follow(webhooks_of(self._crew.stores()))
-            self._on_disk.take()
-            self._note_problem(None)
             self._metrics.reloaded("taken")
+            if loaded.settings == read.settings:
+                self._on_disk.take()
+                self._note_problem(None)
+            else:  # what was taken runs, and the rest waits for a restart
+                self._refuse_config(needs_restart())
             now = {s.name: s for s in loaded.stores}
             self._metrics.follow(now)
             changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
@@ -439,13 +452,6 @@ class Manager:
             again_in_s=round(done.retry_after_s, 3) if done.retry_after_s is not None else None,
             seconds=round(seconds, 4),
         )
-
-    def _refuse_what_needs_a_restart(self, loaded: Loaded) -> None:
-        if loaded.settings != self._settings:
-            raise ConfigError(
-                "reconciler.yaml, or a file that it names, has changed: only stores.yaml is taken while running",
-                hint="restart to take it; the running config stays",
-            )
 
 
 def _listed(removed: Mapping[str, Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import yaml
 from reconciler.core.ids import StoreName
 from reconciler.manager.follow import digest_of, wait_until_settled
 from reconciler.simulator.deliver import sign
-from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until
+from tests.clerk import sender
+from tests.clock import WallClock
+from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until, user_event
 
 
 def taken(run: Running, result: str = "taken") -> float:
@@ -49,6 +52,58 @@ def test_the_controllers_own_file_needs_a_restart(street: Street) -> None:
         street.settings["controller"]["workers"] = 7
         street.write()
         until(lambda: taken(run, "refused") == 1, "it says so")
+
+
+def test_stores_are_taken_while_the_controllers_own_file_waits_for_a_restart(street: Street) -> None:
+    street.person("user_a")
+    with street.replica() as run:
+        run.looked_at_all()
+        street.settings["controller"]["workers"] = 7
+        street.write()
+        until(lambda: taken(run, "refused") == 1, "it waits for a restart")
+        street.stores[US]["tags"] = ["changed"]
+        street.write()
+        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["changed"], "the store is followed")
+        assert run.metric("reconciler_config_current") == 0
+        assert (taken(run), taken(run, "refused")) == (1, 1)
+        street.settings["profiles"]["trust_email"] = "always"  # by which stores are read: now nothing can be taken
+        street.stores[US]["tags"] = ["changed again"]
+        street.write()
+        street.settings["controller"]["workers"] = 4
+        street.settings["profiles"]["trust_email"] = "verified"
+        street.write()
+        until(lambda: run.metric("reconciler_config_current") == 1, "all is taken")
+        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["changed again"], "and the store follows")
+
+
+@pytest.mark.parametrize("place", ["in the file", "in a file that it names"])
+def test_clerks_secret_is_rotated_without_a_restart(street: Street, place: str) -> None:
+    new_key = b"the key after the rotation"
+    other = "whsec_" + base64.b64encode(new_key).decode()
+    secret = street.folder / "clerk-secret"
+    secret.write_text(sender.SECRET)
+    named = sender.SECRET if place == "in the file" else f"${{file:{secret}}}"
+    street.settings["clerk"]["webhook_secrets"] = [named]
+    with street.replica() as run:
+        body = sender.event("user.updated", user_event("user_a"))
+
+        def sent(secret: str) -> int:
+            key = new_key if secret == other else sender.KEY
+            headers = sender.headers(body, key=key, message_id=street.new_id(), at=WallClock().now())
+            return run.client.post("/webhooks/clerk", content=body, headers=headers).status_code
+
+        assert (sent(sender.SECRET), sent(other)) == (202, 401)
+        if place == "in the file":
+            street.settings["clerk"]["webhook_secrets"] = [sender.SECRET, other]
+            street.write()
+            until(lambda: taken(run) == 1, "both are trusted")
+            assert (sent(sender.SECRET), sent(other)) == (202, 202)
+            street.settings["clerk"]["webhook_secrets"] = [other]
+            street.write()
+        else:
+            secret.write_text(other)
+        until(lambda: (sent(sender.SECRET), sent(other)) == (401, 202), "only the new one is trusted")
+        assert run.metric("reconciler_config_current") == 1
 
 
 def test_a_file_that_is_asked_for_is_read_though_nothing_tells_that_it_changed(street: Street) -> None:
