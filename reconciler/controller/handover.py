@@ -82,7 +82,7 @@ class Successors:
     clock: Clock
     seconds: Callable[[], float] = time.monotonic
     _expected: dict[ClerkUserId, tuple[Subject, Customer]] = field(default_factory=dict)
-    _found: dict[ClerkUserId, ClerkUserId | None] = field(default_factory=dict)
+    _found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = field(default_factory=dict)
     _asked_at: float = 0.0
     _questions: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -101,9 +101,9 @@ class Successors:
             if by_itself or is_old or subject.user not in self._found:
                 self._ask({**({} if by_itself else self._expected), subject.user: (subject, customer)})
             self._expected.pop(subject.user, None)
-            heir = self._found[subject.user]
-        if heir is not None:
-            message = f"{heir} has the same verified e-mail, and adopts {customer.id}: it is not deleted"
+            heirs = self._found[subject.user]
+        if heirs:
+            message = f"{', '.join(heirs)} has the same verified e-mail, and may adopt {customer.id}: it is not deleted"
             raise Overtaken(message, hint="the next plan shows the adoption")
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
@@ -112,5 +112,5 @@ class Successors:
         standings = Standings(self.store, readers.profiles, readers.mappings, readers.absence, now)
         self._asked_at = self.seconds()
         self._questions += 1
-        found = standings.successors([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
-        self._found = {user: found.get(user) for user in asked}
+        found = standings.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
+        self._found = {user: found.get(user, ()) for user in asked}

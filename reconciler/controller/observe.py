@@ -78,7 +78,7 @@ def look(
     with_phones = {user: (*found, by_phone.get(user)) for user, found in seen.items()}
     owners = _owners(with_phones, mappings, store)
     formers = standings.formers(_strangers(seen, owners))
-    successors = standings.successors(subjects, current)
+    heirs = standings.heirs(subjects, current)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
     former = _former_links(subjects, specs, store, customers)
     views = {
@@ -91,7 +91,7 @@ def look(
             rivals=_rivals(s.user, specs.get(s.user), claims, mapped_rivals),
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
-            successor=successors.get(s.user),
+            heirs=heirs.get(s.user, ()),
             assigned_to=standings.assigned.get(s.user),
             assigned=assigned.get(s.user),
         )

@@ -17,7 +17,7 @@ from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.record import new_row
 from reconciler.core.store import Store
-from reconciler.core.succession import has_left, is_left_behind, successor_of
+from reconciler.core.succession import has_left, heirs_of, is_left_behind
 from reconciler.core.view import Subject
 from reconciler.ports import MappingReader, ProfileReader
 
@@ -51,10 +51,10 @@ class Standings:
             if has_left(profiles.get(user), row, self.store, self.absence, self.now)
         }
 
-    def successors(
+    def heirs(
         self, subjects: Sequence[Subject], current: MappingOf[ClerkUserId, Customer | None]
-    ) -> dict[ClerkUserId, ClerkUserId]:
-        """Who may adopt the customers of those of these users who leave, or are missing."""
+    ) -> dict[ClerkUserId, tuple[ClerkUserId, ...]]:
+        """Who may adopt the customers of those of these users who leave, or are missing; where several are, none may yet."""
         leaving = {
             s.user: customer
             for s in subjects
@@ -66,12 +66,12 @@ class Standings:
             claimants[normalise.email_key(profile.email)].append(profile)
         names = {profile.clerk_user_id for profiles in claimants.values() for profile in profiles}
         rows = self.mappings.get(self.store.shop, sorted(names)) if names else {}
-        found: dict[ClerkUserId, ClerkUserId] = {}
+        found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = {}
         for user, customer in leaving.items():
             theirs = claimants[normalise.email_key(customer.email)]
-            heir = successor_of(user, customer, theirs, rows, self.store)
-            if heir is not None and not is_left_behind(customer, None):
-                found[user] = heir
+            heirs = heirs_of(user, customer, theirs, rows, self.store)
+            if heirs and not is_left_behind(customer, None):
+                found[user] = heirs
         return found
 
     def _leaves(self, profile: Profile | None) -> bool:

@@ -38,7 +38,7 @@ from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.redacted import redacted_hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
-from reconciler.core.succession import is_free_for, is_left_behind, left_behind_hold
+from reconciler.core.succession import contended_hold, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.tombstone import is_from_before
 from reconciler.core.view import Decision, Rival, Taken, View
 
@@ -194,8 +194,11 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
         return Decision(clerk_user_id=user, status="released")
     if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
         return Decision(clerk_user_id=user, customer=customer, status="released", successor=view.successor)
-    why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     how = store.on_leave
+    if view.heirs and how in {"delete", "erase"}:
+        held = contended_hold(user, customer, view.heirs)
+        return Decision(clerk_user_id=user, holds=(held,), customer=customer, status="held")
+    why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     changes: list[Change] = []
     holds: list[Hold] = []
     if how == "delete" and customer.can_delete is not True:

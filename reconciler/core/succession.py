@@ -47,7 +47,7 @@ def is_leaving(mapping: Mapping | None) -> bool:
 def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     """Whether this user may take the customer of a user who has left.
 
-    While the release of that user is still to come, only the one may whom that release makes way for (`successor_of`).
+    While the release of that user is still to come, only the one may whom that release makes way for (`heirs_of`).
     While it is under way, no user may.
     """
     if former is None or is_leaving(former):
@@ -55,27 +55,40 @@ def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     return former.status == "released" or not has_customer(heir)
 
 
-def successor_of(
+def heirs_of(
     user: ClerkUserId,
     customer: Customer,
     claimants: Iterable[Profile],
     mappings: MappingOf[ClerkUserId, Mapping],
     store: Store,
-) -> ClerkUserId | None:
-    """The one user without a customer who may adopt this one when its user has left; None: there is none, or several."""
+) -> tuple[ClerkUserId, ...]:
+    """The users who claim this customer's verified e-mail, if none has a customer: one may adopt it, several may not yet.
+
+    Nothing where one of them has a customer already: that user keeps it, and has the address when this one is gone.
+    """
     key = normalise.email_key(customer.email)
-    found = [
+    found = sorted(
         profile.clerk_user_id
         for profile in claimants
         if key is not None
         and profile.clerk_user_id != user
         and is_wanted(profile, store) is True
         and normalise.email_key(spec_of(profile, store).lookup_email) == key
-    ]
-    if len(found) != 1:
-        return None
-    row = mappings.get(found[0])
-    return None if has_customer(row) or (row is not None and row.status == "erased") else found[0]
+    )
+    rows = [mappings.get(claimant) for claimant in found]
+    if any(has_customer(row) or (row is not None and row.status == "erased") for row in rows):
+        return ()
+    return tuple(found)
+
+
+def contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[ClerkUserId]) -> Hold:
+    """Says that several users claim the customer of a user who has left, which the policy would delete or erase."""
+    names = ", ".join(heirs)
+    message = (
+        f"the user has left, and {names} claim the e-mail of {customer.id}: it is not deleted, since one of them may adopt "
+        "it; change the e-mail of the others"
+    )
+    return hold(user, customer, "EmailTaken", message)
 
 
 def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bool:

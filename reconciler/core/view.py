@@ -41,7 +41,8 @@ class View(BaseModel):
     """None: looked for, and not there (or no reason to look).
 
     `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are free for
-    a user with the same verified e-mail. `successor` is who may adopt the customer of this user, who leaves.
+    a user with the same verified e-mail. `heirs` claim the e-mail of the customer of this user, who leaves, and have none:
+    one alone is the `successor`, who may adopt it.
     `merge_blockers` is what Shopify says against merging the user's customer with `by_email` (None: it was not asked).
     `assigned_to` is the customer that an operator names for the user, `assigned` that customer where it is there.
     `former_link` names the metafield that carried the back-link before the config named another, where it still holds this
@@ -59,9 +60,14 @@ class View(BaseModel):
     merge_blockers: tuple[str, ...] | None = None
     former_link: str | None = None
     formers: MappingOf[ClerkUserId, Mapping] = Field(default_factory=dict)
-    successor: ClerkUserId | None = None
+    heirs: tuple[ClerkUserId, ...] = ()
     assigned_to: CustomerId | None = None
     assigned: Customer | None = None
+
+    @property
+    def successor(self) -> ClerkUserId | None:
+        """Who may adopt the customer of this user, who leaves; None where there is none, or several."""
+        return self.heirs[0] if len(self.heirs) == 1 else None
 
     def owner(self, customer: Customer) -> str | None:
         """Whose customer this is: by its back-link, else by our mappings; None for nobody's."""

@@ -285,3 +285,33 @@ def test_a_successor_who_arrives_while_a_plan_deletes_others_gets_the_customer(w
     world.cycle()
     assert world.at("new_bob") == customer
     assert world.plan().plan.summary.actions == 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+@each_policy
+def test_a_customer_that_several_successors_claim_is_kept_until_one_is_left_to_adopt_it(
+    world: World, *, late: bool
+) -> None:
+    customer = world.at(ADA)
+    world.leave(ADA)
+
+    def both() -> None:
+        arrives(world)
+        world.user("new_2", email=MAIL)
+
+    if late:
+        world.profiles.on["count"] = both
+    else:
+        both()
+    world.work(ADA)
+    world.requested("acme", NEW, "new_2")
+    assert (world.at(ADA), world.ended) == (customer, [])
+    row = world.mapping("acme", ADA)
+    assert row is not None
+    if world.stores[StoreName("acme")].on_leave in DESTRUCTIVE:
+        assert (row.status, row.reason) == ("held", "EmailTaken")
+    world.user("new_2", email="else@x.example.com")
+    world.requested("acme", "new_2")
+    settles(world)
+    assert world.at(NEW) == customer
+    assert world.ended == []
