@@ -110,8 +110,12 @@ def test_a_look_at_changes_that_failed_is_taken_again_long_before_its_next_turn(
         run.looked_at_all()
         job = run.manager._schedule._scheduler.get_job("changes:acme-us")
         street.sql("alter table customers rename to elsewhere")
-        job.modify(next_run_time=WallClock().now())  # its turn; the next one is in an hour
-        until(lambda: run.metric("reconciler_sweeps_total", kind="changes", result="failed"), "it has failed")
+
+        def has_failed() -> bool:
+            job.modify(next_run_time=WallClock().now())  # its turn; the next one is in an hour
+            return run.metric("reconciler_sweeps_total", kind="changes", result="failed") > 0
+
+        until(has_failed, "it has failed")
         street.sql("alter table elsewhere rename to customers")
         street.person("user_a")
         until(lambda: run.status("user_a") == "in_sync", "no webhook told of it")
@@ -169,7 +173,7 @@ def test_supabase_away_means_waiting_and_not_deciding(street: Street) -> None:
         before = street.mutations()
         street.sql("alter table customers rename to elsewhere")
         run.nudge("user_0", "user_1")
-        assert run.clerk("user.deleted", {"id": "user_2", "object": "user", "deleted": True}) == 202
+        run.accepted("user.deleted", {"id": "user_2", "object": "user", "deleted": True})
         until(lambda: run.metric("reconciler_sweeps_total", result="failed") >= 2, "looks were tried")
         assert street.mutations() == before
         assert run.waiting() >= {"user_0", "user_1", "user_2"}
