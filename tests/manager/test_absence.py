@@ -69,6 +69,17 @@ def street(tmp_path: Path, table: Table) -> Iterator[Street]:
         yield found
 
 
+@pytest.fixture
+def shared(
+    tmp_path: Path, table: Table, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> Iterator[Street]:
+    """The same with its state in Postgres, for several replicas."""
+    with a_street(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
+        found.settings["profiles"] |= {"url": table.url, "table": "public.customers"}
+        found.stores[US]["on_leave"] = "delete"
+        yield found
+
+
 @contextmanager
 def webhooks(run: Running) -> Iterator[None]:
     """Signed webhooks about every user, sent while the body runs; each tells of an old change, and asks for no newer row."""
@@ -237,12 +248,28 @@ def test_a_whole_clerk_instance_moves_while_run_works(street: Street, table: Tab
     street.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
     del street.stores[US]["guards"]
     with street.replica() as run:
-        until(lambda: all_there(run), "everybody has a customer")
-        before = {email: customer["id"] for email, customer in street.customers().items()}
-        table("update customers set clerk_user_id = 'new_' || clerk_user_id, updated_at = now()")
-        until(lambda: {run.status(f"new_{user}") for user in PEOPLE} == {"in_sync"}, "everybody has the old customer")
-        until(lambda: {run.status(user) for user in PEOPLE} == {"released"}, "the old ids are released")
-        assert {email: customer["id"] for email, customer in street.customers().items()} == before
-        run.settled()
-        rows = [run.mapping(f"new_{user}") for user in PEOPLE]
-        assert {row.customer_id for row in rows if row is not None} == set(before.values())
+        moved(street, table, run)
+
+
+def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_of_deletions(
+    shared: Street, table: Table
+) -> None:
+    """A signed deletion is proof at once; the rows of the successors are there before it."""
+    shared.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
+    with shared.replica() as run, shared.replica() as other:
+        moved(shared, table, run, deleted_at=other)
+
+
+def moved(street: Street, table: Table, run: Running, *, deleted_at: Running | None = None) -> None:
+    until(lambda: all_there(run), "everybody has a customer")
+    before = {email: customer["id"] for email, customer in street.customers().items()}
+    table("update customers set clerk_user_id = 'new_' || clerk_user_id, updated_at = now()")
+    for user in PEOPLE[::2] if deleted_at is not None else ():
+        assert deleted_at is not None
+        assert deleted_at.clerk("user.deleted", deleted_event(user)) == 202
+    until(lambda: {run.status(f"new_{user}") for user in PEOPLE} == {"in_sync"}, "everybody has the old customer")
+    until(lambda: {run.status(user) for user in PEOPLE} == {"released"}, "the old ids are released")
+    assert {email: customer["id"] for email, customer in street.customers().items()} == before
+    run.settled()
+    rows = [run.mapping(f"new_{user}") for user in PEOPLE]
+    assert {row.customer_id for row in rows if row is not None} == set(before.values())
