@@ -81,7 +81,7 @@ QUICK = {
                "permanent_first_s": 1.0},
 }  # fmt: skip
 SHORT = Profile(
-    seconds=12, people=30, pause_s=0.15, scale=0.12, settle_s=300, quiet_s=3, grace_s=5, resync_s=2, cron="* * * * *",
+    seconds=12, people=30, pause_s=0.15, scale=0.12, settle_s=900, quiet_s=3, grace_s=5, resync_s=2, cron="* * * * *",
     rhythm=QUICK, restarts=True,
 )  # fmt: skip
 
@@ -116,7 +116,7 @@ class Soak:
                 app.tell(cluster.outbox_sql)
             stack.enter_context(shops.recording())
             clerk = Sender(cluster.urls, self.seed)
-            stream = Stream(self.seed, self.population, app, clerk, shops)
+            stream = Stream(self.seed, self.population, app, clerk, shops, exchanges=not self._is_strange())
             start_all(cluster)
             urls = dict(zip(SHOPS, cluster.urls(), strict=False))
             stack.enter_context(shops.webhooks(urls, self.seed))

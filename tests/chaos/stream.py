@@ -9,7 +9,9 @@ wanted in the same shops, and where no customer with the address may be another'
 shop they left (else one is re-linked to that customer before the other is, and leaves their own behind with the address
 that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
 stays should get is then a matter of moments); a user whose address another one has taken over after leaving never
-returns; staff change the same customer of ours once only (three times would be a second writer).
+returns; staff change the same customer of ours once only (three times would be a second writer); users of shops that
+spell e-mails in their own way exchange nothing (a known limit: an owner is seen to give up a value by the spelling that
+the shop shows).
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ class Stream:
     app: App
     clerk: Sender
     shops: Shops
+    exchanges: bool = True
+    """Whether users exchange addresses and phones."""
     done: Counter[str] = field(default_factory=Counter)
     numbers: int = 0
     what: str = "at the beginning"
@@ -154,6 +158,8 @@ class Stream:
         None with whose address there may be a customer that is not theirs: of a guest, of a former user, or in a shop that
         they have left.
         """
+        if not self.exchanges:
+            return []
         some = [u for u in self.population.current() if u.source == "app" and not u.inherited and not u.left_behind()]
         some = [u for u in some if phone is None or (u.phone is not None) == phone]
         like = self.chance.choice(some).shops if some else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.chaos.checker import APP_TAG, KINDS, LEAVE_TAG, Customer, Life, Violation, check, check_rows
 from tests.chaos.people import EU, US, Bystander, Population, User
+from tests.chaos.watch import Starved
 
 GRACE_S = 30.0
 NOW = 1_000.0
@@ -165,3 +167,31 @@ def test_what_the_app_keeps_in_metadata_must_stay_and_a_deleted_row_must_not_ret
     user.here = False
     assert [v.kind for v in check_rows(population, {user.id: row_of(user)})] == ["profile wrong"]
     assert check_rows(population, {}) == []
+
+
+def test_a_user_whom_clerk_deleted_needs_no_row_and_any_other_user_does(population: Population, user: User) -> None:
+    assert [v.what for v in check_rows(population, {})] == ["no row"]
+    user.marked = True
+    assert [v.what for v in check_rows(population, {})] == ["no row"]
+    user.source = "clerk"
+    assert check_rows(population, {}) == []
+
+
+def test_what_staff_have_merged_is_theirs_for_its_owner_and_its_tags_alone(population: Population, user: User) -> None:
+    merged = customer_of(user, US, tags=(APP_TAG, "wave-0", "wave-3"))
+    life = Life(US, merged.id, [(NOW, None, "s@example.org"), (NOW + 9, user.id, "a@example.com")])
+    assert kinds(population, [merged], [customer_of(user, EU)], life) == {"wrong", "taken over"}
+    population.staff_merged.add((US, merged.id))
+    population.merged_tags[US, merged.id] = {"wave-3"}
+    assert kinds(population, [merged], [customer_of(user, EU)], life) == set()
+    renamed = replace(merged, first="X")
+    assert kinds(population, [renamed], [customer_of(user, EU)], life) == {"wrong"}
+
+
+def test_time_without_a_processor_is_not_counted() -> None:
+    starved = Starved()
+    assert starved.within_s(5.0) == 0.0
+    now = time.monotonic()
+    starved.seen = [(now - 10, 100.0), (now - 6, 101.0), (now - 2, 103.5), (now, 104.0)]
+    assert starved.within_s(5.0) == pytest.approx(3.0)
+    assert starved.total_s() == pytest.approx(4.0)

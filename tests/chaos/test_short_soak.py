@@ -1,4 +1,8 @@
-"""A soak of some seconds: every lane of faults, three hurried replicas, the same checks as in ten minutes."""
+"""A soak of a few seconds: every lane of faults, three hurried replicas, the same checks as in ten minutes.
+
+How many changes and faults there are is fixed, and the verdict waits for conditions: a busy machine makes it longer, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,7 @@ from tests.chaos.soak import SHORT, Soak
 SEED = 4
 
 
-@pytest.mark.explore  # how many changes fit into its seconds depends on the machine, and so does what it finds
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1500)
 def test_nothing_is_lost_doubled_taken_over_or_wrong_after_seconds_of_every_kind_of_fault(tmp_path: Path) -> None:
     outcome = Soak(SEED, SHORT, tmp_path).run()
     assert outcome.passed, table(outcome)

@@ -77,23 +77,23 @@ def sampled(pid: int) -> Sample | None:
 class Starved:
     """For how long processes waited for a processor; 0 where the kernel keeps no account of it."""
 
-    _seen: list[tuple[float, float]] = field(default_factory=list)
+    seen: list[tuple[float, float]] = field(default_factory=list)
 
     def look(self) -> None:
         with suppress(OSError):
             some = PRESSURE.read_text().splitlines()[0]
-            self._seen.append((time.monotonic(), int(some.rpartition("=")[2]) / 1e6))
+            self.seen.append((time.monotonic(), int(some.rpartition("=")[2]) / 1e6))
 
     def within_s(self, seconds: float) -> float:
         """In the last so many seconds, and since the look before them."""
-        if not self._seen:
+        if not self.seen:
             return 0.0
         began = time.monotonic() - seconds
-        before = next((total for at, total in reversed(self._seen) if at <= began), self._seen[0][1])
-        return self._seen[-1][1] - before
+        before = next((total for at, total in reversed(self.seen) if at <= began), self.seen[0][1])
+        return self.seen[-1][1] - before
 
     def total_s(self) -> float:
-        return self._seen[-1][1] - self._seen[0][1] if self._seen else 0.0
+        return self.seen[-1][1] - self.seen[0][1] if self.seen else 0.0
 
 
 @dataclass(slots=True)
