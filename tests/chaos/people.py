@@ -94,6 +94,8 @@ class Population:
     """Tags that staff put on customers of users, by shop and customer id: they must stay."""
     merged_tags: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """Tags that came to a customer by a merge, by shop and customer id: the shop's from then on, they may stay."""
+    respelt: bool = False
+    """Both shops show every value in a spelling of their own."""
     staff_deleted: set[tuple[str, str]] = field(default_factory=set)
     staff_merged: set[tuple[str, str]] = field(default_factory=set)
     """Customers into which staff have merged another: with it they got that one's user."""

@@ -98,6 +98,7 @@ class Soak:
 
     def run(self) -> Outcome:
         profile, outcome = self.profile, Outcome(self.seed, self.profile.seconds)
+        self.population.respelt = self._is_strange()
         with ExitStack() as stack:
             shops = stack.enter_context(open_shops(self.seed, strange=self._is_strange()))
             directory, asked = stack.enter_context(open_directory(self.population))

@@ -188,6 +188,13 @@ def test_what_staff_have_merged_is_theirs_for_its_owner_and_its_tags_alone(popul
     assert kinds(population, [renamed], [customer_of(user, EU)], life) == {"wrong"}
 
 
+def test_an_old_tag_may_stay_where_the_shop_respells_tags(population: Population, user: User) -> None:
+    old = [customer_of(user, US, tags=(APP_TAG, "wave-0", "wave-3"))], [customer_of(user, EU)]
+    assert kinds(population, *old) == {"wrong"}
+    population.respelt = True
+    assert kinds(population, *old) == set()
+
+
 def test_time_without_a_processor_is_not_counted() -> None:
     starved = Starved()
     assert starved.within_s(5.0) == 0.0
