@@ -21,6 +21,7 @@ from reconciler.core.refused import WHOLE, tried_digest, whole_digest
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
+OWN_GUARDS = frozenset({"relink", "merge", "release"})  # never done in the place of another kind: no plan has shown it
 WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
 
 Result = Literal["applied", "refused", "failed", "not tried"]
@@ -90,8 +91,9 @@ def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcom
                 successor = step.decision.successor
                 return Outcome(planned, "refused", message, met.hint, error=met, successor=successor)
             return _ended(Outcome(planned, "applied", message, freed=freed, holds=_new(step, known)), wrote=wrote)
-        if step.action.kind == "release" != planned.kind:  # it has its own guards, and its own proof
-            return Outcome(planned, "refused", "the user has left meanwhile", "the next plan shows the release")
+        if step.action.kind in OWN_GUARDS and step.action.kind != planned.kind:
+            message = f"the world has moved: {step.action.kind} is due now, which this plan does not show"
+            return Outcome(planned, "refused", message, f"the next plan shows the {step.action.kind}")
     return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
 
 

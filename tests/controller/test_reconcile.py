@@ -239,7 +239,7 @@ def test_an_action_never_turns_into_a_release_on_the_way(house: Rig) -> None:
         "lost_before", on="customerSet", when=lambda _v: house.profiles.rows.pop(ClerkUserId(ADA), None) is not None
     )
     [outcome] = house.apply(planned)
-    assert (outcome.result, outcome.message) == ("refused", "the user has left meanwhile")
+    assert (outcome.result, outcome.hint) == ("refused", "the next plan shows the release")
     assert emails(house)[ADA] is not None
 
 

@@ -1,0 +1,51 @@
+"""The world moves between the plan and the write: a step of another kind, which no plan has shown, is not done instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.town import US
+from tests.stories.village import Village, mail
+
+NEW = "new@village.example.com"
+
+
+@pytest.fixture
+def ada(village: Village) -> Village:
+    village.user("ada")
+    village.apply()
+    return village
+
+
+def guest_comes(village: Village) -> None:
+    """Somebody buys as a guest with the new address, after the user was looked at for the last time."""
+    shop, came = village.shop(), []
+
+    def when(_variables: Any) -> bool:
+        if not came:
+            came.append(shop.shop.staff_guest_checkout(email=NEW))
+        return False
+
+    shop.faults.add("status", status=500, on="customerSet", when=when, times=None)
+
+
+@pytest.mark.parametrize("policy", ["relink", "merge"])
+def test_an_update_does_not_become_a_re_link_or_a_merge_that_no_plan_showed(ada: Village, policy: str) -> None:
+    guards = {"update": {"max": 50}, "relink": {"max": 0}, "merge": {"max": 0}}
+    ada.store.update(on_email_conflict=policy, guards=guards)
+    at = ada.hers("ada").id
+    ada.user("ada", email=NEW)
+    guest_comes(ada)
+    said = ada("apply", "--yes", "--output", "json")
+    assert said.code == 1
+    (failed,) = said.json["stores"][0]["failed"]
+    assert failed["result"] == "refused"
+    assert policy in failed["message"]
+    assert ada.hers("ada").id == at
+    assert ada.hers("ada").email == mail("ada")
+    assert ada.held() == {("ada", "GuardExceeded")}
+    plan = ada.plan()
+    assert plan["holds"][0]["action"]["kind"] == policy
+    assert plan["store"] == US
