@@ -24,6 +24,8 @@ from reconciler.core.store import Store
 from reconciler.core.succession import inherited, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.view import Decision, Taken, View
 
+Contest = tuple[str, tuple[Heal, ...]]  # a contested field, and when it was changed back
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -81,6 +83,8 @@ def patched(case: Case, customer: Customer) -> Decision:
     if known:
         changes, accepted = _agreed_to(case, changes)
     changes, contested, contests = _uncontested(case, customer, changes)
+    if known and (link := _contested_link(case, customer)) is not None:
+        contested, contests = [*contested, link[0]], (*contests, link[1])
     email = next((c for c in changes if c.field == "email"), None)
     conflict = _conflict(case, customer) if email is not None and not rivals else None
     held_back = email is not None and email.why == "drift" and case.store.heal_drift == "hold"
@@ -150,7 +154,7 @@ def _patch(
     last = _last_identity(user, customer, changes)
     changes = [c for c in changes if c.field not in {h.field for h in last}]
     holds = holds + last
-    if "backlink" not in customer.unknown:
+    if not {"backlink"} & {*customer.unknown, *blocked}:
         link, held = _backlink(case, customer, known=known)
         changes, holds = changes + link, holds + held
     if not changes:
@@ -169,7 +173,6 @@ def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Chan
     A customer of ours without it is drift, unless the config names another metafield since it was written: then it is
     config, and `roll_out` holds it.
     """
-    ours = case.mapping is not None and case.mapping.intent is not None
     missing = customer.backlink != case.user
     renamed = known and is_renamed(case.mapping, case.store)
     changes = []
@@ -177,12 +180,33 @@ def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Chan
         former = f"metafields.{case.view.former_link}"
         changes.append(Change(field=former, before=case.user, after=None, why="config changed"))
     if missing:
-        why: Why = "config changed" if renamed else "drift" if known and not ours else "profile changed"
-        changes.insert(0, Change(field="backlink", before=customer.backlink, after=case.user, why=why))
-        if why == "drift" and "backlink" in case.store.accepts(case.user, case.now):
+        change = _link_change(case, customer, known=known)
+        changes.insert(0, change)
+        if change.why == "drift" and "backlink" in case.store.accepts(case.user, case.now):
             return [], []
     held = _link_hold(case, customer, changes) if changes and known else None
     return ([], [held]) if held is not None else (changes, [])
+
+
+def _link_change(case: Case, customer: Customer, *, known: bool) -> Change:
+    """The back-link to be written, and why: what we are in the middle of is nobody's edit."""
+    ours = case.mapping is not None and case.mapping.intent is not None
+    renamed = known and is_renamed(case.mapping, case.store)
+    why: Why = "config changed" if renamed else "drift" if known and not ours else "profile changed"
+    return Change(field="backlink", before=customer.backlink, after=case.user, why=why)
+
+
+def _contested_link(case: Case, customer: Customer) -> tuple[Hold, Contest] | None:
+    """The hold of a back-link that others remove again and again; None where it may be written, or is there."""
+    if customer.backlink == case.user or "backlink" in customer.unknown or case.insists:
+        return None
+    change = _link_change(case, customer, known=True)
+    if case.store.heal_drift == "hold" or "backlink" in case.store.accepts(case.user, case.now):
+        return None
+    heals = contested_by(case.mapping, change, case.now)
+    if not heals:
+        return None
+    return _contested(case, customer, change, heals), ("backlink", heals)
 
 
 def is_renamed(mapping: Mapping | None, store: Store) -> bool:
@@ -212,22 +236,26 @@ def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | 
 
 def _uncontested(
     case: Case, customer: Customer, changes: list[Change]
-) -> tuple[list[Change], list[Hold], tuple[tuple[str, tuple[Heal, ...]], ...]]:
+) -> tuple[list[Change], list[Hold], tuple[Contest, ...]]:
     """Without the fields that others change back (rule 7), unless a person applies to this user; and a hold for each."""
     if case.insists or case.store.heal_drift == "hold":
         return changes, [], ()
     kept: list[Change] = []
     holds: list[Hold] = []
-    contests: list[tuple[str, tuple[Heal, ...]]] = []
+    contests: list[Contest] = []
     for change in changes:
         heals = contested_by(case.mapping, change, case.now)
         if not heals:
             kept.append(change)
             continue
-        action = action_of(case, "update", customer, (change,))
-        holds.append(hold(case.user, customer, "Contested", message_of(change, heals), change.field, action))
+        holds.append(_contested(case, customer, change, heals))
         contests.append((change.field, heals))
     return kept, holds, tuple(contests)
+
+
+def _contested(case: Case, customer: Customer, change: Change, heals: tuple[Heal, ...]) -> Hold:
+    action = action_of(case, "update", customer, (change,))
+    return hold(case.user, customer, "Contested", message_of(change, heals), change.field, action)
 
 
 def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:

@@ -123,3 +123,26 @@ def test_it_stays_held_the_day_after(one: Village) -> None:
         clock.tick(timedelta(hours=30))
         one.apply()
     assert one.hers("ada").first_name == "Imported"
+
+
+def test_a_back_link_that_another_app_removes_each_time_is_contested_too(one: Village) -> None:
+    """A cleaner of metafields: each removal was healed, for ever."""
+    at = one.hers("ada").id
+
+    def removed() -> None:
+        if one.everybody()[at].backlink:
+            one.staff("delete_metafield", id=at, namespace="clerk", key="user_id")
+
+    for _ in range(3):
+        removed()
+        one.apply()
+    (held,) = contested(one)
+    assert (held["field"], held["customer_id"]) == ("backlink", at)
+    assert held["action"]["changes"][0]["after"] == "user_ada"
+    one.user("ada", last_name="Byron")
+    one.apply()
+    assert one.everybody()[at].last_name == "Byron", "the rest goes on"
+    one.settles(held={("ada", "Contested")})
+    one.apply("--user", "user_ada")
+    assert one.hers("ada").id == at
+    one.settles()
