@@ -14,6 +14,7 @@ from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.errors import UsageError
 from reconciler.settings import StoreSettings
 
+USER, CUSTOMER = "clerk_user_id", "shopify_customer_id"
 SHOPS = ("store", "shop", "shopify_shop")
 HINT = "each row names clerk_user_id, store (or shop), and shopify_customer_id: a number, a gid or an admin URL"
 Pairs = dict[StoreName, dict[ClerkUserId, CustomerId]]
@@ -26,7 +27,7 @@ def pairs_in(path: Path, stores: tuple[StoreSettings, ...]) -> Pairs:
     for number, row in _rows(path):
         at = f"{path}, row {number}"
         store = _store(row, stores, at)
-        user, word = ClerkUserId(_text(row, "clerk_user_id", at)), _text(row, "shopify_customer_id", at)
+        user, word = ClerkUserId(_text(row, USER, at)), _text(row, CUSTOMER, at)
         customer = customer_named(word)
         if customer is None:
             raise UsageError(f"{at}: '{word}' names no customer", hint=HINT)
@@ -49,24 +50,53 @@ def _rows(path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}", hint="a CSV or JSON file in UTF-8") from error
     if not text.lstrip().startswith(("[", "{")):
-        yield from enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2)
+        yield from _lines(text, path)
         return
     try:
         rows = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}", hint=HINT) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path} is no list of objects", hint=HINT)
     yield from enumerate(rows, start=1)
 
 
+def _lines(text: str, path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
+    """The rows of a CSV file by the numbers of their lines; columns are parted by commas, semicolons or tabs.
+
+    Rows without any value, as spreadsheets append them, are none.
+    """
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    names: list[str] | None = None
+    try:
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            if names is None:
+                names = [cell.strip().casefold() for cell in row]
+                _check_names(names, path)
+                continue
+            yield rows.line_num, dict(zip(names, row, strict=False))
+    except csv.Error as error:
+        raise UsageError(f"{path}, row {rows.line_num}: this is no CSV: {error}", hint=HINT) from error
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    """UsageError where the first row names no such columns."""
+    lacking = [name for name in (USER, CUSTOMER) if name not in names]
+    lacking += [] if {*SHOPS} & {*names} else ["store"]
+    if lacking:
+        raise UsageError(f"{path}: its first row names no column {', '.join(lacking)}", hint=HINT)
+
+
 def _store(row: MappingOf[str, object], stores: tuple[StoreSettings, ...], at: str) -> StoreName:
-    said = next((word for name in SHOPS if (word := row.get(name))), None)
+    said = next((str(word).strip() for name in SHOPS if (word := row.get(name))), "")
     for store in stores:
         if said in {str(store.name), str(store.shop), str(store.domain)}:
             return store.name
     known = ", ".join(str(store.name) for store in stores)
-    raise UsageError(f"{at}: '{said or ''}' is no store of stores.yaml", hint=f"stores.yaml has {known}")
+    raise UsageError(f"{at}: '{said}' is no store of stores.yaml", hint=f"stores.yaml has {known}")
 
 
 def _text(row: MappingOf[str, object], name: str, at: str) -> str:

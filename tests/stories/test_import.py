@@ -104,6 +104,11 @@ def test_the_guards_hold_an_import_too(village: Village) -> None:
         ("clerk_user_id,store,shopify_customer_id\n,acme-us,1\n", "row 2: clerk_user_id is missing"),
         ("clerk_user_id,store,shopify_customer_id\nuser_a,acme-us,1\nuser_b,acme-us,1\n", "row 3: "),
         ("clerk_user_id,shop,shopify_customer_id\nuser_a,acme-us.myshopify.com,1\nuser_a,acme-us,2\n", "row 3: "),
+        ("user_a,acme-us,1\n", "names no column clerk_user_id, shopify_customer_id, store"),
+        ("clerk_user_id,store,customer\nuser_a,acme-us,1\n", "names no column shopify_customer_id"),
+        (f"clerk_user_id,store,shopify_customer_id\n\nuser_a,acme-us,{'9' * 200_000}\n", "row 3: this is no CSV"),
+        ('[{"clerk_user_id": "user_a", "store": {"a": 1}, "shopify_customer_id": 1}]', "is no store"),
+        ("[" * 100_000, "no JSON"),
         ("[1, 2]", "no list of objects"),
         ("[", "no JSON"),
         ("", "names no pair"),
@@ -116,3 +121,22 @@ def test_a_file_that_can_t_be_understood_is_refused_by_row(village: Village, tex
     assert said.code == 64
     assert says in said.err
     assert "hint: " in said.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clerk_user_id;store;shopify_customer_id\r\nuser_ada;acme-us;{id}\r\n",
+        "clerk_user_id\tstore\tshopify_customer_id\nuser_ada\tacme-us\t{id}\n",
+        "Clerk_User_ID, Shop , Shopify_Customer_ID\n user_ada, acme-us.myshopify.com, {id}\n",
+        "clerk_user_id,store,shopify_customer_id,note\n\n,,,\nuser_ada,acme-us,{id}\n,,,\n",
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(village: Village, text: str) -> None:
+    """With semicolons or tabs, blanks around the values, other letters in the first row, and empty rows."""
+    guest = village.staff("create", email="old@elsewhere.example.com", first_name="Ada")["id"]
+    village.user("ada")
+    path = village.folder / "pairs"
+    path.write_text(text.format(id=guest))
+    assert village("mappings", "import", str(path), "--yes").code == 0
+    assert village.hers("ada").id == guest

@@ -21,7 +21,8 @@ def ada(village: Village) -> Village:
 
 def guest_comes(village: Village) -> None:
     """Somebody buys as a guest with the new address, after the user was looked at for the last time."""
-    shop, came = village.shop(), []
+    shop = village.shop()
+    came: list[Any] = []
 
     def when(_variables: Any) -> bool:
         if not came:
