@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from reconciler.errors import ConfigError
 from reconciler.outbound.addresses import Address, AddressRefusedError, Resolve, public_only, resolved
 
 WRITE_BYTES: Final = 16_384  # written between two looks at the time
@@ -235,9 +236,20 @@ def _translated(request: httpx.Request) -> Iterator[None]:
 
 
 def _proxy_for(scheme: str, host: str) -> httpx.Proxy | None:
-    """The environment's proxy for this host."""
+    """The environment's proxy for this host. ConfigError, which does not repeat it, where that can't be one."""
     proxies = getproxies()
-    found = proxies.get(scheme) or proxies.get("all")
+    name = scheme if proxies.get(scheme) else "all"
+    found = proxies.get(name)
     if not found or proxy_bypass(host):
         return None
-    return httpx.Proxy(found if "://" in found else f"http://{found}")
+    try:
+        proxy = httpx.Proxy(found if "://" in found else f"http://{found}")
+        httpcore.URL(str(proxy.url))  # is stricter about ports
+    except (httpx.InvalidURL, ValueError):
+        proxy = None
+    if proxy is None or proxy.url.scheme not in {"http", "https"}:
+        raise ConfigError(
+            f"the environment variable {name.upper()}_PROXY names no proxy over HTTP",
+            hint=f"write http://HOST:PORT (SOCKS is not supported), or name {host} in NO_PROXY",
+        )
+    return proxy

@@ -68,7 +68,7 @@ class BulkOperations:
             operation=operation,
             status=STATUS.get(node.status, "running"),
             objects=int(node.object_count),
-            readable=_address(node) is not None,
+            readable=_address(node) is not None or _lacks_address(node),
             error_code=node.error_code,
             created_at=utc(node.created_at),
             completed_at=utc(node.completed_at) if node.completed_at is not None else None,
@@ -91,6 +91,9 @@ class BulkOperations:
             if node.status not in STATUS:
                 raise TemporaryError(f"{self._client.shop}: {operation} has not ended yet", retry_after_s=BUSY_RETRY_S)
             if address is None:
+                if _lacks_address(node):
+                    said = f"{node.object_count} lines, and the shop names no place for them"
+                    raise TemporaryError(f"{self._client.shop}: the result of {operation} has {said}")
                 return
             try:
                 yield from self._fetched(address, node, skip=skip, batch=batch)
@@ -192,6 +195,11 @@ class ShopBulkReader(BulkOperations):
 
 def _address(node: BulkNode) -> str | None:
     return node.url or node.partial_data_url or None
+
+
+def _lacks_address(node: BulkNode) -> bool:
+    """Whether there must be lines, and the shop does not say where."""
+    return node.status == "COMPLETED" and int(node.object_count) > 0 and _address(node) is None
 
 
 def _too_long(where: str) -> PermanentError:

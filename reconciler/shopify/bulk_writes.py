@@ -137,6 +137,8 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     number = line.get("__lineNumber") if isinstance(line, dict) else None
     if isinstance(number, bool) or not isinstance(number, int) or not isinstance(line, dict):
         return None
+    if not 0 <= number < FILE_BYTES_MAX:  # more than any file has lines, and than a database holds
+        return None
     error, hidden = of_errors(sent, errors_of(line))
     if error is not None:
         return BulkAnswer(number, error=error)

@@ -34,7 +34,7 @@ from reconciler.state.database import Database, parts
 from reconciler.state.engine import reading, writing
 from reconciler.state.mappings import TOMBSTONES
 from reconciler.state.mirror_table import MirrorMarkRow, MirrorRow
-from reconciler.state.tables import MappingRow
+from reconciler.state.tables import MappingRow, indexed
 
 PAGE = 500
 LOW = (1 << 32) - 1
@@ -297,9 +297,9 @@ def _row(shop: ShopDomain, found: Seen, as_of: datetime, now: datetime, source: 
     return {
         "shopify_shop": shop,
         "shopify_customer_id": found.customer_id,
-        "email_key": found.email_key,
-        "phone_key": found.phone_key,
-        "backlink": found.backlink,
+        "email_key": indexed(found.email_key),
+        "phone_key": indexed(found.phone_key),
+        "backlink": indexed(found.backlink),
         "observed": found.values,
         "observed_fp": found.fp,
         "seen_at": as_of,

@@ -34,7 +34,7 @@ from reconciler.core.profile_write import RefusedWrite, Told, WriteClaim, WriteK
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import is_sqlite, writing
 from reconciler.state.profile_writes_table import ProfileWriteRow
-from reconciler.state.tables import UtcDateTime
+from reconciler.state.tables import UtcDateTime, indexed
 
 LEASE_S: Final = 30.0
 REFUSED_MAX: Final = 10_000  # of more than these only the first are shown
@@ -207,7 +207,7 @@ def _mine(claim: WriteClaim) -> ColumnElement[bool]:
 
 def _settled(claim: WriteClaim, last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
     newer = _write.c.generation != claim.generation
-    email = normalise.email_key(last.get("email")) if last is not None else None
+    email = indexed(normalise.email_key(last.get("email"))) if last is not None else None
     return {
         "last": None if last is None else dict(last),
         "pending": case((newer, _write.c.pending), else_=null()),
@@ -253,7 +253,7 @@ def _accepted(told: Told, row: Any, now: datetime) -> dict[str, Any]:
     return values | {
         "newest_at": told.at or row.newest_at,
         "pending": pending,
-        "email_key": normalise.email_key(email) or row.email_key,
+        "email_key": indexed(normalise.email_key(email)) or row.email_key,
     }
 
 

@@ -10,6 +10,7 @@ from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.ports import StoreFacts
+from reconciler.state.tables import indexed
 
 _SAME_NAME = (
     "store",
@@ -46,7 +47,7 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
         "shopify_shop": mapping.shop,
         "clerk_user_id": mapping.clerk_user_id,
         "shopify_customer_id": mapping.customer_id,
-        "email_key": normalise.email_key(mapping.email),
+        "email_key": indexed(normalise.email_key(mapping.email)),
         "applied": {field: value.model_dump(mode="json") for field, value in mapping.applied.items()},
         "refused": {field: value.model_dump(mode="json") for field, value in mapping.refused.items()},
         "intent": None if mapping.intent is None else dict(mapping.intent),

@@ -22,6 +22,9 @@ metadata = MetaData()
 ABSENT = text("absent_since IS NOT NULL")
 
 
+KEY_LETTERS_MAX = 600
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """timestamptz on Postgres, ISO text in UTC on SQLite; aware and UTC on our side."""
 
@@ -42,6 +45,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 def key_column(**options: Any) -> Column[str]:
     """Text that is sorted by code point wherever it lies."""
     return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
+
+
+def indexed(key: str | None) -> str | None:
+    """The key where an index can hold it: a row of Postgres's indexes has some 2,700 bytes. No longer one is any user's."""
+    return key if key is None or len(key) <= KEY_LETTERS_MAX else None
 
 
 class Json(TypeDecorator[Any]):

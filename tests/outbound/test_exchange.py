@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from reconciler.errors import ConfigError
 from reconciler.outbound.addresses import Address, is_public, literal
 from reconciler.outbound.exchange import PACKED, Bounds, TooLargeError, exchange
 from reconciler.outbound.transport import BoundedTransport
@@ -233,3 +234,18 @@ def test_what_was_checked_is_what_is_connected_to() -> None:
     with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError, match="not public"):
         exchange(client, client.build_request("GET", "http://storage.example.com/"), BOUNDS)
     assert asked_for == ["storage.example.com"]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[::1", "127.0.0.1:99999", "ftp://x", "u:secret@x:y"])
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_that_is_none_is_an_error_of_the_settings(
+    name: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(ConfigError, match=f"{name} names no proxy over HTTP") as caught:
+        BoundedTransport("https://acme.myshopify.com", ssl_context=SSL, connections=1)
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}"
+    monkeypatch.setenv("NO_PROXY", "acme.myshopify.com")
+    BoundedTransport("https://acme.myshopify.com", ssl_context=SSL, connections=1).close()

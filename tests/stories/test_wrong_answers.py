@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from reconciler.simulator.hostile import Hostile
 from reconciler.simulator.world import SimShop
+from tests import servers
 from tests.cli.town import EU, US
 from tests.stories.village import AVATAR, Village, mail
 
@@ -163,3 +165,79 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, 
     two.apply()
     two.settles()
     assert two.hers("ada").first_name == "Adah"
+
+
+# --- bulk results ---------------------------------------------------------------------------------------------------
+
+
+class Telling(Hostile):
+    """What a bulk operation says of itself once it is complete, and what becomes of each line of its result."""
+
+    def __init__(self, node: dict[str, Any], line: Spoil | None = None) -> None:
+        super().__init__("shape")
+        self._node, self._line = node, line
+
+    def spoilt(self, reply: Response, roots: tuple[str, ...] = ()) -> Response:
+        if isinstance(reply, FileResponse):
+            lines = [json.loads(line) for line in Path(reply.path).read_text("utf-8").splitlines()]
+            for line in lines:
+                if self._line is not None:
+                    self._line(line)
+            return Response("\n".join(map(json.dumps, lines)), media_type="application/jsonl")
+        if "bulkOperation" not in roots:
+            return reply
+        tree = json.loads(bytes(reply.body))
+        if tree["data"]["bulkOperation"]["status"] == "COMPLETED":
+            tree["data"]["bulkOperation"].update(self._node)
+        return Response(json.dumps(tree), media_type="application/json")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept_in(request: pytest.FixtureRequest, two: Village) -> Village:
+    if request.param == "postgres":
+        server: servers.Server = request.getfixturevalue("postgres")
+        database: Callable[..., str] = request.getfixturevalue("postgres_database")
+        two.settings["state"] = {"url": server.url(database(migrated=True))}
+    return two
+
+
+NOISE = "".join(chr(97 + (n * n * 7919 + n) % 26) for n in range(9_000))
+
+
+def too_long(line: dict[str, Any]) -> None:
+    line["defaultEmailAddress"] = {"emailAddress": f"{NOISE}@example.com"}
+    line["defaultPhoneNumber"] = {"phoneNumber": f"+1{NOISE}"}
+    line["m0"] = {"value": NOISE, "type": "id"}
+
+
+def test_values_that_no_index_can_hold_are_one_shops_and_end_no_command(kept_in: Village) -> None:
+    kept_in.apply()
+    kept_in.shop(US).hostile = Telling({"fileSize": None}, too_long)
+    said = kept_in("backfill", "shopify")
+    assert (said.code, said.err) == (0, "")
+    kept_in.shop(US).hostile = None
+    kept_in.settles()
+
+
+def far_off(line: dict[str, Any]) -> None:
+    line["__lineNumber"] = 10**12
+
+
+def test_line_numbers_that_no_file_has_are_no_answers(kept_in: Village) -> None:
+    kept_in.shop(US).hostile = Telling({"fileSize": None}, far_off)
+    kept_in.apply("--bulk", "always")
+    kept_in.shop(US).hostile = None
+    kept_in.settles()
+    assert len(kept_in.everybody()) == 2
+
+
+def test_a_result_that_is_said_to_have_lines_and_lies_nowhere_is_none(two: Village) -> None:
+    two.apply()
+    two.shop(US).hostile = Telling({"url": None})
+    said = two("backfill", "shopify")
+    assert said.code == 1
+    assert "has 2 lines, and the shop names no place for them" in said.err
+    assert "acme-eu: 2 customers read" in said.out
+    two.shop(US).hostile = None
+    assert "0 gone" in two("backfill", "shopify", "--store", US).out
+    two.settles()
