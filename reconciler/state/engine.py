@@ -19,6 +19,7 @@ from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
 from reconciler.outbound.db_standby import leave_standby
+from reconciler.outbound.sqlite_file import follow_file, keep_from_making
 from reconciler.state.bounds import PATIENT, READS, SINGLE, bound
 
 SCHEMA = "reconciler"
@@ -81,6 +82,9 @@ def _sqlite(address: str, wait_s: float) -> Engine:
     _make_private(Path(path))
     options = {"check_same_thread": False, "timeout": wait_s}
     engine = create_engine(address, connect_args=options, pool_timeout=wait_s)
+    follow_file(engine, Path(path))
+    if Path(path).exists():
+        keep_from_making(engine, Path(path))
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:
@@ -178,6 +182,7 @@ def _said(error: SQLAlchemyError) -> str:
 
 _WAYS_OUT = (
     ("readonly database", "give the program's user the right to write the file and its folder, or name another file"),
+    ("was removed while", "put the file back from a backup, or restart: the state is then rebuilt from the shops"),
     ("unable to open database", "give the program's user the right to write the file and its folder, or name another"),
     ("disk is full", "make room where the state lies"),
     ("No space left", "make room where the state lies"),

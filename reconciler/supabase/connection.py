@@ -20,6 +20,7 @@ from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import SourceBusy, SourceError
 from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
+from reconciler.outbound.sqlite_file import follow_file
 from reconciler.supabase.limits import BUSY_S, SILENT
 
 POOL_WAIT_S = 20.0
@@ -64,6 +65,7 @@ def _sqlite(address: str) -> Engine:
         return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_S, check_same_thread=False)
 
     engine = create_engine("sqlite+pysqlite:///", creator=connect, pool_size=2, max_overflow=-1, poolclass=QueuePool)
+    follow_file(engine, Path(path))
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 from reconciler.core.dburl import rewritten
 from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
 from reconciler.outbound.db_standby import leave_standby
+from reconciler.outbound.sqlite_file import follow_file
 from reconciler.supabase.limits import SILENT
 
 CONNECTIONS: Final = 6
@@ -55,6 +56,7 @@ def _sqlite(address: str) -> Engine:
         return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=BUSY_S, check_same_thread=False)
 
     engine = create_engine("sqlite+pysqlite:///", creator=connect, pool_timeout=FREE_S, poolclass=QueuePool)
+    follow_file(engine, Path(path))
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:

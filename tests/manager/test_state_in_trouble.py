@@ -42,6 +42,26 @@ def test_a_state_that_another_program_has_locked(street: Street) -> None:
         until(lambda: run.status("user_a") == "in_sync", "work goes on")
 
 
+def test_a_state_whose_file_is_removed_and_put_back(street: Street) -> None:
+    """What is written to a file that no path leads to is lost with the process: it is not taken for written."""
+    with street.replica(webhook_wait_s=0.3) as run:
+        run.looked_at_all()
+        away = street.folder / "away"
+        away.mkdir()
+        for path in street.folder.glob("state.db*"):
+            path.rename(away / path.name)
+        until(run.ready, "it is not ready")
+        assert any("removed" in reason for reason in run.ready())
+        assert run.clerk(data=user_event("user_a")) == 503
+        assert not (street.folder / "state.db").exists()
+        for path in away.iterdir():
+            path.rename(street.folder / path.name)
+        until(lambda: run.ready() == [], "it is ready again")
+        street.person("user_a")
+        run.accepted(data=user_event("user_a", updated_at=WallClock().now()))
+        until(lambda: run.status("user_a") == "in_sync", "work goes on")
+
+
 def test_a_disk_that_is_full(street: Street) -> None:
     with replicas(street) as start:
         process = start()

@@ -80,6 +80,26 @@ def test_a_missing_file_is_told_and_not_made(tmp_path: Path, opened: Open) -> No
     assert not path.exists()
 
 
+def test_a_file_that_is_replaced_is_read_as_it_is_now(tmp_path: Path, opened: Open) -> None:
+    """As an export does it: written beside the file, and renamed over it."""
+    path, fresh = tmp_path / "profiles.db", tmp_path / "fresh.db"
+    run(path, TABLE, "INSERT INTO customers VALUES ('user_1', 'old@example.com', NULL, NULL)")
+    reader = opened(path)
+    assert reader.count() == 1
+    scan = reader.scan(chunk=1)
+    next(scan)
+    for n in (2, 3):
+        insert = f"INSERT INTO customers VALUES ('user_{n}', 'new@example.com', NULL, NULL)"
+        run(fresh, TABLE, "INSERT INTO customers VALUES ('user_1', 'new@example.com', NULL, NULL)", insert)
+        fresh.rename(path)
+        assert reader.count() == 2
+        assert reader.get([ClerkUserId("user_1")])[ClerkUserId("user_1")].email == "new@example.com"
+        assert reader.vanished([ClerkUserId("user_2"), ClerkUserId("user_3")]) == {f"user_{5 - n}"}
+    path.unlink()
+    with pytest.raises(SourceError, match="no file"):
+        reader.count()
+
+
 def test_a_path_with_odd_characters_is_the_path_it_says(tmp_path: Path, opened: Open) -> None:
     path = tmp_path / "a b & c # 1" / "pröfiles.db"
     path.parent.mkdir()
