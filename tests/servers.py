@@ -29,8 +29,8 @@ from typing import NoReturn
 import psycopg
 import pytest
 
-START_S = 30.0
-STOP_S = 20.0
+START_S = 90.0
+STOP_S = 60.0
 ATTEMPTS = 5
 MEMORY_MIN = 2 << 30
 WITH_PASSWORD = "locked"  # a role of this name must give its password; all others are trusted

@@ -55,7 +55,7 @@ class Postgres:
         return self.server.url(self.database, user=user, port=port)
 
     def connect(self) -> psycopg.Connection:
-        return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5, application_name="soak")
+        return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=30, application_name="soak")
 
     def crash(self) -> None:
         """An immediate shutdown: no checkpoint, every connection cut. Everything that was committed is recovered."""

@@ -41,7 +41,7 @@ def simulated(folder: Path, *words: str) -> Iterator[dict[str, dict[str, Any]]]:
             yield {each["name"]: each | {"said": said} for each in yaml.safe_load(out.read_text())["stores"]}
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, process.stderr.read()
+            assert process.wait(60) == 0, process.stderr.read()
 
 
 def ask(store: dict[str, Any], token: str, text: str = FIND) -> Any:

@@ -30,7 +30,7 @@ from reconciler.simulator.ledger import gid
 from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig, customer, digest, learned
 
-PEOPLE = 25
+PEOPLE = 10
 LAG_S = 1800.0  # the longest that was ever seen
 
 

@@ -203,12 +203,12 @@ class Street:
         new.rename(path)
 
     def sql(self, statement: str, *values: Any) -> None:
-        with closing(sqlite3.connect(self.folder / "profiles.db", timeout=20)) as connection, connection:
+        with closing(sqlite3.connect(self.folder / "profiles.db", timeout=60)) as connection, connection:
             connection.execute(statement, values)
 
     def person(self, user: str, **columns: Any) -> None:
         """Her row, made or changed."""
-        with closing(sqlite3.connect(self.folder / "profiles.db", timeout=20)) as connection, connection:
+        with closing(sqlite3.connect(self.folder / "profiles.db", timeout=60)) as connection, connection:
             connection.row_factory = sqlite3.Row
             found = connection.execute("select * from customers where clerk_user_id = ?", (user,)).fetchone()
             old = dict(found) if found else {"email": f"{user}@example.com", "email_verified": 1, "locale": "en-US"}

@@ -35,7 +35,7 @@ def street(tmp_path: Path) -> Iterator[Street]:
 def populate(street: Street, count: int) -> None:
     now, users = now_text(), [name_of(n) for n in range(count)]
     rows = [(user, f"{user}@example.com", 1, f"Person {user}", None, "en-US", now, None) for user in users]
-    with closing(sqlite3.connect(street.folder / "profiles.db", timeout=20)) as connection, connection:
+    with closing(sqlite3.connect(street.folder / "profiles.db", timeout=60)) as connection, connection:
         columns = "clerk_user_id, email, email_verified, first_name, last_name, locale, updated_at, deleted_at"
         connection.executemany(f"insert into customers ({columns}) values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -187,7 +187,7 @@ def test_a_process_that_is_killed_while_an_operation_runs_is_gone_on_with_by_ano
     street: Street, start: Any
 ) -> None:
     def rows(query: str) -> int:
-        with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection:
+        with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection:
             return int(connection.execute(query).fetchone()[0])
 
     populate(street, PEOPLE)

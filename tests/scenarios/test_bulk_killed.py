@@ -26,7 +26,7 @@ def begun(street: Street) -> subprocess.Popen[str]:
 
 
 def is_leased(street: Street) -> bool:
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as state:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as state:
         return bool(state.execute(LEASED).fetchone()[0])
 
 

@@ -34,13 +34,13 @@ def start(street: Street) -> Iterator[Any]:
 
 def owned(street: Street) -> list[str]:
     """Requests that somebody has in hand, by the state itself."""
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection:
         rows = connection.execute("select clerk_user_id from reconciler_request where owner is not null").fetchall()
     return [row[0] for row in rows]
 
 
 def waiting(street: Street) -> int:
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection:
         return int(connection.execute("select count(*) from reconciler_request").fetchone()[0])
 
 
@@ -175,7 +175,7 @@ def test_what_a_killed_process_had_in_hand_waits_for_no_lease(street: Street, st
         street.person(f"user_{n}", first_name="Changed")
         first.accepted("user.updated", user_event(f"user_{n}"), f"msg_{n}")
     until(lambda: owned(street), "somebody is in hand")
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=20)) as connection, connection:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection, connection:
         connection.execute(
             "insert or replace into reconciler_lease (name, owner, fence, until) values (?, ?, ?, ?)",
             ("look:acme-us.myshopify.com", "the killed one", 7, "2999-01-01 00:00:00.000000"),

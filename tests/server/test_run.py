@@ -39,19 +39,19 @@ def test_a_request_in_hand_is_answered_before_the_server_stops() -> None:
     class Slow(MemoryDoor):
         def readiness(self) -> list[str]:
             entered.set()
-            assert leave.wait(20)
+            assert leave.wait(60)
             return []
 
     answers: list[int] = []
     with ServerThread(make_app(Slow(), options()), "127.0.0.1", 0) as server:
         asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{server.url}/readyz").status_code))
         asking.start()
-        assert entered.wait(20)
+        assert entered.wait(60)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         leave.set()
-        asking.join(20)
-        stopping.join(20)
+        asking.join(60)
+        stopping.join(60)
     assert answers == [200]
 
 
@@ -80,7 +80,7 @@ def closed_by_peer(connection: socket.socket) -> bytes:
 
 
 def connected(client: httpx.Client) -> socket.socket:
-    return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=20)
+    return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=60)
 
 
 def test_a_client_that_does_not_finish_its_head_is_cut_off() -> None:

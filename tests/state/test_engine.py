@@ -143,7 +143,7 @@ def test_sqlite_keeps_what_it_was_given_and_readers_do_not_wait_for_writers(tmp_
     with writing(engine) as connection:
         connection.exec_driver_sql("INSERT INTO reconciler_applied_plan VALUES ('a', '2026-11-23 09:00:00.000000')")
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(state.count, SHOP).result(10) == 0
+            assert pool.submit(state.count, SHOP).result(60) == 0
     engine.dispose()
 
 
@@ -160,9 +160,9 @@ def test_a_writer_waits_for_another_and_then_writes(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         with writing(engine):
             later = pool.submit(put)
-            assert begun.wait(10)
+            assert begun.wait(60)
             assert not later.done()
-        assert later.result(10) == ()
+        assert later.result(60) == ()
     engine.dispose()
 
 
@@ -175,7 +175,7 @@ def test_whoever_meets_another_that_is_just_making_the_file_waits(tmp_path: Path
         made = pool.submit(ensure_schema, engine)
         assert not wait([made], 0.2).done
         other.execute("COMMIT")
-        made.result(20)
+        made.result(60)
     engine.dispose()
 
 

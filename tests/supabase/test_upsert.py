@@ -461,7 +461,7 @@ def test_the_app_and_many_webhooks_at_once_leave_one_row_and_the_newest_values(w
     barrier = threading.Barrier(6)
 
     def together(work: Callable[[int], object]) -> None:
-        barrier.wait(20)
+        barrier.wait(60)
         try:
             for n in range(8):
                 work(n)
