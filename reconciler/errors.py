@@ -5,6 +5,7 @@
     ReconcilerError
     ├── TemporaryError            time: wait and look again
     │   ├── AnswerLost            sent, but nobody knows whether it arrived: look before sending again
+    │   ├── PartUnreadable        an answer on many, of which some part can't be read: ask for fewer
     │   └── Throttled             the bucket was empty
     ├── PermanentError            a person or the profile: say so, don't try again
     │   ├── Refused               Shopify said no, field by field
@@ -47,6 +48,10 @@ class TemporaryError(ReconcilerError):
 
 class AnswerLost(TemporaryError):
     """The request left and no whole answer came back: it may have been carried out."""
+
+
+class PartUnreadable(TemporaryError):
+    """An answer that tells of many customers came, and what it tells of one of them failed or makes no sense."""
 
 
 class Throttled(TemporaryError):

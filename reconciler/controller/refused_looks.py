@@ -1,7 +1,7 @@
-"""Looks that the shop refuses for one user: told apart from looks that it refuses for all.
+"""Looks that fail for one user: told apart from looks that fail for all.
 
-One question holds many users, and the shop refuses all of it for one odd value. So it is asked again in halves until who
-is refused is alone. Where several are, it is not their fault.
+One question holds many users, and the shop refuses all of it for one odd value, or has an error of its own at one customer.
+So it is asked again in halves until that user is alone. Where several are, it is not their fault.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Final
 
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.view import Subject, View
-from reconciler.errors import PermanentError, SetupError
+from reconciler.errors import PartUnreadable, PermanentError, SetupError
 
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Views = dict[ClerkUserId, View]
 Look = Callable[[Sequence[Subject]], Views]
-Refusals = dict[ClerkUserId, PermanentError]
+Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 
 
 def views_of(subjects: Sequence[Subject], look: Look) -> tuple[Views, Refusals]:
     """What the shop shows of these users, and of whom it refuses to show anything.
 
-    PermanentError where it refuses more than a few, or everybody; AccessError, TemporaryError and SetupError are the
-    store's in any case.
+    PermanentError or PartUnreadable where that is so of more than a few, or of everybody; AccessError, SetupError and any
+    other TemporaryError are the store's in any case.
     """
     refusals: Refusals = {}
     views = _asked(subjects, look, refusals)
@@ -38,7 +38,7 @@ def _asked(subjects: Sequence[Subject], look: Look, refusals: Refusals) -> Views
         return look(subjects)
     except SetupError:
         raise
-    except PermanentError as error:
+    except (PermanentError, PartUnreadable) as error:
         if len(refusals) >= REFUSED_MAX:
             raise
         if len(subjects) == 1:

@@ -112,8 +112,8 @@ def _patched(case: Case, customer: Customer, *, explicit: bool) -> Decision:
 
 
 def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decision:
-    """Of a user whom the shop refuses to tell of, alone among others: nothing is done, and nothing is concluded."""
-    message = f"the shop refuses to show whether the user has a customer: {why}"
+    """Of a user whom the shop does not tell of, alone among others: nothing is done, and nothing is concluded."""
+    message = f"the shop does not show whether the user has a customer: {why}"
     return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Unreadable", message),), status="held")
 
 

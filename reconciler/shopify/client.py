@@ -309,9 +309,9 @@ class ShopClient:
         if malformed is not None:
             raise sent.malformed(malformed, response)
         failure, denied = failures.of_errors(sent, errors)
-        if failure is not None:
-            raise failure
         data = body.get("data")
+        if failure is not None:
+            raise failures.of_part(sent, failure, errors, data) or failure
         if not isinstance(data, Mapping):
             raise sent.unanswered("the answer holds no data and no error")
         if sent.is_mutation and (not data or any(payload is None for payload in data.values())):

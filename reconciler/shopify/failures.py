@@ -19,6 +19,7 @@ from reconciler.core.ids import ShopDomain
 from reconciler.errors import (
     AccessError,
     AnswerLost,
+    PartUnreadable,
     PermanentError,
     ReconcilerError,
     Refusal,
@@ -193,6 +194,20 @@ def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[Reconcil
             found.append(_of_error(sent, error, path))
     found.sort(key=lambda each: 0 if isinstance(each, AccessError) else 1)
     return (found[0] if found else None), denied
+
+
+def of_part(
+    sent: Sent, failure: ReconcilerError, errors: Sequence[Mapping[str, Any]], data: object
+) -> PartUnreadable | None:
+    """The same where a query failed in some of its parts only, and the reply holds the others; None where it did not."""
+    is_part = not sent.is_mutation and isinstance(failure, TemporaryError) and all(map(_names_part, errors))
+    if not is_part or not isinstance(data, Mapping) or not any(part is not None for part in data.values()):
+        return None
+    return PartUnreadable(failure.message, hint=failure.hint)
+
+
+def _names_part(error: Mapping[str, Any]) -> bool:
+    return bool(_path(error.get("path")))
 
 
 def _code(error: Mapping[str, Any]) -> str:

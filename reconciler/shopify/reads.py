@@ -17,7 +17,7 @@ from reconciler.core.desired import SCALARS
 from reconciler.core.fingerprint import scalars_of
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.store import Store
-from reconciler.errors import SetupError
+from reconciler.errors import PartUnreadable, SetupError, TemporaryError
 from reconciler.outbound.reading import MalformedError, is_storable
 from reconciler.ports import MergePreview
 from reconciler.shopify.client import Reply, ShopClient
@@ -225,6 +225,13 @@ class CustomerReads:
     # --- a reply in our words -------------------------------------------------------------------------------------
 
     def _customer(self, asking: Document, reply: Reply, at: Path, node: object) -> Customer | None:
+        """PartUnreadable where this customer makes no sense: the others of the reply may."""
+        try:
+            return self._read(asking, reply, at, node)
+        except TemporaryError as error:
+            raise PartUnreadable(error.message, hint=error.hint) from error
+
+    def _read(self, asking: Document, reply: Reply, at: Path, node: object) -> Customer | None:
         denied = {path[len(at) :]: needed for path, needed in reply.denied.items() if path[: len(at)] == at}
         if node is None or node == {} or (denied and isinstance(node, Mapping) and node.get("id") is None):
             if denied:

@@ -167,6 +167,74 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, 
     assert two.hers("ada").first_name == "Adah"
 
 
+# --- one customer of many -------------------------------------------------------------------------------------------
+
+
+def failing_at(customer_id: str) -> Spoil:
+    """An error of the shop's own at this one customer, whose place is null."""
+
+    def spoil(tree: dict[str, Any]) -> None:
+        nodes = (tree.get("data") or {}).get("nodes") or []
+        for at, node in enumerate(nodes):
+            if node is not None and node["id"] == customer_id:
+                nodes[at] = None
+                error = {"message": "Internal error", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}
+                tree["errors"] = [{**error, "path": ["nodes", at]}]
+
+    return spoil
+
+
+def odd_at(customer_id: str) -> Spoil:
+    """This one customer's tags are no list."""
+
+    def spoil(tree: dict[str, Any]) -> None:
+        for node in (tree.get("data") or {}).get("nodes") or []:
+            if node is not None and node["id"] == customer_id:
+                node["tags"] = {"nodes": []}
+
+    return spoil
+
+
+@pytest.mark.parametrize("spoil", [failing_at, odd_at])
+def test_one_customer_that_the_shop_fails_to_show_holds_that_user_alone(
+    village: Village, spoil: Callable[[str], Spoil]
+) -> None:
+    for name in ("ada", "bob", "cleo", "dora", "eve"):
+        village.user(name)
+    village.apply()
+    for name in ("ada", "bob", "cleo"):
+        village.user(name, last_name="King")
+    village.shop().hostile = Answering("nodes", spoil(village.hers("cleo").id))
+    plan = village.plan()
+    assert {a["clerk_user_id"]: a["kind"] for a in plan["actions"]} == {"user_ada": "update", "user_bob": "update"}
+    assert [(h["clerk_user_id"], h["reason"]) for h in plan["holds"]] == [("user_cleo", "Unreadable")]
+    village.apply()
+    assert (village.hers("bob").last_name, village.hers("cleo").last_name) == ("King", None)
+    assert village("drift").code == 1
+    village.shop().hostile = None
+    village.apply()
+    village.settles()
+
+
+def test_a_shop_that_fails_to_show_anybody_is_an_error_of_the_store(two: Village) -> None:
+    for n in range(20):
+        two.user(f"user{n}")
+    two.apply()
+
+    def fail(tree: dict[str, Any]) -> None:
+        nodes = (tree.get("data") or {}).get("nodes") or []
+        error = {"message": "Internal error", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}
+        tree["errors"] = [{**error, "path": ["nodes", at]} for at in range(len(nodes))]
+        tree.setdefault("data", {})["nodes"] = [None] * len(nodes)
+
+    two.shop(US).hostile = Answering("nodes", fail)
+    said = two("plan", "--output", "json")
+    assert said.code == 1
+    assert "Internal error" in part(said.json, US)["error"]
+    assert part(said.json, EU)["error"] is None
+    assert part(said.json, US)["actions"] == []
+
+
 # --- bulk results ---------------------------------------------------------------------------------------------------
 
 
