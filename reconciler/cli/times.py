@@ -16,7 +16,10 @@ def length_of(text: str) -> timedelta:
     found = _LENGTH.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"'{text}' is no length of time", hint="write 45s, 90m, 2h or 1d")
-    return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
+    try:
+        return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
+    except OverflowError as error:
+        raise UsageError(f"'{text}' is too long", hint="write 45s, 90m, 2h or 1d") from error
 
 
 def moment_of(text: str, now: datetime) -> datetime:
@@ -32,10 +35,10 @@ def moment_of(text: str, now: datetime) -> datetime:
 
 
 def _moment_of(text: str, now: datetime) -> datetime:
-    if _LENGTH.fullmatch(text.strip()):
-        return now - length_of(text)
     try:
+        if _LENGTH.fullmatch(text.strip()):
+            return now - length_of(text)
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"'{text}' is no moment", hint="write 2026-11-23T09:00Z, or 90m, 2h, 1d ago") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

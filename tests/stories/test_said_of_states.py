@@ -92,3 +92,20 @@ def test_a_state_that_a_newer_program_made_is_told_as_such(two: Village, command
     assert said.code == 1
     assert "newer than this program" in said.err
     assert "hint: upgrade customer-parity" in said.err
+
+
+@pytest.mark.parametrize("since", ["99999999d", f"{'9' * 400}d", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"])
+def test_a_moment_that_no_calendar_has_is_wrong_usage(two: Village, since: str) -> None:
+    said = two("undo", "--since", since, "--yes")
+    assert said.code == 64
+    assert since in said.err
+    assert "hint: write " in said.err
+    assert len(two.everybody()) == 2
+
+
+def test_a_plan_may_be_any_age_but_no_endless_one(two: Village) -> None:
+    file = str(two.folder / "plan.json")
+    assert two("plan", "--out", file).code == 0
+    said = two("apply", file, "--yes", "--max-age", f"{'9' * 400}d")
+    assert said.code == 64
+    assert two("apply", file, "--yes", "--max-age", "3650d").code == 0
