@@ -33,7 +33,7 @@ from reconciler.controller.sweep import (
 )
 from reconciler.controller.untold import Evidence, compare
 from reconciler.controller.wholeness import without_successor
-from reconciler.core.absence import first_seen
+from reconciler.core.absence import uncounted
 from reconciler.core.batches import batches
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
@@ -397,16 +397,16 @@ def _hold(desk: Desk, kind: Kind, count: int, mapped: int) -> None:
         for user in users:
             row = known.get(user) or new_row(user, store, now=now)
             told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
-            seen = {"config_digest": config_digest(store), **_as_seen(row, profiles.get(user), now)}
+            seen = {"config_digest": config_digest(store), **_as_seen(profiles.get(user), now)}
             rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
         desk.state.put_unmoved(rows)
 
 
-def _as_seen(row: Mapping, profile: Profile | None, now: datetime) -> dict[str, object]:
-    """What a mapping keeps of a profile that was looked at, or was not there."""
+def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:
+    """What a mapping keeps of a profile that was looked at, or was missing with too many others to count as a sighting."""
     if profile is not None:
         return {"profile_digest": profile_digest(profile)}
-    return {"absent_since": first_seen(row, now) or now}
+    return {"absent_since": uncounted(now)}
 
 
 def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:

@@ -56,6 +56,11 @@ def first_seen(mapping: Mapping | None, now: datetime) -> datetime | None:
     return since if since is not None and timedelta(0) <= now - since <= SIGHTING_MAX else None
 
 
+def uncounted(now: datetime) -> datetime:
+    """As `absent_since` of a row that was missing while the table did not look whole: that it was, but no first sighting."""
+    return now - 2 * SIGHTING_MAX
+
+
 def is_living(mapping: Mapping | None) -> bool:
     """Whether there is a mapping that is no tombstone."""
     return mapping is not None and mapping.status not in TOMBSTONES

@@ -74,7 +74,8 @@ class Mapping(BaseModel):
     else is written here clears them, so that a pair is passed over only while nothing at all has moved.
 
     `profile_digest` is that of the row at the last look at which there was one, `wanted_digest` that of the row when the
-    store last wanted it. `absent_since`: when the row was first seen missing; None as soon as it is there.
+    store last wanted it. `absent_since`: when the row was first seen missing (core/absence.py says which sightings count);
+    None as soon as it is there.
     `left_row_at`: the time of the row that was there when the user was released; None where none was, or is any more.
     """
 

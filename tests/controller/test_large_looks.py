@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller import resync
+from reconciler.controller.reconcile import reconcile
 from reconciler.controller.resync import FULL, Desk, begin, full_look, look_at_changes
 from reconciler.controller.shared_pass import Begun, shared_pass
+from reconciler.core.absence import Absence
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.request import Request
 from reconciler.core.store import Ceiling
@@ -50,6 +52,14 @@ def desk(rig: MirrorRig) -> Desk:
     )
 
 
+def carefully(rig: MirrorRig) -> Desk:
+    """For which a missing row is no proof by itself, and above two releases none is let go."""
+    made = desk(rig)
+    guards = made.store.guards.model_copy(update={"release": Ceiling(max=2)})
+    store = made.store.model_copy(update={"guards": guards})
+    return replace(made, store=store, readers=replace(made.readers, absence=Absence(grace_s=300)))
+
+
 def nodes_read(rig: MirrorRig) -> int:
     return sum("nodes" in call.roots for call in rig.acme.calls)
 
@@ -79,6 +89,26 @@ def test_a_full_look_finds_what_was_edited_and_deleted_in_the_shop(rig: MirrorRi
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(10)
     assert full_look(desk(rig)).queued == 2
+
+
+def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_time(rig: MirrorRig) -> None:
+    """A restore that takes an hour, with a full look in it: the last rows of it are no second sighting."""
+    looking = carefully(rig)
+    rows, last = dict(rig.profiles.rows), ClerkUserId(user_of(PEOPLE - 1))
+    for user in list(rows)[5:]:
+        del rig.profiles.rows[user]
+    rig.pour()
+    assert full_look(looking).held == {"release": PEOPLE - 5}
+    assert len(rig.state.missed(looking.store.shop, limit=PEOPLE)) == PEOPLE - 5  # whom looks at changes ask for again
+    rig.clock.sleep(1200)
+    rig.profiles.rows.update({user: row for user, row in rows.items() if user != last})
+    rig.pour()
+    hands = rig.hands(looking.store)
+    hands = replace(hands, readers=replace(hands.readers, profiles=rig.table, absence=looking.readers.absence))
+    first = reconcile(last, hands, rig.state)
+    assert (first.result, first.reasons) == ("held", ("RowMissing",))
+    rig.clock.sleep(301)
+    assert reconcile(last, hands, rig.state).result == "applied"
 
 
 def test_where_the_bulk_query_fails_everybody_is_looked_at_live(rig: MirrorRig) -> None:
