@@ -138,7 +138,12 @@ class ShopClient:
             base_url=self._url,
             follow_redirects=False,  # the token would go along
             timeout=TIMEOUT,
-            headers={"User-Agent": "customer-parity", "Accept": "application/json", "Accept-Encoding": PACKED},
+            headers={
+                "User-Agent": "customer-parity",
+                "Accept": "application/json",
+                "Accept-Encoding": PACKED,
+                "Accept-Language": "en",  # some refusals have no code, and are known by their words
+            },
             transport=self._transport
             or BoundedTransport(
                 self._url, ssl_context=self._trusted(self._url), connections=1, proxies=not self._is_local

@@ -43,8 +43,10 @@ ACCESS: Final[Mapping[int, tuple[str, str]]] = {
     423: ("is locked by Shopify", "its owner has to settle this with Shopify"),
 }
 DEFECTS: Final = frozenset({400, 405, 406, 411, 413, 414, 415, 422})
-MAYBE_DONE: Final = frozenset({408, 409, 500, 502, 504})
-"""Statuses after which a mutation may have been carried out: the answer broke or timed out on its way back."""
+MAYBE_DONE: Final = frozenset({408, 409})
+NOT_DONE: Final = frozenset({501, 503, 505, 530, 540})
+"""Of the statuses from 500 on. After all others a mutation may have been carried out: the answer broke or timed out on its
+way back, also by the statuses of what stands before Shopify (520 to 529)."""
 DEFECT_CODES: Final = frozenset(
     {
         "MAX_COST_EXCEEDED", "INVALID_VARIABLE", "MAX_INPUT_SIZE_EXCEEDED", "BAD_REQUEST", "PARSE_ERROR", "INVALID",
@@ -129,9 +131,9 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
     if status in DEFECTS:
         return PermanentError(f"{sent.shop}: {sent.document.name} was refused with HTTP {status}", hint=DEFECT_HINT)
     wait_s = retry_after_s(response)
-    if status in MAYBE_DONE:
+    if response.is_success or status in MAYBE_DONE or (status >= 500 and status not in NOT_DONE):  # noqa: PLR2004
         return sent.unanswered(f"HTTP {status}", retry_after_s=wait_s)
-    if status in {429, 430} or status >= 500:  # noqa: PLR2004  the HTTP class
+    if status in {429, 430} | NOT_DONE:
         return TemporaryError(f"{sent.shop}: {sent.document.name}: HTTP {status}", retry_after_s=wait_s)
     return PermanentError(f"{sent.shop}: {sent.document.name} was answered with HTTP {status}", hint=DEFECT_HINT)
 

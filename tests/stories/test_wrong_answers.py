@@ -22,13 +22,14 @@ Spoil = Callable[[dict[str, Any]], None]
 class Answering(Hostile):
     """In place of each reply to calls with this root field: what `spoil` makes of it, or another reply."""
 
-    def __init__(self, root: str | None, spoil: Spoil | Response) -> None:
+    def __init__(self, root: str | None, spoil: Spoil | Response, *, times: int = 1_000_000) -> None:
         super().__init__("shape", only=root)
-        self._spoil = spoil
+        self._spoil, self._left = spoil, times
 
     def spoilt(self, reply: Response, roots: tuple[str, ...] = ()) -> Response:
-        if (self.only is not None and self.only not in roots) or not reply.body:
+        if (self.only is not None and self.only not in roots) or not reply.body or self._left <= 0:
             return reply
+        self._left -= 1
         if isinstance(self._spoil, Response):
             return self._spoil
         tree = json.loads(bytes(reply.body))
@@ -165,6 +166,25 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, 
     two.apply()
     two.settles()
     assert two.hers("ada").first_name == "Adah"
+
+
+@pytest.mark.parametrize("status", [203, 204, 520, 524])
+@pytest.mark.parametrize("root", ["customerSet", "tagsAdd", "customerDelete"])
+def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found_done(
+    village: Village, root: str, status: int
+) -> None:
+    village.store["on_leave"] = "delete"
+    village.user("bob")
+    village.apply()
+    village.store["tags"] = ["app-user", "vip"]
+    village.user("ada")
+    if root == "customerDelete":
+        village.gone("bob")
+    village.shop().hostile = Answering(root, Response(b"", status), times=1)
+    village.apply()
+    village.shop().hostile = None
+    village.settles()
+    assert village.hers("ada").email == mail("ada")
 
 
 # --- one customer of many -------------------------------------------------------------------------------------------
