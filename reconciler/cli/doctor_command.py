@@ -71,7 +71,7 @@ def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]
     has_state = found is not None and found.is_usable
     if has_state:
         stores = house.identified_stores([str(store.name) for store in stores])
-    yield from profile_checks(house)
+    yield from profile_checks(house, mapped=sum(house.state.count(s.shop) for s in stores) if has_state else 0)
     yield from clerk_checks(house.loaded.settings)
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
         for checked in pool.map(lambda store: tuple(store_checks(house, store, has_state=has_state)), stores):
@@ -111,28 +111,37 @@ def _state(house: House, found: StateFound) -> Iterator[Check]:
         yield Check(area="state", what="roles", level="ok", message=message)
 
 
-def profile_checks(house: House) -> Iterator[Check]:
-    """The profiles: table and columns are there, the role sees them all, and their rows can be used."""
-    yield from _tried("profiles", "table", lambda: _profiles(house))
+def profile_checks(house: House, *, mapped: int) -> Iterator[Check]:
+    """The profiles: table and columns are there, the role sees them all, and their rows can be used.
+
+    `mapped`: how many users have a customer: with none of them in the table nothing is planned.
+    """
+    yield from _tried("profiles", "table", lambda: _profiles(house, mapped))
 
 
-def _profiles(house: House) -> Iterator[Check]:
+def _profiles(house: House, mapped: int) -> Iterator[Check]:
     settings = house.loaded.settings
     source = settings.profiles
     url = source.url or settings.state.url
     yield from url_checks(url)
     profiles = house.profiles
     count, oddities = profiles.count(), profiles.check()
-    mapped = ", ".join(source.columns)
+    columns = ", ".join(source.columns)
     yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
-    yield Check(area="profiles", what="columns", level="ok", message=f"there: {mapped}")
+    yield Check(area="profiles", what="columns", level="ok", message=f"there: {columns}")
     yield from rights_check(rights_on(url, source.table), settings)
     for oddity in oddities:
         yield Check(area="profiles", what="keys", level="warning", message=oddity, hint="see who writes such rows")
     if count:
         yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
+    elif mapped:
+        message = (
+            f"the table is empty, but {counted(mapped, 'mapped user')} should be in it: nothing is planned or released"
+        )
+        hint = "check profiles.table, the role's rights and row level security"
+        yield Check(area="profiles", what="rows", level="failed", message=message, hint=hint)
     else:
-        hint = "check table and role; with mappings and no profiles nobody is ever released"
+        hint = "check table and role, if users should be in it"
         yield Check(area="profiles", what="rows", level="warning", message="the table is empty", hint=hint)
     found = inspect_profiles(url, source.table, source.columns)
     if found is not None:

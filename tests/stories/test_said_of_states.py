@@ -109,3 +109,13 @@ def test_a_plan_may_be_any_age_but_no_endless_one(two: Village) -> None:
     said = two("apply", file, "--yes", "--max-age", f"{'9' * 400}d")
     assert said.code == 64
     assert two("apply", file, "--yes", "--max-age", "3650d").code == 0
+
+
+def test_doctor_fails_where_the_table_is_empty_and_users_are_mapped(two: Village) -> None:
+    for name in ("ada", "bob"):
+        two.gone(name)
+    assert two("plan").code == 1
+    said = two("doctor", "--output", "json")
+    assert said.code == 1
+    (check,) = [c for c in said.json["checks"] if c["what"] == "rows"]
+    assert (check["level"], "2 mapped users" in check["message"]) == ("failed", True)
