@@ -166,7 +166,12 @@ def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool
             continue
         for name in names or [WHOLE]:
             known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, hands.store)
-            lost[name] = RefusedValue(digest=known, code=refusal.code, message=refusal.message, asked=hands.explicit)
+            row = (
+                step.action.profile_digest if refusal.code == "TAKEN" else ""
+            )  # it is the shop that moves, not the value
+            lost[name] = RefusedValue(
+                digest=known, code=refusal.code, message=refusal.message, asked=hands.explicit, profile=row
+            )
     if lost:
         now = hands.clock.now()
         current = hands.readers.mappings.get(hands.store.shop, [step.subject.user]).get(step.subject.user)

@@ -187,6 +187,32 @@ def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found
     assert village.hers("ada").email == mail("ada")
 
 
+def test_an_address_that_is_taken_by_a_customer_nobody_sees_is_tried_again_when_the_profile_changes(
+    village: Village,
+) -> None:
+    """Once each: else the user waited for ever, as no look tells when the address becomes free."""
+    village.user("ada")
+    village.apply()
+    village.user("ada", email="new@village.example.com")
+    village.user("bob")
+    error = {"field": ["input", "email"], "code": "TAKEN", "message": "Email has already been taken"}
+    sim = village.shop()
+    sim.faults.add("status", status=500, on="customerSet", times=None)  # nothing is done
+    refusal = Response(json.dumps({"data": {"customerSet": {"customer": None, "userErrors": [error]}}}))
+    sim.hostile = Answering("customerSet", refusal)
+    village.apply(code=1)
+    village.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
+    sim.hostile = None
+    sim.faults.clear()
+    village.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
+    village.user("ada", last_name="King")
+    village.user("bob", last_name="Builder")
+    village.apply()
+    village.settles()
+    assert village.hers("ada").email == "new@village.example.com"
+    assert village.hers("bob").email == mail("bob")
+
+
 # --- one customer of many -------------------------------------------------------------------------------------------
 
 
