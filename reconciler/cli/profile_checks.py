@@ -14,6 +14,7 @@ from reconciler.supabase.inspection import Inspection
 from reconciler.supabase.limits import LOCK_S, STATEMENT_S
 
 AREA = "profiles"
+LARGE_BY_EMAIL = 50_000  # rows: from here on to ask who else has an address takes a tenth of a second and more
 LARGE = 10_000  # rows: from here on a look at one user without an index takes its time
 STILL_MIN = 20  # rows that were never updated, before that is worth a word
 PRESENT = ("active", "enabled", "current", "alive", "valid", "present")
@@ -61,6 +62,11 @@ def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
     if found.updated and not found.is_updated_indexed:
         message = f"{found.updated} has no index, of {counted(rows, 'row')}: each resync reads the whole table"
         yield _check("index", "warning", message, _index(found, found.updated))
+    if rows >= LARGE_BY_EMAIL and not found.is_email_indexed:
+        message = (
+            f"no index finds the users of an address, of {counted(rows, 'row')}: each look at one reads the whole table"
+        )
+        yield _check("index", "warning", message, _index(found, found.email))
 
 
 def _index(found: Inspection, column: str, unique: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from reconciler.supabase.connection import open_source, translated
 from reconciler.supabase.limits import limit
-from reconciler.supabase.table import KEY
+from reconciler.supabase.table import KEY, ProfileTable, find_table
 
 SAMPLE = 20_000
 _POSTGRES = sa.text(
@@ -92,7 +92,8 @@ class Inspection:
 
     `moved_by`: triggers that set `updated_at`. `may_insert`, `may_update`: a policy lets this role write some rows;
     `may_all`: any row; all three are True where row level security does not apply. `still`: rows were looked at, and in
-    none `updated_at` is later than `created_at`; None where that can't be told.
+    none `updated_at` is later than `created_at`; None where that can't be told. `email`: the expression by which the
+    users of an address are found, empty where that is not by one; `is_email_indexed`: an index answers it.
     """
 
     kind: str
@@ -107,6 +108,8 @@ class Inspection:
     is_unique: bool
     is_indexed: bool
     is_updated_indexed: bool
+    email: str
+    is_email_indexed: bool
     moved_by: str
     updated_by_default: bool
     may_insert: bool
@@ -131,7 +134,12 @@ def inspect_profiles(url: str, table: str, columns: Mapping[str, str]) -> Inspec
             row = connection.execute(_SQLITE if is_sqlite else _POSTGRES, asked).mappings().one_or_none()
             if row is None or row["kind"] is None:
                 return None
-            return _of_sqlite(connection, row, asked) if is_sqlite else _of_postgres(connection, row, asked)
+            if is_sqlite:
+                return _of_sqlite(connection, row, asked)
+            found = _of_postgres(connection, row, asked)
+            return (
+                _with_email(connection, found, find_table(connection, table, columns)) if "email" in columns else found
+            )
     finally:
         engine.dispose()
 
@@ -153,6 +161,8 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
         is_unique=row["is_unique"],
         is_indexed=row["is_indexed"],
         is_updated_indexed=row["is_updated_indexed"],
+        email="",
+        is_email_indexed=True,
         moved_by=(row["moved_by"] or "") if updated else "",
         updated_by_default=bool(row["updated_by_default"]),
         may_insert=is_free or row["may_insert"],
@@ -160,6 +170,19 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
         may_all=is_free or row["may_all"],
         still=_still(connection, row["quoted"], updated, later) if updated and row["has_created_at"] else None,
     )
+
+
+def _with_email(connection: Connection, found: Inspection, table: ProfileTable) -> Inspection:
+    """With whether an index answers who has an address: as the server would ask where it likes no pass over the table."""
+    dialect = connection.dialect
+    expression = str(table.rough_email().compile(dialect=dialect))
+    column = str(table.raw("email").compile(dialect=dialect))
+    expression = expression.replace(column, dialect.identifier_preparer.quote(table.columns["email"].name))
+    connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    plan = connection.exec_driver_sql(
+        f"EXPLAIN SELECT FROM {found.table} WHERE {expression} = 'a@example.com'"
+    ).scalars()
+    return replace(found, email=expression, is_email_indexed=any("Index Cond: (lower(" in line for line in plan))
 
 
 def _of_sqlite(connection: Connection, row: Mapping[Any, Any], asked: Mapping[str, str]) -> Inspection:
@@ -178,6 +201,8 @@ def _of_sqlite(connection: Connection, row: Mapping[Any, Any], asked: Mapping[st
         is_unique=bool(row["is_unique"]),
         is_indexed=bool(row["is_indexed"]),
         is_updated_indexed=bool(row["is_updated_indexed"]),
+        email="",
+        is_email_indexed=True,
         moved_by=(row["moved_by"] or "") if updated else "",
         updated_by_default=False,
         may_insert=True,

@@ -104,6 +104,17 @@ def test_a_large_table_without_indexes_is_named(app: AppDatabase) -> None:
     assert [check["what"] for check in app.odd()] == ["key"]
 
 
+def test_a_large_table_in_which_no_index_finds_an_address_is_named(app: AppDatabase) -> None:
+    """Each look at a user asks who else has the address: without an index that is a pass over the app's table."""
+    rows = "insert into customers select 'user_' || n, 'u' || n || '@example.com' from generate_series(1, 50000) n"
+    app.make('clerk_user_id text primary key, "E-mail" text', rows)
+    app.columns(clerk_user_id="clerk_user_id", email="E-mail")
+    check = app.the_odd("index")
+    assert "finds the users of an address, of 50,000 rows" in check["message"]
+    app.run(check["hint"])
+    assert app.odd() == []
+
+
 @pytest.mark.parametrize(
     ("columns", "rows", "mapped", "what", "said"),
     [
