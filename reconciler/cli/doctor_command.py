@@ -71,7 +71,7 @@ def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]
     has_state = found is not None and found.is_usable
     if has_state:
         stores = house.identified_stores([str(store.name) for store in stores])
-    yield from profile_checks(house, mapped=sum(house.state.count(s.shop) for s in stores) if has_state else 0)
+    yield from profile_checks(house, lambda: sum(house.state.count(s.shop) for s in stores) if has_state else 0)
     yield from clerk_checks(house.loaded.settings)
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
         for checked in pool.map(lambda store: tuple(store_checks(house, store, has_state=has_state)), stores):
@@ -111,15 +111,15 @@ def _state(house: House, found: StateFound) -> Iterator[Check]:
         yield Check(area="state", what="roles", level="ok", message=message)
 
 
-def profile_checks(house: House, *, mapped: int) -> Iterator[Check]:
+def profile_checks(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
     """The profiles: table and columns are there, the role sees them all, and their rows can be used.
 
-    `mapped`: how many users have a customer: with none of them in the table nothing is planned.
+    `mapped` says how many users have a customer: with no row in the table nothing is planned for them.
     """
     yield from _tried("profiles", "table", lambda: _profiles(house, mapped))
 
 
-def _profiles(house: House, mapped: int) -> Iterator[Check]:
+def _profiles(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
     settings = house.loaded.settings
     source = settings.profiles
     url = source.url or settings.state.url
@@ -134,9 +134,9 @@ def _profiles(house: House, mapped: int) -> Iterator[Check]:
         yield Check(area="profiles", what="keys", level="warning", message=oddity, hint="see who writes such rows")
     if count:
         yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
-    elif mapped:
+    elif known := mapped():
         message = (
-            f"the table is empty, but {counted(mapped, 'mapped user')} should be in it: nothing is planned or released"
+            f"the table is empty, but {counted(known, 'mapped user')} should be in it: nothing is planned or released"
         )
         hint = "check profiles.table, the role's rights and row level security"
         yield Check(area="profiles", what="rows", level="failed", message=message, hint=hint)
