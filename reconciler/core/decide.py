@@ -185,9 +185,11 @@ def _held(case: Case, holds: tuple[Hold, ...], taken: Taken | None = None) -> De
 
 def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store) -> Decision:
     """Rule 1: not wanted here. What never had a customer just goes; the rest is released by on_leave."""
-    if mapping is None or mapping.status in {"released", "erased"}:
+    if mapping is None or mapping.status == "erased":
         return Decision(clerk_user_id=user, status=mapping.status if mapping else None)
     customer = view.by_backlink or view.mapped
+    if mapping.status == "released":
+        return Decision(clerk_user_id=user, customer=customer, status="released")
     if customer is not None and customer.backlink not in {None, user}:
         return Decision(clerk_user_id=user, status="released", lost=True)
     if mapping.customer_id is None or customer is None:

@@ -302,7 +302,11 @@ def _base_row(
     }
     if decision.lost:
         update |= {"customer_id": None, "email": None, "applied": {}}
-    if customer is not None and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id):
+    if (
+        customer is not None
+        and not still_gone
+        and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id)
+    ):
         # One that is only to be adopted is not the user's yet: what holds that back must hold it at the next look, too.
         update |= {"customer_id": customer.id, "email": _email(customer, row)}
     return row.model_copy(update=update)

@@ -119,3 +119,22 @@ def test_doctor_fails_where_the_table_is_empty_and_users_are_mapped(two: Village
     assert said.code == 1
     (check,) = [c for c in said.json["checks"] if c["what"] == "rows"]
     assert (check["level"], "2 mapped users" in check["message"]) == ("failed", True)
+
+
+@pytest.mark.parametrize("on_leave", ["keep", "delete"])
+def test_explain_shows_the_customer_that_a_released_user_left_where_it_is_there(two: Village, on_leave: str) -> None:
+    two.store["on_leave"] = on_leave
+    at = two.hers("ada").id
+    two.gone("ada")
+    two.apply()
+    two.settles()
+    (store,) = two("explain", "user_ada", "--output", "json").json["stores"]
+    assert store["status"] == "released"
+    assert store["customer_id"] == (at if on_leave == "keep" else None)
+    assert store["observed"] is None or store["observed"]["email"] == "ada@village.example.com"
+    row = two.mappings()["ada"]
+    if on_leave == "keep":
+        two.staff("edit", id=at, email="another@elsewhere.example.com")
+        two.apply()
+    assert two.mappings()["ada"] == row, "what is known of a user who left stays as it was"
+    two.settles()
