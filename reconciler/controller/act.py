@@ -147,14 +147,14 @@ def has_moved(action: Action, subject: Subject) -> bool:
 
 
 def park(step: Step, hands: Hands, fields: Collection[Unique], *, kind: str = PARK) -> dict[str, str]:
-    """Take the values of these fields off for a moment, the intent written down first. What was taken off.
+    """Take the values of these fields off for a moment, the intent written down first. What was taken off, as we sent it.
 
     `kind` is that of the event: an undo says so, and is not undone.
     """
     customer = step.decision.customer
     assert customer is not None
     known = step.subject.mapping.parked if step.subject.mapping is not None else {}
-    taken: dict[str, str] = {field: value for field in fields if (value := getattr(customer, field)) is not None}
+    taken: dict[str, str] = {field: value for field in fields if (value := step.decision.value(field)) is not None}
     if taken:
         declare(step, hands, {"kind": PARK, "parked": {**known, **taken}})
         hands.writer.update(customer.id, dict.fromkeys(taken))

@@ -226,8 +226,7 @@ class _Run:
                     continue
                 fields = {a.clerk_user_id: a.park for a in knot if a.park}
                 for step in (s for s in steps if s.subject.user in fields):
-                    customer = step.decision.customer
-                    found = {f: getattr(customer, f) for f in fields[step.subject.user]} if customer else {}
+                    found = {f: step.decision.value(f) for f in fields[step.subject.user]}
                     self._parked[step.subject.user] = {f: v for f, v in found.items() if v is not None}
                     park(step, self._hands, fields[step.subject.user])
 

@@ -25,7 +25,7 @@ from reconciler.controller.bulk_lines import Rides
 from reconciler.controller.carry import Door, Outcome, looked
 from reconciler.controller.hands import BulkHands, Hands, LookAgain
 from reconciler.controller.noticed import Noticed
-from reconciler.controller.reconcile import granted, over_budget, waiting_for
+from reconciler.controller.reconcile import granted, over_budget, waiting_on
 from reconciler.controller.worker import ADDRESS, next_hour_s
 from reconciler.core import chains
 from reconciler.core.forecast import BULK_LATENCY_S, MUTATION_POINTS
@@ -140,7 +140,7 @@ class _Turn:
         """As they come; who waits for an address that was given up, or has lost a customer, is nudged."""
         mappings, shop = self._hands.readers.mappings, self._store.shop
         for outcome in outcomes:
-            waiting = waiting_for(outcome.freed, mappings, shop)
+            waiting = waiting_on(outcome.freed, outcome.action, mappings, shop)
             losers, self._noticed.losers = self._noticed.losers, set()
             if waiting or losers:
                 self._look_again({*waiting, *losers}, "address")
@@ -216,7 +216,8 @@ class _Turn:
             return False
         if row is not None and (_is_left(row, decision) or row.intent is not None):
             return False
-        return not waiting_for(chains.gives_up(decision), self._hands.readers.mappings, self._store.shop)
+        freed = chains.gives_up(decision)
+        return not waiting_on(freed, step.action, self._hands.readers.mappings, self._store.shop)
 
     def _within_budget(self, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
         """Those who may go in this hour, and those who are too many."""

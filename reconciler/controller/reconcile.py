@@ -19,7 +19,6 @@ from reconciler.controller.sweep import ceiling_now
 from reconciler.controller.wholeness import sample
 from reconciler.core import chains
 from reconciler.core.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
-from reconciler.core.circles import NOTHING
 from reconciler.core.ids import ClerkUserId, ShopDomain
 from reconciler.core.patch import without_action
 from reconciler.core.plan import Action, Kind
@@ -184,7 +183,7 @@ def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
         return Reconciled("nothing", nudge=(outcome.successor,) if outcome.successor is not None else ())
     if outcome.result != "applied":
         return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
-    waiting = waiting_for(outcome.freed, hands.readers.mappings, hands.store.shop)
+    waiting = _waiting_for(outcome, hands)
     reasons = tuple(sorted({h.reason for h in (*step.decision.holds, *outcome.holds)}))
     return Reconciled(
         "applied", nudge=waiting, reasons=reasons, kind=outcome.action.kind, points=outcome.action.cost_points
@@ -193,7 +192,8 @@ def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
 
 def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     """Customers of other users have new values of this one: the rest of the patch goes, then who comes next is nudged."""
-    action, freed = step.decision.action, NOTHING
+    action = step.decision.action
+    waiting: tuple[ClerkUserId, ...] = ()
     if action is None:
         write_down(step, hands)
     elif not _gives_back(step):
@@ -202,8 +202,7 @@ def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
         outcome = _carried(step, hands, budgets)
         if outcome.result != "applied":
             return _after(outcome, step, hands)
-        freed = outcome.freed
-    waiting = waiting_for(freed, hands.readers.mappings, hands.store.shop)
+        waiting = _waiting_for(outcome, hands)
     result = _in_turn(step, hands, budgets)
     return replace(result, nudge=_others(step, *result.nudge, *waiting))
 
@@ -247,7 +246,7 @@ def _parks(knot: waits.Knot, action: Action, hands: Hands, budgets: Budgets) -> 
         return over_budget(Step(action, step.subject, step.decision.model_copy(update={"action": action})), hands)
     parked = park(step, hands, action.park)
     keys = [key for field, value in parked.items() if (key := chains.key_of(field, value)) is not None]
-    waiting = waiting_for(keys, hands.readers.mappings, hands.store.shop)
+    waiting = waiting_on(keys, action, hands.readers.mappings, hands.store.shop)
     return Reconciled("waiting", nudge=_others(step, *waiting), reasons=_reasons(step))
 
 
@@ -256,6 +255,22 @@ def _gives_back(step: Step) -> bool:
     parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
     changes = step.decision.action.changes if step.decision.action is not None else ()
     return any(c.field in parked and c.before is None and c.after == parked[c.field] for c in changes)
+
+
+def _waiting_for(outcome: Outcome, hands: Hands) -> tuple[ClerkUserId, ...]:
+    """Who waits for a value that this action set free."""
+    return waiting_on(outcome.freed, outcome.action, hands.readers.mappings, hands.store.shop)
+
+
+def waiting_on(
+    freed: Collection[str], action: Action, mappings: MappingReader, shop: ShopDomain
+) -> tuple[ClerkUserId, ...]:
+    """Who waits for one of these values, or on the customer that gives them up: the shop may spell them in its own way."""
+    if not freed:
+        return ()
+    at = [customer for customer in (action.customer_id, action.from_customer_id) if customer is not None]
+    found = {*waiting_for(freed, mappings, shop), *mappings.waiting_at(shop, at)}
+    return tuple(sorted(found - {action.clerk_user_id}))
 
 
 def waiting_for(keys: Collection[str], mappings: MappingReader, shop: ShopDomain) -> tuple[ClerkUserId, ...]:

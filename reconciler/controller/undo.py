@@ -13,6 +13,7 @@ from reconciler.core import chains
 from reconciler.core.batches import batches
 from reconciler.core.customer import TRACE_KEY, Customer
 from reconciler.core.desired import config_digest
+from reconciler.core.diff import respelt_of
 from reconciler.core.event import Event
 from reconciler.core.forecast import forecast
 from reconciler.core.gather import Swept
@@ -86,7 +87,10 @@ def _parked(actions: Sequence[Action], hands: Hands) -> dict[ClerkUserId, dict[s
         try:
             step = _step(action, hands)
             if step is not None and customer_digest(step.decision.customer) == action.customer_digest:
-                found[action.clerk_user_id] = park(step, hands, action.park, kind="undo")
+                customer = step.decision.customer
+                park(step, hands, action.park, kind="undo")
+                shown = {f: getattr(customer, f) for f in action.park} if customer is not None else {}
+                found[action.clerk_user_id] = {f: v for f, v in shown.items() if v is not None}
         except (AccessError, TemporaryError, PermanentError) as error:
             hands.warn(f"{hands.store.name}: an e-mail or phone could not be parked: {error.message}")
     return found
@@ -100,7 +104,8 @@ def _step(action: Action, hands: Hands) -> Step | None:
         return None
     mapping = hands.readers.mappings.get(hands.store.shop, [action.clerk_user_id]).get(action.clerk_user_id)
     subject = Subject(action.clerk_user_id, None, mapping)
-    return Step(action, subject, Decision(clerk_user_id=action.clerk_user_id, customer=customer))
+    sent = respelt_of(mapping, customer)
+    return Step(action, subject, Decision(clerk_user_id=action.clerk_user_id, customer=customer, sent=sent))
 
 
 def _taken_back(action: Action, hands: Hands, parked: MappingOf[str, str]) -> Outcome:

@@ -35,7 +35,7 @@ def knot(step: Step, hands: Hands) -> Knot:
     users = sorted({user, *waits_on, *(owner for owners in waits_on.values() for owner in owners)})
     steps = {s.subject.user: s for s in looked(users, hands, explicit=False)}
     blocked = {name: s.blocked for name, s in steps.items() if s.blocked is not None}
-    freed = {name: chains.gives_up(s.decision) for name, s in steps.items() if s.blocked is None}
+    freed = {name: chains.frees(s.decision) for name, s in steps.items() if s.blocked is None}
     return Knot(chains.resolved(blocked, freed), steps)
 
 

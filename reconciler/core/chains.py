@@ -17,13 +17,32 @@ from pydantic import BaseModel, ConfigDict
 from reconciler.core import normalise
 from reconciler.core.circles import NOTHING, broken
 from reconciler.core.forecast import MUTATION_POINTS
-from reconciler.core.ids import UNIQUE, ClerkUserId, Unique
+from reconciler.core.ids import UNIQUE, ClerkUserId, CustomerId, Unique
 from reconciler.core.plan import Action, Hold
 from reconciler.core.reasons import hold
-from reconciler.core.view import Decision, Taken
+from reconciler.core.view import Decision, Taken, place_of
 
+NOTHING_SENT: MappingOf[str, str] = {}
 NAMES: MappingOf[str, str] = {"email": "e-mail", "phone": "phone"}
-Freed = MappingOf[ClerkUserId, frozenset[str]]
+
+
+class Frees(BaseModel):
+    """What an action sets free: the fields of a customer whose values it replaces; and the keys of the values it writes.
+
+    By the field and not by the key: the shop may show the value in a spelling that we do not know.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    places: frozenset[str] = NOTHING
+    writes: frozenset[str] = NOTHING
+
+    def gives(self, taken: Taken) -> bool:
+        """Whether this very value becomes free. Not where it is only written once more, in our spelling."""
+        return taken.place in self.places and taken.key not in self.writes
+
+
+Freed = MappingOf[ClerkUserId, Frees]
 
 
 class Blocked(BaseModel):
@@ -84,12 +103,33 @@ def gives_up(decision: Decision) -> frozenset[str]:
     found: set[str | None] = set()
     if customer is not None and action.kind == "merge":
         moves_on = decision.target is not None and decision.target.phone is None  # the one that is left takes it over
-        found = {key_of("email", customer.email), None if moves_on else key_of("phone", customer.phone)}
+        found = {
+            key_of("email", decision.value("email")),
+            None if moves_on else key_of("phone", decision.value("phone")),
+        }
     elif customer is not None and action.kind == "release" and action.how == "delete":
-        found = {key_of(field, getattr(customer, field)) for field in UNIQUE}
+        found = {key_of(field, decision.value(field)) for field in UNIQUE}
     elif action.kind in {"update", "adopt", "relink"}:
-        found = _moved_from(action, UNIQUE)
+        here = customer is not None and action.customer_id == customer.id
+        found = {before for _, before in _moved_from(action, UNIQUE, decision.sent if here else {})}
     return frozenset(key for key in found if key is not None)
+
+
+def frees(decision: Decision) -> Frees:
+    """The same by the fields of the customer, with what the action writes instead."""
+    action, customer = decision.action, decision.customer
+    if action is None or action.customer_id is None:
+        return Frees()
+    fields: set[str] = set()
+    at: CustomerId | None = action.customer_id
+    if action.kind in {"update", "adopt", "relink"}:
+        here = customer is not None and at == customer.id
+        fields = {field for field, _ in _moved_from(action, UNIQUE, decision.sent if here else {})}
+    elif customer is not None and (action.kind == "merge" or (action.kind == "release" and action.how == "delete")):
+        moves_on = action.kind == "merge" and decision.target is not None and decision.target.phone is None
+        fields = {f for f in UNIQUE if getattr(customer, f) is not None and not (moves_on and f == "phone")}
+        at = customer.id
+    return Frees(places=frozenset(place_of(field, at) for field in fields), writes=takes(action))
 
 
 def takes(action: Action | None) -> frozenset[str]:
@@ -102,7 +142,7 @@ def takes(action: Action | None) -> frozenset[str]:
 def resolved(blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> dict[ClerkUserId, Decision]:
     """Each blocked user's decision, in which `waits_for` and `park` say the order.
 
-    `freed`: the keys that the actions of users who are not blocked give up.
+    `freed`: what the actions of users who are not blocked give up.
     """
     grants = _Grants(blocked, freed)
     while True:
@@ -124,7 +164,7 @@ def without(
     if not gone:
         return dict(moves)
     left = {user: case for user, case in blocked.items() if user not in gone}
-    again = resolved(left, {user: keys for user, keys in freed.items() if user not in gone})
+    again = resolved(left, {user: found for user, found in freed.items() if user not in gone})
     return {user: again.get(user, decision) for user, decision in moves.items()}
 
 
@@ -191,7 +231,7 @@ def in_turn(actions: Collection[Action]) -> list[Action]:
     """
     counts = Counter(a.clerk_user_id for a in actions)
     moving = {a.clerk_user_id: a for a in actions if a.kind == "update" and counts[a.clerk_user_id] == 1}
-    givers = {key: user for user, action in moving.items() for key in _moved_from(action, UNIQUE)}
+    givers = {key: user for user, action in moving.items() for _, key in _moved_from(action, UNIQUE)}
     edges: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
     for user, action in moving.items():
         for key in takes(action) & givers.keys():
@@ -222,13 +262,25 @@ def _goes_first(owner: ClerkUserId, action: Action, actions: MappingOf[ClerkUser
     other = actions.get(owner)
     if other is None:
         return False
-    return not other.park or bool(takes(action) & (_moved_from(other, UNIQUE) - _moved_from(other, other.park)))
+    if not other.park:
+        return True
+    moved, taken = _moved_from(other, UNIQUE), takes(action)
+    if any(key in taken for _, key in moved):
+        return any(key in taken for field, key in moved if field not in other.park)
+    fields = {c.field for c in action.changes}  # the shop spells what is taken in its own way
+    return any(field in fields for field, _ in moved if field not in other.park)
 
 
-def _moved_from(action: Action, fields: Collection[str]) -> set[str | None]:
-    """The keys of what these fields hold before the action, where it makes something else of them."""
-    found = {(key_of(c.field, c.before), key_of(c.field, c.after)) for c in action.changes if c.field in fields}
-    return {before for before, after in found if before != after} - {None}
+def _moved_from(
+    action: Action, fields: Collection[str], sent: MappingOf[str, str] = NOTHING_SENT
+) -> set[tuple[str, str]]:
+    """What these fields hold before the action, each with its key, where the action makes something else of them."""
+    found = {
+        (c.field, key_of(c.field, sent.get(c.field, c.before)), key_of(c.field, c.after))
+        for c in action.changes
+        if c.field in fields
+    }
+    return {(field, before) for field, before, after in found if before is not None and before != after}
 
 
 # --- who may have what -----------------------------------------------------------------------------------------------
@@ -239,12 +291,12 @@ class _Grants:
 
     def __init__(self, blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> None:
         self._blocked, self._freed = blocked, freed
-        self._givers = {key: user for user, keys in freed.items() for key in keys}
+        self._givers = {place: user for user, found in freed.items() for place in found.places}
         for user, case in blocked.items():
-            self._givers |= {key: user for decision in case.decisions.values() for key in gives_up(decision)}
+            self._givers |= {place: user for decision in case.decisions.values() for place in frees(decision).places}
         self._fields: dict[ClerkUserId, frozenset[Unique]] = dict.fromkeys(blocked, frozenset(UNIQUE))
         self._now = {user: case.granted(UNIQUE) for user, case in blocked.items()}
-        self._gives = {user: gives_up(decision) for user, (decision, _) in self._now.items()}
+        self._frees = {user: frees(decision) for user, (decision, _) in self._now.items()}
         self._circles: defaultdict[ClerkUserId, dict[str, str]] = defaultdict(dict)
         self._waiting: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
         for user, case in blocked.items():
@@ -272,23 +324,23 @@ class _Grants:
         return bool(several)
 
     def edges(self) -> dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]]:
-        """Who waits for whom, and for which values; only for those who wait in turn."""
+        """Who waits for whom, and for the values of which fields; only for those who wait in turn."""
         found: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
         for user, (_, granted) in self._now.items():
             for taken in granted:
                 owner = self._giver(taken)
                 if owner in self._now and self._now[owner][1]:
                     to = found.setdefault(user, {})
-                    to[owner] = to.get(owner, NOTHING) | {taken.key}
+                    to[owner] = to.get(owner, NOTHING) | {taken.place}
         return found
 
-    def can_park(self, user: ClerkUserId, keys: frozenset[str]) -> bool:
+    def can_park(self, user: ClerkUserId, places: frozenset[str]) -> bool:
         """Whether the user's customer keeps another identity while it is without these values."""
         decision = self._now[user][0]
         customer = decision.customer
         if customer is None or decision.action is None or decision.action.kind != "update":
             return False
-        left = {key_of(field, getattr(customer, field)) for field in UNIQUE} - {None} - keys
+        left = {place_of(f, customer.id) for f in UNIQUE if getattr(customer, f) is not None} - places
         return bool(left or customer.first_name or customer.last_name)
 
     def take_back(self, circle: list[ClerkUserId]) -> None:
@@ -314,7 +366,7 @@ class _Grants:
         if fields:
             self._fields[user] -= fields
             self._now[user] = self._blocked[user].granted(self._fields[user])
-            self._gives[user] = gives_up(self._now[user][0])
+            self._frees[user] = frees(self._now[user][0])
             self._settle({user, *self._waiting[user]})
 
     def _settle(self, users: Iterable[ClerkUserId]) -> None:
@@ -324,22 +376,22 @@ class _Grants:
             user = due.popleft()
             decision, granted = self._now[user]
             written = takes(decision.action)
-            lost = {t.field for t in granted if t.key not in written or t.key not in self._given_by(self._giver(t))}
+            lost = {t.field for t in granted if t.key not in written or not self._freed_by(self._giver(t)).gives(t)}
             if not lost:
                 continue
             self._fields[user] -= lost
             self._now[user] = self._blocked[user].granted(self._fields[user])
-            self._gives[user] = gives_up(self._now[user][0])
+            self._frees[user] = frees(self._now[user][0])
             due.append(user)
             due.extend(sorted(self._waiting[user] & self._now.keys()))
 
     def _giver(self, taken: Taken) -> ClerkUserId:
         """Who gives the value up: where its user has left, that may be the one who adopts the customer."""
         assert taken.owner is not None
-        return self._givers.get(taken.key, taken.owner)
+        return self._givers.get(taken.place, taken.owner)
 
-    def _given_by(self, owner: ClerkUserId) -> frozenset[str]:
-        return self._gives[owner] if owner in self._gives else self._freed.get(owner, NOTHING)
+    def _freed_by(self, owner: ClerkUserId) -> Frees:
+        return self._frees[owner] if owner in self._frees else self._freed.get(owner, Frees())
 
     def _reached(self, start: ClerkUserId) -> set[ClerkUserId]:
         """Everybody for whom this user waits, in one step or several."""
@@ -361,7 +413,7 @@ def _told(
     if not givers or decision.action is None:
         return decision
     customer = decision.customer
-    park = tuple(f for f in UNIQUE if customer is not None and key_of(f, getattr(customer, f)) in parked)
+    park = tuple(f for f in UNIQUE if customer is not None and place_of(f, customer.id) in parked)
     cost = decision.action.cost_points + (MUTATION_POINTS if park else 0)
     update = {"waits_for": tuple(sorted(givers)), "park": park, "cost_points": cost}
     return decision.model_copy(update={"action": decision.action.model_copy(update=update)})

@@ -14,7 +14,7 @@ from reconciler.core.absence import PLANNED, Absence, is_missing, missing_hold
 from reconciler.core.assignment import unassignable
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spec_of, undecided_by
-from reconciler.core.diff import owned_tags
+from reconciler.core.diff import owned_tags, respelt_of
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
@@ -83,7 +83,7 @@ def decide(
         )
     if not wanted or profile is None:
         leaving = _leave(user, profile, mapping, view, store)
-        return _paused(without_refused(leaving, mapping, store, explicit=explicit), store)
+        return _paused(without_refused(_spelt(leaving, mapping, view), mapping, store, explicit=explicit), store)
     if mapping is not None and mapping.status == "erased":
         held = hold(user, mapping, "Erased", "her data was erased on request; `mappings forget` lifts it")
         return Decision(clerk_user_id=user, holds=(held,), status="erased")
@@ -96,7 +96,16 @@ def decide(
     if (redacted := redacted_hold(user, mapping, customer)) is not None:
         return Decision(clerk_user_id=user, holds=(redacted,), status="held", customer=customer)
     decision = _newcomer(case, taken_by) if customer is None else _patched(case, customer, explicit=explicit)
-    return _paused(without_refused(decision, mapping, store, explicit=explicit), store)
+    return _paused(without_refused(_spelt(decision, mapping, view), mapping, store, explicit=explicit), store)
+
+
+def _spelt(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
+    """The decision that knows how we sent what its customer shows."""
+    customer = decision.customer
+    if customer is None:
+        return decision
+    sent = respelt_of(mapping, customer) or respelt_of(view.former(customer), customer)
+    return decision.model_copy(update={"sent": sent}) if sent else decision
 
 
 def _patched(case: Case, customer: Customer, *, explicit: bool) -> Decision:

@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS, Spec, WantedField
+from reconciler.core.ids import UNIQUE
 from reconciler.core.mapping import Applied, Mapping
 from reconciler.core.plan import Change, Why
 from reconciler.core.spellings import as_shown, is_shown, respelt_tags
@@ -60,6 +61,23 @@ def is_respelt(base: Applied | None, observed: str | None) -> bool:
 def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
     """What was agreed on with this very customer."""
     return mapping.applied.get(field) if mapping is not None and mapping.customer_id == customer.id else None
+
+
+def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | None:
+    """What the customer shows for a field; where the shop spells what we sent in its own way: what we sent."""
+    observed = observed_value(customer, field)
+    base = agreed_on(mapping, customer, field)
+    return base.value if base is not None and is_respelt(base, observed) else observed
+
+
+def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
+    """The e-mail and the phone of this customer as we sent them, where the shop shows them in a spelling of its own."""
+    found: dict[str, str] = {}
+    for field in UNIQUE:
+        base = agreed_on(mapping, customer, field)
+        if base is not None and base.value is not None and is_respelt(base, observed_value(customer, field)):
+            found[field] = base.value
+    return found
 
 
 def changes_between(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[Change, ...]:

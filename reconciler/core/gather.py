@@ -45,12 +45,12 @@ class Swept:
 
 
 class _Freed(BaseModel):
-    """The keys of the values that the action of a user gives up."""
+    """The values that the action of a user gives up."""
 
     model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
-    keys: frozenset[str]
+    frees: chains.Frees
     kind: Kind
 
 
@@ -98,9 +98,9 @@ class Gathered:
             self._blocked[subject.user] = (subject, blocked)
         else:
             self._settle(subject, decision)
-            keys = chains.gives_up(decision)
-            if keys and decision.action is not None:
-                self._freed.add(_Freed(clerk_user_id=subject.user, keys=keys, kind=decision.action.kind))
+            frees = chains.frees(decision)
+            if frees.places and decision.action is not None:
+                self._freed.add(_Freed(clerk_user_id=subject.user, frees=frees, kind=decision.action.kind))
 
     def swept(self, *, mappings: int, restore_rate: float, whole: bool) -> Swept:
         """The plan. `mappings` is what the guards' percentages are taken of."""
@@ -131,16 +131,17 @@ class Gathered:
         Who waits for a user whose action is withheld is blocked again.
         """
         blocked = {user: case for user, (_, case) in self._blocked.items()}
-        awaited = {t.key for case in blocked.values() for d in case.decisions.values() for t in d.taken}
-        freed = {f.clerk_user_id: f for f in self._freed.whole() if not awaited.isdisjoint(f.keys)} if blocked else {}
-        keys = {user: f.keys for user, f in freed.items()}
-        moved = chains.resolved(blocked, keys)
+        awaited = {t.place for case in blocked.values() for d in case.decisions.values() for t in d.taken}
+        given = (f for f in self._freed.whole() if not awaited.isdisjoint(f.frees.places)) if blocked else ()
+        freed = {f.clerk_user_id: f for f in given}
+        frees = {user: f.frees for user, f in freed.items()}
+        moved = chains.resolved(blocked, frees)
         moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
         counts = Counter({kind: len(pile) for kind, pile in self._actions.items()}) + Counter(moving.values())
         over = above(counts, self._store, mappings=mappings) if self._guards else {}
         kinds = moving | {user: f.kind for user, f in freed.items()}
         gone = frozenset(user for user, kind in kinds.items() if kind in over)
-        for user, decision in chains.without(moved, blocked, keys, gone).items():
+        for user, decision in chains.without(moved, blocked, frees, gone).items():
             self._settle(self._blocked[user][0], decision)
         return over
 

@@ -13,7 +13,7 @@ from reconciler.core import normalise
 from reconciler.core.contested import contested_by, message_of
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, config_digest, digest, profile_digest
-from reconciler.core.diff import agreed_on, changes_between, comparable, is_in_place, observed_value, unseen
+from reconciler.core.diff import agreed_on, as_sent, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, Unique
 from reconciler.core.mapping import BACKLINK, Heal, Mapping, Status
@@ -341,7 +341,8 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
     changes = changes_between(case.spec, other, case.view.former(other)) if kind == "relink" else ()
     holds = [*doubts_of(case, other)]
     phone = next((c.after for c in changes if c.field == "phone"), None)
-    left_behind = phone is not None and comparable("phone", customer.phone) == comparable("phone", phone)
+    had = as_sent(case.mapping, customer, "phone")
+    left_behind = phone is not None and comparable("phone", had) == comparable("phone", phone)
     seen = case.view.model_copy(update={"by_phone": customer}) if left_behind else case.view
     in_the_way = phone_in_the_way(replace(case, view=seen), other, phone)
     holds += phone_holds(case, other, in_the_way)

@@ -12,7 +12,7 @@ from reconciler.core.absence import missing_row
 from reconciler.core.contested import kept_heals, with_contest, with_heals
 from reconciler.core.customer import Customer
 from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted, profile_digest
-from reconciler.core.diff import comparable, is_in_place, observed_value, owned_tags
+from reconciler.core.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, NO_WAITS, Applied, Mapping, RefusedValue, Status
@@ -344,9 +344,9 @@ def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone:
 
 
 def _email(customer: Customer, row: Mapping) -> str | None:
-    """Her customer's address; where it is not shown to us, the one that we know of."""
+    """The customer's address as we know it: as we sent it, and where it is not shown to us, as it was last."""
     hidden = "email" in customer.unknown and row.customer_id == customer.id
-    return row.email if hidden else customer.email
+    return row.email if hidden else as_sent(row, customer, "email")
 
 
 def _fingerprints(

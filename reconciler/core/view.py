@@ -93,6 +93,16 @@ class Taken(BaseModel):
     owner: ClerkUserId | None = None
     customer_id: CustomerId | None = None
 
+    @property
+    def place(self) -> str:
+        """Where the value is: it becomes free when that customer gets another one, however the shop spells it."""
+        return place_of(self.field, self.customer_id)
+
+
+def place_of(field: str, customer_id: CustomerId | None) -> str:
+    """A field of a customer, as one text."""
+    return f"{field} of {customer_id}"
+
 
 class Decision(BaseModel):
     """What is to be done for one user in one store, and what the state should say of it if nothing is done.
@@ -103,7 +113,8 @@ class Decision(BaseModel):
     `contests` those that others change back, with when and to what. `missing`: the profile row is not there, which proves
     nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is adopted, `successor` who
     adopts the customer of this user, who has left or is about to. `lost`: the mapped customer is another user's by its
-    back-link, so that the row gives it up.
+    back-link, so that the row gives it up. `sent`: the e-mail and phone of `customer` as we sent them, where the shop shows
+    them in a spelling of its own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -122,3 +133,9 @@ class Decision(BaseModel):
     lost: bool = False
     inherited: MappingOf[str, Applied] = Field(default_factory=dict)
     successor: ClerkUserId | None = None
+    sent: MappingOf[str, str] = Field(default_factory=dict)
+
+    def value(self, field: Unique) -> str | None:
+        """The e-mail or phone of `customer`, as we sent it where the shop is known to spell it in its own way."""
+        shown: str | None = getattr(self.customer, field) if self.customer is not None else None
+        return self.sent.get(field, shown) if shown is not None else None

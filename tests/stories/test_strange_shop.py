@@ -202,3 +202,46 @@ def test_by_the_mirror_such_a_guest_is_adopted_too(village: Village, seed: int) 
     village.apply()
     village.settles()
     assert village.hers("ada").orders == 1
+
+
+EXCHANGES: dict[str, dict[str, dict[str, str]]] = {
+    "e-mails": {"ada": {"email": mail("bob")}, "bob": {"email": mail("ada")}},
+    "phones": {"ada": {"phone": "+442079460958"}, "bob": {"phone": "+16134505293"}},
+    "both": {
+        "ada": {"email": mail("bob"), "phone": "+442079460958"},
+        "bob": {"email": mail("ada"), "phone": "+16134505293"},
+    },
+    "across": {"ada": {"email": mail("bob")}, "bob": {"email": mail("new"), "phone": "+16134505293"}},
+    "three": {"ada": {"email": mail("bob")}, "bob": {"email": mail("cyd")}, "cyd": {"email": mail("ada")}},
+    "chain": {"ada": {"email": mail("bob")}, "bob": {"email": mail("cyd")}, "cyd": {"email": mail("new")}},
+}
+
+
+@pytest.mark.parametrize("state", ["kept", "lost"])
+@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_addresses_and_phones_that_the_shop_respells_change_hands(
+    village: Village, exchange: str, seed: int, state: str
+) -> None:
+    village.shop().shop.change_habits(strange=seed)
+    village.store.update(fields=ENFORCED)
+    for name, phone in (("ada", "+16134505293"), ("bob", "+442079460958"), ("cyd", "+33142685300")):
+        village.user(name, phone=phone)
+    village.apply()
+    village.settles()
+    ids = {name: village.hers(name).id for name in ("ada", "bob", "cyd")}
+    if exchange == "across":
+        village.user("ada", phone=None)
+        village.apply()
+    for name, columns in EXCHANGES[exchange].items():
+        village.user(name, **columns)
+    if state == "lost":
+        village.lose_the_state()
+    village.apply()
+    if state == "lost":
+        village.apply()
+    for name, columns in EXCHANGES[exchange].items():
+        now = village.hers(name)
+        assert now.id == ids[name]
+        assert {field: getattr(now, field) for field in columns} == columns
+    village.settles()
