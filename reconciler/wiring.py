@@ -230,7 +230,7 @@ class House:
     def readers(self, store: StoreSettings, *, lane: Lane = "sweep", by_mirror: bool = False) -> Readers:
         """All that `plan` may touch. `by_mirror`: its mirror stands, and may tell for whom there is nothing to do."""
         customers = self._customers(store, lane)
-        readers = Readers(self.profiles, customers, self.state)
+        readers = Readers(self.profiles, customers, self.state, unwritten=self.profile_writes)
         if not by_mirror:
             return readers
         return replace(readers, pairs=self.state, by_mirror=ByMirror(store, self.state, customers))

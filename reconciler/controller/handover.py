@@ -109,7 +109,9 @@ class Successors:
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
         """One question for all of these."""
         readers, now = self.readers, self.clock.now()
-        standings = Standings(self.store, readers.profiles, readers.mappings, readers.absence, now)
+        standings = Standings(
+            self.store, readers.profiles, readers.mappings, readers.absence, now, unwritten=readers.unwritten
+        )
         self._asked_at = self.seconds()
         self._questions += 1
         found = standings.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})

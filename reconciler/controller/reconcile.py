@@ -93,7 +93,8 @@ def _rivals_left(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
 def _heirs(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
     """Who waits for a value on the customer of a user who has left just now, and may adopt or take it."""
     customer, mapping = step.decision.customer, step.subject.mapping
-    if customer is None or not is_living(mapping) or step.decision.status != "released":
+    leaves = step.decision.status == "released" or step.decision.successor is not None
+    if customer is None or not is_living(mapping) or not leaves:
         return ()
     return _others(step, *hands.readers.mappings.waiting_at(hands.store.shop, [customer.id]))
 
@@ -148,6 +149,8 @@ def _nothing_to_do(step: Step) -> Reconciled:
     reasons = tuple(sorted({h.reason for h in step.decision.holds}))
     if reasons:
         return Reconciled("held", reasons=reasons)
+    if step.decision.status == "pending" and step.decision.successor is not None:
+        return Reconciled("waiting")  # what `on_leave` deletes is due after all if the successor goes, too
     return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 

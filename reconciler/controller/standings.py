@@ -17,9 +17,10 @@ from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.record import new_row
 from reconciler.core.store import Store
-from reconciler.core.succession import has_left, heirs_of, is_left_behind
+from reconciler.core.succession import DESTRUCTIVE, addresses_of, has_left, heirs_of, is_left_behind
 from reconciler.core.view import Subject
 from reconciler.ports import MappingReader, ProfileReader
+from reconciler.ports.profile_rows import UnwrittenRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Standings:
     absence: Absence
     now: datetime
     assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
+    unwritten: UnwrittenRows | None = None
 
     def formers(self, owners: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
         """Those of these owners of customers who have left, with their mappings."""
@@ -60,18 +62,27 @@ class Standings:
             for s in subjects
             if is_living(s.mapping) and (customer := current.get(s.user)) is not None and self._leaves(s.profile)
         }
-        keys = {key for c in leaving.values() if (key := normalise.email_key(c.email)) is not None}
-        claimants: defaultdict[str | None, list[Profile]] = defaultdict(list)
-        for profile in self.profiles.sharing_email(keys) if keys else ():
-            claimants[normalise.email_key(profile.email)].append(profile)
+        mappings = {s.user: s.mapping for s in subjects}
+        keys = {user: addresses_of(customer, mappings[user]) for user, customer in leaving.items()}
+        claimants = self._claimants(frozenset().union(*keys.values()))
         names = {profile.clerk_user_id for profiles in claimants.values() for profile in profiles}
         rows = self.mappings.get(self.store.shop, sorted(names)) if names else {}
         found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = {}
         for user, customer in leaving.items():
-            theirs = claimants[normalise.email_key(customer.email)]
-            heirs = heirs_of(user, customer, theirs, rows, self.store)
+            theirs = [profile for key in keys[user] for profile in claimants[key]]
+            heirs = heirs_of(user, keys[user], theirs, rows, self.store)
             if heirs and not is_left_behind(customer, None):
                 found[user] = heirs
+        return found
+
+    def _claimants(self, keys: Collection[str]) -> defaultdict[str | None, list[Profile]]:
+        """The profiles with these addresses; where a customer may be deleted, those of rows that are still to be written, too."""
+        found: defaultdict[str | None, list[Profile]] = defaultdict(list)
+        profiles = list(self.profiles.sharing_email(keys)) if keys else []
+        if keys and self.unwritten is not None and self.store.on_leave in DESTRUCTIVE:
+            profiles += self.unwritten.unwritten(keys)
+        for profile in profiles:
+            found[normalise.email_key(profile.email)].append(profile)
         return found
 
     def _leaves(self, profile: Profile | None) -> bool:

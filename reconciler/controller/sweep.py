@@ -37,6 +37,7 @@ from reconciler.core.view import Decision, Subject, View
 from reconciler.core.written import reclaimed
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
+from reconciler.ports.profile_rows import UnwrittenRows
 
 CHUNK = 200
 Progress = Callable[[int], None]
@@ -49,7 +50,8 @@ class Readers:
     With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody;
     with `by_mirror`, who has moved is looked at in the mirror first, and in the shop where that is not enough.
     `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
-    customers that an operator names for users.
+    customers that an operator names for users. `unwritten`: rows that are still to be written, of users who may come after
+    one whose customer is to be deleted.
     """
 
     profiles: ProfileReader
@@ -59,6 +61,7 @@ class Readers:
     by_mirror: CustomerReader | None = None
     absence: Absence = PLANNED
     assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
+    unwritten: UnwrittenRows | None = None
 
     @property
     def rows(self) -> RowReader | None:
@@ -174,7 +177,9 @@ def _decided(
     *,
     live: bool,
 ) -> Iterator[Decided]:
-    standings = Standings(store, readers.profiles, readers.mappings, readers.absence, ask.now, readers.assigned)
+    standings = Standings(
+        store, readers.profiles, readers.mappings, readers.absence, ask.now, readers.assigned, readers.unwritten
+    )
     views, refusals = views_of(
         subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, standings)
     )

@@ -17,7 +17,7 @@ from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spe
 from reconciler.core.diff import owned_tags, respelt_of
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
+from reconciler.core.mapping import Mapping, Status
 from reconciler.core.patch import (
     Case,
     action_of,
@@ -38,7 +38,7 @@ from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.redacted import redacted_hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
-from reconciler.core.succession import contended_hold, is_free_for, is_left_behind, left_behind_hold
+from reconciler.core.succession import DESTRUCTIVE, contended_hold, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.tombstone import is_from_before
 from reconciler.core.view import Decision, Rival, Taken, View
 
@@ -203,11 +203,19 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
         return Decision(clerk_user_id=user, status="released", lost=True)
     if mapping.customer_id is None or customer is None:
         return Decision(clerk_user_id=user, status="released")
-    if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
-        return Decision(clerk_user_id=user, customer=customer, status="released", successor=view.successor)
     how = store.on_leave
-    if view.heirs and how in {"delete", "erase"}:
+    if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
+        status: Status = "pending" if how in DESTRUCTIVE else "released"
+        return Decision(clerk_user_id=user, customer=customer, status=status, successor=view.successor)
+    if view.heirs and how in DESTRUCTIVE:
         held = contended_hold(user, customer, view.heirs)
+        return Decision(clerk_user_id=user, holds=(held,), customer=customer, status="held")
+    if how in DESTRUCTIVE and "email" in customer.unknown and mapping.email is None:
+        message = (
+            f"the user has left, and Shopify does not show us the e-mail of {customer.id}: who may come after the user can't "
+            f"be told, so it is kept; needed: {customer.unknown['email']}"
+        )
+        held = hold(user, customer, "CannotDelete", message)
         return Decision(clerk_user_id=user, holds=(held,), customer=customer, status="held")
     why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     changes: list[Change] = []
@@ -219,7 +227,7 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     if how == "tag" and store.leave_tag.casefold() not in normalise.tag_keys(customer.tags):
         after = normalise.tags([*customer.tags, store.leave_tag])
         changes.append(Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(after), why=why))
-    if how in {"delete", "erase"}:
+    if how in DESTRUCTIVE:
         changes.append(Change(field="customer", before=customer.id, after=None, why=why))
     action = Action(
         kind="release",

@@ -12,6 +12,7 @@ from reconciler.core.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, Sto
 
 BACKLINK = "backlink"  # in `Mapping.applied`: `config` names the metafield that carries the user id
 RELEASE = "release"  # the kind of the intent of a user who is being released: no other user may have the customer yet
+SUCCESSION = "succession"  # the kind of the intent of a user who has left, and whose customer another user is to adopt
 PARK = "park"  # the kind of the intent of a user whose values are parked: by field, in `parked`
 Status = Literal["in_sync", "pending", "held", "released", "erased"]
 NO_WAITS: Final[MappingOf[str, None]] = {

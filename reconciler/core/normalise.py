@@ -119,6 +119,12 @@ def is_same_email(shown: str | None, asked: str) -> bool:
     return shown is not None and _address(shown) == _address(asked)
 
 
+def bare_email(value: str | None) -> str | None:
+    """An e-mail without what a shop may show around it: `mailto:`, angle brackets, a full stop at the end."""
+    text = _SPACE.sub("", value or "")
+    return text[7 if text[:7].lower() == "mailto:" else 0 :].removeprefix("<").rstrip(">.") or None
+
+
 def _address(value: str) -> tuple[str, str]:
     """Local part and domain in one spelling. Not casefold: it makes one of `ß` and `ss`."""
     text = _SPACE.sub("", unicodedata.normalize("NFC", value)).lower()

@@ -15,7 +15,16 @@ from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted,
 from reconciler.core.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, NO_WAITS, Applied, Mapping, RefusedValue, Status
+from reconciler.core.mapping import (
+    BACKLINK,
+    NO_FINGERPRINTS,
+    NO_WAITS,
+    SUCCESSION,
+    Applied,
+    Mapping,
+    RefusedValue,
+    Status,
+)
 from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
 from reconciler.core.spellings import as_shown, is_shown, learned, respelt_tags
@@ -292,7 +301,7 @@ def _base_row(
         "message": message,
         "last_seen_at": now,
         "left_at": (row.left_at or now) if leaving else None,
-        "intent": row.intent if _is_under_way(row, decision) else None,
+        "intent": _intent_of(row, decision),
         **waits_of(decision),
         **_digests(row, profile, store, still_gone=still_gone),
         "absent_since": row.absent_since if profile is None and not leaving else None,
@@ -318,6 +327,13 @@ def waits_of(decision: Decision) -> dict[str, str | None]:
     for taken in decision.taken:
         found |= {f"waits_for_{taken.field}": taken.key or None, f"waits_at_{taken.field}": taken.customer_id}
     return found
+
+
+def _intent_of(row: Mapping, decision: Decision) -> MappingOf[str, Any] | None:
+    """What the row is in the middle of after a look: a deletion that waits for a successor, or what it was before."""
+    if decision.successor is not None and decision.status == "pending" and not decision.missing:
+        return {"kind": SUCCESSION, "to": decision.successor}
+    return row.intent if _is_under_way(row, decision) else None
 
 
 def _is_under_way(row: Mapping, decision: Decision) -> bool:

@@ -6,7 +6,7 @@ whose user was erased, one of a user whom our state does not know, and one that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
@@ -14,8 +14,9 @@ from reconciler.core import normalise
 from reconciler.core.absence import Absence, is_living
 from reconciler.core.customer import Customer
 from reconciler.core.desired import is_wanted, spec_of
+from reconciler.core.diff import as_sent
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import BACKLINK, RELEASE, Applied, Mapping
+from reconciler.core.mapping import BACKLINK, RELEASE, SUCCESSION, Applied, Mapping
 from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
@@ -23,12 +24,19 @@ from reconciler.core.store import Store
 from reconciler.core.tombstone import is_from_before
 
 
+DESTRUCTIVE = frozenset({"delete", "erase"})  # `on_leave`: what can't be taken back
+
+
 def has_left(profile: Profile | None, mapping: Mapping | None, store: Store, absence: Absence, now: datetime) -> bool:
     """Whether the user of this mapping is released, or known to be gone, so that the customer is free."""
     if mapping is None or mapping.status == "erased":
         return False
     if profile is None:
-        return mapping.status == "released" or absence.is_proven(mapping.clerk_user_id, mapping, now)
+        return (
+            mapping.status == "released"
+            or is_succeeded(mapping)
+            or absence.is_proven(mapping.clerk_user_id, mapping, now)
+        )
     if is_wanted(profile, store) is False:
         return True
     return is_from_before(mapping, profile, store)
@@ -44,6 +52,11 @@ def is_leaving(mapping: Mapping | None) -> bool:
     return is_living(mapping) and mapping is not None and (mapping.intent or {}).get("kind") == RELEASE
 
 
+def is_succeeded(mapping: Mapping) -> bool:
+    """Whether the user has left, and what `on_leave` deletes waits for the user who is to adopt the customer."""
+    return (mapping.intent or {}).get("kind") == SUCCESSION
+
+
 def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     """Whether this user may take the customer of a user who has left.
 
@@ -55,25 +68,35 @@ def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     return former.status == "released" or not has_customer(heir)
 
 
+def addresses_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
+    """The e-mail of a customer, as a claimant's profile may spell it; where Shopify does not show it, the one we know of."""
+    hidden = "email" in customer.unknown
+    known = mapping.email if hidden and mapping is not None else as_sent(mapping, customer, "email")
+    found = (normalise.email_key(known), normalise.email_key(normalise.bare_email(known)))
+    return frozenset(key for key in found if key is not None)
+
+
 def heirs_of(
     user: ClerkUserId,
-    customer: Customer,
+    keys: Collection[str],
     claimants: Iterable[Profile],
     mappings: MappingOf[ClerkUserId, Mapping],
     store: Store,
 ) -> tuple[ClerkUserId, ...]:
-    """The users who claim this customer's verified e-mail, if none has a customer: one may adopt it, several may not yet.
+    """The users who claim a customer's verified e-mail, if none has a customer: one may adopt it, several may not yet.
+
+    `keys` are those of the e-mail (`addresses_of`).
 
     Nothing where one of them has a customer already: that user keeps it, and has the address when this one is gone.
     """
-    key = normalise.email_key(customer.email)
     found = sorted(
-        profile.clerk_user_id
-        for profile in claimants
-        if key is not None
-        and profile.clerk_user_id != user
-        and is_wanted(profile, store) is True
-        and normalise.email_key(spec_of(profile, store).lookup_email) == key
+        {
+            profile.clerk_user_id
+            for profile in claimants
+            if profile.clerk_user_id != user
+            and is_wanted(profile, store) is True
+            and normalise.email_key(spec_of(profile, store).lookup_email) in keys
+        }
     )
     rows = [mappings.get(claimant) for claimant in found]
     if any(has_customer(row) or (row is not None and row.status == "erased") for row in rows):

@@ -28,6 +28,13 @@ class ProfileRows(Protocol):
     def delete(self, user: ClerkUserId, *, at: datetime, still_ours: Callable[[], None]) -> RowWritten: ...
 
 
+class UnwrittenRows(Protocol):
+    """What Clerk says of users and is not in the profiles yet. StateError."""
+
+    def unwritten(self, emails: Collection[str]) -> Sequence[Profile]:
+        """Of the users with one of these addresses (normalise.email_key)."""
+
+
 class ProfileWriteBook(Protocol):
     """The writes that are due, in the state. StateError."""
 

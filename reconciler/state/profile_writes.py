@@ -176,6 +176,14 @@ class ProfileWrites(Database):
         found = [row for part in parts(users) for row in self._rows(select(*columns).where(_user.in_(part)))]
         return {ClerkUserId(row[0]): WriteKnown(row[1], row[2] is not None, row[3]) for row in found}
 
+    def unwritten(self, emails: Collection[str]) -> list[Profile]:
+        """What Clerk says of users with these addresses (normalise.email_key), where it is not written yet."""
+        waits = and_(_write.c.due_at.is_not(None), _write.c.deleted_at.is_(None))
+        query = select(_write.c.pending).where(waits).order_by(_user)
+        keys = [key for email in emails if (key := indexed(email)) is not None]
+        rows = [row for part in parts(keys) for row in self._rows(query.where(_write.c.email_key.in_(part)))]
+        return [profile for row in rows if (profile := _profile_of(row[0])) is not None]
+
     def backlog(self, *, now: datetime) -> tuple[int, float]:
         """How many rows are still to be written, refused ones left out, and for how many seconds the oldest has been due."""
         waits = and_(_write.c.due_at.is_not(None), _write.c.refused_at.is_(None))

@@ -117,7 +117,7 @@ class Soak:
                 app.tell(cluster.outbox_sql)
             stack.enter_context(shops.recording())
             clerk = Sender(cluster.urls, self.seed)
-            stream = Stream(self.seed, self.population, app, clerk, shops, exchanges=not self._is_strange())
+            stream = Stream(self.seed, self.population, app, clerk, shops)
             start_all(cluster)
             urls = dict(zip(SHOPS, cluster.urls(), strict=False))
             stack.enter_context(shops.webhooks(urls, self.seed))

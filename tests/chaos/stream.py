@@ -52,8 +52,6 @@ class Stream:
     app: App
     clerk: Sender
     shops: Shops
-    exchanges: bool = True
-    """Whether users exchange addresses and phones."""
     done: Counter[str] = field(default_factory=Counter)
     numbers: int = 0
     what: str = "at the beginning"
@@ -158,8 +156,6 @@ class Stream:
         None with whose address there may be a customer that is not theirs: of a guest, of a former user, or in a shop that
         they have left.
         """
-        if not self.exchanges:
-            return []
         some = [u for u in self.population.current() if u.source == "app" and not u.inherited and not u.left_behind()]
         some = [u for u in some if phone is None or (u.phone is not None) == phone]
         like = self.chance.choice(some).shops if some else set()

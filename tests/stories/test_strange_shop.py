@@ -237,9 +237,11 @@ def test_addresses_and_phones_that_the_shop_respells_change_hands(
         village.user(name, **columns)
     if state == "lost":
         village.lose_the_state()
+    for _ in range(
+        3 if state == "lost" else 0
+    ):  # without the state no spelling is known, so more than one run is needed
+        village("apply", "--yes")
     village.apply()
-    if state == "lost":
-        village.apply()
     for name, columns in EXCHANGES[exchange].items():
         now = village.hers(name)
         assert now.id == ids[name]
