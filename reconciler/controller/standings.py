@@ -76,7 +76,7 @@ class Standings:
         return found
 
     def _claimants(self, keys: Collection[str]) -> defaultdict[str | None, list[Profile]]:
-        """The profiles with these addresses; where a customer may be deleted, those of rows that are still to be written, too."""
+        """The profiles with these addresses, and where a customer may be deleted, those that are still to be written."""
         found: defaultdict[str | None, list[Profile]] = defaultdict(list)
         profiles = list(self.profiles.sharing_email(keys)) if keys else []
         if keys and self.unwritten is not None and self.store.on_leave in DESTRUCTIVE:

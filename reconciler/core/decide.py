@@ -38,7 +38,7 @@ from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.redacted import redacted_hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
 from reconciler.core.store import Store
-from reconciler.core.succession import DESTRUCTIVE, contended_hold, is_free_for, is_left_behind, left_behind_hold
+from reconciler.core.succession import DESTRUCTIVE, is_free_for, is_left_behind, kept_hold, left_behind_hold
 from reconciler.core.tombstone import is_from_before
 from reconciler.core.view import Decision, Rival, Taken, View
 
@@ -207,16 +207,8 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
         status: Status = "pending" if how in DESTRUCTIVE else "released"
         return Decision(clerk_user_id=user, customer=customer, status=status, successor=view.successor)
-    if view.heirs and how in DESTRUCTIVE:
-        held = contended_hold(user, customer, view.heirs)
-        return Decision(clerk_user_id=user, holds=(held,), customer=customer, status="held")
-    if how in DESTRUCTIVE and "email" in customer.unknown and mapping.email is None:
-        message = (
-            f"the user has left, and Shopify does not show us the e-mail of {customer.id}: who may come after the user can't "
-            f"be told, so it is kept; needed: {customer.unknown['email']}"
-        )
-        held = hold(user, customer, "CannotDelete", message)
-        return Decision(clerk_user_id=user, holds=(held,), customer=customer, status="held")
+    if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.heirs)) is not None:
+        return Decision(clerk_user_id=user, holds=(kept,), customer=customer, status="held")
     why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     changes: list[Change] = []
     holds: list[Hold] = []

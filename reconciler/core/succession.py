@@ -23,7 +23,6 @@ from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.tombstone import is_from_before
 
-
 DESTRUCTIVE = frozenset({"delete", "erase"})  # `on_leave`: what can't be taken back
 
 
@@ -104,7 +103,23 @@ def heirs_of(
     return tuple(found)
 
 
-def contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[ClerkUserId]) -> Hold:
+def kept_hold(user: ClerkUserId, customer: Customer, mapping: Mapping, heirs: Collection[ClerkUserId]) -> Hold | None:
+    """Why the customer of a user who has left is neither deleted nor erased; None where that may be.
+
+    Several users claim it, or it is unknown who does, since its e-mail is neither shown nor known.
+    """
+    if heirs:
+        return _contended_hold(user, customer, heirs)
+    if "email" not in customer.unknown or mapping.email is not None:
+        return None
+    message = (
+        f"the user has left, and Shopify does not show us the e-mail of {customer.id}: who may come after the user can't be "
+        f"told, so it is kept; needed: {customer.unknown['email']}"
+    )
+    return hold(user, customer, "CannotDelete", message)
+
+
+def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[ClerkUserId]) -> Hold:
     """Says that several users claim the customer of a user who has left, which the policy would delete or erase."""
     names = ", ".join(heirs)
     message = (
