@@ -69,10 +69,7 @@ class ShopCustomers(CustomerReads):
     ) -> MappingOf[CustomerId, Shown]:
         names = [(customer, name) for customer, named in values.items() for name in named]
         items = [f"metafields.{name}" for _, name in names]
-        payload = self._write("metafields_set", inputs.metafields_set(values), items=items)
-        if not payload.metafields:
-            raise AnswerLost(f"{self._client.shop}: the answer to a write names no metafield")
-        return metafields_of(names, payload)
+        return metafields_of(names, self._metafields_set(inputs.metafields_set(values), items))
 
     def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
         items = [f"metafields.{name}" for name in names]
@@ -88,7 +85,7 @@ class ShopCustomers(CustomerReads):
             "type": "id",
             "compareDigest": None,  # only where there is none
         }
-        self._write("metafields_set", {"metafields": [item]}, items=["backlink"])
+        self._metafields_set({"metafields": [item]}, ["backlink"])
 
     def unlink(self, customer: CustomerId) -> None:
         namespace, key = self._backlink
@@ -136,6 +133,13 @@ class ShopCustomers(CustomerReads):
         if value is None:
             raise AnswerLost(f"{self._client.shop}: the answer to a write names no {name}")
         return value
+
+    def _metafields_set(self, variables: MappingOf[str, Any], items: Sequence[str]) -> Payload:
+        """AnswerLost where the answer shows nothing that was set: it may have refused without saying so."""
+        payload = self._write("metafields_set", variables, items=items)
+        if not payload.metafields:
+            raise AnswerLost(f"{self._client.shop}: the answer to a write names no metafield")
+        return payload
 
     def _about(self, shown: WrittenCustomer | None, customer: CustomerId) -> None:
         """AnswerLost where the answer is not about this customer: it may have refused without saying so."""

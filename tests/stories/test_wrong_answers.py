@@ -168,6 +168,21 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, 
     assert two.hers("ada").first_name == "Adah"
 
 
+def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(village: Village) -> None:
+    guest = village.staff("guest_checkout", email=mail("ada"))
+    village.user("ada")
+    village.shop().faults.add("status", status=500, on="metafieldsSet", times=None)  # nothing is done
+    nothing = Response(json.dumps({"data": {"metafieldsSet": {"userErrors": [], "metafields": []}}}))
+    village.shop().hostile = Answering("metafieldsSet", nothing)
+    village.apply(code=1)
+    assert village.everybody()[guest.id].first_name != "Ada"
+    village.shop().hostile = None
+    village.shop().faults.clear()
+    village.apply()
+    village.settles()
+    assert village.hers("ada").id == guest.id
+
+
 @pytest.mark.parametrize("status", [203, 204, 520, 524])
 @pytest.mark.parametrize("root", ["customerSet", "tagsAdd", "customerDelete"])
 def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found_done(
