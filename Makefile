@@ -48,7 +48,7 @@ docs: $(STAMP) ## generated parts of the docs are current
 
 # Tracing makes a test take half as long again, so only the tests of core and controller themselves are traced.
 coverage: $(STAMP) ## the test suite, those of core and controller with branch coverage
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --cov= $(COVERED) $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(COVERED) $(ARGS) --cov
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(addprefix --ignore=,$(COVERED)) $(ARGS)
 
 fix: $(STAMP) ## repair what can be repaired
