@@ -158,7 +158,8 @@ def _fields(
     policies = {name: getattr(store.fields, name) for name in SCALARS}
     policies |= {f"metafields.{name}": rule.policy for name, rule in store.metafields.items()}
     written = {change["field"]: event["at"] for event in events for change in event["changes"]}
-    why = {c.field: c.why for c in decision.action.changes} if decision.action else {}
+    actions = [*(h.action for h in decision.holds), decision.action]
+    why = {c.field: c.why for action in actions if action is not None for c in action.changes}
     found = [_field(name, policy, subject, decision, written, why) for name, policy in policies.items()]
     if store.tags or owned_tags(subject.mapping):
         ours = owned_tags(subject.mapping)
@@ -170,7 +171,7 @@ def _fields(
                 wanted=list(decision.spec.tags) if decision.spec is not None else None,
                 observed=list(decision.customer.tags) if decision.customer else None,
                 last_applied=list(ours),
-                equal="tags" not in why,
+                equal="tags" not in why and (decision.customer is not None or not store.tags),
                 why=why.get("tags"),
                 last_written_at=written.get("tags"),
             )

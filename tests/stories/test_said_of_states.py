@@ -138,3 +138,21 @@ def test_explain_shows_the_customer_that_a_released_user_left_where_it_is_there(
         two.apply()
     assert two.mappings()["ada"] == row, "what is known of a user who left stays as it was"
     two.settles()
+
+
+def test_explain_calls_no_tags_equal_that_are_missing_though_nothing_is_done_about_them(two: Village) -> None:
+    def tags(user: str) -> tuple[bool, str | None]:
+        (store,) = two("explain", user, "--output", "json").json["stores"]
+        (field,) = [f for f in store["fields"] if f["field"] == "tags"]
+        return field["equal"], field["why"]
+
+    assert tags("user_ada") == (True, None)
+    two.staff("untag", id=two.hers("ada").id, tags=["app-user"])
+    assert tags("user_ada") == (False, "drift")
+    for held in ({"paused": True}, {"heal_drift": "hold"}):
+        before = dict(two.store)
+        two.store.update(held)
+        assert tags("user_ada") == (False, "drift")
+        two.stores[US] = before
+    two.user("cyd", email=None)
+    assert tags("user_cyd") == (False, None), "there is no customer that could have them"
