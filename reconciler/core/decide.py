@@ -197,10 +197,10 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     if mapping is None or mapping.status == "erased":
         return Decision(clerk_user_id=user, status=mapping.status if mapping else None)
     customer = view.by_backlink or view.mapped
+    if customer is not None and customer.backlink not in {None, user}:
+        return Decision(clerk_user_id=user, status="released", lost=mapping.status != "released")
     if mapping.status == "released":
         return Decision(clerk_user_id=user, customer=customer, status="released")
-    if customer is not None and customer.backlink not in {None, user}:
-        return Decision(clerk_user_id=user, status="released", lost=True)
     if mapping.customer_id is None or customer is None:
         return Decision(clerk_user_id=user, status="released")
     how = store.on_leave
