@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,26 +64,31 @@ class Standings:
         }
         mappings = {s.user: s.mapping for s in subjects}
         keys = {user: addresses_of(customer, mappings[user]) for user, customer in leaving.items()}
-        claimants = self._claimants(frozenset().union(*keys.values()))
-        names = {profile.clerk_user_id for profiles in claimants.values() for profile in profiles}
+        asked = frozenset[str]().union(*keys.values())
+        claimants = _by_address(self.profiles.sharing_email(asked) if asked else ())
+        unwritten = _by_address(self._unwritten(asked))
+        names = {p.clerk_user_id for found in (claimants, unwritten) for profiles in found.values() for p in profiles}
         rows = self.mappings.get(self.store.shop, sorted(names)) if names else {}
         found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = {}
         for user, customer in leaving.items():
-            theirs = [profile for key in keys[user] for profile in claimants[key]]
-            heirs = heirs_of(user, keys[user], theirs, rows, self.store)
+            theirs, coming = ([p for key in keys[user] for p in each[key]] for each in (claimants, unwritten))
+            heirs = heirs_of(user, keys[user], theirs, rows, self.store, unwritten=coming)
             if heirs and not is_left_behind(customer, None):
                 found[user] = heirs
         return found
 
-    def _claimants(self, keys: Collection[str]) -> defaultdict[str | None, list[Profile]]:
-        """The profiles with these addresses, and where a customer may be deleted, those that are still to be written."""
-        found: defaultdict[str | None, list[Profile]] = defaultdict(list)
-        profiles = list(self.profiles.sharing_email(keys)) if keys else []
-        if keys and self.unwritten is not None and self.store.on_leave in DESTRUCTIVE:
-            profiles += self.unwritten.unwritten(keys)
-        for profile in profiles:
-            found[normalise.email_key(profile.email)].append(profile)
-        return found
+    def _unwritten(self, keys: Collection[str]) -> Iterable[Profile]:
+        """What Clerk says of users with these addresses and is not written yet; asked where a customer may be deleted."""
+        if not keys or self.unwritten is None or self.store.on_leave not in DESTRUCTIVE:
+            return ()
+        return self.unwritten.unwritten(keys)
 
     def _leaves(self, profile: Profile | None) -> bool:
         return is_wanted(profile, self.store) is False
+
+
+def _by_address(profiles: Iterable[Profile]) -> defaultdict[str | None, list[Profile]]:
+    found: defaultdict[str | None, list[Profile]] = defaultdict(list)
+    for profile in profiles:
+        found[normalise.email_key(profile.email)].append(profile)
+    return found

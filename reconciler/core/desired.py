@@ -136,6 +136,14 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
     return None if None in answers or (not profile.knows("deleted_at") and _unreadable(profile, "deleted_at")) else True
 
 
+def may_want(profile: Profile, store: Store) -> bool:
+    """Whether the store may want this user, by what Clerk alone says: what it does not say the app may say in the row."""
+    return all(
+        profile.value_at(path) is None or matches(profile, path, rule) is not False
+        for path, rule in store.where.items()
+    )
+
+
 def undecided_by(profile: Profile, store: Store) -> list[str]:
     """What is wrong with the columns that would say whether the store should have this user, each cause once."""
     deciding = {"deleted_at", *(path.split(".", maxsplit=1)[0] for path in store.where)}

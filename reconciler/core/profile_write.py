@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from reconciler.core import normalise
-from reconciler.core.desired import matches
+from reconciler.core.desired import may_want
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping as MappingRow
 from reconciler.core.plan import Hold
@@ -100,11 +100,7 @@ class RefusedWrite:
 
     def concerns(self, store: Store) -> bool:
         """Whether the store may want this user: what Clerk does not say is no reason against it, the app may say it."""
-        profile = self.profile
-        return profile is None or all(
-            profile.value_at(path) is None or matches(profile, path, rule) is not False
-            for path, rule in store.where.items()
-        )
+        return self.profile is None or may_want(self.profile, store)
 
     def hold(self, mapping: MappingRow | None) -> Hold:
         return hold(self.user, mapping, REFUSED, self.message)

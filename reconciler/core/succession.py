@@ -13,7 +13,7 @@ from datetime import datetime
 from reconciler.core import normalise
 from reconciler.core.absence import Absence, is_living
 from reconciler.core.customer import Customer
-from reconciler.core.desired import is_wanted, spec_of
+from reconciler.core.desired import is_wanted, may_want, spec_of
 from reconciler.core.diff import as_sent
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import BACKLINK, RELEASE, SUCCESSION, Applied, Mapping
@@ -81,20 +81,22 @@ def heirs_of(
     claimants: Iterable[Profile],
     mappings: MappingOf[ClerkUserId, Mapping],
     store: Store,
+    *,
+    unwritten: Iterable[Profile] = (),
 ) -> tuple[ClerkUserId, ...]:
     """The users who claim a customer's verified e-mail, if none has a customer: one may adopt it, several may not yet.
 
-    `keys` are those of the e-mail (`addresses_of`).
+    `keys` are those of the e-mail (`addresses_of`); `unwritten` claimants whose rows are still to be written.
 
     Nothing where one of them has a customer already: that user keeps it, and has the address when this one is gone.
     """
+    wanted = [profile for profile in claimants if is_wanted(profile, store) is True]
+    wanted += [profile for profile in unwritten if may_want(profile, store)]
     found = sorted(
         {
             profile.clerk_user_id
-            for profile in claimants
-            if profile.clerk_user_id != user
-            and is_wanted(profile, store) is True
-            and normalise.email_key(spec_of(profile, store).lookup_email) in keys
+            for profile in wanted
+            if profile.clerk_user_id != user and normalise.email_key(spec_of(profile, store).lookup_email) in keys
         }
     )
     rows = [mappings.get(claimant) for claimant in found]

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import pytest
 
+from reconciler.core.ids import ClerkUserId
+from reconciler.core.profile import Profile
+from reconciler.core.profile_write import Told
+from reconciler.state.engine import open_engine
+from reconciler.state.profile_writes import ProfileWrites
+from tests.clock import WallClock
 from tests.stories.village import Village, mail, unlike
+
+HIDDEN = {"email", "defaultEmailAddress"}
 
 
 @pytest.fixture
@@ -344,3 +353,98 @@ def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(fo
     assert four.everybody() == before
     held = {"email": "NoEmail", "first_name": "GuardExceeded", "email_verified": "EmailUnverified"}[column]
     four.settles(held={(name, held) for name in ("ada", "bob", "cyd", "dee")})
+
+
+# --- who comes after a user whose customer would be deleted -----------------------------------------------------------
+
+
+def told(village: Village, user: str, **values: Any) -> None:
+    """Clerk's webhook tells of this user, and the row is not written yet."""
+    engine = open_engine(village.settings["state"]["url"])
+    try:
+        now = WallClock().now()
+        profile = Profile(clerk_user_id=ClerkUserId(user), mapped=frozenset(values), **values)
+        ProfileWrites(engine).accept([Told(profile.clerk_user_id, at=now, profile=profile, created=True)], now=now)
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("where", [{}, {"note": ["here", None]}], ids=["all", "by a column of the app"])
+@pytest.mark.parametrize("on_leave", ["delete", "erase"])
+def test_a_successor_whose_row_is_still_to_be_written_keeps_the_customer(
+    four: Village, on_leave: str, where: dict[str, Any]
+) -> None:
+    four.store.update(on_leave=on_leave, where=where)
+    before = four.hers("ada")
+    four.gone("ada")
+    told(four, "user_again", email=mail("ada"), email_verified=True, first_name="Ada")
+    assert four.actions() == {}
+    four.apply()
+    four.apply("--user", "user_ada")
+    assert four.hers("ada").id == before.id
+    four.user("again", email=mail("ada"), first_name="Ada")
+    four.apply()
+    assert four.hers("again").id == before.id
+    four.settles()
+
+
+@pytest.mark.parametrize("on_leave", ["delete", "erase"])
+def test_the_deletion_comes_after_all_where_the_successor_goes_before_the_adoption(
+    four: Village, on_leave: str
+) -> None:
+    four.store["on_leave"] = on_leave
+    four.gone("ada")
+    four.user("again", email=mail("ada"), first_name="Ada")
+    four.apply("--user", "user_ada")
+    assert four.mappings()["ada"]["status"] == "pending"
+    four.gone("again")
+    (action,) = four.plan()["actions"]
+    assert (action["kind"], action["how"], action["clerk_user_id"]) == ("release", on_leave, "user_ada")
+    four.apply()
+    assert four.mappings()["ada"]["status"] == {"delete": "released", "erase": "erased"}[on_leave]
+    assert four.actions() == {}
+
+
+def test_a_user_who_is_back_before_the_successor_adopts_keeps_the_customer(four: Village) -> None:
+    four.store["on_leave"] = "delete"
+    before = four.hers("ada")
+    four.gone("ada")
+    four.user("again", email=mail("ada"), first_name="Ada")
+    four.apply("--user", "user_ada")
+    four.gone("again")
+    four.user("ada")
+    four.apply()
+    assert four.hers("ada") == before
+    four.settles()
+
+
+@pytest.mark.parametrize("on_leave", ["delete", "erase"])
+def test_where_the_e_mail_is_hidden_a_claimant_of_the_known_one_keeps_the_customer(
+    four: Village, on_leave: str
+) -> None:
+    four.store["on_leave"] = on_leave
+    before = four.hers("ada")
+    four.shop().shop.unapproved_fields = HIDDEN
+    four.gone("ada")
+    four.user("again", email=mail("ada"), first_name="Ada")
+    four("apply", "--yes")
+    assert four.everybody()[before.id].email == mail("ada")
+    four.shop().shop.unapproved_fields = set()
+    four.apply()
+    assert four.hers("again").id == before.id
+    four.settles()
+
+
+@pytest.mark.parametrize("on_leave", ["delete", "erase"])
+def test_a_customer_whose_e_mail_is_neither_shown_nor_known_is_kept(four: Village, on_leave: str) -> None:
+    four.shop().shop.unapproved_fields = HIDDEN
+    four.lose_the_state()
+    four.apply()
+    four.store["on_leave"] = on_leave
+    four.gone("ada")
+    assert ("ada", "CannotDelete") in four.held()
+    four.apply()
+    assert four.hers("ada").email == mail("ada")
+    four.shop().shop.unapproved_fields = set()
+    (action,) = four.plan("--user", "user_ada")["actions"]
+    assert (action["kind"], action["how"]) == ("release", on_leave)
