@@ -16,6 +16,7 @@ from reconciler.core.plan import Change
 
 TIMES = 3  # changes back within WITHIN that make a field contested
 WITHIN = timedelta(hours=24)
+Contest = tuple[str, tuple[Heal, ...]]  # a contested field, and when it was changed back
 
 
 def contested_by(mapping: Mapping | None, change: Change, now: datetime) -> tuple[Heal, ...]:
@@ -44,9 +45,7 @@ def with_heals(
     return found
 
 
-def with_contest(
-    applied: MappingOf[str, Applied], contests: Iterable[tuple[str, tuple[Heal, ...]]]
-) -> dict[str, Applied]:
+def with_contest(applied: MappingOf[str, Applied], contests: Iterable[Contest]) -> dict[str, Applied]:
     """What was agreed on, with the changes back for which these fields are held: they stay contested."""
     found = dict(applied)
     for field, heals in contests:

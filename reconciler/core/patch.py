@@ -10,21 +10,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.core import normalise
-from reconciler.core.contested import contested_by, message_of
+from reconciler.core.backlink import is_renamed
+from reconciler.core.contested import Contest, contested_by, message_of
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, config_digest, digest, profile_digest
+from reconciler.core.desired import Spec, digest, profile_digest
 from reconciler.core.diff import agreed_on, as_sent, changes_between, comparable, is_in_place, observed_value, unseen
 from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, Unique
-from reconciler.core.mapping import BACKLINK, Heal, Mapping, Status
+from reconciler.core.mapping import Heal, Mapping, Status
 from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.succession import inherited, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.view import Decision, Taken, View
-
-Contest = tuple[str, tuple[Heal, ...]]  # a contested field, and when it was changed back
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +206,6 @@ def _contested_link(case: Case, customer: Customer) -> tuple[Hold, Contest] | No
     if not heals:
         return None
     return _contested(case, customer, change, heals), ("backlink", heals)
-
-
-def is_renamed(mapping: Mapping | None, store: Store) -> bool:
-    """Whether the config names another back-link than the one that this customer was given last.
-
-    A row of an earlier version does not say which that was: there another config since then is reason enough.
-    """
-    if mapping is None:
-        return False
-    last = mapping.applied.get(BACKLINK)
-    if last is not None:
-        return last.config != store.backlink.name
-    return mapping.config_digest not in {"", config_digest(store)}
 
 
 def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | None:
