@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reconciler.controller.act import Step, claimed, has_moved, perform
@@ -12,12 +12,14 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
 from reconciler.core import chains
+from reconciler.core.absence import seen_again
 from reconciler.core.circles import NOTHING
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.record import after_look, new_row, with_refused
 from reconciler.core.refused import WHOLE, tried_digest, whole_digest
+from reconciler.core.view import Subject
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
@@ -49,13 +51,22 @@ class Outcome:
 def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[Step]:
     """A fresh look at these users, one step each; one without an action carries an empty update."""
     readers, store = hands.readers, hands.store
-    subjects = named(users, store, readers)
+    subjects = _seen_again(named(users, store, readers), hands)
     claims = claims_on(subjects, readers.profiles, store)
     ask = Ask(now=hands.clock.now(), users=users, explicit=explicit, insists=hands.insists)
     return [
         Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.blocked)
         for one in decided(subjects, store, readers, claims, ask)
     ]
+
+
+def _seen_again(subjects: Sequence[Subject], hands: Hands) -> list[Subject]:
+    """The same; a row that was missing and is there is noted first: what follows may fail, and the next read miss it."""
+    again = {s.user: row for s in subjects if (row := seen_again(s)) is not None}
+    if not again:
+        return [*subjects]
+    hands.state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
+    return [replace(s, mapping=again.get(s.user, s.mapping)) for s in subjects]
 
 
 def carried(step: Step, hands: Hands, *, failed: ReconcilerError | None = None) -> Outcome:

@@ -14,9 +14,11 @@ from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
+from reconciler.core.view import Subject
 
 TOMBSTONES = frozenset({"released", "erased"})
-SIGHTING_MAX = timedelta(days=1)  # an older first sighting counts no more: the row may have been there in between
+SIGHTING_MAX = timedelta(days=1)  # an older first sighting counts no more, whatever the grace is
+SIGHTING_SLACK = timedelta(minutes=5)  # by which the read at the end of the grace may be late
 AGAIN_FIRST_S = 10.0  # the row of a table that was reloaded is back soon
 
 
@@ -35,25 +37,29 @@ class Absence:
         """Whether a user without a row is known to have left."""
         if self.grace_s is None or user in self.gone:
             return True
-        since = first_seen(mapping, now)
+        since = self.first_seen(mapping, now)
         return since is not None and now - since >= timedelta(seconds=self.grace_s)
 
     def again_s(self, mapping: Mapping | None, now: datetime) -> float:
         """Seconds until the next look at a user whose row is missing: soon, then later, at last when the grace ends."""
         grace_s = self.grace_s or 0.0
-        since = first_seen(mapping, now)
+        since = self.first_seen(mapping, now)
         so_far_s = (now - since).total_seconds() if since is not None else 0.0
         return max(min(max(so_far_s, AGAIN_FIRST_S), grace_s - so_far_s), 0.05)
+
+    def first_seen(self, mapping: Mapping | None, now: datetime) -> datetime | None:
+        """When the row was first seen missing; None where it was not, or so long ago that this says nothing.
+
+        The user is read again within the grace. A sighting that is much older was followed by no read, and the row may have
+        been there in between.
+        """
+        since = mapping.absent_since if mapping is not None else None
+        counts_for = min(timedelta(seconds=2 * (self.grace_s or 0.0)) + SIGHTING_SLACK, SIGHTING_MAX)
+        return since if since is not None and timedelta(0) <= now - since <= counts_for else None
 
 
 PLANNED = Absence()
 """For plans that a person reads."""
-
-
-def first_seen(mapping: Mapping | None, now: datetime) -> datetime | None:
-    """When the row was first seen missing; None where it was not, or so long ago that this says nothing."""
-    since = mapping.absent_since if mapping is not None else None
-    return since if since is not None and timedelta(0) <= now - since <= SIGHTING_MAX else None
 
 
 def uncounted(now: datetime) -> datetime:
@@ -68,7 +74,7 @@ def is_living(mapping: Mapping | None) -> bool:
 
 def missing_hold(user: ClerkUserId, mapping: Mapping | None, absence: Absence, now: datetime) -> Hold:
     """Says that the row is missing, and when the user is released."""
-    since = first_seen(mapping, now) or now
+    since = absence.first_seen(mapping, now) or now
     until = since + timedelta(seconds=absence.grace_s or 0.0)
     message = (
         f"the profile row is missing since {since:%Y-%m-%d %H:%M:%S} UTC; "
@@ -77,10 +83,10 @@ def missing_hold(user: ClerkUserId, mapping: Mapping | None, absence: Absence, n
     return hold(user, mapping, "RowMissing", message)
 
 
-def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, counts: bool = True) -> Mapping:
+def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, since: datetime | None) -> Mapping:
     """The mapping of a user whose row is missing. All that is known of the user stays as it was.
 
-    `counts` False: this read is not the first of the two, since the table did not look whole.
+    `since`: when it was first seen missing; None where no read counts so far, since the table did not look whole.
     """
     update = {
         "store": store.name,
@@ -88,7 +94,7 @@ def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, co
         "reason": held.reason,
         "message": held.message,
         "last_seen_at": now,
-        "absent_since": (first_seen(mapping, now) or now) if counts else None,
+        "absent_since": since,
         **NO_FINGERPRINTS,
     }
     return mapping.model_copy(update=update)
@@ -97,3 +103,11 @@ def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, co
 def is_missing(profile: Profile | None, mapping: Mapping | None) -> bool:
     """Whether a user whom we manage has no row."""
     return profile is None and is_living(mapping)
+
+
+def seen_again(subject: Subject) -> Mapping | None:
+    """The mapping of a user whose row is there, and was missing before; None where it says nothing of that."""
+    mapping = subject.mapping
+    if subject.profile is None or mapping is None or mapping.absent_since is None:
+        return None
+    return mapping.model_copy(update={"absent_since": None})

@@ -78,7 +78,7 @@ def decide(
             holds=(held,),
             status="pending",
             customer=view.mapped,
-            missing=True,
+            missing_since=absence.first_seen(mapping, now) or now,
             successor=view.successor,
         )
     if not wanted or profile is None:

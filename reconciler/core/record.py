@@ -52,7 +52,7 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
     if mapping is None and decision.customer is None and not decision.holds:
         return None
     if decision.missing and mapping is not None:
-        return missing_row(mapping, decision.holds[0], store, now=now)
+        return missing_row(mapping, decision.holds[0], store, now=now, since=decision.missing_since)
     row = _base_row(mapping, decision, subject.profile, store, now=now)
     leaving = row.status in {"released", "erased"}
     applied = row.applied

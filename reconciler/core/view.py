@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -110,11 +111,11 @@ class Decision(BaseModel):
     `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `taken` are
     values that another customer still has: where it gives them up first, the decision is another (core/chains.py).
     `target` is the customer that a re-link or merge ends on. `accepted` are drifted fields that the config agrees to,
-    `contests` those that others change back, with when and to what. `missing`: the profile row is not there, which proves
-    nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is adopted, `successor` who
-    adopts the customer of this user, who has left or is about to. `lost`: the mapped customer is another user's by its
-    back-link, so that the row gives it up. `sent`: the e-mail and phone of `customer` as we sent them, where the shop shows
-    them in a spelling of its own.
+    `contests` those that others change back, with when and to what. `missing_since`: when the profile row was first seen
+    missing, which proves nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is
+    adopted, `successor` who adopts the customer of this user, who has left or is about to. `lost`: the mapped customer
+    is another user's by its back-link, so that the row gives it up. `sent`: the e-mail and phone of `customer` as we
+    sent them, where the shop shows them in a spelling of its own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -129,11 +130,16 @@ class Decision(BaseModel):
     taken: tuple[Taken, ...] = ()
     accepted: tuple[str, ...] = ()
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
-    missing: bool = False
+    missing_since: datetime | None = None
     lost: bool = False
     inherited: MappingOf[str, Applied] = Field(default_factory=dict)
     successor: ClerkUserId | None = None
     sent: MappingOf[str, str] = Field(default_factory=dict)
+
+    @property
+    def missing(self) -> bool:
+        """Whether the profile row is not there, which proves nothing yet."""
+        return self.missing_since is not None
 
     def value(self, field: Unique) -> str | None:
         """The e-mail or phone of `customer`, as we sent it where the shop is known to spell it in its own way."""

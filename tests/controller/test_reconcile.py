@@ -16,6 +16,7 @@ from reconciler.controller.wholeness import sample
 from reconciler.core.absence import Absence
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.store import Store
+from reconciler.errors import TemporaryError
 from tests.core.people import store
 from tests.inprocess import Rig
 
@@ -189,6 +190,34 @@ def test_a_row_that_was_seen_in_between_has_to_be_missing_twice_again(house: Rig
     row = house.mapping("acme", ADA)
     assert row is not None
     assert (row.status, row.absent_since) == ("in_sync", None)
+
+
+def test_a_row_that_was_seen_in_between_counts_as_seen_where_the_shop_did_not_answer(house: Rig) -> None:
+    hands, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
+    house.leave(ADA)
+    assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+    house.clock.sleep(200)
+    house.profiles.rows[ClerkUserId(ADA)] = profile
+    house.sim("acme").faults.add("lost_before", times=None)
+    with pytest.raises(TemporaryError):
+        reconcile(ClerkUserId(ADA), hands, house.state)
+    house.sim("acme").faults.clear()
+    house.leave(ADA)
+    house.clock.sleep(100)
+    found = reconcile(ClerkUserId(ADA), hands, house.state)
+    assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
+
+
+@pytest.mark.parametrize(("later_s", "result"), [(899, "applied"), (901, "held")])
+def test_a_first_sighting_that_no_read_followed_for_long_does_not_count(
+    house: Rig, later_s: float, result: str
+) -> None:
+    """A store that was suspended meanwhile, or a queue that stood still: the row may have been there in between."""
+    hands = running(house)
+    house.leave(ADA)
+    assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+    house.clock.sleep(later_s)
+    assert reconcile(ClerkUserId(ADA), hands, house.state).result == result
 
 
 def test_while_many_rows_are_missing_no_read_counts(house: Rig) -> None:
