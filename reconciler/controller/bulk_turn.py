@@ -245,7 +245,8 @@ def _is_idle(step: Step) -> bool:
     decision, row = step.decision, step.subject.mapping
     waits = step.blocked is not None or any(t.field == "email" for t in decision.taken)
     waited = row is not None and _is_left(row, decision)
-    return decision.action is None and not waits and not waited and not decision.missing
+    others = waits or waited or decision.successor is not None
+    return decision.action is None and not others and not decision.missing
 
 
 def _is_left(row: Mapping, decision: Decision) -> bool:

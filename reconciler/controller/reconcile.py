@@ -26,6 +26,7 @@ from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.record import is_news
 from reconciler.core.store import Ceiling
+from reconciler.core.succession import DESTRUCTIVE
 from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
 from reconciler.ports import Budgets, MappingReader
 
@@ -184,7 +185,9 @@ def over_budget(step: Step, hands: Hands) -> Reconciled:
 
 def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
     if isinstance(outcome.error, Overtaken) and outcome.result == "refused":
-        return Reconciled("nothing", nudge=(outcome.successor,) if outcome.successor is not None else ())
+        heir = outcome.successor
+        still_due = heir is not None and hands.store.on_leave in DESTRUCTIVE  # if the successor goes, too
+        return Reconciled("waiting" if still_due else "nothing", nudge=(heir,) if heir is not None else ())
     if outcome.result != "applied":
         return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
     waiting = _waiting_for(outcome, hands)

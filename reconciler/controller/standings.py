@@ -20,7 +20,7 @@ from reconciler.core.store import Store
 from reconciler.core.succession import DESTRUCTIVE, addresses_of, has_left, heirs_of, is_left_behind
 from reconciler.core.view import Subject
 from reconciler.ports import MappingReader, ProfileReader
-from reconciler.ports.profile_rows import UnwrittenRows
+from reconciler.ports.profile_rows import UnwrittenReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Standings:
     absence: Absence
     now: datetime
     assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
-    unwritten: UnwrittenRows | None = None
+    unwritten: UnwrittenReader | None = None
 
     def formers(self, owners: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
         """Those of these owners of customers who have left, with their mappings."""

@@ -37,7 +37,7 @@ from reconciler.core.view import Decision, Subject, View
 from reconciler.core.written import reclaimed
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
-from reconciler.ports.profile_rows import UnwrittenRows
+from reconciler.ports.profile_rows import UnwrittenReader
 
 CHUNK = 200
 Progress = Callable[[int], None]
@@ -61,7 +61,7 @@ class Readers:
     by_mirror: CustomerReader | None = None
     absence: Absence = PLANNED
     assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
-    unwritten: UnwrittenRows | None = None
+    unwritten: UnwrittenReader | None = None
 
     @property
     def rows(self) -> RowReader | None:

@@ -28,7 +28,7 @@ class ProfileRows(Protocol):
     def delete(self, user: ClerkUserId, *, at: datetime, still_ours: Callable[[], None]) -> RowWritten: ...
 
 
-class UnwrittenRows(Protocol):
+class UnwrittenReader(Protocol):
     """What Clerk says of users and is not in the profiles yet. StateError."""
 
     def unwritten(self, emails: Collection[str]) -> Sequence[Profile]:

@@ -166,7 +166,7 @@ def test_a_successor_whose_row_comes_between_decision_and_release_gets_the_custo
     found = world.work(ADA)
     assert world.ended == []
     if world.stores[StoreName("acme")].on_leave in DESTRUCTIVE:
-        assert (found.result, found.nudge) == ("nothing", (NEW,))
+        assert (found.result, found.nudge) == ("waiting", (NEW,))
     settles(world)
     assert world.at(NEW) == customer
     assert world.ended == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.inprocess import shown
 from tests.manager.street import US, Running, Street, until
 from tests.manager.test_shopify_webhooks import LAW, UPDATES, quiet
 
@@ -150,3 +151,29 @@ def test_a_circle_of_twenty_five_emails_and_phones_turns_in_run(street: Street) 
         until(is_turned, "the circle has turned", within_s=120)
         until(lambda: {run.status(user) for user in users} == {"in_sync"}, "all are in sync")
         assert customers_of(run, users) == before
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_users_of_a_shop_that_respells_values_exchange_them(street: Street, seed: int) -> None:
+    street.shop().shop.change_habits(strange=seed)
+    enforced(street)
+    had = {"user_a": ("a@example.com", PHONE), "user_b": ("b@example.com", OTHER)}
+    for user, (email, phone) in had.items():
+        street.person(user, email=email, phone=phone, first_name=user)
+    with street.replica() as run:
+        run.looked_at_all()
+        until(lambda: {run.status(user) for user in had} == {"in_sync"}, "both have their customers")
+        for user, (email, phone) in zip(had, reversed(had.values()), strict=True):
+            street.person(user, email=email, phone=phone)
+        for user in had:
+            run.nudge(user)
+
+        def exchanged() -> bool:
+            row = run.mapping("user_a")
+            sim = street.shop()
+            with sim.lock:
+                kept = [shown(each, "clerk.user_id") for each in sim.shop.people]
+            return [(c.email, c.phone) for c in kept if row is not None and c.id == row.customer_id] == [had["user_b"]]
+
+        until(exchanged, "the values have changed hands")
+        until(lambda: {run.status(user) for user in had} == {"in_sync"}, "nothing is left to do")
