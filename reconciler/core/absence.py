@@ -17,8 +17,10 @@ from reconciler.core.store import Store
 from reconciler.core.view import Subject
 
 TOMBSTONES = frozenset({"released", "erased"})
-SIGHTING_MAX = timedelta(days=1)  # an older first sighting counts no more, whatever the grace is
-SIGHTING_SLACK = timedelta(minutes=5)  # by which the read at the end of the grace may be late
+SIGHTING_MAX = timedelta(days=1)  # an older first sighting counts no more, whatever was read since
+LATE_MIN_S = (
+    15.0  # a read may come so much later than it was due, or half the grace later, without breaking the absence
+)
 AGAIN_FIRST_S = 10.0  # the row of a table that was reloaded is back soon
 
 
@@ -26,7 +28,8 @@ AGAIN_FIRST_S = 10.0  # the row of a table that was reloaded is back soon
 class Absence:
     """What counts as proof that a missing row means a user who left.
 
-    `grace_s`: seconds between two reads that both miss the row. None: the plan that a person reads is proof enough.
+    `grace_s`: seconds for which every read misses the row, from the first to the last. None: the plan that a person reads
+    is proof enough.
     `gone`: users who are gone for another reason: a signed `user.deleted`, or a 404 of Clerk's API.
     """
 
@@ -42,20 +45,28 @@ class Absence:
 
     def again_s(self, mapping: Mapping | None, now: datetime) -> float:
         """Seconds until the next look at a user whose row is missing: soon, then later, at last when the grace ends."""
-        grace_s = self.grace_s or 0.0
         since = self.first_seen(mapping, now)
-        so_far_s = (now - since).total_seconds() if since is not None else 0.0
-        return max(min(max(so_far_s, AGAIN_FIRST_S), grace_s - so_far_s), 0.05)
+        return self._pause_s((now - since).total_seconds() if since is not None else 0.0)
+
+    def _pause_s(self, so_far_s: float) -> float:
+        return max(min(max(so_far_s, AGAIN_FIRST_S), (self.grace_s or 0.0) - so_far_s), 0.05)
 
     def first_seen(self, mapping: Mapping | None, now: datetime) -> datetime | None:
-        """When the row was first seen missing; None where it was not, or so long ago that this says nothing.
+        """When the row was first seen missing; None where it was not, or where that says nothing any more.
 
-        The user is read again within the grace. A sighting that is much older was followed by no read, and the row may have
-        been there in between.
+        Each read says when the next is due. Where that is missed (the table or the shop did not answer, or the store was
+        suspended) the row may have been there in between, so that the next read is a first one again.
         """
-        since = mapping.absent_since if mapping is not None else None
-        counts_for = min(timedelta(seconds=2 * (self.grace_s or 0.0)) + SIGHTING_SLACK, SIGHTING_MAX)
-        return since if since is not None and timedelta(0) <= now - since <= counts_for else None
+        if (
+            mapping is None
+            or (since := mapping.absent_since) is None
+            or not timedelta(0) <= now - since <= SIGHTING_MAX
+        ):
+            return None
+        read_at = max(mapping.last_seen_at or since, since)
+        pause_s = self._pause_s((read_at - since).total_seconds())
+        late_s = max(LATE_MIN_S, (self.grace_s or 0.0) / 2)
+        return since if now - read_at <= timedelta(seconds=pause_s + late_s) else None
 
 
 PLANNED = Absence()

@@ -399,7 +399,12 @@ def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, 
 
 
 def is_news(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
-    """Whether a row says anything new, or was not written for so long that it should be."""
+    """Whether a row says anything new, or was not written for so long that it should be.
+
+    Of a row that is missing each read counts (core/absence.py).
+    """
     if before is None or before.last_seen_at is None or now - before.last_seen_at >= SEEN_EVERY:
+        return True
+    if after.absent_since is not None:
         return True
     return before.model_copy(update={"last_seen_at": None}) != after.model_copy(update={"last_seen_at": None})

@@ -100,7 +100,7 @@ class ControllerSettings(_Part):
         default=300,
         ge=0,
         allow_inf_nan=False,
-        description="a user whose row is missing is released when it was missing in two reads so many seconds apart",
+        description="a user whose row is missing is released when every read for so many seconds has missed it",
     )
 
     @field_validator("full_resync_cron")

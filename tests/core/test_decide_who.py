@@ -174,10 +174,16 @@ def test_a_missing_row_is_proof_only_after_the_grace_or_by_another_witness() -> 
         return decision.action.kind if decision.action else None, held(decision)
 
     waits = (None, {("RowMissing", None)})
+
+    def missed(since_s: float, read_s: float) -> Mapping:
+        times = {"absent_since": NOW - timedelta(seconds=since_s), "last_seen_at": NOW - timedelta(seconds=read_s)}
+        return row.model_copy(update=times)
+
     assert found(row) == waits
-    assert found(row.model_copy(update={"absent_since": NOW - timedelta(seconds=299)})) == waits
-    assert found(row.model_copy(update={"absent_since": NOW - timedelta(days=3)})) == waits  # too long ago
-    assert found(row.model_copy(update={"absent_since": NOW - timedelta(seconds=300)})) == ("release", set())
+    assert found(missed(299, 140)) == waits
+    assert found(missed(300, 140)) == ("release", set())
+    assert found(missed(300, 290)) == waits  # the reads in between did not come
+    assert found(missed(86_500, 10)) == waits  # too long ago
     assert found(row, Absence(grace_s=300, gone=frozenset({ADA}))) == ("release", set())
     assert found(row, Absence()) == ("release", set())  # a plan that a person reads
 
