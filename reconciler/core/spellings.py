@@ -6,6 +6,7 @@ seen at a later look may be somebody's edit.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from difflib import SequenceMatcher
 
@@ -41,18 +42,23 @@ def as_shown(tag: str, respelt: Respelt) -> str | None:
 def learned(sent: Iterable[str], before: Collection[str], shown: Iterable[str]) -> dict[str, str | None]:
     """Of tags that were added: what stands for each that does not stand there by its own name.
 
-    `before` are keys of the tags that were there. The most similar new tag stands for each; None where none is left.
+    `before` are keys of the tags that were there. Tags are paired by likeness, the most similar first; None where no new
+    tag is left.
     """
     there = {tag.casefold(): tag for tag in normalise.tags(shown)}
     lost = [tag for tag in sent if tag.casefold() not in there]
     sent_keys = {tag.casefold() for tag in sent}
     new = [tag for key, tag in there.items() if key not in before and key not in sent_keys]
-    found: dict[str, str | None] = {}
-    for tag in lost:
-        nearest = max(
-            new, key=lambda each: SequenceMatcher(None, each.casefold(), tag.casefold()).ratio(), default=None
-        )
-        found[tag.casefold()] = nearest
-        if nearest is not None:
-            new.remove(nearest)
+    found: dict[str, str | None] = {tag.casefold(): None for tag in lost}
+    pairs = ((_likeness(tag, name), tag.casefold(), name) for tag in lost for name in new)
+    for _, key, name in sorted(pairs, key=lambda pair: (-pair[0], *pair[1:])):
+        if found[key] is None and name in new:
+            found[key] = name
+            new.remove(name)
     return found
+
+
+def _likeness(one: str, other: str) -> float:
+    """How similar two tags are, from 0 to 1; wide letters and other forms of hyphens and blanks count as the plain ones."""
+    plain, shown = (unicodedata.normalize("NFKC", tag).casefold() for tag in (one, other))
+    return SequenceMatcher(None, plain, shown).ratio()

@@ -12,6 +12,7 @@ from reconciler.core.desired import config_digest, profile_digest, spec_of
 from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, Mapping, RefusedValue
 from reconciler.core.plan import Change
 from reconciler.core.record import SEEN_EVERY, after_look, after_write, agreed, new_row, with_intent, with_refused
+from reconciler.core.spellings import learned
 from reconciler.core.view import Decision, Subject
 from tests.core.people import (
     ADA,
@@ -307,3 +308,9 @@ def test_that_a_person_tried_a_refused_value_is_known_until_there_is_another() -
     assert one.refused["phone"].asked
     assert (two.refused["phone"].asked, two.refused["note"].asked) == (True, False)
     assert not other.refused["phone"].asked
+
+
+def test_of_two_tags_that_the_shop_respells_each_gets_the_more_similar_one() -> None:
+    wide, hyphen = "\uff41\uff50\uff50\uff0d\uff55\uff53\uff45\uff52", "wave\u20116"
+    for sent in (["app-user", "wave-6"], ["wave-6", "app-user"]):
+        assert learned(sent, frozenset(), [wide, hyphen]) == {"app-user": wide, "wave-6": hyphen}
