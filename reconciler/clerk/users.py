@@ -44,6 +44,7 @@ CLERK_FIELDS: Final = frozenset(
     {"email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "updated_at", "metadata"}
 )
 
+UNKNOWN_CODE: Final = "resource_not_found"
 METADATA_DEPTH: Final = 50
 
 _OK: Final = 200
@@ -258,12 +259,17 @@ class ClerkUsers:
         self.close()
 
     def get(self, user: ClerkUserId) -> ClerkUser | None:
-        """The user as she is now, or None if Clerk says there is no such user.
+        """The user as Clerk has them now, or None if Clerk says in its own words that it has no such user.
 
         TemporaryError, AccessError (the key), PermanentError (an answer that makes no sense).
         """
         response = self._ask(f"users/{quote(user, safe='')}")
         if response.status_code == _GONE:
+            if not _says_unknown(_json(response)):
+                raise PermanentError(
+                    f"the answer for {user} is a 404 that is not Clerk's own: it proves nothing",
+                    hint="check clerk.api_url",
+                )
             return None
         try:
             found = parse_user(_json(response))
@@ -276,7 +282,7 @@ class ClerkUsers:
         return found
 
     def exists(self, user: ClerkUserId) -> bool:
-        """Whether Clerk has this user: the only proof of a deletion."""
+        """Whether the key's instance of Clerk has this user. Errors as of `get`."""
         return self.get(user) is not None
 
     def pages(self, *, limit: int = PAGE) -> Iterator[UserPage]:
@@ -389,6 +395,14 @@ def _json(response: httpx.Response) -> Any:
         raise PermanentError(
             "Clerk's API answered with something that is not JSON", hint="check clerk.api_url"
         ) from error
+
+
+def _says_unknown(body: object) -> bool:
+    """Whether this is Clerk's error for a user that it does not have; a proxy or another API answers 404 as well."""
+    errors = body.get("errors") if isinstance(body, Mapping) else None
+    return isinstance(errors, list) and any(
+        isinstance(error, Mapping) and error.get("code") == UNKNOWN_CODE for error in errors
+    )
 
 
 def _page(listed: list[Any], before: frozenset[str]) -> tuple[UserPage, list[str]]:

@@ -237,7 +237,7 @@ def clerk_checks(settings: Settings) -> Iterator[Check]:
             hint="copy the endpoint's signing secret from Clerk's dashboard" if settings.server.public_url else "",
         )
     if settings.clerk.secret_key is not None:
-        right = settings.clerk.secret_key.get_secret_value().startswith(("sk_live_", "sk_test_"))
+        right = is_secret_key(settings.clerk.secret_key.get_secret_value())
         yield Check(
             area="clerk",
             what="secret_key",
@@ -245,6 +245,11 @@ def clerk_checks(settings: Settings) -> Iterator[Check]:
             message="well formed" if right else "it is no secret key: those begin with sk_live_ or sk_test_",
             hint="" if right else "copy it from Clerk's dashboard, API keys",
         )
+
+
+def is_secret_key(text: str) -> bool:
+    """Whether this has the form of a secret key of Clerk's."""
+    return text.startswith(("sk_live_", "sk_test_"))
 
 
 def rights_check(rights: Rights | None, settings: Settings) -> Iterator[Check]:

@@ -21,6 +21,7 @@ from reconciler.cli.checks import (
     state_clock_check,
     state_standing_checks,
 )
+from reconciler.cli.clerk_checks import clerk_instance_checks
 from reconciler.cli.context import Context
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, sentence, time_z
@@ -73,6 +74,7 @@ def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]
         stores = house.identified_stores([str(store.name) for store in stores])
     yield from profile_checks(house, lambda: sum(house.state.count(s.shop) for s in stores) if has_state else 0)
     yield from clerk_checks(house.loaded.settings)
+    yield from _tried("clerk", "instance", lambda: clerk_instance_checks(house))
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
         for checked in pool.map(lambda store: tuple(store_checks(house, store, has_state=has_state)), stores):
             yield from checked

@@ -18,6 +18,7 @@ from reconciler.ports import MappingReader, ProfileReader
 
 SAMPLE = 1000  # mapped users whose rows are asked for
 HALF = SAMPLE // 2
+BESIDE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,14 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
     if len(missing) > max(ceiling, 1):
         missing = without_successor(missing, store, profiles, mappings)
     return Sample(len(users), len(missing), ceiling)
+
+
+def present_beside(user: ClerkUserId, store: Store, readers: Readers) -> list[ClerkUserId]:
+    """Some mapped users next to this one whose rows are there. SourceError."""
+    before = readers.mappings.living_before(store.shop, user, limit=BESIDE)
+    beside = [*before, *readers.mappings.living(store.shop, after=user, limit=BESIDE)]
+    rows = readers.profiles.get(beside) if beside else {}
+    return [other for other in beside if other != user and other in rows and not rows[other].deleted]
 
 
 def _neighbours(user: ClerkUserId, store: Store, mappings: MappingReader) -> list[ClerkUserId]:

@@ -6,7 +6,7 @@ store (suspended, the others go on), the profiles or our own database away (wait
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,9 +18,11 @@ from reconciler.controller.hidden import WithoutUsers
 from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.sweep import Readers
+from reconciler.controller.wholeness import present_beside
 from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import DELETED, Claim, Request
+from reconciler.core.store import Store
 from reconciler.errors import (
     AccessError,
     ConfigError,
@@ -74,8 +76,11 @@ class Crew(Protocol):
     def mappings_under(self, claim: Claim) -> MappingWriter:
         """Writes that raise LeaseLost where the claim no longer holds."""
 
-    def is_gone(self, user: ClerkUserId) -> bool | None:
-        """Whether Clerk has her no more; None where it can't say. TemporaryError: ask again later."""
+    def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
+        """Whether Clerk has this user no more; None where it can't say. TemporaryError: ask again later.
+
+        `present` gives mapped users whose rows are there: Clerk has them, where its answers are about our users at all.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Worker:
                 self._under(claim, hands, state),
                 self.budgets,
                 wants_updated_at=self._wanted(claim),
-                is_gone=self._is_gone_now,
+                is_gone=lambda user: self._is_gone_now(user, hands),
             )
         except LeaseLost as lost:
             return Worked(claim, "lost", error=lost)
@@ -138,7 +143,7 @@ class Worker:
 
         readers, user = hands.readers, claim.clerk_user_id
         if claim.reason == DELETED:
-            readers = self._readers_after_deletion(user, readers)
+            readers = self._readers_after_deletion(user, hands.store, readers)
         return replace(
             hands,
             readers=readers,
@@ -147,20 +152,20 @@ class Worker:
             explicit=claim.explicit,
         )
 
-    def _readers_after_deletion(self, user: ClerkUserId, readers: Readers) -> Readers:
+    def _readers_after_deletion(self, user: ClerkUserId, store: Store, readers: Readers) -> Readers:
         """Clerk told of a deletion: proof where the row is gone as well, or where Clerk's API has the user no more."""
         there = bool(readers.profiles.get([user]))
-        if there and not self.crew.is_gone(user):
+        if there and not self.crew.is_gone(user, lambda: present_beside(user, store, readers)):
             return readers
         absence = replace(readers.absence, gone=readers.absence.gone | {user})
         if there:
             readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({user})))
         return replace(readers, absence=absence)
 
-    def _is_gone_now(self, user: ClerkUserId) -> bool | None:
+    def _is_gone_now(self, user: ClerkUserId, hands: Hands) -> bool | None:
         """What Clerk's API says of a user without a row, if it can be asked now: time proves it as well."""
         try:
-            return self.crew.is_gone(user)
+            return self.crew.is_gone(user, lambda: present_beside(user, hands.store, hands.readers))
         except TemporaryError:
             return None
 

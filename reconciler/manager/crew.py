@@ -6,7 +6,7 @@ A house that was replaced is closed once nobody works with it any more.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.worker import cap_of
 from reconciler.core.ids import ClerkUserId, StoreName
 from reconciler.core.request import Claim
-from reconciler.errors import ReconcilerError, TemporaryError
+from reconciler.errors import ReconcilerError, SourceError, TemporaryError
+from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.ports import MappingWriter
 from reconciler.settings import StoreSettings
 from reconciler.state.fenced import FencedMappings
@@ -38,6 +39,7 @@ class Crew:
         self._lock = threading.Lock()
         self._open = _Open(house)
         self._suspended: dict[StoreName, str] = {}
+        self._absence = ClerkAbsence(on_trouble)
 
     @contextmanager
     def house(self) -> Iterator[House]:
@@ -116,14 +118,14 @@ class Crew:
             house = self._open.house
         return FencedMappings(house.engine, claim)
 
-    def is_gone(self, user: ClerkUserId) -> bool | None:
+    def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
         with self.house() as house:
             clerk: ClerkUsers | None = house.clerk
             if clerk is None:
                 return None
             try:
-                return not clerk.exists(user)
-            except TemporaryError:
+                return self._absence.is_gone(clerk, user, present)
+            except (TemporaryError, SourceError):
                 raise
             except ReconcilerError as error:
                 self._on_trouble(f"Clerk could not be asked whether {user} is gone: {error.message}")

@@ -52,7 +52,8 @@ def test_who_is_gone_is_none(clerk: ClerkUsers) -> None:
 
 
 def test_an_id_can_not_lead_elsewhere(clerk: ClerkUsers, backend: Backend) -> None:
-    assert clerk.get(ClerkUserId("../users?limit=1")) is None
+    with pytest.raises(PermanentError, match="not JSON"):
+        clerk.get(ClerkUserId("../users?limit=1"))
     assert all(path != "/v1/users" for path, _ in backend.asked)
 
 

@@ -9,6 +9,8 @@ from reconciler.cli.checks import clock_check, secret_check, supported_until, ve
 from reconciler.core.ids import ShopDomain, StoreName
 from reconciler.ports import ShopFacts
 from reconciler.settings import StoreSettings
+from tests.clerk.backend import KEY, Backend, serving
+from tests.clerk.sender import user
 from tests.cli.town import EU, US, Said, Town
 
 STORE = StoreSettings(name=StoreName("acme-us"), shop=ShopDomain("acme-us.myshopify.com"))
@@ -188,3 +190,25 @@ def test_no_secret_is_ever_shown(ready: Town) -> None:
         assert said.code == 1
         for secret in ("my-secret", "pk_live_wrong", "token-acme-us"):
             assert secret not in said.out + said.err
+
+
+@pytest.mark.parametrize(("known", "level"), [(0, "failed"), (1, "failed"), (3, "ok"), (5, "ok")])
+def test_a_secret_key_of_another_clerk_instance_is_found_out(ready: Town, known: int, level: str) -> None:
+    ready.sql("delete from customers")
+    for n in range(5):
+        ready.add({"clerk_user_id": f"user_{n}"})
+    backend = Backend(users=[user(f"user_{n}") for n in range(known)])
+    with serving(backend) as url:
+        ready.settings["clerk"] = {"secret_key": KEY, "api_url": url}
+        check = found(ready("doctor", "--output", "json"), "clerk", "instance")
+    assert check["level"] == level
+    assert ("another Clerk instance" in check["message"]) == (level == "failed")
+
+
+def test_a_clerk_that_can_not_be_asked_is_said_to_be_unknown(ready: Town) -> None:
+    with serving(Backend(troubles=[(429, {"retry-after": "60"})])) as url:
+        ready.settings["clerk"] = {"secret_key": KEY, "api_url": url}
+        assert found(ready("doctor", "--output", "json"), "clerk", "instance")["level"] == "warning"
+        ready.settings["clerk"]["secret_key"] = "sk_test_of_nobody"
+        check = found(ready("doctor", "--output", "json"), "clerk", "instance")
+    assert (check["level"], "refuses the key" in check["message"]) == ("failed", True)

@@ -151,10 +151,11 @@ def test_an_older_row_is_acted_on_while_the_newer_is_awaited(street: Street) -> 
 
 def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(street: Street) -> None:
     street.stores[US]["on_leave"] = "tag"
-    backend = Backend(users=[{**user_event("user_there")}])
+    others = ("user_other", "user_another", "user_third")
+    backend = Backend(users=[user_event(user) for user in ("user_there", *others)])
     with serving(backend) as url:
         street.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
-        for user in ("user_row", "user_marked", "user_clerk", "user_there"):
+        for user in ("user_row", "user_marked", "user_clerk", "user_there", *others):
             street.person(user)
         with street.replica() as run:
             run.looked_at_all()

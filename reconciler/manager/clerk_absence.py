@@ -1,0 +1,51 @@
+"""Whether Clerk's API proves that a user is gone: a 404 counts only with a key that is known to see our other users."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from reconciler.clerk.instance import key_sight
+from reconciler.clerk.users import ClerkUsers
+from reconciler.core.ids import ClerkUserId
+
+OURS_FOR_S: Final = 3600.0
+FOREIGN_FOR_S: Final = 60.0
+
+
+class ClerkAbsence:
+    """What one process knows of its key: asked before the first 404 counts, and again after some time. Thread-safe."""
+
+    def __init__(self, on_trouble: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._on_trouble = on_trouble
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._known: tuple[ClerkUsers, bool, float] | None = None
+
+    def is_gone(
+        self, clerk: ClerkUsers, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]
+    ) -> bool | None:
+        """Whether Clerk has this user no more; None where its answer proves nothing.
+
+        `present` gives mapped users whose rows are there. Errors as of `ClerkUsers.get` and of `present`.
+        """
+        if clerk.exists(user):
+            return False
+        return True if self._is_ours(clerk, present) else None
+
+    def _is_ours(self, clerk: ClerkUsers, present: Callable[[], Sequence[ClerkUserId]]) -> bool:
+        with self._lock:
+            known = self._known
+        if known is not None and known[0] is clerk and self._monotonic() < known[2]:
+            return known[1]
+        sight = key_sight(clerk, present())
+        if not sight.asked:
+            return False
+        with self._lock:
+            until = self._monotonic() + (OURS_FOR_S if sight.is_ours else FOREIGN_FOR_S)
+            self._known = (clerk, sight.is_ours, until)
+        if not sight.is_ours:
+            self._on_trouble(f"{sight.message}; its 404 proves nothing, and a missing row is waited for")
+        return sight.is_ours
