@@ -11,10 +11,12 @@ from reconciler.controller.act import Step
 from reconciler.controller.carry import Outcome, looked
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Swept, named
-from reconciler.core.desired import is_wanted, profile_digest, spec_of
+from reconciler.core import normalise
+from reconciler.core.desired import Spec, is_wanted, profile_digest, spec_of
+from reconciler.core.free_phones import phone_of, without_phone
 from reconciler.core.ids import UNIQUE, ClerkUserId
 from reconciler.core.plan import Action, Hold
-from reconciler.core.view import Decision
+from reconciler.core.view import Decision, Taken
 from reconciler.ports import CustomerReader
 
 UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates
@@ -52,8 +54,10 @@ class Recheck:
         }
         unseen = [a for a in batch if a.clerk_user_id not in planned]
         ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
-        for step in self._looked(planned.values()):
-            action = planned[step.subject.user]
+        held = self._holds.of(list(planned)) if planned else {}
+        for found in self._looked(planned.values()):
+            action = planned[found.subject.user]
+            step = _as_held(found, action, held[action.clerk_user_id])
             if _is_same(action, step.decision.action, parked=step.subject.user in parked) or _is_part(
                 action, step.decision
             ):
@@ -88,6 +92,15 @@ def _still_waits(action: Action, step: Step) -> bool:
         return False
     found = [step.blocked.granted(fields) for fields in (UNIQUE, UNIQUE[:1], UNIQUE[1:])]
     return any(granted and _is_same(action, decision.action, parked=False) for decision, granted in found)
+
+
+def _as_held(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
+    """The step without the phone that the plan holds, since it is also another user's, who need not have it yet."""
+    held = next((h for h in holds if h.reason == "PhoneTaken" and h.field == "phone"), None)
+    if held is None or phone_of(step.decision.action) is None or phone_of(planned) is not None:
+        return step
+    decision = without_phone(step.decision, held)
+    return replace(step, action=decision.action or step.action, decision=decision)
 
 
 class _HoldsOf:
@@ -126,9 +139,19 @@ def _creates(batch: Sequence[Action], hands: Hands, holds: _HoldsOf) -> list[Ste
             ready.append(Outcome(action, "refused", "the store does not want her any more"))
         else:
             spec = spec_of(subject.profile, hands.store)
-            decision = Decision(clerk_user_id=subject.user, action=action, holds=held_of[subject.user], spec=spec)
+            held = held_of[subject.user]
+            decision = Decision(
+                clerk_user_id=subject.user, action=action, holds=held, spec=spec, taken=_phone_awaited(spec, held)
+            )
             ready.append(Step(action, subject, decision))
     return ready
+
+
+def _phone_awaited(spec: Spec, holds: Iterable[Hold]) -> tuple[Taken, ...]:
+    """The phone that the user waits for, where the plan holds it as another's."""
+    key = normalise.phone_key(spec.value("phone"))
+    is_held = any(h.reason == "PhoneTaken" and h.field == "phone" for h in holds)
+    return (Taken(field="phone", key=key),) if key is not None and is_held else ()
 
 
 def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:

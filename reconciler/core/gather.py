@@ -16,13 +16,22 @@ from pydantic import BaseModel, ConfigDict
 from reconciler.core import chains
 from reconciler.core.desired import config_digest, is_wanted
 from reconciler.core.forecast import costs_of, forecast_of
+from reconciler.core.free_phones import (
+    FreePhones,
+    keys_of,
+    message_of,
+    phone_hold,
+    phone_of,
+    resolved_apart,
+    without_phone,
+)
 from reconciler.core.guard import above, held_back
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.pile import Growing, ListPile, Piles, chained, kept, merged
 from reconciler.core.plan import KINDS, Action, Hold, Kind, StorePlan, Summary, action_order, hold_order, summed
 from reconciler.core.reasons import hold
-from reconciler.core.record import after_look, is_news, looked_row
+from reconciler.core.record import is_news, looked_row
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 
@@ -54,16 +63,56 @@ class _Freed(BaseModel):
     kind: Kind
 
 
-class _IfWithheld(BaseModel):
-    """The row of somebody who acts, for the case that a guard withholds that; its message lacks what the guard says.
+class _Row(BaseModel):
+    """The row of a user, and the row as it is, where it may turn out to say the same.
 
-    `known` is the row as it is, where it may turn out to say the same.
+    Of one for the case that a guard withholds the user's action the message lacks what the guard says.
     """
 
     model_config = ConfigDict(frozen=True)
 
     row: Mapping
     known: Mapping | None
+
+    def saying(self, message: str) -> _Row:
+        return self.model_copy(update={"row": self.row.model_copy(update={"message": message})})
+
+
+class _Outcome(BaseModel):
+    """What a plan is made of for one user: the action, with the row if a guard withholds it, or the row without one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Action | None
+    holds: tuple[Hold, ...]
+    in_sync: bool
+    row: _Row | None = None
+    if_withheld: _Row | None = None
+    frees: chains.Frees = chains.Frees()
+
+    def held_for(self, first: ClerkUserId) -> _Outcome:
+        """The same where the last of its holds, that of the phone, names the user who gets it."""
+        named = self.holds[-1].model_copy(update={"message": message_of(first)})
+        holds = (*self.holds[:-1], named)
+        message = "; ".join(h.message for h in holds)
+        return self.model_copy(
+            update={
+                "holds": holds,
+                "row": self.row.saying(message) if self.row is not None else None,
+                "if_withheld": self.if_withheld.saying(f"; {message}") if self.if_withheld is not None else None,
+            }
+        )
+
+
+class _Late(BaseModel):
+    """What becomes of a user whose phone may be another's in this plan: if it is not, and if it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: ClerkUserId
+    key: str
+    alone: _Outcome
+    held: _Outcome
 
 
 class Gathered:
@@ -77,12 +126,15 @@ class Gathered:
         self._guards = guards
         self._actions: dict[Kind, Growing[Action]] = {kind: piles(Action, action_order) for kind in KINDS}
         self._costs: Counter[Kind] = Counter()
-        self._if_withheld: dict[Kind, Growing[_IfWithheld]] = {kind: piles(_IfWithheld) for kind in KINDS}
+        self._if_withheld: dict[Kind, Growing[_Row]] = {kind: piles(_Row) for kind in KINDS}
         self._holds: Growing[Hold] = piles(Hold, hold_order)
         self._rows: Growing[Mapping] = piles(Mapping)
         self._freed: Growing[_Freed] = piles(_Freed)
+        self._phones = FreePhones(piles)
+        self._late: Growing[_Late] = piles(_Late, lambda late: (late.key, late.user))
         self._blocked: dict[ClerkUserId, tuple[Subject, chains.Blocked]] = {}
         self._all: dict[ClerkUserId, tuple[Subject, Decision]] | None = {} if keep_all else None
+        self._all_late: dict[ClerkUserId, Decision] = {}
         self._profiles = 0
         self._in_sync = 0
 
@@ -96,14 +148,17 @@ class Gathered:
         self._profiles += is_wanted(subject.profile, self._store) is not False
         if blocked is not None:
             self._blocked[subject.user] = (subject, blocked)
+        elif self._phones.came_before(decision):
+            self._put_off(subject, decision)
         else:
-            self._settle(subject, decision)
-            frees = chains.frees(decision)
-            if frees.places and decision.action is not None:
-                self._freed.add(_Freed(clerk_user_id=subject.user, frees=frees, kind=decision.action.kind))
+            self._keep(subject, decision)
+            outcome = self._outcome(subject, decision)
+            self._settle(outcome)
+            self._frees(subject.user, outcome)
 
     def swept(self, *, mappings: int, restore_rate: float, whole: bool) -> Swept:
         """The plan. `mappings` is what the guards' percentages are taken of."""
+        self._settle_late()
         over = self._settle_blocked(mappings)
         found = {kind: pile.whole() for kind, pile in self._actions.items()}
         for kind, message in over.items():
@@ -123,6 +178,30 @@ class Gathered:
         withheld = chained(found[kind] for kind in KINDS if kind in over)
         return Swept(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
 
+    # --- phones of several users ------------------------------------------------------------------------------------
+
+    def _put_off(self, subject: Subject, decision: Decision) -> None:
+        key = phone_of(decision.action)
+        assert key is not None
+        held = without_phone(decision, phone_hold(decision, subject.user))
+        late = _Late(
+            user=subject.user, key=key, alone=self._outcome(subject, decision), held=self._outcome(subject, held)
+        )
+        self._late.add(late)
+        if self._all is not None:
+            self._all[subject.user], self._all_late[subject.user] = (subject, decision), held
+
+    def _settle_late(self) -> None:
+        """Settle who may come late for a phone, now that all who come first are known."""
+        for late, (user, first) in zip(self._late.whole(), self._phones.firsts(), strict=True):
+            assert late.user == user
+            outcome = late.alone if first == user else late.held.held_for(first)
+            self._settle(outcome)
+            self._frees(user, outcome)
+            if self._all is not None and first != user:
+                decision = self._all_late[user].model_copy(update={"holds": outcome.holds})
+                self._all[user] = (self._all[user][0], decision)
+
     # --- chains -----------------------------------------------------------------------------------------------------
 
     def _settle_blocked(self, mappings: int) -> dict[Kind, str]:
@@ -135,40 +214,54 @@ class Gathered:
         given = (f for f in self._freed.whole() if not awaited.isdisjoint(f.frees.places)) if blocked else ()
         freed = {f.clerk_user_id: f for f in given}
         frees = {user: f.frees for user, f in freed.items()}
-        moved = chains.resolved(blocked, frees)
+        moved, blocked = resolved_apart(blocked, frees, self._phones.holders(keys_of(blocked)))
         moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
         counts = Counter({kind: len(pile) for kind, pile in self._actions.items()}) + Counter(moving.values())
         over = above(counts, self._store, mappings=mappings) if self._guards else {}
         kinds = moving | {user: f.kind for user, f in freed.items()}
         gone = frozenset(user for user, kind in kinds.items() if kind in over)
         for user, decision in chains.without(moved, blocked, frees, gone).items():
-            self._settle(self._blocked[user][0], decision)
+            subject = self._blocked[user][0]
+            self._keep(subject, decision)
+            self._settle(self._outcome(subject, decision))
         return over
 
     # --- one user -----------------------------------------------------------------------------------------------------
 
-    def _settle(self, subject: Subject, decision: Decision) -> None:
-        for each in decision.holds:
-            self._holds.add(each)
+    def _keep(self, subject: Subject, decision: Decision) -> None:
         if self._all is not None:
             self._all[subject.user] = (subject, decision)
-        if decision.action is not None:
-            self._acts(subject, decision, decision.action)
-            return
-        self._in_sync += decision.status == "in_sync"
-        row = after_look(subject, decision, self._store, now=self._now)
-        if row is not None:
-            self._rows.add(row)
 
-    def _acts(self, subject: Subject, decision: Decision, action: Action) -> None:
-        self._actions[action.kind].add(action)
-        self._costs[action.kind] += action.cost_points
+    def _outcome(self, subject: Subject, decision: Decision) -> _Outcome:
+        action, known = decision.action, subject.mapping
+        found = {"action": action, "holds": decision.holds, "in_sync": decision.status == "in_sync" and action is None}
+        if action is None:
+            row = looked_row(subject, decision, self._store, now=self._now)
+            return _Outcome(**found, row=_Row(row=row, known=known) if row is not None else None)
+        withheld = None
         if self._guards:
-            unsaid = _held(decision, hold(subject.user, subject.mapping, "GuardExceeded", ""))
+            unsaid = _held(decision, hold(subject.user, known, "GuardExceeded", ""))
             row = looked_row(subject, unsaid, self._store, now=self._now)
             assert row is not None
-            known = subject.mapping if subject.mapping is not None and subject.mapping.status == "held" else None
-            self._if_withheld[action.kind].add(_IfWithheld(row=row, known=known))
+            withheld = _Row(row=row, known=known if known is not None and known.status == "held" else None)
+        return _Outcome(**found, if_withheld=withheld, frees=chains.frees(decision))
+
+    def _settle(self, outcome: _Outcome) -> None:
+        for each in outcome.holds:
+            self._holds.add(each)
+        self._in_sync += outcome.in_sync
+        if (row := outcome.row) is not None and is_news(row.known, row.row, now=self._now):
+            self._rows.add(row.row)
+        if (action := outcome.action) is None:
+            return
+        self._actions[action.kind].add(action)
+        self._costs[action.kind] += action.cost_points
+        if outcome.if_withheld is not None:
+            self._if_withheld[action.kind].add(outcome.if_withheld)
+
+    def _frees(self, user: ClerkUserId, outcome: _Outcome) -> None:
+        if outcome.action is not None and outcome.frees.places:
+            self._freed.add(_Freed(clerk_user_id=user, frees=outcome.frees, kind=outcome.action.kind))
 
     # --- guards -----------------------------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from reconciler.core import normalise
 from reconciler.core.desired import config_digest, digest
 from reconciler.core.forecast import points_of
 from reconciler.core.mapping import Mapping, RefusedValue
-from reconciler.core.plan import Action, Change, Kind
+from reconciler.core.plan import Action, Change, Hold, Kind
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.view import Decision
 
 UNDONE = "UNDONE"
 WHOLE = "*"  # in place of a field: the action was refused, and no field of it was named
+IDENTITIES = frozenset({"email", "phone", "first_name", "last_name"})  # Shopify keeps one of these on every customer
 NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to carry out
     "create": frozenset({"backlink", "email"}),
     "adopt": frozenset({"backlink"}),
@@ -86,16 +87,19 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
         if refused.code == UNDONE:
             reason, message = "Undone", f"{change.field} was taken back by `undo`; it waits until the profile moves"
         holds.append(hold(action.clerk_user_id, decision.customer or mapping, reason, message, change.field))
-    if len(kept) == len(action.changes):
-        return decision
+    return decision if len(kept) == len(action.changes) else less(decision, action, tuple(kept), tuple(holds))
+
+
+def less(decision: Decision, action: Action, kept: tuple[Change, ...], holds: tuple[Hold, ...]) -> Decision:
+    """The decision with these changes of its action alone; with none of it, where that can't be carried out."""
     needed = NEEDED.get(action.kind, frozenset()) & {c.field for c in action.changes}
     lost_key = not needed <= {c.field for c in kept}
     nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]
-    if lost_key or nothing_left:
-        return decision.model_copy(update={"action": None, "holds": tuple(holds), "status": "held"})
-    cost = points_of(action.kind, tuple(kept))
-    patched = action.model_copy(update={"changes": tuple(kept), "cost_points": cost})
-    return decision.model_copy(update={"action": patched, "holds": tuple(holds)})
+    nameless = action.kind == "create" and IDENTITIES.isdisjoint(c.field for c in kept)
+    if lost_key or nothing_left or nameless:
+        return decision.model_copy(update={"action": None, "holds": holds, "status": "held"})
+    patched = action.model_copy(update={"changes": kept, "cost_points": points_of(action.kind, kept)})
+    return decision.model_copy(update={"action": patched, "holds": holds})
 
 
 def _stands(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:

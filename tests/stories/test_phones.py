@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -188,3 +190,79 @@ def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer
     assert (four.hers("eve").phone, four.hers("eve").email) == (FREE, mail("bob"))
     assert four.hers("ada").phone == PHONES["bob"]
     four.settles()
+
+
+def waiting(village: Village) -> set[str]:
+    """Who waits for a phone, by the state."""
+    with closing(sqlite3.connect(village.settings["state"]["url"].removeprefix("sqlite:///"))) as connection:
+        rows = connection.execute("select clerk_user_id from reconciler_mapping where waits_for_phone is not null")
+        return {user for (user,) in rows}
+
+
+def spelt(number: str) -> str:
+    """The same phone as another form might have stored it."""
+    return f"{number[:2]} ({number[2:5]}) {number[5:8]}-{number[8:]}"
+
+
+def test_of_two_updates_to_one_free_phone_the_plan_holds_the_second_and_the_rest_of_it_goes(four: Village) -> None:
+    four.user("bob", phone=FREE)
+    four.user("cyd", phone=spelt(FREE), last_name="King")
+    plan = four.plan()
+    assert [(h["clerk_user_id"], h["reason"]) for h in plan["holds"]] == [("user_cyd", "PhoneTaken")]
+    assert "user_bob" in plan["holds"][0]["message"]
+    four.apply()
+    assert (four.hers("bob").phone, four.hers("cyd").phone) == (FREE, PHONES["cyd"])
+    assert four.hers("cyd").last_name == "King"
+    four.settles(held={("cyd", "PhoneTaken")})
+    four.user("bob", phone=None)
+    four.apply()
+    assert four.hers("cyd").phone == FREE
+    four.settles()
+
+
+def test_of_two_updates_of_nothing_but_one_free_phone_only_the_first_is_planned(four: Village) -> None:
+    four.user("bob", phone=FREE)
+    four.user("cyd", phone=FREE)
+    assert (four.actions(), four.held()) == ({"bob": "update"}, {("cyd", "PhoneTaken")})
+    four.apply()
+    four.settles(held={("cyd", "PhoneTaken")})
+
+
+@pytest.mark.parametrize("way", [(), ("--bulk", "always"), ("sealed",)], ids=["singly", "by bulk", "a saved plan"])
+def test_newcomers_and_a_mapped_user_with_one_free_phone_are_planned_as_they_are_applied(
+    four: Village, way: tuple[str, ...]
+) -> None:
+    for name in ("dan", "eve", "fay"):
+        four.user(name, phone=spelt(FREE), last_name="Same")
+    held = {("eve", "PhoneTaken"), ("fay", "PhoneTaken")}
+    assert (four.actions(), four.held()) == ({"dan": "update", "eve": "create", "fay": "create"}, held)
+    if way == ("sealed",):
+        assert four("plan", "--out", str(four.folder / "seen.json")).code in {0, 2}
+        four.apply(str(four.folder / "seen.json"))
+    else:
+        four.apply(*way)
+    assert [four.hers(name).phone for name in ("dan", "eve", "fay")] == [FREE, None, None]
+    assert {four.hers(name).last_name for name in ("dan", "eve", "fay")} == {"Same"}
+    assert waiting(four) == {"user_eve", "user_fay"}
+    four.settles(held=held)
+
+
+def test_who_keeps_the_old_phone_for_a_rival_frees_it_for_no_other_user(four: Village) -> None:
+    four.user("ada", phone=FREE)
+    four.user("bob", phone=FREE)
+    four.user("cyd", phone=PHONES["bob"])
+    assert four.actions() == {"ada": "update"}
+    held = {("bob", "PhoneTaken"), ("cyd", "PhoneTaken")}
+    assert four.held() == held
+    four.apply()
+    four.settles(held=held)
+
+
+def test_a_user_who_waits_for_an_email_shares_a_free_phone_with_no_other(four: Village) -> None:
+    four.user("ada", email=mail("new"))
+    four.user("bob", email=mail("ada"), phone=FREE)
+    four.user("cyd", email=mail("bob"), phone=FREE)
+    assert four.held() == {("cyd", "PhoneTaken")}
+    four.apply()
+    assert [four.hers(n).phone for n in ("bob", "cyd")] == [FREE, PHONES["cyd"]]
+    four.settles(held={("cyd", "PhoneTaken")})
