@@ -138,7 +138,7 @@ def claimed(lost: Step, step: Step, hands: Hands) -> Step:
         row = row.model_copy(update={"profile_digest": lost.action.profile_digest})
     hands.state.put(row, *events)
     lost.written.extend(there)
-    return Step(step.action, replace(step.subject, mapping=row), step.decision, step.blocked)
+    return Step(step.action, replace(step.subject, mapping=row, stored=None), step.decision, step.blocked)
 
 
 def has_moved(action: Action, subject: Subject) -> bool:

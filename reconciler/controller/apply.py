@@ -272,7 +272,7 @@ def _note_held(holds: Iterable[Hold], hands: Hands) -> None:
             for step in looked(batch, hands, explicit=hands.explicit):
                 if step.decision.action is None:
                     row = after_look(step.subject, step.decision, hands.store, now=now)
-                    rows += [(step.subject.mapping, row)] if row is not None else []
+                    rows += [(step.subject.read, row)] if row is not None else []
             hands.state.put_unmoved(rows)
     except (TemporaryError, PermanentError, AccessError) as error:
         hands.warn(f"{hands.store.name}: who is held could not be looked at again: {error.message}")

@@ -234,9 +234,7 @@ class _Turn:
     def _write_down(self, steps: Sequence[Step]) -> None:
         """What a look taught that led to no write; a row that somebody wrote since is left as it is."""
         now = self._hands.clock.now()
-        found = [
-            (step.subject.mapping, after_look(step.subject, step.decision, self._store, now=now)) for step in steps
-        ]
+        found = [(step.subject.read, after_look(step.subject, step.decision, self._store, now=now)) for step in steps]
         self._hands.state.put_unmoved([(before, row) for before, row in found if row is not None])
 
 

@@ -144,7 +144,7 @@ def write_down(step: Step, hands: Hands) -> None:
     """What a look taught that led to no write."""
     row = after_look(step.subject, step.decision, hands.store, now=hands.clock.now())
     if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
-        hands.state.put_unmoved([(step.subject.mapping, row)])
+        hands.state.put_unmoved([(step.subject.read, row)])
     elif row is not None:
         hands.state.put(row)
 

@@ -130,7 +130,7 @@ def _missing(step: Step, hands: Hands) -> Reconciled | None:
     since = (absence.first_seen(mapping, now) or now) if found.looks_whole else None
     row = missing_row(mapping, held, hands.store, now=now, since=since)
     if is_news(mapping, row, now=now):
-        hands.state.put_unmoved([(mapping, row)])
+        hands.state.put_unmoved([(subject.read, row)])
     again_s = absence.again_s(mapping, now) if found.looks_whole else max(absence.grace_s or 0.0, AGAIN_FIRST_S)
     return Reconciled("held", reasons=("RowMissing",), again_s=again_s)
 

@@ -345,7 +345,7 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
             findings[subject.user] = decision.action.kind
         else:
             row = after_look(subject, decision, store, now=now)
-            rows += [(subject.mapping, row)] if row is not None else []
+            rows += [(subject.read, row)] if row is not None else []
     losers = desk.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
     _queue(desk, losers, "address")
     return findings, list(customers.values()), wanted

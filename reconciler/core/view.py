@@ -20,13 +20,20 @@ from reconciler.core.profile import Profile
 class Subject:
     """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop).
 
-    `row_fp` is the fingerprint of the very row that `profile` was made of, where that is known.
+    `row_fp` is the fingerprint of the very row that `profile` was made of, where that is known. `stored` is the mapping as
+    it was read, where `mapping` says more: of a write that was sent and never recorded.
     """
 
     user: ClerkUserId
     profile: Profile | None
     mapping: Mapping | None
     row_fp: int | None = None
+    stored: Mapping | None = None
+
+    @property
+    def read(self) -> Mapping | None:
+        """The mapping as it was read from the state: what a conditional write compares with."""
+        return self.stored if self.stored is not None else self.mapping
 
 
 class Rival(BaseModel):

@@ -51,7 +51,7 @@ def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
         changes = [Change(**change, why="profile changed") for change in intent["changes"]]
         update["applied"] = _as_ours(mapping, changes, customer, spec)
         update["customer_id"] = customer.id
-    return replace(subject, mapping=mapping.model_copy(update=update))
+    return replace(subject, mapping=mapping.model_copy(update=update), stored=subject.read)
 
 
 def _as_ours(

@@ -208,6 +208,19 @@ def test_a_row_that_was_seen_in_between_counts_as_seen_where_the_shop_did_not_an
     assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
 
 
+def test_a_user_whose_last_write_was_never_recorded_is_released_as_well(house: Rig) -> None:
+    house.user(ADA, last_name="New")
+    house.sim("acme").faults.add("lost_before", on="customerSet", times=None)
+    [(_, found)] = house.requested("acme", ADA)
+    assert found.result == "failed"
+    house.sim("acme").faults.clear()
+    row = house.mapping("acme", ADA)
+    assert row is not None
+    assert row.intent is not None
+    house.leave(ADA)
+    assert until_proven(ADA, running(house), house, looks_max=20).kind == "release"
+
+
 def test_two_reads_far_apart_do_not_count_where_those_between_them_did_not_come(house: Rig) -> None:
     """A store that was suspended, a table that could not be read: the row may have been there in between."""
     hands = running(house)
@@ -277,11 +290,14 @@ def test_an_action_never_turns_into_a_release_on_the_way(house: Rig) -> None:
     assert emails(house)[ADA] is not None
 
 
-def until_proven(user: str, hands: Hands, house: Rig, *, late_s: float = 0.0) -> Reconciled:
+def until_proven(user: str, hands: Hands, house: Rig, *, late_s: float = 0.0, looks_max: int = 100) -> Reconciled:
     """Reconcile a user without a row whenever that is due, until it is known to have left."""
-    while (found := reconcile(ClerkUserId(user), hands, house.state)).again_s is not None:
+    for _ in range(looks_max):
+        found = reconcile(ClerkUserId(user), hands, house.state)
+        if found.again_s is None:
+            return found
         house.clock.sleep(found.again_s + late_s)
-    return found
+    raise AssertionError(f"after {looks_max} reads {user} is not known to have left")
 
 
 def running(house: Rig, **policy: Any) -> Hands:
