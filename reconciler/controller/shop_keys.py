@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from reconciler.core.ids import StoreName
+from reconciler.core.ids import ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
-from reconciler.core.shop_identity import check_key, check_single, claims_unseen, identified, is_news, places
+from reconciler.core.shop_identity import KnownShop, check_key, check_single, claims_unseen, identified, is_news, places
 from reconciler.core.store import Store
 from reconciler.errors import AccessError
 from reconciler.ports import Clock, CustomerReader, MappingReader, ShopBook
@@ -44,8 +44,7 @@ class ShopKeys(Generic[S]):
         `has_customers_of` says whether the shop has the customers that the state keeps under a store's key.
         """
         with self._lock:
-            store = self._stores[name]
-            others = {other.shop for other in self._stores.values() if other.name not in {name, *self._unsure}}
+            store, others = self._stores[name], self._others(name)
         known = self._book.known_shops()
         named = (name, store.domain)
         row = identified(named, gid, known, now=self._clock.now())
@@ -54,11 +53,16 @@ class ShopKeys(Generic[S]):
             was = store.kept_under(former.key)
             row = row.of(former.key) if has_customers_of(was) else row
         check_single(row, others)
-        self._book.put_shop(row)
+        _note(row, row.key, self._book, self._clock)
         with self._lock:
+            check_single(row, self._others(name))  # another may have been given it meanwhile
             self._stores[name] = store.kept_under(row.key)
             self._unsure.discard(name)
             return self._stores[name]
+
+    def _others(self, name: StoreName) -> set[ShopDomain]:
+        """The keys of all other stores that may be worked on."""
+        return {other.shop for other in self._stores.values() if other.name not in {name, *self._unsure}}
 
 
 def check_shop(store: Store, gid: str, *, book: ShopBook, clock: Clock) -> None:
@@ -73,7 +77,15 @@ def check_shop(store: Store, gid: str, *, book: ShopBook, clock: Clock) -> None:
         )
     check_key(row, store.shop, known)
     if is_news(row, known):
-        book.put_shop(row)
+        _note(row, store.shop, book, clock)
+
+
+def _note(row: KnownShop, key: ShopDomain, book: ShopBook, clock: Clock) -> None:
+    """Write that this shop has this name; AccessError where another store was first to give it another key."""
+    if book.put_shop(row):
+        return
+    known = book.known_shops()
+    check_key(identified((row.store, row.name), row.gid, known, now=clock.now()), key, known)
 
 
 def has_customers_of(store: Store, customers: CustomerReader, mappings: MappingReader) -> bool:

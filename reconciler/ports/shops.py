@@ -74,5 +74,5 @@ class ShopBook(Protocol):
     def known_shops(self) -> tuple[KnownShop, ...]:
         """Each name of each shop that the state knows."""
 
-    def put_shop(self, shop: KnownShop) -> None:
-        """This shop has this name, from now on."""
+    def put_shop(self, shop: KnownShop) -> bool:
+        """This shop has this name, from now on; false, and nothing is written, where it has another key already."""

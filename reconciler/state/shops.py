@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 from sqlmodel import Field
 
 from reconciler.core.ids import ShopDomain, StoreName
@@ -12,6 +12,8 @@ from reconciler.core.shop_identity import KnownShop
 from reconciler.state.database import Database
 from reconciler.state.engine import SCHEMA, writing
 from reconciler.state.tables import Row, time_column
+
+SHOPS = 2  # of the advisory locks, those for the keys of shops
 
 
 class ShopRow(Row, table=True):
@@ -43,8 +45,7 @@ class ShopTable(Database):
             for name, gid, key, store, named_at in self._rows(query.order_by(_shop.c.named_at, _shop.c.name))
         )
 
-    def put_shop(self, shop: KnownShop) -> None:
-        """This shop has this name, from now on."""
+    def put_shop(self, shop: KnownShop) -> bool:
         row = {
             "name": shop.name,
             "gid": shop.gid,
@@ -53,4 +54,11 @@ class ShopTable(Database):
             "named_at": shop.named_at,
         }
         with writing(self._engine) as connection:
+            if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+                key = func.hashtextextended(f"customer-parity {shop.gid}", SHOPS)
+                connection.execute(select(func.pg_advisory_xact_lock(key)))
+            keys = connection.scalars(select(_shop.c.shopify_shop).where(_shop.c.gid == shop.gid)).all()
+            if keys and shop.key not in keys:
+                return False
             self._upsert(connection, _shop, [row])
+            return True

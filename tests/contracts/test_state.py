@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from reconciler.core.event import Event
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.shop_identity import KnownShop
 from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
 from reconciler.state.store import StateStore
@@ -406,3 +407,20 @@ def test_leases_of_the_dead_are_taken_back_by_the_beginning_of_their_name(state:
     assert state.acquire("look:acme", "new", ttl_s=60, now=AT) == 2  # what the dead one would write late is refused
     assert not state.renew("look:acme", "dead", 1, ttl_s=60, now=AT)
     assert [state.acquire(name, "new", ttl_s=60, now=AT) for name in ("look_alike", "bulk acme")] == [None, None]
+
+
+def test_of_two_who_give_a_shop_its_key_at_the_same_moment_one_succeeds(state: StateStore) -> None:
+    names = [ShopDomain(f"name-{n}.myshopify.com") for n in range(4)]
+    gate = Barrier(len(names))
+
+    def put(name: ShopDomain) -> bool:
+        gate.wait()
+        return state.put_shop(KnownShop(name, "gid://shopify/Shop/1", name, STORE, AT))
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        done = list(pool.map(put, names))
+    (known,) = state.known_shops()
+    assert [name for name, is_done in zip(names, done, strict=True) if is_done] == [known.key]
+    renamed = KnownShop(ShopDomain("new.myshopify.com"), known.gid, known.key, STORE, AT + timedelta(days=1))
+    assert state.put_shop(renamed)
+    assert {shop.key for shop in state.known_shops()} == {known.key}

@@ -244,3 +244,23 @@ def test_a_former_name_becomes_another_shops_though_the_former_shop_is_in_no_fil
         assert [a["kind"] for a in said.json["stores"][0]["actions"]] == kinds
         known.apply()
     assert names(known)[OLD][0] != OLD
+
+
+def test_of_two_names_of_a_shop_that_the_state_never_met_the_same_one_is_always_refused(village: Village) -> None:
+    """Both are asked side by side: from the first answer on, one of them has the shop, and the other does nothing there."""
+    village.user("ada")
+    village.stores["again"] = village.store | {"shop": NEW}
+    village.shop().faults.add("slow", seconds=0.3, times=2)
+    (refused,) = errors(village("plan", "--output", "json"))
+    village.apply(code=1)
+    assert len(village.everybody()) == 1
+    before = village.mutations
+    for _ in range(2):
+        assert list(errors(village("plan", "--output", "json"))) == [refused]
+        village.apply(code=1)
+    assert village.mutations == before
+    assert {row["store"] for row in village("mappings", "list", "--output", "json").json} == {US, "again"} - {refused}
+    assert len(names(village)) == 1
+    del village.stores[US if refused == "again" else "again"]  # the refused name is the shop's new one
+    plan = village("plan", "--output", "json").json["stores"][0]
+    assert (plan["store"], plan["error"], plan["actions"]) == (refused, None, [])
