@@ -54,6 +54,10 @@ class Context:
         """Both files, read and checked."""
         return settings.load(self.config, self.stores, settings.environment())
 
+    def read_again(self) -> None:
+        """Read both files anew; what was read before stays where they can't be read (ConfigError)."""
+        self.__dict__["loaded"] = settings.load(self.config, self.stores, settings.environment())
+
     @property
     def paths(self) -> tuple[Path, Path]:
         """Where both settings files are."""

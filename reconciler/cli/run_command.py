@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -15,11 +15,12 @@ import structlog
 
 from reconciler import settings
 from reconciler.cli.context import Context
-from reconciler.errors import SourceError, StateError
+from reconciler.errors import ConfigError, SourceError, StateError
 from reconciler.manager.arrival import FIRST_S, is_away, open_databases
 from reconciler.manager.deadline import Deadline, leave, left_s
-from reconciler.manager.follow import digest_of, wait_until_settled
+from reconciler.manager.follow import digest_of, wait_until_settled, youngest_s
 from reconciler.manager.logs import configure
+from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.run import Files, Manager
 from reconciler.server.front import Front
 from reconciler.wiring import House
@@ -41,21 +42,46 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     in plain words where it runs.
     """
     configure(debug=context.debug)
-    env = settings.environment()
-    paths = settings.paths(context.config, context.stores, env)
-    wait_until_settled(paths)
-    # Before they are read: what changes while a database is waited for is taken as a change once it runs.
-    digest = digest_of(paths)
-    files = Files(paths, lambda: settings.load(context.config, context.stores, settings.environment()), digest)
+    files = _files(context)
+    refused: set[str] = set()
     server = context.loaded.settings.server
     address = (host or server.host, server.port if port is None else port)
     with Deadline() as deadline:
         with _Signals() as signals:
             while not signals.is_ending and not _served(context, files, address, signals):
                 signals.wait(FIRST_S)
+                files = _files_again(context, files, refused)
         if left := deadline.hanging():
             leave(left)
     return 0
+
+
+def _files(context: Context) -> Files:
+    """The files as they are now. Their digest is taken before they are read: what changes later is a change."""
+    wait_until_settled(context.paths)
+    return Files(
+        context.paths,
+        lambda: settings.load(context.config, context.stores, settings.environment()),
+        digest_of(context.paths),
+    )
+
+
+def _files_again(context: Context, before: Files, refused: set[str]) -> Files:
+    """The files before it begins once more; where they can't be read now, those that were read.
+
+    `refused`: what was logged of them, each thing once.
+    """
+    files = _files(context)
+    if files.digest == before.digest:
+        return before
+    try:
+        context.read_again()
+    except ConfigError as error:
+        if error.message not in refused:
+            refused.add(error.message)
+            _log.error("config_refused", error=error.message, hint=error.hint)
+        return before
+    return files
 
 
 def _warn(message: str) -> None:
@@ -63,10 +89,12 @@ def _warn(message: str) -> None:
 
 
 def _served(context: Context, files: Files, address: tuple[str, int], signals: _Signals) -> bool:
-    """Run until the end is asked for. False: a database went while it began, so that it must begin once more."""
-    with context.house(warn=_warn) as house, _opened(house, address, signals) as front:
+    """Run until the end is asked for. False: it must begin once more, since a database went or the files have changed."""
+    with context.house(warn=_warn) as house, _opened(house, files, address, signals) as (front, settled):
         if signals.is_ending:
             return True
+        if not settled:
+            return False
         manager = Manager(house, files, host=address[0], port=address[1], front=front)
         signals.hand_to(manager)
         try:
@@ -88,8 +116,13 @@ def _served(context: Context, files: Files, address: tuple[str, int], signals: _
 
 
 @contextmanager
-def _opened(house: House, address: tuple[str, int], signals: _Signals) -> Iterator[Front | None]:
-    """With the databases of this house open, or asked to end. The port, where probes were answered while it waited."""
+def _opened(
+    house: House, files: Files, address: tuple[str, int], signals: _Signals
+) -> Iterator[tuple[Front | None, bool]]:
+    """With the databases of this house open, or asked to end.
+
+    The port, where probes were answered while it waited, and whether the files are those that were read.
+    """
     with ExitStack() as stack:
         fronts: list[Front] = []
 
@@ -102,7 +135,32 @@ def _opened(house: House, address: tuple[str, int], signals: _Signals) -> Iterat
             fronts[0].wait_for([why])
 
         open_databases(house, tell=tell, wait=signals.wait)
-        yield fronts[0] if fronts else None
+        settled = signals.is_ending or _are_settled(house, files, tell, signals)
+        yield fronts[0] if fronts else None, settled
+
+
+def _are_settled(house: House, files: Files, tell: Callable[[str], None], signals: _Signals) -> bool:
+    """Whether the files that were read may be worked with; waits where other replicas run with others, and these are new.
+
+    A file may be valid and not whole: a store without the last line, its `where`, wants everybody. A replica that runs
+    takes such a change late (`FollowedFiles`), and one that starts beside it no earlier.
+    """
+    try:
+        others = {replica.config_digest for replica in house.state.replicas(now=house.clock.now())}
+    except StateError as error:
+        if not is_away(error):
+            raise
+        return False
+    age_s, settles_s = youngest_s(files.paths), Rhythm().removal_settles_s
+    if not others or files.digest in others or age_s >= settles_s:
+        return True
+    why = f"the settings files were written {age_s:.0f} s ago: they are taken once they have settled"
+    _log.info("waiting_for_files", reason=why)
+    tell(why)
+    while digest_of(files.paths) == files.digest:
+        if youngest_s(files.paths) >= settles_s or signals.wait(FIRST_S):
+            return True
+    return False
 
 
 class _Signals:

@@ -9,8 +9,10 @@ that names them: a rotated secret is a change.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,19 +95,20 @@ def _named_content(path: Path) -> bytes:
 
 def wait_until_settled(paths: Sequence[Path], *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Return once files that were written just now have the same content over two looks, FRESH_S apart."""
-    while any(_is_fresh(path) for path in paths):
+    while youngest_s(paths) < FRESH_S:
         before = digest_of(paths)
         sleep(FRESH_S)
         if digest_of(paths) == before:
             return
 
 
-def _is_fresh(path: Path) -> bool:
-    try:
-        written_at = path.stat().st_mtime
-    except OSError:
-        return False
-    return time.time() - written_at < FRESH_S  # noqa: TID251  the file system's clock, not the controller's
+def youngest_s(paths: Iterable[Path]) -> float:
+    """Seconds since one of these files was written; infinite where none is there. By the file system's clock."""
+    written_at = -math.inf
+    for path in paths:
+        with suppress(OSError):
+            written_at = max(written_at, path.stat().st_mtime)
+    return time.time() - written_at  # noqa: TID251  the file system's clock, not the controller's
 
 
 def without_restart(running: Settings, read: Loaded) -> Loaded:

@@ -215,6 +215,37 @@ def test_a_file_that_changes_while_a_replica_waits_for_its_database_is_taken(
     until(lambda: [c["tags"] for c in street.customers().values()] == [["changed"]], "the newest file is what runs")
 
 
+def test_a_replica_that_starts_beside_others_while_a_file_is_half_written_works_by_the_whole_one(
+    street: Street, start: Any
+) -> None:
+    """What is there of the file is valid, and lacks its last line: the store's `where`."""
+    street.stores[US]["where"] = {"locale": "en-US"}
+    street.write()
+    street.person("user_a")
+    street.person("user_b", locale="da-DK")
+    first = start()
+    first.started()
+    until(lambda: street.emails() == ["user_a@example.com"], "the first user is there")
+    first.signal(signal.SIGKILL)
+    first.ended()
+    stores = street.paths[1]
+    whole = stores.read_text()
+    del street.stores[US]["where"]
+    street.write()
+    second = start()
+
+    def waits_for_files() -> bool:
+        stores.touch()  # it is still being written
+        return any(entry["event"] == "waiting_for_files" for entry in second.log())
+
+    until(waits_for_files, "it waits for the files")
+    stores.write_text(whole)
+    second.started()
+    street.person("user_c")
+    until(lambda: len(street.emails()) == 2, "the new user is there")
+    assert street.emails() == ["user_a@example.com", "user_c@example.com"]
+
+
 def test_whoever_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
     with a_street(tmp_path) as street, replicas(street) as start:
         url = f"postgresql://nobody@127.0.0.1:{servers.free_port()}/profiles"
