@@ -16,6 +16,7 @@ from reconciler.core.desired import Spec, is_wanted, profile_digest, spec_of
 from reconciler.core.free_phones import phone_of, without_phone
 from reconciler.core.ids import UNIQUE, ClerkUserId
 from reconciler.core.plan import Action, Hold
+from reconciler.core.vacated import is_vacated
 from reconciler.core.view import Decision, Taken
 from reconciler.ports import CustomerReader
 
@@ -157,14 +158,18 @@ def _phone_awaited(spec: Spec, holds: Iterable[Hold]) -> tuple[Taken, ...]:
 def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
     """Whether what is due now is what was planned; whoever was parked has another customer than the plan saw.
 
+    So has who takes the customer of a user who was to be released first: the release was checked against it.
+
     The name and e-mail of the customer are for readers: `customer_digest` says whether the customer is the same.
     """
     if now is None:
         return False
     aside: dict[str, object] = {"waits_for": (), "park": (), "cost_points": 0, "email": None, "name": None}
-    if parked:
+    vacated = is_vacated(planned)
+    if parked or vacated:
         aside |= {"customer_digest": "", "changes": ()}
-        if _ends(planned) != _ends(now):
+        but = {"tags"} if vacated else set()  # the release may have added one, which goes again
+        if _ends(planned, but) != _ends(now, but):
             return False
     return planned.model_copy(update=aside) == now.model_copy(update=aside)
 
@@ -180,8 +185,8 @@ def _is_part(planned: Action, decision: Decision) -> bool:
     )
 
 
-def _ends(action: Action) -> dict[str, object]:
-    return {c.field: c.after for c in action.changes}
+def _ends(action: Action, but: Container[str]) -> dict[str, object]:
+    return {c.field: c.after for c in action.changes if c.field not in but}
 
 
 def _moved_because(planned: Action, decision: Decision) -> str:

@@ -33,6 +33,7 @@ from reconciler.core.mapping import Mapping
 from reconciler.core.plan import Kind, StorePlan
 from reconciler.core.profile import Profile
 from reconciler.core.store import Ceiling, Store
+from reconciler.core.vacated import once_free
 from reconciler.core.view import Decision, Subject, View
 from reconciler.core.written import reclaimed
 from reconciler.errors import AccessError, ReconcilerError, SourceError
@@ -204,12 +205,12 @@ def _decided(
             absence=readers.absence,
         )
         decision = judged(view)
-        yield Decided(s, decision, blocked_of(decision, partial(_if_free, judged, view)), live)
+        yield Decided(s, decision, blocked_of(decision, partial(_if_free, judged, view, store)), live)
 
 
-def _if_free(judged: Callable[[View], Decision], view: View, fields: frozenset[Unique]) -> Decision:
+def _if_free(judged: Callable[[View], Decision], view: View, store: Store, fields: frozenset[Unique]) -> Decision:
     """The decision if these values were nobody's."""
-    return judged(view.model_copy(update={f"by_{field}": None for field in fields}))
+    return judged(once_free(view, store, fields))
 
 
 def _chunks(

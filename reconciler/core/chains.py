@@ -129,6 +129,8 @@ def frees(decision: Decision) -> Frees:
         moves_on = action.kind == "merge" and decision.target is not None and decision.target.phone is None
         fields = {f for f in UNIQUE if getattr(customer, f) is not None and not (moves_on and f == "phone")}
         at = customer.id
+    elif customer is not None and action.kind == "release" and action.how in {"keep", "tag"}:
+        fields, at = {"email"}, customer.id  # with the customer that has it: who may have the one has the other
     return Frees(places=frozenset(place_of(field, at) for field in fields), writes=takes(action))
 
 
@@ -375,8 +377,11 @@ class _Grants:
         while due:
             user = due.popleft()
             decision, granted = self._now[user]
-            written = takes(decision.action)
-            lost = {t.field for t in granted if t.key not in written or not self._freed_by(self._giver(t)).gives(t)}
+            lost = {
+                t.field
+                for t in granted
+                if not _is_taken(t, decision.action) or not self._freed_by(self._giver(t)).gives(t)
+            }
             if not lost:
                 continue
             self._fields[user] -= lost
@@ -402,6 +407,12 @@ class _Grants:
             found |= more
             left += more
         return found - {start}
+
+
+def _is_taken(taken: Taken, action: Action | None) -> bool:
+    """Whether this action takes the value: it writes it, or moves to the very customer that has it."""
+    moves = action is not None and action.kind == "relink" and action.customer_id == taken.customer_id
+    return taken.key in takes(action) or (moves and taken.field == "email")
 
 
 def _told(

@@ -261,3 +261,59 @@ def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: Village, left
     four.apply()
     assert four.hers("ada").id == left
     four.settles()
+
+
+@pytest.mark.parametrize("way", ["fresh", "sealed"])
+@pytest.mark.parametrize("on_leave", ["keep", "tag"])
+def test_a_user_with_a_customer_takes_the_address_of_a_user_who_leaves_in_the_same_plan(
+    four: Village, on_leave: str, way: str
+) -> None:
+    four.store["on_leave"] = on_leave
+    theirs, old = four.hers("bob").id, four.hers("ada").id
+    four.gone("bob")
+    four.user("ada", email=mail("bob"))
+    plan = four.plan()
+    assert {a["clerk_user_id"]: a["kind"] for a in plan["actions"]} == {"user_ada": "relink", "user_bob": "release"}
+    assert plan["holds"] == []
+    if way == "sealed":
+        assert four("plan", "--out", str(four.folder / "seen.json")).code in {0, 2}
+        four.apply(str(four.folder / "seen.json"))
+    else:
+        four.apply()
+    moved = four.hers("ada")
+    assert (moved.id, moved.email, four.mappings()["bob"]["status"]) == (theirs, mail("bob"), "released")
+    assert old in four.everybody()
+    assert "clerk-left" not in moved.tags
+    four.settles()
+
+
+def test_who_has_orders_and_is_tagged_instead_of_deleted_leaves_the_customer_to_the_next_in_one_apply(
+    four: Village,
+) -> None:
+    four.store["on_leave"] = "delete"
+    theirs = four.hers("bob").id
+    four.staff("order", id=theirs)
+    four.gone("bob")
+    four.user("ada", email=mail("bob"))
+    four.apply()
+    assert four.hers("ada").id == theirs
+    four.settles()
+
+
+@pytest.mark.parametrize("policy", ["hold", "merge"])
+def test_where_the_policy_moves_no_user_the_address_of_who_leaves_is_held_and_the_release_goes(
+    four: Village, policy: str
+) -> None:
+    four.store["on_email_conflict"] = policy
+    four.gone("bob")
+    four.user("ada", email=mail("bob"), last_name="King")
+    four.apply()
+    assert (four.hers("ada").last_name, four.hers("ada").email) == ("King", mail("ada"))
+    four.settles(held={("ada", "EmailConflict")})
+
+
+def test_where_a_guard_withholds_the_release_the_address_is_not_taken(four: Village) -> None:
+    four.store["guards"] = {"release": {"max": 0}, "relink": {"max": 9}}
+    four.gone("bob")
+    four.user("ada", email=mail("bob"))
+    assert four.held() == {("ada", "EmailTaken"), ("bob", "GuardExceeded")}
