@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -21,6 +20,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.plain import counted
 from reconciler.cli.simulate_people import people
 from reconciler.errors import PermanentError, UsageError
+from reconciler.outbound.urls import parsed
 from reconciler.settings import StoreSettings
 from reconciler.simulator.deliver import Deliverer
 from reconciler.simulator.server import SimulatorServer
@@ -84,7 +84,7 @@ def command(
 
     Where there is no stores.yaml, one shop is made. Its tokens and secrets are those of the file where it has some.
     """
-    if webhooks_to is not None and urlsplit(webhooks_to).hostname not in LOOPBACK:
+    if webhooks_to is not None and ((url := parsed(webhooks_to)) is None or url.host not in LOOPBACK):
         raise UsageError(f"--webhooks-to {webhooks_to} is not on loopback", hint="such as http://127.0.0.1:8080")
     wishes = _wishes(context, shops, port)
     world = World()
@@ -120,8 +120,8 @@ def _stores(context: Context) -> Sequence[StoreSettings]:
 
 def _port_of(store: StoreSettings) -> int | None:
     """The port at which the store looks for its shop, if that is on this machine."""
-    parts = urlsplit(store.admin_url or "")
-    return parts.port if parts.hostname in LOOPBACK else None
+    url = parsed(store.admin_url or "")
+    return url.port if url is not None and url.host in LOOPBACK else None
 
 
 def _open(world: World, wish: Wish, restore_rate: float, seed: int) -> SimShop:

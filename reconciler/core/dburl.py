@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from reconciler.core.hosts import is_host
 from reconciler.errors import ConfigError
 
 _PRISMA = {  # parameters of Prisma and other clients, which libpq refuses; with what to do instead
@@ -65,6 +66,12 @@ def rewritten(url: str) -> str:
     names = dict(parse_qsl(query, keep_blank_values=True))
     _refuse_strange(names, url)
     hosts = names.get("host", parts.hostname or "").split(",")
+    for host in hosts:
+        if not _may_be_asked(host):
+            raise ConfigError(
+                f"'{shown(url)}' is no database URL: {host[:80]!r} is no host",
+                hint="name the server as its provider does, or by its address",
+            )
     if "sslmode" not in names and not all(is_loopback(host) for host in hosts):
         query = f"{query}&sslmode=require" if query else "sslmode=require"
     shown_query = f"?{query}" if query else ""
@@ -105,6 +112,16 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
+        return False
+
+
+def _may_be_asked(host: str) -> bool:
+    """Whether this is a socket's path, or a host; international names are the resolver's business."""
+    if host == "" or host.startswith(("/", "@", "%2F", "%2f")) or ":" in host:
+        return True
+    try:
+        return is_host(host.encode("idna").decode())
+    except UnicodeError:
         return False
 
 

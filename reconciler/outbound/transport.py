@@ -126,6 +126,8 @@ class _Backend(httpcore.NetworkBackend):
                     return _Stream(self._sockets.connect_tcp(address, port, left_s, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
+            except UnicodeError as error:  # a proxy's name that no resolver takes
+                failure = httpcore.ConnectError(f"{host!r} is no host: {error}")
         raise failure
 
     def _public(self, host: str, port: int, resolve: Resolve) -> list[Address]:

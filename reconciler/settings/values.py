@@ -6,12 +6,12 @@ import base64
 import binascii
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, StringConstraints
 
 from reconciler.core.dburl import is_loopback, rewritten, shown
 from reconciler.errors import ConfigError
+from reconciler.outbound.urls import parsed
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WHSEC = "whsec_"
@@ -51,20 +51,15 @@ def _signing_key(secret: SecretStr) -> SecretStr:
 
 def origin(url: str, *, name: str, path: bool = False) -> str:
     """Scheme, host and port (and a path, where one may be); plain http to this machine only."""
-    parts = urlsplit(url)
-    try:
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_sound = False
-    extra = parts.query or parts.fragment or "@" in parts.netloc or (parts.path not in {"", "/"} and not path)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_sound or extra:
-        what = "scheme, host, port and path" if path else "scheme, host and port"
-        raise ValueError(f"{name} is {what} only, such as https://acme.example")
     if not url.isascii() or not url.isprintable() or set(" \\") & set(url):
         raise ValueError(f"{name} holds a character that no address has")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(f"plain http is allowed to loopback only, and {parts.hostname} is elsewhere: use https")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    found = parsed(url)
+    if found is None or found.query or found.fragment or found.has_user or (found.path not in {"", "/"} and not path):
+        what = "scheme, host, port and path" if path else "scheme, host and port"
+        raise ValueError(f"{name} is {what} only, such as https://acme.example")
+    if found.scheme == "http" and not is_loopback(found.host):
+        raise ValueError(f"plain http is allowed to loopback only, and {found.host} is elsewhere: use https")
+    return f"{found.scheme}://{found.netloc}{found.path.rstrip('/')}"
 
 
 def weekdays(field: str) -> str:

@@ -7,17 +7,14 @@ leads to a public address is seen when it is connected to.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
-
-import httpx
 
 from reconciler.core.dburl import is_loopback
 from reconciler.core.ids import ShopDomain
 from reconciler.errors import PermanentError
 from reconciler.outbound.addresses import is_public, literal
+from reconciler.outbound.urls import parsed
 
 HINT: Final = "nothing was sent there: look at admin_url in stores.yaml, this is not how Shopify answers"
-LETTERS_MAX: Final = 8_192
 LOCAL: Final = (".localhost", ".local", ".internal")
 
 
@@ -31,36 +28,18 @@ def checked(shop: ShopDomain, address: str, *, shop_is_local: bool) -> bool:
 
 def _judged(address: str, *, shop_is_local: bool) -> tuple[str, bool]:
     """What speaks against it (empty: nothing), and whether it is on this machine."""
-    host = _host(address)
-    if host is None:
+    url = parsed(address)
+    if url is None:
         return "that is no address", False
-    scheme, name, has_user = host
-    if has_user:
+    name = url.host
+    if url.has_user:
         return "with a user or a password in its address", False
     spelt = literal(name)
     local = spelt.is_loopback if spelt is not None else is_loopback(name)
     if local and shop_is_local:
         return "", True
-    if scheme != "https":
+    if url.scheme != "https":
         return "that is not encrypted", False
     if (spelt is not None and not is_public(spelt)) or f".{name}".rstrip(".").endswith(LOCAL):
         return "that is not on the public internet", False
     return "", False
-
-
-def _host(address: str) -> tuple[str, str, bool] | None:
-    """Scheme, host and whether there is user info; None where the two parsers that meet it do not agree on a host."""
-    if len(address) > LETTERS_MAX or not address.isascii() or not address.isprintable() or set(" \\") & set(address):
-        return None
-    try:
-        parts, url = urlsplit(address), httpx.URL(address)
-        port_is_sound = parts.port is None or parts.port > 0
-        host = (
-            url.raw_host.decode("ascii").lower() if url.host else ""
-        )  # `host` raises at international names that are none
-    except (ValueError, httpx.InvalidURL):
-        return None
-    name = (parts.hostname or "").lower()
-    if parts.scheme not in {"http", "https"} or not name or not port_is_sound or host != name:
-        return None
-    return parts.scheme, name, bool(url.userinfo) or "@" in parts.netloc
