@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core import normalise
+from reconciler.core.metafields import sendable
 from reconciler.core.profile import Profile
 from reconciler.core.store import Policy, Store
 
@@ -175,8 +176,8 @@ def spec_of(profile: Profile, store: Store) -> Spec:
     for name, rule in store.metafields.items():
         if rule.policy == "ignore" or not _has(profile, rule.source):
             continue
-        value = normalise.metafield(_as_text(profile.value_at(rule.source)), rule.type)
-        raw = (_as_text(profile.value_at(rule.source)) or "").strip() if value is not None else None
+        text = (_as_text(profile.value_at(rule.source)) or "").strip()
+        raw = sendable(text, rule.type) if normalise.metafield(text, rule.type) is not None else None
         fields[f"metafields.{name}"] = WantedField(
             value=raw, policy=rule.policy, config=rules.metafields[name], type=rule.type
         )

@@ -29,6 +29,41 @@ def comparable(value: str | None, type_: str) -> str | None:
         return text
 
 
+def sendable(text: str, type_: str) -> str:
+    """The value as Shopify takes it: decimals without an exponent, which it calls no number.
+
+    >>> sendable("1E-7", "number_decimal"), sendable("[0.0000001, 2]", "list.number_decimal")
+    ('0.0000001', '["0.0000001", "2"]')
+    """
+    try:
+        if type_ == "number_decimal":
+            return _plain(text) if _has_exponent(text) else text
+        content = _parsed(text) if type_ == "list.number_decimal" else None
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(content, list) or not any(_is_read_with_exponent(each) for each in content):
+        return text
+    return json.dumps([_plain(each) if isinstance(each, str | Decimal) else each for each in content])
+
+
+def _is_read_with_exponent(value: object) -> bool:
+    """Whether a program that reads this number as a float writes it with an exponent."""
+    return _has_exponent(value if isinstance(value, str) else repr(float(value)) if isinstance(value, Decimal) else "")
+
+
+def _has_exponent(text: str) -> bool:
+    return "e" in text.lower()
+
+
+def _plain(value: str | Decimal) -> str:
+    """The number in digits; what is no number, or one of more digits than Shopify takes, as it is."""
+    try:
+        number = Decimal(value)
+    except ArithmeticError:
+        return str(value)
+    return f"{number:f}" if number.is_finite() and abs(number.adjusted()) <= _PLACES_PRECISION else str(value)
+
+
 def _form_of(type_: str) -> Callable[[str], str]:
     element = type_.removeprefix("list.")
     if element != type_:

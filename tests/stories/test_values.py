@@ -91,6 +91,22 @@ def test_numbers_of_the_metadata_are_written_as_shopify_takes_them(village: Vill
     village.settles()
 
 
+def test_decimals_with_an_exponent_are_written_in_digits_in_lists_and_texts_too(village: Village) -> None:
+    village.store["metafields"] = {
+        "app.list": {"from": "metadata.list", "type": "list.number_decimal"},
+        "app.plain": {"from": "metadata.plain", "type": "list.number_decimal"},
+        "app.text": {"from": "metadata.text", "type": "number_decimal"},
+    }
+    village.user("ada", metadata='{"list": [1e-7, 2.5, -0.00001, "3E+2"], "plain": [10.4, 7], "text": "1.5e-7"}')
+    village.apply()
+    assert village.hers("ada").metafields == {
+        "app.list": '["0.0000001","2.5","-0.00001","300"]',
+        "app.plain": '["10.4","7"]',
+        "app.text": "0.00000015",
+    }
+    village.settles()
+
+
 @pytest.mark.parametrize(
     ("rule", "value"),
     [
