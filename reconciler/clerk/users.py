@@ -348,7 +348,7 @@ class ClerkUsers:
             asked_s = failure.retry_after_s
             if not tries_left or (asked_s is not None and asked_s > WAIT_MAX_S):
                 raise failure
-            self._sleep(min(WAIT_MAX_S, asked_s if asked_s is not None else wait_s))
+            self._sleep(min(WAIT_MAX_S, max(asked_s or 0.0, wait_s)))
             wait_s *= 2
         raise AssertionError("unreachable: the last try raises")
 

@@ -7,6 +7,7 @@ else is one of the house's errors, see `failures.py`. Knows documents, tokens an
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
 import time
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
+from reconciler.core.backoff import delay_s, fraction_of
 from reconciler.core.dburl import is_loopback
 from reconciler.core.ids import ShopDomain
 from reconciler.errors import AccessError, ReconcilerError, TemporaryError, Throttled
@@ -45,6 +47,7 @@ VERSION_LETTERS_MAX: Final = 20
 WARNED_MAX: Final = 10
 SENDS_MAX: Final = 6  # of one call that is throttled each time
 BUSY_S: Final = 2.0  # after HTTP 429, where Shopify does not say how long
+BUSY_MIN_S: Final = 1.0  # at the least, twice as long after each time, less a jitter of up to a half
 BUSY_MAX_S: Final = 30.0  # so long one call waits for that in all; who is asked to wait longer says so at once
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
@@ -213,7 +216,7 @@ class ShopClient:
         renewed = False
         busy_s = 0.0
         throttled: Throttled | None = None
-        for _ in range(SENDS_MAX):
+        for attempt in range(SENDS_MAX):
             token = self._auth.token(self._exchange)
             asking = self._asks_for_shop(document, token, lane)
             sent = Sent(self.shop, identifying(document) if asking else document)
@@ -225,7 +228,7 @@ class ShopClient:
                 self.pace.settle(reservation, spent=0, status=None)
                 renewed = True
                 continue
-            if (wait_s := _busy_s(response)) is not None and busy_s + wait_s <= BUSY_MAX_S:
+            if (wait_s := self._busy_s(response, attempt)) is not None and busy_s + wait_s <= BUSY_MAX_S:
                 busy_s += wait_s
                 self.pace.settle(reservation, spent=0, status=None)
                 self.pace.pause(wait_s)
@@ -241,6 +244,15 @@ class ShopClient:
                 return self._of_our_shop(outcome, token) if asking or document == SHOP_ID else outcome
             throttled = outcome
         raise throttled or AccessError(f"{self.shop} refuses every token", hint=failures.ACCESS[401][1])
+
+    def _busy_s(self, response: httpx.Response, attempt: int) -> float | None:
+        """How long to wait after HTTP 429, longer each time whatever is asked for; None for any other answer."""
+        if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            return None
+        asked_s = failures.retry_after_s(response)
+        if asked_s is None:
+            asked_s = BUSY_S
+        return max(asked_s, delay_s(attempt + 1, fraction_of(self.shop, attempt, os.getpid()), base_s=BUSY_MIN_S))
 
     def _asks_for_shop(self, document: Document, token: SecretStr, lane: Lane) -> bool:
         """Whether this document is to ask for the shop's gid as well; before a mutation that is asked for by itself."""
@@ -392,14 +404,6 @@ class ShopClient:
             f"{self.shop}: the token endpoint refuses us: {error}",
             hint="compare client_id and client_secret in stores.yaml with the app's own",
         )
-
-
-def _busy_s(response: httpx.Response) -> float | None:
-    """How long to wait after HTTP 429; None for any other answer."""
-    if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-        return None
-    asked_s = failures.retry_after_s(response)
-    return BUSY_S if asked_s is None else asked_s
 
 
 def _object(response: httpx.Response) -> Mapping[str, Any]:

@@ -107,6 +107,15 @@ def test_429_waits_as_long_as_it_is_told(clerk: ClerkUsers, backend: Backend, wa
     assert waited == [3, 9]
 
 
+def test_429_that_asks_for_no_pause_waits_longer_and_longer(
+    clerk: ClerkUsers, backend: Backend, waited: list[float]
+) -> None:
+    past = format_datetime(NOW - timedelta(seconds=9), usegmt=True)
+    backend.troubles = [(429, {"retry-after": asked}) for asked in ("0", "-1", past)]
+    assert clerk.exists(ClerkUserId("user_00"))
+    assert waited == [0.5, 1, 2]
+
+
 def test_a_wait_that_is_too_long_is_left_to_the_caller(
     clerk: ClerkUsers, backend: Backend, waited: list[float]
 ) -> None:

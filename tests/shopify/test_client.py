@@ -217,6 +217,30 @@ def test_who_is_told_to_come_back_later_waits_as_long_and_is_sent_again(ready: A
     assert people(ready) == 1
 
 
+@pytest.mark.parametrize("asked_s", [0.0, -5.0, 0.001])
+def test_who_is_told_to_come_back_without_a_pause_waits_longer_and_longer(ready: Acme, asked_s: float) -> None:
+    time = VirtualTime()
+    client = ready.client(pace=Pace(clock=time, signal=time.condition()))
+    began: list[float] = []
+
+    def both() -> None:
+        for times in (2, 3):
+            ready.sim.faults.clear()
+            ready.sim.faults.add("status", status=429, times=times, retry_after_s=asked_s)
+            before = time.now
+            assert client.run(READ).data
+            began.append(time.now - before)
+        ready.sim.faults.clear()
+        ready.sim.faults.add("status", status=429, times=None, retry_after_s=asked_s)
+        assert isinstance(write(client), TemporaryError)
+
+    time.run(both)
+    assert 1.5 <= began[0] <= 3.0
+    assert 3.5 <= began[1] <= 7.0
+    assert 7.5 <= time.now - sum(began) <= 31.0
+    assert people(ready) == 0
+
+
 def test_who_is_told_to_come_back_much_later_says_so_at_once(ready: Acme) -> None:
     time = VirtualTime()
     client = ready.client(pace=Pace(clock=time, signal=time.condition()))
