@@ -17,6 +17,7 @@ HOW_WORDS = {
     "edited": "edited in Shopify",
     "deleted": "deleted in Shopify",
     "merged": "merged into another customer in Shopify",
+    "moved": "back-link moved to another customer in Shopify; the former one is still there",
 }
 
 

@@ -100,12 +100,13 @@ def decide(
 
 
 def _spelt(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
-    """The decision that knows how we sent what its customer shows."""
+    """The decision that knows how we sent what its customer shows, and whether the mapped one is another."""
     customer = decision.customer
     if customer is None:
         return decision
     sent = respelt_of(mapping, customer) or respelt_of(view.former(customer), customer)
-    return decision.model_copy(update={"sent": sent}) if sent else decision
+    stays = view.mapped is not None and view.mapped.id != customer.id
+    return decision.model_copy(update={"sent": sent, "mapped_stays": stays}) if sent or stays else decision
 
 
 def _patched(case: Case, customer: Customer, *, explicit: bool) -> Decision:

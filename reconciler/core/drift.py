@@ -16,11 +16,13 @@ from reconciler.core.plan import Change, Kind
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 
-How = Literal["edited", "deleted", "merged"]
+How = Literal["edited", "deleted", "merged", "moved"]
 
 
 class Finding(BaseModel):
-    """One user of one store that differs. `how` only for drift: her customer was edited, deleted or merged in Shopify."""
+    """One user of one store that differs. `how` only for drift: the customer was edited, deleted or merged in Shopify, or
+    the user's back-link was moved to another one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -85,9 +87,9 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
     for subject, decision in sorted(looked_at, key=lambda pair: pair[0].user):
         user = subject.user
         not_read += _not_read(subject, decision)
-        merged = _merged(subject, decision)
-        if merged is not None:
-            drift.append(merged)
+        linked = _linked_elsewhere(subject, decision)
+        if linked is not None:
+            drift.append(linked)
         if decision.accepted:
             customer = decision.customer.id if decision.customer else None
             accepted.append(Finding(clerk_user_id=user, customer_id=customer, how="edited"))
@@ -133,8 +135,8 @@ def _not_read(subject: Subject, decision: Decision) -> list[NotRead]:
     ]
 
 
-def _merged(subject: Subject, decision: Decision) -> Finding | None:
-    """Her customer is gone, and her back-link is on another one: a merge in the shop moved it."""
+def _linked_elsewhere(subject: Subject, decision: Decision) -> Finding | None:
+    """The back-link is on another customer: a merge moved it, or, where the mapped one is still there, somebody did."""
     before = subject.mapping.customer_id if subject.mapping else None
     now = decision.customer.id if decision.customer else None
     live = subject.mapping is not None and subject.mapping.status not in {"released", "erased"}
@@ -142,4 +144,4 @@ def _merged(subject: Subject, decision: Decision) -> Finding | None:
         return None
     if decision.customer.backlink != subject.user:
         return None
-    return Finding(clerk_user_id=subject.user, customer_id=now, how="merged")
+    return Finding(clerk_user_id=subject.user, customer_id=now, how="moved" if decision.mapped_stays else "merged")

@@ -122,7 +122,8 @@ class Decision(BaseModel):
     missing, which proves nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is
     adopted, `successor` who adopts the customer of this user, who has left or is about to. `lost`: the mapped customer
     is another user's by its back-link, so that the row gives it up. `sent`: the e-mail and phone of `customer` as we
-    sent them, where the shop shows them in a spelling of its own.
+    sent them, where the shop shows them in a spelling of its own. `mapped_stays`: the mapped customer is still there, though
+    `customer` is another one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -142,6 +143,7 @@ class Decision(BaseModel):
     inherited: MappingOf[str, Applied] = Field(default_factory=dict)
     successor: ClerkUserId | None = None
     sent: MappingOf[str, str] = Field(default_factory=dict)
+    mapped_stays: bool = False
 
     @property
     def missing(self) -> bool:

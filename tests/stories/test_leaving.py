@@ -79,6 +79,17 @@ def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is
     four.settles()
 
 
+def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_not_as_a_merge(four: Village) -> None:
+    guest, old = four.staff("create", first_name="Ada"), four.hers("ada").id
+    four.staff("delete_metafield", id=old, namespace="clerk", key="user_id")
+    four.staff("set_metafield", id=guest.id, namespace="clerk", key="user_id", value="user_ada", type="id")
+    found = four("drift", "--output", "json").json["stores"][0]["drift"]
+    assert ("user_ada", "moved", guest.id) in [(f["clerk_user_id"], f["how"], f["customer_id"]) for f in found]
+    assert "merged" not in {f["how"] for f in found}
+    assert "back-link moved to another customer" in four("drift").out
+    assert old in four.everybody()
+
+
 def test_two_users_whose_customers_staff_merged_both_have_one_again(four: Village) -> None:
     """One of the two back-links is lost in a merge: its user is made anew, with her own address."""
     four.staff("merge", keep=four.hers("ada").id, other=four.hers("bob").id)
