@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Table, and_, case, func, or_, select, union
+from sqlalchemy import Table, and_, case, cast, func, not_, null, or_, select, union, union_all
 
 from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
@@ -15,7 +15,7 @@ from reconciler.state.database import Database
 from reconciler.state.mappings import TOMBSTONES
 from reconciler.state.requests_table import RequestRow
 from reconciler.state.sweeps_table import FindingRow
-from reconciler.state.tables import MappingRow
+from reconciler.state.tables import MappingRow, UtcDateTime
 
 ASKED_AT_ONCE = 500
 COUNTED_MAX = 10_000  # names that wait; of more nobody need know how many: the last full look has counted them
@@ -29,17 +29,30 @@ class DoubtsTable(Database):
     """Reads for `status`, the console and the metrics."""
 
     def doubts(self, store: StoreName, shop: ShopDomain, *, counted_at: datetime | None) -> Doubts:
-        """Who waits in the queue or was found by a look that goes on; who has left since `counted_at`."""
+        """Who waits in the queue or was found by a look that goes on; who has left since `counted_at`.
+
+        A released user is unknown only by what may tell more than the release did: a request that came after it, or one
+        that was asked for more than once, so that its time is not known.
+        """
         lanes = _request.c.priority.in_(list(Priority))  # so that the index by priority and store serves
-        asked = select(_request.c.clerk_user_id).where(lanes, _request.c.store == store).limit(COUNTED_MAX).subquery()
-        found = select(_finding.c.clerk_user_id).where(_finding.c.shopify_shop == shop).limit(COUNTED_MAX).subquery()
-        waits = union(select(asked.c.clerk_user_id), select(found.c.clerk_user_id)).subquery()
-        hers = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits.c.clerk_user_id)
+        once = case((_request.c.generation - _request.c.seen <= 1, _request.c.due_at))
+        asked = select(_request.c.clerk_user_id, once.label("asked_at"))
+        asked = asked.where(lanes, _request.c.store == store).limit(COUNTED_MAX)
+        finding = select(_finding.c.clerk_user_id, cast(null(), UtcDateTime()).label("asked_at"))
+        found = finding.where(_finding.c.shopify_shop == shop).limit(COUNTED_MAX)
+        names = union_all(*(select(each.subquery()) for each in (asked, found))).subquery()
+        dated = func.count(names.c.asked_at) == func.count()  # else one of them has no time
+        waits = select(names.c.clerk_user_id, case((dated, func.max(names.c.asked_at))).label("asked_at"))
+        waits_by = waits.group_by(names.c.clerk_user_id).subquery()
+        hers = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits_by.c.clerk_user_id)
         status = _mapping.c.status
-        nobody = or_(status.is_(None), status == "released")  # an erased one stays erased, whoever asks
+        told = and_(_mapping.c.left_at.is_not(None), waits_by.c.asked_at.is_not(None))
+        covered = and_(told, waits_by.c.asked_at <= _mapping.c.left_at)
+        back = and_(status == "released", not_(covered))
+        nobody = or_(status.is_(None), back)  # an erased one stays erased, whoever asks
         query = select(
             func.sum(case((status == "in_sync", 1), else_=0)), func.sum(case((nobody, 1), else_=0))
-        ).select_from(waits.outerjoin(_mapping, hers))
+        ).select_from(waits_by.outerjoin(_mapping, hers))
         in_sync, unknown = self._rows(query)[0]
         return Doubts(in_sync=in_sync or 0, unknown=unknown or 0, left=self._left(shop, counted_at))
 

@@ -45,3 +45,20 @@ def test_who_was_counted_and_has_left_since_is_told(engine: Engine) -> None:
         ]
     )
     assert state.doubts(STORE, SHOP, counted_at=AT) == Doubts(left=1)
+
+
+def test_a_request_that_was_waiting_when_its_user_was_released_tells_of_no_wanted_user(engine: Engine) -> None:
+    state, queue = StateStore(engine), RequestTable(engine)
+    left = AT + timedelta(minutes=1)
+    state.put_many(
+        [mapping(n, status="released", first_seen_at=AT, left_at=left) for n in ("before", "after", "twice")]
+    )
+    queue.add([Request(STORE, user("before")), Request(STORE, user("twice"))], AT, reason="clerk")
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts()
+    queue.add([Request(STORE, user("after"))], left + timedelta(seconds=1), reason="clerk")
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts(unknown=1)
+    queue.add([Request(STORE, user("twice"))], left + timedelta(seconds=1), reason="nudge", explicit=True)
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts(unknown=2)
+    state.begin(SHOP, "full", now=AT)
+    state.note(SHOP, "full", cursor=user("z"), looked_at=1, wanted=1, findings={user("before"): "create"})
+    assert state.doubts(STORE, SHOP, counted_at=None) == Doubts(unknown=3)
