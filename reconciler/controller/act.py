@@ -19,6 +19,7 @@ from reconciler.core.ids import CustomerId, Unique
 from reconciler.core.mapping import PARK, Mapping
 from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, waits_of, with_intent
+from reconciler.core.store import Store
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place, intent_of
@@ -216,6 +217,11 @@ def calls_of(step: Step, hands: Hands) -> Iterator[Call]:
         case "relink":
             yield from _leave_old(step, hands)
             yield from _patch(action, hands)
+        case "adopt" if action.clerk_user_id in hands.readers.assigned:  # it may be one that a re-link left behind
+            customer, trace = action.customer_id, _trace(hands.store)
+            assert customer is not None
+            yield Call(lambda: writer.delete_metafields(customer, [trace]))
+            yield from _patch(action, hands)
         case _:
             yield from _patch(action, hands)
 
@@ -272,7 +278,7 @@ def _leave_old(step: Step, hands: Hands) -> Iterator[Call]:
     assert old is not None
     assert new is not None
     store, writer, user = hands.store, hands.writer, step.action.clerk_user_id
-    trace = f"{store.backlink.namespace}.{TRACE_KEY}"
+    trace = _trace(store)
     if old.backlink is not None:
         told = Change(field="backlink", before=user, after=None, why="profile changed")
         yield Call(lambda: writer.unlink(old.id), tells=(told,))
@@ -285,6 +291,11 @@ def _leave_old(step: Step, hands: Hands) -> Iterator[Call]:
     told = Change(field=f"metafields.{trace}", before=None, after=new, why="profile changed")
     yield Call(lambda: writer.set_metafields(old.id, {trace: (new, TRACE_TYPE)}), tells=(told,))
     yield Call(lambda: writer.delete_metafields(new, [trace]))
+
+
+def _trace(store: Store) -> str:
+    """The metafield that says where the user of a customer went."""
+    return f"{store.backlink.namespace}.{TRACE_KEY}"
 
 
 def _patch(action: Action, hands: Hands) -> Iterator[Call]:
