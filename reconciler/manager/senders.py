@@ -46,10 +46,13 @@ def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]
 def webhooks_of(stores: Sequence[StoreSettings]) -> Mapping[StoreName, ShopifyWebhooks | None]:
     """How each store's webhooks are checked. The key of a renamed shop is its first name, unless that is another's now."""
     names = {store.domain for store in stores}
-    return {s.name: _webhooks_of(s, former={s.shop} - names) for s in stores}
+    known = names | {store.shop for store in stores}
+    return {s.name: _webhooks_of(s, former={s.shop} - names, others=known) for s in stores}
 
 
-def _webhooks_of(store: StoreSettings, *, former: Collection[ShopDomain]) -> ShopifyWebhooks | None:
+def _webhooks_of(
+    store: StoreSettings, *, former: Collection[ShopDomain], others: Collection[ShopDomain]
+) -> ShopifyWebhooks | None:
     found = [store.webhook_secret, store.auth.client_secret]
     secrets = [s.get_secret_value() for s in found if s is not None and s.get_secret_value()]
-    return ShopifyWebhooks(store.domain, secrets, former=former) if secrets else None
+    return ShopifyWebhooks(store.domain, secrets, former=former, others=others) if secrets else None

@@ -136,6 +136,9 @@ def _shopify_result(
     if reader is None:
         raise ReconcilerError(f"no secret for the webhooks of {store} is configured", hint="set its webhook_secret")
     event = reader.read(request.headers, body)
+    if event.new_name:
+        hint = "if the shop was renamed, correct shop in stores.yaml"
+        _log.warning("webhook names the shop otherwise", store=store, shop=reader.shop, named=event.new_name, hint=hint)
 
     def write_down() -> None:
         if event.topic in SHOP_TOPICS:

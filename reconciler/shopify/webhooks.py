@@ -42,6 +42,7 @@ _SHOP_KEYS: Final = ("shop_domain", "myshopify_domain")
 _GID = re.compile(r"gid://shopify/Customer/([0-9]{1,20})", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _TOPIC = re.compile(r"[a-z_./]{3,80}")
+_SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com")
 _WEBHOOK_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -51,7 +52,8 @@ class ShopifyEvent:
 
     `id` is the same over all retries of one delivery, empty where the sender gave none. `known` is False for topics
     that we did not ask for. `data_request` is the number of a customers/data_request. `merge_status` is Shopify's word:
-    customers/merge comes for failed merges too. Nothing else of the body is kept.
+    customers/merge comes for failed merges too. `new_name` is what the shop is called there where that is no name that we
+    know. Nothing else of the body is kept.
     """
 
     id: str
@@ -64,17 +66,28 @@ class ShopifyEvent:
     data_request: str = ""
     merge_status: str = ""
     email: str = field(default="", repr=False)
+    new_name: str = ""
 
 
 class ShopifyWebhooks:
     """Reads the webhooks of one shop with any of several secrets of its app: the old one is used for up to an hour.
 
-    `former`: names that the shop had, by which it may still be named in what waits to be sent.
+    `former`: names that the shop had, by which it may still be named in what waits to be sent. `others`: names of other
+    shops. A name that is neither may be the shop's new one, before stores.yaml has it: what is signed for this store and
+    only asks for a look at a customer is read all the same. What speaks of a whole shop is held to the known names.
     """
 
-    def __init__(self, shop: ShopDomain, secrets: Sequence[str], *, former: Collection[ShopDomain] = ()) -> None:
+    def __init__(
+        self,
+        shop: ShopDomain,
+        secrets: Sequence[str],
+        *,
+        former: Collection[ShopDomain] = (),
+        others: Collection[ShopDomain] = (),
+    ) -> None:
         self.shop = shop
         self._names = frozenset({shop, *former})
+        self._others = frozenset(others) - self._names
         self._keys = tuple(secret.strip().encode() for secret in secrets if secret.strip())
         if not self._keys:
             raise ConfigError(
@@ -86,12 +99,14 @@ class ShopifyWebhooks:
         """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
         given = {name.lower(): value for name, value in headers.items()}
         self._verify(given.get("x-shopify-hmac-sha256", ""), body)
-        if given.get("x-shopify-shop-domain", "").strip().lower() not in self._names:
+        name = given.get("x-shopify-shop-domain", "").strip().lower()
+        topic = given.get("x-shopify-topic", "").strip().lower()
+        if name not in self._names and not (topic in CUSTOMER_TOPICS and self._may_be_new(name)):
             raise Unauthentic(
                 f"a webhook of another shop came in for {self.shop}",
-                hint="compare the subscription's address with the store names in stores.yaml",
+                hint="if the shop was renamed, correct shop in stores.yaml; else compare the subscription's address with the"
+                " store names there",
             )
-        topic = given.get("x-shopify-topic", "").strip().lower()
         if not _TOPIC.fullmatch(topic):
             raise NotAnEvent("a signed webhook of Shopify's has no topic")
         webhook_id = given.get("x-shopify-webhook-id", "")
@@ -103,7 +118,11 @@ class ShopifyWebhooks:
             webhook_id=webhook_id if _WEBHOOK_ID.fullmatch(webhook_id) else "",
             api_version=given.get("x-shopify-api-version", "")[:20],
             triggered_at=_time(given.get("x-shopify-triggered-at", "")),
+            new_name="" if name in self._names else name,
         )
+
+    def _may_be_new(self, name: str) -> bool:
+        return name not in self._others and _SHOP.fullmatch(name) is not None
 
     def _verify(self, signature: str, body: bytes) -> None:
         try:
@@ -141,6 +160,7 @@ def _event(
     webhook_id: str,
     api_version: str,
     triggered_at: datetime | None,
+    new_name: str,
 ) -> ShopifyEvent:
     customers: tuple[CustomerId, ...] = ()
     data_request = merge_status = email = ""
@@ -175,6 +195,7 @@ def _event(
         data_request=data_request,
         merge_status=merge_status,
         email=email,
+        new_name=new_name,
     )
 
 

@@ -101,13 +101,13 @@ class Running:
         once = message_id or self.street.new_id()
         until(lambda: self.clerk(kind, data, message_id=once) == 202, f"{kind} is accepted")
 
-    def shopify(self, topic: str, payload: Any, *, store: str = US) -> httpx.Response:
-        """A webhook of a shop's, signed by hand."""
+    def shopify(self, topic: str, payload: Any, *, store: str = US, named: str = "") -> httpx.Response:
+        """A webhook of a shop's, signed by hand. `named`: the shop's name in it."""
         body = json.dumps(payload).encode()
         headers = {
             "X-Shopify-Topic": topic,
             "X-Shopify-Hmac-Sha256": sign(body, APP_SECRET),
-            "X-Shopify-Shop-Domain": f"{store}.myshopify.com",
+            "X-Shopify-Shop-Domain": named or f"{store}.myshopify.com",
         }
         return self.client.post(f"/webhooks/shopify/{store}", content=body, headers=headers)
 

@@ -62,6 +62,27 @@ def test_a_shop_that_is_renamed_in_the_file_goes_on_where_it_was(street: Street)
         works(run, street, "Newer")
 
 
+def test_webhooks_under_a_new_name_are_reasons_to_look_before_the_file_has_it_and_speak_for_no_shop(
+    two_shops: Street,
+) -> None:
+    two_shops.person("user_a", first_name="First")
+    with two_shops.replica() as run:
+        run.looked_at_all()
+        customer = two_shops.customers()["user_a@example.com"]["id"]
+        two_shops.shop().staff("edit", id=customer, first_name="Wrong")
+        body = {"admin_graphql_api_id": customer}
+        assert run.shopify("customers/update", body, named=NEW).status_code == 202
+        until(lambda: two_shops.customers()["user_a@example.com"]["firstName"] == "First", "the drift is healed")
+        for name in (f"{EU}.myshopify.com", "acme.example", "a.b.myshopify.com"):
+            assert run.shopify("customers/update", body, named=name).status_code == 401, name
+        person = {"id": int(customer.rpartition("/")[2]), "email": "user_a@example.com"}
+        for topic in ("customers/redact", "shop/redact", "app/uninstalled"):
+            said = {"shop_id": 1, "shop_domain": NEW, "myshopify_domain": NEW, "customer": person}
+            assert run.shopify(topic, said, named=NEW).status_code == 401, topic
+        run.settled()
+        assert run.status("user_a") == "in_sync"
+
+
 def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shared: Street, tmp_path: Path) -> None:
     shared.person("user_a")
     shared.person("user_b")

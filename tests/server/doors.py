@@ -171,8 +171,8 @@ def sources() -> Sources:
     return Sources(
         clerk=ClerkWebhooks([SECRET, OLD_SECRET], instance_id=INSTANCE),
         shops={
-            US: ShopifyWebhooks(SHOP_US, [APP_SECRET, OLD_APP_SECRET]),
-            EU: ShopifyWebhooks(SHOP_EU, [APP_SECRET]),
+            US: ShopifyWebhooks(SHOP_US, [APP_SECRET, OLD_APP_SECRET], others=[SHOP_EU]),
+            EU: ShopifyWebhooks(SHOP_EU, [APP_SECRET], others=[SHOP_US]),
             MUTE: None,
         },
         table="public.customers",
