@@ -16,13 +16,15 @@ from reconciler.core.desired import SCALARS, profile_digest
 from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
 from reconciler.core.ids import CustomerId, Unique
-from reconciler.core.mapping import PARK, Mapping
+from reconciler.core.mapping import PARK, Mapping, RefusedValue
 from reconciler.core.plan import Action, Change
-from reconciler.core.record import after_write, waits_of, with_intent
+from reconciler.core.record import after_write, waits_of, with_intent, with_refused
+from reconciler.core.refused import park_digest, park_key
 from reconciler.core.store import Store
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place, intent_of
+from reconciler.errors import Refused
 from reconciler.ports import Created, Shown
 
 LINK_TYPE = "id"
@@ -158,10 +160,33 @@ def park(step: Step, hands: Hands, fields: Collection[Unique], *, kind: str = PA
     taken: dict[str, str] = {field: value for field in fields if (value := step.decision.value(field)) is not None}
     if taken:
         declare(step, hands, {"kind": PARK, "parked": {**known, **taken}})
-        hands.writer.update(customer.id, dict.fromkeys(taken))
+        try:
+            hands.writer.update(customer.id, dict.fromkeys(taken))
+        except Refused as refused:
+            if kind == PARK:
+                _remember_park(step, hands, [field for field in fields if field in taken], refused)
+            raise
         changes = tuple(Change(field=f, before=v, after=None, why="profile changed") for f, v in taken.items())
         hands.state.put(_declared(step, hands), _event(step, hands, customer.id, kind, changes))
     return taken
+
+
+def _remember_park(step: Step, hands: Hands, fields: Collection[Unique], refused: Refused) -> None:
+    """Write down that Shopify refused to take these values off, so that it is not asked again until something moves."""
+    customer, mapping = step.decision.customer, step.subject.mapping
+    assert customer is not None
+    profile = profile_digest(step.subject.profile)
+    said = {
+        park_key(field): RefusedValue(
+            digest=park_digest(field, customer, profile, hands.store),
+            code=refused.refusals[0].code if refused.refusals else "",
+            message=refused.message,
+            asked=hands.explicit,
+        )
+        for field in fields
+    }
+    row = _declared(step, hands).model_copy(update={"intent": mapping.intent if mapping is not None else None})
+    hands.state.put(with_refused(row, said))
 
 
 def unpark(step: Step, hands: Hands, values: MappingOf[str, str]) -> None:

@@ -342,12 +342,16 @@ class _Grants:
         customer = decision.customer
         if customer is None or decision.action is None or decision.action.kind != "update":
             return False
+        if any(place_of(field, customer.id) in places for field in decision.unparkable):
+            return False
         left = {place_of(f, customer.id) for f in UNIQUE if getattr(customer, f) is not None} - places
         return bool(left or customer.first_name or customer.last_name)
 
     def take_back(self, circle: list[ClerkUserId]) -> None:
         """Grant nothing in a circle that can't be broken; phones first, which may break it."""
         names = " → ".join([*circle, circle[0]])
+        words = [f"{u}: {text}" for u in circle for text in self._now[u][0].unparkable.values()]
+        names += f" (Shopify refused to take it off the customer of {'; '.join(words)})" if words else ""
         inside = {user: [t for t in self._now[user][1] if self._giver(t) in circle] for user in circle}
         phones = any(t.field == "phone" for granted in inside.values() for t in granted)
         for user, granted in inside.items():

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 
 from reconciler.core import normalise
+from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, digest
 from reconciler.core.forecast import points_of
+from reconciler.core.ids import UNIQUE, Unique
 from reconciler.core.mapping import Mapping, RefusedValue
+from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, Change, Hold, Kind
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
@@ -62,6 +65,30 @@ def refused_whole(decision: Decision, mapping: Mapping | None, store: Store, *, 
     return refused if refused.digest == whole_digest(decision.action, decision, store) else None
 
 
+def park_key(field: Unique) -> str:
+    """By what a mapping remembers that this value could not be taken off its customer for a moment."""
+    return f"park {field}"
+
+
+def park_digest(field: Unique, customer: Customer, profile: str, store: Store) -> str:
+    """Names the attempt to take a value off. Profile, policy or customer must move; `profile` is its digest."""
+    return digest(park_key(field), customer_digest(customer), profile, config_digest(store))
+
+
+def _unparkable(
+    decision: Decision, action: Action, mapping: Mapping, store: Store, *, explicit: bool
+) -> dict[Unique, str]:
+    """The values that Shopify has refused to take off this customer, with its words."""
+    found: dict[Unique, str] = {}
+    for field in UNIQUE:
+        refused, customer = mapping.refused.get(park_key(field)), decision.customer
+        if refused is None or customer is None or (explicit and not refused.asked):
+            continue
+        if refused.digest == park_digest(field, customer, action.profile_digest, store):
+            found[field] = refused.message
+    return found
+
+
 def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> Decision:
     """The decision less what was refused.
 
@@ -70,6 +97,8 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
     action = decision.action
     if action is None or mapping is None or not mapping.refused:
         return decision
+    unparkable = _unparkable(decision, action, mapping, store, explicit=explicit)
+    decision = decision.model_copy(update={"unparkable": unparkable}) if unparkable else decision
     whole = refused_whole(decision, mapping, store, explicit=explicit)
     if whole is not None:
         message = f"Shopify refused the {action.kind}: {whole.message}"

@@ -123,7 +123,7 @@ class Decision(BaseModel):
     adopted, `successor` who adopts the customer of this user, who has left or is about to. `lost`: the mapped customer
     is another user's by its back-link, so that the row gives it up. `sent`: the e-mail and phone of `customer` as we
     sent them, where the shop shows them in a spelling of its own. `mapped_stays`: the mapped customer is still there, though
-    `customer` is another one.
+    `customer` is another one. `unparkable`: the values that Shopify refused to take off `customer` for a moment, and why.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -144,6 +144,7 @@ class Decision(BaseModel):
     successor: ClerkUserId | None = None
     sent: MappingOf[str, str] = Field(default_factory=dict)
     mapped_stays: bool = False
+    unparkable: MappingOf[Unique, str] = Field(default_factory=dict)
 
     @property
     def missing(self) -> bool:

@@ -117,10 +117,13 @@ def _paid(world: World, sim: SimShop, call: GraphQLCall, document: Document, fau
         return Answer(JSONResponse(_max_cost(requested, sim)), 0, "refused")
     if kind == "throttled" or not sim.bucket.take(requested):
         return Answer(JSONResponse(_throttled(requested, sim)), 0, "throttled")
-    if kind in {"internal_error", "null_payload"}:
+    if kind in {"internal_error", "null_payload", "user_error"}:
         reply: Json = {"data": None, "errors": [internal_error(call.request_id)]}
         if kind == "null_payload":
             reply = {"data": dict.fromkeys(document.roots)}
+        if kind == "user_error":
+            error = {"field": None, "message": "This change is not allowed", "code": "INVALID"}
+            reply = {"data": {root: {"userErrors": [error], "customer": None} for root in document.roots}}
         reply["extensions"] = {"cost": cost_report(requested, requested, sim.bucket)}
         return Answer(JSONResponse(reply), requested, "fault")
     denied = frozenset(document.roots) if kind == "missing_scope" else frozenset()

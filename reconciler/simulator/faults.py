@@ -24,6 +24,7 @@ FaultKind = Literal[
     "missing_scope",  # ACCESS_DENIED
     "internal_error",  # INTERNAL_SERVER_ERROR on HTTP 200; nothing was done
     "internal_error_after",  # the same, but the work was done
+    "user_error",  # a user error that names no field; nothing was done
     "null_payload",  # data with the root field null and no error; nothing was done
 ]
 KINDS: Final[frozenset[str]] = frozenset(get_args(FaultKind))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -189,6 +191,43 @@ def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer
     four.apply()
     assert (four.hers("eve").phone, four.hers("eve").email) == (FREE, mail("bob"))
     assert four.hers("ada").phone == PHONES["bob"]
+    four.settles()
+
+
+def parks_off(field: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a call takes the value of this field off its customer."""
+    return lambda sent: field in sent.get("input", {}) and sent["input"][field] is None
+
+
+@pytest.mark.parametrize("refused", ["one", "all"])
+def test_a_value_that_shopify_does_not_take_off_is_not_asked_for_again_until_something_moves(
+    four: Village, refused: str
+) -> None:
+    def is_refused(sent: dict[str, Any]) -> bool:
+        return parks_off("phone")(sent) and (refused == "all" or four.hers("ada").id in str(sent))
+
+    before = dict(phones(four))
+    fault = four.shop().faults.add("user_error", on="customerSet", when=is_refused, times=None)
+    wanted = wants(four, ada="bob", bob="ada")
+    four.apply(code=1)
+    assert phones(four) == before
+    assert fault.hits == 1
+    four.apply(code=int(refused == "all"))
+    if refused == "one":
+        assert phones(four) == wanted, "the other one of the two gives way"
+        four.settles()
+        return
+    assert fault.hits == 2
+    held = {("ada", "PhoneTaken"), ("bob", "PhoneTaken")}
+    assert four.held() == held
+    assert "This change is not allowed" in four.plan()["holds"][0]["message"]
+    four.apply()
+    four.settles(held=held)
+    assert fault.hits == 2
+    four.user("ada", last_name="King")
+    four.shop().faults.clear()
+    four.apply()
+    assert phones(four) == wanted
     four.settles()
 
 
