@@ -6,11 +6,14 @@ what does not concern us; 401 to what is not from whom it says; 5xx only where s
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
+import anyio
+import anyio.to_thread
 import structlog
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -18,10 +21,14 @@ from pydantic import BaseModel
 
 from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.core.ids import StoreName
-from reconciler.errors import NotAnEvent, ReconcilerError, Unauthentic
+from reconciler.errors import NotAnEvent, ReconcilerError, StateError, Unauthentic
 from reconciler.server.door import Intake
 from reconciler.server.health import WebhookMetrics
 from reconciler.shopify.webhooks import CUSTOMER_TOPICS, SHOP_TOPICS, ShopifyWebhooks
+
+WAIT_S: Final = 2.0  # Shopify hangs up after 5
+UNDER_WAY_MAX: Final = 100  # webhooks that are worked on, those among them whose senders were answered with 503
+SILENT_HINT: Final = "check the network to state.url and the database's locks; the sender sends it again"
 
 Result = Literal["queued", "ignored", "duplicate"]
 _log = structlog.get_logger(__name__)
@@ -81,6 +88,8 @@ class Desk:
     def __init__(self, door: Intake, metrics: WebhookMetrics) -> None:
         self._door = door
         self._metrics = metrics
+        self._under_way = threading.BoundedSemaphore(UNDER_WAY_MAX)
+        self._threads = anyio.CapacityLimiter(UNDER_WAY_MAX)
 
     def take(self, source: str, work: Callable[[], Result]) -> JSONResponse:
         """The 202, made here: FastAPI would check it against the model in a second thread."""
@@ -101,6 +110,31 @@ class Desk:
             return JSONResponse({"status": taken}, 202)
         finally:
             self._metrics.note(source, result, time.perf_counter() - began)
+
+    async def take_promptly(self, source: str, work: Callable[[], Result]) -> JSONResponse:
+        """The same within `WAIT_S`, else 503: the sender sends again, and the work may still end later."""
+        if not self._under_way.acquire(blocking=False):
+            raise _refusal(source, 503, StateError(f"{UNDER_WAY_MAX} webhooks wait for the state", hint=SILENT_HINT))
+        begun = threading.Lock()  # who has it gives the place back
+
+        def taken() -> JSONResponse | None:
+            if not begun.acquire(blocking=False):
+                return None
+            try:
+                return self.take(source, work)
+            finally:
+                self._under_way.release()
+
+        answer: JSONResponse | None = None
+        try:
+            with anyio.move_on_after(WAIT_S):
+                answer = await anyio.to_thread.run_sync(taken, abandon_on_cancel=True, limiter=self._threads)
+        finally:
+            if begun.acquire(blocking=False):
+                self._under_way.release()
+        if answer is None:
+            raise _refusal(source, 503, StateError(f"the state did not answer within {WAIT_S:g} s", hint=SILENT_HINT))
+        return answer
 
     def once(self, webhook_id: str, work: Callable[[], None]) -> Result:
         """Does the work unless this very webhook was taken in before. An empty id is always new."""
@@ -158,9 +192,9 @@ def routes(door: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter
     desk = Desk(door, metrics)
 
     @router.post("/webhooks/clerk", status_code=202, response_model=Taken, responses=ERRORS, openapi_extra=JSON_BODY)
-    def clerk(request: Request, body: RawBody) -> JSONResponse:
+    async def clerk(request: Request, body: RawBody) -> JSONResponse:
         """Clerk's webhooks, signed by Svix."""
-        return desk.take("clerk", lambda: _clerk_result(desk, door, sources, request, body))
+        return await desk.take_promptly("clerk", lambda: _clerk_result(desk, door, sources, request, body))
 
     @router.post(
         "/webhooks/shopify/{store}",
@@ -169,7 +203,7 @@ def routes(door: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter
         responses={**ERRORS, 404: MAY_NOT[404], 422: MAY_NOT[422]},
         openapi_extra=JSON_BODY,
     )
-    def shopify(store: str, request: Request, body: RawBody) -> JSONResponse:
+    async def shopify(store: str, request: Request, body: RawBody) -> JSONResponse:
         """A shop's webhooks, with Shopify's HMAC."""
         name = StoreName(store)
         try:
@@ -177,6 +211,6 @@ def routes(door: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter
         except KeyError:
             said = {"error": "there is no such store", "hint": "the name is that of stores.yaml"}
             raise HTTPException(404, said) from None
-        return desk.take("shopify", lambda: _shopify_result(desk, door, name, reader, request, body))
+        return await desk.take_promptly("shopify", lambda: _shopify_result(desk, door, name, reader, request, body))
 
     return router

@@ -15,6 +15,7 @@ from tests.clock import WallClock
 from tests.manager.processes import replicas
 from tests.manager.street import Street, a_street, until, user_event
 
+WEBHOOK_S = 4.0  # two, and what a loaded machine adds
 ANSWER_S = 20.0  # a call to a frozen server has no end of its own
 
 
@@ -99,6 +100,25 @@ def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(of_postgres: Stree
             assert time.monotonic() - began < ANSWER_S
             assert run.client.get("/healthz").status_code == 200
         until(lambda: run.ready() == [], "it is ready again")
+
+
+def test_a_postgres_that_is_silent_lets_webhooks_be_sent_again_in_two_seconds(
+    of_postgres: Street, postgres: servers.Server
+) -> None:
+    of_postgres.person("user_a")
+    with of_postgres.replica() as run:
+        run.looked_at_all()
+        customer = {"admin_graphql_api_id": of_postgres.customers()["user_a@example.com"]["id"]}
+        with postgres.frozen():
+            began = time.monotonic()
+            assert run.clerk("user.created", user_event("user_b")) == 503
+            assert time.monotonic() - began < WEBHOOK_S
+            began = time.monotonic()
+            assert run.shopify("customers/update", customer).status_code == 503
+            assert time.monotonic() - began < WEBHOOK_S
+        of_postgres.person("user_b")
+        run.accepted("user.created", user_event("user_b"))
+        until(lambda: run.status("user_b") == "in_sync", "work goes on")
 
 
 def test_a_postgres_that_takes_no_writes(of_postgres: Street, postgres: servers.Server) -> None:
