@@ -19,12 +19,15 @@ from reconciler.core.forecast import forecast
 from reconciler.core.gather import Swept
 from reconciler.core.guard import guarded
 from reconciler.core.ids import ClerkUserId
+from reconciler.core.mapping import RefusedValue
 from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, StorePlan, sorted_actions, sorted_holds, summed
+from reconciler.core.record import with_refused
+from reconciler.core.refused import refused_undo, undo_digest, undo_key
 from reconciler.core.store import Store
 from reconciler.core.undo import way_back
 from reconciler.core.view import Decision, Subject
-from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, TemporaryError
+from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 LOOK = 200
 
@@ -39,7 +42,10 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
         plan = StorePlan(store=store.name, shop=store.domain, error=error.message, error_hint=error.hint)
         return Swept(plan=plan, whole=False)
     trace = f"metafields.{store.backlink.namespace}.{TRACE_KEY}"
-    actions, holds = way_back(events, customers, mappings, trace=trace)
+    ways, holds = way_back(events, customers, mappings, trace=trace)
+    refused = [refused_undo(action, mappings.get(action.clerk_user_id), store) for action in ways]
+    actions = [action for action, held in zip(ways, refused, strict=True) if held is None]
+    holds = (*holds, *(held for held in refused if held is not None))
     guard = guarded(sorted_actions(actions), store, mappings=readers.mappings.count(store.shop))
     all_holds = sorted_holds([*holds, *guard.holds])
     plan = StorePlan(
@@ -122,8 +128,23 @@ def _taken_back(action: Action, hands: Hands, parked: MappingOf[str, str]) -> Ou
         except AnswerLost as lost:
             message = lost.message
             continue
+        except Refused as refused:
+            _remember(action, refused, hands)
+            raise
         return Outcome(action, "applied")
     return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
+
+
+def _remember(action: Action, refused: Refused, hands: Hands) -> None:
+    """Write down that Shopify refused to take this back, on the customer as it is now: part of it may have gone."""
+    step = _step(action, hands)
+    if step is None or step.subject.mapping is None or action.customer_id is None:
+        return
+    row = step.subject.mapping
+    seen = undo_digest(customer_digest(step.decision.customer), row.profile_digest, hands.store)
+    code = refused.refusals[0].code if refused.refusals else ""
+    said = RefusedValue(digest=seen, code=code, message=refused.message, asked=True)
+    hands.state.put(with_refused(row, {undo_key(action.customer_id): said}))
 
 
 def _unparked(step: Step, parked: MappingOf[str, str]) -> Customer | None:

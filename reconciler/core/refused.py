@@ -8,7 +8,7 @@ from reconciler.core import normalise
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, digest
 from reconciler.core.forecast import points_of
-from reconciler.core.ids import UNIQUE, Unique
+from reconciler.core.ids import UNIQUE, CustomerId, Unique
 from reconciler.core.mapping import Mapping, RefusedValue
 from reconciler.core.patch import customer_digest
 from reconciler.core.plan import Action, Change, Hold, Kind
@@ -73,6 +73,28 @@ def park_key(field: Unique) -> str:
 def park_digest(field: Unique, customer: Customer, profile: str, store: Store) -> str:
     """Names the attempt to take a value off. Profile, policy or customer must move; `profile` is its digest."""
     return digest(park_key(field), customer_digest(customer), profile, config_digest(store))
+
+
+def undo_key(customer: CustomerId) -> str:
+    """By what a mapping remembers that what was written on this customer could not be taken back."""
+    return f"undo {customer}"
+
+
+def undo_digest(customer_seen: str, profile: str | None, store: Store) -> str:
+    """Names the attempt to take back what is on a customer. Profile, policy or customer must move; given are digests."""
+    return digest("undo", customer_seen, profile, config_digest(store))
+
+
+def refused_undo(action: Action, mapping: Mapping | None, store: Store) -> Hold | None:
+    """The hold of a way back that Shopify has refused, where nothing has moved since."""
+    if mapping is None or action.customer_id is None:
+        return None
+    refused = mapping.refused.get(undo_key(action.customer_id))
+    if refused is None or refused.digest != undo_digest(action.customer_digest, mapping.profile_digest, store):
+        return None
+    message = f"Shopify refused to take this back: {refused.message}; it is tried again once the customer has changed"
+    found = hold(action.clerk_user_id, mapping, "CannotUndo", message)
+    return found.model_copy(update={"customer_id": action.customer_id})
 
 
 def _unparkable(

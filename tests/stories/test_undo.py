@@ -188,3 +188,20 @@ def test_nothing_is_undone_without_a_yes(busy: Village) -> None:
     assert busy.mutations == mutations
     assert busy("undo", "--yes").code == 64
     busy.settles()
+
+
+def test_a_way_back_that_shopify_refuses_is_not_sent_again_until_something_moves(busy: Village) -> None:
+    before = busy.hers("ada")
+    digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
+    busy.apply("--user", "user_ada")
+    fault = busy.shop().faults.add("user_error", on="customerSet", times=None)
+    undone(busy, "--plan", digest, code=1)
+    for _ in range(2):
+        said = busy("undo", "--plan", digest, "--yes")
+        assert said.code == 0, said.err
+        assert "This change is not allowed" in said.out
+    assert fault.hits == 1
+    busy.shop().faults.clear()
+    busy.staff("tag", id=before.id, tags=["seen"])
+    undone(busy, "--plan", digest)
+    assert (busy.hers("ada").email, busy.hers("ada").first_name) == (before.email, before.first_name)
