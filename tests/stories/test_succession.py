@@ -317,3 +317,17 @@ def test_where_a_guard_withholds_the_release_the_address_is_not_taken(four: Vill
     four.gone("bob")
     four.user("ada", email=mail("bob"))
     assert four.held() == {("ada", "EmailTaken"), ("bob", "GuardExceeded")}
+
+
+def test_where_the_release_fails_the_customer_is_not_taken_and_the_next_apply_ends_both(four: Village) -> None:
+    four.store["on_leave"] = "tag"
+    theirs, before = four.hers("bob"), four.hers("ada")
+    four.gone("bob")
+    four.user("ada", email=mail("bob"))
+    four.shop().faults.add("status", status=500, on="tagsAdd", times=None)
+    four.apply(code=1)
+    assert (four.hers("bob"), four.hers("ada")) == (theirs, before)
+    four.shop().faults.clear()
+    four.apply()
+    assert four.hers("ada").id == theirs.id
+    four.settles()
