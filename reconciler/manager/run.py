@@ -121,6 +121,7 @@ class Manager:
             self._clock,
             self._metrics,
             self._probes,
+            self._failing,
             wake=self._dispatcher.wake,
             interval_s=settings.controller.resync_s,
             rhythm=rhythm,

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
@@ -28,6 +28,7 @@ from reconciler.errors import (
     TemporaryError,
 )
 from reconciler.manager.crew import Crew
+from reconciler.manager.failing import Failing
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
@@ -37,6 +38,7 @@ from reconciler.state.requests import new_owner
 from reconciler.wiring import House
 
 Ended = Literal["done", "nothing", "stopped", "failed", "access", "lost"]
+BULK: Final = "bulk"
 _log = structlog.get_logger(__name__)
 
 
@@ -63,16 +65,19 @@ class BulkTurns:
         clock: Clock,
         metrics: Metrics,
         probes: Probes,
+        failing: Failing,
         *,
         wake: Callable[[], None],
         interval_s: float,
         rhythm: Rhythm,
     ) -> None:
         self._crew, self._clock, self._metrics, self._probes = crew, clock, metrics, probes
+        self._failing = failing
         self._wake, self._interval_s, self._rhythm = wake, interval_s, rhythm
         self._owner = new_owner()  # not the workers': what a turn has in hand takes no room from them
         self._asked: dict[StoreName, _Asked] = {}
         self._pauses: dict[StoreName, _Pause] = {}
+        self._well: set[StoreName] = set()  # whose last turn ended well, or has nothing left to do
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -81,7 +86,11 @@ class BulkTurns:
         found = []
         with self._crew.house() as house:
             for store in house.stores():
-                if self._may_begin(store) and self._is_due(house, store):
+                if not self._may_begin(store):
+                    continue
+                if not self._is_due(house, store):
+                    self._went_well(store.name)
+                else:
                     with self._lock:
                         if self._stopped or store.name in self._asked:
                             continue
@@ -133,6 +142,14 @@ class BulkTurns:
         except ConfigError:  # of this store alone: its looks say so
             return False
 
+    def _went_well(self, name: StoreName) -> None:
+        """Bulk turns of this store do not fail, or do not any more: written down once."""
+        with self._lock:
+            if name in self._well:
+                return
+            self._well.add(name)
+        self._failing.succeeded(name, BULK)
+
     def _taken(self, house: House, asked: _Asked) -> Ended:
         store, began = asked.store, time.monotonic()
         found: Counter[str] = Counter()
@@ -154,9 +171,14 @@ class BulkTurns:
             ended = "failed"
             hint = error.hint or "the next turn goes on with what was begun"
             _log.warning("bulk_failed", store=store.name, error=error.message, hint=hint)
+            with self._lock:
+                self._well.discard(store.name)
+            self._failing.failed(store.name, BULK, error)
+        if ended == "done":
+            self._went_well(store.name)
         if ended == "done" and not found:
             return "nothing"
-        self._metrics.swept(store.name, "bulk", ended)
+        self._metrics.swept(store.name, BULK, ended)
         _log.info(
             "by_bulk", store=store.name, result=ended, applied=found["applied"], failed=found["failed"],
             seconds=round(time.monotonic() - began, 3),
