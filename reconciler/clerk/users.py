@@ -26,6 +26,7 @@ from reconciler.core.dburl import is_loopback
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.profile import Problem, Profile
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
+from reconciler.outbound.certificates import UNTRUSTED, UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport
@@ -332,9 +333,13 @@ class ClerkUsers:
             try:
                 response = exchange(self._http, self._http.build_request("GET", path, params=parameters), self._bounds)
             except httpx.HTTPError as error:
+                untrusted = is_untrusted(error)
+                why = UNTRUSTED if untrusted else type(error).__name__
                 failure = TemporaryError(
-                    f"Clerk's API gives no whole answer: {type(error).__name__}",
-                    hint="check the network and clerk.api_url, then try again; what is done already is not done twice",
+                    f"Clerk's API gives no whole answer: {why}",
+                    hint=UNTRUSTED_HINT
+                    if untrusted
+                    else "check the network and clerk.api_url, then try again; what is done already is not done twice",
                 )
             else:
                 if response.status_code < _SERVER and response.status_code != _TOO_MANY:

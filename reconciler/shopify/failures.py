@@ -27,6 +27,7 @@ from reconciler.errors import (
     SetupError,
     TemporaryError,
 )
+from reconciler.outbound.certificates import UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.reading import MalformedError, words_of
 from reconciler.shopify.document import Document
 
@@ -153,9 +154,8 @@ def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
         said = ""  # it repeats a header, and that may be the token
     why = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
-        return TemporaryError(
-            f"{sent.shop}: {sent.document.name}: no connection ({why})", hint="nothing was sent; look at the network"
-        )
+        hint = f"nothing was sent; {UNTRUSTED_HINT}" if is_untrusted(error) else "nothing was sent; look at the network"
+        return TemporaryError(f"{sent.shop}: {sent.document.name}: no connection ({why})", hint=hint)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return PermanentError(f"{sent.shop}: {sent.document.name} can't be sent ({why})", hint=DEFECT_HINT)
     return sent.unanswered(f"the connection broke before the whole answer was there ({why})")
