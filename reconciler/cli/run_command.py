@@ -47,8 +47,9 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     server = context.loaded.settings.server
     address = (host or server.host, server.port if port is None else port)
     with Deadline() as deadline:
-        with _Signals() as signals:
-            while not signals.is_ending and not _served(context, files, address, signals):
+        with _Signals() as signals, ExitStack() as ports:
+            served = _Port(address, ports)
+            while not signals.is_ending and not _served(context, files, served, signals):
                 signals.wait(FIRST_S)
                 files = _files_again(context, files, refused)
         if left := deadline.hanging():
@@ -88,14 +89,14 @@ def _warn(message: str) -> None:
     _log.warning("warning", message=message)
 
 
-def _served(context: Context, files: Files, address: tuple[str, int], signals: _Signals) -> bool:
+def _served(context: Context, files: Files, port: _Port, signals: _Signals) -> bool:
     """Run until the end is asked for. False: it must begin once more, since a database went or the files have changed."""
-    with context.house(warn=_warn) as house, _opened(house, files, address, signals) as (front, settled):
+    with context.house(warn=_warn) as house, _opened(house, files, port, signals) as settled:
         if signals.is_ending:
             return True
         if not settled:
             return False
-        manager = Manager(house, files, host=address[0], port=address[1], front=front)
+        manager = Manager(house, files, host=port.address[0], port=port.address[1], front=port.handed_over())
         signals.hand_to(manager)
         try:
             try:
@@ -115,28 +116,34 @@ def _served(context: Context, files: Files, address: tuple[str, int], signals: _
     return True
 
 
+class _Port:
+    """Where probes are answered before there is a manager, from the first wait on, however often it begins once more."""
+
+    def __init__(self, address: tuple[str, int], ports: ExitStack) -> None:
+        self.address = address
+        self._ports = ports
+        self._front: Front | None = None
+
+    def tell(self, why: str) -> None:
+        """Answer probes with 503 and this reason."""
+        if self._front is None:
+            self._front = Front(*self.address)
+            self._ports.callback(self._front.stop)
+            self._front.start()
+            _log.info("listening", url=self._front.url)
+        self._front.wait_for([why])
+
+    def handed_over(self) -> Front | None:
+        """What is served already, for a manager: it stops it in the end."""
+        front, self._front = self._front, None
+        return front
+
+
 @contextmanager
-def _opened(
-    house: House, files: Files, address: tuple[str, int], signals: _Signals
-) -> Iterator[tuple[Front | None, bool]]:
-    """With the databases of this house open, or asked to end.
-
-    The port, where probes were answered while it waited, and whether the files are those that were read.
-    """
-    with ExitStack() as stack:
-        fronts: list[Front] = []
-
-        def tell(why: str) -> None:
-            if not fronts:
-                fronts.append(Front(*address))
-                stack.callback(fronts[0].stop)
-                fronts[0].start()
-                _log.info("listening", url=fronts[0].url)
-            fronts[0].wait_for([why])
-
-        open_databases(house, tell=tell, wait=signals.wait)
-        settled = signals.is_ending or _are_settled(house, files, tell, signals)
-        yield fronts[0] if fronts else None, settled
+def _opened(house: House, files: Files, port: _Port, signals: _Signals) -> Iterator[bool]:
+    """With the databases of this house open, or asked to end. Whether the files are those that were read."""
+    open_databases(house, tell=port.tell, wait=signals.wait)
+    yield signals.is_ending or _are_settled(house, files, port.tell, signals)
 
 
 def _are_settled(house: House, files: Files, tell: Callable[[str], None], signals: _Signals) -> bool:

@@ -34,7 +34,13 @@ ROOT = Path(__file__).parents[2]
 TERM_S = 120.0
 START_S = 300.0
 LAST_WORDS = 4000
-REFUSED = ("stores.yaml:2: not valid YAML", "lacks a column that is mapped", "there is no table")
+REFUSED = (
+    "stores.yaml:2: not valid YAML",
+    "stores.yaml:1: stores: it must be set",
+    "lacks a column that is mapped",
+    "has no column",
+    "there is no table",
+)
 """Why a start may be refused here: while stores.yaml is broken, or a column or the table is away."""
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at",
            "deleted_at")  # fmt: skip
@@ -154,6 +160,7 @@ class Replica:
     frozen: bool = False
     freezes: int = 0
     answered: bool = False
+    began: bool = False
     """Since it was last started."""
     began_at: int = 0
     """Where in its log the last start begins."""
@@ -185,7 +192,7 @@ class Replica:
                     stdout=subprocess.DEVNULL,
                     stderr=out,
                 )
-            self.wanted, self.frozen, self.answered = True, False, False
+            self.wanted, self.frozen, self.answered, self.began = True, False, False, False
 
     def signal(self, number: int) -> None:
         with self.lock:
@@ -251,6 +258,12 @@ class Replica:
                 if not refused:
                     self.died.append(f"exit {self.popen.returncode}: {self.last_words()}")
                 self.start()
+
+    def works(self) -> bool:
+        """Whether it has begun to work since it was last started; before that it may wait for a database."""
+        if not self.began:
+            self.began = any('"event": "started"' in line for line in self.said())
+        return self.began
 
     def said(self) -> list[str]:
         """What it has logged since it was last started."""

@@ -40,6 +40,8 @@ class User:
     """Had a guest's address given to them: an earlier customer of theirs was left behind."""
     inherited: bool = False
     """The address was a guest's or a former user's before: there may be a customer with it that is not theirs yet."""
+    keeps_email: bool = False
+    """Has the phone of a former user, whose customer they get by the e-mail alone: with another one both would keep it."""
     entangled: bool = False
     """Has exchanged addresses with other users."""
     drifted: int = 0

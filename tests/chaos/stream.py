@@ -204,7 +204,7 @@ class Stream:
 
     def new_email(self) -> bool:
         user = self._one()
-        if user is None:
+        if user is None or user.keeps_email:
             return False
         user.becomes(self._email())
         self._write(user)
@@ -333,7 +333,7 @@ class Stream:
         former = self.chance.choice(gone)
         former.succeeded = True
         user = self._new_user(self.chance.choice(("app", "clerk")), email=former.email, shops=set(former.shops) or {EU})
-        user.phone, user.inherited = former.phone, True
+        user.phone, user.inherited, user.keeps_email = former.phone, True, former.phone is not None
         self._join(user)
         return True
 

@@ -164,7 +164,7 @@ class Watch:
     def _processes(self) -> None:
         for replica in self.cluster.replicas:
             replica.supervise()
-            if replica.answered and replica.popen is not None and (sample := sampled(replica.popen.pid)) is not None:
+            if replica.works() and replica.popen is not None and (sample := sampled(replica.popen.pid)) is not None:
                 self.samples[f"{replica.name} {replica.popen.pid}"].append(sample)
 
     def _health(self) -> None:

@@ -240,8 +240,10 @@ def test_a_replica_that_starts_beside_others_while_a_file_is_half_written_works_
 
     until(waits_for_files, "it waits for the files")
     stores.write_text(whole)
-    second.started()
     street.person("user_c")
+    second.started()
+    for user in ("user_b", "user_c"):
+        second.accepted("user.created", user_event(user), f"msg_{user}")
     until(lambda: len(street.emails()) == 2, "the new user is there")
     assert street.emails() == ["user_a@example.com", "user_c@example.com"]
 
