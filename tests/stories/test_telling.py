@@ -60,7 +60,7 @@ def test_explain_tells_what_it_knows_of_a_shop_that_does_not_answer(two: Village
     assert said.code == 1
     eu, us = said.json["stores"]
     assert "is frozen" in eu["error"]
-    assert (eu["status"], us["error"], us["status"]) == ("in_sync", None, "in_sync")
+    assert (eu["status"], us["error"], us["status"]) == ("unknown", None, "in_sync")
     two.shop(EU).status = None
     two.settles(held={("cyd", "NoEmail")})
 
