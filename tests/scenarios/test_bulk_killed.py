@@ -30,13 +30,26 @@ def is_leased(street: Street) -> bool:
         return bool(state.execute(LEASED).fetchone()[0])
 
 
+def is_frozen(process: subprocess.Popen[str], street: Street) -> bool:
+    """Stop it where it is, still in hand however quick the shop is; False where it holds the state's file just then."""
+    process.send_signal(signal.SIGSTOP)
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=1)) as state:
+        try:
+            state.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            return False
+        state.rollback()
+    return True
+
+
 def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> None:
     with a_street(tmp_path) as street:
         for n in range(PEOPLE):
             street.person(f"user_{n}")
         with begun(street) as killed:
             until(lambda: is_leased(street), "bulk operations are in hand")
-            killed.send_signal(signal.SIGSTOP)  # still in hand, however quick the shop is
+            until(lambda: is_frozen(killed, street), "it is frozen outside of a transaction")
             assert is_leased(street)
             with begun(street) as waiting:
                 assert waiting.stderr is not None
