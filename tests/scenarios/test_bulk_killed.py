@@ -31,7 +31,7 @@ def is_leased(street: Street) -> bool:
 
 
 def is_frozen(process: subprocess.Popen[str], street: Street) -> bool:
-    """Stop it where it is, still in hand however quick the shop is; False where it holds the state's file just then."""
+    """Stop it where it is; False where it holds the state's file just then."""
     process.send_signal(signal.SIGSTOP)
     with closing(sqlite3.connect(street.folder / "state.db", timeout=1)) as state:
         try:
@@ -47,10 +47,11 @@ def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> Non
     with a_street(tmp_path) as street:
         for n in range(PEOPLE):
             street.person(f"user_{n}")
+        street.shop().shop.bulk_rows_per_s = 0.01  # in hand for as long as it takes to freeze it
         with begun(street) as killed:
             until(lambda: is_leased(street), "bulk operations are in hand")
             until(lambda: is_frozen(killed, street), "it is frozen outside of a transaction")
-            assert is_leased(street)
+            street.shop().shop.bulk_rows_per_s = None
             with begun(street) as waiting:
                 assert waiting.stderr is not None
                 told = next(line for line in waiting.stderr if "another process" in line)
