@@ -31,7 +31,7 @@ demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
-check: lint types floors docs coverage ## all that can be checked here; CI runs the same, and the demo
+check: lint types floors docs test ## all that can be checked here; CI runs the same, and the demo
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -46,10 +46,9 @@ floors: $(STAMP) ## import-linter: stairs lead down only
 docs: $(STAMP) ## generated parts of the docs are current
 	$(BIN)/cog -I . --check $(DOCS)
 
-# Tracing makes a test take half as long again, so only the tests of core and controller themselves are traced.
-coverage: $(STAMP) ## the test suite, those of core and controller with branch coverage
+# Tracing makes a test take half as long again: those of core and controller tell most.
+coverage: $(STAMP) ## branch coverage of core and controller by their own tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(COVERED) $(ARGS) --cov
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(addprefix --ignore=,$(COVERED)) $(ARGS)
 
 fix: $(STAMP) ## repair what can be repaired
 	$(BIN)/ruff check --fix .
