@@ -132,7 +132,8 @@ def test_decisions_are_numbered_without_gaps_and_say_what_and_why() -> None:
     for path in DECISIONS:
         text = path.read_text(encoding="utf-8")
         assert text.startswith(f"# {path.name[:4]}: "), path.name
-        for part in ("**What.**", "**An example.**", "**Why"):
+        older, newer = ("**What.**", "**An example.**", "**Why"), ("**Context.**", "**Decision.**", "**Consequences.**")
+        for part in older if path.name < "0026" else newer:
             assert part in text, f"{path.name}: {part}"
 
 
