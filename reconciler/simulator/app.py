@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -105,7 +105,13 @@ class _Front:
         if sim is None or version is None:
             return JSONResponse(BODIES[404], 404)
         request_id = f"{next(self._request_ids):08x}-{sim.domain.partition('.')[0]}"
-        call = read_call(request.headers.get("content-type", ""), await request.body(), token, request_id)
+        try:
+            body = await request.body()
+        except (
+            ClientDisconnect
+        ):  # it hung up in the middle of its request: nothing has happened, and nothing is answered
+            return Response(status_code=400)
+        call = read_call(request.headers.get("content-type", ""), body, token, request_id)
         fault = await sim.faults.met(call.roots, call.variables, latency_s=sim.latency_s)
         answered = answer(self.world, sim, call, fault)
         response = answered.response

@@ -23,6 +23,7 @@ CREATE TABLE customers (
   avatar_url text, metadata jsonb NOT NULL DEFAULT '{}', updated_at timestamptz NOT NULL DEFAULT now(),
   deleted_at timestamptz)
 """
+EXTRA = "extra"
 GRANTS = "GRANT SELECT, INSERT, UPDATE ON customers TO reader"
 AGAIN_S = 0.2
 TIMEOUT = "-c statement_timeout=40000"
@@ -110,7 +111,7 @@ class App:
 
     def restore(self, user: User, row: dict[str, Any]) -> None:
         """A row that was deleted is there again, exactly as it was."""
-        names = list(row)
+        names = [name for name in row if name != EXTRA]  # a column that a migration has added for a while
         marks = ", ".join(f"%({name})s" for name in names)
         statement = f"INSERT INTO customers ({', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         self.write((statement, row))
@@ -190,8 +191,8 @@ class App:
 
     def altered(self, seconds: float) -> None:
         """A column more, and one less, which rewrites the table."""
-        self._whole("ALTER TABLE customers ADD COLUMN IF NOT EXISTS extra text", pause_s=seconds)
-        self._whole("ALTER TABLE customers DROP COLUMN IF EXISTS extra")
+        self._whole(f"ALTER TABLE customers ADD COLUMN IF NOT EXISTS {EXTRA} text", pause_s=seconds)
+        self._whole(f"ALTER TABLE customers DROP COLUMN IF EXISTS {EXTRA}")
         self._whole("ALTER TABLE customers ALTER COLUMN first_name TYPE varchar(80)")
         self._whole("ALTER TABLE customers ALTER COLUMN first_name TYPE text")
 
