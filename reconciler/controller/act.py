@@ -210,7 +210,7 @@ def _declare_release(step: Step, hands: Hands) -> None:
     customer = step.decision.customer
     parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
     step.intent = intent_of(step.action, parked)
-    begin_release(_declared(step, hands), hands.readers.mappings, hands.state)
+    begin_release(_declared(step, hands), step.subject.read, hands.readers.mappings, hands.state)
     if step.action.how in {"delete", "erase"} and customer is not None:
         successors = hands.successors or Successors(hands.store, hands.readers, hands.clock)
         successors.refuse_succeeded(step.subject, customer)

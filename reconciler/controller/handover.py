@@ -35,14 +35,15 @@ class Overtaken(TemporaryError):
     """Another user or process came first to this customer, or may adopt it: nothing was sent, look again."""
 
 
-def begin_release(row: Mapping, mappings: MappingReader, state: MappingWriter) -> None:
-    """Write down that this user is about to be released: `row` names the customer. Overtaken where the user lost it."""
+def begin_release(row: Mapping, decided_on: Mapping | None, mappings: MappingReader, state: MappingWriter) -> None:
+    """Write down that this user is about to be released: `row` names the customer. Overtaken where the user lost it.
+
+    `decided_on`: the mapping as it was read. While it is the same, the customer that was found is the user's, whatever it
+    names: the write that made the customer may not have been recorded.
+    """
     user, customer = row.clerk_user_id, row.customer_id
     before = _row_of(user, row.shop, mappings)
-    known = before is not None and before.customer_id in {
-        None,
-        customer,
-    }  # None: the write that made it was not recorded
+    known = before is not None and (before.customer_id == customer or before == decided_on)
     if before is None or not is_living(before) or not known:
         raise Overtaken(f"{customer} is not the customer of {user} any more", hint="the next plan shows what is due")
     state.put_unmoved([(before, row)])

@@ -237,6 +237,8 @@ class Stream:
         if not users:
             return False
         users[0].phone, users[1].phone = users[1].phone, users[0].phone
+        for user in users:
+            user.entangled = True
         self._write(*users)
         return True
 
@@ -333,7 +335,9 @@ class Stream:
         former = self.chance.choice(gone)
         former.succeeded = True
         user = self._new_user(self.chance.choice(("app", "clerk")), email=former.email, shops=set(former.shops) or {EU})
-        user.phone, user.inherited, user.keeps_email = former.phone, True, former.phone is not None
+        user.inherited = True
+        if former.emails == [former.email]:  # else their customer may have another e-mail, and keep the phone
+            user.phone, user.keeps_email = former.phone, former.phone is not None
         self._join(user)
         return True
 

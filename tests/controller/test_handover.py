@@ -317,13 +317,14 @@ def test_a_customer_that_several_successors_claim_is_kept_until_one_is_left_to_a
     assert world.ended == []
 
 
+@pytest.mark.parametrize("known", [None, "gid://shopify/Customer/1"], ids=["first", "after one that is gone"])
 @each_policy
-def test_a_customer_whose_making_was_never_recorded_is_released_with_its_user(world: World) -> None:
+def test_a_customer_whose_making_was_never_recorded_is_released_with_its_user(world: World, known: str | None) -> None:
     customer = world.at(ADA)
     row = world.mapping("acme", ADA)
     assert row is not None
     intent: dict[str, Any] = {"kind": "create", "from": None, "to": None, "changes": []}
-    world.state.put(row.model_copy(update={"customer_id": None, "status": "pending", "intent": intent}))
+    world.state.put(row.model_copy(update={"customer_id": known, "status": "pending", "intent": intent}))
     world.leave(ADA)
     assert world.work(ADA).result == "applied"
     after = world.mapping("acme", ADA)
