@@ -218,7 +218,11 @@ class App:
         What webhooks wrote meanwhile is newer and stays. The app knows whom Clerk has deleted meanwhile.
         """
         self._once(
-            "SELECT to_regclass(%s) IS NULL", "kept", "CREATE TABLE kept AS TABLE customers", "TRUNCATE customers"
+            "SELECT to_regclass(%s) IS NULL",
+            "kept",
+            "LOCK TABLE customers IN ACCESS EXCLUSIVE MODE",  # what is written after the copy would be lost
+            "CREATE TABLE kept AS TABLE customers",
+            "TRUNCATE customers",
         )
         self.stop.wait(seconds)
         for part in range(3):
