@@ -336,7 +336,9 @@ class Stream:
         former.succeeded = True
         user = self._new_user(self.chance.choice(("app", "clerk")), email=former.email, shops=set(former.shops) or {EU})
         user.inherited = True
-        if former.emails == [former.email]:  # else their customer may have another e-mail, and keep the phone
+        customers = [self.shops.owned_by(shop, former.id) for shop in SHOPS]
+        found = {customer.email for customer in customers if customer is not None}
+        if former.emails == [former.email] and found <= {former.email}:  # else that customer may keep the phone
             user.phone, user.keeps_email = former.phone, former.phone is not None
         self._join(user)
         return True
