@@ -52,11 +52,15 @@ class Context:
     @cached_property
     def loaded(self) -> settings.Loaded:
         """Both files, read and checked."""
+        return self.read()
+
+    def read(self) -> settings.Loaded:
+        """Both files as they are now; ConfigError where they can't be read."""
         return settings.load(self.config, self.stores, settings.environment())
 
     def read_again(self) -> None:
-        """Read both files anew; what was read before stays where they can't be read (ConfigError)."""
-        self.__dict__["loaded"] = settings.load(self.config, self.stores, settings.environment())
+        """Read both files again; what was read before stays where they can't be read (ConfigError)."""
+        self.__dict__["loaded"] = self.read()
 
     @property
     def paths(self) -> tuple[Path, Path]:

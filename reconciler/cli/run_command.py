@@ -13,7 +13,6 @@ from typing import Self
 import click
 import structlog
 
-from reconciler import settings
 from reconciler.cli.context import Context
 from reconciler.errors import ConfigError, SourceError, StateError
 from reconciler.manager.arrival import FIRST_S, is_away, open_databases
@@ -60,11 +59,7 @@ def command(context: Context, host: str | None, port: int | None) -> int:
 def _files(context: Context) -> Files:
     """The files as they are now. Their digest is taken before they are read: what changes later is a change."""
     wait_until_settled(context.paths)
-    return Files(
-        context.paths,
-        lambda: settings.load(context.config, context.stores, settings.environment()),
-        digest_of(context.paths),
-    )
+    return Files(context.paths, context.read, digest_of(context.paths))
 
 
 def _files_again(context: Context, before: Files, refused: set[str]) -> Files:

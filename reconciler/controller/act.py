@@ -21,6 +21,7 @@ from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, waits_of, with_intent, with_refused
 from reconciler.core.refused import park_digest, park_key
 from reconciler.core.store import Store
+from reconciler.core.succession import DESTRUCTIVE
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place, intent_of
@@ -81,8 +82,7 @@ def perform(step: Step, hands: Hands) -> None:
     if action.kind == "release":
         _declare_release(step, hands)
     elif action.changes or action.kind in {"relink", "merge"}:
-        parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
-        declare(step, hands, intent_of(action, parked))
+        declare(step, hands, intent_of(action, step.subject.parked))
     calls = list(calls_of(step, hands))
     for position, call in enumerate(calls):
         if step.puts_off and call.joint is not None:
@@ -156,10 +156,9 @@ def park(step: Step, hands: Hands, fields: Collection[Unique], *, kind: str = PA
     """
     customer = step.decision.customer
     assert customer is not None
-    known = step.subject.mapping.parked if step.subject.mapping is not None else {}
     taken: dict[str, str] = {field: value for field in fields if (value := step.decision.value(field)) is not None}
     if taken:
-        declare(step, hands, {"kind": PARK, "parked": {**known, **taken}})
+        declare(step, hands, {"kind": PARK, "parked": {**step.subject.parked, **taken}})
         try:
             hands.writer.update(customer.id, dict.fromkeys(taken))
         except Refused as refused:
@@ -208,10 +207,9 @@ def declare(step: Step, hands: Hands, intent: MappingOf[str, Any]) -> None:
 def _declare_release(step: Step, hands: Hands) -> None:
     """Write down that the user is about to be released; what can't be taken back is not begun where a successor is there."""
     customer = step.decision.customer
-    parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
-    step.intent = intent_of(step.action, parked)
+    step.intent = intent_of(step.action, step.subject.parked)
     begin_release(_declared(step, hands), step.subject.read, hands.readers.mappings, hands.state)
-    if step.action.how in {"delete", "erase"} and customer is not None:
+    if step.action.how in DESTRUCTIVE and customer is not None:
         successors = hands.successors or Successors(hands.store, hands.readers, hands.clock)
         successors.refuse_succeeded(step.subject, customer)
 

@@ -179,11 +179,9 @@ def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool
             continue
         for name in names or [WHOLE]:
             known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, hands.store)
-            row = (
-                step.action.profile_digest if refusal.code == "TAKEN" else ""
-            )  # it is the shop that moves, not the value
+            profile = step.action.profile_digest if refusal.code == "TAKEN" else ""  # the shop moves, not the value
             lost[name] = RefusedValue(
-                digest=known, code=refusal.code, message=refusal.message, asked=hands.explicit, profile=row
+                digest=known, code=refusal.code, message=refusal.message, asked=hands.explicit, profile=profile
             )
     if lost:
         now = hands.clock.now()

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
-from reconciler.controller.standings import Standings
 from reconciler.controller.sweep import Readers
 from reconciler.core.absence import is_living
 from reconciler.core.customer import Customer
@@ -113,10 +112,7 @@ class Successors:
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
         """One question for all of these."""
-        readers, now = self.readers, self.clock.now()
-        standings = Standings(
-            self.store, readers.profiles, readers.mappings, readers.absence, now, unwritten=readers.unwritten
-        )
+        standings = self.readers.standings(self.store, self.clock.now())
         self._asked_at = self.seconds()
         self._questions += 1
         found = standings.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})

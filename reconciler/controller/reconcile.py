@@ -259,7 +259,7 @@ def _parks(knot: waits.Knot, action: Action, hands: Hands, budgets: Budgets) -> 
 
 def _gives_back(step: Step) -> bool:
     """Whether the action gives back what was parked, which is not to be done while the circle still turns."""
-    parked = step.subject.mapping.parked if step.subject.mapping is not None else {}
+    parked = step.subject.parked
     changes = step.decision.action.changes if step.decision.action is not None else ()
     return any(c.field in parked and c.before is None and c.after == parked[c.field] for c in changes)
 

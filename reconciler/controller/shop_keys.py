@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
 from reconciler.core.shop_identity import KnownShop, check_key, check_single, claims_unseen, identified, is_news, places
 from reconciler.core.store import Store
 from reconciler.errors import AccessError
@@ -94,12 +93,9 @@ def has_customers_of(store: Store, customers: CustomerReader, mappings: MappingR
     Ids of customers are Shopify's own and never given twice, and each has the back-link of its user.
     """
     users = mappings.living(store.shop, after=None, limit=SAMPLE)
-    rows: list[Mapping] = [r for r in mappings.get(store.shop, users).values() if r.customer_id is not None]
-    if not rows:
+    rows = mappings.get(store.shop, users)
+    owners = {row.customer_id: user for user, row in rows.items() if row.customer_id is not None}
+    if not owners:
         return True
-    there = customers.by_ids(sorted({row.customer_id for row in rows if row.customer_id is not None}))
-    return any(
-        row.customer_id in there and there[row.customer_id].backlink == row.clerk_user_id
-        for row in rows
-        if row.customer_id is not None
-    )
+    there = customers.by_ids(sorted(owners))
+    return any(there[customer].backlink == user for customer, user in owners.items() if customer in there)

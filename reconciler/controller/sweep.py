@@ -69,6 +69,10 @@ class Readers:
         """The profiles as raw rows, by whose fingerprints pairs are remembered as equal; None where they can't be had."""
         return self.profiles if isinstance(self.profiles, RowReader) else None
 
+    def standings(self, store: Store, now: datetime) -> Standings:
+        """Who has left and who comes after them, as of this moment."""
+        return Standings(store, self.profiles, self.mappings, self.absence, now, self.assigned, self.unwritten)
+
 
 def ceiling_now(store: Store, kind: Kind, mappings: MappingReader) -> int:
     """How many actions of this kind may go; the mappings are counted only as far as a percentage of them matters."""
@@ -178,9 +182,7 @@ def _decided(
     *,
     live: bool,
 ) -> Iterator[Decided]:
-    standings = Standings(
-        store, readers.profiles, readers.mappings, readers.absence, ask.now, readers.assigned, readers.unwritten
-    )
+    standings = readers.standings(store, ask.now)
     views, refusals = views_of(
         subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, standings)
     )

@@ -35,6 +35,11 @@ class Subject:
         """The mapping as it was read from the state: what a conditional write compares with."""
         return self.stored if self.stored is not None else self.mapping
 
+    @property
+    def parked(self) -> dict[str, str]:
+        """The values that the customer is without for a moment, by field."""
+        return self.mapping.parked if self.mapping is not None else {}
+
 
 class Rival(BaseModel):
     """Another user of ours who claims the same e-mail in this store, and whether she has a customer here."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tests.clerk.backend import KEY, Backend, serving
-from tests.manager.street import US, Street, until, user_event
+from tests.manager.street import US, Running, Street, until, user_event
 
 USERS = tuple(f"user_{name}" for name in ("ada", "bob", "cyd", "dee", "eve"))
 
@@ -32,39 +35,41 @@ def patient(street: Street) -> Street:
     return street
 
 
+@contextmanager
+def without_ada(street: Street, backend: Backend) -> Iterator[Running]:
+    """`run` beside this API of Clerk, asked to reconcile a user whose row has gone."""
+    with serving(backend) as url:
+        street.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
+        with street.replica() as run:
+            run.looked_at_all()
+            street.gone("user_ada")
+            run.nudge("user_ada")
+            yield run
+
+
 def left(street: Street) -> list[str]:
     return sorted(mail.partition("@")[0] for mail, c in street.customers().items() if "clerk-left" in c["tags"])
 
 
 def test_the_key_of_another_instance_proves_no_absence(patient: Street, capsys: pytest.CaptureFixture[str]) -> None:
     backend = Backend(users=[user_event("user_dev")])
-    with serving(backend) as url:
-        patient.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
-        with patient.replica() as run:
-            run.looked_at_all()
-            patient.gone("user_ada")
-            run.nudge("user_ada")
-            until(lambda: run.status("user_ada") == "pending", "the row is waited for")
-            assert ("/v1/users/user_ada", {}) in backend.asked
-            patient.person("user_ada")
-            run.nudge("user_ada")
-            until(lambda: run.status("user_ada") == "in_sync", "the row is back")
-            assert "seems to be of another Clerk instance" in capsys.readouterr().out
+    with without_ada(patient, backend) as run:
+        until(lambda: run.status("user_ada") == "pending", "the row is waited for")
+        assert ("/v1/users/user_ada", {}) in backend.asked
+        patient.person("user_ada")
+        run.nudge("user_ada")
+        until(lambda: run.status("user_ada") == "in_sync", "the row is back")
+        assert "seems to be of another Clerk instance" in capsys.readouterr().out
     assert left(patient) == []
 
 
 def test_the_key_of_our_instance_proves_absence_though_some_left_with_their_rows_there(patient: Street) -> None:
     backend = Backend(users=[user_event(user) for user in USERS if user not in {"user_ada", "user_bob"}])
-    with serving(backend) as url:
-        patient.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
-        with patient.replica() as run:
-            run.looked_at_all()
-            patient.gone("user_ada")
-            run.nudge("user_ada")
-            until(lambda: run.status("user_ada") == "released", "Clerk's 404 counts")
-            patient.gone("user_cyd")
-            run.nudge("user_cyd")
-            until(lambda: run.status("user_cyd") == "pending", "Clerk has this user")
+    with without_ada(patient, backend) as run:
+        until(lambda: run.status("user_ada") == "released", "Clerk's 404 counts")
+        patient.gone("user_cyd")
+        run.nudge("user_cyd")
+        until(lambda: run.status("user_cyd") == "pending", "Clerk has this user")
     assert left(patient) == ["user_ada"]
 
 
@@ -83,12 +88,7 @@ def test_the_key_of_our_instance_proves_absence_though_some_left_with_their_rows
 def test_an_answer_that_is_not_clerks_proves_no_absence(patient: Street, answer: Response) -> None:
     backend = Elsewhere(users=[user_event(user) for user in USERS])
     backend.answer = answer
-    with serving(backend) as url:
-        patient.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
-        with patient.replica() as run:
-            run.looked_at_all()
-            patient.gone("user_ada")
-            run.nudge("user_ada")
-            until(lambda: run.status("user_ada") == "pending", "the row is waited for")
-            assert ("/v1/users/user_ada", {}) in backend.asked
+    with without_ada(patient, backend) as run:
+        until(lambda: run.status("user_ada") == "pending", "the row is waited for")
+        assert ("/v1/users/user_ada", {}) in backend.asked
     assert left(patient) == []
