@@ -124,7 +124,7 @@ class House:
         return ProfileWrites(self.engine)
 
     def with_files(self, loaded: Loaded) -> House:
-        """Another house for files that were read anew, on the same state and profiles, and on shops that are the same.
+        """Another house for files that were read again, on the same state and profiles, and on shops that are the same.
 
         StateError where the state can't be read.
         """

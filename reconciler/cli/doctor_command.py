@@ -81,7 +81,7 @@ def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]
 
 
 def state_found(house: House) -> tuple[StateFound | None, tuple[Check, ...]]:
-    """Our own database: it answers, its schema is this program's, and nobody else sees it. None where it can't be read."""
+    """Our own database: it answers, its schema is this program's, and no other role sees it. None where it can't be read."""
     url = house.loaded.settings.state.url
     try:
         found = find_state(url)

@@ -188,7 +188,7 @@ def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Chan
 
 
 def _link_change(case: Case, customer: Customer, *, known: bool) -> Change:
-    """The back-link to be written, and why: what we are in the middle of is nobody's edit."""
+    """The back-link to be written, and why: what we are in the middle of is no edit of staff."""
     ours = case.mapping is not None and case.mapping.intent is not None
     renamed = known and is_renamed(case.mapping, case.store)
     why: Why = "config changed" if renamed else "drift" if known and not ours else "profile changed"

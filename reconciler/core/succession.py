@@ -59,7 +59,7 @@ def is_succeeded(mapping: Mapping) -> bool:
 def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     """Whether this user may take the customer of a user who has left.
 
-    While the release of that user is still to come, only the one may whom that release makes way for (`heirs_of`).
+    While the release of that user is still to come, only the user may that the release makes way for (`heirs_of`).
     While it is under way, no user may.
     """
     if former is None or is_leaving(former):
@@ -149,7 +149,7 @@ def left_behind_hold(user: ClerkUserId, at: Customer | None, other: Customer) ->
 
 
 def inherited(former: Mapping | None, customer: Customer) -> dict[str, Applied]:
-    """What the mapping of the user who left this customer agreed on there; not the back-link, which is written anew."""
+    """What the mapping of the user who left this customer agreed on there; not the back-link, which is written again."""
     if former is None or former.customer_id != customer.id:
         return {}
     return {field: agreed for field, agreed in former.applied.items() if field != BACKLINK}

@@ -12,7 +12,7 @@ from reconciler.core.view import View
 def once_free(view: View, store: Store, fields: frozenset[Unique]) -> View:
     """The view once the users who have the values of these fields have given them up.
 
-    A value that leaves its customer is nobody's then. A customer that its user leaves (`on_leave` keep or tag) keeps the
+    A value that leaves its customer is free then. A customer that its user leaves (`on_leave` keep or tag) keeps the
     e-mail: it is seen as that of a user who was released, who may have the e-mail takes the customer.
     """
     found = view.model_copy(update={f"by_{field}": None for field in fields})

@@ -18,7 +18,7 @@ class Rhythm:
     grace_s: float = 12.0  # how long work in hand may take to end on SIGTERM; deadline.py ends the process after 18
     step_s: float = 2.0  # how long each further step of the end may take
     slow_s: float = 5.0  # a store whose looks take longer gets one worker until one does not
-    webhook_wait_s: float = 1.5  # for whoever holds the SQLite file; then 503, with the reason, within two seconds
+    webhook_wait_s: float = 1.5  # while another process holds the SQLite file; then 503, with the reason
     beat_s: float = 2.0
     stale_beats_s: float = 15.0  # without a beat of a thread that must go on: not ready
     wedged_s: float = 120.0  # a look that takes longer holds its worker for good: not ready

@@ -43,7 +43,7 @@ def parsed(text: str) -> Url | None:
 
 def _is_spelt_alike(text: str, host: str) -> bool:
     """Whether httpx finds the same host: it reads authorities differently, and decodes international names."""
-    import httpx  # noqa: PLC0415  commands that ask nobody need it not
+    import httpx  # noqa: PLC0415  not needed by commands that call no server
 
     try:
         url = httpx.URL(text)

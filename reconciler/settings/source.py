@@ -315,7 +315,7 @@ def _plain(kind: str, text: str) -> Any:
 
 
 def _unclear_selector(kind: str, text: str, value: Any) -> str:
-    """Why a selector may not mean what it says, so that it would match nobody, and let everybody go; empty: it does."""
+    """Why a selector may not mean what it says, so that it would match no user, and release all of them; empty: it does."""
     if kind == "null" and not text:
         return "it has no value: write null for those who have none, or '' for an empty text"
     if kind in {"int", "float"} and str(value) != text:

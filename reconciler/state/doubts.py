@@ -49,7 +49,7 @@ class DoubtsTable(Database):
         told = and_(_mapping.c.left_at.is_not(None), waits_by.c.asked_at.is_not(None))
         covered = and_(told, waits_by.c.asked_at <= _mapping.c.left_at)
         back = and_(status == "released", not_(covered))
-        nobody = or_(status.is_(None), back)  # an erased one stays erased, whoever asks
+        nobody = or_(status.is_(None), back)  # an erased one stays erased, for every caller
         query = select(
             func.sum(case((status == "in_sync", 1), else_=0)), func.sum(case((nobody, 1), else_=0))
         ).select_from(waits_by.outerjoin(_mapping, hers))

@@ -23,7 +23,7 @@ WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user"""
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """`public`: Supabase's API shows the table to whoever has the app's public key. `kind` is pg_class.relkind, and
+    """`public`: Supabase's API shows the table to all who have the app's public key. `kind` is pg_class.relkind, and
     `table` its name as SQL takes it.
     """
 

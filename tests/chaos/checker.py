@@ -4,10 +4,10 @@ What is left out, by rule:
 
 * `phone`: a phone that a customer of no current user holds can't be had (a re-link leaves it behind).
 * A user who was away at some moment within `grace_s` before their customer was deleted was deleted rightly.
-* An old tag in a shop that respells tags: where the answer to the write that added it was lost, it is nobody's.
-* A tag that came with a customer whom staff merged into another is the shop's from then on.
-* Whose a customer is into which staff have merged another was the staff's decision.
-* A user whom Clerk deleted need have no row: the webhooks of both may come in any order.
+* An old tag in a shop that respells tags: where the answer to the write that added it was lost, it belongs to no user.
+* A tag that came with a customer that staff merged into another is the shop's from then on.
+* Staff decide the owner of a customer into which they have merged another.
+* A user that Clerk deleted need have no row: the webhooks of both may come in any order.
 * A user who never had a verified address of their own is nowhere expected.
 """
 

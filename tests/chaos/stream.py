@@ -4,7 +4,7 @@ Users of the source `app` have rows that only the app writes; those of the sourc
 product writes into the table. Which change comes next depends on nothing but the seed and the changes before it; what
 the shops answer only fills in ids.
 
-Left out, by rule: an address that a re-link left behind is nobody's again; users exchange addresses only where they are
+Left out, by rule: an address that a re-link left behind belongs to no user; users exchange addresses only where they are
 wanted in the same shops, and where no customer with the address may be another's: of a guest, of a former user, or in a
 shop they left (else one is re-linked to that customer before the other is, and leaves their own behind with the address
 that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
@@ -411,7 +411,7 @@ class Stream:
             self.population.staff_merged.add((shop, keep))
             try:
                 self.shops.staff(shop, "merge", keep=keep, other=goes)
-            except ValueError:  # Shopify merges nobody who subscribes, and the like
+            except ValueError:  # Shopify merges no customer who subscribes, and the like
                 return False
             merged = self.shops.find(shop, keep)
         assert merged is not None

@@ -1,4 +1,4 @@
-"""A phone or an e-mail that becomes free wakes who waits for it in `run`, whoever freed it: a user, staff, or the law."""
+"""A phone or an e-mail that a user, staff or the law sets free wakes the users who wait for it in `run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run` that starts while a pooler lets nobody in: a block and a full pooler are waited for, a wrong login is not."""
+"""`run` that starts while a pooler refuses all logins: a block and a full pooler are waited for, a wrong login is not."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable
 
 
 def with_one_erased(run: Running, street: Street) -> None:
-    """user_b was erased by law and her row is still there; user_a is in sync."""
+    """user_b was erased by law and the row is still there; user_a is in sync."""
     run.looked_at_all()
     customer = int(street.customers()["user_b@example.com"]["id"].rpartition("/")[2])
     with street.shop().lock:
@@ -35,7 +35,7 @@ def with_one_erased(run: Running, street: Street) -> None:
 
 
 def works(run: Running, street: Street, name: str) -> None:
-    """A change of user_a arrives, and nobody makes user_b again."""
+    """A change of user_a arrives, and no replica makes user_b again."""
     street.person("user_a", first_name=name)
     run.nudge("user_a", "user_b")
     until(lambda: street.customers()["user_a@example.com"]["firstName"] == name, f"{name} arrives")

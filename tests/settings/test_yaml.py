@@ -43,7 +43,7 @@ def test_selectors_may_hold_numbers_booleans_and_null(files: Files) -> None:
     [("+49", "49"), ("1.10", "1.1"), ("-0", "0"), ("1e3", "1000.0"), (".5", "0.5"), ("5.", "5.0")],
 )
 def test_a_selector_whose_number_is_not_what_was_written_is_refused(files: Files, written: str, read: str) -> None:
-    """No row would match it, and a store that wants nobody releases everybody."""
+    """No row would match it, and a store that wants no user releases all of them."""
     for rule, place in ((written, ""), (f"[x, {written}]", "[1]")):
         (wrong,) = files.store_refused(f"where: {{metadata.dial: {rule}}}")
         assert (

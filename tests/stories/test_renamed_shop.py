@@ -221,7 +221,7 @@ def test_a_shop_that_does_not_answer_with_its_new_name_is_not_planned(known: Vil
 
 
 def test_three_shops_names_go_round(known: Village) -> None:
-    """Each is given the name of the next, and the last one that nobody had."""
+    """Each is given the name of the next, and the last one that no user had."""
     known.second_shop()
     known.apply()
     known.stores[EU]["shop"], known.store["shop"] = NEW, OTHER

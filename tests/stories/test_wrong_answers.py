@@ -72,7 +72,7 @@ def test_a_redirect_to_a_place_that_is_none_is_the_error_of_one_store(two: Villa
 
 
 def showing(sim: SimShop, customer_id: str, email: str | None) -> Spoil:
-    """Whoever is looked up and not there: the customer with this id, showing this address."""
+    """For each look-up of a customer that is not there: the customer with this id, showing this address."""
     node: dict[str, Any] = {
         "id": customer_id, "updatedAt": "2026-01-01T00:00:00Z", "firstName": "Someone", "lastName": "Else", "locale": "en",
         "note": None, "tags": [], "canDelete": True, "defaultPhoneNumber": None, "m0": None, "m1": None, "m2": None,
