@@ -89,7 +89,7 @@ class RequestQueue(Protocol):
         """The look failed: another after the delay, or as soon as asked for; one attempt more. False: no longer ours."""
 
     def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
-        """The look did not fail, but must be repeated then: counts no attempt. False: no longer ours."""
+        """The look did not fail, but must be repeated then: attempts begin at 0 again. False: no longer ours."""
 
     def release(self, claims: Collection[Claim]) -> None:
         """Hand back what was not looked at (on SIGTERM): others may take it at once."""

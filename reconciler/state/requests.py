@@ -201,10 +201,10 @@ class RequestTable:
         return tuple(found.get(_name_of(claim), "lost") for claim in claims)
 
     def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
-        return self._put_off(claim, now + timedelta(seconds=delay_s), reason, failed=1)
+        return self._put_off(claim, now + timedelta(seconds=delay_s), reason, failed=True)
 
     def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
-        return self._put_off(claim, due_at, reason, failed=0)
+        return self._put_off(claim, due_at, reason, failed=False)
 
     def release(self, claims: Collection[Claim]) -> None:
         self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
@@ -220,7 +220,12 @@ class RequestTable:
         for row in rows:
             pause_s = delay_s(row.attempts, fraction_of(row.store, row.clerk_user_id)) if row.attempts else 0.0
             due_at = now + timedelta(seconds=pause_s)
-            values = {"due_at": due_at, "rank_at": rank_at(Priority.RETRY, due_at), "reason": row.reason, "failed": 1}
+            values = {
+                "due_at": due_at,
+                "rank_at": rank_at(Priority.RETRY, due_at),
+                "reason": row.reason,
+                "failed": True,
+            }
             mine = {"user": row.clerk_user_id, "store": row.store, "fencing": row.fencing}
             self._run(self._sql.put_off, mine | values)
         return len(rows)
@@ -276,7 +281,7 @@ class RequestTable:
         rows = [[*request, self._sql.stamp(rank)] for _, (request, rank) in sorted(unique.items())]
         return self._run(self._sql.add, {**values, "now": now, "requests": json.dumps(rows)})
 
-    def _put_off(self, claim: Claim, due_at: datetime, reason: str, *, failed: int) -> bool:
+    def _put_off(self, claim: Claim, due_at: datetime, reason: str, *, failed: bool) -> bool:
         rank = rank_at(Priority.RETRY, due_at)
         values = {"due_at": due_at, "rank_at": rank, "reason": reason, "failed": failed}
         return self._run(self._sql.put_off, _mine(claim) | values) == 1

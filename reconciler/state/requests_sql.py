@@ -138,7 +138,7 @@ RETURNING {r}store, {r}clerk_user_id, {r}fencing
 
 _PUT_OFF = """
 UPDATE {request}
-   SET owner = NULL, lease_until = NULL, attempts = attempts + :failed, priority = 1,
+   SET owner = NULL, lease_until = NULL, attempts = CASE WHEN :failed THEN attempts + 1 ELSE 0 END, priority = 1,
        reason = CASE WHEN reason = '{kept}' THEN reason ELSE :reason END,
        due_at = {least}(:due_at, coalesce({owed_at}, :due_at)),
        rank_at = {least}(:rank_at, coalesce({owed_at}, :rank_at)), again_at = NULL

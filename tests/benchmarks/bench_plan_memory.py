@@ -33,9 +33,11 @@ from reconciler.controller.apply import applied
 from reconciler.controller.fleet import Planned, plan_stores
 from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.sweep import Ask, Readers, Swept, approved
-from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.event import Event
+from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.mapping import Mapping
 from reconciler.core.store import Store
-from reconciler.ports import BulkAnswer, BulkState, Created, Shown, Upload, Write
+from reconciler.ports import BulkAnswer, BulkState, Created, MappingWriter, Shown, StoreFacts, Upload, Write
 from reconciler.settings import environment
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import upgrade
@@ -91,17 +93,23 @@ class _EmptyShop:
         return lambda *_asked, **_how: {}
 
 
-class _Forgetful:
+class _Forgetful(MappingWriter):
     """A state that writes nothing down: one by one each user costs two transactions, which is not what is measured."""
 
-    def put(self, _row: Any, *_events: Any) -> None:
-        """Forgotten."""
+    def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
+        return ()
 
-    def put_many(self, rows: Any) -> None:
-        """Forgotten."""
+    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+        return ()
 
-    def put_facts(self, _facts: Any) -> None:
-        """Forgotten."""
+    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+        return ()
+
+    def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
+        """Nothing is kept."""
+
+    def put_facts(self, facts: StoreFacts) -> None:
+        """Nothing is kept."""
 
 
 class _Place:
@@ -134,8 +142,9 @@ class _Place:
         return Swept(saved.plan.stores[0], whole=False)
 
     def apply(self, swept: Swept, *, bulk: bool, fresh: bool) -> int:
-        forgetful: Any = _Forgetful()
-        hands = Hands(self.store, self.readers, self.shop, forgetful, WallClock(), warn=_warn, plan_digest="sha256:0")
+        hands = Hands(
+            self.store, self.readers, self.shop, _Forgetful(), WallClock(), warn=_warn, plan_digest="sha256:0"
+        )
         if bulk:
             hands = replace(
                 hands, state=self.state, bulk=BulkHands(self.shop, self.state, self.state, sleep=_never, always=True)

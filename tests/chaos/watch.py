@@ -31,10 +31,9 @@ BLOCKED_S = 2.0
 THAWED_S = 2.0
 HEALTH_S = 5.0
 HEALTH_AT_ALL_S = 60.0
-MEMORY_GROWTH = 1.25
-MEMORY_MB = 20.0
+MEMORY_GROWTH = 1.15
+MEMORY_MB = 12.0
 SAMPLES = 15
-WARM = 5
 MORE = {"threads": 8, "descriptors": 16}
 SLACK_S = 0.5
 """A transaction is seen a little later than it ended."""
@@ -183,7 +182,7 @@ class Watch:
                 self.longest["healthz"] = max(self.longest["healthz"], took)
 
     def grown(self) -> list[Violation]:
-        """Growth between the first and the last third of each process that lived long enough to have both."""
+        """Growth between the second and the last third of each process that lived long enough to have all three."""
         found = []
         for name, samples in self.samples.items():
             if len(samples) < SAMPLES:
@@ -195,13 +194,13 @@ class Watch:
         return found
 
     def thirds(self) -> dict[str, str]:
-        """For the table: of each replica the process that lived longest, in its first and in its last third."""
+        """For the table: of each replica the process that lived longest, in its second and in its last third."""
         longest: dict[str, list[Sample]] = {}
         for name, samples in self.samples.items():
             replica = name.split()[0]
             longest[replica] = max(longest.get(replica, []), samples, key=len)
         return {
-            f"{replica}, first and last third": ", ".join(
+            f"{replica}, second and last third": ", ".join(
                 f"{what} {before:.0f} to {after:.0f}" + (" MB" if what == "memory" else "")
                 for what, (before, after) in _thirds(samples).items()
             )
@@ -210,9 +209,9 @@ class Watch:
 
 
 def _thirds(samples: list[Sample]) -> dict[str, tuple[float, float]]:
-    """Medians by what is measured. What a process needs to begin with is no growth: its first samples are left out."""
+    """Medians by what is measured. In its first third a process takes what it needs, so that it counts as no growth."""
     third = max(1, len(samples) // 3)
-    early, late = samples[min(WARM, third - 1) : third], samples[-third:]
+    early, late = samples[-2 * third : -third] or samples, samples[-third:]
     names = {"memory": "memory_mb", "threads": "threads", "descriptors": "descriptors"}
     return {
         what: (median(getattr(s, name) for s in early), median(getattr(s, name) for s in late))

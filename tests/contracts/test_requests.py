@@ -141,6 +141,14 @@ def test_a_look_to_be_repeated_later_is_no_failure(queue: RequestQueue) -> None:
     assert (again.attempts, again.wants_updated_at) == (0, at(-1))
 
 
+def test_after_a_look_that_did_not_fail_a_resync_brings_the_request_forward(queue: RequestQueue) -> None:
+    queue.add([user(1)], at(0), reason="webhook")
+    queue.retry(claim(queue)[0], at(0), delay_s=1, reason="Throttled")
+    assert queue.later(claim(queue, 1)[0], at(300), reason="waits for a value")
+    queue.add([user(1)], at(2), reason="resync", priority=Priority.RESYNC)
+    assert [one.attempts for one in claim(queue, 2)] == [0]
+
+
 def test_a_delayed_add_waits_and_the_earlier_of_two_holds(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="later", due_at=at(20))
     queue.add([user(1)], at(0), reason="sooner", due_at=at(10))

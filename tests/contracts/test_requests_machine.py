@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         if kept:
             entry = self.entries[claim.request]
             entry.holder = None
-            entry.attempts += failed
+            entry.attempts = entry.attempts + 1 if failed else 0
             entry.due_at = min(due_at, entry.owed_at() or due_at)
             entry.again_at = None
 
