@@ -1,4 +1,4 @@
-"""Fields that another writer changes back, again and again: rule 7. Pure: what was healed before is part of the mapping.
+"""Fields that another system changes back repeatedly (docs/rules.md, rule 7). The mapping holds what was healed before.
 
 Two installations with different profiles, or an identity provider that imports claims at every sign-in, would else write
 by turns for ever. A field that was changed after our write three times within a day is held until the profile, the

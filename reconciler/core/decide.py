@@ -1,7 +1,7 @@
 """The one pure function that decides: profile, mapping, view and policy in; an action, holds, or nothing out.
 
-`plan`, `apply`, `run`, sweeps and nudges all call it, so what `plan` shows is what `run` does. Here is who she is and
-what becomes of those who come and go (rules 1 to 3 and 6); the patch of somebody known is `patch.py`.
+`plan`, `apply`, `run`, scans and nudges all call it, so what `plan` shows is what `run` does. The rules are stated in
+docs/rules.md: here are identity, creates and releases (1 to 3, 6), in `patch.py` the patch of a known customer (4, 5).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def decide(
     spec: Spec | None = None,
     absence: Absence = PLANNED,
 ) -> Decision:
-    """Rules 1 to 7 for one user in one store. `explicit`: a person asked, so refused values are tried once more.
+    """The rules of docs/rules.md for one user in one store. `explicit`: a person asked, so refused values are tried again.
 
     `insists`: a person applies to this very user, so that contested fields are written once more.
 
@@ -128,7 +128,7 @@ def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decisi
 
 
 def _who(case: Case) -> tuple[Customer | None, str | None]:
-    """Rule 2: by back-link, else the mapped one, else by e-mail; and who has the e-mail if it can't be hers."""
+    """The user's customer: by back-link, else the mapped one, else by e-mail; and who owns the e-mail if it is taken."""
     view, user = case.view, case.user
     if view.by_backlink is not None:
         return view.by_backlink, None
@@ -147,7 +147,7 @@ def _who(case: Case) -> tuple[Customer | None, str | None]:
 
 
 def _newcomer(case: Case, taken_by: str | None) -> Decision:
-    """Rules 3 and 6: nobody is there."""
+    """No customer was found, or the mapped one is gone: create one, or hold."""
     user, mapping, spec, view, store = case.user, case.mapping, case.spec, case.view, case.store
     gone = mapping is not None and mapping.customer_id is not None and mapping.status != "released"
     rivals = rival_holds(case, None)
@@ -194,7 +194,7 @@ def _held(case: Case, holds: tuple[Hold, ...], taken: Taken | None = None) -> De
 
 
 def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store) -> Decision:
-    """Rule 1: not wanted here. What never had a customer just goes; the rest is released by on_leave."""
+    """The store does not want the user: nothing without a mapping, else a release by `on_leave`."""
     if mapping is None or mapping.status == "erased":
         return Decision(clerk_user_id=user, status=mapping.status if mapping else None)
     customer = view.by_backlink or view.mapped

@@ -1,4 +1,4 @@
-"""Rules 4 and 5: the patch of somebody who has a customer. What may not go now is held, and never blocks the rest.
+"""The patch of a user who has a customer (docs/rules.md, rules 4 and 5). A field that must wait is held and blocks no other.
 
 The new e-mail may be another customer's: then it is re-linked, merged, held, or waits until it is free.
 """
@@ -223,7 +223,7 @@ def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | 
 def _uncontested(
     case: Case, customer: Customer, changes: list[Change]
 ) -> tuple[list[Change], list[Hold], tuple[Contest, ...]]:
-    """Without the fields that others change back (rule 7), unless a person applies to this user; and a hold for each."""
+    """Without the fields that another system changes back, unless a person applies to this user; and a hold for each."""
     if case.insists or case.store.heal_drift == "hold":
         return changes, [], ()
     kept: list[Change] = []

@@ -84,7 +84,7 @@ class Row(SQLModel):
 
 
 class MappingRow(Row, table=True):
-    """Which customer is which user's (M5), unique in both directions per shop."""
+    """Which customer belongs to which user; unique in both directions per shop."""
 
     __tablename__ = "reconciler_mapping"
     shopify_shop: str = Field(sa_column=key_column(primary_key=True))

@@ -1,4 +1,4 @@
-"""Rules 1 to 3 and 6: who is wanted, who she is, and what becomes of those who come and go."""
+"""Who is wanted, which customer a user has, creates and releases (docs/rules.md, rules 1 to 3 and 6)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.core.people import (
 
 ada = profile(ADA)
 
-# --- rule 1: not wanted --------------------------------------------------------------------------------------------
+# --- not wanted ------------------------------------------------------------------------------------------------------
 
 
 def test_a_stranger_who_is_not_wanted_needs_nothing() -> None:
@@ -206,7 +206,7 @@ def test_a_row_without_a_time_can_t_be_late() -> None:
     assert decided(ada, row, mapped=same(ada)).status == "in_sync"
 
 
-# --- rule 2: who is it? --------------------------------------------------------------------------------------------
+# --- which customer is it? -------------------------------------------------------------------------------------------
 
 
 def test_the_backlink_goes_before_the_mapping_and_the_mapping_follows() -> None:
@@ -317,7 +317,7 @@ def test_a_rival_does_not_matter_to_who_has_no_email() -> None:
     assert kind(found) == "create"
 
 
-# --- rule 3: nobody ------------------------------------------------------------------------------------------------
+# --- no customer -----------------------------------------------------------------------------------------------------
 
 
 def test_who_is_nowhere_is_created_with_everything_in_one_step() -> None:
@@ -373,7 +373,7 @@ def test_a_phone_that_is_none_is_left_out_and_the_rest_goes_on() -> None:
     assert held(found) == {("PhoneInvalid", "phone")}
 
 
-# --- rule 6: her customer is gone ----------------------------------------------------------------------------------
+# --- the customer is gone --------------------------------------------------------------------------------------------
 
 
 def test_a_customer_deleted_in_shopify_is_made_again_as_drift() -> None:
