@@ -116,3 +116,27 @@ def example() -> Plan:
     return planned(
         [store_plan("acme-us", actions, holds, 195), store_plan("acme-eu", (), (), 88), broken], created_at=AT
     )
+
+
+def one_screen() -> Plan:
+    """One store, one action of the common kinds and one hold: short enough for the first page of the documentation."""
+    actions = (
+        create("user_20Ve6OYGM2HfRYcwC5zU", "ada@example.com", "Ada", "Lovelace"),
+        Action(
+            kind="adopt",
+            clerk_user_id=ClerkUserId("user_2ZYTGd45dOUHLIUkUBkY"),
+            customer_id=CustomerId("gid://shopify/Customer/7005"),
+            changes=(change("first_name", None, "Kari"), change("tags", ["vip"], ["app-user", "vip"])),
+            cost_points=30,
+            email="kari@example.com",
+        ),
+        update(
+            "user_2bu8a5HWvAaEe7rAI50l",
+            7008,
+            change("first_name", "Ada", "Adah"),
+            change("last_name", "Staff Edit", "Byron", "drift"),
+        ),
+    )
+    message = "the profile's e-mail is not verified, so it is neither written nor used"
+    holds = (hold("user_21SdsqR2tRMo4mNlnF9U", "EmailUnverified", message, "profile"),)
+    return planned([store_plan("acme-us", actions, holds, 195)], created_at=AT)

@@ -4,7 +4,6 @@ import re
 import textwrap
 from pathlib import Path
 
-from reconciler.cli.main import COMMANDS
 from reconciler.settings import load
 
 README = Path(__file__).parents[2] / "README.md"
@@ -24,9 +23,3 @@ def test_its_settings_files_are_read_without_a_complaint(tmp_path: Path) -> None
     loaded = load(config, stores, ENVIRONMENT)
     assert [s.name for s in loaded.stores] == ["acme-us"]
     assert loaded.settings.profiles.table == "public.customers"
-
-
-def test_it_names_every_command() -> None:
-    text = README.read_text(encoding="utf-8")
-    for name, (_, words) in COMMANDS.items():
-        assert f"| `reconciler {name}` | {words} |" in text

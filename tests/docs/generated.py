@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from typing import Any
 
 import click
 from click.testing import CliRunner
+from rich.console import Console
 
 from reconciler.cli.main import COMMANDS, cli
+from reconciler.cli.render import plan_text
 from reconciler.errors import ReconcilerError
 from reconciler.settings import json_schemas
+from tests.cli.plans import one_screen
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
@@ -36,6 +40,13 @@ FLOORS = (
     ("core", "values in, values out; no clock, file, socket, database or environment"),
     ("errors", "all errors, by who acts next"),
 )
+
+
+def plan_screen() -> str:
+    """A short plan as `reconciler plan` prints it."""
+    page = io.StringIO()
+    plan_text(one_screen(), Console(file=page, width=WIDTH, highlight=False))
+    return f"```text\n{page.getvalue().rstrip()}\n```"
 
 
 def settings_table(file: str, *path: str) -> str:

@@ -20,6 +20,7 @@ from tests.house.tree import modules, tracked
 PAGES = sorted(path for path in tracked() if path.suffix == ".md")
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+README_WORDS_MAX = 900
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 EXAMPLES = [name for name, tree in modules().items() if ">>> " in (ROOT / name).read_text(encoding="utf-8")]
 
@@ -103,6 +104,16 @@ def test_each_key_that_may_be_set_is_on_the_page_of_settings() -> None:
         for part in [schema, *schema["$defs"].values()]:
             for key in part.get("properties", {}):
                 assert f"`{key}`" in text, key
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").split()) <= README_WORDS_MAX
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = {name.partition("#")[0] for name in LINK.findall(text_of("docs/index.md"))}
+    pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.is_relative_to(ROOT / "docs")}
+    assert {name for name in pages if not name.startswith("decisions/")} - linked - {"index.md"} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
