@@ -99,12 +99,10 @@ def _served(context: Context, files: Files, port: _Port, signals: _Signals) -> b
             except (StateError, SourceError) as error:
                 if not is_away(error):
                     raise
-                _log.warning("database_went", error=error.message, hint="it begins once more")
+                _log.warning("database_lost", error=error.message, hint="it begins once more")
                 return False
             if context.err.is_terminal:
-                context.say(f"running: {manager.url}")
-            else:  # a line that is no JSON would break whoever reads the log
-                _log.info("running", url=manager.url)
+                context.say(f"running: {manager.url}")  # the log, which is JSON alone, says it by `started`
             manager.wait()
         finally:
             manager.close()
@@ -125,7 +123,7 @@ class _Port:
             self._front = Front(*self.address)
             self._ports.callback(self._front.stop)
             self._front.start()
-            _log.info("listening", url=self._front.url)
+            _log.info("port_opened", url=self._front.url)
         self._front.wait_for([why])
 
     def handed_over(self) -> Front | None:
@@ -157,7 +155,7 @@ def _are_settled(house: House, files: Files, tell: Callable[[str], None], signal
     if not others or files.digest in others or age_s >= settles_s:
         return True
     why = f"the settings files were written {age_s:.0f} s ago: they are taken once they have settled"
-    _log.info("waiting_for_files", reason=why)
+    _log.info("files_awaited", reason=why)
     tell(why)
     while digest_of(files.paths) == files.digest:
         if youngest_s(files.paths) >= settles_s or signals.wait(FIRST_S):

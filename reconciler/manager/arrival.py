@@ -65,7 +65,7 @@ def open_databases(house: House, *, tell: Callable[[str], None], wait: Callable[
             if error.message != told:
                 told = error.message
                 hint = f"{error.hint}; it is tried again until it answers"
-                _log.warning("waiting_for_database", error=error.message, hint=hint)
+                _log.warning("database_awaited", error=error.message, hint=hint)
                 tell(error.message)
         else:
             return True

@@ -73,7 +73,7 @@ class Deadline:
 
 def leave(left: list[str]) -> NoReturn:
     """End the process now, with code 0 and a word on what is left behind, if that can be written."""
-    ended_within(LAST_WORDS_S, lambda: _log.warning("left_behind", threads=left), "last-words")
+    ended_within(LAST_WORDS_S, lambda: _log.warning("threads_abandoned", threads=left), "last-words")
     os._exit(0)
 
 

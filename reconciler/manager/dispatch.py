@@ -119,15 +119,15 @@ class Dispatcher:
     def _hand_back(self, claims: list[Claim]) -> None:
         """What their workers do from now on is fenced; others may take them at once."""
         if claims and not ended_within(self._rhythm.step_s, lambda: self._release(claims), "hand-back"):
-            _log.warning("hand_back_failed", error="the state does not answer", requests=len(claims))
+            _log.warning("requests_return_failed", error="the state does not answer", requests=len(claims))
 
     def _release(self, claims: list[Claim]) -> None:
         try:
             self._queue.release(claims)
         except StateError as error:
-            _log.warning("hand_back_failed", error=error.message, requests=len(claims))
+            _log.warning("requests_return_failed", error=error.message, requests=len(claims))
         else:
-            _log.info("handed_back", requests=len(claims))
+            _log.info("requests_returned", requests=len(claims))
 
     # --- the threads ---------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Dispatcher:
             try:
                 taken = self._take()
             except StateError as error:
-                _log.error("queue_unreachable", error=error.message, hint=error.hint)
+                _log.error("claim_failed", error=error.message, hint=error.hint)
                 self._stopping.wait(self._rhythm.away_s)
                 continue
             if not taken:
@@ -173,9 +173,9 @@ class Dispatcher:
             ):
                 self._on_worked(self._worker.work(claim), time.monotonic() - began)
         except (LeaseLost, StateError) as error:
-            _log.warning("look_ended", store=claim.store, user=claim.clerk_user_id, error=error.message)
+            _log.warning("reconcile_abandoned", store=claim.store, user=claim.clerk_user_id, error=error.message)
         except Exception:  # noqa: BLE001  the one loop that must go on: a defect in one look is not the end of all
-            _log.exception("look_broke", store=claim.store, user=claim.clerk_user_id)
+            _log.exception("reconcile_crashed", store=claim.store, user=claim.clerk_user_id)
             self._put_back(claim)
         finally:
             self.worked += 1
@@ -195,7 +195,7 @@ class Dispatcher:
         try:
             self._queue.retry(claim, self._clock.now(), delay_s=pause_s, reason=claim.reason)
         except StateError as error:  # its lease runs out, and somebody takes it again
-            _log.warning("put_back_failed", store=claim.store, user=claim.clerk_user_id, error=error.message)
+            _log.warning("requeue_failed", store=claim.store, user=claim.clerk_user_id, error=error.message)
 
     def _renew_on(self) -> None:
         while not self._stopped.wait(self._rhythm.lease_s / 3):
@@ -206,7 +206,7 @@ class Dispatcher:
             try:
                 lost = self._queue.renew(claims, self._clock.now(), lease_s=self._rhythm.lease_s)
             except StateError as error:
-                _log.warning("leases_not_renewed", error=error.message, requests=len(claims))
+                _log.warning("lease_renewal_failed", error=error.message, requests=len(claims))
                 continue
             held_now = {held.claim.fencing for held in self.in_hand()}
             for claim in lost:

@@ -193,9 +193,7 @@ class ManagerDoor:
             _log.info("erased", store=store.name, user=erased.user)
             if erased.left is not None:
                 hint = "she was healed before her redaction came: request her erasure in Shopify again"
-                _log.warning(
-                    "erased_but_in_the_shop", store=store.name, user=erased.user, customer=erased.left, hint=hint
-                )
+                _log.warning("erasure_incomplete", store=store.name, user=erased.user, customer=erased.left, hint=hint)
         if waiting:
             self._add([Request(store.name, user) for user in waiting], event.topic, None)
 

@@ -72,4 +72,4 @@ class Failing:
                 told = replace(facts, store=store.name, failing_what=kept, failing_reason=why, failing_since=since)
                 house.state.put_facts(told)
         except StateError as error:
-            _log.warning("state_away", error=error.message)
+            _log.warning("state_write_failed", error=error.message)

@@ -78,7 +78,7 @@ def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
     if ended.exc_type is SystemExit:
         return
     _log.critical(
-        "thread_died",
+        "thread_crashed",
         thread=ended.thread.name if ended.thread else None,
         exc_info=(ended.exc_type, ended.exc_value, ended.exc_traceback),
     )

@@ -79,11 +79,11 @@ class Looks:
             with self._crew.house() as house:
                 shares = shared_pass(begun, house.state, house.profiles, lambda: not self._stopping())
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
-            _log.warning("pass_failed", stores=len(begun), error=error.message, hint=error.hint)
+            _log.warning("shared_scan_failed", stores=len(begun), error=error.message, hint=error.hint)
             return None
         if shares is not None:
             _log.info(
-                "passed_over", stores=len(begun), equal=sum(s.moved.equal for s in shares),
+                "shared_scan_finished", stores=len(begun), equal=sum(s.moved.equal for s in shares),
                 moved=sum(s.moved.moved for s in shares), seconds=round(time.monotonic() - began, 3),
             )  # fmt: skip
         return shares
@@ -123,7 +123,7 @@ class Looks:
                     lease.name, self._owner, lease.fence, ttl_s=self._rhythm.look_lease_s, now=self._clock.now()
                 )
             if not lease.held:
-                _log.warning("look_lost", look=lease.name)
+                _log.warning("scan_lease_lost", lease=lease.name)
 
     def _done_since(self, name: StoreName, kind: str, since: datetime) -> bool:
         store = self._crew.store(name)
@@ -149,9 +149,9 @@ class Looks:
         if not isinstance(found, Looked):
             return found
         if found.held:
-            _log.warning("look_held", store=name, look=kind, held=found.held, hint="reconciler plan shows them")
+            _log.warning("guard_exceeded", store=name, scan=kind, held=found.held, hint="reconciler plan shows them")
         _log.info(
-            "looked", store=name, look=kind, whole=found.whole, rows=found.looked_at, queued=found.queued,
+            "scan_finished", store=name, scan=kind, whole=found.whole, rows=found.looked_at, queued=found.queued,
             seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
         self._wake()
@@ -197,7 +197,7 @@ class Looks:
             self._probes.refused(store.name, error)
             ended = "access"
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
-            _log.warning("look_failed", store=store.name, look=kind, error=error.message, hint=error.hint)
+            _log.warning("scan_failed", store=store.name, scan=kind, error=error.message, hint=error.hint)
             self._failing.failed(store.name, kind, error)
             ended = "failed"
         else:

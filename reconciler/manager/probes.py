@@ -69,7 +69,7 @@ class Probes:
         try:
             self._remember(name, None)
         except StateError as error:  # it is worked on all the same; its next look says so again
-            _log.warning("resumption_not_remembered", store=name, error=error.message)
+            _log.warning("state_write_failed", store=name, error=error.message)
         _log.info("store_resumed", store=name)
         return True
 

@@ -82,7 +82,7 @@ class ProfileWriter:
         try:
             self._pool.submit(self._write_user, told.user).result(self._wait_s)
         except NotInTime:
-            _log.info("profile_row_later", user=told.user)
+            _log.info("profile_row_deferred", user=told.user)
         finally:
             self._waiting.release()
         return True
@@ -94,7 +94,7 @@ class ProfileWriter:
         try:
             self._book.hurry(user, now=self._clock.now())
         except StateError as error:  # it is tried again at its own time
-            _log.info("profile_row_not_hurried", user=user, error=error.message)
+            _log.info("profile_row_nudge_failed", user=user, error=error.message)
 
     # --- in its threads ------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class ProfileWriter:
             self._pause_s = min(max(self._pause_s * 2, PAUSE_FIRST_S), PAUSE_LAST_S)
             self._away_until = time.monotonic() + max(self._pause_s, asked_s)
         what = "state" if isinstance(error, StateError) else "profiles"
-        _log.warning("profile_rows_later", what=what, error=error.message, again_in_s=round(self._pause_s, 3))
+        _log.warning("profile_rows_deferred", what=what, error=error.message, again_in_s=round(self._pause_s, 3))
 
     def _report(self, done: RowDone) -> None:
         if done.result == "refused":

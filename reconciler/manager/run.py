@@ -89,7 +89,9 @@ class Manager:
         self._clock = DatabaseClock(house.engine, house.clock)
         self._metrics = Metrics(workers)
         self._metrics.follow(s.name for s in house.stores())
-        self._crew = Crew(house, workers=workers, on_trouble=lambda message: _log.warning("trouble", error=message))
+        self._crew = Crew(
+            house, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
+        )
         self.owner = new_owner()
         worker = Worker(self._crew, house.queue, house.state, self._clock, self._refused, rhythm.pauses)
         self._dispatcher = Dispatcher(
@@ -203,10 +205,10 @@ class Manager:
             requests = self._house.queue.take_back(self._clock.now(), alone=alone)
             looks = self._house.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
         except StateError as error:
-            _log.warning("not_taken_back", error=error.message, hint=error.hint)
+            _log.warning("takeover_failed", error=error.message, hint=error.hint)
             return
         if requests or looks:
-            _log.info("taken_back", requests=requests, looks=looks)
+            _log.info("requests_taken_over", requests=requests, scans=looks)
 
     def wait(self) -> None:
         """Until `stop`; files are read anew meanwhile, where that was asked for."""
@@ -230,7 +232,7 @@ class Manager:
         self._ending = True
         until = time.monotonic() + self._rhythm.grace_s
         self._turns.stop()
-        _log.info("stopping", in_hand=len(self._dispatcher.in_hand()))
+        _log.info("stop_requested", in_hand=len(self._dispatcher.in_hand()))
         self._schedule.end()
         self._dispatcher.stop(self._rhythm.grace_s)
         self._schedule.stop(until)
@@ -245,7 +247,7 @@ class Manager:
             ("shops", self._crew.close),
         ):
             if not ended_within(self._rhythm.step_s, step, name):
-                _log.warning("step_left", step=name, seconds=self._rhythm.step_s)
+                _log.warning("stop_step_abandoned", step=name, seconds=self._rhythm.step_s)
         if self._sole is not None:
             self._sole.release()
         _log.info("stopped", worked=self._dispatcher.worked)
@@ -282,7 +284,7 @@ class Manager:
                 with self._crew.house() as house:
                     if removed:
                         mapped = {s.name: house.state.count(s.shop) for s in house.stores(removed)}
-                        _log.warning("config_removes", removed=removed, mapped=mapped)
+                        _log.warning("config_removal", removed=removed, mapped=mapped)
                     self._crew.replace(house.with_files(loaded))
             except StateError as error:
                 self._note_problem(f"it is taken once the state answers: {error.message}")
@@ -301,7 +303,7 @@ class Manager:
             self._metrics.follow(now)
             changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
-            _log.info("config_taken", stores=len(now), changed=changed, new=new, gone=gone)
+            _log.info("config_loaded", stores=len(now), changed=changed, new=new, gone=gone)
             self._follow(changed, gone)
 
     def _refuse_config(self, error: ConfigError) -> None:
@@ -345,7 +347,7 @@ class Manager:
         try:
             self._house.state.put_replica(replica)
         except StateError as error:
-            _log.warning("state_away", error=error.message)
+            _log.warning("state_write_failed", error=error.message)
             return
         self._told_at = time.monotonic()
 
@@ -445,7 +447,7 @@ class Manager:
         result = done.result
         level = _log.warning if done.error is not None else _log.info
         level(
-            "looked_at",
+            "reconciled",
             result=done.verdict,
             kind=result.kind if result else None,
             reasons=list(result.reasons) if result and result.reasons else None,

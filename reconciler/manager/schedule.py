@@ -126,7 +126,7 @@ class Schedule:
         self.end()
         left = [name for name, executor in self._executors.items() if not executor.pool.join(until)]
         if left:
-            _log.warning("looks_left", executors=left)
+            _log.warning("scans_abandoned", executors=left)
 
     def follow(self, *, first: bool = False) -> None:
         """Jobs for the stores that are configured now, and for no others; those that are new get a full look."""
@@ -261,7 +261,7 @@ class Schedule:
             for name in set(house.queue.tally(now)) - known:
                 if house.queue.oldest_age_s(now, [name]) > ORPHANS_KEPT_S:
                     gone["requests"] = gone.get("requests", 0) + house.queue.forget(name)
-        _log.info("tidied", **gone)
+        _log.info("housekeeping_finished", **gone)
 
     def _settle(self, name: StoreName, ended: Ended, since: datetime, *, whole: bool) -> None:
         """A full look that failed is owed, later and later; a store that is suspended gets its own once it is let in."""
@@ -297,7 +297,7 @@ class Schedule:
                 call(*args)
             except ReconcilerError as error:
                 about = args[0].name if args and isinstance(args[0], Waiting) else next(iter(args), None)
-                _log.warning("turn_failed", turn=call.__name__, store=about, error=error.message)
+                _log.warning("job_failed", job=call.__name__, store=about, error=error.message)
 
         return safe
 

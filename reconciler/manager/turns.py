@@ -163,7 +163,7 @@ class BulkTurns:
             ended = "stopped"
         except LeaseLost as lost:
             ended = "lost"
-            _log.warning("bulk_lost", store=store.name, error=lost.message)
+            _log.warning("bulk_lease_lost", store=store.name, error=lost.message)
         except (AccessError, ConfigError) as error:
             ended = "access"
             self._probes.refused(store.name, error)
@@ -180,7 +180,7 @@ class BulkTurns:
             return "nothing"
         self._metrics.swept(store.name, BULK, ended)
         _log.info(
-            "by_bulk", store=store.name, result=ended, applied=found["applied"], failed=found["failed"],
+            "bulk_finished", store=store.name, result=ended, applied=found["applied"], failed=found["failed"],
             seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
         return ended

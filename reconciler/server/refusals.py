@@ -54,7 +54,7 @@ class SlowRefusals:
         if len(self._wrong) > PEERS_MAX:
             self._wrong.popitem(last=False)
         if count & (count - 1) == 0:  # the first, the second, the fourth and so on: a flood writes few lines
-            _log.warning("wrong_token", peer=peer, count=count, path=scope["path"])
+            _log.warning("token_refused", peer=peer, count=count, path=scope["path"])
         return float(min(self._first_s * 2.0 ** min(count - 1, 20), LONGEST_S))
 
 

@@ -147,7 +147,7 @@ class Desk:
 
 
 def _refusal(source: str, status: int, error: ReconcilerError) -> HTTPException:
-    _log.warning("webhook refused", source=source, status=status, why=error.message, hint=error.hint)
+    _log.warning("webhook_refused", source=source, status=status, why=error.message, hint=error.hint)
     headers = {"retry-after": "5"} if status == 503 else None  # noqa: PLR2004  its name stands beside it
     return HTTPException(status, {"error": error.message, "hint": error.hint}, headers)
 
@@ -157,7 +157,7 @@ def _clerk_result(desk: Desk, door: Intake, sources: Sources, request: Request, 
         raise ReconcilerError("no secret for Clerk's webhooks is configured", hint="set clerk.webhook_secrets")
     event = sources.clerk.read(request.headers, body)
     if event.foreign:
-        _log.warning("webhook of another Clerk instance", type=event.type, hint="compare clerk.instance_id")
+        _log.warning("webhook_ignored", type=event.type, hint="compare clerk.instance_id")
         return "ignored"
     if event.user_id is None:
         return "ignored"
@@ -172,7 +172,7 @@ def _shopify_result(
     event = reader.read(request.headers, body)
     if event.new_name:
         hint = "if the shop was renamed, correct shop in stores.yaml"
-        _log.warning("webhook names the shop otherwise", store=store, shop=reader.shop, named=event.new_name, hint=hint)
+        _log.warning("webhook_shop_renamed", store=store, shop=reader.shop, named=event.new_name, hint=hint)
 
     def write_down() -> None:
         if event.topic in SHOP_TOPICS:

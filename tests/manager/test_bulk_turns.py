@@ -202,7 +202,7 @@ def test_a_process_that_is_killed_while_an_operation_runs_is_gone_on_with_by_ano
     two = start()
     two.started()
     until(lambda: made(street) == PEOPLE, "everybody is there")
-    until(lambda: two.said("by_bulk"), "the turn has gone on")
+    until(lambda: two.said("bulk_finished"), "the turn has gone on")
     until(lambda: rows("select count(*) from reconciler_bulk_line") == 0, "no line is left")
     until(lambda: rows("select count(*) from reconciler_request") == 0, "nobody waits")
     mails = Counter(c["email"] for c in all_customers(street.shop()))

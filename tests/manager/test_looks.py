@@ -262,4 +262,4 @@ def test_full_looks_of_all_stores_share_one_pass_over_the_profiles(tmp_path: Pat
             until(lambda: run.metric("reconciler_sweeps_total", kind="full") == len(names), "all leases are free")
             run.manager._schedule._now(*((name, run.house.clock.now(), False) for name in names))
             until(lambda: run.metric("reconciler_sweeps_total", kind="full") == 2 * len(names), "all were looked at")
-        assert [entry["stores"] for entry in logs if entry["event"] == "passed_over"] == [len(names)] * 2
+        assert [entry["stores"] for entry in logs if entry["event"] == "shared_scan_finished"] == [len(names)] * 2

@@ -322,7 +322,7 @@ def test_what_a_file_takes_away_is_logged_with_counts(two_shops: Street, capsys:
         del street.stores[EU]
         street.write()
         until(lambda: taken(run) == 1, "the file was taken")
-        logged = [line for line in capsys.readouterr().out.splitlines() if "config_removes" in line]
+        logged = [line for line in capsys.readouterr().out.splitlines() if "config_removal" in line]
     (line,) = logged
     assert EU in line
     assert "3" in line

@@ -64,7 +64,7 @@ def database(postgres: servers.Server, postgres_database: Callable[..., str]) ->
 def test_a_database_that_is_frozen(tmp_path: Path, stack: ExitStack, postgres: servers.Server, database: str) -> None:
     with a_street(tmp_path, state_url=postgres.url(database)) as street:
         process = the_command(street, stack)
-        until(lambda: process.said("looked"), "the look at the start is over")
+        until(lambda: process.said("scan_finished"), "the look at the start is over")
         with postgres.frozen():
             ends_in_time(process)
 
@@ -79,7 +79,7 @@ def test_a_profiles_table_that_is_locked(
             "columns": {name: name for name in ("clerk_user_id", "email", "email_verified")},
         }  # fmt: skip
         process = the_command(street, stack)
-        until(lambda: process.said("looked"), "the look at the start is over")
+        until(lambda: process.said("scan_finished"), "the look at the start is over")
         app.execute("BEGIN")
         app.execute("LOCK TABLE customers")
         for n in range(8):

@@ -62,7 +62,7 @@ def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_a
 ) -> None:
     frozen = start(postgres.url(database, port=pooler) if pooled else None, freeze_after=words, lease_s=LEASE_S)
     frozen.started()
-    until(lambda: frozen.said("looked"), "the look at the start is over")
+    until(lambda: frozen.said("scan_finished"), "the look at the start is over")
     healthy = start(lease_s=LEASE_S)
     healthy.started()
     until(healthy.ready, "the other one is ready")
@@ -173,7 +173,7 @@ def waits(process: Process) -> str:
 
     def url() -> Any:
         assert process.popen.poll() is None, "".join(process.lines)
-        return next((entry["url"] for entry in process.log() if entry["event"] == "listening"), None)
+        return next((entry["url"] for entry in process.log() if entry["event"] == "port_opened"), None)
 
     process.url = until(url, "it listens")
     return process.url
@@ -192,7 +192,7 @@ def test_a_replica_that_starts_while_postgres_is_away_waits_and_begins_by_itself
         assert process.clerk("user.created", user_event("user_a"), "msg_1") == 503
         began = time.monotonic()
         until(lambda: time.monotonic() - began > 2.0, "it has tried several times")
-        assert sum(entry["event"] == "waiting_for_database" for entry in process.log()) == 1
+        assert sum(entry["event"] == "database_awaited" for entry in process.log()) == 1
     process.started()
     assert process.url == url
     until(process.ready, "it is ready")
@@ -236,7 +236,7 @@ def test_a_replica_that_starts_beside_others_while_a_file_is_half_written_works_
 
     def waits_for_files() -> bool:
         stores.touch()  # it is still being written
-        return any(entry["event"] == "waiting_for_files" for entry in second.log())
+        return any(entry["event"] == "files_awaited" for entry in second.log())
 
     until(waits_for_files, "it waits for the files")
     stores.write_text(whole)
@@ -292,7 +292,7 @@ def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_wo
             connection.execute(statement.encode())
         second = start()
         second.started()
-        assert second.said("not_taken_back")
+        assert second.said("takeover_failed")
         street.shop().faults.clear()
         connection.execute(b"DROP TRIGGER disk_full ON reconciler.reconciler_request")
     until(lambda: in_sync(postgres, database) == 1, "the user is in sync")

@@ -145,7 +145,7 @@ def test_a_late_write_of_a_frozen_replica_is_dropped(
     frozen = start()
     frozen.started()
     until(lambda: statuses(postgres, database) == {"in_sync": 1}, "she is there")
-    until(lambda: frozen.said("looked"), "the look at the start is over")
+    until(lambda: frozen.said("scan_finished"), "the look at the start is over")
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
     held = street.shop().faults.add("slow", seconds=HELD_S)
     street.person("user_a", first_name="Two")
@@ -160,7 +160,8 @@ def test_a_late_write_of_a_frozen_replica_is_dropped(
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
     street.shop().faults.clear()
     frozen.signal(signal.SIGCONT)
-    until(lambda: any(e["event"] in {"look_ended", "looked_at"} for e in frozen.log()[seen:]), "the frozen one went on")
+    over = {"reconcile_abandoned", "reconciled"}
+    until(lambda: any(e["event"] in over for e in frozen.log()[seen:]), "the frozen one went on")
     until(frozen.ready, "it is ready")
     assert street.customers()["user_a@example.com"]["firstName"] == "Three"
     assert statuses(postgres, database) == {"in_sync": 1}

@@ -71,14 +71,14 @@ def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_
     entries = process.log()
     assert len(entries) >= 8
     assert all({"event", "level", "at"} <= entry.keys() for entry in entries)
-    looked = [entry for entry in entries if entry["event"] == "looked_at"]
+    looked = [entry for entry in entries if entry["event"] == "reconciled"]
     assert looked
     assert all({"store", "user", "request"} <= entry.keys() for entry in looked)
     whole = "".join(process.lines)
     for personal in ("private.example", "Tove", "Personal", "Guest", "Other", "31415926", "token-acme", "whsec_"):
         assert personal not in whole, personal
     assert {line[0] for line in process.lines} == {"{"}, whole  # each line is JSON, the one that says where it runs too
-    assert [entry["url"] for entry in entries if entry["event"] == "running"] == [process.url]
+    assert [entry["url"] for entry in entries if entry["event"] == "started"] == [process.url]
 
 
 def test_what_python_itself_would_print_is_an_event_of_the_log_too(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ logging.getLogger("other").warning("%d", "no number")
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     entries = [json.loads(line) for line in ended.stderr.splitlines()]
     events = [entry["event"] for entry in entries]
-    assert events[:2] == ["exception_ignored", "thread_died"]
+    assert events[:2] == ["exception_ignored", "thread_crashed"]
     assert "the connection is lost" in entries[0]["exception"]
     assert entries[1]["thread"] == "worker"
     assert any("a library's" in event for event in events)
@@ -134,7 +134,7 @@ def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
     for _ in range(3):
         process.signal(signal.SIGINT)
     assert process.ended() == 0
-    assert process.said("handed_back")
+    assert process.said("requests_returned")
     assert owned(street) == []
     assert waiting(street) == 1  # the next one to start takes it at once
     street.shop().faults.clear()
@@ -188,4 +188,4 @@ def test_what_a_killed_process_had_in_hand_waits_for_no_lease(street: Street, st
     second = start(**long)
     second.started()
     until(lambda: [c["firstName"] for c in street.customers().values()] == ["Changed"] * 5, "all is done")
-    assert second.said("taken_back")
+    assert second.said("requests_taken_over")

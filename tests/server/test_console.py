@@ -425,7 +425,7 @@ def test_wrong_tokens_cost_more_and_more_time_and_a_right_one_none(capsys: pytes
             assert answer.status_code == 401
         assert time.monotonic() - began >= 0.05 + 0.1 + 0.2 + 0.4
         assert http.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
-    logged = [line for line in capsys.readouterr().out.splitlines() if "wrong_token" in line]
+    logged = [line for line in capsys.readouterr().out.splitlines() if "token_refused" in line]
     assert len(logged) == 3  # the first, the second, the fourth
 
 
