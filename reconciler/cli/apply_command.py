@@ -29,9 +29,10 @@ from reconciler.controller.fleet import Planned, apply_stores
 from reconciler.controller.hands import BulkProgress
 from reconciler.controller.spool import Spool
 from reconciler.controller.sweep import Swept, approved
+from reconciler.core.action import Hold, hold_order
 from reconciler.core.desired import config_digest
 from reconciler.core.ids import StoreName
-from reconciler.core.plan import Hold, Plan, digest_of_stores, hold_order
+from reconciler.core.plan import Plan, digest_of_stores
 from reconciler.core.status import ApplyResult, Failure
 from reconciler.errors import PermanentError, PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment

@@ -14,9 +14,9 @@ from rich.text import Text
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
+from reconciler.core.action import KINDS, Hold
 from reconciler.core.batches import batches
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import KINDS, Hold
 from reconciler.core.status import ApplyResult, Replica, StatusRow
 
 LAST_LOOK = "last look, UTC"

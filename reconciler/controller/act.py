@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.controller.handover import Successors, begin_release, end_former
 from reconciler.controller.hands import Hands
 from reconciler.core import normalise
+from reconciler.core.action import Action, Change
 from reconciler.core.chains import Blocked
 from reconciler.core.customer import TRACE_KEY
 from reconciler.core.desired import SCALARS, profile_digest
@@ -17,11 +18,9 @@ from reconciler.core.diff import owned_tags
 from reconciler.core.event import Event
 from reconciler.core.ids import CustomerId, Unique
 from reconciler.core.mapping import PARK, Mapping, RefusedValue
-from reconciler.core.plan import Action, Change
 from reconciler.core.record import after_write, waits_of, with_intent, with_refused
 from reconciler.core.refused import park_digest, park_key
-from reconciler.core.store import Store
-from reconciler.core.succession import DESTRUCTIVE
+from reconciler.core.store import DESTRUCTIVE, Store
 from reconciler.core.undo import after_undo
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_before, as_written, in_place, intent_of

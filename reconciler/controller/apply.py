@@ -26,11 +26,11 @@ from reconciler.controller.hands import Hands
 from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
 from reconciler.core import chains
+from reconciler.core.action import Action, Hold
 from reconciler.core.batches import batches
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.pile import kept
-from reconciler.core.plan import Action, Hold
 from reconciler.core.record import after_look, with_failure
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts

@@ -15,10 +15,11 @@ from reconciler.controller.act import Call, Step, calls_of, has_moved
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import named
 from reconciler.controller.together import packed
-from reconciler.core.desired import Spec, is_wanted, profile_digest, spec_of
+from reconciler.core.action import Action
+from reconciler.core.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.forecast import BULK_KINDS, forecast
 from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.plan import Action
+from reconciler.core.spec import Spec
 from reconciler.core.view import Decision, Subject
 from reconciler.core.written import as_written
 from reconciler.ports import NOTHING_SHOWN, BulkLine, Created, Shown, Write

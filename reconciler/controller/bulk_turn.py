@@ -28,7 +28,8 @@ from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import granted, over_budget, waiting_on
 from reconciler.controller.worker import ADDRESS, next_hour_s
 from reconciler.core import chains
-from reconciler.core.forecast import BULK_LATENCY_S, MUTATION_POINTS
+from reconciler.core.cost import MUTATION_POINTS
+from reconciler.core.forecast import BULK_LATENCY_S
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.record import after_look

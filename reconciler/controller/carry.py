@@ -13,10 +13,10 @@ from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
 from reconciler.core import chains
 from reconciler.core.absence import seen_again
+from reconciler.core.action import Action, Change, Hold
 from reconciler.core.circles import NOTHING
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
-from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.record import after_look, new_row, with_refused
 from reconciler.core.refused import WHOLE, tried_digest, whole_digest
 from reconciler.core.view import Subject

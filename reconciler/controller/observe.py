@@ -12,11 +12,12 @@ from collections.abc import Mapping as MappingOf
 from reconciler.controller.standings import Standings
 from reconciler.core import normalise
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, WantedField, is_wanted, spec_of
+from reconciler.core.desired import is_wanted, spec_of
 from reconciler.core.diff import agreed_on, is_in_place, observed_value
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import BACKLINK, Mapping
 from reconciler.core.profile import Profile
+from reconciler.core.spec import Spec, WantedField
 from reconciler.core.store import Store
 from reconciler.core.view import Rival, Subject, View
 from reconciler.errors import PermanentError

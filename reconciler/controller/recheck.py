@@ -12,10 +12,11 @@ from reconciler.controller.carry import Outcome, looked
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Swept, named
 from reconciler.core import normalise
-from reconciler.core.desired import Spec, is_wanted, profile_digest, spec_of
+from reconciler.core.action import Action, Hold
+from reconciler.core.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.free_phones import phone_of, without_phone
 from reconciler.core.ids import UNIQUE, ClerkUserId
-from reconciler.core.plan import Action, Hold
+from reconciler.core.spec import Spec
 from reconciler.core.vacated import is_vacated
 from reconciler.core.view import Decision, Taken
 from reconciler.ports import CustomerReader

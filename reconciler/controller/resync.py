@@ -34,14 +34,14 @@ from reconciler.controller.sweep import (
 from reconciler.controller.untold import Evidence, compare
 from reconciler.controller.wholeness import without_successor
 from reconciler.core.absence import uncounted
+from reconciler.core.action import KINDS, Kind
 from reconciler.core.batches import batches
+from reconciler.core.cost import MUTATION_POINTS
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, is_wanted, profile_digest
-from reconciler.core.forecast import MUTATION_POINTS
 from reconciler.core.guard import ceiling_of, said_above
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
-from reconciler.core.plan import KINDS, Kind
 from reconciler.core.profile import Profile
 from reconciler.core.record import after_look, new_row
 from reconciler.core.store import Store

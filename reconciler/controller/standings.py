@@ -16,8 +16,8 @@ from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
 from reconciler.core.record import new_row
-from reconciler.core.store import Store
-from reconciler.core.succession import DESTRUCTIVE, addresses_of, has_left, heirs_of, is_left_behind
+from reconciler.core.store import DESTRUCTIVE, Store
+from reconciler.core.succession import addresses_of, has_left, heirs_of, is_left_behind
 from reconciler.core.view import Subject
 from reconciler.ports import MappingReader, ProfileReader
 from reconciler.ports.profile_rows import UnwrittenReader

@@ -22,16 +22,17 @@ from reconciler.controller.spool import Spool
 from reconciler.controller.standings import Standings
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.absence import PLANNED, Absence, is_missing
+from reconciler.core.action import Kind
 from reconciler.core.batches import batches
 from reconciler.core.chains import Blocked, blocked_of
 from reconciler.core.decide import decide, not_readable
-from reconciler.core.desired import Spec
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, enough_of
 from reconciler.core.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Kind, StorePlan
+from reconciler.core.plan import StorePlan
 from reconciler.core.profile import Profile
+from reconciler.core.spec import Spec
 from reconciler.core.store import Ceiling, Store
 from reconciler.core.vacated import once_free
 from reconciler.core.view import Decision, Subject, View

@@ -10,6 +10,7 @@ from reconciler.controller.apply import Outcome
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Readers
 from reconciler.core import chains
+from reconciler.core.action import Action, sorted_actions, sorted_holds
 from reconciler.core.batches import batches
 from reconciler.core.customer import TRACE_KEY, Customer
 from reconciler.core.desired import config_digest
@@ -21,7 +22,7 @@ from reconciler.core.guard import guarded
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import RefusedValue
 from reconciler.core.patch import customer_digest
-from reconciler.core.plan import Action, StorePlan, sorted_actions, sorted_holds, summed
+from reconciler.core.plan import StorePlan, summed
 from reconciler.core.record import with_refused
 from reconciler.core.refused import refused_undo, undo_digest, undo_key
 from reconciler.core.store import Store

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from reconciler.core.action import Hold
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
-from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from reconciler.core.action import Hold
 from reconciler.core.desired import is_wanted
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store

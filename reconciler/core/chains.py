@@ -15,10 +15,10 @@ from collections.abc import Mapping as MappingOf
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core import normalise
+from reconciler.core.action import Action, Hold
 from reconciler.core.circles import NOTHING, broken
-from reconciler.core.forecast import MUTATION_POINTS
+from reconciler.core.cost import MUTATION_POINTS
 from reconciler.core.ids import UNIQUE, ClerkUserId, CustomerId, Unique
-from reconciler.core.plan import Action, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.view import Decision, Taken, place_of
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
 
+from reconciler.core.action import Change
 from reconciler.core.mapping import Applied, Heal, Mapping
-from reconciler.core.plan import Change
 
 TIMES = 3  # changes back within WITHIN that make a field contested
 WITHIN = timedelta(hours=24)

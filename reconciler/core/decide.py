@@ -11,11 +11,12 @@ from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.absence import PLANNED, Absence, is_missing, missing_hold
+from reconciler.core.action import Action, Change, Hold, Why
 from reconciler.core.assignment import unassignable
+from reconciler.core.cost import points_of
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, digest, is_wanted, profile_digest, spec_of, undecided_by
+from reconciler.core.desired import digest, is_wanted, profile_digest, spec_of, undecided_by
 from reconciler.core.diff import owned_tags, respelt_of
-from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping, Status
 from reconciler.core.patch import (
@@ -32,13 +33,13 @@ from reconciler.core.patch import (
     rolled,
     withheld,
 )
-from reconciler.core.plan import Action, Change, Hold, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.redacted import redacted_hold
 from reconciler.core.refused import refusal_digest, refused_whole, without_refused
-from reconciler.core.store import Store
-from reconciler.core.succession import DESTRUCTIVE, is_free_for, is_left_behind, kept_hold, left_behind_hold
+from reconciler.core.spec import Spec
+from reconciler.core.store import DESTRUCTIVE, Store
+from reconciler.core.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
 from reconciler.core.tombstone import is_from_before
 from reconciler.core.view import Decision, Rival, Taken, View
 

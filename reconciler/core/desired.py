@@ -15,11 +15,10 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from reconciler.core import normalise
 from reconciler.core.metafields import sendable
 from reconciler.core.profile import Profile
+from reconciler.core.spec import Doubt, Spec, WantedField
 from reconciler.core.store import Policy, Store
 
 _canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False).encode
@@ -29,47 +28,6 @@ _EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
 
 _WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
 SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
-
-
-class WantedField(BaseModel):
-    """One field as it should be (None: the profile says there is none), by which policy, and the digest of its rule."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: str | None
-    policy: Policy
-    config: str
-    type: str = ""
-
-
-class Doubt(BaseModel):
-    """A field that the profile can't give us: the reason of the hold and what to say."""
-
-    model_config = ConfigDict(frozen=True)
-
-    field: str
-    reason: str
-    message: str
-
-
-class Spec(BaseModel):
-    """What one user's customer should be in one store. A field that is missing here is none of our business now.
-
-    `lookup_email` is the address by which an existing customer may be found and taken; None where it must not be.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    fields: Mapping[str, WantedField] = Field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    tags_config: str = ""
-    lookup_email: str | None = None
-    doubts: tuple[Doubt, ...] = ()
-
-    def value(self, field: str) -> str | None:
-        """The value that should be there; None where there is none or we don't know."""
-        wanted = self.fields.get(field)
-        return wanted.value if wanted else None
 
 
 def digest(*parts: Any) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.core import normalise
+from reconciler.core.action import Change, Why
 from reconciler.core.customer import Customer
-from reconciler.core.desired import SCALARS, Spec, WantedField
+from reconciler.core.desired import SCALARS
 from reconciler.core.ids import UNIQUE
 from reconciler.core.mapping import Applied, Mapping
-from reconciler.core.plan import Change, Why
+from reconciler.core.spec import Spec, WantedField
 from reconciler.core.spellings import as_shown, is_shown, respelt_tags
 
 

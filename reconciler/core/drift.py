@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reconciler.core.action import Change, Kind
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.plan import Change, Kind
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reconciler.core.action import Action, Hold, WhoActs
 from reconciler.core.customer import Customer
-from reconciler.core.desired import SCALARS, Spec
+from reconciler.core.desired import SCALARS
 from reconciler.core.diff import agreed_on, is_in_place, observed_value, owned_tags
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.patch import withheld
-from reconciler.core.plan import Action, Hold, WhoActs
+from reconciler.core.spec import Spec
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject
 

@@ -18,10 +18,10 @@ from itertools import groupby
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core import normalise
+from reconciler.core.action import Action, Hold
 from reconciler.core.chains import Blocked, Freed, resolved
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.pile import Growing, Piles
-from reconciler.core.plan import Action, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.refused import less
 from reconciler.core.view import Decision, Taken

@@ -14,6 +14,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core import chains
+from reconciler.core.action import KINDS, Action, Hold, Kind, action_order, hold_order
 from reconciler.core.desired import config_digest, is_wanted
 from reconciler.core.forecast import costs_of, forecast_of
 from reconciler.core.free_phones import (
@@ -29,7 +30,7 @@ from reconciler.core.guard import above, held_back
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
 from reconciler.core.pile import Growing, ListPile, Piles, chained, kept, merged
-from reconciler.core.plan import KINDS, Action, Hold, Kind, StorePlan, Summary, action_order, hold_order, summed
+from reconciler.core.plan import StorePlan, Summary, summed
 from reconciler.core.reasons import hold
 from reconciler.core.record import is_news, looked_row
 from reconciler.core.store import Store

@@ -8,7 +8,7 @@ from collections.abc import Mapping as MappingOf
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.core.plan import KINDS, Action, Hold, Kind
+from reconciler.core.action import KINDS, Action, Hold, Kind
 from reconciler.core.store import Ceiling, Store
 
 COUNTABLE = 1e12  # more rows than any table has

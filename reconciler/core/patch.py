@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.core import normalise
+from reconciler.core.action import Action, Change, Hold, Kind, Why
 from reconciler.core.backlink import is_renamed
 from reconciler.core.contested import Contest, contested_by, message_of
+from reconciler.core.cost import points_of
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, digest, profile_digest
+from reconciler.core.desired import digest, profile_digest
 from reconciler.core.diff import agreed_on, as_sent, changes_between, comparable, is_in_place, observed_value, unseen
-from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, Unique
 from reconciler.core.mapping import Heal, Mapping, Status
-from reconciler.core.plan import Action, Change, Hold, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
+from reconciler.core.spec import Spec
 from reconciler.core.store import Store
 from reconciler.core.succession import inherited, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.view import Decision, Taken, View

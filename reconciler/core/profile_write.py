@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from reconciler.core import normalise
+from reconciler.core.action import Hold
 from reconciler.core.desired import may_want
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping as MappingRow
-from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.profile_row import Values
 from reconciler.core.reasons import hold

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 
+from reconciler.core.action import Action, Hold, WhoActs
 from reconciler.core.customer import Customer
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Action, Hold, WhoActs
 
 WHO_ACTS: MappingOf[str, WhoActs] = {
     "NoEmail": "profile",

@@ -9,9 +9,10 @@ from typing import Any
 
 from reconciler.core import normalise
 from reconciler.core.absence import missing_row
+from reconciler.core.action import Change, Hold
 from reconciler.core.contested import kept_heals, with_contest, with_heals
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec, WantedField, config_digest, is_wanted, profile_digest
+from reconciler.core.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fingerprint import config_fp, observed_fp
 from reconciler.core.ids import ClerkUserId, CustomerId
@@ -25,8 +26,8 @@ from reconciler.core.mapping import (
     RefusedValue,
     Status,
 )
-from reconciler.core.plan import Change, Hold
 from reconciler.core.profile import Profile
+from reconciler.core.spec import Spec, WantedField
 from reconciler.core.spellings import as_shown, is_shown, learned, respelt_tags
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from reconciler.core.action import Hold
 from reconciler.core.customer import Customer
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Hold
 from reconciler.core.reasons import hold
 
 IDENTITY = ("email", "phone", "first_name", "last_name")

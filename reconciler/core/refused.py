@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 
 from reconciler.core import normalise
+from reconciler.core.action import Action, Change, Hold, Kind
+from reconciler.core.cost import points_of
 from reconciler.core.customer import Customer
 from reconciler.core.desired import config_digest, digest
-from reconciler.core.forecast import points_of
 from reconciler.core.ids import UNIQUE, CustomerId, Unique
 from reconciler.core.mapping import Mapping, RefusedValue
 from reconciler.core.patch import customer_digest
-from reconciler.core.plan import Action, Change, Hold, Kind
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.view import Decision

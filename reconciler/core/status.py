@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconciler.core.action import Hold
 from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
 from reconciler.core.pile import Pile
-from reconciler.core.plan import Hold
 
 SIX_DIGITS = 1_000_000
 NEVER_SCANNED = "never looked at as a whole: how many are wanted is not known"

@@ -16,6 +16,7 @@ Switch = Literal["auto", "hold"]
 TrustEmail = Literal["verified", "always", "never"]
 
 SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
+DESTRUCTIVE = frozenset({"delete", "erase"})  # `on_leave`: what can't be taken back
 TAGS_MAX = 250  # of one customer, Shopify's own limit
 NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
 OWN_FIELDS = ("email", "first_name", "last_name", "phone", "locale", "note")

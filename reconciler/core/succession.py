@@ -12,18 +12,16 @@ from datetime import datetime
 
 from reconciler.core import normalise
 from reconciler.core.absence import Absence, is_living
+from reconciler.core.action import Hold
 from reconciler.core.customer import Customer
 from reconciler.core.desired import is_wanted, may_want, spec_of
 from reconciler.core.diff import as_sent
 from reconciler.core.ids import ClerkUserId
 from reconciler.core.mapping import BACKLINK, RELEASE, SUCCESSION, Applied, Mapping
-from reconciler.core.plan import Hold
 from reconciler.core.profile import Profile
 from reconciler.core.reasons import hold
 from reconciler.core.store import Store
 from reconciler.core.tombstone import is_from_before
-
-DESTRUCTIVE = frozenset({"delete", "erase"})  # `on_leave`: what can't be taken back
 
 
 def has_left(profile: Profile | None, mapping: Mapping | None, store: Store, absence: Absence, now: datetime) -> bool:

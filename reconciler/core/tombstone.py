@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.core.desired import Spec, profile_digest, spec_of
+from reconciler.core.desired import profile_digest, spec_of
 from reconciler.core.diff import comparable
 from reconciler.core.mapping import Mapping
 from reconciler.core.profile import Profile
+from reconciler.core.spec import Spec
 from reconciler.core.store import Store
 
 

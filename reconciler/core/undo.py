@@ -14,15 +14,15 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.core import normalise
+from reconciler.core.action import Action, Change, Hold
+from reconciler.core.cost import points_of
 from reconciler.core.customer import Customer
 from reconciler.core.desired import SCALARS
 from reconciler.core.diff import comparable, is_respelt, observed_value
 from reconciler.core.event import Event
-from reconciler.core.forecast import points_of
 from reconciler.core.ids import ClerkUserId, CustomerId
 from reconciler.core.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue
 from reconciler.core.patch import customer_digest, full_name
-from reconciler.core.plan import Action, Change, Hold
 from reconciler.core.reasons import hold
 from reconciler.core.refused import UNDONE, refusal_digest
 from reconciler.core.spellings import Respelt, as_shown, respelt_tags

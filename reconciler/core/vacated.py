@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from reconciler.core.action import Action
 from reconciler.core.customer import Customer
 from reconciler.core.ids import Unique
-from reconciler.core.plan import Action
 from reconciler.core.store import Store
 from reconciler.core.view import View
 

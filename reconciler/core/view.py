@@ -8,12 +8,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconciler.core.action import Action, Hold
 from reconciler.core.customer import Customer
-from reconciler.core.desired import Spec
 from reconciler.core.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.mapping import Applied, Heal, Mapping, Status
-from reconciler.core.plan import Action, Hold
 from reconciler.core.profile import Profile
+from reconciler.core.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.core import normalise
+from reconciler.core.action import Action, Change
 from reconciler.core.customer import Customer, MetafieldValue
-from reconciler.core.desired import SCALARS, Spec
+from reconciler.core.desired import SCALARS
 from reconciler.core.diff import comparable, observed_value, owned_tags
 from reconciler.core.mapping import PARK, RELEASE, Applied, Mapping
-from reconciler.core.plan import Action, Change
+from reconciler.core.spec import Spec
 from reconciler.core.view import Subject, View
 
 

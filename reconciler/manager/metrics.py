@@ -17,8 +17,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reconciler.controller.worker import Worked
+from reconciler.core.action import KINDS
 from reconciler.core.ids import StoreName
-from reconciler.core.plan import KINDS
 from reconciler.core.status import StatusRow
 from reconciler.errors import ReconcilerError
 

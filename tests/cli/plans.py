@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+from reconciler.core.action import Action, Change, Hold, WhoActs, Why
 from reconciler.core.guard import held_back
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.plan import Action, Change, Forecast, Hold, Plan, StorePlan, WhoActs, Why, planned, summed
+from reconciler.core.plan import Forecast, Plan, StorePlan, planned, summed
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LINK = "backlink"

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.core.absence import PLANNED, Absence
+from reconciler.core.action import Action, Change, Kind, Why
 from reconciler.core.customer import Customer, MetafieldValue
 from reconciler.core.decide import decide
 from reconciler.core.desired import spec_of
 from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Action, Change, Kind, Why
 from reconciler.core.profile import Profile
 from reconciler.core.record import agreed
 from reconciler.core.store import Store

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core import chains
+from reconciler.core.action import Action
 from reconciler.core.chains import Blocked
 from reconciler.core.circles import broken
 from reconciler.core.gather import Gathered, Swept
 from reconciler.core.ids import UNIQUE, ClerkUserId, Unique
 from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Action
 from reconciler.core.profile import Profile
 from reconciler.core.store import Store
 from reconciler.core.view import Decision, Subject

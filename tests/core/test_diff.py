@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.action import Change
 from reconciler.core.desired import spec_of
 from reconciler.core.diff import changes_between, comparable, explained, observed_value, owned_tags
 from reconciler.core.mapping import Applied, Mapping, RefusedValue
-from reconciler.core.plan import Change
 from reconciler.core.store import Store
 from tests.core.people import ADA, customer, mapping, profile, same, settled, store
 

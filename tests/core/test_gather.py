@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.forecast import BULK_LATENCY_S, forecast, points_of
+from reconciler.core.action import Kind, sorted_actions, sorted_holds
+from reconciler.core.cost import points_of
+from reconciler.core.forecast import BULK_LATENCY_S, forecast
 from reconciler.core.gather import Gathered, Swept, approved
 from reconciler.core.guard import ceiling_of, guarded, shut
 from reconciler.core.ids import ClerkUserId
-from reconciler.core.plan import Kind, StorePlan, digest_of_stores, planned, sorted_actions, sorted_holds
+from reconciler.core.plan import StorePlan, digest_of_stores, planned
 from reconciler.core.reasons import WHO_ACTS, hold
 from reconciler.core.store import Ceiling, Store
 from reconciler.core.view import Subject
