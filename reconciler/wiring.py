@@ -18,8 +18,8 @@ from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress, stands
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.controller.sweep import Readers
-from reconciler.core.absence import Absence
-from reconciler.core.ids import StoreName
+from reconciler.core.decide.absence import Absence
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource

@@ -25,12 +25,12 @@ from sqlalchemy import Engine, event
 from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
-from reconciler.core import normalise
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
-from reconciler.core.plan import Plan, planned
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.fields import normalise
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
+from reconciler.core.plan.plan import Plan, planned
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reconciler.clerk.users import ClerkUsers
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 
 ASKED_MAX: Final = 5
 HINT: Final = (

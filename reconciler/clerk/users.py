@@ -22,11 +22,11 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.clerk.webhook import moment
-from reconciler.core.dburl import is_loopback
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Problem, Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Problem, Profile
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from reconciler.outbound.certificates import UNTRUSTED, UNTRUSTED_HINT, is_untrusted
+from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport

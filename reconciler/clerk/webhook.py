@@ -20,7 +20,7 @@ from typing import Any, Final, Never
 from pydantic import BaseModel, ConfigDict, Field
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 
 USER_TYPES: Final = frozenset({"user.created", "user.updated", "user.deleted"})

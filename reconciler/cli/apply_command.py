@@ -29,11 +29,11 @@ from reconciler.controller.fleet import Planned, apply_stores
 from reconciler.controller.hands import BulkProgress
 from reconciler.controller.spool import Spool
 from reconciler.controller.sweep import Swept, approved
-from reconciler.core.action import Hold, hold_order
-from reconciler.core.desired import config_digest
-from reconciler.core.ids import StoreName
-from reconciler.core.plan import Plan, digest_of_stores
-from reconciler.core.status import ApplyResult, Failure
+from reconciler.core.fields.desired import config_digest
+from reconciler.core.model.action import Hold, hold_order
+from reconciler.core.model.ids import StoreName
+from reconciler.core.plan.plan import Plan, digest_of_stores
+from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PermanentError, PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import House

@@ -18,8 +18,8 @@ from reconciler.cli.plain import clean, counted, sentence
 from reconciler.cli.render_json import dumps
 from reconciler.controller.backfill import Kind, Page, Tally, survey, write_rows
 from reconciler.controller.profile_rows import RowDone, RowWriter
-from reconciler.core.profile import Profile
-from reconciler.core.request import Priority, Request
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.request import Priority, Request
 from reconciler.errors import ConfigError, ReconcilerError
 from reconciler.wiring import House
 

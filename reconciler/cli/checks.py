@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.cli.shop_needs import TOPICS, Seen, has_scope, missing_topics, webhook_uri, wrong_definition
-from reconciler.core.guard import shut
-from reconciler.core.store import Store
+from reconciler.core.model.store import Store
+from reconciler.core.plan.guard import shut
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.settings import Settings, StoreSettings
 from reconciler.state.found import StateFound

@@ -8,7 +8,7 @@ from reconciler.clerk.instance import ASKED_MAX, HINT, key_sight
 from reconciler.cli.checks import Check, Level, is_secret_key
 from reconciler.cli.plain import counted
 from reconciler.cli.profile_sample import CLERK_ID
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import TemporaryError
 from reconciler.wiring import House
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reconciler import settings
 from reconciler.cli.plain import clean, sentence
-from reconciler.core.batches import batches
+from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
 from reconciler.wiring import House
 

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from reconciler.cli.context import Context
-from reconciler.core.dburl import rewritten
 from reconciler.errors import ConfigError, StateError
+from reconciler.outbound.databases.url import rewritten
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import check as schema_differences
 from reconciler.state.schema import upgrade as upgrade_schema

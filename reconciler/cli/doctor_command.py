@@ -30,7 +30,7 @@ from reconciler.cli.profile_sample import sample_of
 from reconciler.cli.render_json import dumps
 from reconciler.cli.shop_needs import look
 from reconciler.controller.resync import unmoved
-from reconciler.core.status import updated_at_note
+from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
 from reconciler.ports import SweepBook
 from reconciler.settings import StoreSettings

@@ -11,7 +11,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.plain import counted
 from reconciler.controller.fleet import plan_stores
 from reconciler.controller.sweep import Ask
-from reconciler.core.drift import Drift, StoreDrift, drift_of, unswitched
+from reconciler.core.report.drift import Drift, StoreDrift, drift_of, unswitched
 from reconciler.wiring import House
 
 FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4

@@ -10,9 +10,9 @@ from reconciler.cli import render_explain
 from reconciler.cli.context import Context
 from reconciler.cli.users import user_id, users_named
 from reconciler.controller.sweep import Ask, Swept, sweep
-from reconciler.core.explain import Explained, ExplainedStore, explained, withheld_so_far
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.report.explain import Explained, ExplainedStore, explained, withheld_so_far
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 

@@ -10,8 +10,8 @@ from reconciler.cli import render
 from reconciler.cli.context import Context
 from reconciler.cli.mappings_import import command as import_command
 from reconciler.cli.users import user_id
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
 from reconciler.errors import UsageError
 from reconciler.manager.held_rows import with_refused
 from reconciler.manager.rows import known_rows, named_now

@@ -7,8 +7,8 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.plain import counted
 from reconciler.cli.users import user_id, users_named
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.request import Priority, Request
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.request import Priority, Request
 from reconciler.errors import SourceError
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping as MappingOf
 from pathlib import Path
 
 from reconciler.cli.users import customer_named
-from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.errors import UsageError
 from reconciler.settings import StoreSettings
 

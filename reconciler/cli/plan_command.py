@@ -17,8 +17,8 @@ from reconciler.controller.fleet import Planned, plan_stores, standings
 from reconciler.controller.mirror import BULK_FROM
 from reconciler.controller.remember import remember
 from reconciler.controller.sweep import Ask, Progress
-from reconciler.core.ids import StoreName
-from reconciler.core.plan import StorePlan
+from reconciler.core.model.ids import StoreName
+from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError
 from reconciler.settings import environment
 from reconciler.wiring import House

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reconciler.cli.document import Document
 from reconciler.controller.spool import Spool
-from reconciler.core.action import Action, Hold
-from reconciler.core.pile import Pile, canonical_parts, dumped_around
-from reconciler.core.plan import Plan, in_parts
+from reconciler.core.model.action import Action, Hold
+from reconciler.core.plan.pile import Pile, canonical_parts, dumped_around
+from reconciler.core.plan.plan import Plan, in_parts
 from reconciler.errors import PermanentError, PlanRefused
 
 FORMAT = "customer-parity plan 1"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from reconciler.cli.checks import Check, Level
 from reconciler.cli.plain import counted
 from reconciler.cli.profile_sample import Sample
-from reconciler.core.dburl import is_loopback
+from reconciler.outbound.databases.url import is_loopback
 from reconciler.settings import Settings
 from reconciler.supabase.inspection import Inspection
 from reconciler.supabase.limits import LOCK_S, STATEMENT_S

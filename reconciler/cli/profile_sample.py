@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconciler.core.profile import Profile
+from reconciler.core.model.profile import Profile
 
 ROWS_MAX = 20_000
 AHEAD = timedelta(hours=1)

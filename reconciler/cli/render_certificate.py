@@ -7,7 +7,7 @@ from rich.console import Console
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, time_z
 from reconciler.cli.render_json import dumps
-from reconciler.core.certificate import Certificate
+from reconciler.core.report.certificate import Certificate
 
 
 def certificate_json(found: Certificate) -> str:

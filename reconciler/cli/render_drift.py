@@ -10,7 +10,7 @@ from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, customer_text, sentence, time_z
 from reconciler.cli.render_json import dumps
 from reconciler.cli.render_parts import KIND_WORDS, change_parts, field_text
-from reconciler.core.drift import Drift, Finding, StoreDrift
+from reconciler.core.report.drift import Drift, Finding, StoreDrift
 
 SHOWN = 10
 HOW_WORDS = {

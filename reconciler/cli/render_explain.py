@@ -12,7 +12,7 @@ from reconciler.cli.plain import clean, customer_text, time_text, time_z, value_
 from reconciler.cli.render_json import dumps
 from reconciler.cli.render_parts import ERRORS_PAGE, WHO_WORDS
 from reconciler.cli.render_tables import STATUS_STYLES, table_box
-from reconciler.core.explain import Explained, ExplainedStore
+from reconciler.core.report.explain import Explained, ExplainedStore
 
 EVENTS_SHOWN = 8
 

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from reconciler.cli import render_parts
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.plain import clean, counted, customer_text, time_text
-from reconciler.core.plan import Plan
+from reconciler.core.plan.plan import Plan
 
 if TYPE_CHECKING:
     from jinja2 import Template

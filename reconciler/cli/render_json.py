@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from reconciler.cli.plain import clean, time_z
-from reconciler.core.mapping import Mapping
-from reconciler.core.pile import dumped_around
-from reconciler.core.plan import Plan, in_parts
-from reconciler.core.status import ApplyResult, Replica, StatusRow
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.plan.pile import dumped_around
+from reconciler.core.plan.plan import Plan, in_parts
+from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
 

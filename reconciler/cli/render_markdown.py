@@ -25,8 +25,8 @@ from reconciler.cli.render_parts import (
     holds_by_reason,
     totals_of,
 )
-from reconciler.core.action import KINDS, Action, Change
-from reconciler.core.plan import Plan, StorePlan, Summary
+from reconciler.core.model.action import KINDS, Action, Change
+from reconciler.core.plan.plan import Plan, StorePlan, Summary
 
 CHARACTERS = 60_000  # a comment on GitHub takes 65,536
 SHOWN = 200  # of one kind or reason in one store; fewer where the whole would be too long

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from reconciler.cli.plain import clean, counted, seconds_text, sentence, value_text
-from reconciler.core.action import KINDS, Action, Change, Hold, Kind, WhoActs
-from reconciler.core.pile import M, kept
-from reconciler.core.plan import Forecast, StorePlan, Summary
+from reconciler.core.model.action import KINDS, Action, Change, Hold, Kind, WhoActs
+from reconciler.core.plan.pile import M, kept
+from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 
 ERRORS_PAGE = "docs/errors.md"
 TENTH_S = 0.1

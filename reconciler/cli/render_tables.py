@@ -14,10 +14,10 @@ from rich.text import Text
 from reconciler.cli.flow import Lines
 from reconciler.cli.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.cli.render_parts import ERRORS_PAGE, KIND_WORDS
-from reconciler.core.action import KINDS, Hold
-from reconciler.core.batches import batches
-from reconciler.core.mapping import Mapping
-from reconciler.core.status import ApplyResult, Replica, StatusRow
+from reconciler.core.model.action import KINDS, Hold
+from reconciler.core.model.batches import batches
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 LAST_LOOK = "last look, UTC"
 STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_LOOK)

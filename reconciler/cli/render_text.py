@@ -25,8 +25,8 @@ from reconciler.cli.render_parts import (
     holds_by_reason,
     totals_of,
 )
-from reconciler.core.action import Action, Change, Kind
-from reconciler.core.plan import Plan, StorePlan
+from reconciler.core.model.action import Action, Change, Kind
+from reconciler.core.plan.plan import Plan, StorePlan
 
 SHOWN = 5  # actions of one kind, or users held for one reason, in one store
 IN_SYNC, HELD = "green", "yellow"

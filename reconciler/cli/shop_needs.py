@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.core.store import Backlink
+from reconciler.core.model.store import Backlink
 from reconciler.ports import Definition, ShopFacts, ShopReader, Subscription
 from reconciler.settings import StoreSettings
 

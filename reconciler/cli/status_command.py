@@ -9,7 +9,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.plan_command import told_error
 from reconciler.controller.fleet import plan_stores
 from reconciler.controller.sweep import Ask
-from reconciler.core.certificate import certificate as certificate_of
+from reconciler.core.report.certificate import certificate as certificate_of
 from reconciler.manager.follow import digest_of
 from reconciler.manager.rows import status_rows_of
 from reconciler.wiring import House

@@ -13,7 +13,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.fleet import Planned, side_by_side
 from reconciler.controller.undo import undo_plan, undone
-from reconciler.core.plan import planned
+from reconciler.core.plan.plan import planned
 from reconciler.errors import PermanentError, UsageError
 from reconciler.wiring import House
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from reconciler.core import normalise
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.fields import normalise
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.errors import PermanentError
 from reconciler.state.showcase import Showcase
 from reconciler.wiring import House

@@ -9,21 +9,21 @@ from typing import Any
 
 from reconciler.controller.handover import Successors, begin_release, end_former
 from reconciler.controller.hands import Hands
-from reconciler.core import normalise
-from reconciler.core.action import Action, Change
-from reconciler.core.chains import Blocked
-from reconciler.core.customer import TRACE_KEY
-from reconciler.core.desired import SCALARS, profile_digest
-from reconciler.core.diff import owned_tags
-from reconciler.core.event import Event
-from reconciler.core.ids import CustomerId, Unique
-from reconciler.core.mapping import PARK, Mapping, RefusedValue
-from reconciler.core.record import after_write, waits_of, with_intent, with_refused
-from reconciler.core.refused import park_digest, park_key
-from reconciler.core.store import DESTRUCTIVE, Store
-from reconciler.core.undo import after_undo
-from reconciler.core.view import Decision, Subject
-from reconciler.core.written import as_before, as_written, in_place, intent_of
+from reconciler.core.decide.record import after_write, waits_of, with_intent, with_refused
+from reconciler.core.decide.refused import park_digest, park_key
+from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import SCALARS, profile_digest
+from reconciler.core.fields.diff import owned_tags
+from reconciler.core.model.action import Action, Change
+from reconciler.core.model.customer import TRACE_KEY
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import CustomerId, Unique
+from reconciler.core.model.mapping import PARK, Mapping, RefusedValue
+from reconciler.core.model.store import DESTRUCTIVE, Store
+from reconciler.core.model.view import Decision, Subject
+from reconciler.core.plan.chains import Blocked
+from reconciler.core.plan.undo import after_undo
 from reconciler.errors import Refused
 from reconciler.ports import Created, Shown
 

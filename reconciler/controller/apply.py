@@ -25,13 +25,13 @@ from reconciler.controller.handover import Successors
 from reconciler.controller.hands import Hands
 from reconciler.controller.recheck import Recheck, still_turns
 from reconciler.controller.sweep import Swept
-from reconciler.core import chains
-from reconciler.core.action import Action, Hold
-from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
-from reconciler.core.pile import kept
-from reconciler.core.record import after_look, with_failure
+from reconciler.core.decide.record import after_look, with_failure
+from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.plan import chains
+from reconciler.core.plan.pile import kept
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
 

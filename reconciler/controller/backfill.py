@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.controller.profile_rows import RowDone
-from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import StoredRow, row_changes, told_by
-from reconciler.core.profile_write import WriteKnown
+from reconciler.core.decide.profile_row import StoredRow, row_changes, told_by
+from reconciler.core.decide.profile_write import WriteKnown
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
 from reconciler.ports.profile_rows import ProfileRows, ProfileWriteBook
 

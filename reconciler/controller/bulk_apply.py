@@ -24,12 +24,12 @@ from reconciler.controller.bulk_lines import Ride, Rides
 from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried
 from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.recheck import Recheck
-from reconciler.core import chains
-from reconciler.core.action import Action
-from reconciler.core.batches import batches
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.action import Action
+from reconciler.core.model.batches import batches
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 from reconciler.ports import METAFIELDS_MAX, BulkAnswer, BulkFile, BulkLine, BulkState
 

@@ -15,7 +15,7 @@ from math import ceil
 
 from reconciler.controller.bulk_lines import Rides
 from reconciler.controller.hands import BulkHands, BulkProgress, Hands, LookAgain
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
 from reconciler.ports import BulkFile, BulkLine, BulkState, Write
 

@@ -15,13 +15,13 @@ from reconciler.controller.act import Call, Step, calls_of, has_moved
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import named
 from reconciler.controller.together import packed
-from reconciler.core.action import Action
-from reconciler.core.desired import is_wanted, profile_digest, spec_of
-from reconciler.core.forecast import BULK_KINDS, forecast
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.spec import Spec
-from reconciler.core.view import Decision, Subject
-from reconciler.core.written import as_written
+from reconciler.core.decide.written import as_written
+from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
+from reconciler.core.model.action import Action
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.view import Decision, Subject
+from reconciler.core.plan.forecast import BULK_KINDS, forecast
 from reconciler.ports import NOTHING_SHOWN, BulkLine, Created, Shown, Write
 
 

@@ -27,14 +27,14 @@ from reconciler.controller.hands import BulkHands, Hands, LookAgain
 from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import granted, over_budget, waiting_on
 from reconciler.controller.worker import ADDRESS, next_hour_s
-from reconciler.core import chains
-from reconciler.core.cost import MUTATION_POINTS
-from reconciler.core.forecast import BULK_LATENCY_S
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
-from reconciler.core.record import after_look
-from reconciler.core.request import Claim, Request
-from reconciler.core.view import Decision
+from reconciler.core.decide.cost import MUTATION_POINTS
+from reconciler.core.decide.record import after_look
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.request import Claim, Request
+from reconciler.core.model.view import Decision
+from reconciler.core.plan import chains
+from reconciler.core.plan.forecast import BULK_LATENCY_S
 from reconciler.errors import ReconcilerError, TemporaryError
 from reconciler.ports import Budgets, RequestQueue
 

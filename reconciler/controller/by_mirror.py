@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
-from reconciler.core import normalise
-from reconciler.core.customer import Customer, MetafieldValue
-from reconciler.core.desired import SCALARS
-from reconciler.core.fingerprint import observed_fp
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.mapping import Mapping
-from reconciler.core.record import agreed
-from reconciler.core.store import Store
-from reconciler.core.view import Decision, Subject
+from reconciler.core.decide.record import agreed
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import SCALARS
+from reconciler.core.fields.fingerprint import observed_fp
+from reconciler.core.model.customer import Customer, MetafieldValue
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
 from reconciler.ports import CustomerReader, Known, KnownReader, MergePreview
 
 PREFIX = "metafields."

@@ -11,15 +11,15 @@ from reconciler.controller.handover import Overtaken
 from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
 from reconciler.controller.sweep import Ask, decided, named
-from reconciler.core import chains
-from reconciler.core.absence import seen_again
-from reconciler.core.action import Action, Change, Hold
-from reconciler.core.circles import NOTHING
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import RefusedValue
-from reconciler.core.record import after_look, new_row, with_refused
-from reconciler.core.refused import WHOLE, tried_digest, whole_digest
-from reconciler.core.view import Subject
+from reconciler.core.decide.absence import seen_again
+from reconciler.core.decide.record import after_look, new_row, with_refused
+from reconciler.core.decide.refused import WHOLE, tried_digest, whole_digest
+from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import RefusedValue
+from reconciler.core.model.view import Subject
+from reconciler.core.plan import chains
+from reconciler.core.plan.circles import NOTHING
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any
 
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.ports import Created, CustomerWriter, Shown
 
 Check = Callable[[], None]

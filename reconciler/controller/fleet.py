@@ -15,9 +15,9 @@ from reconciler.controller.beside import Ending, merged
 from reconciler.controller.mirror import MirrorDesk, Standing, stands
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.controller.sweep import Ask, Progress, Readers, Swept, halves, sweep
-from reconciler.core.ids import StoreName
-from reconciler.core.plan import Plan, planned
-from reconciler.core.store import Store
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.store import Store
+from reconciler.core.plan.plan import Plan, planned
 
 STORES_AT_ONCE = 8
 Found = TypeVar("Found")

@@ -15,14 +15,14 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
 from reconciler.controller.sweep import Readers
-from reconciler.core.absence import is_living
-from reconciler.core.customer import Customer
-from reconciler.core.ids import ClerkUserId, ShopDomain
-from reconciler.core.mapping import Mapping
-from reconciler.core.record import succeeded
-from reconciler.core.store import Store
-from reconciler.core.succession import is_leaving
-from reconciler.core.view import Subject
+from reconciler.core.decide.absence import is_living
+from reconciler.core.decide.record import succeeded
+from reconciler.core.decide.succession import is_leaving
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Subject
 from reconciler.errors import TemporaryError
 from reconciler.ports import Clock, MappingReader, MappingWriter
 

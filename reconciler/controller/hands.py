@@ -9,8 +9,8 @@ from typing import Literal
 from reconciler.controller.beside import Ending
 from reconciler.controller.handover import Successors
 from reconciler.controller.sweep import Readers
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.store import Store
 from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
 
 LEASE_S = 60.0  # renewed by a thread of its own: whoever is killed on another machine is taken over after so long

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.ports import ProfileReader
 
 

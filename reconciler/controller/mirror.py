@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.core import normalise
-from reconciler.core.batches import batches
-from reconciler.core.customer import Customer
-from reconciler.core.fingerprint import metafields_of, observed_fp, scalars_of, values_json
-from reconciler.core.ids import CustomerId
-from reconciler.core.store import Store
+from reconciler.core.fields import normalise
+from reconciler.core.fields.fingerprint import metafields_of, observed_fp, scalars_of, values_json
+from reconciler.core.model.batches import batches
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.store import Store
 from reconciler.errors import AccessError, PermanentError, StateError, TemporaryError
 from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, CustomerReader, Mirror, MirrorMark, Seen
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, ShopDomain
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.mapping import Mapping
 from reconciler.ports import MappingWriter, StoreFacts
 
 

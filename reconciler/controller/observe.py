@@ -10,16 +10,16 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 
 from reconciler.controller.standings import Standings
-from reconciler.core import normalise
-from reconciler.core.customer import Customer
-from reconciler.core.desired import is_wanted, spec_of
-from reconciler.core.diff import agreed_on, is_in_place, observed_value
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import BACKLINK, Mapping
-from reconciler.core.profile import Profile
-from reconciler.core.spec import Spec, WantedField
-from reconciler.core.store import Store
-from reconciler.core.view import Rival, Subject, View
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import is_wanted, spec_of
+from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.mapping import BACKLINK, Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Spec, WantedField
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Rival, Subject, View
 from reconciler.errors import PermanentError
 from reconciler.ports import CustomerReader, MappingReader, ProfileReader
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from reconciler.core.backoff import delay_s, fraction_of
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import Values, told_by
-from reconciler.core.profile_write import RowWrite, RowWritten, Told, WriteClaim
+from reconciler.core.decide.profile_row import Values, told_by
+from reconciler.core.decide.profile_write import RowWrite, RowWritten, Told, WriteClaim
+from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import AccessError, ConfigError, LeaseLost, PermanentError, ReconcilerError, TemporaryError
 from reconciler.ports import Clock
 from reconciler.ports.profile_rows import ProfileRows, ProfileWriteBook

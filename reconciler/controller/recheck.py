@@ -11,14 +11,14 @@ from reconciler.controller.act import Step
 from reconciler.controller.carry import Outcome, looked
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Swept, named
-from reconciler.core import normalise
-from reconciler.core.action import Action, Hold
-from reconciler.core.desired import is_wanted, profile_digest, spec_of
-from reconciler.core.free_phones import phone_of, without_phone
-from reconciler.core.ids import UNIQUE, ClerkUserId
-from reconciler.core.spec import Spec
-from reconciler.core.vacated import is_vacated
-from reconciler.core.view import Decision, Taken
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
+from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.ids import UNIQUE, ClerkUserId
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.view import Decision, Taken
+from reconciler.core.plan.free_phones import phone_of, without_phone
+from reconciler.core.plan.vacated import is_vacated
 from reconciler.ports import CustomerReader
 
 UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates

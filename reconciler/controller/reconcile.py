@@ -17,15 +17,15 @@ from reconciler.controller.handover import Overtaken
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import ceiling_now
 from reconciler.controller.wholeness import sample
-from reconciler.core import chains
-from reconciler.core.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
-from reconciler.core.action import Action, Kind
-from reconciler.core.ids import ClerkUserId, ShopDomain
-from reconciler.core.patch import without_action
-from reconciler.core.profile import Profile
-from reconciler.core.reasons import hold
-from reconciler.core.record import is_news
-from reconciler.core.store import DESTRUCTIVE, Ceiling
+from reconciler.core.decide.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
+from reconciler.core.decide.actions import without_action
+from reconciler.core.decide.record import is_news
+from reconciler.core.model.action import Action, Kind
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.reasons import hold
+from reconciler.core.model.store import DESTRUCTIVE, Ceiling
+from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
 from reconciler.ports import Budgets, MappingReader
 

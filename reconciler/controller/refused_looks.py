@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.view import Subject, View
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.view import Subject, View
 from reconciler.errors import PartUnreadable, PermanentError, SetupError
 
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store

@@ -6,9 +6,9 @@ As the mirror itself, to which it belongs, it is a cache: of no mapping does it 
 from __future__ import annotations
 
 from reconciler.controller.sweep import Swept
-from reconciler.core.batches import batches
-from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
-from reconciler.core.store import Store
+from reconciler.core.model.batches import batches
+from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
+from reconciler.core.model.store import Store
 from reconciler.ports import State
 
 BATCH = 500

@@ -33,19 +33,19 @@ from reconciler.controller.sweep import (
 )
 from reconciler.controller.untold import Evidence, compare
 from reconciler.controller.wholeness import without_successor
-from reconciler.core.absence import uncounted
-from reconciler.core.action import KINDS, Kind
-from reconciler.core.batches import batches
-from reconciler.core.cost import MUTATION_POINTS
-from reconciler.core.customer import Customer
-from reconciler.core.desired import config_digest, is_wanted, profile_digest
-from reconciler.core.guard import ceiling_of, said_above
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.mapping import NO_FINGERPRINTS, Mapping
-from reconciler.core.profile import Profile
-from reconciler.core.record import after_look, new_row
-from reconciler.core.store import Store
-from reconciler.core.view import Subject
+from reconciler.core.decide.absence import uncounted
+from reconciler.core.decide.cost import MUTATION_POINTS
+from reconciler.core.decide.record import after_look, new_row
+from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
+from reconciler.core.model.action import KINDS, Kind
+from reconciler.core.model.batches import batches
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Subject
+from reconciler.core.plan.guard import ceiling_of, said_above
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import Clock, MappingWriter, RequestQueue, StoreFacts, SweepBook, SweepMark
 

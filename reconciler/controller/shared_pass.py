@@ -11,9 +11,9 @@ from datetime import datetime
 from threading import Lock
 
 from reconciler.controller.stream import Moved, Watch, passed
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
 from reconciler.ports import PairReader, ProfileReader, RowReader
 
 

@@ -6,9 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.shop_identity import KnownShop, check_key, check_single, claims_unseen, identified, is_news, places
-from reconciler.core.store import Store
+from reconciler.core.decide.shop_identity import (
+    KnownShop,
+    check_key,
+    check_single,
+    claims_unseen,
+    identified,
+    is_news,
+    places,
+)
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.store import Store
 from reconciler.errors import AccessError
 from reconciler.ports import Clock, CustomerReader, MappingReader, ShopBook
 

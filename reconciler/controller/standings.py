@@ -8,17 +8,17 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.core import normalise
-from reconciler.core.absence import Absence, is_living
-from reconciler.core.customer import Customer
-from reconciler.core.desired import is_wanted
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.mapping import Mapping
-from reconciler.core.profile import Profile
-from reconciler.core.record import new_row
-from reconciler.core.store import DESTRUCTIVE, Store
-from reconciler.core.succession import addresses_of, has_left, heirs_of, is_left_behind
-from reconciler.core.view import Subject
+from reconciler.core.decide.absence import Absence, is_living
+from reconciler.core.decide.record import new_row
+from reconciler.core.decide.succession import addresses_of, has_left, heirs_of, is_left_behind
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import is_wanted
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import DESTRUCTIVE, Store
+from reconciler.core.model.view import Subject
 from reconciler.ports import MappingReader, ProfileReader
 from reconciler.ports.profile_rows import UnwrittenReader
 

@@ -17,12 +17,12 @@ from itertools import islice
 from pydantic import BaseModel
 
 from reconciler.controller.spool import Spool
-from reconciler.core.batches import batches
-from reconciler.core.desired import is_wanted
-from reconciler.core.fingerprint import config_fp
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.fields.desired import is_wanted
+from reconciler.core.fields.fingerprint import config_fp
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
 from reconciler.ports import PairReader, RowChunk, RowReader
 
 ROWS = 4000  # of the profiles in one range

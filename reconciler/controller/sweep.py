@@ -21,22 +21,22 @@ from reconciler.controller.refused_looks import views_of
 from reconciler.controller.spool import Spool
 from reconciler.controller.standings import Standings
 from reconciler.controller.stream import Moved, moved_in
-from reconciler.core.absence import PLANNED, Absence, is_missing
-from reconciler.core.action import Kind
-from reconciler.core.batches import batches
-from reconciler.core.chains import Blocked, blocked_of
-from reconciler.core.decide import decide, not_readable
-from reconciler.core.gather import Gathered, Swept, approved
-from reconciler.core.guard import ceiling_of, enough_of
-from reconciler.core.ids import ClerkUserId, CustomerId, Unique
-from reconciler.core.mapping import Mapping
-from reconciler.core.plan import StorePlan
-from reconciler.core.profile import Profile
-from reconciler.core.spec import Spec
-from reconciler.core.store import Ceiling, Store
-from reconciler.core.vacated import once_free
-from reconciler.core.view import Decision, Subject, View
-from reconciler.core.written import reclaimed
+from reconciler.core.decide.absence import PLANNED, Absence, is_missing
+from reconciler.core.decide.decide import decide, not_readable
+from reconciler.core.decide.written import reclaimed
+from reconciler.core.model.action import Kind
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.store import Ceiling, Store
+from reconciler.core.model.view import Decision, Subject, View
+from reconciler.core.plan.chains import Blocked, blocked_of
+from reconciler.core.plan.gather import Gathered, Swept, approved
+from reconciler.core.plan.guard import ceiling_of, enough_of
+from reconciler.core.plan.plan import StorePlan
+from reconciler.core.plan.vacated import once_free
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
 from reconciler.ports.profile_rows import UnwrittenReader

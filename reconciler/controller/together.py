@@ -13,8 +13,8 @@ from typing import TypeVar
 from reconciler.controller.act import Step, put_down
 from reconciler.controller.carry import Outcome, carried
 from reconciler.controller.hands import Hands
-from reconciler.core import chains
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.ids import CustomerId
+from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, PermanentError, TemporaryError
 from reconciler.ports import METAFIELDS_MAX
 

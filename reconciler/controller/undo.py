@@ -9,25 +9,25 @@ from reconciler.controller.act import Step, park, put_back
 from reconciler.controller.apply import Outcome
 from reconciler.controller.hands import Hands
 from reconciler.controller.sweep import Readers
-from reconciler.core import chains
-from reconciler.core.action import Action, sorted_actions, sorted_holds
-from reconciler.core.batches import batches
-from reconciler.core.customer import TRACE_KEY, Customer
-from reconciler.core.desired import config_digest
-from reconciler.core.diff import respelt_of
-from reconciler.core.event import Event
-from reconciler.core.forecast import forecast
-from reconciler.core.gather import Swept
-from reconciler.core.guard import guarded
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import RefusedValue
-from reconciler.core.patch import customer_digest
-from reconciler.core.plan import StorePlan, summed
-from reconciler.core.record import with_refused
-from reconciler.core.refused import refused_undo, undo_digest, undo_key
-from reconciler.core.store import Store
-from reconciler.core.undo import way_back
-from reconciler.core.view import Decision, Subject
+from reconciler.core.decide.actions import customer_digest
+from reconciler.core.decide.record import with_refused
+from reconciler.core.decide.refused import refused_undo, undo_digest, undo_key
+from reconciler.core.fields.desired import config_digest
+from reconciler.core.fields.diff import respelt_of
+from reconciler.core.model.action import Action, sorted_actions, sorted_holds
+from reconciler.core.model.batches import batches
+from reconciler.core.model.customer import TRACE_KEY, Customer
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import RefusedValue
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
+from reconciler.core.plan import chains
+from reconciler.core.plan.forecast import forecast
+from reconciler.core.plan.gather import Swept
+from reconciler.core.plan.guard import guarded
+from reconciler.core.plan.plan import StorePlan, summed
+from reconciler.core.plan.undo import way_back
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 LOOK = 200

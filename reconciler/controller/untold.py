@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.controller.sweep import Readers
-from reconciler.core.batches import batches
-from reconciler.core.desired import profile_digest
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.fields.desired import profile_digest
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
 from reconciler.ports import RowReader, SeenRow
 
 UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from reconciler.controller.act import Step
 from reconciler.controller.carry import looked
 from reconciler.controller.hands import Hands
-from reconciler.core import chains
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.view import Decision
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.view import Decision
+from reconciler.core.plan import chains
 
 
 @dataclass(frozen=True, slots=True)

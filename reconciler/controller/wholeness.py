@@ -9,10 +9,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from reconciler.controller.sweep import Readers
-from reconciler.core import normalise
-from reconciler.core.guard import ceiling_of
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.store import Store
+from reconciler.core.fields import normalise
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.store import Store
+from reconciler.core.plan.guard import ceiling_of
 from reconciler.errors import SourceError
 from reconciler.ports import MappingReader, ProfileReader
 

@@ -19,10 +19,10 @@ from reconciler.controller.noticed import Noticed
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.sweep import Readers
 from reconciler.controller.wholeness import present_beside
-from reconciler.core.backoff import delay_s, fraction_of
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import DELETED, Claim, Request
-from reconciler.core.store import Store
+from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import DELETED, Claim, Request
+from reconciler.core.model.store import Store
 from reconciler.errors import (
     AccessError,
     ConfigError,

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from reconciler.core.db_refusals import db_refusal
 from reconciler.errors import ReconcilerError, SourceError, StateError, TemporaryError
+from reconciler.outbound.databases.refusals import db_refusal
 from reconciler.wiring import House
 
 FIRST_S: Final = 0.5

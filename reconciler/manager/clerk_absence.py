@@ -9,7 +9,7 @@ from typing import Final
 
 from reconciler.clerk.instance import key_sight
 from reconciler.clerk.users import ClerkUsers
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 
 OURS_FOR_S: Final = 3600.0
 FOREIGN_FOR_S: Final = 60.0

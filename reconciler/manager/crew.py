@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from reconciler.clerk.users import ClerkUsers
 from reconciler.controller.hands import Hands
 from reconciler.controller.worker import cap_of
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Claim
 from reconciler.errors import ReconcilerError, SourceError, TemporaryError
 from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.ports import MappingWriter

@@ -14,9 +14,9 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from reconciler.controller.worker import Worked, Worker
-from reconciler.core.backoff import delay_s, fraction_of
-from reconciler.core.ids import StoreName
-from reconciler.core.request import Claim, Request
+from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
 from reconciler.manager.deadline import ended_within
 from reconciler.manager.rhythm import Rhythm

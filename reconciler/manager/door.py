@@ -15,12 +15,12 @@ from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
 from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import DELETED
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
-from reconciler.core.mapping import Mapping, Status
-from reconciler.core.profile_write import Told, shown_mapping
-from reconciler.core.request import Priority, Request
-from reconciler.core.status import StatusRow
+from reconciler.core.decide.profile_write import Told, shown_mapping
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.model.request import Priority, Request
+from reconciler.core.report.status import StatusRow
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew
 from reconciler.manager.held_rows import people_of

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from reconciler.controller.worker import Worked
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import PermanentError, ReconcilerError, StateError, TemporaryError
 from reconciler.manager.crew import Crew
 from reconciler.ports import Clock, StoreFacts

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Protocol
 
-from reconciler.core import normalise
-from reconciler.core.mapping import Mapping, Status
-from reconciler.core.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.fields import normalise
+from reconciler.core.model.mapping import Mapping, Status
 from reconciler.ports import MappingReader
 from reconciler.ports.profile_rows import ProfileWriteBook
 from reconciler.settings import StoreSettings

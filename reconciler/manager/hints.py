@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.request import Priority, Request
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.request import Priority, Request
 from reconciler.manager.crew import Crew
 from reconciler.manager.metrics import Metrics
 from reconciler.ports import Clock

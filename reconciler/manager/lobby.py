@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.controller.shared_pass import Begun
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import structlog
 
 from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, begin, full_look, look_at_changes
 from reconciler.controller.shared_pass import Begun, Share, shared_pass
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.crew import Crew
 from reconciler.manager.failing import Failing

@@ -17,9 +17,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reconciler.controller.worker import Worked
-from reconciler.core.action import KINDS
-from reconciler.core.ids import StoreName
-from reconciler.core.status import StatusRow
+from reconciler.core.model.action import KINDS
+from reconciler.core.model.ids import StoreName
+from reconciler.core.report.status import StatusRow
 from reconciler.errors import ReconcilerError
 
 CONTROLLER = "customer"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, StateError, TemporaryError
 from reconciler.manager.crew import Crew
 from reconciler.manager.rhythm import Rhythm

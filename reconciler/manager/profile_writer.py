@@ -16,9 +16,9 @@ from typing import Final
 import structlog
 
 from reconciler.controller.profile_rows import RowDone, RowWriter
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_write import Told
+from reconciler.core.decide.profile_write import Told
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import ReconcilerError, StateError, TemporaryError
 from reconciler.manager.books import Books
 from reconciler.manager.pool import DaemonPool

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from reconciler.controller.mirror import is_fresh
 from reconciler.controller.resync import FULL, unmoved
-from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId, ShopDomain
-from reconciler.core.mapping import Mapping
-from reconciler.core.profile_write import RefusedWrite, shown_mapping
-from reconciler.core.status import (
+from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.report.status import (
     BulkProgress,
     MirrorProgress,
     StatusRow,

@@ -16,8 +16,8 @@ import structlog
 
 from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import Worked, Worker
-from reconciler.core.ids import StoreName
-from reconciler.core.status import Replica
+from reconciler.core.model.ids import StoreName
+from reconciler.core.report.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.books import Books
 from reconciler.manager.crew import Crew

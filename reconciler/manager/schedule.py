@@ -20,7 +20,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.controller.shared_pass import Begun, Share
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import ReconcilerError
 from reconciler.manager.crew import Crew
 from reconciler.manager.lobby import Lobby, Waiting

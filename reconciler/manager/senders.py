@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from reconciler.clerk.webhook import ClerkWebhooks
-from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks

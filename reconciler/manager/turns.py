@@ -17,7 +17,7 @@ import structlog
 from reconciler.controller.beside import Ended as EndedEarly
 from reconciler.controller.beside import Ending
 from reconciler.controller.bulk_turn import TurnDesk, bulk_turn, is_due
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import (
     AccessError,
     ConfigError,

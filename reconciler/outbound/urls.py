@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from reconciler.core.hosts import is_host
+from reconciler.outbound.hosts import is_host
 
 LETTERS_MAX: Final = 8_192
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from reconciler.core.customer import Customer
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.ports.mirror import Seen, Touched
 
 METAFIELDS_MAX = 25  # in one call, whoever they belong to

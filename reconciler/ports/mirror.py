@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports.state import LivingReader
 
 Source = Literal["bulk", "list", "webhook", "read"]
@@ -16,7 +16,7 @@ Source = Literal["bulk", "list", "webhook", "read"]
 class Seen(NamedTuple):
     """One customer as a shop showed her: what the mirror keeps. `values` is compact JSON in our names.
 
-    `fp` is core/fingerprint.py's; None where something was not shown to us.
+    `fp` is core/fields/fingerprint.py's; None where something was not shown to us.
     """
 
     customer_id: CustomerId

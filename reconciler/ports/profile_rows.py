@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import StoredRow, Values
-from reconciler.core.profile_write import RefusedWrite, RowWrite, RowWritten, Told, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_row import StoredRow, Values
+from reconciler.core.decide.profile_write import RefusedWrite, RowWrite, RowWritten, Told, WriteClaim, WriteKnown
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 
 
 class ProfileRows(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 
 
 class ProfileReader(Protocol):
@@ -60,7 +60,7 @@ class RowChunk(Protocol):
     """Raw rows of the profiles in key order, rows of one key in one chunk. Whole-shop loops compare fingerprints only."""
 
     def fingerprints(self) -> MappingOf[ClerkUserId, int | None]:
-        """By key, in key order (core/fingerprint.py), of all but `updated_at`; None where a key is on several rows."""
+        """By key, in key order (core/fields/fingerprint.py), without `updated_at`; None for a key of several rows."""
 
     def odd(self) -> list[Profile]:
         """Rows whose key is no text at all: they are in no fingerprints, and can't be asked for by name."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim, Outcome, Priority, Request, Waiting
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Claim, Outcome, Priority, Request, Waiting
 
 
 class RequestQueue(Protocol):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.core.ids import ShopDomain
-from reconciler.core.shop_identity import KnownShop
+from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.model.ids import ShopDomain
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from starlette.requests import Request
 
-from reconciler.core.dburl import is_loopback
+from reconciler.outbound.databases.url import is_loopback
 
 COOKIE: Final = "parity_console"
 COOKIE_S: Final = 12 * 3600

@@ -14,10 +14,10 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.webhook import ClerkEvent
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
-from reconciler.core.mapping import Mapping, Status
-from reconciler.core.status import StatusRow
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.report.status import StatusRow
 from reconciler.shopify.webhooks import ShopifyEvent
 
 

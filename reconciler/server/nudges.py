@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from reconciler.core.ids import ClerkUserId, StoreName
+from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.errors import NotAnEvent
 from reconciler.server.access import Access
 from reconciler.server.door import Intake

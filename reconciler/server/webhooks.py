@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from reconciler.clerk.webhook import ClerkWebhooks
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.errors import NotAnEvent, ReconcilerError, StateError, Unauthentic
 from reconciler.server.door import Intake
 from reconciler.server.health import WebhookMetrics

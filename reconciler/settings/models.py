@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from reconciler.core.profile import PROFILE_FIELDS
-from reconciler.core.store import Store, TrustEmail
+from reconciler.core.model.profile import PROFILE_FIELDS
+from reconciler.core.model.store import Store, TrustEmail
 from reconciler.settings.values import DatabaseUrl, Number, SigningKey, Token, Version, origin, weekdays
 
 COLUMNS = ("clerk_user_id", "full_name", *PROFILE_FIELDS)

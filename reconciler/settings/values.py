@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, StringConstraints
 
-from reconciler.core.dburl import is_loopback, rewritten, shown
 from reconciler.errors import ConfigError
+from reconciler.outbound.databases.url import is_loopback, rewritten, shown
 from reconciler.outbound.urls import parsed
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.ports import Shown
 from reconciler.shopify.failures import Path
 from reconciler.shopify.shapes import Payload, WrittenCustomer, WrittenMetafield

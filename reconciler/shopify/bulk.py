@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 
-from reconciler.core.store import Store
+from reconciler.core.model.store import Store
 from reconciler.errors import AnswerLost, PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.exchange import Bounds, TooLargeError, opened
 from reconciler.ports import BulkState, BulkStatus

@@ -17,8 +17,8 @@ from typing import IO, Any, Final
 
 import httpx
 
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.store import Store
 from reconciler.errors import AnswerLost, PermanentError, TemporaryError
 from reconciler.outbound.exchange import Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded

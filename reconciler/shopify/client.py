@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reconciler.core.backoff import delay_s, fraction_of
-from reconciler.core.dburl import is_loopback
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import AccessError, ReconcilerError, TemporaryError, Throttled
 from reconciler.outbound.addresses import Resolve, resolved
+from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport

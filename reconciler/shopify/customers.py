@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any, Final
 
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.store import Store
 from reconciler.errors import AnswerLost, PermanentError, Refusal, Refused, TemporaryError
 from reconciler.ports import Created, Shown
 from reconciler.shopify import inputs

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import (
     AccessError,
     AnswerLost,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.store import OWN_FIELDS
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.store import OWN_FIELDS
 
 THEIR_NAME: Final[Mapping[str, str]] = {
     "email": "email",

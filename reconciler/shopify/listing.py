@@ -19,10 +19,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from reconciler.core import normalise
-from reconciler.core.fingerprint import values_fp, values_json
-from reconciler.core.ids import CustomerId
-from reconciler.core.store import Store
+from reconciler.core.fields import normalise
+from reconciler.core.fields.fingerprint import values_fp, values_json
+from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.store import Store
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.outbound.reading import MalformedError, decoded, is_storable
 from reconciler.ports import Seen, Touched

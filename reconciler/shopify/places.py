@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from reconciler.core.dburl import is_loopback
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import PermanentError
 from reconciler.outbound.addresses import is_public, literal
+from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.urls import parsed
 
 HINT: Final = "nothing was sent there: look at admin_url in stores.yaml, this is not how Shopify answers"

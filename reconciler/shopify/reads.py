@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from reconciler.core import normalise
-from reconciler.core.customer import TRACE_KEY, Customer, MetafieldValue
-from reconciler.core.desired import SCALARS
-from reconciler.core.fingerprint import scalars_of
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.store import Store
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import SCALARS
+from reconciler.core.fields.fingerprint import scalars_of
+from reconciler.core.model.customer import TRACE_KEY, Customer, MetafieldValue
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.store import Store
 from reconciler.errors import PartUnreadable, SetupError, TemporaryError
 from reconciler.outbound.reading import MalformedError, is_storable
 from reconciler.ports import MergePreview

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from reconciler.core.normalise import NOTE_MAX, TAGS_MAX
+from reconciler.core.fields.normalise import NOTE_MAX, TAGS_MAX
 from reconciler.errors import Refusal, Refused
 from reconciler.outbound.reading import words_of
 

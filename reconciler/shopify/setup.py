@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import Refused, SetupError
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.client import ShopClient

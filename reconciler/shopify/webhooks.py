@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Never
 
-from reconciler.core.ids import CustomerId, ShopDomain
+from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 
 # topic → the keys of its body that name customers, best first

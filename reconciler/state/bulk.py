@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
-from reconciler.core.batches import batches
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.batches import batches
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.mapping import Mapping
 from reconciler.ports import BulkFile, BulkLine, Settled
 from reconciler.state.bulk_table import BulkFileRow, BulkLineRow
 from reconciler.state.database import ASK, parts

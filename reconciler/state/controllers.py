@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, Table, delete, select
 from sqlmodel import Field
 
-from reconciler.core.status import Replica
+from reconciler.core.report.status import Replica
 from reconciler.state.database import Database
 from reconciler.state.engine import SCHEMA, writing
 from reconciler.state.tables import Row, UtcDateTime

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Table, and_, case, cast, func, not_, null, or_, select, union, union_all
 
-from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
-from reconciler.core.request import Priority
-from reconciler.core.status import Doubts
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.request import Priority
+from reconciler.core.report.status import Doubts
 from reconciler.state.database import Database
 from reconciler.state.mappings import TOMBSTONES
 from reconciler.state.requests_table import RequestRow

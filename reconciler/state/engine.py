@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from reconciler.core.db_refusals import db_refusal, telling_line
-from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import ConfigError, StateError
-from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
-from reconciler.outbound.db_standby import leave_standby
-from reconciler.outbound.sqlite_file import follow_file, keep_from_making
+from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.refusals import db_refusal, telling_line
+from reconciler.outbound.databases.sqlite_file import follow_file, keep_from_making
+from reconciler.outbound.databases.standby import leave_standby
+from reconciler.outbound.databases.url import rewritten, shown
 from reconciler.state.bounds import PATIENT, READS, SINGLE, bound
 
 SCHEMA = "reconciler"

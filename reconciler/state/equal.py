@@ -14,8 +14,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, false, null, select, true, update
 
-from reconciler.core.ids import CustomerId, ShopDomain
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.ids import CustomerId, ShopDomain
+from reconciler.core.model.mapping import Mapping
 from reconciler.state.database import ASK, parts
 from reconciler.state.mirror_table import MirrorRow
 from reconciler.state.tables import MappingRow

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, case, delete, false, func, or_, select, update
 
-from reconciler.core import normalise
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.mapping import NO_WAITS
+from reconciler.core.fields import normalise
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.mapping import NO_WAITS
 from reconciler.state.bulk_table import BulkLineRow
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import writing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine
 
-from reconciler.core.request import Claim
+from reconciler.core.model.request import Claim
 from reconciler.state.mappings import Mappings
 from reconciler.state.requests import fence
 

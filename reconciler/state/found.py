@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from reconciler.core.dburl import rewritten
+from reconciler.outbound.databases.url import rewritten
 from reconciler.state.engine import SCHEMA, is_sqlite, open_engine, reading
 from reconciler.state.version import VERSION_TABLE, head, known_versions
 

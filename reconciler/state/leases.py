@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table, and_, case, delete, or_, select, update
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
 from reconciler.state.database import Database
 from reconciler.state.engine import writing

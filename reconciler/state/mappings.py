@@ -24,9 +24,9 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.mapping import Mapping
 from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import Known, MirrorMark, Pair, Seen, Source, Touched
 from reconciler.state import equal
 from reconciler.state.database import Database, parts

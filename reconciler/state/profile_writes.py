@@ -26,11 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.core import normalise
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import told_by
-from reconciler.core.profile_write import RefusedWrite, Told, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_row import told_by
+from reconciler.core.decide.profile_write import RefusedWrite, Told, WriteClaim, WriteKnown
+from reconciler.core.fields import normalise
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.state.database import Database, parts
 from reconciler.state.engine import is_sqlite, writing
 from reconciler.state.profile_writes_table import ProfileWriteRow

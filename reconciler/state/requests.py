@@ -21,10 +21,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from reconciler.core.backoff import delay_s, fraction_of
-from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import HEAD_START_S, Claim, Outcome, Priority, Request, Waiting, rank_at, resync_rank_at
+from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import (
+    HEAD_START_S,
+    Claim,
+    Outcome,
+    Priority,
+    Request,
+    Waiting,
+    rank_at,
+    resync_rank_at,
+)
 from reconciler.errors import LeaseLost
 from reconciler.state.engine import is_sqlite, reading, single, translated, writing
 from reconciler.state.holder import is_gone, new_holder

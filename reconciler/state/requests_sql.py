@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import BigInteger, Boolean, Integer, String, TextClause, bindparam, column, text
 from sqlalchemy.sql.selectable import TextualSelect
 
-from reconciler.core.request import DELETED, Priority
+from reconciler.core.model.request import DELETED, Priority
 from reconciler.state.tables import UtcDateTime
 
 # An add merges with the row that is there. A resync never cuts a backoff short: the key has its turn already.

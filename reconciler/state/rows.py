@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from typing import Any
 
-from reconciler.core import normalise
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
+from reconciler.core.fields import normalise
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
 from reconciler.ports import StoreFacts
 from reconciler.state.tables import indexed
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Table, func, select
 from sqlmodel import Field
 
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.shop_identity import KnownShop
+from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.state.database import Database
 from reconciler.state.engine import SCHEMA, writing
 from reconciler.state.tables import Row, time_column

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, or_, select
 
-from reconciler.core import normalise
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping, Status
+from reconciler.core.fields import normalise
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping, Status
 from reconciler.state.database import Database
 from reconciler.state.rows import event_of, mapping_of
 from reconciler.state.tables import EventRow, MappingRow

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Table, delete, func, select, update
 
-from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import SweepMark
 from reconciler.state.database import Database
 from reconciler.state.engine import writing

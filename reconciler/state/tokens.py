@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, Table, select
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import ConfigError
 from reconciler.state.database import Database
 from reconciler.state.engine import writing

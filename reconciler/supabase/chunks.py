@@ -12,9 +12,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from reconciler.core.fingerprint import row_fingerprinter
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.fields.fingerprint import row_fingerprinter
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.supabase.rows import profile_of, unusable
 from reconciler.supabase.table import ProfileTable
 

@@ -20,8 +20,8 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
+from reconciler.outbound.databases.refusals import db_refusal, telling_line
 
 Kind = Literal["text", "bool", "number", "time", "local time", "json"]
 

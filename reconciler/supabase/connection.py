@@ -16,11 +16,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from reconciler.core.db_refusals import db_refusal, telling_line
-from reconciler.core.dburl import rewritten, shown
 from reconciler.errors import SourceBusy, SourceError
-from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
-from reconciler.outbound.sqlite_file import follow_file
+from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.refusals import db_refusal, telling_line
+from reconciler.outbound.databases.sqlite_file import follow_file
+from reconciler.outbound.databases.url import rewritten, shown
 from reconciler.supabase.limits import BUSY_S, SILENT
 
 POOL_WAIT_S = 20.0

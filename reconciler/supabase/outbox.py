@@ -25,10 +25,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from reconciler.core.dburl import rewritten
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
-from reconciler.outbound.db_logins import DB_LOGINS
+from reconciler.outbound.databases.logins import DB_LOGINS
+from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.connection import BUSY, said_by
 from reconciler.supabase.limits import limit
 

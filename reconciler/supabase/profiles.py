@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from reconciler.core import normalise
-from reconciler.core.batches import batches
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.fields import normalise
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
-from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.supabase.chunks import Chunk, profiles_of
 from reconciler.supabase.connection import is_lost, open_source, translated
 from reconciler.supabase.limits import limit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from reconciler.core.dburl import rewritten
+from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.connection import open_source, translated
 
 _RIGHTS = """

@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import PROFILE_FIELDS, Problem, Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import PROFILE_FIELDS, Problem, Profile
 
 T = TypeVar("T")
 

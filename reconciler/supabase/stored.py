@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Table
 
-from reconciler.core.profile_row import StoredRow, Unreadable
+from reconciler.core.decide.profile_row import StoredRow, Unreadable
 from reconciler.supabase.columns import Target
 from reconciler.supabase.rows import UnreadableError, deletion, from_seconds, json_object, moment, truth
 

@@ -1,6 +1,6 @@
 """Writes the profile row from what Clerk says, for `clerk.upsert_profiles: true` and `backfill clerk`.
 
-The one place that writes a profile. Which columns change is decided in core/profile_row.py, from the row as it is at
+The one place that writes a profile. Which columns change is decided in core/decide/profile_row.py, from the row as it is at
 that moment:
 
 * The row is read, locked and written in one transaction of short statements, so that the app's own write comes before
@@ -23,10 +23,10 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import StoredRow, Values, row_changes, told_by
-from reconciler.core.profile_write import RowWrite, RowWritten
+from reconciler.core.decide.profile_row import StoredRow, Values, row_changes, told_by
+from reconciler.core.decide.profile_write import RowWrite, RowWritten
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
 from reconciler.supabase.columns import Target, cast_value
 from reconciler.supabase.stored import reading_of, stored_row

@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, Engine, Inspector, MetaData, Table, TextClause, inspect, text
 from sqlalchemy import types as sa
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile_row import TEXTS
+from reconciler.core.decide.profile_row import TEXTS
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError
 from reconciler.supabase.columns import Target, cast_value, target_of, translated
 from reconciler.supabase.limits import limit

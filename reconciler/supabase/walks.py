@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import SourceBusy
 from reconciler.supabase.table import ProfileTable, Walk
 

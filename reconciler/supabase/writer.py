@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
-from reconciler.core.dburl import rewritten
-from reconciler.outbound.db_logins import DB_LOGINS, DbLogins
-from reconciler.outbound.db_standby import leave_standby
-from reconciler.outbound.sqlite_file import follow_file
+from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.sqlite_file import follow_file
+from reconciler.outbound.databases.standby import leave_standby
+from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.limits import SILENT
 
 CONNECTIONS: Final = 6

@@ -33,10 +33,10 @@ from reconciler.controller.apply import applied
 from reconciler.controller.fleet import Planned, plan_stores
 from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.sweep import Ask, Readers, Swept, approved
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
-from reconciler.core.store import Store
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.store import Store
 from reconciler.ports import BulkAnswer, BulkState, Created, MappingWriter, Shown, StoreFacts, Upload, Write
 from reconciler.settings import environment
 from reconciler.state.engine import open_engine

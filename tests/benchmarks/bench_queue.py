@@ -24,8 +24,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Request
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable, new_owner
 from reconciler.state.schema import ensure_schema

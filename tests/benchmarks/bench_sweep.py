@@ -28,9 +28,9 @@ from reconciler.controller.fleet import plan_stores
 from reconciler.controller.mirror import MirrorDesk
 from reconciler.controller.resync import Desk, Looked, look_at_changes
 from reconciler.controller.sweep import Ask, Readers
-from reconciler.core.fingerprint import config_fp, values_fp
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.store import Store
+from reconciler.core.fields.fingerprint import config_fp, values_fp
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.store import Store
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
 from reconciler.state.schema import upgrade

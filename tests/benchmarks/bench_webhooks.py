@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from reconciler.clerk.webhook import ClerkEvent
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Request
 from reconciler.server.app import make_app
 from reconciler.server.run import ServerThread
 from reconciler.state.engine import open_engine

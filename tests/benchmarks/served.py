@@ -18,9 +18,9 @@ from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.hands import BulkHands, Hands
 from reconciler.controller.mirror import MirrorDesk
 from reconciler.controller.sweep import Ask, Readers, Swept, sweep
-from reconciler.core.ids import ClerkUserId, ShopDomain
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter

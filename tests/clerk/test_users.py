@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.clerk.users import ClerkUsers, parse_user
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from tests.clerk.backend import KEY, Backend, serving
 from tests.clerk.sender import NOW, UPDATED_MS, USER, user

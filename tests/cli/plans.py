@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from reconciler.core.action import Action, Change, Hold, WhoActs, Why
-from reconciler.core.guard import held_back
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.plan import Forecast, Plan, StorePlan, planned, summed
+from reconciler.core.model.action import Action, Change, Hold, WhoActs, Why
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.plan.guard import held_back
+from reconciler.core.plan.plan import Forecast, Plan, StorePlan, planned, summed
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LINK = "backlink"

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import BulkFile
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import ensure_schema

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reconciler.controller.backfill import EXAMPLES, PROBLEMS_MAX, Page, Tally, kind_of, survey
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import StoredRow
-from reconciler.core.profile_write import WriteKnown
+from reconciler.core.decide.profile_row import StoredRow
+from reconciler.core.decide.profile_write import WriteKnown
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
 from reconciler.supabase.profiles import TableProfiles

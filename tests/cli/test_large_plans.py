@@ -18,9 +18,9 @@ from reconciler.cli import document, planfile, render, render_html
 from reconciler.cli.document import Document
 from reconciler.controller import spool
 from reconciler.controller.spool import Spool
-from reconciler.core.action import Action, Hold, action_order, hold_order
-from reconciler.core.plan import Plan, planned
-from reconciler.core.status import ApplyResult, Failure
+from reconciler.core.model.action import Action, Hold, action_order, hold_order
+from reconciler.core.plan.plan import Plan, planned
+from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PlanRefused
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.test_plan_apply import nothing_left

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.ids import CustomerId
 from tests.cli.town import EU, US, Said, Town
 
 PASSED = "passed over as unmoved at"

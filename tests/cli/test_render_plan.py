@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reconciler.cli import render
-from reconciler.core.plan import Plan, planned
+from reconciler.core.plan.plan import Plan, planned
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.screen import shown
 

@@ -8,9 +8,9 @@ from inline_snapshot import snapshot
 
 from reconciler.cli import render
 from reconciler.cli.plain import clean, seconds_text, time_z
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping, Status
-from reconciler.core.status import (
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.report.status import (
     ApplyResult,
     Failure,
     StatusRow,

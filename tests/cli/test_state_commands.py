@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.controller.resync import FULL
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import BulkFile, BulkLine, Seen
 from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore

@@ -13,8 +13,8 @@ import threading
 
 from sqlalchemy import text
 
-from reconciler.core.ids import StoreName
-from reconciler.core.request import Claim
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.request import Claim
 from reconciler.errors import LeaseLost
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.engine import open_engine, writing

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.event import Event
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.ports import BulkBook, BulkFile, BulkLine
 from reconciler.state.store import StateStore

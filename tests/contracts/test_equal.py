@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import Engine, text
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
 from reconciler.ports import Seen
 from reconciler.state.store import StateStore
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
 from reconciler.ports import Pair, Seen
 from reconciler.state.store import StateStore
 

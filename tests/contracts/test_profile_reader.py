@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.normalise import email_key
-from reconciler.core.profile import Profile
+from reconciler.core.fields.normalise import email_key
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.ports import ProfileReader, RowReader
 from reconciler.supabase.profiles import TableProfiles

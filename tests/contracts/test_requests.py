@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim, Priority, Request, Waiting
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Claim, Priority, Request, Waiting
 from reconciler.errors import LeaseLost
 from reconciler.ports import RequestQueue
 from reconciler.state.engine import writing

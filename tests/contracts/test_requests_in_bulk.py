@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.request import Claim, Priority
+from reconciler.core.model.request import Claim, Priority
 from reconciler.ports import RequestQueue
 from reconciler.state.requests import RequestTable
 from tests.conftest import BACKENDS

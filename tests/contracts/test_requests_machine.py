@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Engine
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim, Priority, Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Claim, Priority, Request
 from reconciler.state.requests import RequestTable
 from tests.contracts.queues import queue_database
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, bindparam, text
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Priority, Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Priority, Request
 from reconciler.state.engine import writing
 from reconciler.state.requests import RequestTable
 from reconciler.state.requests_sql import Statements

@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Request
 from reconciler.state.engine import open_engine
 from reconciler.state.requests import RequestTable
 from tests import servers

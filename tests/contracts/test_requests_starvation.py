@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Priority, Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Priority, Request
 from reconciler.ports import RequestQueue
 from reconciler.state.requests import RequestTable
 from tests.contracts.queues import queue_database

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Applied, Mapping, RefusedValue
-from reconciler.core.shop_identity import KnownShop
+from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
 from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
 from reconciler.state.store import StateStore

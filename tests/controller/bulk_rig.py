@@ -15,9 +15,9 @@ from sqlalchemy import Engine, event
 
 from reconciler.controller.apply import Hands, Outcome
 from reconciler.controller.hands import BulkHands
-from reconciler.core.event import Event
-from reconciler.core.ids import StoreName
-from reconciler.core.store import Store
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.store import Store
 from reconciler.shopify.bulk_writes import FILE_BYTES_MAX, ShopBulkWriter
 from reconciler.simulator.app import make_app
 from tests.core.people import store

@@ -13,8 +13,8 @@ from typing import Any
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.mirror import MirrorDesk
 from reconciler.controller.sweep import Ask, Readers, Swept, sweep
-from reconciler.core.ids import CustomerId
-from reconciler.core.plan import planned
+from reconciler.core.model.ids import CustomerId
+from reconciler.core.plan.plan import planned
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.listing import CustomerLists
 from reconciler.supabase.profiles import TableProfiles

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reconciler.controller.apply import applied
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.store import Store
 from reconciler.errors import AccessError, SourceError
 from tests.core.people import store
 from tests.inprocess import Rig, Shown

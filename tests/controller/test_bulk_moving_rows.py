@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from reconciler.controller.apply import applied
-from reconciler.core.event import Event
-from reconciler.core.ids import ShopDomain
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ShopDomain
+from reconciler.core.model.mapping import Mapping
 from reconciler.ports import BulkBook
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, populate, user_of
 

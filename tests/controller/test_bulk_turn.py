@@ -16,8 +16,8 @@ from reconciler.controller.bulk_turn import BATCH, ONE_BY_ONE, TAKEN, TurnDesk, 
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.carry import Outcome
 from reconciler.controller.reconcile import reconcile
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.request import Claim, Priority, Request
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.request import Claim, Priority, Request
 from reconciler.errors import AccessError, SourceError
 from reconciler.state.requests import RequestTable
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, customers, populate, rows, told, user_of

@@ -13,8 +13,8 @@ import pytest
 from reconciler.controller.apply import applied
 from reconciler.controller.by_mirror import ByMirror, shown
 from reconciler.controller.mirror import fill, seen_of
-from reconciler.core.customer import Customer, MetafieldValue
-from reconciler.core.ids import ClerkUserId, CustomerId
+from reconciler.core.model.customer import Customer, MetafieldValue
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.ports import Known
 from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import MirrorRig, customer, digest

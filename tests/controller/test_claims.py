@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.store import Store
+from reconciler.core.model.store import Store
 from tests.core.people import store
 from tests.inprocess import Rig
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.core.ids import ClerkUserId, CustomerId, StoreName
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
 from tests.core.people import store
 from tests.inprocess import Rig, Rows
 

@@ -13,10 +13,10 @@ from reconciler.controller import resync
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.resync import FULL, Desk, begin, full_look, look_at_changes
 from reconciler.controller.shared_pass import Begun, shared_pass
-from reconciler.core.absence import Absence
-from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
-from reconciler.core.request import Request
-from reconciler.core.store import Ceiling
+from reconciler.core.decide.absence import Absence
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.request import Request
+from reconciler.core.model.store import Ceiling
 from reconciler.ports import StoreFacts
 from reconciler.state.requests import RequestTable
 from reconciler.supabase.chunks import Chunk

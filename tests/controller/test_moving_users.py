@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.sweep import Ask, sweep
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.supabase.chunks import Chunk
 from reconciler.supabase.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, user_of

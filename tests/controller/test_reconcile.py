@@ -13,9 +13,9 @@ import pytest
 from reconciler.controller.hands import Hands
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.wholeness import sample
-from reconciler.core.absence import Absence
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.store import Store
+from reconciler.core.decide.absence import Absence
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.store import Store
 from reconciler.errors import TemporaryError
 from tests.core.people import store
 from tests.inprocess import Rig

@@ -15,11 +15,20 @@ from hypothesis import strategies as st
 
 from reconciler.controller import spool
 from reconciler.controller.spool import Spool
-from reconciler.core.action import KINDS, Action, Change, Hold, action_order, hold_order, sorted_actions, sorted_holds
-from reconciler.core.gather import Swept, approved
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.pile import canonical, chained, kept, merged
-from reconciler.core.plan import StorePlan, digest_of_stores, summed
+from reconciler.core.model.action import (
+    KINDS,
+    Action,
+    Change,
+    Hold,
+    action_order,
+    hold_order,
+    sorted_actions,
+    sorted_holds,
+)
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.plan.gather import Swept, approved
+from reconciler.core.plan.pile import canonical, chained, kept, merged
+from reconciler.core.plan.plan import StorePlan, digest_of_stores, summed
 from reconciler.errors import PermanentError
 
 SMALL = 300  # bytes: every few values are written out

@@ -22,7 +22,7 @@ from reconciler.controller.mirror import (
     stands,
 )
 from reconciler.controller.sweep import Swept
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.ports import CustomerLists, MirrorMark, Touched
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.faults import FaultKind

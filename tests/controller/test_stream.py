@@ -13,8 +13,8 @@ from reconciler.controller import spool, stream
 from reconciler.controller.apply import applied
 from reconciler.controller.mirror import fill
 from reconciler.controller.stream import Moved, Part, Watch, moved_in, passed
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import MirrorRig, customer, digest, learned
 

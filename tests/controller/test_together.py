@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.event import Event
-from reconciler.core.mapping import BACKLINK
-from reconciler.core.store import Store
+from reconciler.core.model.event import Event
+from reconciler.core.model.mapping import BACKLINK
+from reconciler.core.model.store import Store
 from tests.core.people import store
 from tests.inprocess import Rig
 

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.controller.sweep import Ask, sweep
 from reconciler.controller.undo import undo_plan, undone
-from reconciler.core.drift import drift_of, unswitched
+from reconciler.core.report.drift import drift_of, unswitched
 from tests.controller.test_apply import ADA, BOB, acme, at_rest, hers
 from tests.inprocess import Rig
 

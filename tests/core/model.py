@@ -17,13 +17,13 @@ import phonenumbers
 
 from reconciler.controller.apply import Hands, Outcome, applied
 from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
-from reconciler.core import normalise
-from reconciler.core.customer import Customer, MetafieldValue
-from reconciler.core.desired import SCALARS
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
-from reconciler.core.store import Store
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import SCALARS
+from reconciler.core.model.customer import Customer, MetafieldValue
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.store import Store
 from reconciler.errors import Refusal, Refused
 from reconciler.ports import Created, MergePreview, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid

@@ -6,17 +6,17 @@ from collections.abc import Mapping as MappingOf
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.core.absence import PLANNED, Absence
-from reconciler.core.action import Action, Change, Kind, Why
-from reconciler.core.customer import Customer, MetafieldValue
-from reconciler.core.decide import decide
-from reconciler.core.desired import spec_of
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
-from reconciler.core.profile import Profile
-from reconciler.core.record import agreed
-from reconciler.core.store import Store
-from reconciler.core.view import Decision, View
+from reconciler.core.decide.absence import PLANNED, Absence
+from reconciler.core.decide.decide import decide
+from reconciler.core.decide.record import agreed
+from reconciler.core.fields.desired import spec_of
+from reconciler.core.model.action import Action, Change, Kind, Why
+from reconciler.core.model.customer import Customer, MetafieldValue
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, View
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ADA = ClerkUserId("user_ada")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.backoff import delay_s, fraction_of
+from reconciler.core.model.backoff import delay_s, fraction_of
 
 
 def test_the_wait_doubles_with_each_failure_up_to_the_cap() -> None:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core import chains
-from reconciler.core.action import Action
-from reconciler.core.chains import Blocked
-from reconciler.core.circles import broken
-from reconciler.core.gather import Gathered, Swept
-from reconciler.core.ids import UNIQUE, ClerkUserId, Unique
-from reconciler.core.mapping import Mapping
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
-from reconciler.core.view import Decision, Subject
+from reconciler.core.model.action import Action
+from reconciler.core.model.ids import UNIQUE, ClerkUserId, Unique
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
+from reconciler.core.plan import chains
+from reconciler.core.plan.chains import Blocked
+from reconciler.core.plan.circles import broken
+from reconciler.core.plan.gather import Gathered, Swept
 from tests.core.people import (
     ADA,
     BOB,

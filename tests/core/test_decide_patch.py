@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.core.decide import customer_digest, decide
-from reconciler.core.mapping import RefusedValue
-from reconciler.core.refused import tried_digest
-from reconciler.core.store import Accepted
-from reconciler.core.view import Rival, Taken, View
+from reconciler.core.decide.decide import customer_digest, decide
+from reconciler.core.decide.refused import tried_digest
+from reconciler.core.model.mapping import RefusedValue
+from reconciler.core.model.store import Accepted
+from reconciler.core.model.view import Rival, Taken, View
 from tests.core.people import (
     ADA,
     BOB,

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.core.absence import Absence
-from reconciler.core.desired import profile_digest
-from reconciler.core.mapping import Mapping
-from reconciler.core.view import Rival, Taken
+from reconciler.core.decide.absence import Absence
+from reconciler.core.fields.desired import profile_digest
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.view import Rival, Taken
 from tests.core.people import (
     ADA,
     BOB,

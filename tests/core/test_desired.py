@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.desired import config_digest, digest, is_wanted, profile_digest, spec_of
+from reconciler.core.fields.desired import config_digest, digest, is_wanted, profile_digest, spec_of
 from tests.core.people import ADA, NOW, profile, store
 
 ada = profile(ADA)

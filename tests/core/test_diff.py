@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.action import Change
-from reconciler.core.desired import spec_of
-from reconciler.core.diff import changes_between, comparable, explained, observed_value, owned_tags
-from reconciler.core.mapping import Applied, Mapping, RefusedValue
-from reconciler.core.store import Store
+from reconciler.core.fields.desired import spec_of
+from reconciler.core.fields.diff import changes_between, comparable, explained, observed_value, owned_tags
+from reconciler.core.model.action import Change
+from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.model.store import Store
 from tests.core.people import ADA, customer, mapping, profile, same, settled, store
 
 ada = profile(ADA, last_name="Byron")

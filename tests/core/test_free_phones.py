@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from reconciler.controller.spool import IN_MEMORY, Spool
-from reconciler.core.gather import Gathered, Swept
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.pile import ListPile, Piles
-from reconciler.core.view import Subject
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.view import Subject
+from reconciler.core.plan.gather import Gathered, Swept
+from reconciler.core.plan.pile import ListPile, Piles
 from tests.core.people import NOW, decided, profile, store
 
 SHARED, COUNT = "+16134505299", 900

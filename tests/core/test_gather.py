@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.action import Kind, sorted_actions, sorted_holds
-from reconciler.core.cost import points_of
-from reconciler.core.forecast import BULK_LATENCY_S, forecast
-from reconciler.core.gather import Gathered, Swept, approved
-from reconciler.core.guard import ceiling_of, guarded, shut
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.plan import StorePlan, digest_of_stores, planned
-from reconciler.core.reasons import WHO_ACTS, hold
-from reconciler.core.store import Ceiling, Store
-from reconciler.core.view import Subject
+from reconciler.core.decide.cost import points_of
+from reconciler.core.model.action import Kind, sorted_actions, sorted_holds
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.reasons import WHO_ACTS, hold
+from reconciler.core.model.store import Ceiling, Store
+from reconciler.core.model.view import Subject
+from reconciler.core.plan.forecast import BULK_LATENCY_S, forecast
+from reconciler.core.plan.gather import Gathered, Swept, approved
+from reconciler.core.plan.guard import ceiling_of, guarded, shut
+from reconciler.core.plan.plan import StorePlan, digest_of_stores, planned
 from tests.core.people import (
     ADA,
     BOB,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core import normalise
+from reconciler.core.fields import normalise
 
 
 @pytest.mark.parametrize(

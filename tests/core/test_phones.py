@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.phones import e164
+from reconciler.core.fields.phones import e164
 
 
 @pytest.mark.parametrize(

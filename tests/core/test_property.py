@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
-from reconciler.core import normalise
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.plan import planned
+from reconciler.core.fields import normalise
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.plan.plan import planned
 from tests.core.model import ALL_WAYS, ModelWorld, Ways
 from tests.core.people import NOW, customer, profile, store
 

@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.absence import Absence, missing_hold, missing_row
-from reconciler.core.action import Change
-from reconciler.core.desired import config_digest, profile_digest, spec_of
-from reconciler.core.mapping import BACKLINK, NO_FINGERPRINTS, Mapping, RefusedValue
-from reconciler.core.record import SEEN_EVERY, after_look, after_write, agreed, new_row, with_intent, with_refused
-from reconciler.core.spellings import learned
-from reconciler.core.view import Decision, Subject
+from reconciler.core.decide.absence import Absence, missing_hold, missing_row
+from reconciler.core.decide.record import (
+    SEEN_EVERY,
+    after_look,
+    after_write,
+    agreed,
+    new_row,
+    with_intent,
+    with_refused,
+)
+from reconciler.core.fields.desired import config_digest, profile_digest, spec_of
+from reconciler.core.fields.spellings import learned
+from reconciler.core.model.action import Change
+from reconciler.core.model.mapping import BACKLINK, NO_FINGERPRINTS, Mapping, RefusedValue
+from reconciler.core.model.view import Decision, Subject
 from tests.core.people import (
     ADA,
     BOB,

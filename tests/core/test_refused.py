@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.mapping import Mapping, RefusedValue
-from reconciler.core.refused import WHOLE, whole_digest
-from reconciler.core.store import Store
-from reconciler.core.view import Decision
+from reconciler.core.decide.refused import WHOLE, whole_digest
+from reconciler.core.model.mapping import Mapping, RefusedValue
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision
 from tests.core.people import ADA, after, customer, decided, held, kind, profile, same, settled, store
 
 ada = profile(ADA)

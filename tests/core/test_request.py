@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Priority, Request, rank_at, resync_rank_at
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Priority, Request, rank_at, resync_rank_at
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 INTERVAL_S = 900.0

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.status import Doubts, StatusRow, bulk_progress, mirror_progress, status_row, sweep_progress
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.report.status import Doubts, StatusRow, bulk_progress, mirror_progress, status_row, sweep_progress
 
 Tally = Mapping[tuple[str, str | None], int]
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from reconciler.core.store import Accepted, MetafieldRule
+from reconciler.core.model.store import Accepted, MetafieldRule
 from tests.core.people import ADA, BOB, NOW, store
 
 

@@ -10,12 +10,12 @@ from itertools import product
 
 import pytest
 
-from reconciler.core.customer import Customer
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.mapping import Applied, Mapping
-from reconciler.core.plan import StorePlan
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Applied, Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
+from reconciler.core.plan.plan import StorePlan
 from tests.core.model import ModelWorld
 from tests.core.people import ADA, BOB, customer, gid, mapping, profile, store
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import io
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,23 +22,6 @@ from tests.cli.plans import one_screen
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
 WIDTH = 100
-FLOORS = (
-    ("cli", "words in, text out"),
-    ("manager", "starts and stops what `run` runs"),
-    ("server", "HTTP in, requests queued; the console"),
-    ("wiring", "introduces the edges to the controller"),
-    ("controller", "the corridor of one request"),
-    ("shopify", "the shops"),
-    ("supabase", "the profiles"),
-    ("clerk", "where users sign in"),
-    ("state", "our own database"),
-    ("settings", "files and environment"),
-    ("simulator", "a Shopify of our own; knows nothing of the rest"),
-    ("outbound", "HTTP to others, bounded in time and size"),
-    ("ports", "what the controller needs, in the core's words"),
-    ("core", "values in, values out; no clock, file, socket, database or environment"),
-    ("errors", "all errors, by who acts next"),
-)
 
 
 def plan_screen() -> str:
@@ -134,25 +116,6 @@ def _help(path: list[str]) -> str:
     )
     assert done.exit_code == 0, done.output
     return f"```text\n{done.stdout.rstrip()}\n```"
-
-
-def code_map() -> str:
-    """Each module with the first sentence of its docstring, floor by floor."""
-    parts = []
-    for name, meaning in FLOORS:
-        folder = PACKAGE / name
-        files = sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{name}.py"]
-        rows = [f"| `{file.relative_to(PACKAGE)}` | {first_sentence(file)} |" for file in files if file.is_file()]
-        if rows:
-            parts.append("\n".join([f"**{name}**: {meaning}", "", "| module | what it is |", "|---|---|", *rows]))
-    return "\n\n".join(parts)
-
-
-def first_sentence(file: Path) -> str:
-    """Of a module's docstring, on one line."""
-    text = " ".join((ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split())
-    sentence = re.split(r"(?<=\w|`|\))\. (?=[A-Z`])", text, maxsplit=1)[0]
-    return sentence.rstrip(".:").replace("|", "\\|")
 
 
 def error_tree() -> str:

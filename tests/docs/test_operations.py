@@ -12,9 +12,9 @@ import yaml
 from prometheus_client.registry import Collector
 
 from reconciler.controller.resync import CHANGES, FULL
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.reasons import WHO_ACTS
-from reconciler.core.status import StatusRow
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.reasons import WHO_ACTS
+from reconciler.core.report.status import StatusRow
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.rhythm import Rhythm
 from reconciler.server.health import WebhookMetrics

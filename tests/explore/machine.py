@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.mirror import seen_of, shape_of
 from reconciler.controller.sweep import Ask, Readers, sweep
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.plan import planned
-from reconciler.core.store import Ceiling, Guards, MetafieldRule, Store
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
+from reconciler.core.plan.plan import planned
 from reconciler.errors import ReconcilerError
 from tests.explore.oracle import Whole, Witness, guards_were_kept, is_equal_but_for_holds, mappings_are_sound
 from tests.inprocess import Cycle, Planned, Rig

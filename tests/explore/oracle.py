@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.ids import CustomerId
-from reconciler.core.plan import StorePlan
-from reconciler.core.profile import Profile
-from reconciler.core.store import Store
+from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.store import Store
+from reconciler.core.plan.plan import StorePlan
 from tests.inprocess import Cycle, Rig, Shown
 
 SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")

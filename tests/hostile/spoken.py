@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from reconciler.clerk.users import ClerkUsers
-from reconciler.core.ids import CustomerId, ShopDomain, StoreName
-from reconciler.core.store import Store
+from reconciler.core.model.ids import CustomerId, ShopDomain, StoreName
+from reconciler.core.model.store import Store
 from reconciler.errors import ReconcilerError
 from reconciler.shopify.auth import ClientCredentials, FixedToken
 from reconciler.shopify.bulk import ShopBulkReader

@@ -17,8 +17,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from starlette.responses import Response
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.store import Ceiling, Guards, MetafieldRule, Store
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Write
 from reconciler.shopify.auth import ClientCredentials, FixedToken

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.store import Store
 from reconciler.errors import PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.addresses import Address
 from reconciler.ports import Write

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reconciler.controller.worker import cap_of
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim, Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Claim, Request
 from reconciler.manager.dispatch import InHand, room
 from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import RequestQueue

@@ -22,9 +22,9 @@ import httpx
 from sqlalchemy import text
 
 from reconciler.controller.worker import Pauses
-from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping as Row
-from reconciler.core.request import Request
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping as Row
+from reconciler.core.model.request import Request
 from reconciler.manager.rhythm import Rhythm
 from reconciler.manager.run import Files, Manager
 from reconciler.ports import Clock

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.simulator.control import all_customers
 from tests import servers
 from tests.manager.processes import replicas

@@ -19,9 +19,9 @@ from psycopg.rows import dict_row
 
 from reconciler.cli import main
 from reconciler.controller.profile_rows import RowWriter
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_write import Told
+from reconciler.core.decide.profile_write import Told
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import TemporaryError
 from reconciler.manager.arrival import open_databases
 from reconciler.settings import load

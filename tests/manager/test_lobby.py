@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from reconciler.controller.shared_pass import Begun
-from reconciler.core.ids import ShopDomain, StoreName
-from reconciler.core.store import Store
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.store import Store
 from reconciler.manager.lobby import Lobby, Waiting
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from reconciler.controller.resync import CHANGES, FULL
-from reconciler.core.ids import ShopDomain, StoreName
+from reconciler.core.model.ids import ShopDomain, StoreName
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.street import US, Street, a_street, until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from tests import servers
 from tests.manager.street import EU, US, Running, Street, a_street, store_of, until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Claim, Priority, Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Claim, Priority, Request
 from reconciler.manager.dispatch import InHand, room
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.engine import open_engine

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.manager.follow import digest_of, wait_until_settled
 from reconciler.simulator.deliver import sign
 from tests.clerk import sender

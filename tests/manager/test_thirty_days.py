@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from reconciler.core.ids import StoreName
+from reconciler.core.model.ids import StoreName
 from reconciler.manager.run import Files, Manager
 from reconciler.settings import load
 from reconciler.wiring import House

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from reconciler.clerk.users import ClerkUsers
-from reconciler.core.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.errors import TemporaryError
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.client import ShopClient

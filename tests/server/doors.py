@@ -13,10 +13,10 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping, Status
-from reconciler.core.status import StatusRow
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.report.status import StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.server.app import Options, make_app
 from reconciler.server.run import ServerThread

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.core.event import Event
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.mapping import Applied, Mapping, RefusedValue
-from reconciler.core.status import StatusRow
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.report.status import StatusRow
 from reconciler.errors import StateError
 from reconciler.server.access import COOKIE
 from reconciler.server.console import words

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 from reconciler.shopify.webhooks import ShopifyWebhooks
 from tests.server.doors import APP_SECRET, EU, MUTE, OLD_APP_SECRET, SHOP_EU, SHOP_US, US, MemoryDoor

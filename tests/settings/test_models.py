@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId
 from tests.settings.domain import CONFIG, STORES, Files, with_store
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.store import MetafieldRule, Store
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.store import MetafieldRule, Store
 from reconciler.shopify.auth import FixedToken, TokenSource
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers

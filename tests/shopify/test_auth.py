@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import AccessError, StateError, TemporaryError
 from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingToken
 from reconciler.shopify.client import ShopClient

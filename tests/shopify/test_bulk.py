@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.core.customer import Customer
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import CustomerId
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import BulkReader, BulkState
 from reconciler.shopify.bulk import ShopBulkReader

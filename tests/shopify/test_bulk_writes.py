@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.errors import (
     AccessError,
     AnswerLost,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import reconciler.shopify
-from reconciler.core.ids import ClerkUserId, CustomerId
-from reconciler.core.store import Backlink
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.store import Backlink
 from reconciler.errors import AccessError, AnswerLost, Refused
 from reconciler.ports import CustomerReader, CustomerWriter
 from reconciler.shopify.customers import ShopCustomers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.ids import CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.errors import AnswerLost, Refused
 from tests.shopify.conftest import Acme
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from reconciler.core.ids import StoreName
-from reconciler.core.request import Request
-from reconciler.core.status import Doubts
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.request import Request
+from reconciler.core.report.status import Doubts
 from reconciler.state.requests import RequestTable
 from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, STORE, mapping, user

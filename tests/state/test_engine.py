@@ -15,8 +15,8 @@ from threading import Event
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId, ShopDomain, StoreName
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
 from reconciler.errors import ConfigError, StateError
 from reconciler.state.engine import open_engine, reading, writing
 from reconciler.state.schema import ensure_schema
@@ -198,7 +198,7 @@ def test_a_second_process_may_write_as_well(tmp_path: Path) -> None:
     ensure_schema(engine)
     script = """
 import sys
-from reconciler.core.mapping import Mapping
+from reconciler.core.model.mapping import Mapping
 from reconciler.state.engine import open_engine
 from reconciler.state.store import StateStore
 state = StateStore(open_engine(sys.argv[1]))

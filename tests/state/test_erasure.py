@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from reconciler.core.ids import CustomerId, StoreName
-from reconciler.core.mapping import Applied, RefusedValue
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import told_by
-from reconciler.core.profile_write import Told
-from reconciler.core.request import Request
+from reconciler.core.decide.profile_row import told_by
+from reconciler.core.decide.profile_write import Told
+from reconciler.core.model.ids import CustomerId, StoreName
+from reconciler.core.model.mapping import Applied, RefusedValue
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.request import Request
 from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
 from reconciler.state.engine import open_engine
 from reconciler.state.erasure import Erased, Erasure

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.request import Request
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Request
 from reconciler.ports import Holder
 from reconciler.state.holder import is_gone, new_holder, where
 from reconciler.state.requests import RequestTable

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_row import told_by
-from reconciler.core.profile_write import Told, WriteClaim
+from reconciler.core.decide.profile_row import told_by
+from reconciler.core.decide.profile_write import Told, WriteClaim
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.state.profile_writes import LEASE_S, ProfileWrites
 
 USER = ClerkUserId("user_tove")

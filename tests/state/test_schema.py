@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.schema import CreateSchema
 
 from reconciler import state
-from reconciler.core.ids import ShopDomain
+from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.state.engine import SCHEMA, open_engine
 from reconciler.state.mirror import MirrorTable

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
-from reconciler.core.profile_write import Told
+from reconciler.core.decide.profile_write import Told
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.state.engine import open_engine
 from reconciler.state.profile_writes import ProfileWrites
 from tests.clock import WallClock

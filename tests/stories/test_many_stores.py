@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from reconciler.core.dburl import rewritten
+from reconciler.outbound.databases.url import rewritten
 from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, World

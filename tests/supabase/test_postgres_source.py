@@ -13,10 +13,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, SourceBusy, SourceError, TemporaryError
-from reconciler.outbound.db_logins import DbLogins
+from reconciler.outbound.databases.logins import DbLogins
 from reconciler.supabase.limits import SILENT
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.core.db_refusals import db_refusal, telling_line
 from reconciler.errors import ReconcilerError, SourceBusy, SourceError, StateError, TemporaryError
-from reconciler.outbound.db_logins import DbLogins
+from reconciler.outbound.databases.logins import DbLogins
+from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.state.engine import open_engine, reading
 from reconciler.supabase.profiles import TableProfiles
 from reconciler.supabase.upsert import ProfileUpserts

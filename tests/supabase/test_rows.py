@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.profile import PROFILE_FIELDS, Profile
+from reconciler.core.model.profile import PROFILE_FIELDS, Profile
 from reconciler.supabase.rows import Endless, profile_of
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

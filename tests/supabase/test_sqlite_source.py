@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import ensure_schema

@@ -17,10 +17,10 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event, text
 
 from reconciler.controller.profile_rows import without_values
-from reconciler.core.ids import ClerkUserId
-from reconciler.core.profile import Problem, Profile
-from reconciler.core.profile_row import Values, told_by
-from reconciler.core.profile_write import RowWrite, RowWritten
+from reconciler.core.decide.profile_row import Values, told_by
+from reconciler.core.decide.profile_write import RowWrite, RowWritten
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import Problem, Profile
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
 from reconciler.state.engine import open_engine
 from reconciler.supabase.profiles import TableProfiles

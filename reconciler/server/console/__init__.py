@@ -15,8 +15,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reconciler.core.ids import ClerkUserId, StoreName
-from reconciler.core.mapping import Status
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.mapping import Status
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import COOKIE, COOKIE_S, Access, Verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from reconciler.core.ids import CustomerId, ShopDomain
+from reconciler.core.model.ids import CustomerId, ShopDomain
 
 # reason: what it means, what to do
 _REASONS: Final = {

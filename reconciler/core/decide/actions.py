@@ -1,0 +1,79 @@
+"""Actions made of changes, and decisions held whole."""
+
+from __future__ import annotations
+
+from reconciler.core.decide.case import Case
+from reconciler.core.decide.cost import points_of
+from reconciler.core.fields.desired import digest, profile_digest
+from reconciler.core.model.action import Action, Change, Hold, Kind
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.reasons import hold
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision
+
+
+def action_of(
+    case: Case,
+    kind: Kind,
+    customer: Customer | None,
+    changes: tuple[Change, ...],
+    *,
+    moved_from: Customer | None = None,
+) -> Action:
+    """The action, with the digests of what it was decided on."""
+    seen = (customer_digest(customer), customer_digest(moved_from)) if moved_from else customer_digest(customer)
+    former = case.view.former(customer) if customer is not None and kind in {"adopt", "relink"} else None
+    return Action(
+        kind=kind,
+        clerk_user_id=case.user,
+        customer_id=customer.id if customer else None,
+        changes=changes,
+        cost_points=points_of(kind, changes),
+        from_customer_id=moved_from.id if moved_from else None,
+        former_user=former.clerk_user_id if former is not None else None,
+        profile_digest=profile_digest(case.profile),
+        customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
+        email=customer.email if customer else None,
+        name=full_name(customer),
+    )
+
+
+def full_name(customer: Customer | None) -> str | None:
+    """First and last name as one text; None where there is neither."""
+    names = (customer.first_name, customer.last_name) if customer else ()
+    return " ".join(name for name in names if name) or None
+
+
+def customer_digest(customer: Customer | None) -> str:
+    """Of what a decision is taken on; the time of the last change and digests left out."""
+    if customer is None:
+        return digest(None)
+    values = {name: value.value for name, value in customer.metafields.items()}
+    seen = customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete", "unknown", "moved_to"})
+    return digest({**seen, "unknown": sorted(customer.unknown)}, values)
+
+
+def rolled(decision: Decision, store: Store) -> Decision:
+    """Creates, adoptions, re-links, merges and releases are intent: roll_out: hold keeps them back whole."""
+    if store.roll_out == "auto" or decision.action is None:
+        return decision
+    return withheld(decision, "RollOutHeld", f"{decision.action.kind} waits: roll_out says hold")
+
+
+def drift_held(decision: Decision, store: Store) -> Decision:
+    """Her customer was deleted in Shopify: heal_drift: hold keeps the new one back."""
+    if store.heal_drift == "auto" or decision.action is None:
+        return decision
+    message = f"the customer is gone from the shop; {decision.action.kind} waits: heal_drift says hold"
+    return withheld(decision, "DriftHeld", message)
+
+
+def withheld(decision: Decision, reason: str, message: str) -> Decision:
+    """The same decision, held; the hold carries the action that waits."""
+    held = hold(decision.clerk_user_id, decision.customer, reason, message, action=decision.action)
+    return without_action(decision, held)
+
+
+def without_action(decision: Decision, *holds: Hold) -> Decision:
+    """The same decision, held."""
+    return decision.model_copy(update={"action": None, "holds": (*decision.holds, *holds), "status": "held"})

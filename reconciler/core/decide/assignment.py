@@ -1,0 +1,43 @@
+"""Assignment: an operator names the customer of a user, as `mappings import` does; or why that can't be."""
+
+from __future__ import annotations
+
+from reconciler.core.decide.succession import is_free_for
+from reconciler.core.fields.desired import is_wanted
+from reconciler.core.model.action import Hold
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.reasons import hold
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import View
+
+
+def unassignable(
+    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store
+) -> Hold | None:
+    """The hold of a user whose assignment can't be; None where it can, or where none was asked for."""
+    if view.assigned_to is None:
+        return None
+    why = _why_not(user, profile, mapping, view, store)
+    if why is None:
+        return None
+    message = f"{view.assigned_to} is not assigned to this user: {why}"
+    return hold(user, view.assigned or mapping, "CannotAssign", message)
+
+
+def _why_not(
+    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store
+) -> str | None:
+    if is_wanted(profile, store) is not True:
+        return "there is no profile row of the user that this store wants"
+    hers = view.mapped if view.mapped is not None and view.mapped.backlink in {None, user} else None
+    current = view.by_backlink or hers
+    if current is not None:
+        return None if current.id == view.assigned_to else f"the user has {current.id}"
+    if view.assigned is None:
+        return "the shop has no such customer"
+    owner = view.owner(view.assigned)
+    if owner in {None, user} or is_free_for(mapping, view.former(view.assigned)):
+        return None
+    return f"it belongs to {owner}"

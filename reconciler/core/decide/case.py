@@ -1,0 +1,44 @@
+"""Case: everything that a decision about one user rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.core.fields import normalise
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, Unique
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Taken, View
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything one decision rests on. `insists`: a person applies to this very user."""
+
+    user: ClerkUserId
+    profile: Profile
+    mapping: Mapping | None
+    view: View
+    store: Store
+    spec: Spec
+    now: datetime
+    insists: bool = False
+
+    @property
+    def claimed_too(self) -> Taken:
+        """The e-mail that the user should have, where other users claim it as well."""
+        return Taken(field="email", key=self._wanted_key("email"))
+
+    def taken(self, field: Unique, other: Customer, owner: str | None) -> Taken:
+        """That this customer has the value of this field that the user should have: who frees it wakes the user."""
+        named = ClerkUserId(owner) if owner is not None and owner != self.user else None
+        return Taken(field=field, key=self._wanted_key(field), owner=named, customer_id=other.id)
+
+    def _wanted_key(self, field: Unique) -> str:
+        if field == "email":
+            return normalise.email_key(self.spec.value("email") or self.spec.lookup_email) or ""
+        return normalise.phone_key(self.spec.value("phone")) or ""

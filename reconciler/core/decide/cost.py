@@ -1,0 +1,35 @@
+"""What one action costs at a shop, in points.
+
+A mutation that selects scalars only costs 10 points (Shopify Admin API 2026-10, measured 2026).
+"""
+
+from __future__ import annotations
+
+from reconciler.core.fields import normalise
+from reconciler.core.model.action import Change, Kind
+from reconciler.core.model.store import DESTRUCTIVE
+
+MUTATION_POINTS = 10
+
+
+def points_of(kind: Kind, changes: tuple[Change, ...], how: str = "") -> int:
+    """What carrying out one action costs at the shop: ten points a mutation."""
+    if kind == "release" and how in DESTRUCTIVE:
+        return MUTATION_POINTS
+    fields = {c.field for c in changes}
+    metafields = [c for c in changes if c.field.startswith("metafields.")]
+    calls = bool([c for c in metafields if c.after is not None]) + bool([c for c in metafields if c.after is None])
+    if kind == "create":
+        return MUTATION_POINTS * (1 + calls)
+    tags = next((c for c in changes if c.field == "tags"), None)
+    if tags is not None:
+        before, after = normalise.tag_keys(tags.before), normalise.tag_keys(tags.after)
+        calls += bool(after - before) + bool(before - after)
+    scalars = {f for f in fields if f not in {"tags", "backlink"} and not f.startswith("metafields.")}
+    taken_over = any(c.field == "backlink" and c.before is not None and c.after is not None for c in changes)
+    calls += bool(scalars) + ("backlink" in fields) + taken_over
+    if kind == "relink":
+        calls += 4  # the old customer: back-link off, our tags off, the trace; the new one: an older trace off
+    if kind == "merge":
+        calls += 1
+    return MUTATION_POINTS * calls

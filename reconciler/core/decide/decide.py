@@ -1,0 +1,240 @@
+"""The one pure function that decides: profile, mapping, view and policy in; an action, holds, or nothing out.
+
+`plan`, `apply`, `run`, scans and nudges all call it, so what `plan` shows is what `run` does. The rules are stated in
+docs/rules.md: here are identity, creates and releases (1 to 3, 6), in `patch.py` the patch of a known customer (4, 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from reconciler.core.decide.absence import PLANNED, Absence, is_missing, missing_hold
+from reconciler.core.decide.actions import action_of, customer_digest, drift_held, full_name, rolled, withheld
+from reconciler.core.decide.assignment import unassignable
+from reconciler.core.decide.case import Case
+from reconciler.core.decide.cost import points_of
+from reconciler.core.decide.patch import doubts_of, patched, phone_holds, phone_in_the_way, rival_holds
+from reconciler.core.decide.redacted import redacted_hold
+from reconciler.core.decide.refused import refusal_digest, refused_whole, without_refused
+from reconciler.core.decide.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
+from reconciler.core.decide.tombstone import is_from_before
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import digest, is_wanted, profile_digest, spec_of, undecided_by
+from reconciler.core.fields.diff import owned_tags, respelt_of
+from reconciler.core.model.action import Action, Change, Hold, Why
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.reasons import WHO_ACTS, hold
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.store import DESTRUCTIVE, Store
+from reconciler.core.model.view import Decision, Rival, Taken, View
+
+
+def decide(
+    user: ClerkUserId,
+    profile: Profile | None,
+    mapping: Mapping | None,
+    view: View,
+    store: Store,
+    *,
+    now: datetime,
+    explicit: bool = False,
+    insists: bool = False,
+    spec: Spec | None = None,
+    absence: Absence = PLANNED,
+) -> Decision:
+    """The rules of docs/rules.md for one user in one store. `explicit`: a person asked, so refused values are tried again.
+
+    `insists`: a person applies to this very user, so that contested fields are written once more.
+
+    `spec`: that of this profile in this store, where it was worked out to look for the user. `absence`: what proves that
+    a user without a row has left.
+    """
+    wanted = is_wanted(profile, store)
+    if (unassigned := unassignable(user, profile, mapping, view, store)) is not None:
+        return Decision(clerk_user_id=user, holds=(unassigned,))
+    if wanted is None:
+        assert profile is not None
+        message = f"whether this store wants the user can't be told: {'; '.join(undecided_by(profile, store))}"
+        held = hold(user, mapping, "ProfileInvalid", message)
+        return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
+    if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):
+        held = missing_hold(user, mapping, absence, now)
+        return Decision(
+            clerk_user_id=user,
+            holds=(held,),
+            status="pending",
+            customer=view.mapped,
+            missing_since=absence.first_seen(mapping, now) or now,
+            successor=view.successor,
+        )
+    if not wanted or profile is None:
+        leaving = _leave(user, profile, mapping, view, store)
+        return _paused(without_refused(_spelt(leaving, mapping, view), mapping, store, explicit=explicit), store)
+    if mapping is not None and mapping.status == "erased":
+        held = hold(user, mapping, "Erased", "her data was erased on request; `mappings forget` lifts it")
+        return Decision(clerk_user_id=user, holds=(held,), status="erased")
+    if is_from_before(mapping, profile, store):
+        left = f"{mapping.left_at:%Y-%m-%d %H:%M:%S} UTC" if mapping is not None and mapping.left_at else "then"
+        message = f"stale row: the user was released at {left}, and the row is older and differs from the one of then"
+        return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
+    case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now, insists)
+    customer, taken_by = _who(case)
+    if (redacted := redacted_hold(user, mapping, customer)) is not None:
+        return Decision(clerk_user_id=user, holds=(redacted,), status="held", customer=customer)
+    decision = _newcomer(case, taken_by) if customer is None else _patched(case, customer, explicit=explicit)
+    return _paused(without_refused(_spelt(decision, mapping, view), mapping, store, explicit=explicit), store)
+
+
+def _spelt(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
+    """The decision that knows how we sent what its customer shows, and whether the mapped one is another."""
+    customer = decision.customer
+    if customer is None:
+        return decision
+    sent = respelt_of(mapping, customer) or respelt_of(view.former(customer), customer)
+    stays = view.mapped is not None and view.mapped.id != customer.id
+    return decision.model_copy(update={"sent": sent, "mapped_stays": stays}) if sent or stays else decision
+
+
+def _patched(case: Case, customer: Customer, *, explicit: bool) -> Decision:
+    """The patch; where the shop has refused this very merge, without it, so that the rest goes."""
+    decision = patched(case, customer)
+    if decision.action is None or decision.action.kind != "merge":
+        return decision
+    refused = refused_whole(decision, case.mapping, case.store, explicit=explicit)
+    if refused is None:
+        return decision
+    view = case.view.model_copy(update={"merge_blockers": (refused.message,)})
+    return patched(replace(case, view=view), customer)
+
+
+def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decision:
+    """Of a user whom the shop does not tell of, alone among others: nothing is done, and nothing is concluded."""
+    message = f"the shop does not show whether the user has a customer: {why}"
+    return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Unreadable", message),), status="held")
+
+
+def _who(case: Case) -> tuple[Customer | None, str | None]:
+    """The user's customer: by back-link, else the mapped one, else by e-mail; and who owns the e-mail if it is taken."""
+    view, user = case.view, case.user
+    if view.by_backlink is not None:
+        return view.by_backlink, None
+    if view.mapped is not None and view.mapped.backlink in {None, user}:
+        return view.mapped, None
+    if view.assigned is not None:
+        return view.assigned, None
+    if view.by_email is None:
+        return None, None
+    if is_left_behind(view.by_email, case.mapping):
+        return None, None
+    owner = view.owner(view.by_email)
+    if owner in {None, user} or is_free_for(case.mapping, view.former(view.by_email)):
+        return (view.by_email, None) if case.spec.lookup_email is not None else (None, None)
+    return None, owner
+
+
+def _newcomer(case: Case, taken_by: str | None) -> Decision:
+    """No customer was found, or the mapped one is gone: create one, or hold."""
+    user, mapping, spec, view, store = case.user, case.mapping, case.spec, case.view, case.store
+    gone = mapping is not None and mapping.customer_id is not None and mapping.status != "released"
+    rivals = rival_holds(case, None)
+    if rivals:
+        return _held(case, rivals, case.claimed_too)
+    if taken_by is not None and view.by_email is not None:
+        message = f"her e-mail belongs to the customer of {taken_by}"
+        taken = case.taken("email", view.by_email, taken_by)
+        return _held(case, (hold(user, view.by_email, "EmailTaken", message, "email"),), taken)
+    if gone and store.on_missing == "hold":
+        message = "her customer is gone from the shop, and on_missing says hold"
+        return _held(case, (hold(user, mapping, "CustomerMissing", message),))
+    if view.by_email is not None and is_left_behind(view.by_email, mapping) and spec.value("email") is not None:
+        return _held(case, (left_behind_hold(user, None, view.by_email),), case.taken("email", view.by_email, None))
+    if view.by_email is not None and spec.value("email") is not None:
+        message = "a customer with her e-mail exists, nobody owns it, and trust_email forbids to take it"
+        taken = case.taken("email", view.by_email, None)
+        return _held(case, (hold(user, view.by_email, "EmailConflict", message, "email"),), taken)
+    doubts = doubts_of(case, mapping)
+    values = {f: w.value for f, w in spec.fields.items() if w.value is not None}
+    phone_taken = phone_in_the_way(case, None, values.get("phone"))
+    if phone_taken is not None:
+        values.pop("phone")
+        doubts += phone_holds(case, None, phone_taken)
+    nameless = not ({"email", "phone", "first_name", "last_name"} & values.keys())
+    if ("email" not in values and store.require_email and store.fields.email != "ignore") or nameless:
+        email_doubts = tuple(h for h in doubts if h.field == "email")
+        missing = hold(user, mapping, "NoEmail", "the profile has no e-mail, and this store needs one", "email")
+        return _held(case, email_doubts or (missing,), phone_taken)
+    why: Why = "drift" if gone else "profile changed"
+    changes = [Change(field=f, before=None, after=v, why=why) for f, v in values.items()]
+    if spec.tags:
+        changes.append(Change(field="tags", before=[], after=list(spec.tags), why=why))
+    changes.append(Change(field="backlink", before=None, after=user, why=why))
+    action = action_of(case, "create", None, tuple(changes))
+    in_the_way = (phone_taken,) if phone_taken is not None else ()
+    decision = Decision(clerk_user_id=user, action=action, holds=doubts, spec=spec, taken=in_the_way)
+    return drift_held(decision, store) if gone else rolled(decision, store)
+
+
+def _held(case: Case, holds: tuple[Hold, ...], taken: Taken | None = None) -> Decision:
+    in_the_way = (taken,) if taken is not None else ()
+    return Decision(clerk_user_id=case.user, holds=holds, spec=case.spec, status="held", taken=in_the_way)
+
+
+def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store) -> Decision:
+    """The store does not want the user: nothing without a mapping, else a release by `on_leave`."""
+    if mapping is None or mapping.status == "erased":
+        return Decision(clerk_user_id=user, status=mapping.status if mapping else None)
+    customer = view.by_backlink or view.mapped
+    if customer is not None and customer.backlink not in {None, user}:
+        return Decision(clerk_user_id=user, status="released", lost=mapping.status != "released")
+    if mapping.status == "released":
+        return Decision(clerk_user_id=user, customer=customer, status="released")
+    if mapping.customer_id is None or customer is None:
+        return Decision(clerk_user_id=user, status="released")
+    how = store.on_leave
+    if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
+        status: Status = "pending" if how in DESTRUCTIVE else "released"
+        return Decision(clerk_user_id=user, customer=customer, status=status, successor=view.successor)
+    if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.heirs)) is not None:
+        return Decision(clerk_user_id=user, holds=(kept,), customer=customer, status="held")
+    why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
+    changes: list[Change] = []
+    holds: list[Hold] = []
+    if how == "delete" and customer.can_delete is not True:
+        message = "Shopify can't delete a customer with orders; she is tagged"
+        holds.append(hold(user, customer, "CannotDelete", message))
+        how = "tag"
+    if how == "tag" and store.leave_tag.casefold() not in normalise.tag_keys(customer.tags):
+        after = normalise.tags([*customer.tags, store.leave_tag])
+        changes.append(Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(after), why=why))
+    if how in DESTRUCTIVE:
+        changes.append(Change(field="customer", before=customer.id, after=None, why=why))
+    action = Action(
+        kind="release",
+        clerk_user_id=user,
+        customer_id=customer.id,
+        changes=tuple(changes),
+        cost_points=points_of("release", tuple(changes), how),
+        how=how,
+        profile_digest=profile_digest(profile),
+        customer_digest=customer_digest(customer),
+        email=customer.email,
+        name=full_name(customer),
+    )
+    decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, status="released")
+    return rolled(decision, store)
+
+
+def _paused(decision: Decision, store: Store) -> Decision:
+    if not store.paused or decision.action is None:
+        return decision
+    return withheld(decision, "StorePaused", f"{decision.action.kind} waits: the store is paused")
+
+
+__all__ = [
+    "WHO_ACTS", "Decision", "Rival", "View", "customer_digest", "decide", "digest", "not_readable", "owned_tags",
+    "points_of", "refusal_digest",
+]  # fmt: skip

@@ -1,0 +1,411 @@
+"""What the state should say of a user after a look or a write: the new row of the mapping table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
+from datetime import datetime, timedelta
+from typing import Any
+
+from reconciler.core.decide.absence import missing_row
+from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
+from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
+from reconciler.core.fields.fingerprint import config_fp, observed_fp
+from reconciler.core.fields.spellings import as_shown, is_shown, learned, respelt_tags
+from reconciler.core.model.action import Change, Hold
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.mapping import (
+    BACKLINK,
+    NO_FINGERPRINTS,
+    NO_WAITS,
+    SUCCESSION,
+    Applied,
+    Mapping,
+    RefusedValue,
+    Status,
+)
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Spec, WantedField
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
+
+NOTHING_SHOWN: MappingOf[str, Any] = {}
+SEEN_EVERY = timedelta(hours=1)  # an unchanged row is written at most this often, only to move last_seen_at
+
+
+def after_look(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
+    """The row after a look that led to no write; None where no row is needed or nothing in it would change.
+
+    By the fingerprint of the subject's row an equal pair is remembered as such.
+    """
+    row = looked_row(subject, decision, store, now=now)
+    return row if row is not None and is_news(subject.mapping, row, now=now) else None
+
+
+def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
+    """The same, also where nothing in it would change."""
+    mapping = subject.mapping
+    if decision.status is None or (mapping is None and decision.status == "released"):
+        return None
+    if mapping is None and decision.customer is None and not decision.holds:
+        return None
+    if decision.missing and mapping is not None:
+        return missing_row(mapping, decision.holds[0], store, now=now, since=decision.missing_since)
+    row = _base_row(mapping, decision, subject.profile, store, now=now)
+    leaving = row.status in {"released", "erased"}
+    applied = row.applied
+    if decision.spec is not None and decision.customer is not None and not leaving:
+        applied = agreed(mapping, decision.spec, decision.customer, written=())
+        applied = _with_link(applied, decision.customer.backlink, row, store)
+        applied = with_contest(applied, decision.contests)
+    row = row.model_copy(update={"applied": applied})
+    return row.model_copy(update=_fingerprints(mapping, row, decision, store, subject.row_fp))
+
+
+def after_write(
+    mapping: Mapping | None,
+    decision: Decision,
+    profile: Profile | None,
+    store: Store,
+    *,
+    customer_id: CustomerId,
+    written: tuple[Change, ...],
+    finished: bool,
+    now: datetime,
+    intent: MappingOf[str, Any] | None = None,
+    shown: MappingOf[str, Any] = NOTHING_SHOWN,
+    healed: tuple[Change, ...] | None = None,
+) -> Mapping:
+    """The row after these changes were written on this customer, and the shop answered by showing this (`shown`).
+
+    `healed`: those of them that `mapping` does not know of yet; None: all.
+
+    `finished` is False while more calls of the same action follow; `intent` says what those will do, where a crash in
+    between must be told from somebody's edit.
+    """
+    row = _base_row(mapping, decision, profile, store, now=now)
+    seen = next(
+        (c for c in (decision.target, decision.customer) if c and c.id == customer_id), Customer(id=customer_id)
+    )
+    applied: MappingOf[str, Applied] = row.applied
+    if decision.spec is not None:
+        placed = row.model_copy(update={"customer_id": customer_id})
+        agreed_by = placed.model_copy(update={"applied": decision.inherited}) if decision.inherited else mapping
+        applied = agreed(agreed_by, decision.spec, seen, written=written, shown=shown)
+        applied = with_contest(
+            with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
+        )
+        if finished:
+            link = next((c.after for c in written if c.field == "backlink"), None)
+            applied = _with_link(applied, link or seen.backlink, placed, store)
+    elif decision.action is not None and decision.action.kind == "release":
+        applied = _with_leave_tag(row, written)
+    status: Status = row.status if finished else "pending"
+    email = next((c.after for c in written if c.field == "email"), _email(seen, row))
+    update: dict[str, Any] = {
+        "customer_id": customer_id,
+        "email": email,
+        "applied": applied,
+        "status": status,
+        "generation": row.generation + 1,
+        "intent": None if finished else intent,
+    }
+    return row.model_copy(update=update)
+
+
+def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Mapping:
+    """The row that remembers what Shopify refused, so that it is not asked again until something moves."""
+    merged = dict(mapping.refused)
+    for field, value in refused.items():
+        before = merged.get(field)
+        asked = before is not None and before.asked and before.digest == value.digest
+        merged[field] = value.model_copy(update={"asked": value.asked or asked})
+    return mapping.model_copy(update={"refused": merged, **NO_FINGERPRINTS})
+
+
+def with_failure(
+    mapping: Mapping | None, user: ClerkUserId, store: Store, *, reason: str, message: str, now: datetime
+) -> Mapping | None:
+    """The row after an action that was not carried out: pending, with what stopped it.
+
+    None where the row says something that a failure does not change: held, released or erased.
+    """
+    if mapping is not None and mapping.status not in {"in_sync", "pending"}:
+        return None
+    row = mapping or new_row(user, store, now=now)
+    update = {"status": "pending", "reason": reason, "message": message, **NO_FINGERPRINTS}
+    return row.model_copy(update=update)
+
+
+def with_intent(
+    mapping: Mapping | None,
+    decision: Decision,
+    store: Store,
+    intent: MappingOf[str, Any],
+    *,
+    now: datetime,
+) -> Mapping:
+    """The row before the first call of an action that must not be taken for somebody's edit if it ends half-way."""
+    row = mapping or new_row(decision.clerk_user_id, store, now=now)
+    update = {"intent": intent, "status": "pending", "last_seen_at": now, **NO_FINGERPRINTS}
+    return row.model_copy(update=update)
+
+
+def succeeded(row: Mapping, *, now: datetime) -> Mapping:
+    """The tombstone of a user whose customer another user adopts; the customer goes over when that user's row names it."""
+    gone = {
+        "status": "released",
+        "reason": None,
+        "message": None,
+        "left_at": now,
+        "left_row_at": None,
+        "absent_since": None,
+        "intent": None,
+    }
+    return row.model_copy(update={**gone, **NO_WAITS, "last_seen_at": now, **NO_FINGERPRINTS})
+
+
+def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
+    """The first row of a user in a shop, before anything is known of her there."""
+    return Mapping(clerk_user_id=user, store=store.name, shop=store.shop, first_seen_at=now, last_seen_at=now)
+
+
+def agreed(
+    mapping: Mapping | None,
+    spec: Spec,
+    customer: Customer,
+    *,
+    written: tuple[Change, ...],
+    shown: MappingOf[str, Any] = NOTHING_SHOWN,
+) -> dict[str, Applied]:
+    """Per field what spec and customer now agree on; a field on which they differ keeps what was agreed before.
+
+    `shown`: what the shop's answers to these writes show, by field; what they did not show is missing.
+    """
+    same_customer = mapping is not None and mapping.customer_id in {None, customer.id}
+    base: dict[str, Applied] = dict(mapping.applied) if mapping is not None and same_customer else {}
+    now_written = {c.field: c.after for c in written}
+    for field, wanted in spec.fields.items():
+        before = base.get(field)
+        if field in now_written:
+            if not _same(field, now_written[field], wanted.value, wanted.type):
+                continue
+        elif field in customer.unknown or not is_in_place(field, wanted, observed_value(customer, field), before):
+            continue
+        same_as_before = before is not None and _same(field, before.value, wanted.value, wanted.type)
+        kept = before is not None and before.ours and same_as_before
+        found = Applied(
+            value=wanted.value, ours=wanted.value is not None and (field in now_written or kept), config=wanted.config
+        )
+        now = shown if field in now_written else {field: observed_value(customer, field)}
+        spelled = _with_spelling(found, field, wanted, now, before if same_as_before else None)
+        base[field] = kept_heals(spelled, before)
+    if "tags" in now_written or "tags" not in customer.unknown:
+        base["tags"] = _agreed_tags(
+            base.get("tags"),
+            spec,
+            customer,
+            now_written.get("tags"),
+            shown.get("tags") if "tags" in now_written else None,
+        )
+    return base
+
+
+def _with_link(
+    applied: MappingOf[str, Applied], backlink: str | None, row: Mapping, store: Store
+) -> dict[str, Applied]:
+    """With the metafield that carries the back-link now: where the config names another one later, this is to be removed."""
+    found = dict(applied)
+    known = found.get(BACKLINK)
+    if backlink == row.clerk_user_id and (known is None or known.config != store.backlink.name):
+        found[BACKLINK] = Applied(value=backlink, ours=True, config=store.backlink.name)
+    return found
+
+
+def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:
+    return comparable(field, one, type_) == comparable(field, other, type_)
+
+
+def _with_spelling(
+    found: Applied, field: str, wanted: WantedField, now: MappingOf[str, Any], before: Applied | None
+) -> Applied:
+    """With what the shop shows for this value, where that is no spelling that we know; what is not shown stays as known."""
+    if found.value is None:
+        return found
+    if field not in now:
+        if before is None or not before.respelt:
+            return found
+        return found.model_copy(update={"respelt": True, "shown": before.shown})
+    if _same(field, now[field], wanted.value, wanted.type):
+        return found
+    return found.model_copy(update={"respelt": True, "shown": now[field]})
+
+
+def _agreed_tags(
+    before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None, shown: Sequence[str] | None
+) -> Applied:
+    """Our tags after a look or a write. `after`: those that were meant to be there, `shown`: those that the answer shows."""
+    owned = {t.casefold(): t for t in (before.value["owned"] if before else ())}
+    had = normalise.tag_keys(customer.tags)
+    respelt = dict(respelt_tags(before))
+    now: Iterable[str] = customer.tags
+    if after is not None:
+        added = [t for t in after if t.casefold() not in had]
+        if shown is not None:
+            respelt |= learned(added, had, shown)
+        ours = [name for t in added if (name := as_shown(t, respelt)) is not None]
+        owned.update({t.casefold(): t for t in ours})
+        now = shown if shown is not None else [name for t in after if (name := as_shown(t, respelt)) is not None]
+    present = normalise.tag_keys(now)
+    known = {
+        t.casefold() for t in (before.value["agreed"] if before else ())
+    }  # one that is gone was agreed on all the same
+    value: dict[str, Any] = {
+        "owned": sorted(tag for key, tag in owned.items() if key in present),
+        "agreed": sorted(t for t in spec.tags if t.casefold() in known or is_shown(t, present, respelt)),
+    }
+    strange = {key: respelt[key] for t in spec.tags if (key := t.casefold()) in respelt and key not in present}
+    if strange:
+        value["respelt"] = strange
+    return Applied(value=value, ours=bool(value["owned"]), config=spec.tags_config)
+
+
+def _with_leave_tag(row: Mapping, written: tuple[Change, ...]) -> dict[str, Applied]:
+    tags = next((c for c in written if c.field == "tags"), None)
+    if tags is None:
+        return dict(row.applied)
+    before = row.applied.get("tags")
+    added = [t for t in tags.after if t.casefold() not in normalise.tag_keys(tags.before)]
+    value = {"owned": sorted({*owned_tags(row), *added}), "agreed": before.value["agreed"] if before else []}
+    return {**row.applied, "tags": Applied(value=value, ours=True, config=before.config if before else "")}
+
+
+def _base_row(
+    mapping: Mapping | None, decision: Decision, profile: Profile | None, store: Store, *, now: datetime
+) -> Mapping:
+    row = mapping or new_row(decision.clerk_user_id, store, now=now)
+    releasing = decision.action is not None and decision.action.kind == "release"
+    status: Status = decision.status or ("held" if decision.holds else "in_sync")
+    if releasing:
+        status = "erased" if decision.action is not None and decision.action.how == "erase" else "released"
+    leaving = status in {"released", "erased"}
+    still_gone = leaving and mapping is not None and mapping.status == status
+    reason, message = _reason(decision.holds, row if still_gone else None)
+    customer = decision.customer
+    update: dict[str, Any] = {
+        "store": store.name,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "last_seen_at": now,
+        "left_at": (row.left_at or now) if leaving else None,
+        "intent": _intent_of(row, decision),
+        **waits_of(decision),
+        **_digests(row, profile, store, still_gone=still_gone),
+        "absent_since": row.absent_since if profile is None and not leaving else None,
+        "left_row_at": _left_row_at(row, profile, still_gone=still_gone) if leaving else None,
+        "config_digest": config_digest(store),
+        **NO_FINGERPRINTS,
+    }
+    if decision.lost:
+        update |= {"customer_id": None, "email": None, "applied": {}}
+    if (
+        customer is not None
+        and not still_gone
+        and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id)
+    ):
+        # One that is only to be adopted is not the user's yet: what holds that back must hold it at the next look, too.
+        update |= {"customer_id": customer.id, "email": _email(customer, row)}
+    return row.model_copy(update=update)
+
+
+def waits_of(decision: Decision) -> dict[str, str | None]:
+    """What the row says of the values that this decision waits for, and of the customers that have them."""
+    found: dict[str, str | None] = dict(NO_WAITS)
+    for taken in decision.taken:
+        found |= {f"waits_for_{taken.field}": taken.key or None, f"waits_at_{taken.field}": taken.customer_id}
+    return found
+
+
+def _intent_of(row: Mapping, decision: Decision) -> MappingOf[str, Any] | None:
+    """What the row is in the middle of after a look: a deletion that waits for a successor, or what it was before."""
+    if decision.successor is not None and decision.status == "pending" and not decision.missing:
+        return {"kind": SUCCESSION, "to": decision.successor}
+    return row.intent if _is_under_way(row, decision) else None
+
+
+def _is_under_way(row: Mapping, decision: Decision) -> bool:
+    """Whether what the row is in the middle of is not over: what it parked, or a new e-mail that another user still has."""
+    taken = {t.field for t in decision.taken}
+    if row.parked:
+        return not taken.isdisjoint(row.parked)
+    return any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
+
+
+def _left_row_at(row: Mapping, profile: Profile | None, *, still_gone: bool) -> datetime | None:
+    """The time of the row with which a user left; a row that came later, or that is missing, is none."""
+    if profile is None:
+        return None
+    return row.left_row_at if still_gone else profile.updated_at
+
+
+def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> dict[str, str | None]:
+    """Of the row as it is, and as the store last wanted it; a row that is missing changes neither."""
+    if profile is None or still_gone:
+        return {"profile_digest": row.profile_digest, "wanted_digest": row.wanted_digest}
+    now = profile_digest(profile)
+    return {"profile_digest": now, "wanted_digest": now if is_wanted(profile, store) else row.wanted_digest}
+
+
+def _email(customer: Customer, row: Mapping) -> str | None:
+    """The customer's address as we know it: as we sent it, and where it is not shown to us, as it was last."""
+    hidden = "email" in customer.unknown and row.customer_id == customer.id
+    return row.email if hidden else as_sent(row, customer, "email")
+
+
+def _fingerprints(
+    mapping: Mapping | None, row: Mapping, decision: Decision, store: Store, row_fp: int | None
+) -> dict[str, int | None]:
+    """Of a pair that is equal, whole and hers: all three. What was found equal before stays so while the row says the same.
+
+    Equal by an agreement that has an end (`accepted`), or as far as we were shown, is not equal for good.
+    """
+    customer = decision.customer
+    equal = decision.status == "in_sync" and decision.action is None and not decision.holds and not decision.accepted
+    if not equal or customer is None or customer.backlink != row.clerk_user_id or row.intent is not None:
+        return {}
+    if row_fp is not None:
+        seen = observed_fp(customer)
+        if seen is not None:
+            return {"profile_fp": row_fp, "config_fp": config_fp(store), "observed_fp": seen}
+        return {}
+    if mapping is None or _said(mapping) != _said(row):
+        return {}
+    return {"profile_fp": mapping.profile_fp, "config_fp": mapping.config_fp, "observed_fp": mapping.observed_fp}
+
+
+def _said(row: Mapping) -> Mapping:
+    """What the row says of the user, without when it was looked at and by what it was known to be equal."""
+    return row.model_copy(update={"last_seen_at": None, **NO_FINGERPRINTS})
+
+
+def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, str | None]:
+    if not holds:
+        return (kept.reason, kept.message) if kept else (None, None)
+    first = min(holds, key=lambda h: (h.field is not None, h.reason))
+    return first.reason, "; ".join(h.message for h in holds)
+
+
+def is_news(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
+    """Whether a row says anything new, or was not written for so long that it should be.
+
+    Of a row that is missing each read counts (core/decide/absence.py).
+    """
+    if before is None or before.last_seen_at is None or now - before.last_seen_at >= SEEN_EVERY:
+        return True
+    if after.absent_since is not None:
+        return True
+    return before.model_copy(update={"last_seen_at": None}) != after.model_copy(update={"last_seen_at": None})

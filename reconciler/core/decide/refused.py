@@ -1,0 +1,161 @@
+"""What Shopify refused, or a person took back, is not tried again until something has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+
+from reconciler.core.decide.actions import customer_digest
+from reconciler.core.decide.cost import points_of
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import config_digest, digest
+from reconciler.core.model.action import Action, Change, Hold, Kind
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import UNIQUE, CustomerId, Unique
+from reconciler.core.model.mapping import Mapping, RefusedValue
+from reconciler.core.model.reasons import hold
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision
+
+UNDONE = "UNDONE"
+WHOLE = "*"  # in place of a field: the action was refused, and no field of it was named
+IDENTITIES = frozenset({"email", "phone", "first_name", "last_name"})  # Shopify keeps one of these on every customer
+NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to carry out
+    "create": frozenset({"backlink", "email"}),
+    "adopt": frozenset({"backlink"}),
+    "relink": frozenset({"backlink", "email"}),
+    "merge": frozenset({"backlink"}),
+}
+
+
+def refusal_digest(change: Change) -> str:
+    """Names a value that was taken back: what was to be written over what. What others add to the tags moves nothing."""
+    if change.field == "tags":
+        before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+        return digest("tags", sorted(before - after), sorted(after - before))
+    return digest(change.field, change.before, change.after)
+
+
+def tried_digest(change: Change) -> str:
+    """Names a value that was refused. The value or the field must move; of tags the list that there would be.
+
+    A tag that somebody takes off makes room for ours; that we took some off ourselves before the refusal moves nothing.
+    """
+    if change.field == "tags":
+        return digest("tags", "list", sorted(normalise.tag_keys(change.after)))
+    return digest(change.field, change.before, change.after)
+
+
+def whole_digest(action: Action, decision: Decision, store: Store) -> str:
+    """Names an action that was refused as a whole. Profile, policy or customer must move.
+
+    Of a merge only what may stand in its way counts of the two, since the rest of the patch is written meanwhile.
+    """
+    seen: object = action.customer_digest
+    if action.kind == "merge":
+        pair = (decision.customer, decision.target)
+        seen = [(c.id, sorted(normalise.tag_keys(c.tags)), c.note) for c in pair if c is not None]
+    return digest(WHOLE, action.kind, action.how, seen, action.profile_digest, config_digest(store))
+
+
+def refused_whole(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> RefusedValue | None:
+    """The refusal of this very action, if it still holds; None where it may go, or be tried once more."""
+    refused = mapping.refused.get(WHOLE) if mapping is not None else None
+    if refused is None or decision.action is None or (explicit and not refused.asked):
+        return None
+    return refused if refused.digest == whole_digest(decision.action, decision, store) else None
+
+
+def park_key(field: Unique) -> str:
+    """By what a mapping remembers that this value could not be taken off its customer for a moment."""
+    return f"park {field}"
+
+
+def park_digest(field: Unique, customer: Customer, profile: str, store: Store) -> str:
+    """Names the attempt to take a value off. Profile, policy or customer must move; `profile` is its digest."""
+    return digest(park_key(field), customer_digest(customer), profile, config_digest(store))
+
+
+def undo_key(customer: CustomerId) -> str:
+    """By what a mapping remembers that what was written on this customer could not be taken back."""
+    return f"undo {customer}"
+
+
+def undo_digest(customer_seen: str, profile: str | None, store: Store) -> str:
+    """Names the attempt to take back what is on a customer. Profile, policy or customer must move; given are digests."""
+    return digest("undo", customer_seen, profile, config_digest(store))
+
+
+def refused_undo(action: Action, mapping: Mapping | None, store: Store) -> Hold | None:
+    """The hold of a way back that Shopify has refused, where nothing has moved since."""
+    if mapping is None or action.customer_id is None:
+        return None
+    refused = mapping.refused.get(undo_key(action.customer_id))
+    if refused is None or refused.digest != undo_digest(action.customer_digest, mapping.profile_digest, store):
+        return None
+    message = f"Shopify refused to take this back: {refused.message}; it is tried again once the customer has changed"
+    found = hold(action.clerk_user_id, mapping, "CannotUndo", message)
+    return found.model_copy(update={"customer_id": action.customer_id})
+
+
+def _unparkable(
+    decision: Decision, action: Action, mapping: Mapping, store: Store, *, explicit: bool
+) -> dict[Unique, str]:
+    """The values that Shopify has refused to take off this customer, with its words."""
+    found: dict[Unique, str] = {}
+    for field in UNIQUE:
+        refused, customer = mapping.refused.get(park_key(field)), decision.customer
+        if refused is None or customer is None or (explicit and not refused.asked):
+            continue
+        if refused.digest == park_digest(field, customer, action.profile_digest, store):
+            found[field] = refused.message
+    return found
+
+
+def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> Decision:
+    """The decision less what was refused.
+
+    What no person's command has tried yet, one tries once; never what was undone.
+    """
+    action = decision.action
+    if action is None or mapping is None or not mapping.refused:
+        return decision
+    unparkable = _unparkable(decision, action, mapping, store, explicit=explicit)
+    decision = decision.model_copy(update={"unparkable": unparkable}) if unparkable else decision
+    whole = refused_whole(decision, mapping, store, explicit=explicit)
+    if whole is not None:
+        message = f"Shopify refused the {action.kind}: {whole.message}"
+        held = hold(action.clerk_user_id, decision.customer or mapping, "Rejected", message)
+        return decision.model_copy(update={"action": None, "holds": (*decision.holds, held), "status": "held"})
+    holds = list(decision.holds)
+    kept: list[Change] = []
+    for change in action.changes:
+        refused = mapping.refused.get(change.field)
+        if refused is None or not _stands(refused, change, action.profile_digest, explicit=explicit):
+            kept.append(change)
+            continue
+        reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
+        message = f"Shopify refused {change.field}: {refused.message}"
+        if refused.code == UNDONE:
+            reason, message = "Undone", f"{change.field} was taken back by `undo`; it waits until the profile moves"
+        holds.append(hold(action.clerk_user_id, decision.customer or mapping, reason, message, change.field))
+    return decision if len(kept) == len(action.changes) else less(decision, action, tuple(kept), tuple(holds))
+
+
+def less(decision: Decision, action: Action, kept: tuple[Change, ...], holds: tuple[Hold, ...]) -> Decision:
+    """The decision with these changes of its action alone; with none of it, where that can't be carried out."""
+    needed = NEEDED.get(action.kind, frozenset()) & {c.field for c in action.changes}
+    lost_key = not needed <= {c.field for c in kept}
+    nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]
+    nameless = action.kind == "create" and IDENTITIES.isdisjoint(c.field for c in kept)
+    if lost_key or nothing_left or nameless:
+        return decision.model_copy(update={"action": None, "holds": holds, "status": "held"})
+    patched = action.model_copy(update={"changes": kept, "cost_points": points_of(action.kind, kept)})
+    return decision.model_copy(update={"action": patched, "holds": holds})
+
+
+def _stands(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:
+    """Whether the refusal still speaks of this change."""
+    known = refusal_digest(change) if refused.code == UNDONE else tried_digest(change)
+    if refused.digest != known or (refused.profile and refused.profile != profile):
+        return False
+    return refused.code == UNDONE or refused.asked or not explicit

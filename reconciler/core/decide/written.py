@@ -1,0 +1,126 @@
+"""Writes that are told of late: the answer was lost, or came after the row and the customer had moved on. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
+from dataclasses import replace
+from typing import Any
+
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import SCALARS
+from reconciler.core.fields.diff import comparable, observed_value, owned_tags
+from reconciler.core.model.action import Action, Change
+from reconciler.core.model.customer import Customer, MetafieldValue
+from reconciler.core.model.mapping import PARK, RELEASE, Applied, Mapping
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.view import Subject, View
+
+
+def intent_of(action: Action, parked: MappingOf[str, str]) -> dict[str, Any]:
+    """What the row says before the first call of an action: a crash must not lose which values are ours.
+
+    `kind` is "write" where a look that finds nothing of it done may forget it. What is `parked` is remembered on.
+    """
+    changes = [{"field": c.field, "before": c.before, "after": c.after} for c in action.changes]
+    kind = action.kind if action.kind in {"create", "relink", "merge", RELEASE} else "write"
+    found = {"kind": kind, "from": action.from_customer_id, "to": action.customer_id, "changes": changes}
+    return {**found, "parked": dict(parked)} if parked else found
+
+
+def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
+    """The subject after a write that was declared and never recorded: what the customer shows of it is ours.
+
+    Without this, a value that the profile gives up later would stay in the shop, and so would a tag of an older
+    configuration: nothing is cleared that we did not set.
+    """
+    mapping = subject.mapping
+    if mapping is None or mapping.intent is None or "changes" not in mapping.intent:
+        return subject
+    intent = mapping.intent
+    customer = next(
+        (
+            c
+            for c in (view.by_backlink, view.mapped)
+            if c and c.backlink == subject.user and intent["to"] in {None, c.id}
+        ),
+        None,
+    )
+    left = {"kind": PARK, "parked": mapping.parked} if mapping.parked else None
+    update: dict[str, Any] = {"intent": left} if intent["kind"] == "write" else {}
+    if customer is not None:
+        changes = [Change(**change, why="profile changed") for change in intent["changes"]]
+        update["applied"] = _as_ours(mapping, changes, customer, spec)
+        update["customer_id"] = customer.id
+    return replace(subject, mapping=mapping.model_copy(update=update), stored=subject.read)
+
+
+def _as_ours(
+    mapping: Mapping, changes: Iterable[Change], customer: Customer, spec: Spec | None
+) -> MappingOf[str, Applied]:
+    """Call by call: tags are added before others are taken off, and either may be all that was done."""
+    applied = dict(mapping.applied) if mapping.customer_id in {None, customer.id} else {}
+    owned = {t.casefold(): t for t in owned_tags(mapping)} if applied else {}
+    wanted = spec.fields if spec is not None else {}
+    for change in changes:
+        field, before = change.field, applied.get(change.field)
+        if field == "tags" and field not in customer.unknown:
+            had, has = normalise.tag_keys(change.before), normalise.tag_keys(customer.tags)
+            added = {t.casefold(): t for t in change.after if t.casefold() not in had}
+            kept = sorted(tag for key, tag in (owned | added).items() if key in has)
+            value = {"agreed": [], **(before.value if before else {}), "owned": kept}
+            applied[field] = Applied(value=value, ours=bool(kept), config=spec.tags_config if spec is not None else "")
+        elif field not in {"tags", "backlink"} and in_place([change], customer, spec):
+            config = wanted[field].config if field in wanted else ""
+            applied[field] = Applied(value=change.after, ours=change.after is not None, config=config)
+    return applied
+
+
+def in_place(changes: Iterable[Change], customer: Customer, spec: Spec | None) -> tuple[Change, ...]:
+    """Those of these changes that the customer shows as done."""
+    return tuple(c for c in changes if c.field not in customer.unknown and _is_there(c, customer, spec))
+
+
+def as_before(customer: Customer, changes: Iterable[Change]) -> Customer:
+    """The customer as she was before these changes were written; other people's tags stay as they are."""
+    update: dict[str, Any] = {}
+    metafields = dict(customer.metafields)
+    for change in changes:
+        if change.field == "tags":
+            before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+            kept = [t for t in customer.tags if t.casefold() not in after - before]
+            update["tags"] = (*kept, *(t for t in change.before if t.casefold() not in after))
+        elif change.field == "backlink" or change.field in SCALARS:
+            update[change.field] = change.before
+        elif change.before is None:
+            metafields.pop(_name(change), None)
+        else:
+            old = metafields.get(_name(change), MetafieldValue(value=""))
+            metafields[_name(change)] = old.model_copy(update={"value": change.before})
+    return customer.model_copy(update=update | {"metafields": metafields})
+
+
+def as_written(spec: Spec, changes: Iterable[Change]) -> Spec:
+    """The spec with the values that were written, so that they count as agreed even where the row wants others by now."""
+    fields = dict(spec.fields)
+    for change in changes:
+        if change.field in fields:
+            fields[change.field] = fields[change.field].model_copy(update={"value": change.after})
+    return spec.model_copy(update={"fields": fields})
+
+
+def _is_there(change: Change, customer: Customer, spec: Spec | None) -> bool:
+    if change.field == "tags":
+        before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+        now = normalise.tag_keys(customer.tags)
+        return after - before <= now and not (before - after) & now
+    if change.field == "backlink":
+        return bool(customer.backlink == change.after)
+    wanted = spec.fields.get(change.field) if spec is not None else None
+    type_ = wanted.type if wanted is not None else ""
+    is_now = comparable(change.field, observed_value(customer, change.field), type_)
+    return is_now == comparable(change.field, change.after, type_)
+
+
+def _name(change: Change) -> str:
+    return change.field.removeprefix("metafields.")

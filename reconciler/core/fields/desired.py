@@ -1,0 +1,270 @@
+"""From a profile and a store's policy to the spec: the fields of the customer that we own, as they should be.
+
+The second step of the walk. Knows nothing of what the shop holds now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from reconciler.core.fields import normalise
+from reconciler.core.fields.metafields import sendable
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Doubt, Spec, WantedField
+from reconciler.core.model.store import Policy, Store
+
+_canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False).encode
+
+_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
+"""In JSON: a text, or a number as Python writes very small and very large ones, which Shopify takes for none."""
+
+_WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
+SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
+
+
+def digest(*parts: Any) -> str:
+    """Sixteen hex digits that stay the same from process to process."""
+    return hashlib.blake2b(_canonical(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What of a policy is the same for every profile: asked once a user, and worked out once a store."""
+
+    config: str
+    fields: Mapping[str, str]
+    metafields: Mapping[str, str]
+    tags: tuple[str, ...]
+    tags_config: str
+    columns: frozenset[str]
+
+
+class _This:
+    """One store object as a key: policies hold mappings and can't be hashed, but they never change."""
+
+    __slots__ = ("store",)
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __hash__(self) -> int:
+        return id(self.store)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _This) and other.store is self.store
+
+
+@lru_cache(maxsize=1024)
+def _rules(this: _This) -> _Rules:
+    store = this.store
+    return _Rules(
+        config=digest(store.model_dump(mode="json", by_alias=True), store.trust_email),
+        fields={field: _rule_digest(store, field) for field in SCALARS},
+        metafields={name: digest(rule.model_dump()) for name, rule in store.metafields.items()},
+        tags=normalise.tags(store.tags),
+        tags_config=digest(store.tags),
+        columns=frozenset(_used_columns(store)),
+    )
+
+
+def config_digest(store: Store) -> str:
+    """Of everything in the policy that shapes a spec or a decision, so that a plan can tell that it has moved."""
+    return _rules(_This(store)).config
+
+
+def profile_digest(profile: Profile | None) -> str:
+    """Of what the row says; the time of its last change left out."""
+    return digest(None if profile is None else profile.model_dump(mode="json", exclude={"updated_at", "mapped"}))
+
+
+def is_wanted(profile: Profile | None, store: Store) -> bool | None:
+    """Whether the store should have this person; None where the row can't tell (then nothing may be concluded)."""
+    if profile is None or profile.deleted:
+        return False
+    answers = [matches(profile, path, rule) for path, rule in store.where.items()]
+    if False in answers:
+        return False
+    return None if None in answers or (not profile.knows("deleted_at") and _unreadable(profile, "deleted_at")) else True
+
+
+def may_want(profile: Profile, store: Store) -> bool:
+    """Whether the store may want this user, by what Clerk alone says: what it does not say the app may say in the row."""
+    return all(
+        profile.value_at(path) is None or matches(profile, path, rule) is not False
+        for path, rule in store.where.items()
+    )
+
+
+def undecided_by(profile: Profile, store: Store) -> list[str]:
+    """What is wrong with the columns that would say whether the store should have this user, each cause once."""
+    deciding = {"deleted_at", *(path.split(".", maxsplit=1)[0] for path in store.where)}
+    fields: dict[str, set[str]] = {}
+    for problem in profile.problems:
+        fields.setdefault(problem.message, set()).add(problem.field)
+    causes = {message: sorted(found & deciding) for message, found in fields.items() if found & deciding}
+    return sorted(
+        message if "clerk_user_id" in fields[message] else f"{', '.join(columns)} can't be read ({message})"
+        for message, columns in causes.items()
+    )
+
+
+def spec_of(profile: Profile, store: Store) -> Spec:
+    """The spec of a wanted profile."""
+    rules = _rules(_This(store))
+    fields: dict[str, WantedField] = {}
+    doubts: list[Doubt] = []
+    for field in SCALARS:
+        policy: Policy = getattr(store.fields, field)
+        try:
+            found = _scalar(profile, store, field)
+        except _DoubtError as error:
+            if policy != "ignore" or field == "email":
+                doubts.append(Doubt(field=field, reason=error.reason, message=error.message))
+            continue
+        if found is not _ABSENT and policy != "ignore":
+            fields[field] = WantedField(value=found, policy=policy, config=rules.fields[field])
+    for name, rule in store.metafields.items():
+        if rule.policy == "ignore" or not _has(profile, rule.source):
+            continue
+        text = (_as_text(profile.value_at(rule.source)) or "").strip()
+        raw = sendable(text, rule.type) if normalise.metafield(text, rule.type) is not None else None
+        fields[f"metafields.{name}"] = WantedField(
+            value=raw, policy=rule.policy, config=rules.metafields[name], type=rule.type
+        )
+    doubts.extend(
+        Doubt(field=p.field, reason="ProfileInvalid", message=p.message)
+        for p in profile.problems
+        if p.field not in {"email", "phone", "email_verified", *(d.field for d in doubts)} and p.field in rules.columns
+    )
+    doubts = _told_once(doubts)
+    email = normalise.email(profile.email)
+    trusted = store.trust_email == "always" or (store.trust_email == "verified" and profile.email_verified is True)
+    usable = email is not None and trusted and not any(d.field == "email" for d in doubts)
+    return Spec(
+        fields=fields,
+        tags=rules.tags,
+        tags_config=rules.tags_config,
+        lookup_email=email if usable else None,
+        doubts=tuple(doubts),
+    )
+
+
+def _told_once(doubts: list[Doubt]) -> list[Doubt]:
+    """What is wrong with several fields for one reason is one doubt, which names them."""
+    alike: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in doubts:
+        alike.setdefault((doubt.reason, doubt.message), []).append(doubt)
+    return [
+        same[0] if len(same) == 1 else same[0].model_copy(update={"message": f"{_named(same)}: {message}"})
+        for (_, message), same in alike.items()
+    ]
+
+
+def _named(doubts: list[Doubt]) -> str:
+    return ", ".join(sorted({d.field for d in doubts}))
+
+
+class _DoubtError(Exception):
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+_ABSENT: Any = object()
+
+
+def _scalar(profile: Profile, store: Store, field: str) -> Any:
+    for problem in profile.problems:
+        if problem.field == field:
+            reason = {"email": "EmailInvalid", "phone": "PhoneInvalid"}.get(field, "ProfileInvalid")
+            raise _DoubtError(reason, problem.message)
+    if field not in profile.mapped:
+        return _ABSENT
+    value: str | None = getattr(profile, field)
+    if field == "email":
+        return _email(profile, store)
+    if field == "phone":
+        try:
+            return normalise.phone(value, store.country)
+        except ValueError as error:
+            raise _DoubtError("PhoneInvalid", f"the profile's phone is left out: {error}") from error
+    clean = {"locale": normalise.locale, "note": normalise.note}.get(field, normalise.name)(value)
+    limit = normalise.NOTE_MAX if field == "note" else normalise.NAME_MAX
+    if clean is not None and len(clean) > limit:
+        raise _DoubtError("Rejected", f"{field} has {len(clean)} characters; Shopify takes {limit} at most")
+    return clean
+
+
+def _email(profile: Profile, store: Store) -> str | None:
+    email = normalise.email(profile.email)
+    if email is None:
+        return None
+    unseen = normalise.unseen_in(email)
+    if unseen is not None:
+        message = (
+            f"the profile's e-mail has an invisible character in it (U+{ord(unseen):04X}): write it anew in the profile"
+        )
+        raise _DoubtError("EmailInvalid", message)
+    if not normalise.email_is_valid(email):
+        raise _DoubtError("EmailInvalid", "the profile's e-mail is none that Shopify takes")
+    if store.trust_email == "verified" and profile.email_verified is not True:
+        raise _DoubtError("EmailUnverified", "the profile's e-mail is not verified, so it is neither written nor used")
+    return email
+
+
+def _rule_digest(store: Store, field: str) -> str:
+    extra = {"phone": store.country, "email": store.trust_email}.get(field)
+    return digest(getattr(store.fields, field), extra)
+
+
+def _used_columns(store: Store) -> set[str]:
+    used = {f for f in SCALARS if getattr(store.fields, f) != "ignore"}
+    used |= {rule.source.split(".")[0] for rule in store.metafields.values() if rule.policy != "ignore"}
+    return used
+
+
+def _has(profile: Profile, path: str) -> bool:
+    head = path.split(".", maxsplit=1)[0]
+    return head == "clerk_user_id" or profile.knows(head)
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return _EXPONENT.sub(lambda found: found[0] if found[0][0] == '"' else f"{Decimal(found[0]):f}", text)
+
+
+def _unreadable(profile: Profile, field: str) -> bool:
+    return any(p.field == field for p in profile.problems)
+
+
+def matches(profile: Profile, path: str, rule: Any) -> bool | None:
+    """Whether the value at this path is what a `where` asks for; None where it can't be read."""
+    if _unreadable(profile, path.split(".", maxsplit=1)[0]):
+        return None
+    value = profile.value_at(path)
+    options = rule if isinstance(rule, (list, tuple)) else [rule]
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return any(_same(v, option) for v in values for option in options)
+
+
+def _same(value: Any, option: Any) -> bool:
+    if isinstance(value, bool) and isinstance(option, str):
+        return option.lower() in _WORDS[value]  # YAML 1.2 reads `yes` as text
+    if isinstance(value, bool) or isinstance(option, bool) or value is None or option is None:
+        return value is option or (isinstance(value, str) and value.lower() == str(option).lower())
+    return bool(value == option) or str(value) == str(option) or _composed(value) == _composed(option)
+
+
+def _composed(value: Any) -> str:
+    """As text, whose letters with accents are one character each: the same word may be written in two ways."""
+    return unicodedata.normalize("NFC", str(value))

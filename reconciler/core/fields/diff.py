@@ -1,0 +1,182 @@
+"""The three-way diff: what should be, what is, and what we last agreed on. Says for each field who moved.
+
+deepdiff works only here, and only on pairs that are already known to differ: it costs a thousand times a comparison.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.core.fields import normalise
+from reconciler.core.fields.desired import SCALARS
+from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags
+from reconciler.core.model.action import Change, Why
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import UNIQUE
+from reconciler.core.model.mapping import Applied, Mapping
+from reconciler.core.model.spec import Spec, WantedField
+
+
+def comparable(field: str, value: str | None, type_: str = "") -> str | None:
+    """A field's value as it counts for equality, after Shopify's own normalisation."""
+    match field:
+        case "email":
+            return normalise.email_key(value)
+        case "phone":
+            return normalise.phone_key(value)
+        case "note":
+            return normalise.note(value)
+        case "locale":
+            return normalise.locale(value)
+        case "first_name" | "last_name":
+            return normalise.name(value)
+        case _:
+            return normalise.metafield(value, type_)
+
+
+def observed_value(customer: Customer, field: str) -> str | None:
+    """What the customer shows for one of our fields."""
+    if field in SCALARS:
+        value: str | None = getattr(customer, field)
+        return value
+    found = customer.metafields.get(field.removeprefix("metafields."))
+    return found.value if found else None
+
+
+def is_in_place(field: str, wanted: WantedField, observed: str | None, base: Applied | None) -> bool:
+    """Whether the shop shows what it should: the same value, or the very thing that it showed when we sent this value.
+
+    `base`: what was agreed on with this customer, if anything was.
+    """
+    should_be = comparable(field, wanted.value, wanted.type)
+    if comparable(field, observed, wanted.type) == should_be:
+        return True
+    return is_respelt(base, observed) and base is not None and comparable(field, base.value, wanted.type) == should_be
+
+
+def is_respelt(base: Applied | None, observed: str | None) -> bool:
+    """Whether this is what the shop showed for the value that we sent last, in a spelling of its own."""
+    return base is not None and base.respelt and base.shown == observed
+
+
+def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
+    """What was agreed on with this very customer."""
+    return mapping.applied.get(field) if mapping is not None and mapping.customer_id == customer.id else None
+
+
+def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | None:
+    """What the customer shows for a field; where the shop spells what we sent in its own way: what we sent."""
+    observed = observed_value(customer, field)
+    base = agreed_on(mapping, customer, field)
+    return base.value if base is not None and is_respelt(base, observed) else observed
+
+
+def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
+    """The e-mail and the phone of this customer as we sent them, where the shop shows them in a spelling of its own."""
+    found: dict[str, str] = {}
+    for field in UNIQUE:
+        base = agreed_on(mapping, customer, field)
+        if base is not None and base.value is not None and is_respelt(base, observed_value(customer, field)):
+            found[field] = base.value
+    return found
+
+
+def changes_between(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[Change, ...]:
+    """The minimal patch that makes the customer as it should be, field by field in the order of the spec."""
+    found = [_field_change(field, wanted, customer, mapping) for field, wanted in spec.fields.items()]
+    found.append(_tags_change(spec, customer, mapping))
+    return tuple(change for change in found if change is not None)
+
+
+def unseen(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[str, ...]:
+    """The fields that Shopify did not show and of which something is owed: nobody can say that they are equal."""
+    if not customer.unknown:
+        return ()
+    found = [
+        field for field, wanted in spec.fields.items() if field in customer.unknown and _owed(field, wanted, mapping)
+    ]
+    if "tags" in customer.unknown and (spec.tags or owned_tags(mapping)):
+        found.append("tags")
+    return tuple(found)
+
+
+def _owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bool:
+    """Whether the field may have to be written, whatever it holds: a value that should be there, or ours to be cleared."""
+    if wanted.policy not in {"enforce", "fill"}:
+        return False
+    base = mapping.applied.get(field) if mapping else None
+    return wanted.value is not None or (wanted.policy == "enforce" and base is not None and base.ours)
+
+
+def explained(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """In words, what differs between two whole values that are known to differ (for `explain` and the logs)."""
+    from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
+
+    return str(DeepDiff(before, after, ignore_order=True, verbose_level=2).pretty()).splitlines()
+
+
+def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: Mapping | None) -> Change | None:
+    if field in customer.unknown or wanted.policy in {"ignore", "create_only"}:
+        return None
+    observed = observed_value(customer, field)
+    is_now = comparable(field, observed, wanted.type)
+    should_be = comparable(field, wanted.value, wanted.type)
+    there = agreed_on(mapping, customer, field)
+    if is_in_place(field, wanted, observed, there) or (wanted.policy == "fill" and is_now is not None):
+        return None
+    base = mapping.applied.get(field) if mapping else None
+    if should_be is None and not _may_clear(field, observed, there, wanted.type):
+        return None
+    why = _why(field, should_be, base, wanted, mapping)
+    return Change(field=field, before=observed, after=wanted.value, why=why)
+
+
+def _is_on(mapping: Mapping | None, customer: Customer) -> bool:
+    """Whether it was agreed on there: where a back-link was followed, the other customer's values are not ours."""
+    return mapping is not None and mapping.customer_id == customer.id
+
+
+def _may_clear(field: str, observed: str | None, base: Applied | None, type_: str) -> bool:
+    """Only what we set ourselves, and only while it is still what we set. The e-mail never."""
+    if field == "email" or base is None or not base.ours:
+        return False
+    return is_respelt(base, observed) or comparable(field, base.value, type_) == comparable(field, observed, type_)
+
+
+def _why(field: str, should_be: str | None, base: Applied | None, wanted: WantedField, mapping: Mapping | None) -> Why:
+    if mapping is not None and mapping.intent is not None:
+        return "profile changed"  # what differs may be our own half-done step, never somebody's edit
+    if base is None:
+        known = mapping is not None and bool(mapping.applied)
+        refused = mapping is not None and field in mapping.refused
+        return "config changed" if known and not refused else "profile changed"
+    if comparable(field, base.value, wanted.type) == should_be:
+        return "drift"
+    return "config changed" if base.config != wanted.config else "profile changed"
+
+
+def owned_tags(mapping: Mapping | None) -> tuple[str, ...]:
+    """The tags that we added and no others, as the shop shows them."""
+    base = mapping.applied.get("tags") if mapping else None
+    return tuple(base.value["owned"]) if base else ()
+
+
+def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Change | None:
+    if "tags" in customer.unknown:
+        return None
+    present = normalise.tag_keys(customer.tags)
+    respelt = respelt_tags(agreed_on(mapping, customer, "tags"))
+    wanted = normalise.tag_keys(shown for tag in spec.tags if (shown := as_shown(tag, respelt)))
+    missing = [tag for tag in spec.tags if not is_shown(tag, present, respelt)]
+    owned = owned_tags(mapping) if _is_on(mapping, customer) else ()
+    stale = {t.casefold() for t in owned} & present - wanted
+    if not missing and not stale:
+        return None
+    base = mapping.applied.get("tags") if mapping else None
+    agreed = {t.casefold() for t in base.value["agreed"]} if base else set()
+    why: Why = "profile changed"
+    if base is not None and (mapping is None or mapping.intent is None):
+        drifted = not stale and all(tag.casefold() in agreed for tag in missing)
+        why = "drift" if drifted else "config changed"
+    after = normalise.tags([*(t for t in customer.tags if t.casefold() not in stale), *missing])
+    return Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(after), why=why)

@@ -1,0 +1,140 @@
+"""Values as Shopify stores them, so that what we compare is what it would make of our words.
+
+Shopify Admin API 2026-10, read 2026-11-23: blank names and phones become null; white space inside an e-mail is removed and
+its case does not count for uniqueness; phones are stored as E.164; tags are trimmed, split at commas, unique ignoring case,
+and come back sorted ignoring case. Whether names are trimmed and e-mails folded when stored is not known: comparing here
+survives both.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from reconciler.core.fields import metafields, phones
+
+NAME_MAX = 255
+NOTE_MAX = 5000
+EMAIL_MAX = 255
+TAGS_MAX = 250
+
+# What Shopify accepts, on the strict side: one @, no blanks, a domain of labels with a dot.
+_EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]+@(?:[^\s@.<>()\[\],;:\\\"]+\.)+[^\s@.<>()\[\],;:\\\"]{2,}")
+_SPACE = re.compile(r"\s+")
+_UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_UNSEEN = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+)  # shown as nothing, though they count as letters or marks
+
+
+def name(value: str | None) -> str | None:
+    """A first or last name: trimmed; blank is None."""
+    return (value or "").strip() or None
+
+
+def note(value: str | None) -> str | None:
+    """A note: blank is None; line ends are one character, and blanks at the ends don't count."""
+    return (value or "").replace("\r\n", "\n").strip() or None
+
+
+def locale(value: str | None) -> str | None:
+    """A language tag with its usual case: `en_us` is `en-US`."""
+    text = (value or "").strip().replace("_", "-")
+    if not text:
+        return None
+    head, *rest = text.split("-")
+    return "-".join([head.lower(), *(part.upper() if len(part) == 2 else part.title() for part in rest)])  # noqa: PLR2004
+
+
+def email(value: str | None) -> str | None:
+    """An e-mail as it is written: white space at the ends removed; blank is None."""
+    return (value or "").strip() or None
+
+
+def email_key(value: str | None) -> str | None:
+    """What makes two e-mails one: all white space removed, lower case. Plus and dot variants stay different."""
+    return _SPACE.sub("", value or "").lower() or None
+
+
+def email_is_valid(value: str) -> bool:
+    """Whether Shopify would take it, as far as its known rules go, and it is what it looks like."""
+    known = len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value) is not None and ".." not in value
+    return known and unseen_in(value) is None
+
+
+def unseen_in(value: str) -> str | None:
+    """The first invisible or bidirectional character: by it, two e-mails look like one and are two. None: there is none."""
+    return next((c for c in value if _is_unseen(c)), None)
+
+
+def _is_unseen(character: str) -> bool:
+    if character.isascii():
+        return not character.isprintable()
+    is_selector = "\ufe00" <= character <= "\ufe0f" or "\u180b" <= character <= "\u180f" or character >= "\U000e0000"
+    return is_selector or character in _UNSEEN or unicodedata.category(character) in _UNSEEN_CATEGORIES
+
+
+def phone(value: str | None, country: str | None) -> str | None:
+    """E.164, or None where blank.
+
+    Raises ValueError, which says why, for what is none, and for one without a country code where no country is given.
+    """
+    text = (value or "").strip()
+    return phones.e164(text, country) if text else None
+
+
+def phone_key(value: str | None) -> str | None:
+    """What makes two stored phones one: digits and plus only."""
+    return re.sub(r"[^+\d]", "", value or "") or None
+
+
+def tags(values: Iterable[str]) -> tuple[str, ...]:
+    """Tags as Shopify gives them back: trimmed, split, unique ignoring case (first casing wins), sorted ignoring case."""
+    kept: dict[str, str] = {}
+    for value in values:
+        for part in value.split(","):
+            tag = part.strip()
+            if tag:
+                kept.setdefault(tag.casefold(), tag)
+    return tuple(sorted(kept.values(), key=lambda tag: (tag.casefold(), tag)))
+
+
+def tag_keys(values: Iterable[str]) -> frozenset[str]:
+    """The same without their casing, which Shopify may change on its own."""
+    return frozenset(tag.casefold() for tag in tags(values))
+
+
+def metafield(value: str | None, type_: str) -> str | None:
+    """A metafield's value in a form that can be compared, by its type; blank is None."""
+    return metafields.comparable(value, type_)
+
+
+def is_same_email(shown: str | None, asked: str) -> bool:
+    """Whether these are spellings of one address: another case, another form of its letters, or something around it.
+
+    A shop that ignores accents, dots or plus parts, or answers wrongly, would show one person's customer for another's
+    address; so whatever else differs makes another address.
+    """
+    return shown is not None and _address(shown) == _address(asked)
+
+
+def bare_email(value: str | None) -> str | None:
+    """An e-mail without what a shop may show around it: `mailto:`, angle brackets, a full stop at the end."""
+    text = _SPACE.sub("", value or "")
+    return text[7 if text[:7].lower() == "mailto:" else 0 :].removeprefix("<").rstrip(">.") or None
+
+
+def _address(value: str) -> tuple[str, str]:
+    """Local part and domain in one spelling. Not casefold: it makes one of `ß` and `ss`."""
+    text = _SPACE.sub("", unicodedata.normalize("NFC", value)).lower()
+    local, _, domain = text.removeprefix("mailto:").removeprefix("<").rstrip(">.").rpartition("@")
+    return local, ".".join(_label(label) for label in unicodedata.normalize("NFKC", domain).split("."))
+
+
+def _label(label: str) -> str:
+    """A label of a domain in its own letters: `xn--mnchen-3ya` is `münchen`."""
+    try:
+        return label[4:].encode().decode("punycode") if label.startswith("xn--") else label
+    except UnicodeError:
+        return label

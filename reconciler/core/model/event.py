@@ -1,0 +1,25 @@
+"""Event: one write that was carried out, with the values before and after; what `undo` and `explain` read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One write that was carried out, or a decision worth telling; `changes` are {field, before, after, why}."""
+
+    at: datetime
+    store: StoreName
+    shop: ShopDomain
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    kind: str
+    changes: tuple[MappingOf[str, Any], ...] = ()
+    plan_digest: str = ""
+    message: str = ""

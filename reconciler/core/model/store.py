@@ -1,0 +1,223 @@
+"""Store: the policy of one shop, as decided in stores.yaml. Holds no secret and no address to call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
+
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+
+Policy = Literal["enforce", "fill", "create_only", "ignore"]
+Switch = Literal["auto", "hold"]
+TrustEmail = Literal["verified", "always", "never"]
+
+SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
+DESTRUCTIVE = frozenset({"delete", "erase"})  # `on_leave`: what can't be taken back
+TAGS_MAX = 250  # of one customer, Shopify's own limit
+NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
+OWN_FIELDS = ("email", "first_name", "last_name", "phone", "locale", "note")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Backlink(_Part):
+    """The metafield that carries the Clerk user id; its definition is of type `id`."""
+
+    namespace: Annotated[str, StringConstraints(min_length=3, max_length=255)] = "clerk"
+    key: Annotated[str, StringConstraints(min_length=2, max_length=64)] = "user_id"
+
+    @property
+    def name(self) -> str:
+        """`NAMESPACE.KEY`."""
+        return f"{self.namespace}.{self.key}"
+
+
+class FieldPolicies(_Part):
+    """Who owns each field of a customer."""
+
+    email: Policy = "enforce"
+    first_name: Policy = "enforce"
+    last_name: Policy = "enforce"
+    phone: Policy = "fill"
+    locale: Policy = "ignore"
+    note: Policy = "ignore"
+
+
+class MetafieldRule(_Part):
+    """One metafield of ours: where its value comes from, its Shopify type and who owns it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    source: str = Field(alias="from", description="image_url, locale, … or metadata.a.b")
+    type: str = Field(default="single_line_text_field", description="Shopify's type of the metafield")
+    policy: Policy = Field(default="enforce", description="as in `fields`")
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        known = (*OWN_FIELDS, "image_url", "clerk_user_id")
+        if source not in known and not source.startswith("metadata."):
+            raise ValueError(f"'{source}' is no field of a profile: use one of {', '.join(known)} or metadata.…")
+        return source
+
+
+class Ceiling(_Part):
+    """How many actions of one kind may pass; both bounds hold."""
+
+    max: int = Field(ge=0, description="a count")
+    percent: float | None = Field(default=None, ge=0, le=100, description="of the store's mappings")
+
+
+class Guards(_Part):
+    """Ceilings for one plan, and for one hour of `run`."""
+
+    create: Ceiling = Ceiling(max=1000)
+    adopt: Ceiling = Ceiling(max=500)
+    update: Ceiling = Ceiling(max=500, percent=30)
+    relink: Ceiling = Ceiling(max=25, percent=5)
+    merge: Ceiling = Ceiling(max=5, percent=1)
+    release: Ceiling = Ceiling(max=25, percent=5)
+
+
+class Accepted(_Part):
+    """Drift that somebody has agreed to for a time: these fields of this user stay as they were edited in Shopify."""
+
+    user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)] = Field(description="her Clerk id")
+    fields: tuple[str, ...] = Field(min_length=1, description="our names: email, tags, metafields.NAMESPACE.KEY, …")
+    until: date | datetime = Field(description="the last day, or the moment; from then on it is drift again")
+    why: Annotated[str, StringConstraints(min_length=1)] = Field(description="for whoever reads it next year")
+
+    @field_validator("fields")
+    @classmethod
+    def _known(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*OWN_FIELDS, "tags", "backlink")
+        for name in fields:
+            if name not in known and not name.startswith("metafields."):
+                raise ValueError(f"'{name}' is no field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
+        return fields
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether it has not expired: a day lasts to its end (UTC)."""
+        if isinstance(self.until, datetime):
+            moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+            return now < moment
+        return now <= datetime.combine(self.until, time.max, UTC)
+
+
+class Store(_Part):
+    """The policy of one store: whom it wants, which fields we own there, and what may happen by itself."""
+
+    name: Annotated[StoreName, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = Field(
+        description="our name of the store, in commands, addresses and logs"
+    )
+    shop: ShopDomain = Field(description="the bare name: acme.myshopify.com")
+    where: Mapping[str, Any] = Field(default_factory=dict, description="all must match; a list means any of these")
+    backlink: Backlink = Field(default=Backlink(), description="the metafield that carries the Clerk user id")
+    fields: FieldPolicies = Field(
+        default=FieldPolicies(),
+        description="who owns each field: enforce (ours wins), fill (only where Shopify is blank), create_only, ignore",
+    )
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...] = Field(
+        default=(), description="tags that every customer of ours gets (250 at most); nobody else's are touched"
+    )
+    metafields: Mapping[str, MetafieldRule] = Field(
+        default_factory=dict, description="NAMESPACE.KEY: where its value comes from, its type and policy"
+    )
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
+        default=None, description="of phones without a country code; left out: such phones are held"
+    )
+    require_email: bool = Field(
+        default=True, description="false: people without an e-mail are created by their back-link alone"
+    )
+    on_leave: Literal["keep", "tag", "delete", "erase"] = Field(
+        default="keep", description="what becomes of the customer of somebody who is gone or not wanted any more"
+    )
+    leave_tag: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        default="clerk-left", description="the tag of `on_leave: tag`"
+    )
+    on_email_conflict: Literal["relink", "merge", "hold"] = Field(
+        default="relink", description="what to do when her new e-mail is that of another customer"
+    )
+    on_missing: Literal["recreate", "hold"] = Field(
+        default="recreate", description="what to do when her customer was deleted in Shopify"
+    )
+    heal_drift: Switch = Field(default="auto", description="hold: edits made in Shopify are shown, and wait")
+    roll_out: Switch = Field(default="auto", description="hold: what is new in profiles or config is shown, and waits")
+    guards: Guards = Field(
+        default=Guards(), description="ceilings per kind of action, for one plan and for one hour of `run`"
+    )
+    accept: tuple[Accepted, ...] = Field(default=(), description="drift that is agreed to, each with an end")
+    paused: bool = Field(default=False, description="true: look and decide, but write nothing")
+    trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
+    _domain: ShopDomain | None = PrivateAttr(default=None)
+
+    @property
+    def domain(self) -> ShopDomain:
+        """The shop's name as stores.yaml has it; `shop` is its key in the state, which a renamed shop keeps."""
+        return self._domain or self.shop
+
+    def kept_under(self, key: ShopDomain) -> Self:
+        """This store, whose shop the state keeps under this key."""
+        if key == self.shop:
+            return self
+        kept = self.model_copy(update={"shop": key})
+        kept._domain = self.domain  # noqa: SLF001  its own
+        return kept
+
+    @field_validator("shop")
+    @classmethod
+    def _bare_shop(cls, shop: ShopDomain) -> ShopDomain:
+        if not SHOP_PATTERN.fullmatch(shop):
+            raise ValueError(f"'{shop}' is not a bare shop name such as acme.myshopify.com")
+        return shop
+
+    def accepts(self, user: ClerkUserId, now: datetime) -> frozenset[str]:
+        """The fields of this user whose drift is agreed to now."""
+        return frozenset(f for a in self.accept if a.user == user and a.holds_at(now) for f in a.fields)
+
+    @field_validator("tags")
+    @classmethod
+    def _single_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        for tag in tags:
+            if "," in tag:
+                raise ValueError(f"'{tag}' has a comma: Shopify would split it; write a list of two tags")
+        if len(tags) > TAGS_MAX:
+            raise ValueError(f"{len(tags)} tags: a customer of Shopify's has {TAGS_MAX} at most")
+        if len({t.casefold() for t in tags}) != len(tags):
+            raise ValueError("the same tag stands here twice (Shopify ignores case)")
+        return tags
+
+    @field_validator("leave_tag")
+    @classmethod
+    def _one_tag(cls, tag: str) -> str:
+        if "," in tag:
+            raise ValueError(f"'{tag}' has a comma: Shopify would make two tags of it")
+        return tag
+
+    @model_validator(mode="after")
+    def _backlink_is_nobodys_rule(self) -> Self:
+        own = f"{self.backlink.namespace}.{self.backlink.key}"
+        if own in self.metafields:
+            raise ValueError(
+                f"metafields.{own} is the back-link, the key of every write: it can't have a rule of its own"
+            )
+        if self.leave_tag.casefold() in {t.casefold() for t in self.tags}:
+            raise ValueError(f"leave_tag '{self.leave_tag}' is also one of tags: nobody could tell who has left")
+        return self
+
+    @field_validator("metafields")
+    @classmethod
+    def _full_keys(cls, rules: Mapping[str, MetafieldRule]) -> Mapping[str, MetafieldRule]:
+        for name in rules:
+            namespace, _, key = name.rpartition(".")
+            if len(namespace) not in NAMESPACE_LENGTHS or len(key) not in KEY_LENGTHS:
+                raise ValueError(f"'{name}' is not NAMESPACE.KEY (3 to 255 and 2 to 64 characters)")
+        if len(rules) > 24:  # noqa: PLR2004  metafieldsSet takes 25, one is the back-link's
+            raise ValueError("more than 24 metafields: Shopify sets 25 in one call, and one is the back-link")
+        return rules

@@ -1,0 +1,447 @@
+"""E-mails and phones that pass from one of our users to another: who goes first, and how a circle is broken.
+
+A takes B's old value while B takes C's: each waits for the next. All waits are granted first; then each is taken back whose
+value nobody gives up after all, until nothing changes. Where users wait in a circle, one of them gives up the values that
+the others wait for, for a moment: Shopify insists that a name, a phone or an e-mail remains. A circle that can't be broken
+so is held, with all of it named. Phones give way first, so that the e-mails of a user may still move.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable
+from collections.abc import Mapping as MappingOf
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.decide.cost import MUTATION_POINTS
+from reconciler.core.fields import normalise
+from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, Unique
+from reconciler.core.model.reasons import hold
+from reconciler.core.model.view import Decision, Taken, place_of
+from reconciler.core.plan.circles import NOTHING, broken
+
+NOTHING_SENT: MappingOf[str, str] = {}
+NAMES: MappingOf[str, str] = {"email": "e-mail", "phone": "phone"}
+
+
+class Frees(BaseModel):
+    """What an action sets free: the fields of a customer whose values it replaces; and the keys of the values it writes.
+
+    By the field and not by the key: the shop may show the value in a spelling that we do not know.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    places: frozenset[str] = NOTHING
+    writes: frozenset[str] = NOTHING
+
+    def gives(self, taken: Taken) -> bool:
+        """Whether this very value becomes free. Not where it is only written once more, in our spelling."""
+        return taken.place in self.places and taken.key not in self.writes
+
+
+Freed = MappingOf[ClerkUserId, Frees]
+
+
+class Blocked(BaseModel):
+    """A user whose new values customers of other users still have.
+
+    `decisions`: what holds if the values of these fields were nobody's; with no field, what holds as it is.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    decisions: MappingOf[frozenset[Unique], Decision]
+
+    @property
+    def as_is(self) -> Decision:
+        return self.decisions[frozenset()]
+
+    def granted(self, fields: Collection[Unique]) -> tuple[Decision, tuple[Taken, ...]]:
+        """The decision if the values of these fields become free, and which of them it rests on."""
+        free: frozenset[Unique] = frozenset()
+        found: list[Taken] = []
+        while more := [t for t in owned(self.decisions[free]) if t.field in fields and t.field not in free]:
+            found += more
+            free |= {t.field for t in more}
+        return self.decisions[free], tuple(found)
+
+
+def blocked_of(as_is: Decision, judge: Callable[[frozenset[Unique]], Decision]) -> Blocked | None:
+    """What `judge` decides for each set of fields whose values other users have; None where no other user is in the way."""
+    if not owned(as_is):
+        return None
+    found: dict[frozenset[Unique], Decision] = {frozenset(): as_is}
+    left: list[frozenset[Unique]] = [frozenset()]
+    while left:
+        free = left.pop()
+        fields = frozenset(t.field for t in owned(found[free])) - free
+        for more in {fields, *(frozenset({field}) for field in fields)} - {frozenset()}:
+            if free | more not in found:
+                found[free | more] = judge(free | more)
+                left.append(free | more)
+    return Blocked(decisions=found)
+
+
+def owned(decision: Decision) -> tuple[Taken, ...]:
+    """The values in the way that another of our users has, who may give them up."""
+    return tuple(t for t in decision.taken if t.owner is not None)
+
+
+def key_of(field: str, value: str | None) -> str | None:
+    """A value as it counts: keys of e-mails hold an @, keys of phones do not."""
+    return normalise.email_key(value) if field == "email" else normalise.phone_key(value)
+
+
+def gives_up(decision: Decision) -> frozenset[str]:
+    """The keys of the values that this decision's action sets free."""
+    action, customer = decision.action, decision.customer
+    if action is None or action.customer_id is None:
+        return NOTHING
+    found: set[str | None] = set()
+    if customer is not None and action.kind == "merge":
+        moves_on = decision.target is not None and decision.target.phone is None  # the one that is left takes it over
+        found = {
+            key_of("email", decision.value("email")),
+            None if moves_on else key_of("phone", decision.value("phone")),
+        }
+    elif customer is not None and action.kind == "release" and action.how == "delete":
+        found = {key_of(field, decision.value(field)) for field in UNIQUE}
+    elif action.kind in {"update", "adopt", "relink"}:
+        here = customer is not None and action.customer_id == customer.id
+        found = {before for _, before in _moved_from(action, UNIQUE, decision.sent if here else {})}
+    return frozenset(key for key in found if key is not None)
+
+
+def frees(decision: Decision) -> Frees:
+    """The same by the fields of the customer, with what the action writes instead."""
+    action, customer = decision.action, decision.customer
+    if action is None or action.customer_id is None:
+        return Frees()
+    fields: set[str] = set()
+    at: CustomerId | None = action.customer_id
+    if action.kind in {"update", "adopt", "relink"}:
+        here = customer is not None and at == customer.id
+        fields = {field for field, _ in _moved_from(action, UNIQUE, decision.sent if here else {})}
+    elif customer is not None and (action.kind == "merge" or (action.kind == "release" and action.how == "delete")):
+        moves_on = action.kind == "merge" and decision.target is not None and decision.target.phone is None
+        fields = {f for f in UNIQUE if getattr(customer, f) is not None and not (moves_on and f == "phone")}
+        at = customer.id
+    elif customer is not None and action.kind == "release" and action.how in {"keep", "tag"}:
+        fields, at = {"email"}, customer.id  # with the customer that has it: who may have the one has the other
+    return Frees(places=frozenset(place_of(field, at) for field in fields), writes=takes(action))
+
+
+def takes(action: Action | None) -> frozenset[str]:
+    """The keys of the values that this action writes."""
+    changes = action.changes if action is not None else ()
+    found = (key_of(c.field, c.after) for c in changes if c.field in UNIQUE)
+    return frozenset(key for key in found if key is not None)
+
+
+def resolved(blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> dict[ClerkUserId, Decision]:
+    """Each blocked user's decision, in which `waits_for` and `park` say the order.
+
+    `freed`: what the actions of users who are not blocked give up.
+    """
+    grants = _Grants(blocked, freed)
+    while True:
+        if grants.without_rivals():
+            continue
+        parks, circle = broken(grants.edges(), grants.can_park)
+        if not circle:
+            return grants.decisions(parks)
+        grants.take_back(circle)
+
+
+def without(
+    moves: MappingOf[ClerkUserId, Decision],
+    blocked: MappingOf[ClerkUserId, Blocked],
+    freed: Freed,
+    gone: frozenset[ClerkUserId],
+) -> dict[ClerkUserId, Decision]:
+    """The decisions where the actions of `gone` do not go after all: who waits for them is blocked again."""
+    if not gone:
+        return dict(moves)
+    left = {user: case for user, case in blocked.items() if user not in gone}
+    again = resolved(left, {user: found for user, found in freed.items() if user not in gone})
+    return {user: again.get(user, decision) for user, decision in moves.items()}
+
+
+# --- the actions of a plan -------------------------------------------------------------------------------------------
+
+
+def entangled(actions: Collection[Action]) -> dict[ClerkUserId, Action]:
+    """Who waits for another's value or is waited for, in the plan's order; all others go whenever they like."""
+    owners = {owner for a in actions if a.waits_for for owner in a.waits_for}
+    if not owners:
+        return {}
+    return {a.clerk_user_id: a for a in actions if a.waits_for or a.park or a.clerk_user_id in owners}
+
+
+def waves(actions: MappingOf[ClerkUserId, Action]) -> dict[ClerkUserId, int]:
+    """In which round each action may go: 0 at once, else after all those it waits for. Parking comes before round 0."""
+    before = {user: {o for o in a.waits_for if _goes_first(o, a, actions)} for user, a in actions.items()}
+    after: defaultdict[ClerkUserId, list[ClerkUserId]] = defaultdict(list)
+    for user, owners in before.items():
+        for owner in owners:
+            after[owner].append(user)
+    open_ = {user: len(owners) for user, owners in before.items()}
+    found: dict[ClerkUserId, int] = {}
+    due = deque(user for user, count in open_.items() if not count)
+    while due:
+        user = due.popleft()
+        first = int(any(owner in actions for owner in actions[user].waits_for))
+        found[user] = max((found[owner] + 1 for owner in before[user]), default=first)
+        for waiting in after[user]:
+            open_[waiting] -= 1
+            if not open_[waiting]:
+                due.append(waiting)
+    last = max(found.values(), default=0) + 1
+    return found | {user: last for user in actions if user not in found}
+
+
+def knots(actions: MappingOf[ClerkUserId, Action]) -> list[list[Action]]:
+    """The actions that hang together in some circle, circle by circle, with all who wait for them or are waited for."""
+    beside: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
+    for user, action in actions.items():
+        for owner in action.waits_for:
+            if owner in actions:
+                beside[user].add(owner)
+                beside[owner].add(user)
+    seen: set[ClerkUserId] = set()
+    found: list[list[Action]] = []
+    for start in (user for user, action in actions.items() if action.park):
+        if start in seen:
+            continue
+        knot, left = {start}, [start]
+        while left:
+            more = beside[left.pop()] - knot
+            knot |= more
+            left += more
+        seen |= knot
+        found.append([actions[user] for user in sorted(knot)])
+    return found
+
+
+def in_turn(actions: Collection[Action]) -> list[Action]:
+    """Actions whose changes are decided, as those of an undo: in an order in which none takes what another has not given up.
+
+    Sets `waits_for` and `park` of updates. What can't be ordered, or of a user with several actions, stays where it is.
+    """
+    counts = Counter(a.clerk_user_id for a in actions)
+    moving = {a.clerk_user_id: a for a in actions if a.kind == "update" and counts[a.clerk_user_id] == 1}
+    givers = {key: user for user, action in moving.items() for _, key in _moved_from(action, UNIQUE)}
+    edges: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
+    for user, action in moving.items():
+        for key in takes(action) & givers.keys():
+            if givers[key] != user:
+                to = edges.setdefault(user, {})
+                to[givers[key]] = to.get(givers[key], NOTHING) | {key}
+    parks, circle = broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+    while circle:
+        edges = {user: owners for user, owners in edges.items() if user not in circle}
+        parks, circle = broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+    for user, owners in edges.items():
+        parked = parks.get(user, NOTHING)
+        park = tuple(c.field for c in moving[user].changes if c.field in UNIQUE and key_of(c.field, c.before) in parked)
+        moving[user] = moving[user].model_copy(update={"waits_for": tuple(sorted(owners)), "park": park})
+    found = [moving.get(a.clerk_user_id, a) for a in actions]
+    rounds = waves({user: a for user, a in moving.items() if user in edges or user in givers.values()})
+    return sorted(found, key=lambda a: rounds.get(a.clerk_user_id, 0))
+
+
+def _is_named_without(action: Action, keys: frozenset[str]) -> bool:
+    """Whether the customer keeps another identity while it is without these values, by what the action says of it."""
+    left = {key_of(c.field, c.before) for c in action.changes if c.field in UNIQUE} | {key_of("email", action.email)}
+    return bool(action.name or left - {None} - keys)
+
+
+def _goes_first(owner: ClerkUserId, action: Action, actions: MappingOf[ClerkUserId, Action]) -> bool:
+    """Whether the owner's action must be done before this one: not where all that this one takes is parked at the start."""
+    other = actions.get(owner)
+    if other is None:
+        return False
+    if not other.park:
+        return True
+    moved, taken = _moved_from(other, UNIQUE), takes(action)
+    if any(key in taken for _, key in moved):
+        return any(key in taken for field, key in moved if field not in other.park)
+    fields = {c.field for c in action.changes}  # the shop spells what is taken in its own way
+    return any(field in fields for field, _ in moved if field not in other.park)
+
+
+def _moved_from(
+    action: Action, fields: Collection[str], sent: MappingOf[str, str] = NOTHING_SENT
+) -> set[tuple[str, str]]:
+    """What these fields hold before the action, each with its key, where the action makes something else of them."""
+    found = {
+        (c.field, key_of(c.field, sent.get(c.field, c.before)), key_of(c.field, c.after))
+        for c in action.changes
+        if c.field in fields
+    }
+    return {(field, before) for field, before, after in found if before is not None and before != after}
+
+
+# --- who may have what -----------------------------------------------------------------------------------------------
+
+
+class _Grants:
+    """Which waits are granted so far: at first all, then fewer and fewer."""
+
+    def __init__(self, blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> None:
+        self._blocked, self._freed = blocked, freed
+        self._givers = {place: user for user, found in freed.items() for place in found.places}
+        for user, case in blocked.items():
+            self._givers |= {place: user for decision in case.decisions.values() for place in frees(decision).places}
+        self._fields: dict[ClerkUserId, frozenset[Unique]] = dict.fromkeys(blocked, frozenset(UNIQUE))
+        self._now = {user: case.granted(UNIQUE) for user, case in blocked.items()}
+        self._frees = {user: frees(decision) for user, (decision, _) in self._now.items()}
+        self._circles: defaultdict[ClerkUserId, dict[str, str]] = defaultdict(dict)
+        self._waiting: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
+        for user, case in blocked.items():
+            for taken in (t for decision in case.decisions.values() for t in owned(decision)):
+                self._waiting[self._giver(taken)].add(user)
+        self._settle(blocked)
+
+    def without_rivals(self) -> bool:
+        """Leave each value to one of those who wait for it. False where every value has one.
+
+        It is the one for whom its owner waits in turn, so that a circle turns; else the first by name.
+        """
+        claims: defaultdict[str, list[tuple[ClerkUserId, Taken]]] = defaultdict(list)
+        for user in sorted(self._now):
+            for taken in self._now[user][1]:
+                claims[taken.key].append((user, taken))
+        several = [claim for claim in claims.values() if len(claim) > 1]
+        for claim in several:
+            left = [(user, taken) for user, taken in claim if taken in self._now[user][1]]
+            reached = self._reached(self._giver(left[0][1])) if len(left) > 1 else set()
+            chosen = next((user for user, _ in left if user in reached), left[0][0] if left else None)
+            for user, taken in left:
+                if user != chosen:
+                    self._take(user, {taken.field})
+        return bool(several)
+
+    def edges(self) -> dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]]:
+        """Who waits for whom, and for the values of which fields; only for those who wait in turn."""
+        found: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
+        for user, (_, granted) in self._now.items():
+            for taken in granted:
+                owner = self._giver(taken)
+                if owner in self._now and self._now[owner][1]:
+                    to = found.setdefault(user, {})
+                    to[owner] = to.get(owner, NOTHING) | {taken.place}
+        return found
+
+    def can_park(self, user: ClerkUserId, places: frozenset[str]) -> bool:
+        """Whether the user's customer keeps another identity while it is without these values."""
+        decision = self._now[user][0]
+        customer = decision.customer
+        if customer is None or decision.action is None or decision.action.kind != "update":
+            return False
+        if any(place_of(field, customer.id) in places for field in decision.unparkable):
+            return False
+        left = {place_of(f, customer.id) for f in UNIQUE if getattr(customer, f) is not None} - places
+        return bool(left or customer.first_name or customer.last_name)
+
+    def take_back(self, circle: list[ClerkUserId]) -> None:
+        """Grant nothing in a circle that can't be broken; phones first, which may break it."""
+        names = " → ".join([*circle, circle[0]])
+        words = [f"{u}: {text}" for u in circle for text in self._now[u][0].unparkable.values()]
+        names += f" (Shopify refused to take it off the customer of {'; '.join(words)})" if words else ""
+        inside = {user: [t for t in self._now[user][1] if self._giver(t) in circle] for user in circle}
+        phones = any(t.field == "phone" for granted in inside.values() for t in granted)
+        for user, granted in inside.items():
+            lost: set[Unique] = {t.field for t in granted if not phones or t.field == "phone"}
+            self._circles[user] |= dict.fromkeys(lost, names)
+            self._take(user, lost)
+
+    def decisions(self, parks: MappingOf[ClerkUserId, frozenset[str]]) -> dict[ClerkUserId, Decision]:
+        """What is decided for each in the end."""
+        return {
+            user: _told(
+                decision, {self._giver(t) for t in granted}, parks.get(user, NOTHING), self._circles.get(user, {})
+            )
+            for user, (decision, granted) in self._now.items()
+        }
+
+    def _take(self, user: ClerkUserId, fields: set[Unique]) -> None:
+        if fields:
+            self._fields[user] -= fields
+            self._now[user] = self._blocked[user].granted(self._fields[user])
+            self._frees[user] = frees(self._now[user][0])
+            self._settle({user, *self._waiting[user]})
+
+    def _settle(self, users: Iterable[ClerkUserId]) -> None:
+        """Take back what nobody gives up or what is not written after all, and look again at who waits for that user."""
+        due = deque(sorted(user for user in users if user in self._now))
+        while due:
+            user = due.popleft()
+            decision, granted = self._now[user]
+            lost = {
+                t.field
+                for t in granted
+                if not _is_taken(t, decision.action) or not self._freed_by(self._giver(t)).gives(t)
+            }
+            if not lost:
+                continue
+            self._fields[user] -= lost
+            self._now[user] = self._blocked[user].granted(self._fields[user])
+            self._frees[user] = frees(self._now[user][0])
+            due.append(user)
+            due.extend(sorted(self._waiting[user] & self._now.keys()))
+
+    def _giver(self, taken: Taken) -> ClerkUserId:
+        """Who gives the value up: where its user has left, that may be the one who adopts the customer."""
+        assert taken.owner is not None
+        return self._givers.get(taken.place, taken.owner)
+
+    def _freed_by(self, owner: ClerkUserId) -> Frees:
+        return self._frees[owner] if owner in self._frees else self._freed.get(owner, Frees())
+
+    def _reached(self, start: ClerkUserId) -> set[ClerkUserId]:
+        """Everybody for whom this user waits, in one step or several."""
+        found, left = {start}, [start]
+        while left:
+            _, granted = self._now.get(left.pop(), (None, ()))
+            more = {self._giver(t) for t in granted} - found
+            found |= more
+            left += more
+        return found - {start}
+
+
+def _is_taken(taken: Taken, action: Action | None) -> bool:
+    """Whether this action takes the value: it writes it, or moves to the very customer that has it."""
+    moves = action is not None and action.kind == "relink" and action.customer_id == taken.customer_id
+    return taken.key in takes(action) or (moves and taken.field == "email")
+
+
+def _told(
+    decision: Decision, givers: set[ClerkUserId], parked: frozenset[str], circles: MappingOf[str, str]
+) -> Decision:
+    """The decision that says what it waits for, what it parks, and which circle holds the rest of it."""
+    holds = tuple(_circle_hold(decision, h, circles) for h in decision.holds)
+    decision = decision.model_copy(update={"holds": holds})
+    if not givers or decision.action is None:
+        return decision
+    customer = decision.customer
+    park = tuple(f for f in UNIQUE if customer is not None and place_of(f, customer.id) in parked)
+    cost = decision.action.cost_points + (MUTATION_POINTS if park else 0)
+    update = {"waits_for": tuple(sorted(givers)), "park": park, "cost_points": cost}
+    return decision.model_copy(update={"action": decision.action.model_copy(update=update)})
+
+
+def _circle_hold(decision: Decision, held: Hold, circles: MappingOf[str, str]) -> Hold:
+    """The same hold, or the one that names the circle in which its value goes round."""
+    field = held.field or ""
+    if field not in circles or held.reason not in {"EmailTaken", "PhoneTaken"}:
+        return held
+    reason = "EmailConflict" if field == "email" else "PhoneTaken"
+    message = (
+        f"the new {NAMES[field]} is part of a circle, and no customer in it can be without the value for a moment: "
+        f"{circles[field]}; give one of these customers a name"
+    )
+    return hold(decision.clerk_user_id, decision.customer, reason, message, field)

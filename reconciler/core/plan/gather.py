@@ -1,0 +1,295 @@
+"""From the decisions of one look to one store's plan: chains resolved, guards asked, everything counted and sorted.
+
+Knows no reader: decisions come in, in any order, and the same ones give the same plan. Keeps of a decision only what the
+plan, or the row of somebody whom a guard withholds, is made of; and that in piles, which may be more than memory holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.decide.record import is_news, looked_row
+from reconciler.core.fields.desired import config_digest, is_wanted
+from reconciler.core.model.action import KINDS, Action, Hold, Kind, action_order, hold_order
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.reasons import hold
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
+from reconciler.core.plan import chains
+from reconciler.core.plan.forecast import costs_of, forecast_of
+from reconciler.core.plan.free_phones import (
+    FreePhones,
+    keys_of,
+    message_of,
+    phone_hold,
+    phone_of,
+    resolved_apart,
+    without_phone,
+)
+from reconciler.core.plan.guard import above, held_back
+from reconciler.core.plan.pile import Growing, ListPile, Piles, chained, kept, merged
+from reconciler.core.plan.plan import StorePlan, Summary, summed
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a look at one store found: its plan, what the guards withheld, and the rows that should be written.
+
+    `whole`: everybody was looked at. `decisions` are kept only where they were asked for. `by_mirror` of those looked at
+    were decided on by what the shop's mirror shows.
+    """
+
+    plan: StorePlan
+    withheld: Collection[Action] = ()
+    rows: Collection[Mapping] = ()
+    profiles: int = 0
+    whole: bool = True
+    decisions: dict[ClerkUserId, tuple[Subject, Decision]] = field(default_factory=dict)
+    by_mirror: int = 0
+
+
+class _Freed(BaseModel):
+    """The values that the action of a user gives up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    frees: chains.Frees
+    kind: Kind
+
+
+class _Row(BaseModel):
+    """The row of a user, and the row as it is, where it may turn out to say the same.
+
+    Of one for the case that a guard withholds the user's action the message lacks what the guard says.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    row: Mapping
+    known: Mapping | None
+
+    def saying(self, message: str) -> _Row:
+        return self.model_copy(update={"row": self.row.model_copy(update={"message": message})})
+
+
+class _Outcome(BaseModel):
+    """What a plan is made of for one user: the action, with the row if a guard withholds it, or the row without one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Action | None
+    holds: tuple[Hold, ...]
+    in_sync: bool
+    row: _Row | None = None
+    if_withheld: _Row | None = None
+    frees: chains.Frees = chains.Frees()
+
+    def held_for(self, first: ClerkUserId) -> _Outcome:
+        """The same where the last of its holds, that of the phone, names the user who gets it."""
+        named = self.holds[-1].model_copy(update={"message": message_of(first)})
+        holds = (*self.holds[:-1], named)
+        message = "; ".join(h.message for h in holds)
+        return self.model_copy(
+            update={
+                "holds": holds,
+                "row": self.row.saying(message) if self.row is not None else None,
+                "if_withheld": self.if_withheld.saying(f"; {message}") if self.if_withheld is not None else None,
+            }
+        )
+
+
+class _Late(BaseModel):
+    """What becomes of a user whose phone may be another's in this plan: if it is not, and if it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: ClerkUserId
+    key: str
+    alone: _Outcome
+    held: _Outcome
+
+
+class Gathered:
+    """Takes decisions one by one, and gives the plan at the end. `guards` False leaves the guards out."""
+
+    def __init__(
+        self, store: Store, *, now: datetime, guards: bool = True, keep_all: bool = False, piles: Piles = ListPile
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._guards = guards
+        self._actions: dict[Kind, Growing[Action]] = {kind: piles(Action, action_order) for kind in KINDS}
+        self._costs: Counter[Kind] = Counter()
+        self._if_withheld: dict[Kind, Growing[_Row]] = {kind: piles(_Row) for kind in KINDS}
+        self._holds: Growing[Hold] = piles(Hold, hold_order)
+        self._rows: Growing[Mapping] = piles(Mapping)
+        self._freed: Growing[_Freed] = piles(_Freed)
+        self._phones = FreePhones(piles)
+        self._late: Growing[_Late] = piles(_Late, lambda late: (late.key, late.user))
+        self._blocked: dict[ClerkUserId, tuple[Subject, chains.Blocked]] = {}
+        self._all: dict[ClerkUserId, tuple[Subject, Decision]] | None = {} if keep_all else None
+        self._all_late: dict[ClerkUserId, Decision] = {}
+        self._profiles = 0
+        self._in_sync = 0
+
+    def passed_over(self, count: int) -> None:
+        """So many more who are wanted and equal, and were not looked at because nothing of theirs has moved."""
+        self._profiles += count
+        self._in_sync += count
+
+    def add(self, subject: Subject, decision: Decision, blocked: chains.Blocked | None = None) -> None:
+        """One user's decision; `blocked` says what else may be decided where other users have the new e-mail or phone."""
+        self._profiles += is_wanted(subject.profile, self._store) is not False
+        if blocked is not None:
+            self._blocked[subject.user] = (subject, blocked)
+        elif self._phones.came_before(decision):
+            self._put_off(subject, decision)
+        else:
+            self._keep(subject, decision)
+            outcome = self._outcome(subject, decision)
+            self._settle(outcome)
+            self._frees(subject.user, outcome)
+
+    def swept(self, *, mappings: int, restore_rate: float, whole: bool) -> Swept:
+        """The plan. `mappings` is what the guards' percentages are taken of."""
+        self._settle_late()
+        over = self._settle_blocked(mappings)
+        found = {kind: pile.whole() for kind, pile in self._actions.items()}
+        for kind, message in over.items():
+            self._withhold(kind, found[kind], message)
+        holds = self._holds.whole()
+        counts = {kind: len(actions) for kind, actions in found.items() if kind not in over}
+        costs = {kind: points for kind, points in self._costs.items() if kind not in over}
+        plan = StorePlan(
+            store=self._store.name,
+            shop=self._store.domain,
+            summary=Summary(**counts, hold=len(holds), in_sync=self._in_sync),
+            actions=chained(found[kind] for kind in counts),
+            holds=holds,
+            forecast=forecast_of(costs, restore_rate),
+            config_digest=config_digest(self._store),
+        )
+        withheld = chained(found[kind] for kind in KINDS if kind in over)
+        return Swept(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
+
+    # --- phones of several users ------------------------------------------------------------------------------------
+
+    def _put_off(self, subject: Subject, decision: Decision) -> None:
+        key = phone_of(decision.action)
+        assert key is not None
+        held = without_phone(decision, phone_hold(decision, subject.user))
+        late = _Late(
+            user=subject.user, key=key, alone=self._outcome(subject, decision), held=self._outcome(subject, held)
+        )
+        self._late.add(late)
+        if self._all is not None:
+            self._all[subject.user], self._all_late[subject.user] = (subject, decision), held
+
+    def _settle_late(self) -> None:
+        """Settle who may come late for a phone, now that all who come first are known."""
+        for late, (user, first) in zip(self._late.whole(), self._phones.firsts(), strict=True):
+            assert late.user == user
+            outcome = late.alone if first == user else late.held.held_for(first)
+            self._settle(outcome)
+            self._frees(user, outcome)
+            if self._all is not None and first != user:
+                decision = self._all_late[user].model_copy(update={"holds": outcome.holds})
+                self._all[user] = (self._all[user][0], decision)
+
+    # --- chains -----------------------------------------------------------------------------------------------------
+
+    def _settle_blocked(self, mappings: int) -> dict[Kind, str]:
+        """Settle who waits for another's value, and give the kinds that are above their ceilings, with what that says.
+
+        Who waits for a user whose action is withheld is blocked again.
+        """
+        blocked = {user: case for user, (_, case) in self._blocked.items()}
+        awaited = {t.place for case in blocked.values() for d in case.decisions.values() for t in d.taken}
+        given = (f for f in self._freed.whole() if not awaited.isdisjoint(f.frees.places)) if blocked else ()
+        freed = {f.clerk_user_id: f for f in given}
+        frees = {user: f.frees for user, f in freed.items()}
+        moved, blocked = resolved_apart(blocked, frees, self._phones.holders(keys_of(blocked)))
+        moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
+        counts = Counter({kind: len(pile) for kind, pile in self._actions.items()}) + Counter(moving.values())
+        over = above(counts, self._store, mappings=mappings) if self._guards else {}
+        kinds = moving | {user: f.kind for user, f in freed.items()}
+        gone = frozenset(user for user, kind in kinds.items() if kind in over)
+        for user, decision in chains.without(moved, blocked, frees, gone).items():
+            subject = self._blocked[user][0]
+            self._keep(subject, decision)
+            self._settle(self._outcome(subject, decision))
+        return over
+
+    # --- one user -----------------------------------------------------------------------------------------------------
+
+    def _keep(self, subject: Subject, decision: Decision) -> None:
+        if self._all is not None:
+            self._all[subject.user] = (subject, decision)
+
+    def _outcome(self, subject: Subject, decision: Decision) -> _Outcome:
+        action, known = decision.action, subject.mapping
+        found = {"action": action, "holds": decision.holds, "in_sync": decision.status == "in_sync" and action is None}
+        if action is None:
+            row = looked_row(subject, decision, self._store, now=self._now)
+            return _Outcome(**found, row=_Row(row=row, known=known) if row is not None else None)
+        withheld = None
+        if self._guards:
+            unsaid = _held(decision, hold(subject.user, known, "GuardExceeded", ""))
+            row = looked_row(subject, unsaid, self._store, now=self._now)
+            assert row is not None
+            withheld = _Row(row=row, known=known if known is not None and known.status == "held" else None)
+        return _Outcome(**found, if_withheld=withheld, frees=chains.frees(decision))
+
+    def _settle(self, outcome: _Outcome) -> None:
+        for each in outcome.holds:
+            self._holds.add(each)
+        self._in_sync += outcome.in_sync
+        if (row := outcome.row) is not None and is_news(row.known, row.row, now=self._now):
+            self._rows.add(row.row)
+        if (action := outcome.action) is None:
+            return
+        self._actions[action.kind].add(action)
+        self._costs[action.kind] += action.cost_points
+        if outcome.if_withheld is not None:
+            self._if_withheld[action.kind].add(outcome.if_withheld)
+
+    def _frees(self, user: ClerkUserId, outcome: _Outcome) -> None:
+        if outcome.action is not None and outcome.frees.places:
+            self._freed.add(_Freed(clerk_user_id=user, frees=outcome.frees, kind=outcome.action.kind))
+
+    # --- guards -----------------------------------------------------------------------------------------------------
+
+    def _withhold(self, kind: Kind, actions: Collection[Action], message: str) -> None:
+        for action in actions:
+            held = held_back(action, message)
+            self._holds.add(held)
+            if self._all is not None:
+                subject, decision = self._all[action.clerk_user_id]
+                self._all[action.clerk_user_id] = (subject, _held(decision, held))
+        for each in self._if_withheld[kind].whole():
+            row = each.row.model_copy(update={"message": message + (each.row.message or "")})
+            if is_news(each.known, row, now=self._now):
+                self._rows.add(row)
+
+
+def _held(decision: Decision, by: Hold) -> Decision:
+    return decision.model_copy(update={"action": None, "holds": (by, *decision.holds), "status": "held"})
+
+
+def approved(swept: Swept) -> Swept:
+    """The same with what the guards withheld let go: somebody has approved exactly this."""
+    if not swept.withheld:
+        return swept
+    actions = merged([swept.plan.actions, swept.withheld], action_order)
+    holds = kept(swept.plan.holds, lambda h: h.reason != "GuardExceeded")
+    summary = summed(actions, holds, swept.plan.summary.in_sync)
+    cost = forecast_of(costs_of(actions), swept.plan.forecast.restore_rate)
+    plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost})
+    return replace(swept, plan=plan, withheld=())

@@ -1,0 +1,35 @@
+"""Customers that users leave in the same plan in which others take the values: one that stays keeps its e-mail."""
+
+from __future__ import annotations
+
+from reconciler.core.model.action import Action
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import Unique
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import View
+
+
+def once_free(view: View, store: Store, fields: frozenset[Unique]) -> View:
+    """The view once the users who have the values of these fields have given them up.
+
+    A value that leaves its customer is free then. A customer that its user leaves (`on_leave` keep or tag) keeps the
+    e-mail: it is seen as that of a user who was released, who may have the e-mail takes the customer.
+    """
+    found = view.model_copy(update={f"by_{field}": None for field in fields})
+    customer = view.by_email
+    former = view.former(customer) if customer is not None else None
+    if "email" not in fields or customer is None or former is None or not _stays(customer, store):
+        return found
+    released = former.model_copy(update={"status": "released", "intent": None})
+    formers = {**view.formers, former.clerk_user_id: released}
+    return found.model_copy(update={"by_email": customer, "formers": formers})
+
+
+def is_vacated(action: Action) -> bool:
+    """Whether the action takes the customer of a user who is released first, in the same plan."""
+    return action.former_user is not None and action.former_user in action.waits_for
+
+
+def _stays(customer: Customer, store: Store) -> bool:
+    """Whether a release leaves the customer in the shop."""
+    return store.on_leave in {"keep", "tag"} or (store.on_leave == "delete" and customer.can_delete is not True)

@@ -1,0 +1,1 @@
+"""Reports for people and programs: status, explanations, drift and certificates."""

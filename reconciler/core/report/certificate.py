@@ -1,0 +1,81 @@
+"""The certificate: how many users are equal in how many stores at a moment, who is not and why, under one digest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.fields.desired import digest
+from reconciler.core.model.ids import StoreName
+from reconciler.core.plan.gather import Swept
+
+
+class StoreCertificate(BaseModel):
+    """One store: how many users it wants, how many are equal there, and the rest by reason."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    users: int
+    equal: int
+    exceptions: Mapping[str, int]
+    error: str | None = None
+
+
+class Certificate(BaseModel):
+    """`users` and `equal` count a user once for each store that wants her."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    users: int
+    equal: int
+    stores: int
+    stores_equal: int
+    exceptions: Mapping[str, int]
+    details: tuple[StoreCertificate, ...]
+    digest: str
+
+    @property
+    def sentence(self) -> str:
+        """What stands on top of it."""
+        moment = self.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{self.equal} of {self.users} users equal in {self.stores_equal} of {self.stores} shops at {moment}"
+
+
+def certificate(swept: Iterable[Swept], *, at: datetime) -> Certificate:
+    """From a look at every store, made just now: users that differ are counted as their action's kind."""
+    details = tuple(sorted((_store(s) for s in swept), key=lambda d: d.store))
+    exceptions: Counter[str] = Counter()
+    for part in details:
+        exceptions.update(part.exceptions)
+    values = {
+        "at": at,
+        "users": sum(d.users for d in details),
+        "equal": sum(d.equal for d in details),
+        "stores": len(details),
+        "stores_equal": sum(d.users == d.equal and d.error is None for d in details),
+        "exceptions": dict(sorted(exceptions.items())),
+        "details": details,
+    }
+    body = digest({**values, "at": at.isoformat(), "details": [d.model_dump(mode="json") for d in details]})
+    return Certificate(**values, digest=f"blake2b:{body}")
+
+
+def _store(swept: Swept) -> StoreCertificate:
+    plan = swept.plan
+    if plan.error is not None:
+        return StoreCertificate(store=plan.store, users=0, equal=0, exceptions={"unreadable": 1}, error=plan.error)
+    reasons = Counter(f"{a.kind} pending" for a in plan.actions)
+    acting = {a.clerk_user_id for a in plan.actions}
+    held: dict[str, str] = {}
+    for hold in plan.holds:
+        if hold.clerk_user_id not in acting:
+            held.setdefault(hold.clerk_user_id, hold.reason)
+    reasons.update(held.values())
+    return StoreCertificate(
+        store=plan.store, users=swept.profiles, equal=plan.summary.in_sync, exceptions=dict(sorted(reasons.items()))
+    )

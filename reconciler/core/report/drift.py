@@ -1,0 +1,147 @@
+"""What was changed in a shop behind our back, apart from what is not rolled out yet. Pure: decisions in, a report out.
+
+Looks past both switches and the pause: a change waits or goes, but where it came from stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.model.action import Change, Kind
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
+
+How = Literal["edited", "deleted", "merged", "moved"]
+
+
+class Finding(BaseModel):
+    """One user of one store that differs. `how` only for drift: the customer was edited, deleted or merged in Shopify, or
+    the user's back-link was moved to another one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    kind: Kind | None = None
+    how: How | None = None
+    changes: tuple[Change, ...] = ()
+
+
+class NotRead(BaseModel):
+    """A field of one user that could not be read, in Shopify or in the profile: whether it drifted is not known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    field: str | None
+    reason: str
+    message: str
+
+
+class StoreDrift(BaseModel):
+    """One store's part; with `error` set nothing is known of it. `accepted` is drift that the config agrees to.
+
+    `not_read`: what could not be compared, so that "no drift" can't be said of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    shop: ShopDomain
+    error: str | None = None
+    error_hint: str = ""
+    drift: tuple[Finding, ...] = ()
+    intent: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+    not_read: tuple[NotRead, ...] = ()
+
+
+class Drift(BaseModel):
+    """All stores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    at: datetime
+    stores: tuple[StoreDrift, ...]
+
+
+def unswitched(store: Store) -> Store:
+    """The policy with both switches on and no pause: what would be done, whoever has to allow it."""
+    return store.model_copy(update={"heal_drift": "auto", "roll_out": "auto", "paused": False})
+
+
+def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> StoreDrift:
+    """Drift and intent of one store; one user may have both. Holds are neither."""
+    drift: list[Finding] = []
+    intent: list[Finding] = []
+    accepted: list[Finding] = []
+    not_read: list[NotRead] = []
+    for subject, decision in sorted(looked_at, key=lambda pair: pair[0].user):
+        user = subject.user
+        not_read += _not_read(subject, decision)
+        linked = _linked_elsewhere(subject, decision)
+        if linked is not None:
+            drift.append(linked)
+        if decision.accepted:
+            customer = decision.customer.id if decision.customer else None
+            accepted.append(Finding(clerk_user_id=user, customer_id=customer, how="edited"))
+        edited = tuple(c for h in decision.holds if h.reason == "Contested" and h.action for c in h.action.changes)
+        action = decision.action
+        if action is None:
+            if edited:
+                customer = decision.customer.id if decision.customer else None
+                drift.append(Finding(clerk_user_id=user, customer_id=customer, how="edited", changes=edited))
+            continue
+        edited += tuple(c for c in action.changes if c.why == "drift")
+        other = tuple(c for c in action.changes if c.why != "drift")
+        if edited:
+            how: How = "deleted" if action.kind == "create" else "edited"
+            drift.append(
+                Finding(clerk_user_id=user, customer_id=action.customer_id, kind=action.kind, how=how, changes=edited)
+            )
+        if other or not edited:
+            intent.append(Finding(clerk_user_id=user, customer_id=action.customer_id, kind=action.kind, changes=other))
+    return StoreDrift(
+        store=store.name,
+        shop=store.domain,
+        drift=tuple(drift),
+        intent=tuple(intent),
+        accepted=tuple(accepted),
+        not_read=tuple(not_read),
+    )
+
+
+def _not_read(subject: Subject, decision: Decision) -> list[NotRead]:
+    """Fields that the shop does not show, and columns of the row that could not be read. Other holds are decisions."""
+    problems = {p.field for p in subject.profile.problems} if subject.profile is not None else set()
+    return [
+        NotRead(
+            clerk_user_id=held.clerk_user_id,
+            customer_id=held.customer_id,
+            field=held.field,
+            reason=held.reason,
+            message=held.message,
+        )
+        for held in decision.holds
+        if held.reason == "Unreadable" or (held.reason == "ProfileInvalid" and held.field in {None, *problems})
+    ]
+
+
+def _linked_elsewhere(subject: Subject, decision: Decision) -> Finding | None:
+    """The back-link is on another customer: a merge moved it, or, where the mapped one is still there, somebody did."""
+    before = subject.mapping.customer_id if subject.mapping else None
+    now = decision.customer.id if decision.customer else None
+    live = subject.mapping is not None and subject.mapping.status not in {"released", "erased"}
+    if before is None or now is None or before == now or not live or decision.customer is None:
+        return None
+    if decision.customer.backlink != subject.user:
+        return None
+    return Finding(clerk_user_id=subject.user, customer_id=now, how="moved" if decision.mapped_stays else "merged")

@@ -1,0 +1,221 @@
+"""Why a user is as she is in a store: what is wanted, what is there, who owns each field, what would happen next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.decide.actions import withheld
+from reconciler.core.fields.desired import SCALARS
+from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value, owned_tags
+from reconciler.core.model.action import Action, Hold, WhoActs
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.spec import Spec
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
+
+Owner = Literal["reconciler", "shopify", "whoever was first"]
+OWNERS: Mapping[str, Owner] = {
+    "enforce": "reconciler",
+    "fill": "whoever was first",
+    "create_only": "shopify",
+    "ignore": "shopify",
+}
+
+
+class ExplainedField(BaseModel):
+    """One field: what should be there, what is (where it is `shown` to us), what was last agreed on, and who owns it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    policy: str
+    owner: Owner
+    wanted: Any = None
+    observed: Any = None
+    shown: bool = True
+    last_applied: Any = None
+    equal: bool = True
+    why: str | None = None
+    last_written_at: datetime | None = None
+
+
+class Next(BaseModel):
+    """What the next look would do, in words and as the action itself; who must act where it waits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    does: str
+    action: Action | None = None
+    holds: tuple[Hold, ...] = ()
+    who_acts: WhoActs | None = None
+
+
+class ExplainedStore(BaseModel):
+    """One store's part; with `error` set the shop could not be looked at."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: StoreName
+    shop: ShopDomain
+    error: str | None = None
+    status: str
+    reason: str | None = None
+    customer_id: str | None = None
+    wanted: Mapping[str, Any] | None = None
+    observed: Mapping[str, Any] | None = None
+    fields: tuple[ExplainedField, ...] = ()
+    next: Next | None = None
+    events: tuple[Mapping[str, Any], ...] = ()
+    last_write_at: datetime | None = None
+    accepted: tuple[str, ...] = ()
+
+
+class Explained(BaseModel):
+    """One user in all stores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clerk_user_id: ClerkUserId
+    stores: tuple[ExplainedStore, ...]
+
+
+def explained(
+    store: Store,
+    subject: Subject,
+    decision: Decision,
+    events: Iterable[Mapping[str, Any]],
+    *,
+    refused: Hold | None = None,
+) -> ExplainedStore:
+    """One user in one store. `events` are what was written there, oldest first. `refused`: the profile row is refused."""
+    told = tuple(events)
+    customer = decision.customer
+    status, reason = _status(subject, decision)
+    if refused is not None and status not in {"released", "erased"}:
+        status, reason = "held", refused.reason
+    return ExplainedStore(
+        store=store.name,
+        shop=store.domain,
+        status=status,
+        reason=reason,
+        customer_id=customer.id if customer else None,
+        wanted=_wanted(decision.spec),
+        observed=_observed(customer),
+        fields=_fields(store, subject, decision, told),
+        next=_next(decision, refused),
+        events=told,
+        last_write_at=told[-1]["at"] if told else None,
+        accepted=decision.accepted,
+    )
+
+
+def withheld_so_far(subject: Subject, decision: Decision, *, suspended: str | None) -> Decision:
+    """The decision, held where the controller would not carry it out: by a guard of the last scan, or a refusing shop.
+
+    A guard counts the actions of the whole store, which one user's decision can't know: the mapping does.
+    """
+    row = subject.mapping
+    if decision.action is None:
+        return decision
+    if suspended is not None:
+        return withheld(decision, "StoreSuspended", suspended)
+    if row is not None and row.status == "held" and row.reason == "GuardExceeded":
+        return withheld(decision, "GuardExceeded", row.message or "a guard holds this")
+    return decision
+
+
+def _status(subject: Subject, decision: Decision) -> tuple[str, str | None]:
+    reason = decision.holds[0].reason if decision.holds else None
+    if decision.action is not None:
+        return "pending", reason
+    if decision.status is not None:
+        return decision.status, reason
+    return (subject.mapping.status, subject.mapping.reason) if subject.mapping else ("unwanted", None)
+
+
+def _wanted(spec: Spec | None) -> dict[str, Any] | None:
+    if spec is None:
+        return None
+    values: dict[str, Any] = {name: field.value for name, field in spec.fields.items()}
+    return {**values, "tags": list(spec.tags)}
+
+
+def _observed(customer: Customer | None) -> dict[str, Any] | None:
+    if customer is None:
+        return None
+    values: dict[str, Any] = {name: getattr(customer, name) for name in SCALARS}
+    values |= {f"metafields.{name}": value.value for name, value in customer.metafields.items()}
+    return {**values, "tags": list(customer.tags), "backlink": customer.backlink}
+
+
+def _fields(
+    store: Store, subject: Subject, decision: Decision, events: tuple[Mapping[str, Any], ...]
+) -> tuple[ExplainedField, ...]:
+    policies = {name: getattr(store.fields, name) for name in SCALARS}
+    policies |= {f"metafields.{name}": rule.policy for name, rule in store.metafields.items()}
+    written = {change["field"]: event["at"] for event in events for change in event["changes"]}
+    actions = [*(h.action for h in decision.holds), decision.action]
+    why = {c.field: c.why for action in actions if action is not None for c in action.changes}
+    found = [_field(name, policy, subject, decision, written, why) for name, policy in policies.items()]
+    if store.tags or owned_tags(subject.mapping):
+        ours = owned_tags(subject.mapping)
+        found.append(
+            ExplainedField(
+                field="tags",
+                policy="enforce",
+                owner="reconciler",
+                wanted=list(decision.spec.tags) if decision.spec is not None else None,
+                observed=list(decision.customer.tags) if decision.customer else None,
+                last_applied=list(ours),
+                equal="tags" not in why and (decision.customer is not None or not store.tags),
+                why=why.get("tags"),
+                last_written_at=written.get("tags"),
+            )
+        )
+    return tuple(found)
+
+
+def _field(
+    name: str,
+    policy: str,
+    subject: Subject,
+    decision: Decision,
+    written: Mapping[str, datetime],
+    why: Mapping[str, str],
+) -> ExplainedField:
+    wanted = decision.spec.fields.get(name) if decision.spec else None
+    observed = observed_value(decision.customer, name) if decision.customer else None
+    base = subject.mapping.applied.get(name) if subject.mapping else None
+    value = wanted.value if wanted else None
+    shown = decision.customer is None or name not in decision.customer.unknown
+    there = agreed_on(subject.mapping, decision.customer, name) if decision.customer else None
+    differs = wanted is not None and not is_in_place(name, wanted, observed, there)
+    return ExplainedField(
+        field=name,
+        policy=policy,
+        owner=OWNERS[policy],
+        wanted=value,
+        observed=observed,
+        last_applied=base.value if base else None,
+        shown=shown,
+        equal=shown and not differs,
+        why=why.get(name),
+        last_written_at=written.get(name),
+    )
+
+
+def _next(decision: Decision, refused: Hold | None) -> Next:
+    holds = decision.holds if refused is None else (refused, *decision.holds)
+    who = holds[0].who_acts if holds else None
+    action = decision.action
+    if action is not None:
+        fields = ", ".join(c.field for c in action.changes) or "nothing but the mapping"
+        return Next(does=f"{action.kind}: {fields}", action=action, holds=holds, who_acts=who)
+    if holds:
+        return Next(does="waits: " + "; ".join(h.message for h in holds), holds=holds, who_acts=who)
+    return Next(does="nothing: she is as she should be" if decision.status == "in_sync" else "nothing")

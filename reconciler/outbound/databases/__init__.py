@@ -1,0 +1,1 @@
+"""Connections to databases: their URLs, refused logins, failovers and replaced files."""

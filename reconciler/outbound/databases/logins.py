@@ -1,0 +1,91 @@
+"""Logins at databases that were refused: not repeated before their time, whoever asks in this process.
+
+A pooler that blocks an address renews the block with each attempt, and each attempt with a wrong password leads there.
+State, profiles and the writer of profiles all connect through here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+
+from reconciler.outbound.databases.refusals import db_refusal
+from reconciler.outbound.databases.url import is_loopback
+
+PROBE_S: Final = 30.0  # one asks again after a pause; the others wait for what it hears
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Refused:
+    until: float
+    said: str
+
+
+class DbLogins:
+    """What databases answered to our logins. Thread-safe."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._refused: dict[str, _Refused] = {}
+
+    def watch(self, engine: Engine) -> None:
+        """Let each new connection of this engine on Postgres go through `connect`."""
+        url = engine.url.render_as_string(hide_password=False)
+
+        @event.listens_for(engine, "do_connect")
+        def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+            return self.connect(url, lambda: dialect.connect(*arguments, **options))
+
+    def connect(self, url: str, connect: Callable[[], T]) -> T:
+        """What `connect` gives. Repeats the last refusal, without asking, until its pause has passed."""
+        import psycopg  # noqa: PLC0415  commands on SQLite never need it
+
+        address = make_url(url).set(drivername="postgresql")
+        host = address.host or ""
+        place = f"{host}:{address.port}" if is_loopback(host) else host  # elsewhere all ports of a pooler are one
+        keys = (address.render_as_string(hide_password=False), place)
+        if (said := self._said_before(keys)) is not None:
+            raise psycopg.OperationalError(said)
+        try:
+            connection = connect()
+        except psycopg.Error as error:
+            self._remember(keys, str(error), host)
+            raise
+        with self._lock:
+            for key in keys:
+                self._refused.pop(key, None)
+        return connection
+
+    def _said_before(self, keys: tuple[str, ...]) -> str | None:
+        """The refusal whose pause has not passed. Where all have, the one who asks tries for all others."""
+        with self._lock:
+            now = self._monotonic()
+            known = [self._refused[key] for key in keys if key in self._refused]
+            for refused in known:
+                if now < refused.until:
+                    return refused.said
+            for refused in known:
+                refused.until = now + PROBE_S
+            return None
+
+    def _remember(self, keys: tuple[str, ...], said: str, host: str) -> None:
+        refusal = db_refusal(said, setting="", host=host)
+        with self._lock:
+            for key in keys:
+                self._refused.pop(key, None)
+            if refusal is not None and refusal.pause_s:
+                # A block is of the address, whatever the credentials; all else is of these credentials.
+                key = keys[1] if refusal.kind == "blocked" else keys[0]
+                self._refused[key] = _Refused(self._monotonic() + refusal.pause_s, said)
+
+
+DB_LOGINS: Final = DbLogins()  # a block is of this machine's address: one for the process
