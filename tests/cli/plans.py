@@ -141,3 +141,25 @@ def one_screen() -> Plan:
     message = "the profile's e-mail is not verified, so it is neither written nor used"
     holds = (hold("user_21SdsqR2tRMo4mNlnF9U", "EmailUnverified", message, "profile"),)
     return planned([store_plan("acme-us", actions, holds, 195)], created_at=AT)
+
+
+def of_two_new_users() -> Plan:
+    """The first plan of the tutorial: two users are created, one is held."""
+    users = (
+        ("user_2xAda", ("email", "ada@example.com"), ("first_name", "Ada"), ("last_name", "Lovelace")),
+        ("user_2xGrace", ("email", "grace@example.com"), ("first_name", "Grace"), ("last_name", "Hopper"),
+         ("phone", "+16134505293")),
+    )  # fmt: skip
+    actions = tuple(
+        Action(
+            kind="create",
+            clerk_user_id=ClerkUserId(user),
+            customer_id=None,
+            changes=(*(change(field, None, value) for field, value in fields), change("tags", [], ["app-user"])),
+            cost_points=10,
+        )
+        for user, *fields in users
+    )
+    message = "the profile's e-mail is not verified, so it is neither written nor used"
+    holds = (hold("user_2xEdsger", "EmailUnverified", message, "profile"),)
+    return planned([store_plan("acme-us", actions, holds)], created_at=AT)

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from reconciler.cli.main import COMMANDS, cli
 from reconciler.cli.render import plan_text
+from reconciler.core.plan.plan import Plan
 from reconciler.errors import ReconcilerError
 from reconciler.settings import json_schemas
-from tests.cli.plans import one_screen
+from tests.cli.plans import of_two_new_users, one_screen
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
@@ -26,8 +27,17 @@ WIDTH = 100
 
 def plan_screen() -> str:
     """A short plan as `reconciler plan` prints it."""
+    return _printed(one_screen())
+
+
+def first_plan() -> str:
+    """The plan of the tutorial's shop."""
+    return _printed(of_two_new_users())
+
+
+def _printed(plan: Plan) -> str:
     page = io.StringIO()
-    plan_text(one_screen(), Console(file=page, width=WIDTH, highlight=False))
+    plan_text(plan, Console(file=page, width=WIDTH, highlight=False))
     return f"```text\n{page.getvalue().rstrip()}\n```"
 
 
