@@ -51,34 +51,46 @@ class Metrics:
         self.registry = CollectorRegistry()
         reg = self.registry
         self._reconciles = Counter(
-            "controller_runtime_reconcile", "Looks by result.", ("controller", "result"), registry=reg
+            "controller_runtime_reconcile", "Reconciles by result.", ("controller", "result"), registry=reg
         )
         self._errors = Counter(
-            "controller_runtime_reconcile_errors", "Looks that failed.", ("controller",), registry=reg
+            "controller_runtime_reconcile_errors", "Reconciles that failed.", ("controller",), registry=reg
         )
         self._seconds = Histogram(
-            "controller_runtime_reconcile_time_seconds", "Time of one look.", ("controller",), buckets=SECONDS,
+            "controller_runtime_reconcile_time_seconds", "Seconds of one reconcile.", ("controller",), buckets=SECONDS,
             registry=reg,
         )  # fmt: skip
-        self._active = Gauge("controller_runtime_active_workers", "Looks in hand.", ("controller",), registry=reg)
-        Gauge("controller_runtime_max_concurrent_reconciles", "Workers.", ("controller",), registry=reg).labels(
+        self._active = Gauge(
+            "controller_runtime_active_workers", "Reconciles in progress.", ("controller",), registry=reg
+        )
+        Gauge("controller_runtime_max_concurrent_reconciles", "Worker threads.", ("controller",), registry=reg).labels(
             CONTROLLER
         ).set(workers)
         self._waited = Histogram(
-            "workqueue_queue_duration_seconds", "From due to taken.", ("name",), buckets=SECONDS, registry=reg
+            "workqueue_queue_duration_seconds",
+            "Seconds that a due request waited for a worker.",
+            ("name",),
+            buckets=SECONDS,
+            registry=reg,
         )
         self._worked = Histogram(
-            "workqueue_work_duration_seconds", "From taken to done.", ("name",), buckets=SECONDS, registry=reg
+            "workqueue_work_duration_seconds",
+            "Seconds from a request's claim to its result.",
+            ("name",),
+            buckets=SECONDS,
+            registry=reg,
         )
-        self._adds = Counter("workqueue_adds", "Requests asked for.", ("name",), registry=reg)
-        self._retries = Counter("workqueue_retries", "Requests put off.", ("name",), registry=reg)
-        self._points = Counter("reconciler_points_spent", "Points of writes.", ("store",), registry=reg)
-        self._actions = Counter("reconciler_actions", "Actions carried out.", ("store", "kind"), registry=reg)
-        self._sweeps = Counter("reconciler_sweeps", "Looks at whole stores.", ("store", "kind", "result"), registry=reg)
-        self._reloads = Counter("reconciler_config_reloads", "Re-readings of the files.", ("result",), registry=reg)
+        self._adds = Counter("workqueue_adds", "Requests added to the queue.", ("name",), registry=reg)
+        self._retries = Counter("workqueue_retries", "Requests scheduled again.", ("name",), registry=reg)
+        self._points = Counter("reconciler_points_spent", "Points spent on writes.", ("store",), registry=reg)
+        self._actions = Counter("reconciler_actions", "Actions executed.", ("store", "kind"), registry=reg)
+        self._sweeps = Counter("reconciler_sweeps", "Scans of whole stores.", ("store", "kind", "result"), registry=reg)
+        self._reloads = Counter(
+            "reconciler_config_reloads", "Reloads of the settings files.", ("result",), registry=reg
+        )
 
         self._current = Gauge(
-            "reconciler_config_current", "1 where the files on disk are what runs, else 0.", registry=reg
+            "reconciler_config_current", "1 if the running config is that of the files, else 0.", registry=reg
         )
         self._current.set(1)
         self._export_zeros()
@@ -174,30 +186,34 @@ class _Asked(Collector):
 def _families(known: Known) -> Iterable[Metric]:
     yield _one("workqueue_depth", "Requests in the queue.", "name", CONTROLLER, known.depth)
     yield _one(
-        "workqueue_longest_running_processor_seconds", "The look that has taken longest.", "name", CONTROLLER,
+        "workqueue_longest_running_processor_seconds", "Seconds of the longest reconcile in progress.", "name", CONTROLLER,
         known.longest_running_s,
     )  # fmt: skip
-    oldest = GaugeMetricFamily("reconciler_oldest_request_age_seconds", "The request due longest.")
+    oldest = GaugeMetricFamily(
+        "reconciler_oldest_request_age_seconds", "Seconds since the oldest due request became due."
+    )
     oldest.add_metric([], known.oldest_s)
     yield oldest
-    rows = GaugeMetricFamily("reconciler_profile_rows_pending", "Profile rows that Clerk told of, not written yet.")
+    rows = GaugeMetricFamily(
+        "reconciler_profile_rows_pending", "Profile rows of Clerk events that are not written yet."
+    )
     rows.add_metric([], known.rows_pending)
     yield rows
     row_age = GaugeMetricFamily(
-        "reconciler_oldest_profile_row_age_seconds", "The profile row that has been due longest."
+        "reconciler_oldest_profile_row_age_seconds", "Seconds since the oldest pending row became due."
     )
     row_age.add_metric([], known.oldest_row_s)
     yield row_age
-    parity = GaugeMetricFamily("parity_ratio", "Users in sync over users wanted.", labels=["store"])
-    held = GaugeMetricFamily("reconciler_held", "Users held, by reason.", labels=["store", "reason"])
-    suspended = GaugeMetricFamily(
-        "reconciler_store_suspended", "1 where a store's access is refused.", labels=["store"]
-    )
+    parity = GaugeMetricFamily("parity_ratio", "Users in sync, as a share of users wanted.", labels=["store"])
+    held = GaugeMetricFamily("reconciler_held", "Held users by reason.", labels=["store", "reason"])
+    suspended = GaugeMetricFamily("reconciler_store_suspended", "1 if the shop refuses access.", labels=["store"])
     failing = GaugeMetricFamily(
-        "reconciler_store_failing", "1 where a store lets us in and fails our work.", labels=["store"]
+        "reconciler_store_failing",
+        "1 if the work of the store fails although the shop grants access.",
+        labels=["store"],
     )
     unmoved = GaugeMetricFamily(
-        "reconciler_updated_at_unmoved", "1 where profile rows change without their updated_at.", labels=["store"]
+        "reconciler_updated_at_unmoved", "1 if profile rows change without their updated_at.", labels=["store"]
     )
     for row in known.rows:
         if row.profiles or row.last_sweep_at is None:  # of nothing there is no share

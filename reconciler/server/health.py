@@ -48,7 +48,7 @@ class WebhookMetrics:
         )
         self._seconds = Histogram(
             "reconciler_webhook_duration_seconds",
-            "Time from a webhook's whole body to its answer.",
+            "Seconds from the complete body of a webhook to its answer.",
             ("source",),
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
             registry=registry,

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.registry import Collector
 
 from reconciler.controller.resync import CHANGES, FULL
-from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.reasons import WHO_ACTS
-from reconciler.core.report.status import StatusRow
-from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.rhythm import Rhythm
-from reconciler.server.health import WebhookMetrics
 from reconciler.settings.models import Settings, StoresFile
 from tests.docs.generated import ROOT
+from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_a_replica
 from tests.docs.test_docs import text_of
 
 MANIFESTS = "config/kubernetes/reconciler.yaml"
@@ -29,23 +24,10 @@ METRIC = re.compile(r"\b(?:reconciler|controller_runtime|workqueue|parity)_\w+")
 LABEL = re.compile(r'(\w+)=~?"([^"]*)"')
 
 
-def names_in(collector: Collector) -> Iterator[str]:
-    for family in collector.collect():
-        yield from ([f"{family.name}_total"] if family.type == "counter" else [family.name])
-        if family.type == "histogram":
-            yield from (f"{family.name}_{part}" for part in ("bucket", "count", "sum"))
-
-
 @pytest.fixture(scope="module")
 def exposed() -> set[str]:
     """The names of all metrics that a replica shows."""
-    metrics = Metrics(workers=1)
-    row = StatusRow(
-        store=StoreName("a"), shop=ShopDomain("a.myshopify.com"), profiles=1, mapped=1, in_sync=1, pending=0, parity=1.0
-    )
-    metrics.ask(lambda: Known([row], depth=0, oldest_s=0.0, longest_running_s=0.0, points_left={StoreName("a"): 1.0}))
-    WebhookMetrics(metrics.registry)
-    return set(names_in(metrics.registry))
+    return set(names_in(registry_of_a_replica()))
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -80,6 +62,18 @@ def test_every_metric_is_on_the_dashboard_or_in_a_rule(exposed: set[str]) -> Non
     unasked = {"controller_runtime_max_concurrent_reconciles", "workqueue_longest_running_processor_seconds",
                "workqueue_work_duration_seconds"}  # fmt: skip
     assert families - asked == unasked
+
+
+def test_every_log_event_is_documented_with_its_levels_and_fields() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\w, ]+) \| ([\w`, ]*) \| .{20,} \|$", text_of("docs/log-events.md"), re.MULTILINE
+    )
+    documented = {
+        event: LogEvent(set(levels.split(", ")), set(re.findall(r"\w+", fields))) for event, levels, fields in rows
+    }
+    assert len(rows) == len(documented)
+    del documented["log_record_lost"]  # written without a logger, where logging itself fails
+    assert documented == logged_events()
 
 
 def test_rules_name_only_results_and_reasons_that_there_are() -> None:
