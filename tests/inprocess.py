@@ -36,9 +36,9 @@ from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.pace import Pace
 from reconciler.shopify.setup import ShopSetup
-from reconciler.simulator.calls import LostAnswer, answer, read_call
+from reconciler.simulator.customers.records import Customer, rare
+from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call
 from reconciler.simulator.ledger import gid
-from reconciler.simulator.records import Customer, rare
 from reconciler.simulator.world import Call, SimShop, World
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import ensure_schema

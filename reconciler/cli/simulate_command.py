@@ -22,8 +22,8 @@ from reconciler.cli.simulate_people import people
 from reconciler.errors import PermanentError, UsageError
 from reconciler.outbound.urls import parsed
 from reconciler.settings import StoreSettings
-from reconciler.simulator.deliver import Deliverer
 from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.webhooks.delivery import Deliverer
 from reconciler.simulator.world import SimShop, World
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -21,8 +21,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.simulator import control, storage
-from reconciler.simulator.calls import BODIES, PAGE, LostAnswer, answer, read_call, status_response
+from reconciler.simulator import control
+from reconciler.simulator.bulk import storage
+from reconciler.simulator.graphql.calls import BODIES, PAGE, LostAnswer, answer, read_call, status_response
 from reconciler.simulator.world import Call, SimShop, World
 
 NOT_PERMITTED: Final = "Oauth error shop_not_permitted: Client credentials cannot be performed on this shop."

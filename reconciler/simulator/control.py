@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.simulator.documents import Json
+from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.simulator.world import SimShop, World
 

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from graphql import GraphQLError
 
-from reconciler.simulator.bulk_records import BulkFault, Operation, Staged
-from reconciler.simulator.depot import Depot
-from reconciler.simulator.documents import Json
-from reconciler.simulator.normalisation import Habits
-from reconciler.simulator.people import People
-from reconciler.simulator.records import Customer, Definition, Event, Merge, Subscription
+from reconciler.simulator.bulk.files import Depot
+from reconciler.simulator.bulk.records import BulkFault, Operation, Staged
+from reconciler.simulator.customers.index import People
+from reconciler.simulator.customers.normalisation import Habits
+from reconciler.simulator.customers.records import Customer, Definition, Event, Merge, Subscription
+from reconciler.simulator.graphql.documents import Json
 
 JOB_S: Final = 30.0
 OUTBOX_MAX: Final = 20_000

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from reconciler.simulator.costs import Bucket, CostModel
-from reconciler.simulator.depot import Depot
-from reconciler.simulator.documents import Json, load_schema
+from reconciler.simulator.bulk.files import Depot
 from reconciler.simulator.faults import Faults
+from reconciler.simulator.graphql.costs import Bucket, CostModel
+from reconciler.simulator.graphql.documents import Json, load_schema
 from reconciler.simulator.hostile import Hostile
 from reconciler.simulator.shop import Shop
 

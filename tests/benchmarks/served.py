@@ -28,7 +28,7 @@ from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import CustomerLists
 from reconciler.shopify.setup import ShopSetup
-from reconciler.simulator.costs import Bucket
+from reconciler.simulator.graphql.costs import Bucket
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import SimShop, World
 from reconciler.state.engine import open_engine

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.simulator.deliver import Deliverer, Weather
-from reconciler.simulator.records import Customer as Record
+from reconciler.simulator.customers.records import Customer as Record
 from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
 from tests.chaos.checker import Customer, Life
 from tests.chaos.people import SHOPS, Bystander

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from reconciler.cli.main import run
-from reconciler.simulator.deliver import sign
+from reconciler.simulator.webhooks.delivery import sign
 from tests.simulator.test_webhooks import Mailbox, mailbox
 
 __all__ = ["mailbox"]

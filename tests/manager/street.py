@@ -30,8 +30,8 @@ from reconciler.manager.run import Files, Manager
 from reconciler.ports import Clock
 from reconciler.settings import load
 from reconciler.simulator.control import all_customers
-from reconciler.simulator.deliver import Deliverer, Weather, sign
 from reconciler.simulator.server import SimulatorServer
+from reconciler.simulator.webhooks.delivery import Deliverer, Weather, sign
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
 from reconciler.state.engine import open_engine
 from reconciler.state.schema import ensure_schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.simulator.deliver import Deliverer, Weather
+from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from tests.manager.street import HELD_S, Running, Street, until
 
 UPDATES = ("CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE")

@@ -12,7 +12,7 @@ import yaml
 
 from reconciler.core.model.ids import StoreName
 from reconciler.manager.follow import digest_of, wait_until_settled
-from reconciler.simulator.deliver import sign
+from reconciler.simulator.webhooks.delivery import sign
 from tests.clerk import sender
 from tests.clock import WallClock
 from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until, user_event

@@ -21,7 +21,7 @@ from reconciler.ports import BulkAnswer, BulkWriter, Write
 from reconciler.shopify.bulk_writes import ShopBulkWriter, _answer
 from reconciler.shopify.document import document
 from reconciler.shopify.failures import Sent
-from reconciler.simulator.depot import Depot
+from reconciler.simulator.bulk.files import Depot
 from tests.shopify.conftest import DOMAIN, STORE, Acme
 
 

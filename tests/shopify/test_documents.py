@@ -13,7 +13,7 @@ from graphql.language import FragmentDefinitionNode
 
 from reconciler.shopify.document import Document, Identifier, customers_by, customers_by_ids, document, names
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
-from reconciler.simulator.costs import CostModel
+from reconciler.simulator.graphql.costs import CostModel
 
 ROOT = Path(__file__).parents[2]
 EXCERPT = ROOT / "reconciler" / "simulator" / "schema.graphql"

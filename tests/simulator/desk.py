@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.simulator.documents import RefusedError, prepare, runnable
-from reconciler.simulator.execution import Execution
+from reconciler.simulator.graphql.documents import RefusedError, prepare, runnable
+from reconciler.simulator.graphql.execution import Execution
 from reconciler.simulator.shop import Shop
 from reconciler.simulator.world import ALL_SCOPES
 from tests.simulator.domain import Clock

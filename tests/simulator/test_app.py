@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from reconciler.simulator.app import make_app
-from reconciler.simulator.execution import LEVEL_2_FIELDS
+from reconciler.simulator.graphql.execution import LEVEL_2_FIELDS
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.shop import Shop
 from reconciler.simulator.world import SimShop, World

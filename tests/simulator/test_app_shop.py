@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from reconciler.simulator.control import fallback
-from reconciler.simulator.documents import load_schema
-from reconciler.simulator.execution import snake
+from reconciler.simulator.graphql.documents import load_schema
+from reconciler.simulator.graphql.execution import snake
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import World
 from tests.simulator.domain import Clock

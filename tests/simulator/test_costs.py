@@ -2,8 +2,8 @@
 
 import pytest
 
-from reconciler.simulator.costs import Bucket, CostModel, page_weight
-from reconciler.simulator.documents import Document, load_schema, prepare
+from reconciler.simulator.graphql.costs import Bucket, CostModel, page_weight
+from reconciler.simulator.graphql.documents import Document, load_schema, prepare
 from tests.simulator.domain import Clock
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.simulator.normalisation import Habits
+from reconciler.simulator.customers.normalisation import Habits
 from tests.simulator.desk import SET, Desk, by_link
 
 

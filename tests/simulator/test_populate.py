@@ -3,8 +3,8 @@
 import gc
 from pathlib import Path
 
-from reconciler.simulator.depot import Depot
-from reconciler.simulator.populate import person
+from reconciler.simulator.bulk.files import Depot
+from reconciler.simulator.customers.populate import person
 from tests.simulator.desk import Desk, by_link
 from tests.simulator.test_reading import check_indexes
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.simulator.normalisation import Habits
+from reconciler.simulator.customers.normalisation import Habits
 from tests.simulator.desk import FIND, Desk, by_link
 
 LIST = """query($first: Int, $last: Int, $after: String, $before: String, $query: String, $sort: CustomerSortKeys,

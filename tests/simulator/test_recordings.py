@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from graphql import FragmentDefinitionNode, GraphQLError, OperationDefinitionNode, build_schema, parse, validate
 
-from reconciler.simulator.costs import CostModel
+from reconciler.simulator.graphql.costs import CostModel
 from tests.simulator.replay.listed import ListError, Place, known, read_listed
 from tests.simulator.replay.recordings import FOLDER, Call, are_at_hand, read_recordings
 from tests.simulator.replay.replay import Outcome, Replay

@@ -16,7 +16,7 @@ from graphql import (
     validate_schema,
 )
 
-from reconciler.simulator.documents import load_schema
+from reconciler.simulator.graphql.documents import load_schema
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "schema"
 VERSIONS = ("2026-01", "2026-04", "2026-07", "2026-10")

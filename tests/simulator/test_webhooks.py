@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.simulator.deliver import Deliverer, Weather
+from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from tests.simulator.desk import METAFIELDS, Desk
 
 SUBSCRIBE = """mutation($t: WebhookSubscriptionTopic!, $w: WebhookSubscriptionInput!) {

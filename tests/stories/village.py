@@ -19,8 +19,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from reconciler.simulator.customers.records import Customer
 from reconciler.simulator.faults import FaultKind
-from reconciler.simulator.records import Customer
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, World
 from tests.cli.town import EU, US, Said, Town

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from reconciler.simulator.bulk import bulk_mutation
-from reconciler.simulator.bulk_query import BulkQueryError, read_bulk_query
+from reconciler.simulator.bulk.operations import bulk_mutation
+from reconciler.simulator.bulk.query import BulkQueryError, read_bulk_query
 from reconciler.simulator.shop import Shop
 from tests.simulator.replay.ids import Ids
 from tests.simulator.replay.products import as_customers

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from reconciler.simulator.calls import answer, read_call
-from reconciler.simulator.records import Definition
+from reconciler.simulator.customers.records import Definition
+from reconciler.simulator.graphql.calls import answer, read_call
 from reconciler.simulator.world import SimShop, World
 from tests.simulator.domain import Clock
 from tests.simulator.replay.bulk import BulkStage

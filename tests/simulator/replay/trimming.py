@@ -31,7 +31,7 @@ from graphql import (
     visit,
 )
 
-from reconciler.simulator.documents import load_schema
+from reconciler.simulator.graphql.documents import load_schema
 
 Json = dict[str, Any]
 _EMPTY: Final = "__typename"

@@ -1,0 +1,1 @@
+"""Bulk operations: queries, mutations, staged uploads and result files."""

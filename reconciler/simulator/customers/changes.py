@@ -1,0 +1,110 @@
+"""How a customer comes, changes and goes: indexes, search history, events, in one place for all rooms.
+
+Whether a change may be is decided before, in `examine.py` and the rooms above.
+"""
+
+from reconciler.simulator.customers.records import Customer, Metafield, rare
+from reconciler.simulator.customers.validation import Draft
+from reconciler.simulator.graphql.documents import Json
+from reconciler.simulator.ledger import Ledger, gid
+from reconciler.simulator.webhooks.bodies import customer_body, deleted_body, tags_body
+
+
+class Changes(Ledger):
+    def save(
+        self,
+        customer: Customer | None,
+        draft: Draft,
+        link: Metafield | None = None,
+        metafields: tuple[Metafield, ...] = (),
+    ) -> Customer:
+        """Make a draft without problems true, on a new customer where there is none yet."""
+        now = self.now()
+        written = (*metafields, link) if link is not None else metafields
+        if customer is None:
+            return self._create(draft, written, now)
+        changed = {name: value for name, value in draft.values.items() if getattr(customer, name) != value}
+        seldom = {name: value for name, value in draft.rare.items() if getattr(rare(customer), name) != value}
+        new_metafields = [each for each in written if not _has(customer, each)]
+        if not changed and not seldom and not new_metafields:
+            return customer
+        self.remember(customer.number, customer)
+        tags = customer.tags
+        self.people.change(customer, changed | {"updated_at": now})
+        for name, value in seldom.items():
+            setattr(customer.seldom(), name, value)
+        for each in new_metafields:
+            self.people.put_metafield(customer, each)
+        self.updated(customer, tags)
+        return customer
+
+    def updated(self, customer: Customer, tags_before: tuple[str, ...] | None = None) -> None:
+        """Tell of a change that was made."""
+        self.tell("CUSTOMERS_UPDATE", lambda: customer_body(customer, self.currency))
+        if tags_before is not None and tags_before != customer.tags:
+            self._tell_tags(customer, tags_before)
+
+    def erase(self, customer: Customer, *, quietly: bool = False) -> None:
+        """Take a customer out of the shop."""
+        self.remember(customer.number, customer)
+        self.people.remove(customer)
+        if not quietly:
+            self.tell("CUSTOMERS_DELETE", lambda: deleted_body(customer.number))
+
+    def new_metafield(self, name: tuple[str, str], value: str, type_name: str) -> Metafield:
+        now = self.now()
+        return Metafield(self.next_number(), *name, type_name, value, now, now)
+
+    def shop(self) -> Json:
+        name = self.domain.partition(".")[0]
+        return {
+            "__typename": "Shop",
+            "id": gid("Shop", self.app_id),
+            "name": name,
+            "myshopifyDomain": self.domain,
+            "primaryDomain": {
+                "__typename": "Domain", "id": gid("Domain", self.app_id), "host": self.domain,
+                "url": f"https://{self.domain}", "sslEnabled": True,
+            },
+            "ianaTimezone": "America/New_York",
+            "currencyCode": self.currency,
+            "plan": {"publicDisplayName": "Basic", "partnerDevelopment": False, "shopifyPlus": False},
+            "customerAccountsV2": {
+                "customerAccountsVersion": "NEW_CUSTOMER_ACCOUNTS", "loginLinksVisibleOnStorefrontAndCheckout": True,
+                "loginRequiredAtCheckout": False, "url": f"https://{self.domain}/account",
+            },
+            "shopAddress": {
+                "__typename": "ShopAddress", "id": gid("ShopAddress", self.app_id), "country": self.country,
+                "countryCodeV2": self.country,
+            },
+        }  # fmt: skip
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def _create(self, draft: Draft, metafields: tuple[Metafield, ...], now: float) -> Customer:
+        values = {"locale": self.primary_locale} | draft.values
+        customer = Customer(self.next_number(), now, now, metafields=metafields, **values)
+        for name, value in draft.rare.items():
+            if value != getattr(rare(customer), name):
+                setattr(customer.seldom(), name, value)
+        self.remember(customer.number, None)
+        self.people.add(customer)
+        self.tell("CUSTOMERS_CREATE", lambda: customer_body(customer, self.currency))
+        if customer.tags:
+            self._tell_tags(customer, ())
+        return customer
+
+    def _tell_tags(self, customer: Customer, before: tuple[str, ...]) -> None:
+        for tag in customer.tags:
+            self.known_tags.setdefault(tag.casefold(), tag)
+        added = [tag for tag in customer.tags if tag not in before]
+        removed = [tag for tag in before if tag not in customer.tags]
+        if added:
+            self.tell("CUSTOMER_TAGS_ADDED", lambda: tags_body(customer.number, added, self.now()))
+        if removed:
+            self.tell("CUSTOMER_TAGS_REMOVED", lambda: tags_body(customer.number, removed, self.now()))
+
+
+def _has(customer: Customer, metafield: Metafield) -> bool:
+    old = customer.metafield(metafield.name)
+    return old is not None and (old.value, old.type) == (metafield.value, metafield.type)

@@ -1,0 +1,153 @@
+"""The customers of one simulated shop, with what finds them: number, e-mail, phone, and each unique metafield.
+
+All changes of a customer's indexed fields go through here, so that the indexes are right at any moment. Uniqueness is
+the caller's business: the indexes are asked first.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from reconciler.simulator.customers import normalisation
+from reconciler.simulator.customers.normalisation import Habits
+from reconciler.simulator.customers.records import Customer, Metafield
+
+_INDEXED: Final = frozenset({"email", "phone"})
+_GAPS_MAX: Final = 0.5
+"""Share of deleted numbers in the order above which it is made anew."""
+
+
+class People:
+    def __init__(self, habits: Habits) -> None:
+        self.habits = habits
+        self.by_number: dict[int, Customer] = {}
+        self.unique: dict[tuple[str, str], dict[str, Customer]] = {}
+        """Per unique metafield (namespace, key): who has a value."""
+        self.version = 0
+        """Grows with each change of anybody."""
+        self._by_email: dict[str, Customer] = {}
+        self._by_phone: dict[str, Customer] = {}
+        self._order: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def __iter__(self) -> Iterator[Customer]:
+        return iter(self.by_number.values())
+
+    def with_email(self, value: str) -> Customer | None:
+        return self._by_email.get(normalisation.email_key(value, self.habits))
+
+    def with_phone(self, e164: str) -> Customer | None:
+        return self._by_phone.get(e164)
+
+    def with_unique(self, name: tuple[str, str], value: str) -> Customer | None:
+        return self.unique.get(name, {}).get(normalisation.id_key(value, self.habits))
+
+    def add(self, customer: Customer) -> None:
+        """Numbers only grow, so that the order by id is the order of creation."""
+        self.by_number[customer.number] = customer
+        self._order.append(customer.number)
+        if customer.email:
+            self._by_email[normalisation.email_key(customer.email, self.habits)] = customer
+        if customer.phone:
+            self._by_phone[customer.phone] = customer
+        for metafield in customer.metafields:
+            self._hold(customer, metafield)
+        self.version += 1
+
+    def remove(self, customer: Customer) -> None:
+        self._release(customer, _INDEXED)
+        for metafield in customer.metafields:
+            self._drop(metafield)
+        del self.by_number[customer.number]
+        self.version += 1
+        if len(self._order) > 1000 and len(self.by_number) < len(self._order) * (1 - _GAPS_MAX):  # noqa: PLR2004
+            self._order = list(self.by_number)
+
+    def change(self, customer: Customer, values: dict[str, Any]) -> None:
+        """Give it other values, indexes included."""
+        indexed = _INDEXED.intersection(values)
+        self._release(customer, indexed)
+        for field, value in values.items():
+            setattr(customer, field, value)
+        if "email" in indexed and customer.email:
+            self._by_email[normalisation.email_key(customer.email, self.habits)] = customer
+        if "phone" in indexed and customer.phone:
+            self._by_phone[customer.phone] = customer
+        self.version += 1
+
+    def put_metafield(self, customer: Customer, metafield: Metafield) -> None:
+        """Add a metafield, or take note that one of the customer's has `metafield`'s value from now on."""
+        old = customer.metafield(metafield.name)
+        if old is None:
+            customer.metafields = (*customer.metafields, metafield)
+        else:
+            self._drop(old)
+            old.value, old.type, old.updated_at = metafield.value, metafield.type, metafield.updated_at
+        self._hold(customer, metafield)
+        self.version += 1
+
+    def take_metafield(self, customer: Customer, name: tuple[str, str]) -> Metafield | None:
+        found = customer.metafield(name)
+        if found is not None:
+            self._drop(found)
+            customer.metafields = tuple(each for each in customer.metafields if each is not found)
+            self.version += 1
+        return found
+
+    def watch_unique(self, name: tuple[str, str]) -> bool:
+        """Keep the values of a metafield unique from now on; False (and nothing done) where they are not by now."""
+        index: dict[str, Customer] = {}
+        for customer in self:
+            metafield = customer.metafield(name)
+            if metafield is not None:
+                key = normalisation.id_key(metafield.value, self.habits)
+                if key in index:
+                    return False
+                index[key] = customer
+        self.unique[name] = index
+        return True
+
+    def reindex(self) -> None:
+        """Make the indexes anew, after a change of habits. Who shares a key now is found by whoever came last."""
+        people = list(self.by_number.values())
+        self.by_number.clear()
+        self._order.clear()
+        for index in (self._by_email, self._by_phone, *self.unique.values()):
+            index.clear()
+        for customer in people:
+            self.add(customer)
+
+    def after(self, number: int) -> Iterator[Customer]:
+        """Customers in the order of their ids, from the one after `number`."""
+        order = self._order
+        for position in range(bisect_right(order, number), len(order)):
+            customer = self.by_number.get(order[position])
+            if customer is not None:
+                yield customer
+
+    def before(self, number: int | None) -> Iterator[Customer]:
+        """The same backwards, from the one before `number` or from the last."""
+        order = self._order
+        start = len(order) if number is None else bisect_right(order, number - 1)
+        for position in range(start - 1, -1, -1):
+            customer = self.by_number.get(order[position])
+            if customer is not None:
+                yield customer
+
+    def _release(self, customer: Customer, fields: Iterable[str]) -> None:
+        if "email" in fields and customer.email:
+            self._by_email.pop(normalisation.email_key(customer.email, self.habits), None)
+        if "phone" in fields and customer.phone:
+            self._by_phone.pop(customer.phone, None)
+
+    def _hold(self, customer: Customer, metafield: Metafield) -> None:
+        index = self.unique.get(metafield.name)
+        if index is not None:
+            index[normalisation.id_key(metafield.value, self.habits)] = customer
+
+    def _drop(self, metafield: Metafield) -> None:
+        index = self.unique.get(metafield.name)
+        if index is not None:
+            index.pop(normalisation.id_key(metafield.value, self.habits), None)

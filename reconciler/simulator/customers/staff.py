@@ -1,0 +1,188 @@
+"""What people do in Shopify's admin and at the checkout, behind a reconciler's back. For tests and demos.
+
+Actions take plain names (`first_name`) and answer with the customer. A wrong wish is a ValueError that says why.
+"""
+
+from typing import Any
+
+from reconciler.simulator.customers.normalisation import split_tags
+from reconciler.simulator.customers.records import Customer, Merge
+from reconciler.simulator.customers.validation import examine
+from reconciler.simulator.customers.views import CustomerView
+from reconciler.simulator.graphql.documents import Json
+from reconciler.simulator.ledger import gid, offset_iso
+from reconciler.simulator.webhooks.bodies import customer_body, merge_body
+from reconciler.simulator.webhooks.subscriptions import Subscriptions
+
+_WORDS = {"first_name": "firstName", "last_name": "lastName", "tax_exempt": "taxExempt"}
+
+
+class Staff(Subscriptions):
+    def staff_create(self, **fields: Any) -> CustomerView:
+        """A new customer: email, first_name, last_name, phone, note, tags, locale, tax_exempt, addresses."""
+        return CustomerView(self, self._saved(None, fields))
+
+    def staff_edit(self, id: str, **fields: Any) -> CustomerView:  # noqa: A002 - as in Shopify
+        """Change fields; None clears one."""
+        return CustomerView(self, self._saved(self._known(id), fields))
+
+    def staff_tag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
+        self._answer(self.tags_add(id=self._gid(id), tags=_list(tags)), "node")
+        return CustomerView(self, self._known(id))
+
+    def staff_untag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
+        self._answer(self.tags_remove(id=self._gid(id), tags=_list(tags)), "node")
+        return CustomerView(self, self._known(id))
+
+    def staff_delete(self, id: str) -> str:  # noqa: A002 - as in Shopify
+        return str(self._answer(self.customer_delete(input={"id": self._gid(id)}), "deletedCustomerId"))
+
+    def staff_set_metafield(
+        self, id: str, namespace: str, key: str, value: str, type: str | None = None  # noqa: A002 - as in Shopify
+    ) -> CustomerView:  # fmt: skip
+        given = {"ownerId": self._gid(id), "namespace": namespace, "key": key, "value": value, "type": type}
+        self._answer(self.metafields_set(metafields=[given]), "metafields")
+        return CustomerView(self, self._known(id))
+
+    def staff_delete_metafield(self, id: str, namespace: str, key: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        customer = self._known(id)
+        if customer.metafield((namespace, key)) is None:
+            raise ValueError(f"customer {id} has no metafield {namespace}.{key}")
+        self.remove_metafield(customer, (namespace, key))
+        return CustomerView(self, customer)
+
+    def staff_guest_checkout(self, email: str, **fields: Any) -> CustomerView:
+        """Somebody buys without an account: the customer with this e-mail, made if need be, has one order more."""
+        customer = self.people.with_email(email) or self._saved(None, {"email": email, **fields})
+        return self.staff_order(gid("Customer", customer.number))
+
+    def staff_order(self, id: str, count: int = 1) -> CustomerView:  # noqa: A002 - as in Shopify
+        """Somebody buys: the customer can never be deleted any more."""
+        customer = self._known(id)
+        self.remember(customer.number, customer)
+        facts = customer.seldom()
+        facts.had_orders, facts.last_order_at = True, self.now()
+        self.people.change(customer, {"orders": customer.orders + count, "updated_at": self.now()})
+        self.updated(customer)
+        return CustomerView(self, customer)
+
+    def staff_merge(self, keep: str, other: str) -> CustomerView:
+        """Staff choose in the merge dialogue who stays, and it is done at once."""
+        winner, loser = self._known(keep), self._known(other)
+        if winner is loser:
+            raise ValueError("Customers IDs should not match")
+        blocked = self._blocked(winner, loser, {})
+        if blocked:
+            raise ValueError("; ".join(each.message for each in blocked))
+        merge = Merge(gid("Job", self.next_number()), winner.number, loser.number, self.now(), {}, "COMPLETED")
+        self.merges[merge.job] = merge
+        self.merge_now(winner, loser, {})
+        self.tell("CUSTOMERS_MERGE", lambda: merge_body(merge, "completed"))
+        return CustomerView(self, winner)
+
+    def staff_redact(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """The data erasure, asked for or not, is carried out now."""
+        customer = self._known(id)
+        self.redact(customer)
+        return CustomerView(self, customer)
+
+    def staff_state(self, id: str, state: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """A classic account: DISABLED, INVITED, ENABLED or DECLINED."""
+        if state not in {"DISABLED", "INVITED", "ENABLED", "DECLINED"}:
+            raise ValueError(f"unknown state {state}")
+        customer = self._known(id)
+        self.remember(customer.number, customer)
+        self.people.change(customer, {"state": state, "updated_at": self.now()})
+        if state in {"ENABLED", "DISABLED"}:
+            topic = "CUSTOMERS_ENABLE" if state == "ENABLED" else "CUSTOMERS_DISABLE"
+            self.tell(topic, lambda: customer_body(customer, self.currency))
+        return CustomerView(self, customer)
+
+    def staff_block_merge(self, id: str, fields: list[str]) -> CustomerView:  # noqa: A002 - as in Shopify
+        """Give a customer what forbids merges: GIFT_CARDS, SUBSCRIPTIONS, STORE_CREDIT and the like."""
+        customer = self._known(id)
+        customer.seldom().blockers = frozenset(fields)
+        return CustomerView(self, customer)
+
+    def staff_delete_order(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """An order is deleted. That the customer has bought is not forgotten."""
+        customer = self._known(id)
+        if customer.orders == 0:
+            raise ValueError(f"customer {id} has no order")
+        self.remember(customer.number, customer)
+        customer.seldom().had_orders = True
+        self.people.change(customer, {"orders": customer.orders - 1, "updated_at": self.now()})
+        self.updated(customer)
+        return CustomerView(self, customer)
+
+    def staff_data_request(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
+        """The customer asks what is known of her: told to the app's own address."""
+        customer = self._known(id)
+        request = self.next_number()
+        self.tell(
+            "CUSTOMERS_DATA_REQUEST",
+            lambda: {
+                "shop_id": self.app_id,
+                "shop_domain": self.domain,
+                "orders_requested": [],
+                "customer": {"id": customer.number, "email": customer.email, "phone": customer.phone},
+                "data_request": {"id": request},
+            },
+        )
+        return CustomerView(self, customer)
+
+    def staff_scopes(self, scopes: list[str]) -> Json:
+        """The app is granted these access scopes and no others."""
+        before, self.scopes = sorted(self.scopes), set(scopes)
+        body = {"id": self.app_id, "previous": before, "current": sorted(scopes), "updated_at": offset_iso(self.now())}
+        self.tell("APP_SCOPES_UPDATE", lambda: body)
+        return {"scopes": sorted(self.scopes)}
+
+    def staff_unapprove(self, fields: list[str]) -> Json:
+        """The app is not approved for these fields of protected customer data (none: for all of them it is)."""
+        self.unapproved_fields = set(fields)
+        return {"unapproved_fields": sorted(fields)}
+
+    def staff_rename(self, domain: str) -> Json:
+        """The shop gets another myshopify name and keeps its gid. In a world of shops: `World.rename_shop`."""
+        self.domain = domain
+        body = {"id": self.app_id, "name": self.shop()["name"], "domain": domain, "myshopify_domain": domain}
+        self.tell("SHOP_UPDATE", lambda: body)
+        return {"domain": domain}
+
+    def staff_uninstall(self) -> Json:
+        """The app is removed: told to whom it may concern, then its subscriptions are gone. Tokens: `control.py`."""
+        name = self.shop()["name"]
+        body = {"id": self.app_id, "domain": self.domain, "myshopify_domain": self.domain, "name": name}
+        self.tell("APP_UNINSTALLED", lambda: body)
+        told = [each for each in self.subscriptions.values() if each.topic != "APP_UNINSTALLED"]
+        for each in told:
+            del self.subscriptions[each.number]
+        return {"removed": len(told)}
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def _saved(self, customer: Customer | None, fields: Json) -> Customer:
+        draft = examine(self, customer, {_WORDS.get(name, name): value for name, value in fields.items()})
+        if draft.problems:
+            raise ValueError("; ".join(each.message for each in draft.problems))
+        return self.save(customer, draft)
+
+    def _known(self, identifier: str) -> Customer:
+        customer = self.find(self._gid(identifier))
+        if customer is None:
+            raise ValueError(f"there is no customer {identifier} in {self.domain}")
+        return customer
+
+    def _gid(self, identifier: str | int) -> str:
+        """A gid, also from the bare number."""
+        return gid("Customer", int(identifier)) if str(identifier).isdigit() else str(identifier)
+
+    def _answer(self, reply: Json, name: str) -> Any:
+        if reply["userErrors"]:
+            raise ValueError("; ".join(each["message"] for each in reply["userErrors"]))
+        return reply[name]
+
+
+def _list(tags: list[str] | str) -> list[str]:
+    return split_tags([tags] if isinstance(tags, str) else tags)

@@ -1,0 +1,189 @@
+"""One GraphQL call on one shop, from its bytes to its answer: what `app.py` does once it knows whose call it is.
+
+In order: faults that come first, the shop's state, the token, the document, its variables, its cost, the run, the
+refund, faults that come after the work. Status codes and bodies: Shopify Admin API, read 2026-11-23.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from reconciler.simulator.control import fallback
+from reconciler.simulator.faults import Fault
+from reconciler.simulator.graphql.costs import COST_MAX, cost_report
+from reconciler.simulator.graphql.documents import Document, Json, RefusedError, prepare, runnable
+from reconciler.simulator.graphql.execution import Execution, internal_error
+from reconciler.simulator.world import SimShop, World
+
+RATE_LIMITS: Final = "https://shopify.dev/api/usage/rate-limits"
+BODIES: Final[dict[int, Any]] = {
+    400: {"errors": "Bad Request"},
+    401: {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"},
+    402: {"errors": "Unavailable Shop"},
+    403: {"errors": "[API] This action requires merchant approval for the necessary scope."},
+    404: {"errors": "Not Found"},
+    423: {"errors": "[API] This shop is unavailable"},
+    429: {"errors": "Exceeded 2 calls per second for api client. Reduce request rates."},
+    430: {"errors": "Forbidden"},
+}
+PAGE: Final = "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+
+
+class LostAnswer(Response):
+    """Drops the connection without a byte. Without a transport (in-process) it raises ConnectionResetError instead."""
+
+    async def __call__(self, _scope: Scope, receive: Receive, _send: Send) -> None:
+        transport = getattr(getattr(receive, "__self__", None), "transport", None)
+        if transport is None:
+            raise ConnectionResetError("the simulator dropped the connection")
+        transport.abort()
+        await asyncio.sleep(0)  # lets uvicorn learn of it, else it would answer 500
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLCall:
+    """A call as it came. `document` is None for a body that is no GraphQL request, or the errors that refuse it."""
+
+    token: str | None
+    document: Document | tuple[Json, ...] | None
+    variables: Json
+    request_id: str
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        return self.document.roots if isinstance(self.document, Document) else ()
+
+    @property
+    def kind(self) -> str:
+        return self.document.kind if isinstance(self.document, Document) else "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response, its cost in points, and what became of the call: done, lost, refused, throttled, denied, fault."""
+
+    response: Response
+    cost: int
+    outcome: str
+
+
+def read_call(content_type: str, body: bytes, token: str | None, request_id: str) -> GraphQLCall:
+    """The call in a request's body."""
+    if content_type.startswith("application/graphql"):
+        return GraphQLCall(token, prepare(body.decode(errors="replace")), {}, request_id)
+    unread = GraphQLCall(token, None, {}, request_id)
+    if not content_type.startswith("application/json"):
+        return unread
+    try:
+        sent = json.loads(body)
+    except ValueError:
+        return unread
+    if not isinstance(sent, dict) or not isinstance(sent.get("query"), str):
+        return unread
+    variables = sent.get("variables") or {}
+    if not isinstance(variables, dict):
+        return unread
+    return GraphQLCall(token, prepare(sent["query"], sent.get("operationName")), variables, request_id)
+
+
+def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -> Answer:
+    """What the shop answers, with its state changed accordingly."""
+    kind = None if fault is None else fault.kind
+    if kind == "lost_before":
+        return Answer(LostAnswer(), 0, "lost_before")
+    if fault is not None and kind in {"status", "html"}:
+        return Answer(status_response(fault.status or (200 if kind == "html" else 500), fault), 0, "fault")
+    status = sim.status or (None if sim.tokens.accepts(call.token) else 401)
+    if status is not None:
+        return Answer(status_response(status), 0, "refused")
+    sim.tokens.used(str(call.token))
+    if call.document is None:
+        return Answer(JSONResponse({"errors": {"query": "Required parameter missing or invalid"}}, 400), 0, "refused")
+    try:
+        document = runnable(call.document, call.variables)
+    except RefusedError as refused:
+        return Answer(JSONResponse({"errors": refused.errors}), 0, "refused")
+    return _paid(world, sim, call, document, fault)
+
+
+def _paid(world: World, sim: SimShop, call: GraphQLCall, document: Document, fault: Fault | None) -> Answer:
+    kind = None if fault is None else fault.kind
+    requested = sim.costs.requested(document.operation, document.fragments, call.variables)
+    if requested > COST_MAX:
+        return Answer(JSONResponse(_max_cost(requested, sim)), 0, "refused")
+    if kind == "throttled" or not sim.bucket.take(requested):
+        return Answer(JSONResponse(_throttled(requested, sim)), 0, "throttled")
+    if kind in {"internal_error", "null_payload", "user_error"}:
+        reply: Json = {"data": None, "errors": [internal_error(call.request_id)]}
+        if kind == "null_payload":
+            reply = {"data": dict.fromkeys(document.roots)}
+        if kind == "user_error":
+            error = {"field": None, "message": "This change is not allowed", "code": "INVALID"}
+            reply = {"data": {root: {"userErrors": [error], "customer": None} for root in document.roots}}
+        reply["extensions"] = {"cost": cost_report(requested, requested, sim.bucket)}
+        return Answer(JSONResponse(reply), requested, "fault")
+    denied = frozenset(document.roots) if kind == "missing_scope" else frozenset()
+    with sim.lock:
+        run = Execution(sim.shop, fallback(world, sim), denied)
+        reply = run.run(document, call.variables, call.request_id)
+    actual = min(requested, sim.costs.actual(document.operation, document.fragments, call.variables, reply["data"]))
+    sim.bucket.refund(requested - actual)
+    reply.setdefault("extensions", {})["cost"] = cost_report(requested, actual, sim.bucket)
+    return _delivered(reply, actual, call, kind)
+
+
+def _delivered(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> Answer:
+    """The work is done: the answer arrives, or one of the faults that come after the work."""
+    if kind == "lost_after":
+        return Answer(LostAnswer(), cost, "lost")
+    if kind == "internal_error_after":
+        reply = {"data": None, "errors": [internal_error(call.request_id)], "extensions": reply["extensions"]}
+        return Answer(JSONResponse(reply), cost, "lost")
+    if kind == "truncated":
+        whole = JSONResponse(reply).body
+        return Answer(Response(bytes(whole[: len(whole) // 2]), media_type="application/json"), cost, "lost")
+    return Answer(_written(reply), cost, "denied" if kind == "missing_scope" else "done")
+
+
+def _written(reply: Json) -> Response:
+    """The reply as JSON; half a character, which UTF-8 has no bytes for, is spelled as an escape."""
+    try:
+        return JSONResponse(reply)
+    except UnicodeEncodeError:
+        return Response(json.dumps(reply, separators=(",", ":")).encode(), media_type="application/json")
+
+
+def status_response(status: int, fault: Fault | None = None) -> Response:
+    """An answer that is no GraphQL: Shopify's body for the status, or what the fault asks for."""
+    headers = {}
+    if fault is not None and fault.retry_after_s is not None:
+        headers["Retry-After"] = f"{fault.retry_after_s:g}"
+    if fault is not None and fault.kind == "html":
+        return HTMLResponse(fault.body or PAGE.format(title="Something went wrong"), status, headers)
+    if fault is not None and fault.body is not None:
+        return Response(fault.body, status, headers, media_type="application/json")
+    if status in BODIES:
+        return JSONResponse(BODIES[status], status, headers)
+    return HTMLResponse(PAGE.format(title=f"{status}: there was a problem loading this page"), status, headers)
+
+
+def _throttled(requested: int, sim: SimShop) -> Json:
+    error = {"message": "Throttled", "extensions": {"code": "THROTTLED", "documentation": RATE_LIMITS}}
+    return {"errors": [error], "extensions": {"cost": cost_report(requested, None, sim.bucket)}}
+
+
+def _max_cost(requested: int, sim: SimShop) -> Json:
+    error = {
+        "message": f"Query cost is {requested}, which exceeds the single query max cost limit ({COST_MAX}).",
+        "extensions": {
+            "code": "MAX_COST_EXCEEDED",
+            "cost": requested,
+            "maxCost": COST_MAX,
+            "documentation": RATE_LIMITS,
+        },
+    }
+    return {"errors": [error], "extensions": {"cost": cost_report(requested, None, sim.bucket)}}

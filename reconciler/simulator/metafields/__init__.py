@@ -1,0 +1,1 @@
+"""Metafields and their definitions: types, values, limits and mutations."""

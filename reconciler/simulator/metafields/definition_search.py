@@ -1,0 +1,38 @@
+"""How metafield definitions are found and put in order."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from reconciler.simulator.customers.records import Definition
+from reconciler.simulator.graphql.documents import Json
+from reconciler.simulator.graphql.search_notes import invalid_field
+
+SEARCHED: Final = frozenset({"namespace", "key", "type"})
+
+
+def by_number(_definition: Definition) -> Any:
+    return None
+
+
+SORTS: Final[dict[str, Callable[[Definition], Any]]] = {
+    "NAME": lambda each: each.name,
+    "PINNED_POSITION": lambda each: -(each.pinned_position or 0),
+}
+
+
+def is_found(definition: Definition, query: str | None) -> bool:
+    """Words in the name, namespace and key; what is asked by a field that is not known finds everything."""
+    text = f"{definition.name} {definition.namespace} {definition.key}".casefold()
+    for term in (query or "").split():
+        name, colon, value = term.partition(":")
+        if colon and name in SEARCHED:
+            if getattr(definition, name).casefold() != value.strip("\"'").casefold():
+                return False
+        elif not colon and term.casefold() not in text:
+            return False
+    return True
+
+
+def warnings(query: str | None) -> list[Json]:
+    names = [term.partition(":")[0] for term in (query or "").split() if ":" in term]
+    return [invalid_field(name) for name in names if name not in SEARCHED]

@@ -1,0 +1,1 @@
+"""Webhooks of a simulated shop: subscriptions, bodies and delivery."""
