@@ -31,11 +31,11 @@ from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import CustomerLists
 from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.version import is_current
 from reconciler.state.profile_writes import ProfileWrites
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
-from reconciler.state.version import is_current
 from reconciler.supabase.profiles import TableProfiles
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class House:
         with ExitStack() as unless_it_opens:
             unless_it_opens.callback(engine.dispose)
             if not is_current(engine):
-                from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
+                from reconciler.state.database.schema import ensure_schema  # noqa: PLC0415  brings Alembic
 
                 ensure_schema(engine)
             self._open.push(unless_it_opens.pop_all())

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reconciler import settings
-from reconciler.cli.plain import clean, sentence
+from reconciler.cli.render.plain import clean, sentence
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
 from reconciler.wiring import House

@@ -25,7 +25,7 @@ EXIT_USAGE = 64
 ALONE = "alone"  # what the command's context holds before it is made, where the process ends with the command
 FAULT = "a fault of this program: say `reconciler --debug …` once more and report what it prints"
 
-# command: (module below reconciler.cli, one line for --help)
+# command: (module below reconciler.cli.commands, one line for --help)
 COMMANDS = {
     "plan": ("plan", "Show what would change; change nothing."),
     "apply": ("apply", "Carry out a plan: a saved one, or one made, shown and confirmed now."),
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             return None
         gc.disable()  # what is imported stays: looking through it again and again is a tenth of the time it takes
         try:
-            module = importlib.import_module(f"reconciler.cli.{COMMANDS[cmd_name][0]}_command")
+            module = importlib.import_module(f"reconciler.cli.commands.{COMMANDS[cmd_name][0]}")
         finally:
             if ctx.obj == ALONE:
                 gc.freeze()
@@ -157,7 +157,7 @@ def _traceback(argv: list[str]) -> None:
 
 
 def _say(message: str, hint: str = "") -> None:
-    from reconciler.cli.plain import clean  # noqa: PLC0415  keeps --help quick
+    from reconciler.cli.render.plain import clean  # noqa: PLC0415  keeps --help quick
 
     for line in message.splitlines() or [""]:
         click.echo(f"error: {clean(line)}", err=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWrites
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from reconciler.state.showcase import Showcase
 from reconciler.state.store import StateStore
 from reconciler.wiring import House

@@ -19,7 +19,7 @@ from reconciler.errors import ReconcilerError, SourceError, TemporaryError
 from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.ports import MappingWriter
 from reconciler.settings import StoreSettings
-from reconciler.state.fenced import FencedMappings
+from reconciler.state.requests.fenced import FencedMappings
 from reconciler.wiring import House
 
 

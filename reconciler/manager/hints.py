@@ -14,7 +14,7 @@ from reconciler.manager.crew import Crew
 from reconciler.manager.metrics import Metrics
 from reconciler.ports import Clock
 from reconciler.settings import Settings
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.supabase.outbox import BATCH, Ears, NudgeFeed, Outbox
 from reconciler.wiring import House
 

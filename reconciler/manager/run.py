@@ -40,9 +40,9 @@ from reconciler.manager.turns import BulkTurns
 from reconciler.server.app import Options, make_app
 from reconciler.server.front import Front
 from reconciler.settings import Loaded
-from reconciler.state.clock import DatabaseClock
-from reconciler.state.requests import new_owner
-from reconciler.state.sole import sole
+from reconciler.state.database.clock import DatabaseClock
+from reconciler.state.database.sole import sole
+from reconciler.state.requests.queue import new_owner
 from reconciler.wiring import House
 
 _log = structlog.get_logger(__name__)

@@ -34,7 +34,7 @@ from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock
 from reconciler.settings import StoreSettings
-from reconciler.state.requests import new_owner
+from reconciler.state.requests.queue import new_owner
 from reconciler.wiring import House
 
 Ended = Literal["done", "nothing", "stopped", "failed", "access", "lost"]

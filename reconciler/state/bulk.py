@@ -13,11 +13,11 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
 from reconciler.ports import BulkFile, BulkLine, Settled
-from reconciler.state.bulk_table import BulkFileRow, BulkLineRow
-from reconciler.state.database import ASK, parts
-from reconciler.state.engine import writing
+from reconciler.state.database.engine import writing
+from reconciler.state.database.queries import ASK, parts
 from reconciler.state.erasure import erased_of
 from reconciler.state.mappings import Mappings
+from reconciler.state.tables.bulk import BulkFileRow, BulkLineRow
 
 _file: Table = BulkFileRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _line: Table = BulkLineRow.__table__  # type: ignore[attr-defined]  # SQLModel's own

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import Column, Table, delete, select
 from sqlmodel import Field
 
-from reconciler.state.database import Database
-from reconciler.state.engine import SCHEMA, writing
-from reconciler.state.tables import Row, UtcDateTime
+from reconciler.state.database.engine import SCHEMA, writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import Row, UtcDateTime
 
 
 class EndedSessionRow(Row, table=True):

@@ -8,9 +8,9 @@ from sqlalchemy import Column, Table, delete, select
 from sqlmodel import Field
 
 from reconciler.core.report.status import Replica
-from reconciler.state.database import Database
-from reconciler.state.engine import SCHEMA, writing
-from reconciler.state.tables import Row, UtcDateTime
+from reconciler.state.database.engine import SCHEMA, writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import Row, UtcDateTime
 
 GONE_AFTER = timedelta(minutes=5)  # without a word for so long, a replica is gone
 

@@ -16,13 +16,13 @@ from sqlalchemy import ColumnElement, Connection, Table, case, delete, false, fu
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import NO_WAITS
-from reconciler.state.bulk_table import BulkLineRow
-from reconciler.state.database import Database, parts
-from reconciler.state.engine import writing
-from reconciler.state.mirror_table import MirrorRow
+from reconciler.state.database.engine import writing
+from reconciler.state.database.queries import Database, parts
 from reconciler.state.profile_writes import forget_users
-from reconciler.state.sweeps_table import FindingRow
-from reconciler.state.tables import EventRow, MappingRow
+from reconciler.state.tables.bulk import BulkLineRow
+from reconciler.state.tables.mappings import EventRow, MappingRow
+from reconciler.state.tables.mirror import MirrorRow
+from reconciler.state.tables.sweeps import FindingRow
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own

@@ -9,10 +9,10 @@ from sqlalchemy import Table, and_, case, delete, or_, select, update
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
-from reconciler.state.database import Database
-from reconciler.state.engine import writing
-from reconciler.state.holder import is_gone, new_holder, where
-from reconciler.state.tables import BudgetRow, LeaseRow
+from reconciler.state.database.engine import writing
+from reconciler.state.database.holder import is_gone, new_holder, where
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import BudgetRow, LeaseRow
 
 BUDGETS_KEPT = timedelta(days=2)
 LEASE_MAX = timedelta(minutes=10)

@@ -29,12 +29,12 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
-from reconciler.state import equal
-from reconciler.state.database import Database, parts
-from reconciler.state.engine import writing
+from reconciler.state.database.engine import writing
+from reconciler.state.database.queries import Database, parts
 from reconciler.state.erasure import erased_of, withdraw
-from reconciler.state.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
-from reconciler.state.tables import EventRow, MappingRow, StoreRow
+from reconciler.state.mirror import equal
+from reconciler.state.tables.mappings import EventRow, MappingRow, StoreRow
+from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
 OWNERS = 1  # of the advisory locks, those for owners of customers
 TOMBSTONES = ("released", "erased")

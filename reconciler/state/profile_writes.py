@@ -31,10 +31,10 @@ from reconciler.core.decide.profile_write import RefusedWrite, Told, WriteClaim,
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.state.database import Database, parts
-from reconciler.state.engine import is_sqlite, writing
-from reconciler.state.profile_writes_table import ProfileWriteRow
-from reconciler.state.tables import UtcDateTime, indexed
+from reconciler.state.database.engine import is_sqlite, writing
+from reconciler.state.database.queries import Database, parts
+from reconciler.state.tables.mappings import UtcDateTime, indexed
+from reconciler.state.tables.profile_writes import ProfileWriteRow
 
 LEASE_S: Final = 30.0
 REFUSED_MAX: Final = 10_000  # of more than these only the first are shown

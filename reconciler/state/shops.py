@@ -9,9 +9,9 @@ from sqlmodel import Field
 
 from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.state.database import Database
-from reconciler.state.engine import SCHEMA, writing
-from reconciler.state.tables import Row, time_column
+from reconciler.state.database.engine import SCHEMA, writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import Row, time_column
 
 SHOPS = 2  # of the advisory locks, those for the keys of shops
 

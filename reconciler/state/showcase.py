@@ -11,9 +11,9 @@ from reconciler.core.fields import normalise
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.state.database import Database
-from reconciler.state.rows import event_of, mapping_of
-from reconciler.state.tables import EventRow, MappingRow
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import EventRow, MappingRow
+from reconciler.state.tables.rows import event_of, mapping_of
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own

@@ -5,10 +5,10 @@ from __future__ import annotations
 from reconciler.state.bulk import BulkFiles
 from reconciler.state.consoles import SessionTable
 from reconciler.state.controllers import ReplicaTable
-from reconciler.state.doubts import DoubtsTable
 from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
-from reconciler.state.mirror import MirrorTable
+from reconciler.state.mirror.customers import MirrorTable
+from reconciler.state.mirror.doubts import DoubtsTable
 from reconciler.state.shops import ShopTable
 from reconciler.state.sweeps import Sweeps
 from reconciler.state.tidy import Tidy

@@ -10,9 +10,9 @@ from sqlalchemy import Table, delete, func, select, update
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import SweepMark
-from reconciler.state.database import Database
-from reconciler.state.engine import writing
-from reconciler.state.sweeps_table import FindingRow, SweepRow
+from reconciler.state.database.engine import writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.sweeps import FindingRow, SweepRow
 
 _sweep: Table = SweepRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Table, delete
 
-from reconciler.state.database import Database
-from reconciler.state.engine import writing
-from reconciler.state.tables import EventRow
+from reconciler.state.database.engine import writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import EventRow
 
 EVENTS_KEPT = timedelta(days=180)
 

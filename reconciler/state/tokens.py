@@ -11,9 +11,9 @@ from sqlalchemy import Engine, Table, select
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import ConfigError
-from reconciler.state.database import Database
-from reconciler.state.engine import writing
-from reconciler.state.tables import AppliedPlanRow, TokenRow
+from reconciler.state.database.engine import writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import AppliedPlanRow, TokenRow
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet

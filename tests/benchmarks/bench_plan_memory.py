@@ -26,9 +26,9 @@ from typing import Any, Final
 from rich.console import Console
 from sqlalchemy import event
 
-from reconciler.cli import planfile
+from reconciler.cli.commands.plan import save, show
 from reconciler.cli.context import Context
-from reconciler.cli.plan_command import save, show
+from reconciler.cli.files import plan_file as planfile
 from reconciler.controller.apply import applied
 from reconciler.controller.fleet import Planned, plan_stores
 from reconciler.controller.hands import BulkHands, Hands
@@ -39,8 +39,8 @@ from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
 from reconciler.ports import BulkAnswer, BulkState, Created, MappingWriter, Shown, StoreFacts, Upload, Write
 from reconciler.settings import environment
-from reconciler.state.engine import open_engine
-from reconciler.state.schema import upgrade
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import upgrade
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
 from tests.benchmarks.alone import alone

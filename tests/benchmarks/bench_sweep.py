@@ -31,9 +31,9 @@ from reconciler.controller.sweep import Ask, Readers
 from reconciler.core.fields.fingerprint import config_fp, values_fp
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.store import Store
-from reconciler.state.engine import open_engine
-from reconciler.state.requests import RequestTable
-from reconciler.state.schema import upgrade
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import upgrade
+from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers

@@ -27,9 +27,9 @@ from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Request
 from reconciler.server.app import make_app
 from reconciler.server.run import ServerThread
-from reconciler.state.engine import open_engine
-from reconciler.state.requests import RequestTable
-from reconciler.state.schema import ensure_schema
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import ensure_schema
+from reconciler.state.requests.queue import RequestTable
 from tests.clerk.sender import event, headers, user
 from tests.server.doors import EU, US, MemoryDoor, options, wall_clock
 

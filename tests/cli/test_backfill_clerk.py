@@ -17,8 +17,8 @@ from reconciler.core.decide.profile_row import StoredRow
 from reconciler.core.decide.profile_write import WriteKnown
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.state.engine import open_engine
-from reconciler.state.requests import RequestTable
+from reconciler.state.database.engine import open_engine
+from reconciler.state.requests.queue import RequestTable
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 from tests.clerk.backend import KEY, Backend, serving

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.cli.checks import clock_check, secret_check, supported_until, version_check
+from reconciler.cli.checks.conclusions import clock_check, secret_check, supported_until, version_check
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.ports import ShopFacts
 from reconciler.settings import StoreSettings

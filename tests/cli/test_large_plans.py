@@ -14,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from reconciler.cli import document, planfile, render, render_html
-from reconciler.cli.document import Document
+from reconciler.cli.files import json_document as document
+from reconciler.cli.files import plan_file as planfile
+from reconciler.cli.files.json_document import Document
+from reconciler.cli.render import html as render_html
+from reconciler.cli.render import outputs as render
 from reconciler.controller import spool
 from reconciler.controller.spool import Spool
 from reconciler.core.model.action import Action, Hold, action_order, hold_order
@@ -78,7 +81,7 @@ def test_every_face_of_a_plan_is_the_same_wherever_it_lies(small: None) -> None:
 
 @pytest.mark.parametrize("plan", [many(), example(), planned([], created_at=AT)], ids=["many", "example", "none"])
 def test_json_in_parts_is_what_it_would_be_as_a_whole(plan: Plan) -> None:
-    from reconciler.cli.render_json import dumps  # noqa: PLC0415  how everything else is written
+    from reconciler.cli.render.json import dumps  # noqa: PLC0415  how everything else is written
 
     body = {**plan.model_dump(mode="json"), "created_at": "2026-11-23T09:00:00Z"}
     assert "".join(render.plan_json(plan)) == dumps(body)

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from reconciler.cli import main, mappings_command
+from reconciler.cli import main
+from reconciler.cli.commands import mappings as mappings_command
 from reconciler.cli.main import COMMANDS, run
 from tests.cli.town import Town
 

@@ -9,7 +9,7 @@ from inline_snapshot import snapshot
 from rich.cells import cell_len
 from rich.console import Console
 
-from reconciler.cli import render
+from reconciler.cli.render import outputs as render
 from reconciler.core.plan.plan import Plan, planned
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.screen import shown

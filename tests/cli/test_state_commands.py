@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.controller.resync import FULL
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import BulkFile, BulkLine, Seen
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.state.store import StateStore
 from tests.cli.town import EU, US, Town
 from tests.clock import WallClock

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from reconciler.state.engine import open_engine
-from reconciler.state.schema import upgrade
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import upgrade
 from tests import servers
 from tests.conftest import MIGRATED
 

@@ -12,8 +12,8 @@ from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Priority, Request, Waiting
 from reconciler.errors import LeaseLost
 from reconciler.ports import RequestQueue
-from reconciler.state.engine import writing
-from reconciler.state.requests import CHUNK, RequestTable, fence, new_owner
+from reconciler.state.database.engine import writing
+from reconciler.state.requests.queue import CHUNK, RequestTable, fence, new_owner
 from tests.conftest import BACKENDS
 from tests.contracts.queues import queue_database
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from reconciler.core.model.request import Claim, Priority
 from reconciler.ports import RequestQueue
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from tests.conftest import BACKENDS
 from tests.contracts.queues import queue_database
 from tests.contracts.test_requests import ACME, GLOBEX, LEASE_S, at, claim, names, user

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Priority, Request
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from tests.contracts.queues import queue_database
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -13,10 +13,10 @@ from sqlalchemy import Engine, bindparam, text
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Priority, Request
-from reconciler.state.engine import writing
-from reconciler.state.requests import RequestTable
-from reconciler.state.requests_sql import Statements
-from reconciler.state.tables import UtcDateTime
+from reconciler.state.database.engine import writing
+from reconciler.state.requests.queue import RequestTable
+from reconciler.state.requests.statements import Statements
+from reconciler.state.tables.mappings import UtcDateTime
 from tests.contracts.queues import queue_database
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -17,8 +17,8 @@ import pytest
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Request
-from reconciler.state.engine import open_engine
-from reconciler.state.requests import RequestTable
+from reconciler.state.database.engine import open_engine
+from reconciler.state.requests.queue import RequestTable
 from tests import servers
 from tests.clock import WallClock
 

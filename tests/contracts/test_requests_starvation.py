@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Priority, Request
 from reconciler.ports import RequestQueue
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from tests.contracts.queues import queue_database
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -19,7 +19,7 @@ from reconciler.controller.reconcile import reconcile
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Claim, Priority, Request
 from reconciler.errors import AccessError, SourceError
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, customers, populate, rows, told, user_of
 from tests.inprocess import Rows
 

@@ -18,7 +18,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import Request
 from reconciler.core.model.store import Ceiling
 from reconciler.ports import StoreFacts
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from reconciler.supabase.chunks import Chunk
 from reconciler.supabase.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, populate, user_of

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from reconciler.cli.main import COMMANDS, cli
-from reconciler.cli.render import plan_text
+from reconciler.cli.render.outputs import plan_text
 from reconciler.core.plan.plan import Plan
 from reconciler.errors import ReconcilerError
 from reconciler.settings import json_schemas

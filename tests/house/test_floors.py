@@ -109,7 +109,7 @@ def test_what_looks_does_not_know_the_writers(module: str) -> None:
 def test_commands_that_only_read_never_ask_for_hands() -> None:
     acting = ("Hands", "apply_stores", "applied", "reconciled", "CustomerWriter", "ShopMaker")
     for command in READING_COMMANDS:
-        tree = modules().get(f"reconciler/cli/{command}_command.py")
+        tree = modules().get(f"reconciler/cli/commands/{command}.py")
         if tree is not None:
             assert {t for t in imported(tree) if t.split(".")[-1] in acting} == set(), command
 

@@ -33,8 +33,8 @@ from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather, sign
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
-from reconciler.state.engine import open_engine
-from reconciler.state.schema import ensure_schema
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import ensure_schema
 from reconciler.wiring import House
 from tests.clerk import sender
 from tests.clock import WallClock

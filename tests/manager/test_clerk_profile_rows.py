@@ -25,7 +25,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.errors import TemporaryError
 from reconciler.manager.arrival import open_databases
 from reconciler.settings import load
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWrites
 from reconciler.supabase.upsert import ProfileUpserts
 from reconciler.supabase.writer import open_writer

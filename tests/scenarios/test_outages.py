@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from reconciler.state.bounds import BOUNDS_MS
+from reconciler.state.database.bounds import BOUNDS_MS
 from tests import servers
 from tests.manager.processes import Process, replicas
 from tests.manager.street import US, Street, a_street, until, user_event

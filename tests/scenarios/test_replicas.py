@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from reconciler.simulator.control import all_customers
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.processes import Cable, Process, replicas

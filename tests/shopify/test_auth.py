@@ -14,8 +14,8 @@ from reconciler.errors import AccessError, StateError, TemporaryError
 from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingToken
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import Document
-from reconciler.state.engine import open_engine
-from reconciler.state.schema import ensure_schema
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests.shopify.conftest import DOMAIN, SSL, Acme
 from tests.shopify.scripted import scripted

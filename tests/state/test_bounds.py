@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from reconciler.errors import StateError
-from reconciler.state.bounds import BOUNDS_MS, begin_with
-from reconciler.state.engine import open_engine, patient, reading, writing
+from reconciler.state.database.bounds import BOUNDS_MS, begin_with
+from reconciler.state.database.engine import open_engine, patient, reading, writing
 from tests import servers
 
 IDLE, LOCK, STATEMENT = BOUNDS_MS

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Request
 from reconciler.core.report.status import Doubts
-from reconciler.state.requests import RequestTable
+from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, STORE, mapping, user
 

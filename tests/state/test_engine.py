@@ -18,8 +18,8 @@ import pytest
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import ConfigError, StateError
-from reconciler.state.engine import open_engine, reading, writing
-from reconciler.state.schema import ensure_schema
+from reconciler.state.database.engine import open_engine, reading, writing
+from reconciler.state.database.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests import servers
 
@@ -199,7 +199,7 @@ def test_a_second_process_may_write_as_well(tmp_path: Path) -> None:
     script = """
 import sys
 from reconciler.core.model.mapping import Mapping
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.state.store import StateStore
 state = StateStore(open_engine(sys.argv[1]))
 for n in range(15):

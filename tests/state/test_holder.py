@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Request
 from reconciler.ports import Holder
-from reconciler.state.holder import is_gone, new_holder, where
-from reconciler.state.requests import RequestTable
+from reconciler.state.database.holder import is_gone, new_holder, where
+from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 
 AT = datetime(2026, 11, 29, 9, tzinfo=UTC)
@@ -28,7 +28,8 @@ NAME = "bulk acme"
 def another_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """One that lives until it is killed, and its name as a holder."""
     program = (
-        "import time; from reconciler.state.holder import new_holder; print(new_holder(), flush=True); time.sleep(600)"
+        "import time; from reconciler.state.database.holder import new_holder; "
+        "print(new_holder(), flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         try:

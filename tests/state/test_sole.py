@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine
 
 from reconciler.errors import StateError
-from reconciler.state.engine import open_engine
-from reconciler.state.schema import ensure_schema
-from reconciler.state.sole import sole
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import ensure_schema
+from reconciler.state.database.sole import sole
 from tests import servers
 
 

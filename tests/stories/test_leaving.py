@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.decide.profile_write import Told
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWrites
 from tests.clock import WallClock
 from tests.stories.village import Village, mail, unlike

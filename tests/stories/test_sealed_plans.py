@@ -129,7 +129,7 @@ def test_a_file_in_which_one_word_was_changed_is_refused_whole(due: Village, pla
 
 
 def test_a_file_of_another_version_is_refused_whole(due: Village, plan: Path) -> None:
-    from reconciler.cli.planfile import seal  # noqa: PLC0415  a person with an editor could do the same
+    from reconciler.cli.files.plan_file import seal  # noqa: PLC0415  a person with an editor could do the same
 
     body = json.loads(plan.read_text())
     del body["seal"]

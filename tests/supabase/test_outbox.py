@@ -15,7 +15,7 @@ from psycopg import sql
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.supabase.outbox import PAUSE_S, QUIET_S, Ears, NoOutbox, NudgeFeed, Outbox, outbox_sql
 from tests import servers
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.errors import ReconcilerError, SourceBusy, SourceError, StateError, TemporaryError
 from reconciler.outbound.databases.logins import DbLogins
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
-from reconciler.state.engine import open_engine, reading
+from reconciler.state.database.engine import open_engine, reading
 from reconciler.supabase.profiles import TableProfiles
 from reconciler.supabase.upsert import ProfileUpserts
 from reconciler.supabase.writer import open_writer

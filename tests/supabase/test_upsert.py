@@ -22,7 +22,7 @@ from reconciler.core.decide.profile_write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Problem, Profile
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
-from reconciler.state.engine import open_engine
+from reconciler.state.database.engine import open_engine
 from reconciler.supabase.profiles import TableProfiles
 from reconciler.supabase.upsert import ProfileUpserts
 from reconciler.supabase.writer import open_writer

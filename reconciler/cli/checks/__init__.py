@@ -1,0 +1,1 @@
+"""What `doctor` and `bootstrap` check: values in, findings out."""

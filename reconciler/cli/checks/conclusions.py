@@ -1,0 +1,296 @@
+"""What `doctor` concludes from what it saw: values in, lines of ok, warning or failed out. Reads nothing itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.cli.checks.shop_needs import TOPICS, Seen, has_scope, missing_topics, webhook_uri, wrong_definition
+from reconciler.core.model.store import Store
+from reconciler.core.plan.guard import shut
+from reconciler.ports import Definition, ShopFacts, Subscription
+from reconciler.settings import Settings, StoreSettings
+from reconciler.state.database.found import StateFound
+from reconciler.state.database.version import head
+from reconciler.supabase.rights import Rights
+
+Level = Literal["ok", "warning", "failed"]
+SUPPORTED_MONTHS = 12  # a quarterly version at least (shopify.dev, versioning, read 2026-11-23)
+SOON_DAYS = 90
+CLOCK_S = 60.0
+KEY_BYTES = range(16, 65)  # Svix signs with 24; its own bounds for keys that people bring are wider
+WHSEC = "whsec_"
+_REVOKE = "revoke select on {table} from anon, authenticated;"
+
+
+class Check(BaseModel):
+    """One line: what was looked at, how it is, and what to do where it is not right."""
+
+    model_config = ConfigDict(frozen=True)
+
+    area: str
+    what: str
+    level: Level
+    message: str
+    hint: str = ""
+
+
+def token_check(domain: str, store: StoreSettings) -> Check:
+    """Whether the shop that answered is the one that is meant."""
+    if domain == store.domain:
+        return Check(area=store.name, what="token", level="ok", message=f"works for {domain}")
+    return Check(
+        area=store.name,
+        what="token",
+        level="failed",
+        message=f"the shop that answers is {domain}, stores.yaml says {store.domain}",
+        hint="if the shop was renamed, write its new name into stores.yaml: what is known of it stays; else correct shop, "
+        "admin_url or auth of this store there before anything is written",
+    )
+
+
+def shop_checks(
+    seen: Seen, store: StoreSettings, settings: Settings, *, now: datetime, monotonic_s: float
+) -> Iterator[Check]:
+    """All that can be said of a shop that answered. `monotonic_s` is the monotonic clock at `now`."""
+    yield token_check(seen.facts.domain, store)
+    yield scope_check(seen.facts.scopes, store)
+    yield version_check(seen.facts, store, now.date())
+    yield definition_check(seen.definition, store)
+    yield from webhook_checks(seen, store, settings)
+    asked_at, answered_at = (
+        now - timedelta(seconds=monotonic_s - at_s) for at_s in (seen.facts.asked_s, seen.facts.answered_s)
+    )
+    yield clock_check(seen.facts.server_time, store, asked_at, answered_at)
+
+
+def guard_check(store: StoreSettings, mappings: int) -> Check:
+    """Percentages of few mappings may let nobody go: nothing is wrong with that, if one knows."""
+    closed = shut(store, mappings)
+    if not closed:
+        return Check(area=store.name, what="guards", level="ok", message="each kind may go")
+    kinds = ", ".join(f"{kind} (one from {needed} on)" for kind, needed in closed.items())
+    message = f"by their percent of {mappings} mappings none may go of {kinds}: these wait for `apply --approve`"
+    return Check(area=store.name, what="guards", level="ok", message=message)
+
+
+def scopes_needed(store: Store) -> dict[str, str]:
+    """Each scope that this store's policy needs, and what for."""
+    needed = {"read_customers": "to look", "write_customers": "to write"}
+    if store.on_email_conflict == "merge":
+        needed |= dict.fromkeys(("read_customer_merge", "write_customer_merge"), "for on_email_conflict: merge")
+    if store.on_leave == "erase":
+        needed["write_customer_data_erasure"] = "for on_leave: erase"
+    return needed
+
+
+def scope_check(scopes: frozenset[str], store: Store) -> Check:
+    needed = scopes_needed(store)
+    missing = [f"{scope} ({why})" for scope, why in needed.items() if not has_scope(scopes, scope)]
+    if missing:
+        hint = "give the app these scopes in Shopify, and let the shop accept them"
+        return Check(
+            area=store.name, what="scopes", level="failed", message=f"missing: {', '.join(missing)}", hint=hint
+        )
+    return Check(area=store.name, what="scopes", level="ok", message=", ".join(needed))
+
+
+def version_check(facts: ShopFacts, store: StoreSettings, today: date) -> Check:
+    """The version that really answered: Shopify silently takes the oldest it has for one that is gone."""
+    asked, answered = store.api_version, facts.api_version
+    newest = max((v for v in facts.supported_versions if v[:2] == "20"), default=answered)
+    hint = f"read Shopify's changelog, then set api_version: {newest!r}"
+    if answered != asked:
+        message = f"{asked} was asked for and {answered} answered: Shopify does not serve {asked}"
+        return Check(area=store.name, what="API version", level="failed", message=message, hint=hint)
+    if facts.supported_versions and answered not in facts.supported_versions:
+        message = f"{answered} is not supported any more"
+        return Check(area=store.name, what="API version", level="failed", message=message, hint=hint)
+    end = supported_until(answered)
+    left = (end - today).days
+    message = f"{answered}, supported until {end} at least"
+    level: Level = "warning" if left < SOON_DAYS else "ok"
+    words = f"{message}: {left} days left" if level == "warning" else message
+    return Check(area=store.name, what="API version", level=level, message=words, hint="" if level == "ok" else hint)
+
+
+def supported_until(version: str) -> date:
+    """The first day on which a quarterly version need not answer any more."""
+    year, month = (int(part) for part in version.split("-"))
+    return date(year + SUPPORTED_MONTHS // 12, month, 1)
+
+
+def definition_check(definition: Definition | None, store: Store) -> Check:
+    name = f"{store.backlink.namespace}.{store.backlink.key}"
+    wrong = wrong_definition(definition, store.backlink)
+    if definition is None:
+        message, hint = f"there is no metafield definition {name}", f"reconciler bootstrap --store {store.name}"
+        return Check(area=store.name, what="back-link", level="failed", message=message, hint=hint)
+    if wrong:
+        hint = "take it off in Shopify's settings and run bootstrap, or set another backlink"
+        return Check(area=store.name, what="back-link", level="failed", message=wrong, hint=hint)
+    pinned = "pinned" if definition.pinned else "not pinned: staff do not see it at once"
+    message = f"metafield definition {name} of type id, unique, {pinned}"
+    return Check(area=store.name, what="back-link", level="ok", message=message)
+
+
+def webhook_checks(seen: Seen, store: StoreSettings, settings: Settings) -> Iterator[Check]:
+    """Subscriptions that are there, those that Shopify has dropped, and the secret they are signed with."""
+    public_url = settings.server.public_url
+    uri = webhook_uri(public_url, store.name)
+    if not public_url:
+        message = "none wanted: server.public_url is not set, so drift is seen by resyncs only"
+        yield Check(area=store.name, what="webhooks", level="ok", message=message)
+        return
+    if not uri:
+        message = f"server.public_url is {public_url}, and Shopify sends to https only"
+        yield Check(area=store.name, what="webhooks", level="failed", message=message, hint="set an https:// address")
+        return
+    yield _subscribed(seen.subscriptions, uri, seen.facts.scopes, store)
+    if store.webhook_secret is None and store.auth.client_secret is None:
+        message = "there is no secret to check Shopify's webhooks with: all are refused"
+        hint = "set webhook_secret (the app's client secret) in stores.yaml"
+        yield Check(area=store.name, what="webhook secret", level="failed", message=message, hint=hint)
+
+
+def _subscribed(subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str], store: Store) -> Check:
+    missing, notes = missing_topics(subscriptions, uri, scopes)
+    hint = f"reconciler bootstrap --store {store.name}"
+    if missing:
+        message = f"not there, or dropped by Shopify after failed deliveries: {', '.join(missing)}"
+        return Check(area=store.name, what="webhooks", level="failed", message=message, hint=hint)
+    path = f"/webhooks/shopify/{store.name}"
+    strays = sorted({s.uri for s in subscriptions if s.uri != uri and s.uri.endswith(path)})
+    if strays:
+        message = f"also sent to {', '.join(strays)}"
+        return Check(area=store.name, what="webhooks", level="warning", message=message, hint="delete those in Shopify")
+    if notes:
+        return Check(
+            area=store.name, what="webhooks", level="warning", message="; ".join(notes), hint="give the app that scope"
+        )
+    return Check(area=store.name, what="webhooks", level="ok", message=f"{len(TOPICS)} topics to {uri}")
+
+
+def clock_check(
+    server_time: datetime | None, store: Store, asked_at: datetime, answered_at: datetime | None = None
+) -> Check:
+    """How far the shop's clock is from ours. It was read somewhen between our question and its answer."""
+    if server_time is None:
+        return Check(area=store.name, what="clocks", level="warning", message="the shop's reply has no date")
+    late = (server_time - (answered_at or asked_at)).total_seconds()
+    apart = max(0.0, late, (asked_at - server_time).total_seconds())
+    message = f"{apart:.0f} s apart from the shop's"
+    if apart > CLOCK_S:
+        hint = "set this machine's clock (NTP): webhooks older than five minutes are refused"
+        return Check(area=store.name, what="clocks", level="warning", message=message, hint=hint)
+    return Check(area=store.name, what="clocks", level="ok", message=message)
+
+
+def state_clock_check(ahead_s: float) -> Check:
+    """How far the clock of the state's database is ahead of this machine's."""
+    message = f"{abs(ahead_s):.0f} s apart from the database's"
+    if abs(ahead_s) > CLOCK_S:
+        hint = "set this machine's clock, or the database's (NTP): times in the state and in the profiles are compared"
+        return Check(area="state", what="clocks", level="warning", message=message, hint=hint)
+    return Check(area="state", what="clocks", level="ok", message=message)
+
+
+def state_standing_checks(found: StateFound) -> Iterator[Check]:
+    """Where the state is, and whether this program can use its schema."""
+    message = f"{found.place}, {'not there yet' if found.standing == 'absent' and found.is_sqlite else 'answers'}"
+    if found.trouble:
+        yield Check(
+            area="state", what="database", level="failed", message=f"{found.place}: {found.trouble}", hint=found.hint
+        )
+    else:
+        yield Check(area="state", what="database", level="ok", message=message)
+    if found.standing == "absent" and not found.trouble:
+        message = "there is none yet: the first command that needs it makes it"
+        yield Check(area="state", what="schema", level="ok", message=message)
+    elif found.standing == "newer":
+        message = f"it is at {found.version}, which is newer than this program"
+        yield Check(area="state", what="schema", level="failed", message=message, hint="upgrade customer-parity")
+    elif found.standing == "older":
+        hint = "reconciler db upgrade" if not found.is_sqlite else "reconciler db upgrade; or the next command does it"
+        level: Level = "warning" if found.is_sqlite else "failed"
+        message = f"it is at {found.version}, this program needs {head()}"
+        yield Check(area="state", what="schema", level=level, message=message, hint=hint)
+
+
+def clerk_checks(settings: Settings) -> Iterator[Check]:
+    """Clerk's secrets as far as their form tells; none of them is shown."""
+    secrets = settings.clerk.webhook_secrets
+    for place, secret in enumerate(secrets):
+        yield secret_check(secret.get_secret_value(), f"webhook_secrets[{place}]")
+    if not secrets:
+        message = "none given: Clerk's webhooks are refused, changes are seen by resyncs only"
+        yield Check(
+            area="clerk",
+            what="webhook_secrets",
+            level="warning" if settings.server.public_url else "ok",
+            message=message,
+            hint="copy the endpoint's signing secret from Clerk's dashboard" if settings.server.public_url else "",
+        )
+    if settings.clerk.secret_key is not None:
+        right = is_secret_key(settings.clerk.secret_key.get_secret_value())
+        yield Check(
+            area="clerk",
+            what="secret_key",
+            level="ok" if right else "failed",
+            message="well formed" if right else "it is no secret key: those begin with sk_live_ or sk_test_",
+            hint="" if right else "copy it from Clerk's dashboard, API keys",
+        )
+
+
+def is_secret_key(text: str) -> bool:
+    """Whether this has the form of a secret key of Clerk's."""
+    return text.startswith(("sk_live_", "sk_test_"))
+
+
+def rights_check(rights: Rights | None, settings: Settings) -> Iterator[Check]:
+    """What the role may do beside reading, and who else may read."""
+    if rights is None:
+        return
+    apart = settings.profiles.url not in {None, settings.state.url}
+    if rights.superuser:
+        hint = "give the reconciler a role of its own: grant usage on the schema and select on the table, no more"
+        message = f"{rights.role} is a superuser"
+        yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
+    elif rights.writes and apart and not settings.clerk.upsert_profiles:
+        hint = f"revoke insert, update, delete on {rights.table} from {rights.role};"
+        message = f"{rights.role} may write the profiles, and only has to read them"
+        yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
+    else:
+        yield Check(area="profiles", what="role", level="ok", message=f"{rights.role}, sees every row")
+    if rights.public:
+        message = "Supabase's API shows the table to whoever has the app's public key"
+        hint = {
+            "v": f"alter view {rights.table} set (security_invoker = true); and row level security on the tables below",
+            "m": _REVOKE.format(table=rights.table),
+            "f": _REVOKE.format(table=rights.table),
+        }.get(rights.kind, f"alter table {rights.table} enable row level security;")
+        yield Check(area="profiles", what="RLS", level="warning", message=message, hint=hint)
+
+
+def secret_check(secret: str, what: str) -> Check:
+    """A signing secret is `whsec_` and base64 of 24 bytes or so; much else would silently be taken for another key."""
+    hint = "copy the endpoint's signing secret from Clerk's dashboard, Webhooks"
+    text = secret.strip()
+    body = text.removeprefix(WHSEC)
+    padded = body.rstrip("=") + "=" * (-len(body.rstrip("=")) % 4)
+    try:
+        size = len(base64.b64decode(padded, validate=True))
+    except (binascii.Error, ValueError):
+        message = "after whsec_ there must be base64: this would be a wrong key, and every webhook refused"
+        return Check(area="clerk", what=what, level="failed", message=message, hint=hint)
+    if size not in KEY_BYTES:
+        message = f"the key in it has {size} bytes, and Clerk's have 24"
+        return Check(area="clerk", what=what, level="failed", message=message, hint=hint)
+    if not text.startswith(WHSEC):
+        return Check(area="clerk", what=what, level="warning", message="it does not begin with whsec_", hint=hint)
+    return Check(area="clerk", what=what, level="ok", message=f"well formed, {size} bytes")

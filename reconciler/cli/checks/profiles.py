@@ -1,0 +1,218 @@
+"""What `doctor` concludes of the profiles' table and of its rows. Reads nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+from reconciler.cli.checks.conclusions import Check, Level
+from reconciler.cli.checks.profile_sample import Sample
+from reconciler.cli.render.plain import counted
+from reconciler.outbound.databases.url import is_loopback
+from reconciler.settings import Settings
+from reconciler.supabase.inspection import Inspection
+from reconciler.supabase.limits import LOCK_S, STATEMENT_S
+
+AREA = "profiles"
+LARGE_BY_EMAIL = 50_000  # rows: from here on to ask who else has an address takes a tenth of a second and more
+LARGE = 10_000  # rows: from here on a look at one user without an index takes its time
+STILL_MIN = 20  # rows that were never updated, before that is worth a word
+PRESENT = ("active", "enabled", "current", "alive", "valid", "present")
+
+
+def _check(what: str, level: Level, message: str, hint: str = "") -> Check:
+    return Check(area=AREA, what=what, level=level, message=message, hint=hint)
+
+
+def table_checks(found: Inspection, rows: int, settings: Settings) -> Iterator[Check]:
+    """The table's kind, its key and indexes, and the limits of the role."""
+    yield from _kind_checks(found)
+    yield from _key_checks(found, rows)
+    yield from _limit_checks(found)
+    yield from _updated_checks(found, rows, settings)
+    if settings.clerk.upsert_profiles:
+        yield from _write_checks(found)
+
+
+def _kind_checks(found: Inspection) -> Iterator[Check]:
+    if found.kind == "m":
+        hint = f"name the table below it, or often enough: refresh materialized view {found.table};"
+        yield _check("kind", "warning", "it is a materialized view: changes are seen after a REFRESH only", hint)
+    elif found.kind == "f":
+        hint = "profiles of another server: set profiles.url to that server, where its indexes and limits count"
+        yield _check(
+            "kind", "warning", "it is a foreign table: limits and indexes of the other server are unknown", hint
+        )
+
+
+def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
+    if found.kind not in {"r", "p"}:
+        return
+    if not found.is_unique:
+        message = f"{found.key} is not unique: nothing keeps a user from having two rows, and such a user is held"
+        parted = (
+            "a unique index of a partitioned table must hold its partition key: see that the app makes one row a user"
+        )
+        yield _check("key", "warning", message, parted if found.kind == "p" else _index(found, found.key, "unique "))
+    if rows < LARGE:
+        return
+    if not found.is_indexed:
+        message = f"{found.key} has no index, of {counted(rows, 'row')}: each look at one user reads the whole table"
+        yield _check("index", "warning", message, _index(found, found.key))
+    if found.updated and not found.is_updated_indexed:
+        message = f"{found.updated} has no index, of {counted(rows, 'row')}: each resync reads the whole table"
+        yield _check("index", "warning", message, _index(found, found.updated))
+    if rows >= LARGE_BY_EMAIL and not found.is_email_indexed:
+        message = (
+            f"no index finds the users of an address, of {counted(rows, 'row')}: each look at one reads the whole table"
+        )
+        yield _check("index", "warning", message, _index(found, found.email))
+
+
+def _index(found: Inspection, column: str, unique: str = "") -> str:
+    """The statement that makes it, without keeping writers out where that can be."""
+    words = column.strip('"').replace('"', "")
+    how = f'"{words}_index"' if not found.is_postgres else "concurrently" if found.kind == "r" else ""
+    return " ".join(f"create {unique}index {how} on {found.table} ({column});".split())
+
+
+def _limit_checks(found: Inspection) -> Iterator[Check]:
+    limits = (
+        ("statement_timeout", found.statement_timeout_ms, STATEMENT_S),
+        ("lock_timeout", found.lock_timeout_ms, LOCK_S),
+    )
+    for name, set_ms, ours_s in limits:
+        if 0 < set_ms < ours_s * 1000:
+            message = f"{found.role} has a {name} of {set_ms} ms: reads of a large table may not end within it"
+            hint = f"alter role {found.role} set {name} = '{ours_s:.0f}s';"
+            yield _check("limits", "warning", message, hint)
+
+
+def _updated_checks(found: Inspection, rows: int, settings: Settings) -> Iterator[Check]:
+    if not found.updated or found.kind not in {"r", "p"}:
+        return
+    if found.moved_by:
+        if settings.clerk.upsert_profiles:
+            message = f"the trigger {found.moved_by} sets {found.updated}: it holds the time of our write, not Clerk's"
+            hint = f"nothing is lost by it; where others want Clerk's time: drop trigger {found.moved_by} on {found.table};"
+            yield _check("updated_at", "warning", message, hint)
+        return
+    trigger = (
+        "let the app set it at each change, or: create extension if not exists moddatetime; "
+        f"create trigger set_updated_at before update on {found.table} for each row execute function "
+        f"moddatetime({found.updated});"
+        if found.role
+        else "let the app set it at each change, or leave profiles.columns.updated_at out"
+    )
+    if found.still is not None and found.still >= STILL_MIN:
+        message = (
+            f"{found.updated} equals created_at in all {counted(found.still, 'row')}: it does not move with changes"
+        )
+        yield _check("updated_at", "warning", message, trigger)
+    elif found.still is None and found.updated_by_default and rows:
+        message = f"{found.updated} is set when a row is made, and no trigger moves it afterwards: the app must"
+        yield _check("updated_at", "warning", message, trigger)
+
+
+def _write_checks(found: Inspection) -> Iterator[Check]:
+    """What `clerk.upsert_profiles` needs."""
+    if found.is_read_only:
+        hint = "set profiles.url to the primary server, or set clerk.upsert_profiles: false"
+        yield _check("writing", "failed", "this server or role takes no writes, and clerk.upsert_profiles is on", hint)
+    policy = f"create policy reconciler_writes on {found.table} for all to {found.role} using (true) with check (true);"
+    lacking = [word for word, may in (("insert", found.may_insert), ("update", found.may_update)) if not may]
+    if lacking:
+        message = (
+            f"row level security lets {found.role} {' and '.join(lacking)} no row, and clerk.upsert_profiles is on"
+        )
+        yield _check("writing", "failed", message, policy)
+    elif not found.may_all:
+        message = f"policies let {found.role} write some rows of {found.table} only: others will be refused"
+        yield _check("writing", "warning", message, policy)
+
+
+def row_checks(sample: Sample, found: Inspection | None, settings: Settings) -> Iterator[Check]:
+    """Whether the rows can be used."""
+    if not sample.rows:
+        return
+    columns = settings.profiles.columns
+    for message, count in sample.problems.most_common():
+        level: Level = "failed" if 2 * count >= sample.rows else "warning"
+        words = f"{message}: {_share(count, sample)}, {sample.example[message]} for one"
+        yield _check("values", level, words, _way_out(message, found, settings))
+    if sample.deleted == sample.rows or _says_present(columns.get("deleted_at", "")):
+        yield _deletion_check(sample, columns["deleted_at"])
+    if "email" in columns and sample.without_email == sample.rows:
+        hint = "map profiles.columns.email to the column with the address"
+        yield _check("email", "warning", f"no row has an e-mail in {columns['email']}", hint)
+    elif settings.profiles.trust_email == "verified" and not sample.verified:
+        message = f"{columns['email_verified']} is true in no row: with trust_email: verified no address is used"
+        hint = "map email_verified to the column that Clerk's verification is kept in, or set profiles.trust_email"
+        yield _check("email", "warning", message, hint)
+    if sample.ahead:
+        message = f"{columns['updated_at']} is in the future: {_share(sample.ahead, sample)}"
+        hint = "a time without a zone is read as UTC: make it timestamptz, or write it in UTC"
+        yield _check("updated_at", "warning", message, hint)
+    if not sample.clerk_ids:
+        message = (
+            f"no value of {columns['clerk_user_id']} begins with user_, as Clerk's ids do: webhooks will find no row"
+        )
+        hint = "map profiles.columns.clerk_user_id to the column with Clerk's id"
+        yield _check("key", "warning", message, hint)
+
+
+def _deletion_check(sample: Sample, column: str) -> Check:
+    hint = (
+        "deleted_at is a time of deletion, or true where the user is deleted; for the opposite make a view with "
+        f"(not {column}) as is_deleted; and map deleted_at: is_deleted"
+    )
+    if _says_present(column):
+        message = (
+            f"deleted_at is mapped to {column}, whose name says the opposite: {_share(sample.deleted, sample)} deleted"
+        )
+        return _check("deleted_at", "failed", message, hint)
+    message = f"{column} marks {_share(sample.deleted, sample)} as deleted: no user is left"
+    return _check("deleted_at", "failed", message, hint)
+
+
+def _says_present(column: str) -> bool:
+    words = column.lower().split("_")
+    return bool(words) and not {"not", "in", "un", "no"} & set(words) and any(word in PRESENT for word in words)
+
+
+def _share(count: int, sample: Sample) -> str:
+    if count == sample.rows:
+        return f"all {counted(count, 'row')}" if count > 1 else "the only row"
+    return f"{count:,} of {counted(sample.rows, 'row')}"
+
+
+def _way_out(message: str, found: Inspection | None, settings: Settings) -> str:
+    table = found.table if found is not None else settings.profiles.table
+    key = found.key if found is not None else settings.profiles.columns["clerk_user_id"]
+    if "rows have this key" in message:
+        return f"select {key}, count(*) from {table} group by 1 having count(*) > 1;"  # noqa: S608  for people
+    if message.startswith("deleted_at"):
+        column = settings.profiles.columns["deleted_at"]
+        return (
+            f"deleted_at is a time, or yes or no; for words make a view of {table} with ({column} = 'deleted') as "
+            "is_deleted; and map deleted_at: is_deleted"
+        )
+    if "is mapped to the column" in message:
+        return "correct profiles.columns; the users are held until then"
+    return "correct the rows, or map another column; the users are held until then"
+
+
+def url_checks(url: str) -> Iterator[Check]:
+    """What the URL says of the way to the server."""
+    parts = urlsplit(url)
+    modes = parse_qs(parts.query).get("sslmode", [])
+    if (
+        parts.scheme.startswith("postgres")
+        and not is_loopback(parts.hostname or "")
+        and modes
+        and modes[-1] in {"disable", "allow", "prefer"}
+    ):
+        message = f"sslmode={modes[-1]}: passwords and profiles may cross the network in clear text"
+        yield _check(
+            "TLS", "warning", message, "remove it (require is the default here), or use verify-full with sslrootcert"
+        )

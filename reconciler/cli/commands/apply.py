@@ -1,0 +1,289 @@
+"""`reconciler apply`: a saved plan, or one that is made, shown and confirmed now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+
+import click
+from rich.progress import Progress, TaskID
+
+from reconciler.cli.approval import approval
+from reconciler.cli.commands.plan import planned_by, show, told_error
+from reconciler.cli.context import Context, poured
+from reconciler.cli.files import plan_file as planfile
+from reconciler.cli.render import outputs as render
+from reconciler.cli.render.parts import totals_of
+from reconciler.cli.render.plain import counted, seconds_text, time_text
+from reconciler.cli.times import length_of
+from reconciler.cli.users import user_id
+from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.fleet import Planned, apply_stores
+from reconciler.controller.hands import BulkProgress
+from reconciler.controller.spool import Spool
+from reconciler.controller.sweep import Swept, approved
+from reconciler.core.fields.desired import config_digest
+from reconciler.core.model.action import Hold, hold_order
+from reconciler.core.model.ids import StoreName
+from reconciler.core.plan.plan import Plan, digest_of_stores
+from reconciler.core.report.status import ApplyResult, Failure
+from reconciler.errors import PermanentError, PlanRefused, UsageError
+from reconciler.settings import StoreSettings, environment
+from reconciler.wiring import House
+
+FAILED = 1
+MAX_AGE = "24h"
+
+
+@click.command("apply")
+@click.argument("planfile_", metavar="[PLANFILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option(
+    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; may be repeated."
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--live", is_flag=True, help="Read every customer for the plan, whatever the shop's mirror says.")
+@click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
+@click.option("--max-age", metavar="T", help=f"Refuse a saved plan that is older.  [default: {MAX_AGE}]")
+@click.option(
+    "--bulk",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Send creates and updates as bulk operations: where the forecast says that it pays, never, or always.",
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(
+    context: Context,
+    planfile_: Path | None,
+    stores: tuple[str, ...],
+    users: tuple[str, ...],
+    live: bool,  # noqa: FBT001  click's call
+    yes: bool,  # noqa: FBT001  click's call
+    approve: str | None,
+    max_age: str | None,
+    bulk: str,
+    output: str,
+) -> int:
+    """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
+    if planfile_ is not None and (stores or users or live):
+        raise UsageError("a saved plan is applied as it is", hint="leave out --store, --user and --live, or PLANFILE")
+    if planfile_ is None and max_age is not None:
+        raise UsageError("--max-age is for a saved plan", hint="leave it out, or name the file: reconciler apply FILE")
+    oldest = length_of(max_age or MAX_AGE)
+    with context.house() as house:
+        if planfile_:
+            planned, seal = saved_plan(planfile_, house, max_age=oldest)
+        else:
+            planned, seal = planned_by(context, house, stores, users, live=live), ""
+        if approve is not None:
+            planned = approved_by(planned, approve)
+        file = [str(planfile_)] if planfile_ else []
+        again = approval("apply", *file, stores=stores, users=users, live=live)
+        if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
+            return FAILED
+        if seal and not house.state.mark_applied(seal, house.clock.now()):
+            raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
+        results = carried_out(
+            context,
+            house,
+            planned,
+            carry=partial(applied, fresh=planfile_ is None),
+            bulk=bulk,
+            insists=planned.narrowed,
+        )
+    tell(context, results, planned.plan.digest, output)
+    return exit_code(context, planned, results)
+
+
+def tell(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
+    """What became of the plan: on stdout, or, where its reader has gone, on stderr."""
+    with context.outlasting():
+        if output == "json":
+            poured(render.results_json(results, digest))
+        else:
+            render.results_text(results, context.out)
+    if context.out_closed:
+        render.results_text(results, context.err)
+
+
+def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]) -> int:
+    """0 where all went well; else 1, and what failed stands on stderr, store by store."""
+    failed = [told_error(context, store) for store in planned.plan.stores]
+    for result in results:
+        first = next(iter(result.failed), None)
+        if first is not None:
+            what = f"{counted(len(result.failed), 'action')} not carried out, the first for {first.clerk_user_id}"
+            hint = first.hint or f"reconciler explain {first.clerk_user_id}"
+            context.failed(result.store, f"{what}: {first.message}", hint)
+            failed.append(True)
+    return FAILED if any(failed) else 0
+
+
+def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str) -> bool:
+    """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do.
+
+    A plan that is `known`, as it was saved after it was shown, is not shown once more where nothing is asked. `again` is
+    the command that approves what is withheld, less the digest.
+    """
+    actions = planned.plan.summary.actions
+    if known and yes:
+        context.say(
+            f"{totals_of(planned.plan.summary, planned.plan.stores)}, made {time_text(planned.plan.created_at)}\n"
+            f"digest {planned.plan.digest}"
+        )
+    elif output == "text":
+        with context.outlasting():
+            show(context, planned, "text", approve=again)
+    elif actions and not yes:
+        render.plan_text(planned.plan, context.err, approve=again)
+    return not actions or yes or _confirmed(context, actions)
+
+
+def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned, str]:
+    """A saved plan that still fits the config and is not too old, and its seal; refused whole otherwise."""
+    saved, seal = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
+    age = house.clock.now() - saved.plan.created_at
+    if age > max_age:
+        raise PlanRefused(
+            f"{path} is {seconds_text(age.total_seconds())} old, more than {seconds_text(max_age.total_seconds())}",
+            hint="plan again, or allow it with --max-age",
+        )
+    known = {s.name: s for s in house.identified_stores()}
+    for part in saved.plan.stores:
+        store = known.get(part.store)
+        if store is None or store.domain != part.shop:
+            raise PlanRefused(f"{path} speaks of store {part.store}, which is not configured", hint="plan again")
+        if part.error is None and config_digest(store) != part.config_digest:
+            raise PlanRefused(f"{path} is refused whole: the config of {part.store} has changed", hint="plan again")
+    swept = {
+        p.store: Swept(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False) for p in saved.plan.stores
+    }
+    return Planned(saved.plan, swept, narrowed=saved.narrowed), seal
+
+
+def carried_out(
+    context: Context,
+    house: House,
+    planned: Planned,
+    *,
+    carry: Callable[[Swept, Hands], Iterator[Outcome]],
+    bulk: str = "never",
+    insists: bool = False,
+) -> tuple[ApplyResult, ...]:
+    """Apply each store's part and count what became of it. `bulk`: auto, never or always."""
+    chosen = (
+        {s.name: s for s in house.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
+        if any(p.error is None for p in planned.plan.stores)
+        else {}
+    )
+    if bulk == "never":
+        _refuse_overtaking(house, chosen.values())
+    hands = {
+        name: replace(house.hands(store, plan_digest=planned.plan.digest), insists=insists)
+        for name, store in chosen.items()
+    }
+    tallies = {name: _Tally() for name in hands}
+    started = house.clock.now()
+    with context.progress() as progress:
+        bars = {
+            name: progress.add_task(f"applying to {name}", total=planned.swept[name].plan.summary.actions)
+            for name in hands
+        }
+        if bulk != "never":
+            for name, store in chosen.items():
+                told = partial(_tell_bulk, progress, bars[name], name)
+                hands[name] = replace(hands[name], bulk=house.bulk(store, always=bulk == "always", tell=told))
+        with closing(apply_stores(planned.swept, hands, carry)) as outcomes:  # Ctrl-C ends what is under way first
+            for name, outcome in outcomes:
+                tallies[name].add(outcome)
+                progress.advance(bars[name], 1)
+    seconds = (house.clock.now() - started).total_seconds()
+    return tuple(_result(p.store, planned.swept[p.store], tallies, seconds) for p in planned.plan.stores)
+
+
+def _refuse_overtaking(house: House, stores: Iterable[StoreSettings]) -> None:
+    """PermanentError where bulk operations of an earlier run may still write older values after ours."""
+    for store in stores:
+        if files := house.state.bulk_files(store.shop):
+            raise PermanentError(
+                f"{store.name}: {counted(len(files), 'bulk operation')} of an earlier run may still be under way, "
+                "and would write older values after these",
+                hint=f"reconciler apply --store {store.name} --bulk auto goes on with them first",
+            )
+
+
+def _tell_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkProgress) -> None:
+    left = f", about {seconds_text(so_far.left_s)} left" if so_far.left_s else ""
+    lines = f"{so_far.run:,} of {so_far.lines:,} lines run{left}" if so_far.lines else "reading answers"
+    progress.update(bar, description=f"applying to {name} in bulk: {lines}")
+
+
+@dataclass
+class _Tally:
+    applied: Counter[str] = field(default_factory=Counter)
+    failed: Spool[Failure] = field(default_factory=lambda: Spool(Failure, attrgetter("clerk_user_id")))
+    holds: Spool[Hold] = field(default_factory=lambda: Spool(Hold, hold_order))
+    points: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        action = outcome.action
+        for hold in outcome.holds:
+            self.holds.add(hold)
+        if outcome.result == "applied":
+            self.applied[action.kind] += 1
+            self.points += action.cost_points
+        else:
+            failure = Failure(
+                clerk_user_id=action.clerk_user_id,
+                kind=action.kind,
+                result=outcome.result,
+                message=outcome.message,
+                hint=outcome.hint,
+            )
+            self.failed.add(failure)
+
+
+def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally], seconds: float) -> ApplyResult:
+    tally = tallies.get(name) or _Tally()
+    return ApplyResult(
+        store=name,
+        applied=dict(tally.applied),
+        failed=tally.failed.whole(),
+        held=len(swept.plan.holds) + len(tally.holds),
+        holds=tally.holds.whole(),
+        error=swept.plan.error,
+        points_spent=tally.points,
+        seconds=seconds,
+    )
+
+
+def approved_by(planned: Planned, digest: str) -> Planned:
+    """With what the guards held let go, if this is the plan that was read."""
+    if digest != planned.plan.digest:
+        raise PlanRefused(
+            f"what was approved is {digest}, but the plan is {planned.plan.digest} now", hint="read the plan again"
+        )
+    swept = {name: approved(found) for name, found in planned.swept.items()}
+    stores = tuple(sorted((s.plan for s in swept.values()), key=lambda p: p.store))
+    totals = planned.plan.summary.model_copy(
+        update={name: sum(getattr(s.summary, name) for s in stores) for name in type(planned.plan.summary).model_fields}
+    )
+    update = {"stores": stores, "summary": totals, "digest": digest_of_stores(stores)}
+    plan: Plan = planned.plan.model_copy(update=update)
+    return replace(planned, plan=plan, swept=swept)
+
+
+def _confirmed(context: Context, actions: int) -> bool:
+    what = counted(actions, "action")
+    question = f"Carry out this {what.removeprefix('1 ')}?" if actions == 1 else f"Carry out these {what}?"
+    return context.confirmed(question, waiting=f"{what} {'waits' if actions == 1 else 'wait'} for a yes")

@@ -1,0 +1,170 @@
+"""`reconciler backfill clerk`: users that no webhook told of get their profile row, after showing and asking.
+
+Clerk is read page by page, twice where somebody is asked: once to show, once to write what is true by then. So nothing is
+kept meanwhile but counts, and a few examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+from rich.console import Console
+
+from reconciler.clerk.users import ClerkUsers
+from reconciler.cli.context import Context
+from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.json import dumps
+from reconciler.cli.render.plain import clean, counted, sentence
+from reconciler.controller.backfill import Kind, Page, Tally, survey, write_rows
+from reconciler.controller.profile_rows import RowDone, RowWriter
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.request import Priority, Request
+from reconciler.errors import ConfigError, ReconcilerError
+from reconciler.wiring import House
+
+FAILED = 1
+SHOWN = 10
+_WORDS: tuple[tuple[Kind, str, str], ...] = (
+    ("missing", "have no row", "green"),
+    ("older", "have an older row", "cyan"),
+    ("deleted", "are marked as deleted here, and stay so", "dim"),
+    ("current", "are up to date", "dim"),
+)
+
+
+@click.command("clerk")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  click's call
+    """Read all users from Clerk's API, show who has no profile row or an older one, ask, and write those rows.
+
+    No row goes back in time and none is deleted. Needs clerk.secret_key, and a role that may write the table.
+    """
+    with context.house() as house:
+        users = _clerk_of(house)
+        _ = house.upserts  # first: what can't be written need not be looked for
+        if not yes:
+            tally = Tally()
+            for _ in _surveyed(context, house, users, tally, "reading Clerk's users"):
+                pass
+            table = house.loaded.settings.profiles.table
+            if output == "text" or tally.to_write:
+                _show(tally, context.out if output == "text" else context.err, table)
+            if not tally.to_write:
+                _tell(context, tally, output)
+                return 0
+            rows = counted(tally.to_write, "row")
+            if not context.confirmed(f"Write {rows}?", waiting=f"{rows} to write"):
+                return FAILED
+        done = _written(context, house, users)
+    _tell(context, done, output)
+    return FAILED if done.failed_count else 0
+
+
+def _clerk_of(house: House) -> ClerkUsers:
+    users = house.clerk
+    if users is None:
+        raise ConfigError(
+            "clerk.secret_key is not set, and without it Clerk can't be asked who its users are",
+            hint="Clerk's dashboard, API keys: put the secret key into the environment as CLERK_SECRET_KEY",
+        )
+    return users
+
+
+def _written(context: Context, house: House, users: ClerkUsers) -> Tally:
+    """Read once more, and write as it goes; what is written before an error stays, and the next run goes on."""
+    tally = Tally()
+    stores = house.stores()
+
+    def nudge(done: Sequence[RowDone]) -> None:
+        """A row brought in late carries the time of its last change, which may lie long before the last resync."""
+        requests = [Request(store.name, row.user) for store in stores for row in done]
+        house.queue.add(requests, house.clock.now(), priority=Priority.RESYNC, reason="backfill")
+
+    writer = RowWriter(lambda: house.upserts, house.profile_writes, house.clock, ask=None, nudge=nudge)
+    try:
+        for to_write in _surveyed(context, house, users, tally, "writing profile rows"):
+            write_rows(to_write, writer.write_now, tally)
+    except ReconcilerError:
+        if tally.written:
+            context.say(f"{counted(tally.written, 'row')} had been written by then: the next run goes on from there")
+        raise
+    return tally
+
+
+def _surveyed(context: Context, house: House, users: ClerkUsers, tally: Tally, words: str) -> Iterator[list[Profile]]:
+    with context.progress() as progress:
+        bar = progress.add_task(words, total=None)
+        pages = (Page([user.profile() for user in page.users], page.problems) for page in users.pages())
+        for to_write in survey(pages, house.upserts, house.profile_writes, tally):
+            yield to_write
+            progress.update(bar, completed=tally.users)
+
+
+# --- what people and programs read ----------------------------------------------------------------------------------
+
+
+def _tell(context: Context, tally: Tally, output: str) -> None:
+    if output == "json":
+        click.echo(_json(tally))
+    else:
+        _show_done(tally, context.out)
+
+
+def _show(tally: Tally, console: Console, table: str) -> None:
+    lines = Lines(console)
+    lines.put((f"Clerk has {counted(tally.users, 'user')}", "bold"), (f", seen against {clean(table)}", "dim"))
+    for kind, words, style in _WORDS:
+        count = tally.counts[kind]
+        if not count:
+            continue
+        lines.put((f"{count:,} {words}", style), indent=2)
+        if kind in {"missing", "older"}:
+            names = [(clean(user), "") for user in tally.examples[kind]]
+            more = [(f"and {count - len(names):,} more", "dim")] if count > len(names) else []
+            lines.flow([*names, *more], indent=6, between=", ")
+    _show_problems(tally, lines)
+
+
+def _show_done(tally: Tally, console: Console) -> None:
+    lines = Lines(console)
+    if tally.written or not tally.failed_count:
+        words = f"✓ wrote {counted(tally.written, 'row')}" if tally.written else "✓ nothing to write"
+        lines.put((words, "bold green"), (f"  of {counted(tally.users, 'user')}", "dim"))
+    if tally.failed_count:
+        lines.put((f"✗ {counted(tally.failed_count, 'row')} could not be written", "bold red"))
+        for user, why in tally.failed[:SHOWN]:
+            lines.prose(f"{clean(user)}: {sentence(why)}", "red", indent=4, hang=2)
+        _show_more(tally.failed_count, lines)
+
+
+def _show_problems(tally: Tally, lines: Lines) -> None:
+    if tally.problem_count:
+        what = counted(tally.problem_count, "part")
+        lines.put((f"! {what} of Clerk's answer can't be read, and is left as it is here", "yellow"), indent=2)
+        for problem in tally.problems[:SHOWN]:
+            lines.prose(sentence(problem), "yellow", indent=6, hang=2)
+        _show_more(tally.problem_count, lines)
+
+
+def _show_more(count: int, lines: Lines) -> None:
+    if count > SHOWN:
+        lines.put((f"… and {count - SHOWN:,} more", "dim"), indent=6)
+
+
+def _json(tally: Tally) -> str:
+    return dumps(
+        {
+            "version": 1,
+            "users": tally.users,
+            **tally.counts,
+            "examples": {kind: tally.examples.get(kind, []) for kind in ("missing", "older")},
+            "problems": tally.problems,
+            "problem_count": tally.problem_count,
+            "written": tally.written,
+            "failed": [{"clerk_user_id": user, "message": why} for user, why in tally.failed],
+            "failed_count": tally.failed_count,
+        }
+    )

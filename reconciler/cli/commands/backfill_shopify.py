@@ -1,0 +1,65 @@
+"""`reconciler backfill shopify`: a bulk query over all customers of a shop fills its mirror in the state.
+
+May be stopped at any time: the next one goes on with the same bulk query, behind the lines that are stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from threading import Event
+
+import click
+
+from reconciler.cli.context import Context
+from reconciler.cli.render.json import dumps
+from reconciler.cli.render.plain import clean
+from reconciler.controller.mirror import Filled, Progress, fill
+from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+FAILED = 1
+WORDS = {"running": "Shopify reads {}", "storing": "storing {}"}
+
+
+@click.command("shopify")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def shopify(context: Context, stores: tuple[str, ...], output: str) -> int:
+    """Copy each shop's customers into its mirror, by a bulk query that draws no points. Changes nothing in the shop.
+
+    Safe to repeat, and to stop: it goes on where it was. One broken shop does not hold up the others.
+    """
+    done: dict[str, Filled] = {}
+    errors: dict[str, str] = {}
+    with context.house() as house:
+        for store in house.identified_stores(stores):
+            try:
+                done[store.name] = _filled(context, house, store)
+            except (AccessError, ConfigError, PermanentError, TemporaryError) as error:
+                errors[store.name] = error.message
+                context.say(f"error: {store.name}: {clean(error.message)}")
+                if error.hint:
+                    context.say(f"hint: {clean(error.hint)}")
+    if output == "json":
+        told = [{"store": name, "error": None, **asdict(found)} for name, found in done.items()]
+        told += [{"store": name, "error": message} for name, message in errors.items()]
+        click.echo(dumps({"stores": sorted(told, key=lambda one: str(one["store"]))}))
+    else:
+        for name, found in done.items():
+            context.out.print(
+                f"{name}: {found.lines} customers read, {found.moved} new or changed, {found.gone} gone", markup=False
+            )
+    return FAILED if errors else 0
+
+
+def _filled(context: Context, house: House, store: StoreSettings) -> Filled:
+    never = Event()  # nobody sets it: Ctrl-C ends the command, and the next one goes on
+    with context.progress() as progress:
+        bars = {doing: progress.add_task(words.format(store.name), total=None) for doing, words in WORDS.items()}
+
+        def show(step: Progress) -> None:
+            progress.update(bars[step.doing], completed=step.done, total=step.total)
+
+        return fill(house.mirror(store, wait=lambda seconds: not never.wait(seconds), progress=show))

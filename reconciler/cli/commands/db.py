@@ -1,0 +1,69 @@
+"""`reconciler db`: the state's schema, and the outbox of the profiles' table."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from reconciler.cli.context import Context
+from reconciler.errors import ConfigError, StateError
+from reconciler.outbound.databases.url import rewritten
+from reconciler.state.database.engine import open_engine
+from reconciler.state.database.schema import check as schema_differences
+from reconciler.state.database.schema import upgrade as upgrade_schema
+from reconciler.supabase.outbox import outbox_sql
+
+
+@click.group("db")
+def command() -> None:
+    """The state's schema: make it, upgrade it, check it; and the profiles' outbox."""
+
+
+@command.command("upgrade")
+@click.pass_obj
+def upgrade(context: Context) -> None:
+    """Bring the state's schema to what this program needs. Safe to repeat."""
+    engine = open_engine(context.loaded.settings.state.url)
+    try:
+        upgrade_schema(engine)
+    finally:
+        engine.dispose()
+    context.say("the state's schema is current")
+
+
+@command.command("check")
+@click.pass_obj
+def check(context: Context) -> None:
+    """Compare the state's schema with what this program needs; change nothing."""
+    engine = open_engine(context.loaded.settings.state.url)
+    try:
+        differences = schema_differences(engine)
+    finally:
+        engine.dispose()
+    if differences:
+        raise StateError("the state's schema differs: " + "; ".join(differences), hint="reconciler db upgrade")
+    context.say("the state's schema is current")
+
+
+@command.command("outbox")
+@click.option("--table", metavar="SCHEMA.TABLE", help="The table the triggers go to [profiles.table].")
+@click.option("--role", metavar="NAME", help="The role that reads the profiles [the one in profiles.url].")
+@click.option("--remove", is_flag=True, help="The SQL that takes it away again.")
+@click.pass_obj
+def outbox(context: Context, table: str | None, role: str | None, remove: bool) -> None:  # noqa: FBT001  click's call
+    """Print the SQL that makes an outbox: triggers that tell at once whose row has changed. Run it as the table's owner.
+
+    Optional: without it a change is found by a webhook, or at the next resync. Where profiles.table is a view, name the
+    table below it.
+    """
+    settings = context.loaded.settings
+    url = rewritten(settings.profiles.url or settings.state.url)
+    if url.startswith("sqlite"):
+        raise ConfigError("an outbox is for profiles on Postgres, and profiles.url is SQLite", hint="set profiles.url")
+    parts = urlsplit(url)
+    name = unquote(parts.username or "")
+    if (parts.hostname or "").endswith(".pooler.supabase.com"):
+        name = name.partition(".")[0]  # there the user is ROLE.PROJECT
+    key = settings.profiles.columns["clerk_user_id"]
+    click.echo(outbox_sql(table or settings.profiles.table, key, role or name, remove=remove), nl=False)

@@ -1,0 +1,215 @@
+"""`reconciler doctor`: checks all that has to be right, and says what to do. Makes nothing, never stops early."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
+
+import click
+from rich.console import Console
+
+from reconciler.cli.checks.clerk import clerk_instance_checks
+from reconciler.cli.checks.conclusions import (
+    Check,
+    Level,
+    clerk_checks,
+    guard_check,
+    rights_check,
+    shop_checks,
+    state_clock_check,
+    state_standing_checks,
+)
+from reconciler.cli.checks.profile_sample import sample_of
+from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
+from reconciler.cli.checks.shop_needs import look
+from reconciler.cli.context import Context
+from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.json import dumps
+from reconciler.cli.render.plain import clean, counted, sentence, time_z
+from reconciler.controller.resync import unmoved
+from reconciler.core.report.status import updated_at_note
+from reconciler.errors import ReconcilerError
+from reconciler.ports import SweepBook
+from reconciler.settings import StoreSettings
+from reconciler.state.database.access import openings
+from reconciler.state.database.clock import DatabaseClock
+from reconciler.state.database.found import StateFound, find_state, looking_at
+from reconciler.state.database.schema import check as schema_differences
+from reconciler.supabase.inspection import inspect_profiles
+from reconciler.supabase.rights import rights_on
+from reconciler.wiring import House
+
+FAILED = 1
+SHOPS_AT_ONCE = 8
+MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red")}
+
+
+@click.command("doctor")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, stores: tuple[str, ...], output: str) -> int:
+    """Check database, profiles, tokens, scopes, API version, definition, webhooks and clocks; say what to do."""
+    with context.house() as house:
+        checks = tuple(all_checks(house, house.configured_stores(stores)))
+        at = house.clock.now()
+    failed = any(c.level == "failed" for c in checks)
+    if output == "json":
+        body = {"version": 1, "at": time_z(at), "ok": not failed, "checks": [c.model_dump() for c in checks]}
+        click.echo(dumps(body))
+    else:
+        show(checks, context.out)
+    return FAILED if failed else 0
+
+
+def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]:
+    """Everything, in a fixed order; the shops are asked side by side."""
+    found, checks = state_found(house)
+    yield from checks
+    has_state = found is not None and found.is_usable
+    if has_state:
+        stores = house.identified_stores([str(store.name) for store in stores])
+    yield from profile_checks(house, lambda: sum(house.state.count(s.shop) for s in stores) if has_state else 0)
+    yield from clerk_checks(house.loaded.settings)
+    yield from _tried("clerk", "instance", lambda: clerk_instance_checks(house))
+    with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
+        for checked in pool.map(lambda store: tuple(store_checks(house, store, has_state=has_state)), stores):
+            yield from checked
+
+
+def state_found(house: House) -> tuple[StateFound | None, tuple[Check, ...]]:
+    """Our own database: it answers, its schema is this program's, and no other role sees it. None where it can't be read."""
+    url = house.loaded.settings.state.url
+    try:
+        found = find_state(url)
+    except ReconcilerError as error:
+        return None, (Check(area="state", what="database", level="failed", message=error.message, hint=error.hint),)
+    return found, tuple(_tried("state", "schema", lambda: _state(house, found)))
+
+
+def _state(house: House, found: StateFound) -> Iterator[Check]:
+    yield from state_standing_checks(found)
+    differences, open_to = list[str](), list[str]()
+    with looking_at(house.loaded.settings.state.url) as engine:
+        if not found.is_sqlite:
+            yield state_clock_check(DatabaseClock(engine, house.clock).ahead_s())
+        if found.is_usable:
+            differences, open_to = schema_differences(engine), openings(engine)
+    if not found.is_usable:
+        return
+    if differences:
+        message = f"differs: {'; '.join(differences)}"
+        yield Check(area="state", what="schema", level="failed", message=message, hint="reconciler db upgrade")
+    else:
+        yield Check(area="state", what="schema", level="ok", message="current")
+    if open_to:
+        hint = "reconciler db upgrade takes these rights away"
+        yield Check(area="state", what="roles", level="failed", message="; ".join(open_to), hint=hint)
+    elif not found.is_sqlite:
+        message = "row level security is on, and Supabase's API roles may not look"
+        yield Check(area="state", what="roles", level="ok", message=message)
+
+
+def profile_checks(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
+    """The profiles: table and columns are there, the role sees them all, and their rows can be used.
+
+    `mapped` says how many users have a customer: with no row in the table nothing is planned for them.
+    """
+    yield from _tried("profiles", "table", lambda: _profiles(house, mapped))
+
+
+def _profiles(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
+    settings = house.loaded.settings
+    source = settings.profiles
+    url = source.url or settings.state.url
+    yield from url_checks(url)
+    profiles = house.profiles
+    count, oddities = profiles.count(), profiles.check()
+    columns = ", ".join(source.columns)
+    yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
+    yield Check(area="profiles", what="columns", level="ok", message=f"there: {columns}")
+    yield from rights_check(rights_on(url, source.table), settings)
+    for oddity in oddities:
+        yield Check(area="profiles", what="keys", level="warning", message=oddity, hint="see who writes such rows")
+    if count:
+        yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
+    elif known := mapped():
+        message = (
+            f"the table is empty, but {counted(known, 'mapped user')} should be in it: nothing is planned or released"
+        )
+        hint = "check profiles.table, the role's rights and row level security"
+        yield Check(area="profiles", what="rows", level="failed", message=message, hint=hint)
+    else:
+        hint = "check table and role, if users should be in it"
+        yield Check(area="profiles", what="rows", level="warning", message="the table is empty", hint=hint)
+    found = inspect_profiles(url, source.table, source.columns)
+    if found is not None:
+        yield from table_checks(found, count, settings)
+    if settings.clerk.upsert_profiles:
+        yield from _tried("profiles", "writing", lambda: _writing(house))
+    yield from row_checks(sample_of(profiles.scan(), house.clock.now()), found, settings)
+
+
+def _writing(house: House) -> Iterator[Check]:
+    """Whether `run` could write rows as promised: it refuses to start otherwise."""
+    fields = ", ".join(sorted(house.upserts.fields()))
+    yield Check(area="profiles", what="writing", level="ok", message=f"clerk.upsert_profiles may write {fields}")
+
+
+def store_checks(house: House, store: StoreSettings, *, has_state: bool) -> Iterator[Check]:
+    """One shop. Where it refuses the token, nothing else can be said of it."""
+    if not has_state and store.auth.refresh_token is not None:
+        message = "its token pair is kept in the state, which can't be used yet: the shop was not asked"
+        hint = "reconciler db upgrade, then doctor again"
+        yield Check(area=store.name, what="shop", level="failed", message=message, hint=hint)
+        return
+
+    def asked() -> Iterator[Check]:
+        seen = look(house.setup(store, by_state=has_state), store)
+        now, monotonic_s = house.clock.now(), time.monotonic()
+        yield from shop_checks(seen, store, house.loaded.settings, now=now, monotonic_s=monotonic_s)
+
+    yield from _tried(store.name, "shop", asked)
+    if has_state:
+        yield from _tried(store.name, "updated_at", lambda: updated_at_checks(house.state, store))
+    yield from _tried(
+        store.name, "guards", lambda: [guard_check(store, house.state.count(store.shop) if has_state else 0)]
+    )
+
+
+def updated_at_checks(book: SweepBook, store: StoreSettings) -> Iterator[Check]:
+    """Whether rows were seen to change without their `updated_at`; nothing where none was."""
+    if note := updated_at_note(unmoved(book, store.shop)):
+        message, _, hint = note.partition("; ")
+        yield Check(area=store.name, what="updated_at", level="warning", message=message, hint=hint)
+
+
+def _tried(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    try:
+        yield from checks()
+    except ReconcilerError as error:
+        yield Check(area=area, what=what, level="failed", message=error.message, hint=error.hint)
+
+
+def show(checks: Sequence[Check], console: Console) -> None:
+    """Print the checks by area, and how many ask for somebody."""
+    lines = Lines(console)
+    for area, found in groupby(checks, key=attrgetter("area")):
+        lines.put((clean(area), "bold"))
+        for check in found:
+            mark, style = MARKS[check.level]
+            words = [(word, "") for word in sentence(check.message).split(" ")]
+            lines.flow([(mark, style), (f"{clean(check.what):<15}", style), *words], indent=2, hang=18)
+            if check.hint:
+                lines.prose(f"hint: {sentence(check.hint)}", "cyan", indent=20, hang=6)
+    failed = sum(c.level == "failed" for c in checks)
+    warnings = sum(c.level == "warning" for c in checks)
+    lines.blank()
+    if not failed and not warnings:
+        lines.put((f"✓ all {counted(len(checks), 'check')} are well", "bold green"))
+    else:
+        style = "bold red" if failed else "yellow"
+        lines.put((f"{failed:,} failed, {counted(warnings, 'warning')}, of {counted(len(checks), 'check')}", style))

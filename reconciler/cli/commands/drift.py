@@ -1,0 +1,66 @@
+"""`reconciler drift`: what was changed in Shopify behind us, apart from what is not rolled out yet. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from reconciler.cli.context import Context
+from reconciler.cli.render import drift as render_drift
+from reconciler.cli.render.plain import counted
+from reconciler.controller.fleet import plan_stores
+from reconciler.controller.sweep import Ask
+from reconciler.core.report.drift import Drift, StoreDrift, drift_of, unswitched
+from reconciler.wiring import House
+
+FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
+
+
+@click.command("drift")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--all", "everything", is_flag=True, help="Text: show each user, however many there are.")
+@click.pass_obj
+def command(context: Context, stores: tuple[str, ...], output: str, everything: bool) -> int:  # noqa: FBT001  click's call
+    """Tell drift (edited, deleted or merged in Shopify) from intent (not rolled out yet).
+
+    Exits 0 where there is neither, 2 with intent, 3 with drift, 4 with both, 1 where a store or a field can't be read.
+    """
+    with context.house() as house:
+        found = drift_in(house, stores)
+    if output == "json":
+        click.echo(render_drift.drift_json(found))
+    else:
+        render_drift.drift_text(found, context.out, everything=everything)
+    for store in found.stores:
+        if store.error is not None:
+            context.failed(store.store, store.error, store.error_hint)
+        if store.not_read:
+            users = len({each.clerk_user_id for each in store.not_read})
+            message = f"fields of {counted(users, 'user')} could not be read, so whether they drifted is not known"
+            context.failed(store.store, message, f"reconciler explain {store.not_read[0].clerk_user_id}")
+    return exit_code(found)
+
+
+def drift_in(house: House, names: Sequence[str]) -> Drift:
+    """Look at everybody in these stores as if both switches were on; what the guards would say is left out."""
+    chosen = house.identified_stores(names)
+    now = house.clock.now()
+    readers = {s.name: (unswitched(s), house.readers(s)) for s in chosen}
+    planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False, keep_all=True))
+    stores = []
+    for plan in planned.plan.stores:
+        if plan.error is not None:
+            stores.append(StoreDrift(store=plan.store, shop=plan.shop, error=plan.error, error_hint=plan.error_hint))
+        else:
+            stores.append(drift_of(readers[plan.store][0], planned.swept[plan.store].decisions.values()))
+    return Drift(at=now, stores=tuple(stores))
+
+
+def exit_code(found: Drift) -> int:
+    """A store or a field that can't be read comes first."""
+    if any(s.error or s.not_read for s in found.stores):
+        return FAILED
+    drift, intent = any(s.drift for s in found.stores), any(s.intent for s in found.stores)
+    return BOTH if drift and intent else DRIFT if drift else INTENT if intent else 0

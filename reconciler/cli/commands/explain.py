@@ -1,0 +1,72 @@
+"""`reconciler explain USER`: per shop what is wanted, what is there, why it waits, and what would happen next."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from reconciler.cli.context import Context
+from reconciler.cli.render import explain as render_explain
+from reconciler.cli.users import user_id, users_named
+from reconciler.controller.sweep import Ask, Swept, sweep
+from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.report.explain import Explained, ExplainedStore, explained, withheld_so_far
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+FAILED = 1
+EVENTS = 50
+
+
+@click.command("explain")
+@click.argument("user", type=user_id)
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, user: str, stores: tuple[str, ...], output: str) -> int:
+    """Explain a user's sync state in each shop. Reads only.
+
+    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL).
+    """
+    with context.house() as house:
+        name = users_named(house, [user])[0]
+        refused = house.profile_writes.refused([name]).get(name)
+        parts = tuple(
+            _of(context, house, store, name, refused)
+            for store in sorted(house.identified_stores(stores), key=lambda s: s.name)
+        )
+    found = Explained(clerk_user_id=name, stores=parts)
+    if output == "json":
+        click.echo(render_explain.explain_json(found))
+    else:
+        render_explain.explain_text(found, context.out)
+    return FAILED if any(s.error for s in parts) else 0
+
+
+def _of(
+    context: Context, house: House, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
+) -> ExplainedStore:
+    events = [asdict(e) | {"shop": store.domain} for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
+    ask = Ask(now=house.clock.now(), users=[user], explicit=False, keep_all=True)
+    swept: Swept = sweep(store, house.readers(store), ask)
+    if swept.plan.error is not None:
+        context.failed(store.name, swept.plan.error, swept.plan.error_hint)
+        row = house.state.get(store.shop, [user]).get(user)
+        if refused is not None and refused.concerns(store):
+            row = shown_mapping(store, refused, row)
+        return ExplainedStore(
+            store=store.name,
+            shop=store.domain,
+            error=swept.plan.error,
+            status=row.status if row is not None and row.status != "in_sync" else "unknown",
+            reason=row.reason if row else None,
+            customer_id=row.customer_id if row else None,
+            events=tuple(events),
+        )
+    subject, decision = swept.decisions[user]
+    facts = house.state.facts(store.shop)
+    known = withheld_so_far(subject, decision, suspended=facts.suspended_reason if facts else None)
+    held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None
+    return explained(store, subject, known, events, refused=held)

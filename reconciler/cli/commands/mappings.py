@@ -1,0 +1,73 @@
+"""`reconciler mappings`: the mapping table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from reconciler.cli.commands.mappings_import import command as import_command
+from reconciler.cli.context import Context
+from reconciler.cli.render import outputs as render
+from reconciler.cli.users import user_id
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.errors import UsageError
+from reconciler.manager.held_rows import with_refused
+from reconciler.manager.rows import known_rows, named_now
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+FAILED = 1
+
+
+@click.group("mappings")
+def command() -> None:
+    """Which customer is which user's, in which shop."""
+
+
+command.add_command(import_command)
+
+
+@command.command("list")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
+    """All mappings, by store and user."""
+    with context.house() as house:
+        chosen = sorted(house.stores(stores), key=lambda s: s.name)
+        refused = tuple(house.profile_writes.refused().values())
+        kept = (row for store in chosen for row in with_refused(_known(house, store), store, refused))
+        rows = named_now(kept, chosen)
+        if output == "json":
+            for part in render.mappings_json(rows):
+                click.echo(part, nl=False)
+        else:
+            render.mappings_text(rows, context.out)
+
+
+def _known(house: House, store: StoreSettings) -> Iterator[Mapping]:
+    scanned = (row for chunk in house.state.scan(store.shop) for row in chunk)
+    return known_rows(house, scanned, [store])
+
+
+@command.command("forget")
+@click.argument("user", type=user_id)
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> int:  # noqa: FBT001  click's call
+    """Forget what the state holds of USER: the next look starts from her back-link. Lifts `Erased`."""
+    name = ClerkUserId(user)
+    with context.house() as house:
+        chosen = [s for s in house.stores(stores) if house.state.get(s.shop, [name])]
+        if not chosen:
+            raise UsageError(f"no mapping of {user} is known", hint="reconciler mappings list")
+        names = ", ".join(s.name for s in chosen)
+        if not yes and not context.confirmed(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
+            return FAILED
+        for store in chosen:
+            house.state.forget(store.shop, name)
+    context.say(f"forgotten: {user} in {names}")
+    return 0

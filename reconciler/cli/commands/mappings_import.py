@@ -1,0 +1,62 @@
+"""`reconciler mappings import FILE`: customers are assigned to users by a table of pairs, after showing and asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from reconciler.cli.approval import approval
+from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_code
+from reconciler.cli.context import Context, poured
+from reconciler.cli.files.pairs import Pairs, pairs_in
+from reconciler.cli.render import outputs as render
+from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.fleet import plan_assigned
+from reconciler.controller.sweep import Swept
+
+FAILED = 1
+
+
+@click.command("import")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(
+    context: Context,
+    file: Path,
+    yes: bool,  # noqa: FBT001  click's call
+    approve: str | None,
+    output: str,
+) -> int:
+    """Adopt customers by a table of pairs: clerk_user_id, store or shop, and shopify_customer_id, as CSV or JSON.
+
+    Plans the adoptions, shows them, asks and applies, under the same guards as `apply`. Held is a customer of another user,
+    or of one who was erased, and a user who has another customer.
+    """
+    with context.house() as house:
+        pairs = pairs_in(file, house.identified_stores())
+        stores = house.stores([str(name) for name in pairs])
+        readers = {s.name: (s, replace(house.readers(s), assigned=pairs[s.name])) for s in stores}
+        planned = plan_assigned(readers, now=house.clock.now())
+        if approve is not None:
+            planned = approved_by(planned, approve)
+        if not ask(context, planned, output=output, yes=yes, again=approval("mappings", "import", str(file))):
+            return FAILED
+        results = carried_out(context, house, planned, carry=partial(_carried, pairs))
+    if output == "json":
+        poured(render.results_json(results, planned.plan.digest))
+    else:
+        render.results_text(results, context.out)
+    return exit_code(context, planned, results)
+
+
+def _carried(pairs: Pairs, swept: Swept, hands: Hands) -> Iterator[Outcome]:
+    """Each action is checked against the world once more: by the same pairs."""
+    readers = replace(hands.readers, assigned=pairs[hands.store.name])
+    return applied(swept, replace(hands, readers=readers), fresh=True)

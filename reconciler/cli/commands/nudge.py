@@ -1,0 +1,33 @@
+"""`reconciler nudge USER…`: puts requests in the queue; a running controller takes them."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.context import Context
+from reconciler.cli.render.plain import counted
+from reconciler.cli.users import user_id, users_named
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.request import Priority, Request
+from reconciler.errors import SourceError
+
+
+@click.command("nudge")
+@click.argument("users", type=user_id, nargs=-1, required=True)
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; may be repeated.")
+@click.pass_obj
+def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -> None:
+    """Enqueue a request for each USER, ahead of schedule; a running controller takes it.
+
+    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL). Nothing is enqueued where one is unknown.
+    """
+    with context.house() as house:
+        chosen = house.stores(stores)
+        try:
+            named = users_named(house, users)
+        except SourceError as error:  # whether they are known can't be said now; what is not is a request for nothing
+            context.warn(f"the profiles can't be read, so these users are taken as named: {error.message}")
+            named = [ClerkUserId(user) for user in dict.fromkeys(users)]
+        requests = [Request(store.name, user) for store in chosen for user in named]
+        house.queue.add(requests, house.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
+        context.say(f"enqueued {counted(len(requests), 'request')}: a running controller takes them")

@@ -1,0 +1,52 @@
+"""`reconciler status`: what the state knows of each store."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.commands.plan import told_error
+from reconciler.cli.context import Context
+from reconciler.cli.render import certificate as render_certificate
+from reconciler.cli.render import outputs as render
+from reconciler.controller.fleet import plan_stores
+from reconciler.controller.sweep import Ask
+from reconciler.core.report.certificate import certificate as certificate_of
+from reconciler.manager.follow import digest_of
+from reconciler.manager.rows import status_rows_of
+from reconciler.wiring import House
+
+FAILED = 1
+
+
+@click.command("status")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--certificate", is_flag=True, help="Look at every shop now, and certify how many users are equal.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, stores: tuple[str, ...], certificate: bool, output: str) -> int:  # noqa: FBT001  click's call
+    """Parity per store, who is held and why, when it was last looked at. Asks no shop, but for a certificate."""
+    with context.house() as house:
+        if certificate:
+            return _certified(context, house, stores, output)
+        rows = status_rows_of(house, house.stores(stores))
+        now = house.clock.now()
+        replicas = house.state.replicas(now=now)
+    if output == "json":
+        click.echo(render.status_json(rows, now, replicas))
+    else:
+        render.status_text(rows, context.out)
+        render.replicas_text(replicas, digest_of(context.paths), context.out)
+    return 0
+
+
+def _certified(context: Context, house: House, names: tuple[str, ...], output: str) -> int:
+    now = house.clock.now()
+    readers = {s.name: (s, house.readers(s)) for s in house.identified_stores(names)}
+    planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False))
+    found = certificate_of(planned.swept.values(), at=now)
+    if output == "json":
+        click.echo(render_certificate.certificate_json(found))
+    else:
+        render_certificate.certificate_text(found, context.out)
+    failed = [told_error(context, store) for store in planned.plan.stores]
+    return FAILED if any(failed) else 0

@@ -1,0 +1,74 @@
+"""`reconciler undo`: the way back from what was written, planned from recorded before-values, through the same guards."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+
+import click
+
+from reconciler.cli.approval import approval
+from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_code, tell
+from reconciler.cli.context import Context
+from reconciler.cli.times import moment_of
+from reconciler.controller.fleet import Planned, side_by_side
+from reconciler.controller.undo import undo_plan, undone
+from reconciler.core.plan.plan import planned
+from reconciler.errors import PermanentError, UsageError
+from reconciler.wiring import House
+
+FAILED = 1
+EVENTS_MAX = 1_000_000
+
+
+@click.command("undo")
+@click.option("--since", metavar="T", help="Everything written since T: 2026-11-23T09:00Z, or 90m, 2h, 1d ago.")
+@click.option("--plan", "digest", metavar="DIGEST", help="Everything written for the plan with this digest.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the way back with this digest.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(
+    context: Context,
+    since: str | None,
+    digest: str | None,
+    stores: tuple[str, ...],
+    yes: bool,  # noqa: FBT001  click's call
+    approve: str | None,
+    output: str,
+) -> int:
+    """Restore what was before. What somebody has changed since stays, and so does what Shopify can't take back.
+
+    What was taken back is not written again by itself until the profile or the config moves.
+    """
+    if (since is None) == (digest is None):
+        raise UsageError("say --since T or --plan DIGEST", hint="reconciler undo --since 2h")
+    with context.house() as house:
+        moment = moment_of(since, house.clock.now()) if since is not None else None
+        back = way_back(house, stores, since=moment, digest=digest)
+        if approve is not None:
+            back = approved_by(back, approve)
+        since_or_plan = ["--since", moment.isoformat()] if moment is not None else ["--plan", str(digest)]
+        again = approval("undo", *since_or_plan, stores=stores)
+        if moment is not None:
+            context.say(f"taking back what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        if not ask(context, back, output=output, yes=yes, again=again):
+            return FAILED
+        results = carried_out(context, house, back, carry=undone)
+    tell(context, results, back.plan.digest, output)
+    return exit_code(context, back, results)
+
+
+def way_back(house: House, names: tuple[str, ...], *, since: datetime | None, digest: str | None) -> Planned:
+    """The plan of the way back in these stores."""
+    chosen = {s.name: s for s in house.identified_stores(names)}
+    events = {
+        name: house.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
+        for name, s in chosen.items()
+    }
+    if digest is not None and not any(events.values()):
+        raise PermanentError(f"nothing was written for a plan {digest}", hint="name its whole digest, or say --since T")
+    work = {name: partial(undo_plan, s, house.readers(s), events[name]) for name, s in chosen.items()}
+    swept = side_by_side(work)
+    return Planned(planned((s.plan for s in swept.values()), created_at=house.clock.now()), swept)

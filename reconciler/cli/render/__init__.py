@@ -1,0 +1,1 @@
+"""Output: text for people, JSON for programs, Markdown and HTML for reviews."""

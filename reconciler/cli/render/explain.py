@@ -1,0 +1,99 @@
+"""One user explained, as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.json import dumps
+from reconciler.cli.render.parts import ERRORS_PAGE, WHO_WORDS
+from reconciler.cli.render.plain import clean, customer_text, time_text, time_z, value_text
+from reconciler.cli.render.tables import STATUS_STYLES, table_box
+from reconciler.core.report.explain import Explained, ExplainedStore
+
+EVENTS_SHOWN = 8
+
+
+def explain_json(found: Explained) -> str:
+    """The whole of it."""
+    stores: list[dict[str, Any]] = []
+    for store in found.stores:
+        body = store.model_dump(mode="json", exclude={"events", "last_write_at"})
+        events = [{**event, "at": time_z(event["at"]), "changes": list(event["changes"])} for event in store.events]
+        stores.append({**body, "events": events, "last_write_at": time_z(store.last_write_at)})
+    return dumps({"clerk_user_id": found.clerk_user_id, "stores": stores})
+
+
+def explain_text(found: Explained, console: Console) -> None:
+    """Per store: status, a table of the fields, what is next and who acts, what was written last."""
+    lines = Lines(console)
+    lines.put((clean(found.clerk_user_id), "bold"))
+    for store in found.stores:
+        lines.blank()
+        _heading(store, lines)
+        if store.error is not None:
+            lines.prose(f"could not be looked at: {clean(store.error)}", "bold red", indent=2, hang=2)
+            continue
+        if store.fields:
+            console.print(_table(store, console))
+        _next(store, lines)
+        _events(store, lines)
+
+
+def _heading(store: ExplainedStore, lines: Lines) -> None:
+    style = STATUS_STYLES.get(store.status, "")
+    pieces = [
+        (clean(store.store), "bold"),
+        (clean(store.shop), "dim"),
+        (customer_text(store.customer_id) or "no customer", "dim"),
+        (store.status.replace("_", " "), style),
+        (store.reason or "", "yellow"),
+    ]
+    lines.flow([p for p in pieces if p[0]], hang=2, between="  ")
+
+
+def _table(store: ExplainedStore, console: Console) -> Table:
+    """Field by field; no field is equal where nothing is wanted of the user here."""
+    table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
+    for name in ("", "field", "wanted", "in Shopify", "owned by"):
+        table.add_column(name, overflow="fold")
+    for field in store.fields:
+        mark, style = ("=", "green") if field.equal else ("≠", "yellow")
+        if field.policy == "ignore" or store.wanted is None:
+            mark, style = " ", "dim"
+        owner = f"{field.owner} ({field.policy})"
+        there = value_text(field.observed) if field.shown else "not shown to us"
+        row = (mark, field.field, value_text(field.wanted), there, owner)
+        table.add_row(*(clean(cell) for cell in row), style=style if mark == " " else None)
+    return table
+
+
+def _next(store: ExplainedStore, lines: Lines) -> None:
+    if store.next is None:
+        return
+    lines.prose(f"next: {clean(store.next.does)}", "bold", indent=2, hang=2)
+    for hold in store.next.holds:
+        lines.flow(
+            [
+                (f"! {hold.reason}", "yellow"),
+                (WHO_WORDS[hold.who_acts], ""),
+                (f"{ERRORS_PAGE}#{hold.reason.lower()}", "dim"),
+            ],
+            indent=2,
+            hang=4,
+            between="  ",
+        )
+    if store.accepted:
+        lines.prose(f"accepted by stores.yaml for now: {', '.join(store.accepted)}", "dim", indent=2, hang=2)
+
+
+def _events(store: ExplainedStore, lines: Lines) -> None:
+    if not store.events:
+        lines.put(("nothing was written here yet", "dim"), indent=2)
+    for event in store.events[-EVENTS_SHOWN:]:
+        fields = ", ".join(clean(c["field"]) for c in event["changes"])
+        words = f"{time_text(event['at'])}  {event['kind']}  {fields}".rstrip()
+        lines.put((words, "dim"), indent=2)

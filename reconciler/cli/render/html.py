@@ -1,0 +1,58 @@
+"""A plan as one page that needs nothing else: to read, to search, to print, to attach to a ticket."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from reconciler.cli.approval import APPROVE
+from reconciler.cli.render import parts as render_parts
+from reconciler.cli.render.plain import clean, counted, customer_text, time_text
+from reconciler.core.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+OPEN_UP_TO = 50  # longer lists start folded; print shows them all the same
+SHOWN = 2000  # of one kind or reason in one store: browsers get slow beyond some ten thousand rows
+
+
+def plan_html(plan: Plan, *, approve: str = APPROVE) -> Iterator[str]:
+    """The page, in parts. Every value is escaped, and its policy lets it load and run nothing. `approve`: as in text."""
+    page = _template().stream(
+        plan=plan,
+        parts=render_parts,
+        totals=render_parts.totals_of(plan.summary, plan.stores),
+        waiting=render_parts.guarded_holds(plan.stores),
+        approve=approve,
+        open_up_to=OPEN_UP_TO,
+        shown=SHOWN,
+    )
+    page.enable_buffering()
+    return iter(page)
+
+
+def breakable(text: str) -> Markup:
+    """May be broken after its dots."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=\.)", text))
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  text and JSON do without
+
+    environment = Environment(
+        loader=PackageLoader("reconciler.cli"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(clean=clean, time=time_text, customer=customer_text, breakable=breakable, head=islice)
+    environment.globals.update(counted=counted)
+    return environment.get_template("plan.html")

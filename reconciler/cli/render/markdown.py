@@ -1,0 +1,185 @@
+"""A plan for a pull request: a table of counts, and per store what would change, folded.
+
+Everything that comes from elsewhere stands in code spans: a name can neither make HTML nor a table cell nor mention anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from reconciler.cli.approval import APPROVE
+from reconciler.cli.render.parts import (
+    KIND_WORDS,
+    WHO_WORDS,
+    HeldGroup,
+    KindGroup,
+    actions_by_kind,
+    change_parts,
+    common_why,
+    field_text,
+    forecast_of,
+    guarded_holds,
+    holds_by_reason,
+    totals_of,
+)
+from reconciler.cli.render.plain import clean, counted, customer_text, time_text
+from reconciler.core.model.action import KINDS, Action, Change
+from reconciler.core.plan.plan import Plan, StorePlan, Summary
+
+CHARACTERS = 60_000  # a comment on GitHub takes 65,536
+SHOWN = 200  # of one kind or reason in one store; fewer where the whole would be too long
+OPEN_UP_TO = 10  # actions of a store that are shown unfolded
+Part = tuple[StorePlan, Sequence[KindGroup], Sequence[HeldGroup]]
+
+
+def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
+    """The plan as Markdown, short enough for a comment. `approve`: as in `plan_text`."""
+    limit = SHOWN
+    stores = [(s, actions_by_kind(s, limit), holds_by_reason(s, limit)) for s in plan.stores]
+    text = _document(plan, stores, limit, approve)
+    while len(text) > CHARACTERS and limit > 1:
+        limit //= 2
+        text = _document(plan, stores, limit, approve)
+    return text
+
+
+def code(text: str) -> str:
+    """A code span that holds exactly this, whatever is in it."""
+    shown = clean(text) or " "
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    inside = f" {shown} " if shown.startswith("`") or shown.endswith("`") else shown
+    return f"{fence}{inside}{fence}"
+
+
+def _document(plan: Plan, stores: Sequence[Part], limit: int, approve: str) -> str:
+    parts = [f"## Customer parity: {totals_of(plan.summary, plan.stores)}", "", *_table(plan), ""]
+    for store, actions, holds in stores:
+        parts += [*_store(store, actions, holds, limit), ""]
+    waiting = guarded_holds(plan.stores)
+    if waiting:
+        held = f"**{counted(waiting, 'action')} held by a guard.**"
+        parts += [f"{held} To let exactly these go: {code(f'{approve} {plan.digest}')}", ""]
+    return "\n".join([*parts, f"Made at {time_text(plan.created_at)}, digest `{plan.digest}`."])
+
+
+def _table(plan: Plan) -> Iterator[str]:
+    names = (*KINDS, "hold", "in_sync")
+    yield "| store | " + " | ".join(n.replace("_", " ") for n in names) + " |"
+    yield "|---" + "|--:" * len(names) + "|"
+    for store in plan.stores:
+        if store.error is not None:
+            yield f"| {_word(store.store)} | " + " | ".join("?" for _ in names) + " |"
+        else:
+            yield f"| {_word(store.store)} | {_row(store.summary, names)} |"
+    if len(plan.stores) > 1:
+        yield f"| **all** | {_row(plan.summary, names)} |"
+
+
+def _row(summary: Summary, names: tuple[str, ...]) -> str:
+    return " | ".join(f"{getattr(summary, n):,}" for n in names)
+
+
+def _word(name: str) -> str:
+    """Store and shop names: letters, digits, dots and dashes by their pattern; anything else is no name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "?", name)
+
+
+def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldGroup], limit: int) -> Iterator[str]:
+    title = f"<b>{_word(store.store)}</b> ({_word(store.shop)})"
+    if store.error is not None:
+        yield f"**{_word(store.store)}** ({_word(store.shop)}) could not be planned: {code(store.error)}"
+        yield ""
+        if store.error_hint:
+            yield f"hint: {code(store.error_hint)}"
+        return
+    if not store.actions and not store.holds:
+        yield f"**{_word(store.store)}** ({_word(store.shop)}): nothing to do, {store.summary.in_sync:,} in sync"
+        return
+    opened = " open" if len(store.actions) <= OPEN_UP_TO else ""
+    what = f"{counted(len(store.actions), 'action')}, {counted(len(store.holds), 'hold')}"
+    yield f"<details{opened}><summary>{title}: {what}</summary>"
+    yield ""
+    for kind in actions:
+        yield from _kind(kind, limit)
+    for reason in holds:
+        yield from _held(reason, limit)
+    if store.actions:
+        yield f"Forecast: {forecast_of(store.forecast)}"
+        yield ""
+    yield "</details>"
+
+
+def _kind(group: KindGroup, limit: int) -> Iterator[str]:
+    yield f"#### {group.kind}: {KIND_WORDS[group.kind].says(group.count)}"
+    yield ""
+    for action in islice(group.actions, limit):
+        yield from _action(action)
+    if group.count > limit:
+        yield f"- … and {group.count - limit:,} more; `reconciler plan --output json` has them"
+    yield ""
+
+
+def _action(action: Action) -> Iterator[str]:
+    heading = [code(action.clerk_user_id), customer_text(action.customer_id)]
+    heading += [code(text) for text in (action.name, action.email) if text and action.customer_id]
+    why = common_why(action)
+    if action.how:
+        heading.append(f"on_leave: {action.how}")
+    if why:
+        heading.append(f"({why})")
+    yield "- " + " ".join(h for h in heading if h)
+    for change in action.changes:
+        yield f"  - {_change(change, with_why=not why)}"
+
+
+def _change(change: Change, *, with_why: bool) -> str:
+    before, after = change_parts(change)
+    if change.field == "tags":
+        parts = [f"added {code(after)}" if after != "–" else "", f"removed {code(before)}" if before != "–" else ""]
+        words = ", ".join(p for p in parts if p)
+    elif change.before is None:
+        words = code(after)
+    else:
+        words = f"{code(before)} → {code(after)}"
+    return f"{code(field_text(change))}: {words}" + (f" ({change.why})" if with_why else "")
+
+
+def _held(group: HeldGroup, limit: int) -> Iterator[str]:
+    yield f"#### held, {group.reason}: {group.count:,}"
+    yield ""
+    yield f"{WHO_WORDS[group.who_acts]}, see [{group.reason}]({group.anchor})"
+    yield ""
+    if group.changes:
+        yield from _withheld(group, limit)
+        return
+    if group.message is not None:
+        yield f"{code(group.message)}: {', '.join(code(h.clerk_user_id) for h in islice(group.holds, limit))}"
+    else:
+        for hold in islice(group.holds, limit):
+            yield f"- {code(hold.clerk_user_id)}: {code(hold.message)}"
+    if group.count > limit:
+        yield ""
+        yield f"… and {group.count - limit:,} more"
+    yield ""
+
+
+def _withheld(group: HeldGroup, limit: int) -> Iterator[str]:
+    """What would be done without the hold; a change that many share stands first, and once."""
+    if group.message is not None:
+        yield code(group.message)
+        yield ""
+    for same in group.changes[:limit]:
+        if same.count == 1:
+            yield from _action(same.action)
+            continue
+        users = ", ".join(code(user) for user in same.users) + (", …" if same.count > len(same.users) else "")
+        yield f"- **{same.action.kind}, {same.count:,} times**: {users}"
+        for change in same.action.changes:
+            yield f"  - {_change(change, with_why=True)}"
+    rest = group.uncounted + sum(same.count for same in group.changes[limit:])
+    if rest:
+        yield f"- … and {rest:,} more; `reconciler plan --output json` has them"
+    yield ""

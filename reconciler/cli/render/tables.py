@@ -1,0 +1,229 @@
+"""Results, status and mappings as text: tables where there are columns to compare, sentences elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.parts import ERRORS_PAGE, KIND_WORDS
+from reconciler.cli.render.plain import clean, counted, customer_text, seconds_text, sentence, time_text
+from reconciler.core.model.action import KINDS, Hold
+from reconciler.core.model.batches import batches
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.report.status import ApplyResult, Replica, StatusRow
+
+LAST_LOOK = "last look, UTC"
+STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_LOOK)
+LEFT_OUT_FIRST = (LAST_LOOK, "mapped", "profiles", "pending")
+STORE_WIDTH = 24  # as much of a store's name stays on its line, however narrow the terminal
+ROOMY = 1000  # columns: what a table is as wide as it would like to be in
+FAILURES_SHOWN = 10
+ROWS_AT_ONCE = 500  # a table's columns are as wide as what is in them: measured over this many rows
+STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
+WHOLE = 1.0
+NEARLY = 0.99
+
+
+def results_text(results: Sequence[ApplyResult], console: Console) -> None:
+    """What became of each store's part, each action that was not applied with its reason, and what is held since."""
+    lines = Lines(console)
+    for result in results:
+        lines.blank()
+        done = sum(result.applied.values())
+        lines.put((clean(result.store), "bold"))
+        if result.error is not None:
+            lines.prose(f"nothing was done: {sentence(result.error)}", "bold red", indent=2, hang=2)
+            continue
+        parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
+        if result.failed:
+            parts.append((f"{len(result.failed):,} not applied", "bold red"))
+        if result.held:
+            parts.append((f"{result.held:,} held", "yellow"))
+        lines.flow(parts or [("nothing to do", "green")], indent=2, between=" · ")
+        if done:
+            spent = f"{counted(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
+            lines.put((f"{counted(done, 'action')} applied, {spent}", "dim"), indent=2)
+        for failure in islice(result.failed, FAILURES_SHOWN):
+            what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {sentence(failure.message)}"
+            lines.prose(what, "red", indent=2, hang=4)
+            if failure.hint:
+                lines.prose(f"hint: {sentence(failure.hint)}", indent=6, hang=2)
+        if len(result.failed) > FAILURES_SHOWN:
+            lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
+        _new_holds(result.holds, lines)
+
+
+def _new_holds(holds: Collection[Hold], lines: Lines) -> None:
+    """What the plan did not hold yet, such as a value that Shopify has refused."""
+    for hold in islice(holds, FAILURES_SHOWN):
+        said = f"! {hold.reason} {clean(hold.clerk_user_id)}: {sentence(hold.message)}"
+        lines.prose(said, "yellow", indent=2, hang=4)
+        lines.put((f"{ERRORS_PAGE}#{hold.reason.lower()}", "dim"), indent=4)
+    if len(holds) > FAILURES_SHOWN:
+        lines.prose(f"… and {len(holds) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
+
+
+def status_text(rows: Sequence[StatusRow], console: Console) -> None:
+    """One line a store, less the columns that a narrow terminal has no room for; below it what asks for attention."""
+    left_out = 0
+    table = _status_table(rows, console, STATUS_COLUMNS)
+    roomy = console.options.update(max_width=ROOMY)
+    while left_out < len(LEFT_OUT_FIRST) and console.measure(table, options=roomy).maximum > console.width:
+        left_out += 1
+        table = _status_table(rows, console, [c for c in STATUS_COLUMNS if c not in LEFT_OUT_FIRST[:left_out]])
+    console.print(table)
+    lines = Lines(console)
+    for row in rows:
+        _remarks(row, lines)
+
+
+def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence[str]) -> Table:
+    table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
+    widest = max((len(clean(row.store)) for row in rows), default=0)
+    table.add_column("store", overflow="fold", min_width=min(widest, STORE_WIDTH))
+    for name in columns:
+        table.add_column(name, justify="left" if name == LAST_LOOK else "right", no_wrap=True)
+    for row in rows:
+        held = sum(row.held.values())
+        note = row.parity_note
+        cells: dict[str, str | Text] = {
+            "profiles": f"{row.profiles:,}",
+            "mapped": f"{row.mapped:,}",
+            "in sync": Text(f"{row.in_sync:,}", "green"),
+            "pending": Text(f"{row.pending:,}", "cyan" if row.pending else ""),
+            "held": Text(f"{held:,}", "yellow" if held else ""),
+            "parity": Text("–", "dim") if note else Text(_percent(row.parity), _parity_style(row.parity)),
+            LAST_LOOK: time_text(row.last_sweep_at).removesuffix(" UTC"),
+        }
+        table.add_row(Text(clean(row.store), "bold"), *(cells[name] for name in columns))
+    return table
+
+
+def _parity_style(parity: float) -> str:
+    return "green" if parity == WHOLE else "yellow" if parity >= NEARLY else "red"
+
+
+def replicas_text(replicas: Sequence[Replica], digest: str, console: Console) -> None:
+    """Each replica of `run` that does not run the files on disk, and why. `digest`: of the files that this command read."""
+    lines = Lines(console)
+    for replica in replicas:
+        if replica.config_problem is not None:
+            said = f"run {replica.owner} does not run the files on disk: {sentence(replica.config_problem)}"
+        elif replica.config_digest != digest:
+            said = f"run {replica.owner} runs other files than these since {time_text(replica.since)}"
+        else:
+            continue
+        lines.blank()
+        lines.prose(said, "yellow", hang=2)
+
+
+def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
+    """What makes the figures doubtful, each with its style."""
+    if row.parity_note and row.last_sweep_at is not None:
+        yield f"parity is not known: {row.parity_note}", "dim"
+    if row.failing:
+        since = f" since {time_text(row.failing_since)}" if row.failing_since else ""
+        yield f"its work fails{since}: {sentence(row.failing)}; it is tried again, the other stores go on", "yellow"
+    if row.updated_at_note:
+        yield row.updated_at_note, "yellow"
+
+
+def _remarks(row: StatusRow, lines: Lines) -> None:
+    under_way = list(_under_way(row))
+    noted = row.held or row.suspended or row.failing or row.parity_note or row.last_sweep_at is None
+    if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
+        return
+    lines.blank()
+    lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
+    if row.suspended:
+        lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
+        lines.prose("hint: reconciler doctor", indent=2)
+    for said, style in _notes(row):
+        lines.prose(said, style, indent=2, hang=2)
+    if row.last_sweep_at is None:
+        lines.prose(
+            "never looked at as a whole, so its parity is not known: reconciler apply, or reconciler run",
+            "dim",
+            indent=2,
+        )
+    for said in under_way:
+        lines.prose(said, "cyan", indent=2)
+    if row.mirror is not None and row.mirror.complete_at is not None:
+        caught_up = f", caught up {time_text(row.mirror.listed_at)}" if row.mirror.listed_at else ""
+        lines.prose(f"its mirror is of {time_text(row.mirror.complete_at)}{caught_up}", "dim", indent=2)
+        if not row.mirror.fresh:
+            lines.prose("too old for plans to rest on: reconciler backfill shopify", indent=2)
+    if row.oldest_request_s:
+        lines.prose(f"the oldest request waits for {seconds_text(row.oldest_request_s)}", indent=2)
+    for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):
+        lines.flow(
+            [(f"! {clean(reason)} {count:,}", "yellow"), (f"{ERRORS_PAGE}#{reason.lower()}", "dim")],
+            indent=2, hang=4, between="  ",
+        )  # fmt: skip
+
+
+def _under_way(row: StatusRow) -> Iterator[str]:
+    """Long work: what is done of how much, and when it ends if it goes on so."""
+    sweep, mirror, bulk = row.sweep, row.mirror, row.bulk
+    if sweep is not None:
+        total = f" of {sweep.total:,}" if sweep.total is not None else ""
+        yield f"a look at everybody is under way: {sweep.looked_at:,}{total} rows{_until(sweep.ends_at)}"
+    if mirror is not None and mirror.operation is not None:
+        total = f" of {mirror.expected:,}" if mirror.expected is not None else ""
+        since = f"since {time_text(mirror.began_at)}"
+        yield f"a bulk query fills its mirror {since}: {mirror.lines:,}{total} customers stored{_until(mirror.ends_at)}"
+    if bulk is not None:
+        since = f" since {time_text(bulk.began_at)}" if bulk.began_at is not None else ""
+        if bulk.files:
+            since += f", {counted(bulk.files, 'file')}, {counted(bulk.operations, 'operation')} under way"
+        waiting = f", {bulk.waiting:,} more wait for a file" if bulk.waiting else ""
+        yield f"writes by bulk{since}: {bulk.done:,} of {bulk.lines:,} lines answered{waiting}{_until(bulk.ends_at)}"
+
+
+def _until(ends_at: datetime | None) -> str:
+    return f", until about {time_text(ends_at)}" if ends_at is not None else ""
+
+
+def mappings_text(rows: Iterable[Mapping], console: Console) -> None:
+    """One line a mapping; the table is made anew each few hundred rows, so that a long list is never held whole."""
+    total = 0
+    for part in batches(rows, ROWS_AT_ONCE):
+        table = Table(
+            box=table_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False
+        )
+        for name in ("user", "store", "customer", "e-mail", "status"):
+            table.add_column(name, overflow="fold")
+        for row in part:
+            status = Text(row.status.replace("_", " "), STATUS_STYLES[row.status])
+            table.add_row(
+                Text(clean(row.clerk_user_id)),
+                Text(clean(row.store)),
+                Text(customer_text(row.customer_id).removeprefix("customer ") or "–"),
+                Text(clean(row.email or "–")),
+                status.append(f" {clean(row.reason)}") if row.reason else status,
+            )
+        console.print(table)
+        total += len(part)
+    Lines(console).put((counted(total, "mapping"), "dim"))
+
+
+def _past(kind: str) -> str:
+    return {"create": "created", "adopt": "adopted", "update": "updated", "relink": "re-linked", "merge": "merged"}.get(
+        kind, "released"
+    )
+
+
+def _percent(parity: float) -> str:
+    """Never rounded up to 100."""
+    return "100 %" if parity == WHOLE else f"{int(parity * 1000) / 10:.1f} %"
+
+
+def table_box(console: Console) -> box.Box:
+    return box.ASCII if console.options.ascii_only else box.SIMPLE_HEAD

@@ -1,0 +1,1 @@
+"""The connection to our own database: engine, schema, version, clock, locks."""

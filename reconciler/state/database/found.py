@@ -1,0 +1,153 @@
+"""The state as it is found, for `doctor`: nothing is made, upgraded or even switched to another mode by looking."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote
+
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+from reconciler.outbound.databases.url import rewritten
+from reconciler.state.database.engine import SCHEMA, is_sqlite, open_engine, reading
+from reconciler.state.database.version import VERSION_TABLE, head, known_versions
+
+Standing = Literal["absent", "older", "newer", "current"]
+
+_MAY_MAKE: Final = """
+SELECT CASE WHEN pg_is_in_recovery() THEN 'the server is a standby and takes no writes'
+            WHEN n.oid IS NULL AND NOT has_database_privilege(current_database(), 'CREATE')
+              THEN 'the role ' || quote_ident(current_user) || ' may make no schema in this database'
+            WHEN NOT has_schema_privilege(n.oid, 'CREATE')
+              THEN 'the role ' || quote_ident(current_user) || ' may make no table in the schema' END,
+       CASE WHEN n.oid IS NULL
+              THEN format('grant create on database %I to %I;', current_database(), current_user)
+            ELSE format('alter schema %I owner to %I;', n.nspname, current_user) END
+FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = :schema
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFound:
+    """Where the state is, and how its schema stands to this program's. `trouble` keeps it from being made or written."""
+
+    place: str
+    standing: Standing
+    version: str = ""
+    trouble: str = ""
+    hint: str = ""
+    is_sqlite: bool = True
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be read by this program as it is."""
+        return self.standing == "current"
+
+
+def find_state(url: str) -> StateFound:
+    """Look, and change nothing. StateError where it can't be read."""
+    address = rewritten(url)
+    if address.startswith("sqlite"):
+        path = Path(make_url(address).database or "")
+        place = f"SQLite in {path}, for one process"
+        trouble = _unwritable(path)
+        hint = "give the program's user the right to write the folder and the file, or name another file in state.url"
+        if not path.is_file():
+            return StateFound(place, "absent", trouble=trouble, hint=hint if trouble else "")
+        with looking_at(url) as engine:
+            version = _version(engine)
+        return StateFound(place, _standing(version), version or "", trouble, hint if trouble else "")
+    with looking_at(url) as engine:
+        version = _version(engine)
+        standing = _standing(version)
+        trouble, hint = ("", "") if version else _hidden(engine) or _may_make(engine)
+        return StateFound(
+            f"Postgres at {engine.url.host or 'a local socket'}",
+            standing,
+            version or "",
+            trouble,
+            hint,
+            is_sqlite=False,
+        )
+
+
+@contextmanager
+def looking_at(url: str) -> Iterator[Engine]:
+    """An engine that makes no file: for SQLite one that can't write."""
+    address = rewritten(url)
+    if not address.startswith("sqlite"):
+        engine = open_engine(url)
+    else:
+        path = make_url(address).database or ""
+        # A reader of a file in WAL mode makes the log and its index beside it, unless the file is said not to change; it
+        # does not as long as there is no log.
+        mode = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, timeout=1.0, check_same_thread=False)
+
+        engine = create_engine("sqlite+pysqlite:///", creator=connect, poolclass=NullPool)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _version(engine: Engine) -> str | None:
+    """The schema's version; None where there is no schema."""
+    if is_sqlite(engine):
+        there, table = "SELECT 1 FROM sqlite_master WHERE name = :name", VERSION_TABLE
+        asked = {"name": VERSION_TABLE}
+    else:
+        there, table = "SELECT to_regclass(:name)", f"{SCHEMA}.{VERSION_TABLE}"
+        asked = {"name": table}
+    with reading(engine) as connection:
+        if connection.execute(text(there), asked).scalar() is None:
+            return None
+        versions = connection.execute(text(f"SELECT version_num FROM {table}")).scalars().all()  # noqa: S608  ours
+    return ", ".join(versions) or None
+
+
+def _standing(version: str | None) -> Standing:
+    if version is None:
+        return "absent"
+    if version == head():
+        return "current"
+    return "older" if version in known_versions() else "newer"
+
+
+def _hidden(engine: Engine) -> tuple[str, str] | None:
+    """Row level security shows empty tables to a role that is not the owner: not the same as none."""
+    asked = {"name": f"{SCHEMA}.{VERSION_TABLE}"}
+    query = "SELECT quote_ident(current_user) FROM to_regclass(:name) AS t WHERE row_security_active(t::oid)"
+    with reading(engine) as connection:
+        role = connection.execute(text(query), asked).scalar_one_or_none()
+    if role is None:
+        return None
+    hint = f"name their owner in state.url, or: alter role {role} bypassrls;"
+    return f"row level security hides the state's tables from the role {role}", hint
+
+
+def _may_make(engine: Engine) -> tuple[str, str]:
+    with reading(engine) as connection:
+        trouble, hint = connection.execute(text(_MAY_MAKE), {"schema": SCHEMA}).one()
+    return (trouble, hint) if trouble else ("", "")
+
+
+def _unwritable(path: Path) -> str:
+    """What keeps us from writing this file and the log beside it; empty where nothing does."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return f"the folder {folder} can't be written"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"the file {path} can't be written"
+    return ""

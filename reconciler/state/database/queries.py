@@ -1,0 +1,82 @@
+"""What the parts of the state share: an engine, one query, one upsert that both databases understand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, not_
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+
+from reconciler.errors import StateError
+from reconciler.state.database.engine import is_sqlite, reading, writing
+
+T = TypeVar("T")
+
+ASK = 500  # names in one IN list
+TRIES = 5
+# Unique violation, deadlock, serialization failure; a lock waited for too long, as behind a frozen process; and to be that
+# process, or one that had no processor for so long.
+LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03", "25P03"})
+
+
+class Database:
+    """Thread-safe: each call takes a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _rows(self, query: Any) -> Sequence[Any]:
+        with reading(self._engine) as connection:
+            return connection.execute(query).all()
+
+    def _won(self, work: Callable[[Connection], T]) -> T:
+        """What `work` gives in one transaction; begun again where another's made it lose a race."""
+        for left in reversed(range(TRIES)):
+            try:
+                with writing(self._engine) as connection:
+                    return work(connection)
+            except StateError as error:
+                if not left or not _lost_race(error.__cause__):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _insert(self, table: Table) -> Any:
+        """An INSERT that has `on_conflict_…` on both databases."""
+        if is_sqlite(self._engine):
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes long to import, and SQLite does without
+
+        return postgresql.insert(table)
+
+    def _inserted(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+        """Insert this row unless its key is there; whether it was not. (Postgres' driver counts no rows of an INSERT.)"""
+        key = next(iter(table.primary_key))
+        statement = self._insert(table).values(row).on_conflict_do_nothing().returning(key)
+        return connection.execute(statement).first() is not None
+
+    def _upsert(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: list[dict[str, Any]],
+        *,
+        unless: Callable[[Any], ColumnElement[bool]] | None = None,
+    ) -> None:
+        """`unless`: of the new row's columns, when the row that is there stays as it is."""
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        where = None if unless is None else not_(unless(statement.excluded))
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=where), rows)
+
+
+def _lost_race(cause: BaseException | None) -> bool:
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in LOST_RACE
+
+
+def parts(names: Collection[str]) -> Iterator[list[str]]:
+    """The names without doubles, sorted, as many as go into one statement."""
+    ordered = sorted(set(names))
+    return (ordered[i : i + ASK] for i in range(0, len(ordered), ASK))

@@ -1,0 +1,161 @@
+"""The state's schema: made where there is none, upgraded step by step, never guessed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, text
+
+from reconciler.errors import StateError
+from reconciler.state.database.engine import SCHEMA, is_sqlite, patient, reading, writing
+from reconciler.state.database.version import MIGRATIONS, VERSION_TABLE
+from reconciler.state.tables import requests as requests_table
+from reconciler.state.tables.mappings import metadata
+
+LOCK_KEY = 7_305_811_905  # a number of our own: two starters never make the schema at once
+STRANGERS = ("anon", "authenticated", "service_role")
+
+requests_table.whole_for_postgres()
+
+
+def ensure_schema(engine: Engine) -> None:
+    """Make the schema where there is none; upgrade SQLite. An older or newer Postgres schema is a StateError."""
+    head = _script().get_current_head()
+    with reading(engine) as connection:
+        current = _current(connection)
+        if current is None:
+            _refuse_unseen(connection)
+    if current == head:
+        return
+    _refuse_newer(current)
+    if current is not None and not is_sqlite(engine):
+        raise StateError(f"the state's schema is at {current}, this program needs {head}", hint="reconciler db upgrade")
+    upgrade(engine)
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to this program's; safe to repeat, and by two at once: the second waits, and finds it done."""
+    with writing(patient(engine)) as connection:
+        _upgrade(connection)
+
+
+def check(engine: Engine) -> list[str]:
+    """What differs between the schema and the tables of this program, a line each; StateError where it is newer."""
+    with reading(engine) as connection:
+        _refuse_newer(_current(connection))
+        if _current(connection) != _script().get_current_head():
+            return [f"it is at {_current(connection) or 'nothing'}, this program needs {_script().get_current_head()}"]
+        return [
+            str(difference)
+            for difference in compare_metadata(_context(connection), options(connection)["target_metadata"])
+        ]
+
+
+def _refuse_newer(current: str | None) -> None:
+    """StateError where a newer program has made the schema."""
+    known = {revision.revision for revision in _script().walk_revisions()}
+    if current is not None and current not in known:
+        raise StateError(
+            f"the state's schema is at {current}, which is newer than this program", hint="upgrade customer-parity"
+        )
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        if not _has_schema(connection):  # IF NOT EXISTS would ask for the right to create one even where it is there
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+    _refuse_newer(_current(connection))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        _lock_out_strangers(connection)
+
+
+def _has_schema(connection: Connection) -> bool:
+    found = connection.execute(text("SELECT count(*) FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA})
+    return bool(found.scalar_one())
+
+
+def _refuse_unseen(connection: Connection) -> None:
+    """Row level security shows a role that is not the owner empty tables, without an error: not the same as none."""
+    if connection.dialect.name != "postgresql":
+        return
+    hidden = connection.execute(
+        text(
+            "SELECT current_user FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname = :schema AND relname = :name AND row_security_active(pg_class.oid)"
+        ),
+        {"schema": SCHEMA, "name": VERSION_TABLE},
+    ).scalar_one_or_none()
+    if hidden is not None:
+        raise StateError(
+            f"row level security hides the state's tables from the role {hidden}",
+            hint=f"name their owner in state.url, or: alter role {hidden} bypassrls",
+        )
+
+
+def _lock_out_strangers(connection: Connection) -> None:
+    """Row level security on, and nothing granted: Supabase's API roles see none of it."""
+    roles = connection.execute(
+        text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(STRANGERS)}
+    ).scalars()
+    for role in ["PUBLIC", *roles]:
+        connection.execute(text(f"REVOKE ALL ON SCHEMA {SCHEMA} FROM {role}"))
+        connection.execute(text(f"REVOKE ALL ON ALL TABLES IN SCHEMA {SCHEMA} FROM {role}"))
+        connection.execute(text(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} FROM {role}"))
+        connection.execute(text(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {SCHEMA} REVOKE ALL ON TABLES FROM {role}"))
+    tables = connection.execute(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = :schema AND NOT rowsecurity"), {"schema": SCHEMA}
+    ).scalars()
+    for table in list(tables):
+        connection.execute(text(f'ALTER TABLE {SCHEMA}."{table}" ENABLE ROW LEVEL SECURITY'))
+
+
+@cache
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
+
+
+def _current(connection: Connection) -> str | None:
+    return _context(connection).get_current_revision()
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts=options(connection))
+
+
+def options(connection: Connection) -> dict[str, Any]:
+    """How Alembic is set up, for migrations and for comparing."""
+    postgres = connection.dialect.name == "postgresql"
+
+    def ours(name: str | None, kind: str, _parents: object) -> bool:
+        if kind == "schema":
+            return name == (SCHEMA if postgres else None)
+        return kind != "table" or ((name or "").startswith("reconciler_") and name != VERSION_TABLE)
+
+    return {
+        "target_metadata": metadata if postgres else _without_schema(),
+        "version_table": VERSION_TABLE,
+        "version_table_schema": SCHEMA if postgres else None,
+        "include_schemas": postgres,
+        "include_name": ours,
+        "transactional_ddl": True,
+    }
+
+
+@cache
+def _without_schema() -> MetaData:
+    """The same tables as SQLite has them."""
+    plain = MetaData()
+    for table in metadata.tables.values():
+        table.to_metadata(plain, schema=None)  # type: ignore[arg-type]  # None is meant
+    return plain

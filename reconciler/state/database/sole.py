@@ -1,0 +1,61 @@
+"""One controller on an SQLite file: a lock of the operating system's beside it, freed by the kernel however its holder ends.
+
+Commands that write for moments (`apply`, `nudge`) need no such lock: SQLite makes them wait for each other. Postgres
+serves any number, and knows no such thing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from weakref import finalize
+
+from sqlalchemy import Engine
+
+from reconciler.errors import StateError
+from reconciler.state.database.engine import is_sqlite, reading
+
+# Beside the file, not on it: whoever closes a second descriptor of a database loses the locks that SQLite has on it.
+SUFFIX = ".run"
+
+
+class Sole:
+    """While this is there and not released, no other process has one for the same file."""
+
+    def __init__(self, path: Path) -> None:
+        descriptor = _opened(path)
+        self.release = finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            self.release()
+            raise StateError(
+                f"another `reconciler run`{f' (process {holder})' if holder else ''} has {path.with_suffix('')}",
+                hint="stop it first; for several at once use Postgres in state.url",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def sole(engine: Engine) -> Sole | None:
+    """Be the only controller on this state, or raise StateError; None on Postgres, where nobody need be."""
+    if not is_sqlite(engine):
+        return None
+    with reading(
+        engine
+    ) as connection:  # SQLite's own word for the file: absolute, links followed, whatever the URL says
+        name = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
+    path = Path(name).resolve()
+    return Sole(path.with_name(path.name + SUFFIX))
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(
+            f"{path}, which keeps a second controller out, can't be opened: {error.strerror}",
+            hint="give the program's user the right to write the folder and this file",
+        ) from error

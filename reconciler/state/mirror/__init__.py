@@ -1,0 +1,1 @@
+"""The mirror: customers as last observed, and which mappings equal them."""

@@ -1,0 +1,336 @@
+"""The queue of requests behind its port: one row a key, with the promises of a Kubernetes workqueue.
+
+A key is in it once, and is never worked on twice at once, also by several processes; a nudge while it is worked on
+means one more look; a nudge cuts a backoff short. Postgres is the distributed engine, SQLite serves one process.
+
+A lease says who works on a key, and its fencing number which claim of the key that is. A holder that was frozen past
+its lease has lost it when another claims the key: `fence` refuses its late writes inside their own transaction.
+`now` is an argument; replicas that share a database should take it from `state.clock`, so that a lease is as long for
+one as for the other. Where their clocks differ all the same, a lease may end early and a look be made twice, but the
+writes of the first are fenced. Rows move through Core statements: a claim of a hundred keys is one round trip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Mapping as MappingOf
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import (
+    HEAD_START_S,
+    Claim,
+    Outcome,
+    Priority,
+    Request,
+    Waiting,
+    rank_at,
+    resync_rank_at,
+)
+from reconciler.errors import LeaseLost
+from reconciler.state.database.engine import is_sqlite, reading, single, translated, writing
+from reconciler.state.database.holder import is_gone, new_holder
+from reconciler.state.requests.statements import Statements
+
+CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
+_NEVER = timedelta(days=36_500)
+LEASE_MAX = timedelta(hours=1)  # longer than any lease that is given
+
+_STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
+
+
+def new_owner() -> str:
+    """An identity for this process, which no other has or will have."""
+    return new_holder()
+
+
+def fence(connection: Connection, claim: Claim) -> None:
+    """Call first inside the transaction of a write: raises LeaseLost unless the claim still holds.
+
+    Until that transaction ends nobody can take the key over, so the write is either before a takeover or not at all.
+    """
+    statements = _STATEMENTS[connection.dialect.name == "sqlite"]
+    if connection.execute(statements.hold, _mine(claim)).first() is None:
+        raise LeaseLost(
+            f"another replica has taken over {claim.clerk_user_id} in {claim.store}; this late write is dropped"
+        )
+
+
+class RequestTable:
+    """ports.RequestQueue on SQLite or Postgres. Thread-safe; each call is durable when it returns."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._sqlite = is_sqlite(engine)
+        self._sql = _STATEMENTS[self._sqlite]
+        self._whole = engine
+        self._engine = single(engine)  # each call is one statement, or several that may each stand alone
+        self._claiming = Lock()  # two threads of one owner would each see the other's room
+
+    def add(
+        self,
+        requests: Iterable[Request],
+        now: datetime,
+        *,
+        priority: Priority = Priority.NUDGE,
+        reason: str,
+        due_at: datetime | None = None,
+        wants_updated_at: datetime | None = None,
+        explicit: bool = False,
+    ) -> int:
+        due = due_at or now
+        ranked = ((request, rank_at(priority, due)) for request in requests)
+        values = {
+            "due_at": due,
+            "delayed_at": due if due > now else None,
+            "priority": int(priority),
+            "explicit": int(explicit),
+            "wants": wants_updated_at,
+            "reason": reason,
+        }
+        return sum(self._add(part, now, values) for part in batches(ranked, CHUNK))
+
+    def add_all(
+        self,
+        store: StoreName,
+        users: Iterable[ClerkUserId],
+        now: datetime,
+        *,
+        interval_s: float,
+        reason: str = "resync",
+    ) -> int:
+        named = (Request(store, user) for user in users)
+        ranked = ((request, resync_rank_at(request, now, interval_s)) for request in named)
+        values = {
+            "due_at": now,
+            "delayed_at": None,
+            "priority": int(Priority.RESYNC),
+            "explicit": 0,
+            "wants": None,
+            "reason": reason,
+        }
+        return sum(self._add(part, now, values) for part in batches(ranked, CHUNK))
+
+    def claim(
+        self, owner: str, now: datetime, *, limit: int, lease_s: float, stores: MappingOf[StoreName, int]
+    ) -> list[Claim]:
+        if limit < 1 or not stores:
+            return []
+        values = {
+            "owner": owner,
+            "now": now,
+            "until": now + timedelta(seconds=lease_s),
+            "lease_max": now + LEASE_MAX,
+            "limit": limit,
+            "ask": 2 * limit,  # another replica may hold the first ones at this very moment: skip them, and go on
+            "stores": json.dumps(sorted(stores.items())),
+            "nudge_horizon": now,
+            "retry_horizon": now + timedelta(seconds=HEAD_START_S[Priority.RETRY]),
+            "resync_horizon": now + _NEVER,
+        }
+        with self._claiming:
+            rows = self._taken_in_steps(values) if self._sqlite else self._taken(values)
+        return [_claim_of(row, owner) for row in rows]
+
+    def _taken(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+        with writing(self._engine) as connection:
+            rows = connection.execute(self._sql.take, values).all()
+        return sorted(rows, key=lambda row: (row.turn, row.store, row.clerk_user_id))
+
+    def _taken_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+        """On SQLite: look first, so that an idle queue writes nothing and keeps no writer out."""
+        with reading(self._engine) as connection:
+            picked = [tuple(row) for row in connection.execute(self._sql.picked, values)]
+        if not picked:
+            return []
+        with writing(self._engine) as connection:
+            number = connection.execute(self._sql.next_number).scalar_one()
+            connection.execute(self._sql.spent_number)
+            keys = {"fencing": number, "picked": json.dumps(picked)}
+            rows = connection.execute(self._sql.take, {**values, **keys}).all()
+        place = {key: n for n, key in enumerate(picked)}
+        return sorted(rows, key=lambda row: place[row.store, row.clerk_user_id])
+
+    def resyncs(self, store: StoreName, now: datetime, *, reasons: Collection[str], at_most: int) -> int:
+        values = {
+            "store": store,
+            "now": now,
+            "lease_max": now + LEASE_MAX,
+            "reasons": json.dumps(sorted(reasons)),
+            "at_most": at_most,
+        }
+        return int(self._rows(self._sql.resyncs, values)[0][0])
+
+    def claim_resyncs(
+        self,
+        owner: str,
+        now: datetime,
+        *,
+        store: StoreName,
+        reasons: Collection[str],
+        limit: int,
+        lease_s: float,
+    ) -> list[Claim]:
+        values = {
+            "owner": owner,
+            "now": now,
+            "until": now + timedelta(seconds=lease_s),
+            "lease_max": now + LEASE_MAX,
+            "store": store,
+            "reasons": json.dumps(sorted(reasons)),
+            "limit": limit,
+        }
+        with self._claiming, writing(self._engine) as connection:
+            if self._sqlite:
+                values["fencing"] = connection.execute(self._sql.next_number).scalar_one()
+                connection.execute(self._sql.spent_number)
+            rows = connection.execute(self._sql.take_resyncs, values).all()
+        return [_claim_of(row, owner) for row in sorted(rows, key=lambda row: (row.turn, row.clerk_user_id))]
+
+    def give_back(self, claims: Collection[Claim], *, reason: str = "") -> None:
+        if claims:
+            self._run(self._sql.give_back, {"claims": _claims_json(claims), "reason": reason})
+
+    def done(self, claims: Collection[Claim], now: datetime) -> tuple[Outcome, ...]:
+        found: dict[tuple[str, str, int], Outcome] = {}
+        if claims:
+            values = {"claims": _claims_json(claims)}
+            with writing(self._engine) as connection:
+                gone = connection.execute(self._sql.gone, values).all()
+                found |= {tuple(row): "done" for row in gone}
+                if len(gone) < len(claims):  # a statement of its own: a nudge may have come since the first began
+                    again = connection.execute(self._sql.again, values | {"now": now}).all()
+                    found |= {tuple(row): "again" for row in again}
+        return tuple(found.get(_name_of(claim), "lost") for claim in claims)
+
+    def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
+        return self._put_off(claim, now + timedelta(seconds=delay_s), reason, failed=True)
+
+    def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
+        return self._put_off(claim, due_at, reason, failed=False)
+
+    def release(self, claims: Collection[Claim]) -> None:
+        self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
+
+    def take_back(self, now: datetime, *, alone: bool = False) -> int:
+        """All that is in hand of processes that have provably ended; how many. `alone`: no other process is on the state.
+
+        Each counts as a look that failed, as when a lease runs out: at once the first time, then later and later, so
+        that what kills its process does not do so at full speed.
+        """
+        gone = {owner: alone or is_gone(owner) for (owner,) in self._rows(self._sql.owners, {})}
+        rows = [row for row in self._rows(self._sql.in_hand, {}) if gone.get(row.owner)] if any(gone.values()) else []
+        for row in rows:
+            pause_s = delay_s(row.attempts, fraction_of(row.store, row.clerk_user_id)) if row.attempts else 0.0
+            due_at = now + timedelta(seconds=pause_s)
+            values = {
+                "due_at": due_at,
+                "rank_at": rank_at(Priority.RETRY, due_at),
+                "reason": row.reason,
+                "failed": True,
+            }
+            mine = {"user": row.clerk_user_id, "store": row.store, "fencing": row.fencing}
+            self._run(self._sql.put_off, mine | values)
+        return len(rows)
+
+    def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
+        values = {"claims": _claims_json(claims), "until": now + timedelta(seconds=lease_s)}
+        with writing(self._engine) as connection:
+            kept = {tuple(row) for row in connection.execute(self._sql.renew, values)}
+        return tuple(claim for claim in claims if _name_of(claim) not in kept)
+
+    def still_mine(self, claim: Claim) -> bool:
+        return bool(self._rows(self._sql.mine, _mine(claim)))
+
+    def check_writable(self) -> None:
+        """StateError where nothing can be written: a full disk, a file that is locked, a server that only reads.
+
+        Takes a number and gives it back: all of a claim but its row. On SQLite it is committed, since a transaction
+        that is rolled back never reaches the disk.
+        """
+        with translated(), self._whole.connect() as connection:
+            connection.execute(self._sql.next_number)
+            if self._sqlite:
+                connection.execute(self._sql.spent_number)
+                connection.commit()
+            else:
+                connection.rollback()
+
+    def depth(self, store: StoreName | None = None) -> int:
+        if store is None:
+            return int(self._rows(self._sql.depth, {})[0][0])
+        return int(self._rows(self._sql.depth_of, {"store": store})[0][0])
+
+    def oldest_age_s(self, now: datetime, stores: Collection[StoreName]) -> float:
+        rows = self._rows(self._sql.oldest, {"names": json.dumps(sorted(stores))})
+        return max(((now - row.due_at).total_seconds() for row in rows if row.due_at and row.due_at < now), default=0.0)
+
+    def tally(self, now: datetime) -> dict[StoreName, Waiting]:
+        return {
+            StoreName(row.store): Waiting(
+                ready=row.total - row.in_flight - row.delayed,
+                delayed=row.delayed,
+                in_flight=row.in_flight,
+                failing=row.failing,
+            )
+            for row in self._rows(self._sql.tally, {"now": now})
+        }
+
+    def forget(self, store: StoreName) -> int:
+        return self._run(self._sql.forget, {"store": store})
+
+    def _add(self, part: Sequence[tuple[Request, datetime]], now: datetime, values: MappingOf[str, Any]) -> int:
+        unique = {request.clerk_user_id + "\0" + request.store: (request, rank) for request, rank in part}
+        rows = [[*request, self._sql.stamp(rank)] for _, (request, rank) in sorted(unique.items())]
+        return self._run(self._sql.add, {**values, "now": now, "requests": json.dumps(rows)})
+
+    def _put_off(self, claim: Claim, due_at: datetime, reason: str, *, failed: bool) -> bool:
+        rank = rank_at(Priority.RETRY, due_at)
+        values = {"due_at": due_at, "rank_at": rank, "reason": reason, "failed": failed}
+        return self._run(self._sql.put_off, _mine(claim) | values) == 1
+
+    def _run(self, statement: Any, values: MappingOf[str, Any]) -> int:
+        with writing(self._engine) as connection:
+            return int(connection.execute(statement, values).rowcount)
+
+    def _rows(self, query: Any, values: MappingOf[str, Any]) -> Sequence[Any]:
+        with reading(self._engine) as connection:
+            return connection.execute(query, values).all()
+
+
+def _mine(claim: Claim) -> dict[str, Any]:
+    return {"user": claim.clerk_user_id, "store": claim.store, "fencing": claim.fencing}
+
+
+def _claims_json(claims: Collection[Claim]) -> str:
+    ordered = sorted(claims, key=lambda claim: (claim.clerk_user_id, claim.store))
+    return json.dumps([[claim.store, claim.clerk_user_id, claim.fencing, claim.generation] for claim in ordered])
+
+
+def _name_of(claim: Claim) -> tuple[str, str, int]:
+    return claim.store, claim.clerk_user_id, claim.fencing
+
+
+def _request_of(row: Any) -> Request:
+    return Request(StoreName(row[0]), ClerkUserId(row[1]))
+
+
+def _claim_of(row: Any, owner: str) -> Claim:
+    return Claim(
+        request=_request_of(row),
+        owner=owner,
+        fencing=row.fencing,
+        priority=Priority(row.priority),
+        generation=row.generation,
+        attempts=row.attempts,
+        reason=row.reason,
+        due_at=row.due_at,
+        wants_updated_at=row.wants_updated_at,
+        explicit=row.explicit,
+    )

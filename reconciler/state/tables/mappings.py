@@ -1,0 +1,215 @@
+"""The tables, as SQLModel classes. On Postgres they live in the schema `reconciler`, on SQLite they carry its prefix.
+
+Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in a
+file of its own derives from `Row`, and is imported by schema.py, so that `db check` knows it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ConfigDict
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator, text
+from sqlalchemy.types import TypeEngine
+from sqlmodel import Field, SQLModel
+
+from reconciler.state.database.engine import SCHEMA
+
+metadata = MetaData()
+
+
+ABSENT = text("absent_since IS NOT NULL")
+
+
+KEY_LETTERS_MAX = 600
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """timestamptz on Postgres, ISO text in UTC on SQLite; aware and UTC on our side."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without its zone: pass aware ones")
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def key_column(**options: Any) -> Column[str]:
+    """Text that is sorted by code point wherever it lies."""
+    return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
+
+
+def indexed(key: str | None) -> str | None:
+    """The key where an index can hold it: a row of Postgres's indexes has some 2,700 bytes. No longer one is any user's."""
+    return key if key is None or len(key) <= KEY_LETTERS_MAX else None
+
+
+class Json(TypeDecorator[Any]):
+    """JSONB on Postgres, text on SQLite; None is NULL, never the JSON word."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON(none_as_null=True))
+        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415  takes long to import, and SQLite does without
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
+
+
+def json_column(*, nullable: bool = False) -> Column[Any]:
+    """A value of JSON."""
+    return Column(Json(), nullable=nullable)
+
+
+def time_column(*, nullable: bool = True) -> Column[datetime]:
+    """A point in time, aware and UTC on our side."""
+    return Column(UtcDateTime(), nullable=nullable)
+
+
+class Row(SQLModel):
+    """What all our tables share: one metadata, which is not SQLModel's own. Validated by nobody, so built for nobody."""
+
+    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel has one of its own
+    metadata = metadata
+
+
+class MappingRow(Row, table=True):
+    """Which customer belongs to which user; unique in both directions per shop."""
+
+    __tablename__ = "reconciler_mapping"
+    shopify_shop: str = Field(sa_column=key_column(primary_key=True))
+    clerk_user_id: str = Field(sa_column=key_column(primary_key=True))
+    store: str
+    shopify_customer_id: str | None = None
+    email: str | None = None
+    email_key: str | None = None
+    status: str
+    reason: str | None = None
+    message: str | None = Field(default=None, sa_column=Column(Text))
+    first_seen_at: datetime | None = Field(default=None, sa_column=time_column())
+    last_seen_at: datetime | None = Field(default=None, sa_column=time_column())
+    left_at: datetime | None = Field(default=None, sa_column=time_column())
+    generation: int = 0
+    applied: dict[str, Any] = Field(sa_column=json_column())
+    refused: dict[str, Any] = Field(sa_column=json_column())
+    intent: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    waits_for_email: str | None = None
+    waits_for_phone: str | None = None
+    waits_at_email: str | None = None
+    waits_at_phone: str | None = None
+    profile_digest: str = ""
+    wanted_digest: str | None = None
+    absent_since: datetime | None = Field(default=None, sa_column=time_column())
+    left_row_at: datetime | None = Field(default=None, sa_column=time_column())
+    config_digest: str = ""
+    profile_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    observed_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    equal_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # kept by equal.py
+    __table_args__ = (
+        Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
+        Index("reconciler_mapping_email", "shopify_shop", "email_key"),
+        Index("reconciler_mapping_waits", "shopify_shop", "waits_for_email"),
+        Index("reconciler_mapping_waits_phone", "shopify_shop", "waits_for_phone"),
+        Index("reconciler_mapping_waits_at_email", "shopify_shop", "waits_at_email"),
+        Index("reconciler_mapping_waits_at_phone", "shopify_shop", "waits_at_phone"),
+        Index(
+            "reconciler_mapping_absent",
+            "shopify_shop",
+            sqlite_where=ABSENT,  # and see requests_table.whole_for_postgres
+        ),
+        # With the customer, so that mappings are counted without a look at their rows.
+        Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),
+        # All that a sweep reads of a row: the rest, ten times as long, is not touched where nothing has moved.
+        Index("reconciler_mapping_equal", "shopify_shop", "clerk_user_id", "status", "config_fp", "equal_fp"),
+        {"schema": SCHEMA},
+    )
+
+
+class EventRow(Row, table=True):
+    """One write that was carried out, with before and after values."""
+
+    __tablename__ = "reconciler_event"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=time_column(nullable=False))
+    store: str
+    shopify_shop: str
+    clerk_user_id: str
+    shopify_customer_id: str | None = None
+    kind: str
+    changes: list[Any] = Field(sa_column=json_column())
+    plan_digest: str = ""
+    message: str = ""
+    __table_args__ = (
+        Index("reconciler_event_user", "clerk_user_id", "at"),
+        Index("reconciler_event_at", "at"),
+        Index("reconciler_event_plan", "plan_digest"),
+        {"schema": SCHEMA},
+    )
+
+
+class StoreRow(Row, table=True):
+    """What is remembered of a store between runs."""
+
+    __tablename__ = "reconciler_store"
+    shopify_shop: str = Field(primary_key=True)
+    store: str
+    profiles: int | None = None
+    last_sweep_at: datetime | None = Field(default=None, sa_column=time_column())
+    suspended_at: datetime | None = Field(default=None, sa_column=time_column())
+    suspended_reason: str | None = None
+    failing_what: str | None = None
+    failing_reason: str | None = None
+    failing_since: datetime | None = Field(default=None, sa_column=time_column())
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class AppliedPlanRow(Row, table=True):
+    """Sealed plans that were applied: each may be once."""
+
+    __tablename__ = "reconciler_applied_plan"
+    digest: str = Field(primary_key=True)
+    applied_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class TokenRow(Row, table=True):
+    """A rotated token pair, encrypted: the only secret that is kept."""
+
+    __tablename__ = "reconciler_token"
+    shopify_shop: str = Field(primary_key=True)
+    sealed: str
+    stored_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class BudgetRow(Row, table=True):
+    """How many actions of one kind the guards let pass in a shop in one hour of `run`."""
+
+    __tablename__ = "reconciler_budget"
+    shopify_shop: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    hour: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
+    spent: int
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class LeaseRow(Row, table=True):
+    """Who holds what only one process may do. The row stays when it is given back, so that `fence` only ever grows."""
+
+    __tablename__ = "reconciler_lease"
+    name: str = Field(primary_key=True)
+    owner: str
+    fence: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    until: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)

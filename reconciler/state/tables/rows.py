@@ -1,0 +1,125 @@
+"""Rows of the state to values of the core, and back. Plain rows: a SQLModel object costs five times as much (2026-11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from typing import Any
+
+from reconciler.core.fields import normalise
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.ports import StoreFacts
+from reconciler.state.tables.mappings import indexed
+
+_SAME_NAME = (
+    "store",
+    "email",
+    "status",
+    "reason",
+    "message",
+    "first_seen_at",
+    "last_seen_at",
+    "left_at",
+    "generation",
+    "applied",
+    "refused",
+    "intent",
+    "waits_for_email",
+    "waits_for_phone",
+    "waits_at_email",
+    "waits_at_phone",
+    "profile_digest",
+    "wanted_digest",
+    "absent_since",
+    "left_row_at",
+    "config_digest",
+    "profile_fp",
+    "config_fp",
+    "observed_fp",
+)
+
+
+def mapping_row(mapping: Mapping) -> dict[str, Any]:
+    """A mapping as its row."""
+    row = {name: getattr(mapping, name) for name in _SAME_NAME}
+    return row | {
+        "shopify_shop": mapping.shop,
+        "clerk_user_id": mapping.clerk_user_id,
+        "shopify_customer_id": mapping.customer_id,
+        "email_key": indexed(normalise.email_key(mapping.email)),
+        "applied": {field: value.model_dump(mode="json") for field, value in mapping.applied.items()},
+        "refused": {field: value.model_dump(mode="json") for field, value in mapping.refused.items()},
+        "intent": None if mapping.intent is None else dict(mapping.intent),
+    }
+
+
+def mapping_of(row: Any) -> Mapping:
+    """A mapping from its row."""
+    values: MappingOf[str, Any] = row._mapping  # noqa: SLF001  SQLAlchemy's documented name
+    return Mapping(
+        clerk_user_id=ClerkUserId(values["clerk_user_id"]),
+        shop=ShopDomain(values["shopify_shop"]),
+        customer_id=values["shopify_customer_id"],
+        **{name: values[name] for name in _SAME_NAME},
+    )
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """An event as its row."""
+    return {
+        "at": event.at,
+        "store": event.store,
+        "shopify_shop": event.shop,
+        "clerk_user_id": event.clerk_user_id,
+        "shopify_customer_id": event.customer_id,
+        "kind": event.kind,
+        "changes": [dict(change) for change in event.changes],
+        "plan_digest": event.plan_digest,
+        "message": event.message,
+    }
+
+
+def event_of(row: Any) -> Event:
+    """An event from its row."""
+    return Event(
+        at=row.at,
+        store=StoreName(row.store),
+        shop=ShopDomain(row.shopify_shop),
+        clerk_user_id=ClerkUserId(row.clerk_user_id),
+        customer_id=CustomerId(row.shopify_customer_id) if row.shopify_customer_id else None,
+        kind=row.kind,
+        changes=tuple(row.changes),
+        plan_digest=row.plan_digest,
+        message=row.message,
+    )
+
+
+def facts_row(facts: StoreFacts) -> dict[str, Any]:
+    """What is remembered of a store as its row."""
+    return {
+        "shopify_shop": facts.shop,
+        "store": facts.store,
+        "profiles": facts.profiles,
+        "last_sweep_at": facts.last_sweep_at,
+        "suspended_at": facts.suspended_at,
+        "suspended_reason": facts.suspended_reason,
+        "failing_what": facts.failing_what,
+        "failing_reason": facts.failing_reason,
+        "failing_since": facts.failing_since,
+    }
+
+
+def facts_of(row: Any) -> StoreFacts:
+    """What is remembered of a store from its row."""
+    return StoreFacts(
+        store=StoreName(row.store),
+        shop=ShopDomain(row.shopify_shop),
+        profiles=row.profiles,
+        last_sweep_at=row.last_sweep_at,
+        suspended_at=row.suspended_at,
+        suspended_reason=row.suspended_reason,
+        failing_what=row.failing_what,
+        failing_reason=row.failing_reason,
+        failing_since=row.failing_since,
+    )

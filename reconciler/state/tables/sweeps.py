@@ -1,0 +1,44 @@
+"""The rows of looks at whole stores: how far each is, and what it found until it ends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, Index, String
+from sqlmodel import Field
+
+from reconciler.state.database.engine import SCHEMA
+from reconciler.state.tables.mappings import Row, UtcDateTime, json_column
+
+_KEY = String().with_variant(String(collation="C"), "postgresql")
+
+
+class SweepRow(Row, table=True):
+    """One kind of look at one shop: the running one, or the last."""
+
+    __tablename__ = "reconciler_sweep"
+    shopify_shop: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    started_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    cursor: str | None = None
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+    watermark: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+    looked_at: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    wanted: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    total: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    counted: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class FindingRow(Row, table=True):
+    """A user for whom something is to be done, until the look that found it ends."""
+
+    __tablename__ = "reconciler_finding"
+    shopify_shop: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    clerk_user_id: str = Field(sa_column=Column(_KEY, primary_key=True))
+    action: str
+    __table_args__ = (
+        Index("reconciler_finding_action", "shopify_shop", "kind", "action", "clerk_user_id"),
+        {"schema": SCHEMA},
+    )
