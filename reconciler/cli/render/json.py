@@ -1,4 +1,4 @@
-"""Plans, results, status and mappings as JSON: the shapes of docs/cli.md, alone on stdout."""
+"""Plans, results, status and mappings as JSON: the shapes of docs/http.md, alone on stdout."""
 
 from __future__ import annotations
 
