@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Engine
 
 from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.hands import LEASE_S, BulkHands, BulkProgress, Hands
+from reconciler.controller.hands import BulkHands, BulkProgress, Hands
 from reconciler.controller.mirror import MirrorDesk, Progress, stands
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.controller.sweep import Readers
 from reconciler.core.decide.absence import Absence
-from reconciler.core.model.ids import StoreName
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import ADDRESS, Request
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
@@ -283,26 +284,26 @@ class House:
         *,
         always: bool = False,
         tell: Callable[[BulkProgress], None] = lambda _progress: None,
-        sleep: Callable[[float], None] = time.sleep,
-        lease_s: float = LEASE_S,
     ) -> BulkHands:
-        """What carries out large plans. `always`: small ones too. `sleep` may come back early, where it should end."""
-        from reconciler.controller.bulk_turn import look_again  # noqa: PLC0415  most commands send nothing by bulk
+        """What carries out large plans. `always`: small ones too."""
 
         def by_mirror() -> ByMirror | None:
             standing = stands(self.mirror(store, wait=lambda _seconds: False))
             return ByMirror(store, self.state, self._customers(store, "sweep")) if standing.as_of is not None else None
 
+        def nudge(users: Collection[ClerkUserId]) -> None:
+            requests = [Request(store.name, user) for user in sorted(users)]
+            self.queue.add(requests, self.clock.now(), reason=ADDRESS)
+
         return BulkHands(
             shop=ShopBulkWriter(self.client(store), store),
             book=self.state,
             leases=self.state,
-            sleep=sleep,
+            sleep=time.sleep,
             always=always,
-            lease_s=lease_s,
             tell=tell,
             by_mirror=by_mirror,
-            look_again=partial(look_again, self.queue, self.hands(store), self.loaded.settings.controller.resync_s),
+            nudge=nudge,
         )
 
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:

@@ -39,10 +39,6 @@ class Ending:
         """Whether somebody asked for it."""
         return self._over.is_set() or (self._of is not None and self._of.is_over)
 
-    def wait(self, seconds: float) -> None:
-        """Wait so long, or until somebody asks for it here."""
-        self._over.wait(seconds)
-
     def check(self) -> None:
         """Raise Ended where it is over."""
         if self.is_over:

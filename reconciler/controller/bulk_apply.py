@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
@@ -90,7 +89,8 @@ class BulkRun:
         self._hands.warn(f"{self._hands.store.name}: going on with bulk operations that another run began")
         try:
             with self._files.held():
-                return {o.action.clerk_user_id: self._row_of(o) for o in self.taken_over()}
+                self._files.take_over()
+                return {o.action.clerk_user_id: self._row_of(o) for o in self._worked()}
         except (TemporaryError, PermanentError) as error:
             self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
             self._blocked = error
@@ -111,7 +111,7 @@ class BulkRun:
         try:
             with self._files.held():
                 yield from self._enqueued(actions, recheck)
-                yield from self.worked()
+                yield from self._worked()
         except TemporaryError as error:
             yield from self._left_over(error)
 
@@ -120,33 +120,16 @@ class BulkRun:
         action = outcome.action
         return self._moved_to.get(action.clerk_user_id, action.profile_digest) if outcome.result == "applied" else None
 
-    def alone(self) -> AbstractContextManager[bool]:
-        """Within, this process alone works with the store's files; False where another does."""
-        return self._files.held_if_free()
-
-    def go_on(self) -> None:
-        """Ended where nobody wants this any more, LeaseLost where another does it."""
+    def _go_on(self) -> None:
+        """Ended where the other half of the plan has failed, LeaseLost where another process has taken over."""
         self._hands.ending.check()
         self._files.renew()
-
-    def is_idle(self) -> bool:
-        """Whether nothing of anybody lies there or runs: a user's new line would take the place of one that does."""
-        return self._files.is_idle()
-
-    def taken_over(self) -> Iterator[Outcome]:
-        """Go on with what another left, to its end."""
-        self._files.take_over()
-        yield from self.worked()
-
-    def enqueue(self, steps: Sequence[Step]) -> None:
-        """Write down the first line of each."""
-        self._bulk.book.enqueue_lines(self._shop, [self._rides.first(step) for step in steps])
 
     def _enqueued(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
             if self._door.shut is not None:
                 return
-            self.go_on()
+            self._go_on()
             try:
                 ready = recheck.of(batch)
             except AccessError as error:
@@ -157,13 +140,14 @@ class BulkRun:
                 yield from map(self._told, failed)
                 continue
             yield from (self._told(each) for each in ready if isinstance(each, Outcome))
-            self.enqueue([each for each in ready if isinstance(each, Step)])
+            steps = [each for each in ready if isinstance(each, Step)]
+            self._bulk.book.enqueue_lines(self._shop, [self._rides.first(step) for step in steps])
 
-    def worked(self) -> Iterator[Outcome]:
+    def _worked(self) -> Iterator[Outcome]:
         """Until no line waits and no file is under way, or the store can't be used."""
         pause_s, failures = PAUSE_FIRST_S, 0
         while self._door.shut is None and not self._files.is_idle():
-            self.go_on()
+            self._go_on()
             ended: list[tuple[BulkFile, BulkState | None]] = []
             try:
                 self._files.fill()
@@ -199,7 +183,7 @@ class BulkRun:
         if state is not None and state.readable:
             try:
                 for answers in self._bulk.shop.answers(state.operation, file.rides_in):
-                    self.go_on()
+                    self._go_on()
                     yield from self._settled(file, answers)
             except AccessError as error:
                 self._door.shut = self._door.shut or error
@@ -274,7 +258,7 @@ class BulkRun:
         before = {ride.line.user: ride.step.subject.mapping for ride in rides}
         settled = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more, before=before)
         if settled.losers:
-            self._bulk.look_again(settled.losers, "address")
+            self._bulk.nudge(settled.losers)
         yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
         for ride in (ride for ride in rides if ride.line.user in settled.overtaken):
             ride.step.written = [change for change in ride.step.written if change not in ride.call.covers]
@@ -286,7 +270,7 @@ class BulkRun:
         book = self._bulk.book
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
         while self._door.shut is None and (lines := book.file_lines(file, limit=BATCH)):
-            self.go_on()
+            self._go_on()
             rides = self._rides.of(lines)
             if many:
                 try:
@@ -324,7 +308,6 @@ class BulkRun:
                     for (ride, _), outcome in zip(part, pool.map(self._alone, part), strict=True)
                     if outcome is not None and not isinstance(outcome.error, AccessError)
                 ]
-                self._files.look_again([line for line, outcome in known if outcome.result != "applied"], "failed")
                 self._bulk.book.settle_lines(self._shop, [], [], done=[line.user for line, _ in known])
                 yield from (self._told(outcome) for _, outcome in known)
                 self._hands.ending.check()
@@ -351,7 +334,7 @@ class BulkRun:
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
             while self._door.shut is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
-                self.go_on()
+                self._go_on()
                 yield from self._by_themselves([(ride, None) for ride in self._rides.of(lines)])
         yield from self._left_over(self._door.shut or error)
 

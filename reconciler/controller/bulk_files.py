@@ -7,23 +7,34 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from math import ceil
 
 from reconciler.controller.bulk_lines import Rides
-from reconciler.controller.hands import BulkHands, BulkProgress, Hands, LookAgain
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.controller.hands import BulkHands, BulkProgress, Hands
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
-from reconciler.ports import BulkFile, BulkLine, BulkState, Write
+from reconciler.ports import BulkBook, BulkFile, BulkLine, BulkState, Leases, Write
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
 PIECE = 500  # lines that are in memory, or in one transaction, at once
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
+LEASE_S = 60.0  # renewed by a thread of its own: a process killed on another machine is taken over after so long
 LEASE_PAUSE_S = 5.0
+
+
+def is_abandoned(shop: ShopDomain, book: BulkBook, leases: Leases, now: datetime) -> bool:
+    """Whether an `apply` ended before it had read all answers of its bulk operations, and no process works on them."""
+    is_idle = not book.bulk_files(shop) and not book.bulk_waiting(shop)
+    return not is_idle and leases.holder(_lease(shop), now=now) is None
+
+
+def _lease(shop: ShopDomain) -> str:
+    return f"bulk {shop}"
 
 
 class BulkFiles:
@@ -33,7 +44,7 @@ class BulkFiles:
         self._hands, self._bulk = hands, bulk
         self._shop = hands.store.shop
         self._rides = Rides(hands)
-        self._lease = f"bulk {self._shop}"
+        self._lease = _lease(self._shop)
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
         self._began: tuple[datetime, int] | None = None
@@ -45,7 +56,7 @@ class BulkFiles:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within, this process alone works with the store's files. TemporaryError where another does, for long."""
-        for turn in range(ceil(self._bulk.lease_s / LEASE_PAUSE_S) + 1):
+        for turn in range(ceil(LEASE_S / LEASE_PAUSE_S) + 1):
             if self._acquired():
                 break
             if turn == 0:
@@ -59,18 +70,6 @@ class BulkFiles:
         try:
             with self._kept():
                 yield
-        finally:
-            self._release()
-
-    @contextmanager
-    def held_if_free(self) -> Iterator[bool]:
-        """The same, but False at once where another process works with them."""
-        try:
-            if self._acquired():
-                with self._kept():
-                    yield True
-            else:
-                yield False
         finally:
             self._release()
 
@@ -88,7 +87,7 @@ class BulkFiles:
         over = threading.Event()
 
         def keep() -> None:
-            while not over.wait(self._bulk.lease_s / 4):
+            while not over.wait(LEASE_S / 4):
                 with suppress(StateError, LeaseLost):  # the state is away: tried again, and `renew` tells
                     self.renew()
 
@@ -101,8 +100,8 @@ class BulkFiles:
             keeper.join(LEASE_PAUSE_S)
 
     def _acquired(self) -> bool:
-        leases, ttl_s = self._bulk.leases, self._bulk.lease_s
-        self._fence = leases.acquire(self._lease, self._owner, ttl_s=ttl_s, now=self._hands.clock.now())
+        leases, now = self._bulk.leases, self._hands.clock.now()
+        self._fence = leases.acquire(self._lease, self._owner, ttl_s=LEASE_S, now=now)
         return self._fence is not None
 
     def _release(self) -> None:
@@ -112,8 +111,8 @@ class BulkFiles:
 
     def renew(self) -> None:
         """Hold on to it. LeaseLost where this process was frozen so long that another has taken over."""
-        leases, ttl_s, now = self._bulk.leases, self._bulk.lease_s, self._hands.clock.now()
-        if self._fence is None or not leases.renew(self._lease, self._owner, self._fence, ttl_s=ttl_s, now=now):
+        leases, now = self._bulk.leases, self._hands.clock.now()
+        if self._fence is None or not leases.renew(self._lease, self._owner, self._fence, ttl_s=LEASE_S, now=now):
             raise LeaseLost(f"{self._shop}: another process has taken over the bulk operations")
 
     # --- there ----------------------------------------------------------------------------------------------------
@@ -123,7 +122,7 @@ class BulkFiles:
         return not self._bulk.book.bulk_waiting(self._shop) and not self._bulk.book.bulk_files(self._shop)
 
     def take_over(self) -> None:
-        """What a killed run left: files that run are gone on with; what was not sent is forgotten, a new look finds it."""
+        """What a killed run left: files that run are gone on with; what was not sent is forgotten: the new plan has it."""
         book = self._bulk.book
         for file in book.bulk_files(self._shop):
             if file.operation is None:
@@ -138,14 +137,7 @@ class BulkFiles:
         """Forget lines that were not sent: what they rest on may be old when somebody goes on."""
         book = self._bulk.book
         while lines := book.unsent_lines(self._shop, limit=PIECE):
-            self.look_again(lines, "dropped")
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
-
-    def look_again(self, lines: Sequence[BulkLine], why: LookAgain) -> None:
-        """Ask for a look at those whom nobody else would think of: in an `apply`, those of a `run`; in a `run`, all."""
-        users = [line.user for line in lines if not line.plan_digest or not self._hands.plan_digest]
-        if users:
-            self._bulk.look_again(users, why)
 
     def fill(self) -> None:
         """Hand over lines that wait, in as many files as may run at once."""

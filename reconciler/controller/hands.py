@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Literal
 
 from reconciler.controller.beside import Ending
 from reconciler.controller.handover import Successors
@@ -12,11 +11,6 @@ from reconciler.controller.sweep import Readers
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store
 from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
-
-LEASE_S = 60.0  # renewed by a thread of its own: whoever is killed on another machine is taken over after so long
-
-LookAgain = Literal["dropped", "failed", "address"]
-"""Why: their lines go without having been sent, what became of them is a failure, or an address or a customer went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +27,7 @@ class BulkHands:
     """What carries out large plans. `always`: also small ones, where the forecast would not.
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
-    called now and then while operations are under way, `look_again` before nobody else would know that these need a look.
+    called now and then while operations are under way, `nudge` with users who lost a customer to another user by an answer.
     `by_mirror` gives the customers by the mirror, if that stands now: creates are looked for there before they go into a
     file. Their key makes one harmless of whom it does not know, but a guest it does not know would be adopted unguarded.
     """
@@ -43,11 +37,10 @@ class BulkHands:
     leases: Leases
     sleep: Callable[[float], None]
     always: bool = False
-    lease_s: float = LEASE_S
     lines_min: int = 1000
     tell: Callable[[BulkProgress], None] = lambda _progress: None
     by_mirror: Callable[[], CustomerReader | None] = lambda: None
-    look_again: Callable[[Collection[ClerkUserId], LookAgain], None] = lambda _users, _why: None
+    nudge: Callable[[Collection[ClerkUserId]], None] = lambda _users: None
 
 
 @dataclass(frozen=True, slots=True)

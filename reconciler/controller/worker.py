@@ -21,7 +21,7 @@ from reconciler.controller.sweep import Readers
 from reconciler.controller.wholeness import present_beside
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
-from reconciler.core.model.request import DELETED, Claim, Request
+from reconciler.core.model.request import ADDRESS, DELETED, Claim, Request
 from reconciler.core.model.store import Store
 from reconciler.errors import (
     AccessError,
@@ -34,7 +34,6 @@ from reconciler.errors import (
 )
 from reconciler.ports import Budgets, Clock, MappingWriter, RequestQueue
 
-ADDRESS = "address"  # somebody gave up an address, or holds one that another waits for
 NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
 
 Verdict = Literal[

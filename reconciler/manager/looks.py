@@ -18,6 +18,7 @@ from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, begin, ful
 from reconciler.controller.shared_pass import Begun, Share, shared_pass
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
+from reconciler.manager.bulk_advice import BulkAdvice
 from reconciler.manager.crew import Crew
 from reconciler.manager.failing import Failing
 from reconciler.manager.metrics import Metrics
@@ -60,6 +61,7 @@ class Looks:
     ) -> None:
         self._crew, self._clock, self._metrics, self._probes = crew, clock, metrics, probes
         self._failing = failing
+        self._advice = BulkAdvice(crew, clock)
         self._owner, self._wake, self._stopping = owner, wake, stopping
         self._interval_s, self._rhythm = interval_s, rhythm
         self._leases: dict[str, _Lease] = {}
@@ -155,6 +157,7 @@ class Looks:
             seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
         self._wake()
+        self._advice.check(name)
         if found.whole:
             self._failing.succeeded(name, kind)
         ended: Ended = "done" if found.whole else "stopped"

@@ -24,7 +24,7 @@ from reconciler.errors import ReconcilerError
 
 CONTROLLER = "customer"
 RESULTS = ("success", "error", "requeue_after")
-SCANS = ("full", "changes", "bulk")
+SCANS = ("full", "changes")
 SCAN_RESULTS = ("done", "failed", "access")  # those that alerts ask for; others appear when they happen
 ASK_EVERY_S = 5.0
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -141,10 +141,6 @@ class Metrics:
         if done.result is not None and done.result.kind is not None and done.verdict == "applied":
             self._actions.labels(done.claim.store, done.result.kind).inc()
             self._points.labels(done.claim.store).inc(done.result.points)
-
-    def written_by_bulk(self, store: StoreName, kind: str) -> None:
-        """One action carried out by a bulk operation: it costs no points worth counting."""
-        self._actions.labels(store, kind).inc()
 
     def active(self, count: int) -> None:
         self._active.labels(CONTROLLER).set(count)

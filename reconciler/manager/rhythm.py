@@ -31,8 +31,6 @@ class Rhythm:
     probe_every_s: float = 5.0
     probe_first_s: float = 10.0  # a store that is suspended is probed, later and later
     probe_last_s: float = 3600.0
-    bulk_every_s: float = 15.0  # how soon it is seen that much waits to go by bulk, or that somebody left some
-    bulk_lease_s: float = 60.0  # bulk operations of a killed replica are gone on with after so long
     housekeeping_s: float = 3600.0
     files_s: float = 2.0  # how often the files are looked at; a change is taken when two looks saw the same
     removal_settles_s: float = 10.0  # a change that takes something away must not have moved for so long

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
+from reconciler.controller.bulk_files import is_abandoned
 from reconciler.controller.mirror import is_fresh
 from reconciler.controller.resync import FULL, unmoved
 from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
@@ -23,8 +24,9 @@ from reconciler.core.report.status import (
     status_row,
     sweep_progress,
 )
-from reconciler.ports import BulkBook, MappingReader, Mirror, MirrorMark
+from reconciler.ports import MappingReader, Mirror, MirrorMark
 from reconciler.settings import StoreSettings
+from reconciler.state.store import StateStore
 from reconciler.wiring import House
 
 ROWS_AT_ONCE = 500
@@ -114,7 +116,7 @@ def _mirror(state: Mirror, shop: ShopDomain, now: datetime) -> MirrorProgress | 
     )
 
 
-def _bulk(state: BulkBook, shop: ShopDomain, now: datetime) -> BulkProgress | None:
+def _bulk(state: StateStore, shop: ShopDomain, now: datetime) -> BulkProgress | None:
     files, waiting = state.bulk_files(shop), sum(state.bulk_waiting(shop).values())
     if not files and not waiting:
         return None
@@ -127,4 +129,5 @@ def _bulk(state: BulkBook, shop: ShopDomain, now: datetime) -> BulkProgress | No
         files=len(files),
         operations=sum(file.operation is not None for file in files),
         now=now,
+        abandoned=is_abandoned(shop, state, state, now),
     )

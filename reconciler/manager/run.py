@@ -36,7 +36,6 @@ from reconciler.manager.rows import status_rows_of
 from reconciler.manager.schedule import Schedule
 from reconciler.manager.senders import Shops, sources_of, webhooks_of
 from reconciler.manager.sounding import Sounding
-from reconciler.manager.turns import BulkTurns
 from reconciler.server.app import Options, make_app
 from reconciler.server.front import Front
 from reconciler.settings import Loaded
@@ -113,18 +112,8 @@ class Manager:
             self._probes,
             self._failing,
             owner=self.owner,
-            wake=self._found,
-            stopping=lambda: self._ending,
-            interval_s=settings.controller.resync_s,
-            rhythm=rhythm,
-        )
-        self._turns = BulkTurns(
-            self._crew,
-            self._clock,
-            self._metrics,
-            self._probes,
-            self._failing,
             wake=self._dispatcher.wake,
+            stopping=lambda: self._ending,
             interval_s=settings.controller.resync_s,
             rhythm=rhythm,
         )
@@ -136,7 +125,6 @@ class Manager:
             house.clock,
             self._looks,
             self._probes,
-            self._turns,
             read_files=self._follow_files,
             take_hints=self._hints.take,
             rhythm=rhythm,
@@ -231,7 +219,6 @@ class Manager:
         """
         self._ending = True
         until = time.monotonic() + self._rhythm.grace_s
-        self._turns.stop()
         _log.info("stop_requested", in_hand=len(self._dispatcher.in_hand()))
         self._schedule.end()
         self._dispatcher.stop(self._rhythm.grace_s)
@@ -357,7 +344,6 @@ class Manager:
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
         """What a new stores.yaml means: looks at what is new or changed, and no requests of what is gone."""
-        self._turns.follow()
         self._schedule.follow()
         for name in changed:
             self._probes.resume(name)
@@ -428,11 +414,6 @@ class Manager:
 
     def _refused(self, store: StoreName, error: AccessError) -> None:
         self._probes.refused(store, error)
-
-    def _found(self) -> None:
-        """A look has put somebody into the queue."""
-        self._dispatcher.wake()
-        self._schedule.bulk_soon()
 
     def _resumed(self, store: StoreName) -> None:
         self._schedule.look_now(store)

@@ -28,13 +28,11 @@ from reconciler.manager.looks import Ended, Looks
 from reconciler.manager.pool import DaemonExecutor
 from reconciler.manager.probes import Probes
 from reconciler.manager.rhythm import Rhythm
-from reconciler.manager.turns import BulkTurns
 from reconciler.ports import Clock
 from reconciler.settings import Settings
 
 LOOKERS = 6  # threads that look at whole stores
 PROBERS = 2
-BULKERS = 4  # threads that wait for bulk operations
 JITTER = 0.1  # of an interval, so that the stores' looks don't begin at one moment
 JUMP_S = 5.0  # the wall clock against the steady one
 SAME_TURN_S = 300.0  # a full look that another replica began so shortly before a turn is that turn's
@@ -64,7 +62,6 @@ class Schedule:
         local: Clock,
         looks: Looks,
         probes: Probes,
-        turns: BulkTurns,
         *,
         read_files: Callable[[], None],
         take_hints: Callable[[], None],
@@ -73,7 +70,6 @@ class Schedule:
         self._crew, self._settings, self._clock, self._local = crew, settings, clock, local
         self._looks, self._probes, self._read_files, self._rhythm = looks, probes, read_files, rhythm
         self._take_hints = take_hints
-        self._turns = turns
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _Owed] = {}
         self._lobby = Lobby()
@@ -86,7 +82,6 @@ class Schedule:
             "pass": DaemonExecutor(1, "pass"),
             "probe": DaemonExecutor(PROBERS, "probe"),
             "small": DaemonExecutor(1, "small"),
-            "bulk": DaemonExecutor(BULKERS, "bulk-turn"),
             "leases": DaemonExecutor(1, "leases"),
             "hints": DaemonExecutor(1, "hints"),
             "beat": DaemonExecutor(1, "beat"),
@@ -107,9 +102,7 @@ class Schedule:
         self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
         cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
         self._scheduler.add_job(self._safely(self.full_in_turn), cron, id=FULL, executor="small")
-        self._every(r.bulk_every_s, self._safely(self.bulk), "bulk", executor="small")
         self.follow(first=True)
-        self.bulk_soon()
         self._scheduler.start()
         self._watch.start()
 
@@ -151,10 +144,6 @@ class Schedule:
         self._scheduler.add_job(
             self._safely(self._probes.probe), args=[name], id=f"probe:{name}", replace_existing=True, executor="probe"
         )
-
-    def bulk_soon(self) -> None:
-        """See whether anything should go by bulk; the caller does not wait."""
-        self._scheduler.add_job(self._safely(self.bulk), executor="small")
 
     # --- what is done --------------------------------------------------------------------------------------------
 
@@ -246,11 +235,6 @@ class Schedule:
         self._now(*due)
         if self._lobby.is_due():
             self._scheduler.add_job(self._safely(self.depart), id="depart", replace_existing=True, executor="pass")
-
-    def bulk(self) -> None:
-        """A bulk turn for each store that needs one, each in a thread of its own."""
-        for name in self._turns.due():
-            self._scheduler.add_job(self._safely(self._turns.turn), args=[name], executor="bulk")
 
     def housekeeping(self) -> None:
         """Old budgets and old events go; requests of stores that have long been no more go too."""

@@ -58,30 +58,6 @@ class RequestQueue(Protocol):
         suspended is left out, and a slow one never takes all workers.
         """
 
-    def resyncs(self, store: StoreName, now: datetime, *, reasons: Collection[str], at_most: int) -> int:
-        """How many resyncs of this store wait for these reasons and may be taken now; not counted beyond `at_most`."""
-
-    def claim_resyncs(
-        self,
-        owner: str,
-        now: datetime,
-        *,
-        store: StoreName,
-        reasons: Collection[str],
-        limit: int,
-        lease_s: float,
-    ) -> list[Claim]:
-        """Take up to `limit` of them in the order of their turns: never a nudge, a retry, or whom somebody has in hand.
-
-        They keep their turns. `owner` should be nobody's who calls `claim`, or they count as in hand there.
-        """
-
-    def give_back(self, claims: Collection[Claim], *, reason: str = "") -> None:
-        """Hand back such resyncs at the turns that they had, for another reason from now on where one is given.
-
-        Who was nudged meanwhile is a nudge, due at once.
-        """
-
     def done(self, claims: Collection[Claim], now: datetime) -> tuple[Outcome, ...]:
         """Looked at: what became of each: `done` (gone from the queue), `again` (asked for meanwhile), `lost`."""
 

@@ -59,7 +59,7 @@ class Leases(Database):
 
     def holder(self, name: str, *, now: datetime) -> Holder | None:
         held = self._held(name)
-        if held is None or not held.owner or held.until <= now:
+        if held is None or not held.owner or held.until <= now or is_gone(held.owner):
             return None
         return Holder(where=where(held.owner), left_s=(held.until - now).total_seconds())
 

@@ -137,7 +137,7 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
     }  # fmt: skip
     assert told["bulk"] == {
         "began_at": "2026-11-23T08:50:00Z", "files": 2, "operations": 1, "lines": 400, "done": 100, "left": 300,
-        "waiting": 100, "ends_at": "2026-11-23T09:40:00Z",
+        "waiting": 100, "ends_at": "2026-11-23T09:40:00Z", "abandoned": False,
     }  # fmt: skip
 
 

@@ -94,7 +94,18 @@ def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
         "files": 2, "operations": 1, "lines": 2, "done": 1, "left": 1, "waiting": 1,
     }  # fmt: skip
     said = " ".join(ready("status").out.split())
+    assert told["abandoned"]
+    assert f"to go on: reconciler apply --store {US} --bulk auto" in said
     assert "2 files, 1 operation under way: 1 of 2 lines answered, 1 more wait for a file" in said
+
+
+def test_status_names_no_command_while_an_apply_works_on_its_bulk_operations(ready: Town) -> None:
+    ready("db", "upgrade")
+    with state_of(ready) as state:
+        state.enqueue_lines(SHOP, [BulkLine(ClerkUserId("a"), rides_in="customers", decision="{}", plan_digest="")])
+        assert state.acquire(f"bulk {SHOP}", state.new_holder(), ttl_s=600, now=WallClock().now())
+        assert not of_us(ready)["bulk"]["abandoned"]
+        assert "--bulk auto" not in ready("status").out
 
 
 def test_status_tells_how_far_a_mirror_is_filled(ready: Town) -> None:

@@ -49,8 +49,8 @@ def explained(engine: Engine, statement: str, **others: str) -> str:
     values = {
         "owner": "one", "now": NOW, "until": NOW, "limit": 8, "ask": 16, "stores": json.dumps([[ACME, 8]]),
         "nudge_horizon": NOW, "retry_horizon": NOW + timedelta(seconds=5), "resync_horizon": NOW + timedelta(days=9),
-        "claims": json.dumps([[ACME, f"user_{n}", 1, 1] for n in range(100)]), "reason": "one by one", "store": ACME,
-        "reasons": json.dumps(["create", "resync"]), "at_most": 1000, "fencing": 1, "lease_max": NOW + timedelta(hours=1),
+        "claims": json.dumps([[ACME, f"user_{n}", 1, 1] for n in range(100)]),
+        "lease_max": NOW + timedelta(hours=1),
     }  # fmt: skip
     used = {name: value for name, value in (values | others).items() if f":{name}" in statement}
     times = [bindparam(name, type_=UtcDateTime()) for name, value in used.items() if isinstance(value, datetime)]
@@ -66,15 +66,7 @@ def test_a_claim_goes_by_the_index_of_the_lanes(crowded: Engine) -> None:
     assert not re.search(r"SCAN (r|b|reconciler_request)\b|Seq Scan on reconciler_request", plan), plan
 
 
-@pytest.mark.parametrize("name", ["resyncs", "take_resyncs"])
-def test_resyncs_that_may_go_by_bulk_are_found_by_the_index_of_the_lanes(crowded: Engine, name: str) -> None:
-    statement = getattr(Statements(sqlite=crowded.dialect.name == "sqlite"), name)
-    plan = explained(crowded, str(getattr(statement, "element", statement).text))
-    assert "reconciler_request_rank" in plan, plan
-    assert not re.search(r"SCAN (r|b|reconciler_request)\b|Seq Scan on reconciler_request", plan), plan
-
-
-@pytest.mark.parametrize("name", ["gone", "again", "renew", "hand_back", "give_back"])
+@pytest.mark.parametrize("name", ["gone", "again", "renew", "hand_back"])
 def test_what_is_held_is_found_by_its_key(crowded: Engine, name: str) -> None:
     plan = explained(crowded, getattr(Statements(sqlite=crowded.dialect.name == "sqlite"), name).text)
     assert plan.count("reconciler_request_pkey") == 2 or "autoindex_reconciler_request_1" in plan, plan
@@ -90,7 +82,7 @@ def test_a_table_that_postgres_knows_nothing_of_is_not_read_once_for_each_claim(
         queue.add([Request(ACME, ClerkUserId(f"user_{n}")) for n in range(10_000)], NOW, reason="webhook")
         claims = queue.claim("one", NOW, limit=100, lease_s=30, stores={ACME: 100})
         held = [[c.store, c.clerk_user_id, c.fencing, c.generation] for c in claims]
-        for name in ("gone", "again", "renew", "hand_back", "give_back"):
+        for name in ("gone", "again", "renew", "hand_back"):
             plan = explained(engine, getattr(Statements(sqlite=False), name).text, claims=json.dumps(held))
             assert "rows=100" in plan
             assert not re.search(r"Rows Removed by (Join )?Filter: \d{5}", plan), plan

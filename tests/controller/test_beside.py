@@ -83,15 +83,6 @@ def test_what_ends_from_outside_ends_within_and_says_so() -> None:
     assert (inner.is_over, outer.is_over) == (True, False)
 
 
-def test_whoever_waits_for_it_is_woken() -> None:
-    ending = Ending()
-    waiting = threading.Thread(target=ending.wait, args=[WAIT_S])
-    waiting.start()
-    ending.end()
-    waiting.join(WAIT_S / 2)
-    assert not waiting.is_alive()
-
-
 def test_a_long_pause_ends_when_it_is_over() -> None:
     ending, naps = Ending(), list[float]()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.controller.apply import applied
 from reconciler.errors import LeaseLost
 from reconciler.ports import Write
 from reconciler.simulator.faults import FaultKind
@@ -276,6 +278,30 @@ def test_nudges_go_on_beside_it_and_nobody_is_made_twice(rig: BulkRig, wanted: W
     rig.while_waiting = nudge
     well(rig, wanted)
     assert len(nudged) > 5
+
+
+def test_a_user_who_loses_a_customer_to_an_answer_is_nudged(rig: BulkRig) -> None:
+    """Staff write another user's back-link on the customer while the other user's line is under way."""
+    rig.requested(NAME, user_of(1))
+    customer = rig.of_user(NAME, user_of(1))
+    assert customer is not None
+
+    def relink() -> None:
+        rig.acme.staff("set_metafield", id=customer.id, namespace="clerk", key="user_id", value=user_of(2))
+        rig.acme.shop.bulk_rows_per_s = None
+        rig.while_waiting = lambda: None
+
+    rig.acme.shop.bulk_rows_per_s = 1e-12
+    rig.while_waiting = relink
+    nudged: list[str] = []
+    planned, hands = rig.plan(), rig.hands(rig.stores[NAME])
+    assert hands.bulk is not None
+    list(applied(planned.swept[NAME], replace(hands, bulk=replace(hands.bulk, nudge=nudged.extend)), fresh=True))
+    assert nudged == [user_of(1)]
+    rig.requested(NAME, user_of(1))
+    links = [c.backlink for c in rig.people(NAME).values()]
+    assert sorted(map(str, links)) == [user_of(n) for n in range(PEOPLE)]
+    at_rest(rig)
 
 
 def test_while_a_killed_run_can_not_be_gone_on_with_nothing_new_is_begun(rig: BulkRig, wanted: Wanted) -> None:

@@ -106,9 +106,7 @@ def test_metrics_carry_controller_runtimes_names_and_no_second_series(street: St
 
 def test_an_idle_controller_asks_little_and_burns_nothing(street: Street) -> None:
     street.person("user_a")
-    with street.replica(
-        idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0, bulk_every_s=15.0
-    ) as run:
+    with street.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
         run.looked_at_all()
         asked: list[str] = []
         event.listen(run.house.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql))

@@ -1,4 +1,4 @@
-"""`apply --bulk always` is killed, and the next one waits for nothing: the dead process is provably gone."""
+"""`apply --bulk always` is killed: the next one waits for nothing, and `run` serves its users meanwhile."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from tests.manager.street import Street, a_street, until
+from structlog.testing import capture_logs
+
+from reconciler.core.model.ids import ShopDomain
+from tests.manager.street import US, Running, Street, a_street, until
 
 PEOPLE = 20
+SHOP = ShopDomain(f"{US}.myshopify.com")
+NEVER = 1e-9  # rows a second
 LEASED = "select count(*) from reconciler_lease where name like 'bulk %' and owner <> ''"
 
 
@@ -64,3 +69,76 @@ def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> Non
         with begun(street) as again:
             assert again.wait(60) == 0
         assert len(street.emails()) == PEOPLE
+
+
+def killed_while_an_operation_runs(street: Street) -> None:
+    """An `apply` that sent every user's first name, and ended before a line of it had run."""
+    for n in range(PEOPLE):
+        street.person(f"user_{n}", first_name="Old")
+    street.shop().shop.bulk_rows_per_s = NEVER
+    with begun(street) as killed:
+        until(lambda: is_running(street), "an operation runs")
+        killed.kill()
+
+
+def is_running(street: Street) -> bool:
+    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as state:
+        tables = "select count(*) from sqlite_master where name = 'reconciler_bulk_file'"
+        running = "select count(*) from reconciler_bulk_file where operation is not null"
+        return bool(state.execute(tables).fetchone()[0] and state.execute(running).fetchone()[0])
+
+
+def first_name(street: Street, user: str) -> str | None:
+    shown: str | None = street.customers().get(f"{user}@example.com", {}).get("firstName")
+    return shown
+
+
+def renamed_by_run(street: Street, run: Running) -> None:
+    run.looked_at_all()
+    assert len(street.emails()) == PEOPLE, "run makes one by one the users whose bulk write is under way"
+    street.person("user_3", first_name="New")
+    run.nudge("user_3")
+    until(lambda: first_name(street, "user_3") == "New", "the nudge is served")
+
+
+def test_run_serves_the_users_of_a_killed_apply_and_the_next_apply_goes_on_with_its_operations(tmp_path: Path) -> None:
+    with a_street(tmp_path) as street:
+        killed_while_an_operation_runs(street)
+        with capture_logs() as logs, street.replica() as run:
+            renamed_by_run(street, run)
+        told = [(log["store"], log["hint"]) for log in logs if log["event"] == "bulk_abandoned"]
+        assert told == [(US, f"reconciler apply --store {US} --bulk auto goes on with its bulk operations")]
+        street.shop().shop.bulk_rows_per_s = None  # the operation runs only now, with the old name
+        with begun(street) as following:
+            assert following.wait(60) == 0
+        assert first_name(street, "user_3") == "New"
+        assert len(street.emails()) == PEOPLE
+        before = street.mutations()
+        with begun(street) as again:
+            assert again.wait(60) == 0
+        assert street.mutations() == before
+
+
+def test_what_an_operation_of_a_killed_apply_writes_late_is_put_right_by_the_next_full_scan(tmp_path: Path) -> None:
+    with a_street(tmp_path) as street:
+        killed_while_an_operation_runs(street)
+        with street.replica() as run:
+            renamed_by_run(street, run)
+            street.shop().shop.bulk_rows_per_s = None
+            file = run.house.state.bulk_files(SHOP)[0]
+            shop = run.house.bulk(run.house.stores()[0]).shop
+
+            def has_ended() -> bool:
+                found = shop.operation_state(str(file.operation))
+                return found is not None and found.status == "completed"
+
+            until(has_ended, "the operation has ended")
+            assert first_name(street, "user_3") == "Old"
+        with street.replica() as run:
+            run.looked_at_all()
+            assert first_name(street, "user_3") == "New"
+            assert len(street.emails()) == PEOPLE
+        before = street.mutations()
+        with street.replica() as run:
+            run.looked_at_all()
+        assert street.mutations() == before

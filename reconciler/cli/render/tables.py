@@ -131,6 +131,9 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
     if row.failing:
         since = f" since {time_text(row.failing_since)}" if row.failing_since else ""
         yield f"its work fails{since}: {sentence(row.failing)}; it is tried again, the other stores go on", "yellow"
+    if row.bulk is not None and row.bulk.abandoned:
+        command = f"reconciler apply --store {clean(row.store)} --bulk auto"
+        yield f"an apply ended before it had read the answers of its bulk operations; to go on: {command}", "yellow"
     if row.updated_at_note:
         yield row.updated_at_note, "yellow"
 

@@ -16,6 +16,7 @@ from reconciler.core.model.backoff import fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 
 Outcome = Literal["done", "again", "lost"]
+ADDRESS = "address"  # another user gave up an e-mail, phone or customer, or holds one that this user waits for
 DELETED = "user.deleted"  # why a look was asked for that asks Clerk, too: kept whatever else is asked for meanwhile
 
 

@@ -14,6 +14,7 @@ from reconciler.core.plan.plan import Forecast
 
 BULK_RUN_POINTS = 60  # staged upload, start, and some forty polls of one point each
 BULK_LATENCY_S = 120.0  # until a bulk operation of any size has come back, on the careful side
+SLOW_S = 600.0  # `run` writes one by one: where that takes longer, it says that `apply --bulk auto` is faster
 BULK_KINDS = frozenset({"create", "update"})
 
 

@@ -83,6 +83,7 @@ class BulkProgress(BaseModel):
     """Writes that go by bulk: `done` of so many `lines` in files are answered, and `waiting` are in no file yet.
 
     `files` have not been read to their end; `operations` of them have been taken by the shop, the others lie ready.
+    `abandoned`: the `apply` that began them has ended, and only another one goes on with them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,10 +96,19 @@ class BulkProgress(BaseModel):
     left: int
     waiting: int
     ends_at: datetime | None
+    abandoned: bool = False
 
 
 def bulk_progress(
-    began_at: datetime | None, lines: int, left: int, waiting: int, *, files: int, operations: int, now: datetime
+    began_at: datetime | None,
+    lines: int,
+    left: int,
+    waiting: int,
+    *,
+    files: int,
+    operations: int,
+    now: datetime,
+    abandoned: bool = False,
 ) -> BulkProgress:
     """How far they are. When they end is known once some are answered: the shop runs a whole file before it answers."""
     done = max(lines - left, 0)
@@ -110,7 +120,8 @@ def bulk_progress(
         done=done,
         left=left,
         waiting=waiting,
-        ends_at=_end(began_at, done, lines + waiting, now) if began_at is not None else None,
+        ends_at=_end(began_at, done, lines + waiting, now) if began_at is not None and not abandoned else None,
+        abandoned=abandoned,
     )
 
 

@@ -157,46 +157,6 @@ class RequestTable:
         place = {key: n for n, key in enumerate(picked)}
         return sorted(rows, key=lambda row: place[row.store, row.clerk_user_id])
 
-    def resyncs(self, store: StoreName, now: datetime, *, reasons: Collection[str], at_most: int) -> int:
-        values = {
-            "store": store,
-            "now": now,
-            "lease_max": now + LEASE_MAX,
-            "reasons": json.dumps(sorted(reasons)),
-            "at_most": at_most,
-        }
-        return int(self._rows(self._sql.resyncs, values)[0][0])
-
-    def claim_resyncs(
-        self,
-        owner: str,
-        now: datetime,
-        *,
-        store: StoreName,
-        reasons: Collection[str],
-        limit: int,
-        lease_s: float,
-    ) -> list[Claim]:
-        values = {
-            "owner": owner,
-            "now": now,
-            "until": now + timedelta(seconds=lease_s),
-            "lease_max": now + LEASE_MAX,
-            "store": store,
-            "reasons": json.dumps(sorted(reasons)),
-            "limit": limit,
-        }
-        with self._claiming, writing(self._engine) as connection:
-            if self._sqlite:
-                values["fencing"] = connection.execute(self._sql.next_number).scalar_one()
-                connection.execute(self._sql.spent_number)
-            rows = connection.execute(self._sql.take_resyncs, values).all()
-        return [_claim_of(row, owner) for row in sorted(rows, key=lambda row: (row.turn, row.clerk_user_id))]
-
-    def give_back(self, claims: Collection[Claim], *, reason: str = "") -> None:
-        if claims:
-            self._run(self._sql.give_back, {"claims": _claims_json(claims), "reason": reason})
-
     def done(self, claims: Collection[Claim], now: datetime) -> tuple[Outcome, ...]:
         found: dict[tuple[str, str, int], Outcome] = {}
         if claims:

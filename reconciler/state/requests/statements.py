@@ -150,32 +150,6 @@ UPDATE {request} SET owner = NULL, lease_until = NULL, again_at = NULL
  WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
 """
 
-# Resyncs that may go by bulk, in the order of their turns, which they keep: also when they are given back.
-_RESYNCS = """FROM {request} r WHERE r.store = :store AND r.priority = {resync} AND r.due_at <= :now AND {free}
-   AND r.reason IN (SELECT value FROM {reasons}) AND r.wants_updated_at IS NULL AND r.explicit_generation <= r.seen"""
-
-_TAKE_RESYNCS = """
-WITH picked AS MATERIALIZED (SELECT r.store, r.clerk_user_id {resyncs}
-                                ORDER BY r.rank_at LIMIT :limit {skip})
-UPDATE {request} AS r
-   SET owner = :owner, lease_until = :until, fencing = {fencing}, again_at = NULL,
-       attempts = r.attempts + CASE WHEN r.owner IS NULL THEN 0 ELSE 1 END,
-       delayed_at = CASE WHEN r.delayed_at <= :now THEN NULL ELSE r.delayed_at END
-  FROM picked WHERE r.clerk_user_id = picked.clerk_user_id AND r.store = picked.store
-RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r}attempts, {r}reason, {r}due_at,
-          {r}wants_updated_at, {r}explicit_generation > {r}seen AS explicit, {r}rank_at AS turn
-"""
-
-# Whoever was nudged meanwhile is a nudge from now on.
-_GIVE_BACK = """
-UPDATE {request}
-   SET owner = NULL, lease_until = NULL, again_at = NULL,
-       priority = CASE WHEN again_at IS NULL THEN priority ELSE 0 END, due_at = coalesce(again_at, due_at),
-       rank_at = {least}(rank_at, coalesce(again_at, rank_at)),
-       reason = CASE WHEN :reason = '' OR reason = '{kept}' OR again_at IS NOT NULL THEN reason ELSE :reason END
- WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
-"""
-
 _RENEW = """
 UPDATE {request} SET lease_until = :until
  WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
@@ -237,9 +211,6 @@ class Statements:
         self.again = self._text(_HELD + _AGAIN)
         self.put_off = self._text(_PUT_OFF)
         self.hand_back = self._text(_HELD + _HAND_BACK)
-        self.resyncs = self._text("SELECT count(*) FROM (SELECT 1 {resyncs} LIMIT :at_most) counted")
-        self.take_resyncs: TextualSelect = self._text(_TAKE_RESYNCS).columns(*_CLAIM_COLUMNS)
-        self.give_back = self._text(_HELD + _GIVE_BACK)
         self.in_hand = self._text(
             "SELECT store, clerk_user_id, fencing, attempts, reason, owner FROM {request} WHERE owner IS NOT NULL"
         )
@@ -279,7 +250,6 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "front_lane": _LANE.replace("{of}", "head"),
         "picking": _FRONT,
         "mine": _MINE,
-        "resyncs": _RESYNCS,
         "resync": str(int(Priority.RESYNC)),
         "kept": DELETED,
     }
@@ -291,8 +261,6 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
             "stores": "json_each(:stores)",
             "claims": "json_each(:claims)",
             "names": "(SELECT value FROM json_each(:names))",
-            "reasons": "json_each(:reasons)",
-            "skip": "",
             "rank": "value->>2",
             "front_row": "r.store, r.clerk_user_id, r.rank_at",
             "front_rows": "{request} r NOT INDEXED ON r.rowid IN (SELECT r.rowid {front_lane} LIMIT :ask)",
@@ -317,8 +285,6 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
         "stores": "json_array_elements(CAST(:stores AS json)) AS j(value)",
         "claims": "json_array_elements(CAST(:claims AS json)) AS j(value)",
         "names": "json_array_elements_text(CAST(:names AS json)) AS j(value)",
-        "reasons": "json_array_elements_text(CAST(:reasons AS json)) AS w(value)",
-        "skip": "FOR UPDATE OF r SKIP LOCKED",
         "rank": "CAST(value->>2 AS timestamptz)",
         "front_row": "f.store, f.clerk_user_id, f.rank_at",
         "front_rows": "LATERAL (SELECT r.store, r.clerk_user_id, r.rank_at {front_lane} LIMIT :ask) f",

@@ -1,0 +1,62 @@
+"""When an operator should run `apply --bulk`, since `run` writes one by one: logged once a store, until it is over."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from reconciler.controller.bulk_files import is_abandoned
+from reconciler.core.decide.cost import MUTATION_POINTS
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.request import Waiting
+from reconciler.core.plan.forecast import SLOW_S
+from reconciler.errors import StateError
+from reconciler.manager.crew import Crew
+from reconciler.ports import Clock
+from reconciler.settings import StoreSettings
+from reconciler.wiring import House
+
+_log = structlog.get_logger(__name__)
+
+
+class BulkAdvice:
+    """Remembers what it said of which store. Thread-safe."""
+
+    def __init__(self, crew: Crew, clock: Clock) -> None:
+        self._crew, self._clock = crew, clock
+        self._said: set[tuple[StoreName, str]] = set()
+        self._lock = threading.Lock()
+
+    def check(self, name: StoreName) -> None:
+        """Say what there is to say of this store now, from the state alone. An error of the state is logged."""
+        store = self._crew.store(name)
+        if store is None or store.paused:
+            return
+        try:
+            with self._crew.house() as house:
+                slow_s = self._slow_s(house, store)
+                abandoned = is_abandoned(store.shop, house.state, house.state, self._clock.now())
+        except StateError as error:
+            _log.warning("state_read_failed", error=error.message)
+            return
+        command = f"reconciler apply --store {name} --bulk auto"
+        if self._is_news(name, "requests_waiting", is_so=slow_s is not None):
+            _log.warning("requests_waiting", store=name, seconds=slow_s, hint=f"{command} is faster")
+        if self._is_news(name, "bulk_abandoned", is_so=abandoned):
+            _log.warning("bulk_abandoned", store=name, hint=f"{command} goes on with its bulk operations")
+
+    def _slow_s(self, house: House, store: StoreSettings) -> float | None:
+        """How long the requests that are ready take at one write each, at the shop's rate; None where that is not long."""
+        rate = house.readers(store).customers.restore_rate()
+        if house.queue.depth(store.name) * MUTATION_POINTS <= SLOW_S * rate:
+            return None
+        waiting = house.queue.tally(self._clock.now()).get(store.name, Waiting()).ready  # reads the whole table
+        takes_s = waiting * MUTATION_POINTS / rate
+        return round(takes_s) if takes_s > SLOW_S else None
+
+    def _is_news(self, name: StoreName, what: str, *, is_so: bool) -> bool:
+        with self._lock:
+            was_so = (name, what) in self._said
+            (self._said.add if is_so else self._said.discard)((name, what))
+            return is_so and not was_so
