@@ -4,9 +4,9 @@ A full look reads everything and is held to the guards as a plan is: a kind abov
 changes reads the rows that moved since the last one, and those that vanished. Both are written down chunk by chunk and
 go on where they were killed. Nothing is written to a shop here.
 
-A full look has two halves: it begins, for which a large shop is read by a bulk query into its mirror, and it looks. Between
-them lies the pass over the profiles, which any number of stores may make together: who was equal and has not moved since,
-by the mirror, is passed over; the rest is looked at live, as everybody is in a small shop, or where the bulk query fails.
+Before a full resync scans the profiles, a bulk query brings the mirror of a large shop up to date: users who were equal and
+have not moved since, by the mirror, are passed over. The others are read live, as all are in a small shop, or where the bulk
+query fails.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from itertools import chain
 from reconciler.controller.by_mirror import ByMirror
 from reconciler.controller.mirror import BULK_FROM, MirrorDesk, catch_up, fill, seen_of, shape_of
 from reconciler.controller.observe import Claims, claims_of
-from reconciler.controller.shared_pass import Begun, Once, Share, watch_of
-from reconciler.controller.stream import Part, parts_of
+from reconciler.controller.stream import Part, Watch, parts_of
 from reconciler.controller.sweep import (
     CHUNK,
     Ask,
@@ -84,59 +83,40 @@ class Looked:
     held: dict[str, int] | None = None
 
 
-def begin(desk: Desk) -> Begun | None:
-    """Begin a full look, or find the one to go on with; a large shop's mirror is brought up to date. None: stopped."""
-    store = desk.store
-    source_is_there(store, desk.readers)
-    mark = desk.book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
-    live = not _is_mirrored(desk, mark.started_at)
-    return Begun(store, mark.started_at, mark.cursor, live) if desk.go_on() else None
-
-
-def full_look(desk: Desk, share: Share | None = None) -> Looked:
-    """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later.
-
-    With `share` the pass over the profiles was made already, for several stores at once; a share of another look, or
-    one that somebody has gone on with since, is of no use and left.
-    """
+def full_look(desk: Desk) -> Looked:
+    """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later."""
     store, book = desk.store, desk.book
+    source_is_there(store, desk.readers)
     mapped = desk.readers.mappings.count(store.shop)
-    begun = begin(desk) if share is None or not _is_of(share.begun, desk) else share.begun
-    if begun is None:
+    mark = book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
+    live = not _is_mirrored(desk, mark.started_at)
+    if not desk.go_on():
         return Looked(whole=False)
-    if share is not None and begun is share.begun:
-        parts, sharing = share.moved.parts(), share.sharing
-    else:
-        parts, sharing = _parts(desk, begun), Once(desk.readers.profiles.sharing_email)
-    if not begun.live:
+    if not live:
         by_mirror = ByMirror(store, desk.mirror.mirror, desk.readers.customers)
         desk = replace(desk, readers=replace(desk.readers, by_mirror=by_mirror))
     changes = book.mark(store.shop, CHANGES)
     untold = _evidence(desk, changes.watermark if changes is not None else None)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
-    for part in parts:
+    for part in _parts(desk, mark.cursor, live=live):
         if not desk.go_on():
             return Looked(whole=False)
         if claims is None and (part.users or part.odd):
-            claims = claims_of(sharing(), store)
+            claims = claims_of(desk.readers.profiles.sharing_email(), store)
         if not _look_at(part, claims or {}, desk, untold):
             return Looked(whole=False)
-    return _ended(desk, mapped, begun.started_at, untold.untold) if desk.go_on() else Looked(whole=False)
+    return _ended(desk, mapped, mark.started_at, untold.untold) if desk.go_on() else Looked(whole=False)
 
 
-def _is_of(begun: Begun, desk: Desk) -> bool:
-    """Whether this is the look that is under way now, where it is now."""
-    mark = desk.book.mark(desk.store.shop, FULL)
-    if mark is None or mark.finished_at is not None or desk.store != begun.store:
-        return False
-    return (mark.started_at, mark.cursor) == (begun.started_at, begun.after)
+def _parts(desk: Desk, after: ClerkUserId | None, *, live: bool) -> Iterator[Part]:
+    """All users behind this one, a part at a time: those who have not moved as a number, the rest by name.
 
-
-def _parts(desk: Desk, begun: Begun) -> Iterator[Part]:
-    """Everybody, a part at a time: those who have not moved as a number, the rest by name."""
+    `live`: no mirror is new enough to pass over anyone.
+    """
     rows = desk.readers.rows
     assert rows is not None
-    return (part for _, part in parts_of([watch_of(begun, desk.mirror.mirror)], rows))
+    watch = Watch(desk.store, desk.mirror.mirror, live=live)
+    return (part for _, part in parts_of([watch], rows, after=after))
 
 
 def _is_mirrored(desk: Desk, since: datetime) -> bool:

@@ -8,11 +8,9 @@ look at the shop, and neither the row nor the policy nor what the mirror holds o
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Mapping as MappingOf
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 from pydantic import BaseModel
 
@@ -45,31 +43,26 @@ class Part:
 
 
 class Watch:
-    """One store in a pass: its policy, where its mappings are, and up to where it has been seen (None: from the first).
+    """One store in a pass: its policy, and where its mappings are.
 
     `live`: nobody is passed over, since no mirror says how they are; each who is mapped or wanted is named.
     """
 
-    def __init__(
-        self, store: Store, pairs: PairReader, *, after: ClerkUserId | None = None, live: bool = False
-    ) -> None:
+    def __init__(self, store: Store, pairs: PairReader, *, live: bool = False) -> None:
         self.store = store
-        self.after = after
         self._pairs = pairs
         self._live = live
         self._config = config_fp(store)
         self._never = frozenset(accepted.user for accepted in store.accept)  # what is agreed to ends by itself
         self._takes_all = not live  # as far as is known
 
-    def parts(self, shared: _Chunk) -> Iterator[Part]:
-        """Of a chunk what is new to this store: one part, unless very many of this range have no row any more."""
-        chunk = shared.beyond(self.after)
+    def parts(self, chunk: _Chunk, after: ClerkUserId | None) -> Iterator[Part]:
+        """The chunk behind this key: one part, unless very many users of this range have no row any more."""
         if odd := chunk.odd:
-            yield Part(self.after, len(odd), 0, (), odd)
+            yield Part(after, len(odd), 0, (), odd)
         if (upto := chunk.upto) is None:
             return
-        fingerprints, after = chunk.fingerprints, self.after
-        self.after = upto
+        fingerprints = chunk.fingerprints
         if self._adds_up(chunk, after, upto):
             yield Part(upto, len(fingerprints), len(fingerprints), ())
             return
@@ -104,9 +97,8 @@ class Watch:
         self._takes_all = living == count
         return (living, equal, total) == (count, count, chunk.sum)
 
-    def tail(self) -> Iterator[Part]:
+    def tail(self, after: ClerkUserId | None) -> Iterator[Part]:
         """Behind the last row: all who have a mapping there have no row."""
-        after = self.after
         while users := self._pairs.living(self.store.shop, after=after, limit=TAIL):
             after = users[-1]
             yield Part(after, 0, 0, users)
@@ -120,29 +112,13 @@ class Watch:
 class _Chunk:
     """A chunk of rows, of which each becomes a Profile once at most, however many stores ask for it."""
 
-    def __init__(
-        self,
-        rows: RowChunk,
-        fingerprints: MappingOf[ClerkUserId, int | None],
-        odd: Sequence[Profile],
-        profiles: dict[ClerkUserId, Profile],
-    ) -> None:
-        self._rows, self._profiles = rows, profiles
-        self.fingerprints, self.odd = fingerprints, odd
-        numbers = fingerprints.values()
+    def __init__(self, rows: RowChunk) -> None:
+        self._rows = rows
+        self._profiles: dict[ClerkUserId, Profile] = {}
+        self.fingerprints, self.odd = rows.fingerprints(), rows.odd()
+        numbers = self.fingerprints.values()
         self.sum = None if None in numbers else sum(fp for fp in numbers if fp is not None)
-        self.upto: ClerkUserId | None = next(reversed(list(fingerprints)), None)
-
-    @staticmethod
-    def of(rows: RowChunk) -> _Chunk:
-        return _Chunk(rows, rows.fingerprints(), rows.odd(), {})
-
-    def beyond(self, after: ClerkUserId | None) -> _Chunk:
-        """What of it lies behind this key: the same Profiles; of odd rows all or none."""
-        if after is None or self.upto is None or next(iter(self.fingerprints)) > after:
-            return self
-        left = {user: fp for user, fp in self.fingerprints.items() if user > after}
-        return _Chunk(self._rows, left, self.odd if left else (), self._profiles)
+        self.upto: ClerkUserId | None = next(reversed(list(self.fingerprints)), None)
 
     def profiles(self, users: Sequence[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         missing = {u for u in users if u not in self._profiles}
@@ -151,28 +127,25 @@ class _Chunk:
         return self._profiles
 
 
-def parts_of(watches: Sequence[Watch], rows: RowReader) -> Iterator[tuple[Watch, Part]]:
-    """Each store's parts in key order, all stores' parts of a range before the next range; each from where it is."""
-    seen = [watch.after for watch in watches]
-    first = None if None in seen else min((after for after in seen if after is not None), default=None)
-    for chunk in rows.scan_rows(chunk=ROWS, after=first):
-        shared = _Chunk.of(chunk)
+def parts_of(
+    watches: Sequence[Watch], rows: RowReader, *, after: ClerkUserId | None = None
+) -> Iterator[tuple[Watch, Part]]:
+    """Each store's parts behind this key, in key order; all stores' parts of a range come before the next range."""
+    for found in rows.scan_rows(chunk=ROWS, after=after):
+        chunk = _Chunk(found)
         for watch in watches:
-            for part in watch.parts(shared):
+            for part in watch.parts(chunk, after):
                 yield watch, part
+        after = after if chunk.upto is None else chunk.upto
     for watch in watches:
-        for part in watch.tail():
+        for part in watch.tail(after):
             yield watch, part
 
 
 class _Line(BaseModel):
-    """A part as it lies in a file; `odd` counts rows that are kept beside it."""
+    """Users of one part, as they are kept in a file."""
 
-    upto: ClerkUserId | None
-    rows: int
-    equal: int
     users: tuple[ClerkUserId, ...]
-    odd: int = 0
 
 
 class Moved:
@@ -180,24 +153,15 @@ class Moved:
 
     def __init__(self) -> None:
         self.equal = 0
-        self.moved = 0
         self.odd: list[Profile] = []
         self._lines = Spool(_Line)
 
     def add(self, part: Part) -> None:
         """One more; PermanentError where the disk is full."""
         self.equal += part.equal
-        self.moved += len(part.users)
         self.odd += part.odd
-        self._lines.add(
-            _Line(upto=part.upto, rows=part.rows, equal=part.equal, users=tuple(part.users), odd=len(part.odd))
-        )
-
-    def parts(self) -> Iterator[Part]:
-        """All of it as it was found."""
-        odd = iter(self.odd)
-        for line in self._lines:
-            yield Part(line.upto, line.rows, line.equal, line.users, tuple(islice(odd, line.odd)))
+        if part.users:
+            self._lines.add(_Line(users=tuple(part.users)))
 
     def chunks(self, size: int) -> Iterator[list[ClerkUserId]]:
         """Their names in key order."""
@@ -206,20 +170,10 @@ class Moved:
 
 def moved_in(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:
     """One pass for all of these stores; memory grows with neither the rows nor those who have moved."""
-    found = passed([Watch(store, pairs) for store, pairs in stores], rows)
-    assert found is not None
-    return found
-
-
-def passed(
-    watches: Sequence[Watch], rows: RowReader, *, go_on: Callable[[], bool] = lambda: True
-) -> list[Moved] | None:
-    """The same from where each of them is; None where it was stopped."""
+    watches = [Watch(store, pairs) for store, pairs in stores]
     found = {id(watch): Moved() for watch in watches}
     with frozen_garbage():
         for watch, part in parts_of(watches, rows):
-            if not go_on():
-                return None
             found[id(watch)].add(part)
     return [found[id(watch)] for watch in watches]
 

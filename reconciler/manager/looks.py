@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar
+from typing import Literal
 
 import structlog
 
-from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, begin, full_look, look_at_changes
-from reconciler.controller.shared_pass import Begun, Share, shared_pass
+from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look, look_at_changes
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.bulk_advice import BulkAdvice
@@ -32,7 +31,6 @@ Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "lef
 LEASE = "look:"  # and the shop: who looks at the whole of it
 STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
-Done = TypeVar("Done")
 
 
 @dataclass(slots=True)
@@ -67,42 +65,15 @@ class Looks:
         self._leases: dict[str, _Lease] = {}
         self._lock = threading.Lock()
 
-    def begin(self, name: StoreName, *, since: datetime) -> Begun | Ended:
-        """Begin a full look of this store, or go on with one, unless one that began since then has ended."""
-        begun = self._under_lease(name, FULL, begin, since)
-        if begun is None:
-            return "stopped"
-        return self._or_busy(name, begun) if begun == "elsewhere" else begun
-
-    def pass_over(self, begun: Sequence[Begun]) -> list[Share] | None:
-        """One pass over the profiles for all of these. None: it could not be made; each look then makes its own."""
-        began = time.monotonic()
-        try:
-            with self._crew.house() as house:
-                shares = shared_pass(begun, house.state, house.profiles, lambda: not self._stopping())
-        except (SourceError, TemporaryError, PermanentError, StateError) as error:
-            _log.warning("shared_scan_failed", stores=len(begun), error=error.message, hint=error.hint)
-            return None
-        if shares is not None:
-            _log.info(
-                "shared_scan_finished", stores=len(begun), equal=sum(s.moved.equal for s in shares),
-                moved=sum(s.moved.moved for s in shares), seconds=round(time.monotonic() - began, 3),
-            )  # fmt: skip
-        return shares
-
-    def full(self, name: StoreName, *, since: datetime, whole: bool, share: Share | None = None) -> Ended:
-        """Everything of this store, unless a full look that began since then has ended; by its share of a pass, if any.
+    def full(self, name: StoreName, *, since: datetime, whole: bool) -> Ended:
+        """Everything of this store, unless a full look that began since then has ended.
 
         `whole`: one that goes on where an earlier one stopped is not enough, since those before were seen otherwise.
         """
-        ended = self._look(name, FULL, lambda desk: full_look(desk, share), since)
-        if ended == "elsewhere":
-            return self._or_busy(name, ended)
+        ended = self._look(name, FULL, full_look, since)
+        if ended == "elsewhere":  # who looks at it may be at its changes: the full look is still to be taken
+            return ended if self._is_under_way(name, FULL) else "busy"
         return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
-
-    def _or_busy(self, name: StoreName, ended: Ended) -> Ended:
-        """Who looks at it is at its changes: the full look is still to be taken."""
-        return ended if self._is_under_way(name, FULL) else "busy"
 
     def changes(self, name: StoreName) -> Ended:
         """What changed in this store, unless another replica has just looked; a full look that was broken off goes first."""
@@ -164,8 +135,10 @@ class Looks:
         self._metrics.swept(name, kind, ended)
         return ended
 
-    def _under_lease(self, name: StoreName, kind: str, work: Callable[[Desk], Done], since: datetime) -> Done | Ended:
-        """What the work found, while no other looks at the store; or why it was not done: an end since then, for one."""
+    def _under_lease(
+        self, name: StoreName, kind: str, look: Callable[[Desk], Looked], since: datetime
+    ) -> Looked | Ended:
+        """What the look found, while no other looks at the store; or why it was not done: an end since then, for one."""
         store = self._crew.store(name)
         if self._done_since(name, kind, since):
             return "done"
@@ -184,18 +157,18 @@ class Looks:
             try:
                 if self._done_since(name, kind, since):  # by whoever had the lease until now
                     return "done"
-                return self._done(house, store, kind, work, lease)
+                return self._done(house, store, kind, look, lease)
             finally:
                 with self._lock:
                     del self._leases[key]
                 house.state.release_lease(key, self._owner, fence, now=self._clock.now())
 
     def _done(
-        self, house: House, store: StoreSettings, kind: str, work: Callable[[Desk], Done], lease: _Lease
-    ) -> Done | Ended:
+        self, house: House, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: _Lease
+    ) -> Looked | Ended:
         ended: Ended
         try:
-            found = work(self._desk(house, store, lease))
+            found = look(self._desk(house, store, lease))
         except (AccessError, ConfigError) as error:  # ConfigError: of this store alone, a way to its token
             self._probes.refused(store.name, error)
             ended = "access"

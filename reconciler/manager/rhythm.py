@@ -24,8 +24,6 @@ class Rhythm:
     wedged_s: float = 120.0  # a look that takes longer holds its worker for good: not ready
     stuck_s: float = 60.0  # something has been due for so long, and nothing was finished meanwhile: not ready
     look_lease_s: float = 60.0  # a look at a whole store whose replica was killed may be gone on with after so long
-    pass_wait_s: float = 10.0  # so long a full look that has begun waits for others, to share a pass over the profiles
-    pass_wait_mirrored_s: float = 600.0  # the same where a bulk query had to come back: the others' may take as long
     again_first_s: float = 30.0  # a full look that failed is taken again, later and later
     again_last_s: float = 900.0
     probe_every_s: float = 5.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,11 +20,9 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from reconciler.controller.resync import CHANGES, FULL
-from reconciler.controller.shared_pass import Begun, Share
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import ReconcilerError
 from reconciler.manager.crew import Crew
-from reconciler.manager.lobby import Lobby, Waiting
 from reconciler.manager.looks import Ended, Looks
 from reconciler.manager.pool import DaemonExecutor
 from reconciler.manager.probes import Probes
@@ -31,7 +30,7 @@ from reconciler.manager.rhythm import Rhythm
 from reconciler.ports import Clock
 from reconciler.settings import Settings
 
-LOOKERS = 6  # threads that look at whole stores
+LOOKERS = 6  # threads that look at whole stores: so many stores at most read the profiles at the same time
 PROBERS = 2
 JITTER = 0.1  # of an interval, so that the stores' looks don't begin at one moment
 JUMP_S = 5.0  # the wall clock against the steady one
@@ -72,14 +71,13 @@ class Schedule:
         self._take_hints = take_hints
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _Owed] = {}
-        self._lobby = Lobby()
+        self._full: Counter[StoreName] = Counter()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
         self.beat_at = time.monotonic()
         self._executors = {
             "default": DaemonExecutor(LOOKERS, "look"),
-            "pass": DaemonExecutor(1, "pass"),
             "probe": DaemonExecutor(PROBERS, "probe"),
             "small": DaemonExecutor(1, "small"),
             "leases": DaemonExecutor(1, "leases"),
@@ -148,60 +146,19 @@ class Schedule:
     # --- what is done --------------------------------------------------------------------------------------------
 
     def full(self, name: StoreName, since: datetime, whole: bool) -> None:  # noqa: FBT001  APScheduler's arguments
-        """A full look that begins now, unless another replica's that began since then has ended.
-
-        It then waits for others that begin, to share a pass over the profiles; the last to come makes it, for all.
-        """
-        ended: Ended | None = "failed"  # whatever ends it: a look that nobody owes any more would not be taken again
+        """A full look that begins now, unless another replica's that began since then has ended."""
+        ended: Ended = "failed"  # whatever ends it, the look stays owed
         try:
-            begun = self._looks.begin(name, since=since)
-            if isinstance(begun, Begun):
-                wait_s = self._rhythm.pass_wait_s if begun.live else self._rhythm.pass_wait_mirrored_s
-                self._lobby.wait(Waiting(begun, since, whole, time.monotonic() + wait_s))
-                ended = None
-            else:
-                ended = begun
+            ended = self._looks.full(name, since=since, whole=whole)
         finally:
-            if ended is not None:
-                self._settle(name, ended, since, whole=whole)
-            self._lobby.came(name)
-        departed = self._departed()
-        for share in departed[1:]:
-            self._look_soon(share)
-        for share in departed[:1]:
-            self._safely(self.look)(*share)
+            self._settle(name, ended, since, whole=whole)
+            with self._lock:
+                self._full[name] -= 1
 
-    def depart(self) -> None:
-        """Whoever has waited for long enough waits no more."""
-        for share in self._departed():
-            self._look_soon(share)
-
-    def _departed(self) -> list[tuple[Waiting, Share | None]]:
-        """One pass for all that wait, if it is time; each then looks by itself."""
-        waiting = self._lobby.depart()
-        if not waiting:
-            return []
-        try:
-            shares = self._looks.pass_over([one.begun for one in waiting])
-        except BaseException:
-            for one in waiting:
-                self._settle(one.name, "failed", one.since, whole=one.whole)
-                self._lobby.ended(one.name)
-            raise
-        return [(one, shares[number] if shares is not None else None) for number, one in enumerate(waiting)]
-
-    def _look_soon(self, share: tuple[Waiting, Share | None]) -> None:
-        self._scheduler.add_job(self._safely(self.look), args=share)
-
-    def look(self, one: Waiting, share: Share | None) -> None:
-        """The second half of a full look, unless another replica has ended what was begun."""
-        since = one.since if one.whole else min(one.since, one.begun.started_at)
-        ended: Ended = "failed"
-        try:
-            ended = self._looks.full(one.name, since=since, whole=one.whole, share=share)
-        finally:
-            self._lobby.ended(one.name)
-            self._settle(one.name, ended, one.since, whole=one.whole)
+    def has_full_resync(self, name: StoreName) -> bool:
+        """Whether a full look of this store waits for a thread here, or is under way."""
+        with self._lock:
+            return self._full[name] > 0
 
     def full_in_turn(self) -> None:
         """The regular ones: all replicas' turns come at one moment, and one look at each store is enough."""
@@ -209,7 +166,7 @@ class Schedule:
         self._now(*((name, since, False) for name in sorted(s.name for s in self._crew.stores())))
 
     def changes(self, name: StoreName) -> None:
-        if self._lobby.holds(name):  # a full look sees what has changed, and holds what is too much of it
+        if self.has_full_resync(name):  # a full look sees what has changed, and holds what is too much of it
             return
         ended: Ended = "failed"
         try:
@@ -231,10 +188,12 @@ class Schedule:
             self.probe_soon(name)
         now = time.monotonic()
         with self._lock:
-            due = [(name, owed.since, owed.whole) for name, owed in self._owed.items() if now >= owed.due_at]
+            due = [
+                (name, owed.since, owed.whole)
+                for name, owed in self._owed.items()
+                if now >= owed.due_at and not self._full[name]  # one that waits for a thread already is enough
+            ]
         self._now(*due)
-        if self._lobby.is_due():
-            self._scheduler.add_job(self._safely(self.depart), id="depart", replace_existing=True, executor="pass")
 
     def housekeeping(self) -> None:
         """Old budgets and old events go; requests of stores that have long been no more go too."""
@@ -267,10 +226,10 @@ class Schedule:
         self._scheduler.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
 
     def _now(self, *looks: tuple[StoreName, datetime, bool]) -> None:
-        """Full looks as soon as may be; all are expected before the first begins, so that they share one pass."""
-        for name, _, _ in looks:
-            self._lobby.expect(name)
+        """Full looks as soon as a thread is free for each."""
         for look in looks:
+            with self._lock:
+                self._full[look[0]] += 1
             self._scheduler.add_job(self._safely(self.full), args=look)
 
     def _safely(self, call: Callable[..., None]) -> Callable[..., None]:
@@ -280,8 +239,7 @@ class Schedule:
             try:
                 call(*args)
             except ReconcilerError as error:
-                about = args[0].name if args and isinstance(args[0], Waiting) else next(iter(args), None)
-                _log.warning("job_failed", job=call.__name__, store=about, error=error.message)
+                _log.warning("job_failed", job=call.__name__, store=next(iter(args), None), error=error.message)
 
         return safe
 

@@ -11,13 +11,11 @@ import pytest
 
 from reconciler.controller import resync
 from reconciler.controller.reconcile import reconcile
-from reconciler.controller.resync import FULL, Desk, begin, full_look, look_at_changes
-from reconciler.controller.shared_pass import Begun, shared_pass
+from reconciler.controller.resync import FULL, Desk, full_look, look_at_changes
 from reconciler.core.decide.absence import Absence
-from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Request
 from reconciler.core.model.store import Ceiling
-from reconciler.ports import StoreFacts
 from reconciler.state.requests.queue import RequestTable
 from reconciler.supabase.chunks import Chunk
 from reconciler.supabase.profiles import TableProfiles
@@ -166,45 +164,28 @@ def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> N
     assert look_at_changes(desk(rig)).queued == 1
 
 
-def two_desks(rig: MirrorRig) -> list[Desk]:
-    """One shop under two names of stores cannot be; so the second is another shop, a small one that knows nobody yet."""
-    first = desk(rig)
-    other = first.store.model_copy(update={"name": StoreName("other"), "shop": ShopDomain("other.myshopify.com")})
-    rig.state.put_facts(StoreFacts(other.name, other.shop, profiles=3))
-    return [first, replace(first, store=other)]
-
-
-def begun_by(looking: Desk) -> Begun:
-    begun = begin(looking)
-    assert begun is not None
-    return begun
-
-
-def test_looks_of_several_stores_share_one_pass_and_find_what_each_finds_alone(rig: MirrorRig) -> None:
-    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
-    rig.user("user_new", email="new@x.example.com")
-    rig.pour()
-    rig.clock.sleep(10)
-    desks = two_desks(rig)
-    with closing(Scanned.of(rig)) as profiles:
-        shares = shared_pass([begun_by(one) for one in desks], rig.state, profiles, lambda: True)
-    assert shares is not None
-    assert [share.begun.live for share in shares] == [False, True]
-    found = [full_look(one, share) for one, share in zip(desks, shares, strict=True)]
-    assert [(each.whole, each.looked_at) for each in found] == [(True, PEOPLE + 1), (True, PEOPLE + 1)]
-    assert found[0].queued == 2
-    assert profiles.scans == [None]
-
-
-def test_a_share_that_somebody_has_gone_on_with_is_left(rig: MirrorRig) -> None:
+def test_a_full_look_that_was_stopped_reads_only_the_rows_behind_it(rig: MirrorRig) -> None:
     looking = desk(rig)
-    shares = shared_pass([begun_by(looking)], rig.state, rig.table, lambda: True)
-    assert shares is not None
-    rig.state.note(looking.store.shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
+    shop = looking.store.shop
+    looking.book.begin(shop, FULL, now=rig.clock.now())
+    looking.book.note(shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
     with closing(Scanned.of(rig)) as profiles:
-        found = full_look(replace(looking, readers=replace(looking.readers, profiles=profiles)), shares[0])
-    assert (found.looked_at, found.wanted) == (PEOPLE, PEOPLE)
+        found = full_look(replace(looking, readers=replace(looking.readers, profiles=profiles)))
+    assert (found.whole, found.looked_at, found.wanted) == (True, PEOPLE, PEOPLE)
     assert profiles.scans == [user_of(9)]
+
+
+def test_a_full_look_that_must_stop_while_the_mirror_is_filled_looks_at_nobody(rig: MirrorRig) -> None:
+    looking = desk(rig)
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.clock.sleep(10)
+    with closing(Scanned.of(rig)) as profiles:
+        readers = replace(looking.readers, profiles=profiles)
+        found = full_look(replace(looking, readers=readers, go_on=lambda: False))
+    assert (found.whole, found.queued, profiles.scans) == (False, 0, [])
+    mark = rig.state.mark(looking.store.shop, FULL)
+    assert mark is not None
+    assert mark.finished_at is None
 
 
 class Scanned(TableProfiles):
@@ -239,4 +220,7 @@ def test_a_first_look_at_many_rows_goes_by_the_mirror_and_later_ones_only_where_
             "customersCount", "bulkOperationRunQuery", "bulkOperation",
         }  # fmt: skip
         rig.clock.sleep(60)
-        assert begun_by(desk(rig)).live == live
+        before = rig.calls()
+        full_look(desk(rig))
+        roots = {root for call in list(rig.acme.calls)[before:] for root in call.roots}
+        assert ("bulkOperationRunQuery" not in roots) == live

@@ -12,7 +12,7 @@ import pytest
 from reconciler.controller import spool, stream
 from reconciler.controller.apply import applied
 from reconciler.controller.mirror import fill
-from reconciler.controller.stream import Moved, Part, Watch, moved_in, passed
+from reconciler.controller.stream import Moved, Part, Watch, moved_in, parts_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
@@ -110,7 +110,7 @@ def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
     nobody = one.model_copy(update={"shop": "other.myshopify.com", "where": {"metadata.tier": "iron"}})
     everybody = one.model_copy(update={"shop": "third.myshopify.com"})
     found = moved_in([(one, rig.state), (nobody, rig.state), (everybody, rig.state)], rig.table)
-    assert [(each.equal, each.moved) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
+    assert [(each.equal, len(users_of(each))) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
 
 
 def test_names_beyond_memory_come_back_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,8 +170,11 @@ def edit(rig: MirrorRig, chance: random.Random) -> None:
 
 
 def moved(rig: MirrorRig) -> list[Any]:
-    found = moved_in([(rig.stores[NAME], rig.state)], rig.table)[0]
-    return [user for part in found.chunks(100) for user in part]
+    return users_of(moved_in([(rig.stores[NAME], rig.state)], rig.table)[0])
+
+
+def users_of(found: Moved) -> list[Any]:
+    return [user for users in found.chunks(100) for user in users]
 
 
 def _said(row: Mapping | None) -> Any:
@@ -179,9 +182,10 @@ def _said(row: Mapping | None) -> Any:
     return None if row is None else row.model_dump(exclude=aside)
 
 
+@pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_looks_that_go_on_from_different_places_share_one_pass(
-    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch, seed: int
+def test_a_scan_that_goes_on_behind_a_user_finds_what_a_whole_one_finds_there(
+    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch, seed: int, *, live: bool
 ) -> None:
     print(f"seed {seed}")  # noqa: T201  shown where it fails
     chance = random.Random(seed)
@@ -190,37 +194,33 @@ def test_looks_that_go_on_from_different_places_share_one_pass(
     for number in chance.sample(range(PEOPLE), 8):
         rig.leave(user_of(number))
     rig.user("user_new", email="new@x.example.com")
-    rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
-    one = rig.stores[NAME]
+    rig.pour()
+    whole = parts(rig, None, live=live)
+    users = [user for part in whole for user in part.users]
+    assert sum(part.equal for part in whole) == (0 if live else PEOPLE - 8)
     keys = [*map(user_of, range(PEOPLE)), "user_0005x", "v"]
-    begins = [None, *map(ClerkUserId, chance.sample(keys, 5))]
-
-    def watches() -> list[Watch]:
-        return [Watch(one, rig.state, after=after, live=live) for after in begins for live in (False, True)]
-
-    together = passed(watches(), rig.table)
-    assert together is not None
-    for mine, alone in zip(together, watches(), strict=True):
-        by_itself = passed([alone], rig.table)
-        assert by_itself is not None
-        found = by_itself[0]
-        assert mine.equal == found.equal
-        assert list(mine.chunks(100)) == list(found.chunks(100))
-        assert all(row in mine.odd for row in found.odd)  # of these somebody may be seen again
-        assert sum(p.rows for p in mine.parts() if not p.odd) == sum(p.rows for p in found.parts() if not p.odd)
-    assert len(together[0].odd) == 1
+    for after in map(ClerkUserId, chance.sample(keys, 5)):
+        found = parts(rig, after, live=live)
+        assert [user for part in found for user in part.users] == [user for user in users if user > after]
+        assert sum(part.rows for part in found) == sum(user > after for user in rig.profiles.rows)
 
 
-def test_a_live_look_is_told_of_everybody_who_is_mapped_or_wanted(rig: MirrorRig) -> None:
+def test_a_scan_that_goes_on_meets_each_odd_row_once(rig: MirrorRig) -> None:
+    settle(rig)
+    rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
+    for after in (None, ClerkUserId(user_of(7))):
+        assert sum(len(part.odd) for part in parts(rig, after, live=False)) == 1
+
+
+def test_a_live_scan_names_everybody_who_is_mapped_or_wanted(rig: MirrorRig) -> None:
     settle(rig)
     rig.user("user_new", email="new@x.example.com")
     rig.leave(user_of(2))
     rig.pour()
-    found = passed([Watch(rig.stores[NAME], rig.state, live=True)], rig.table)
-    assert found is not None
-    assert [u for part in found[0].chunks(100) for u in part] == [*map(user_of, range(PEOPLE)), "user_new"]
+    found = parts(rig, None, live=True)
+    assert [user for part in found for user in part.users] == [*map(user_of, range(PEOPLE)), "user_new"]
 
 
-def test_a_pass_that_is_stopped_finds_nothing(rig: MirrorRig) -> None:
-    settle(rig)
-    assert passed([Watch(rig.stores[NAME], rig.state)], rig.table, go_on=lambda: False) is None
+def parts(rig: MirrorRig, after: ClerkUserId | None, *, live: bool) -> list[Part]:
+    watch = Watch(rig.stores[NAME], rig.state, live=live)
+    return [part for _, part in parts_of([watch], rig.table, after=after)]

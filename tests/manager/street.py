@@ -53,7 +53,7 @@ TABLE = (
 WIDE = {kind: {"max": 10_000} for kind in ("create", "adopt", "update", "relink", "merge", "release")}
 HURRY = Rhythm(
     lease_s=2.0, poll_s=0.01, idle_poll_s=0.02, away_s=0.05, grace_s=8.0, slow_s=0.3, beat_s=0.05, stale_beats_s=2.0,
-    look_lease_s=3.0, pass_wait_s=0.3, pass_wait_mirrored_s=2.0, again_first_s=0.1, again_last_s=0.4,
+    look_lease_s=3.0, again_first_s=0.1, again_last_s=0.4,
     rows_s=0.05, probe_every_s=0.05, probe_first_s=0.05, probe_last_s=0.4, files_s=0.05, removal_settles_s=0.15,
     pauses=Pauses(
         early_first_s=0.05, early_last_s=0.2, waiting_first_s=0.3, waiting_next_s=0.3, away_s=0.05,
@@ -147,7 +147,7 @@ class Running:
 
         def done() -> bool:
             schedule = self.manager._schedule  # another replica's look may have ended while ours is still owed
-            if any(name in schedule._owed or schedule._lobby.holds(StoreName(name)) for name in self.street.stores):
+            if any(schedule.has_full_resync(StoreName(name)) or name in schedule._owed for name in self.street.stores):
                 return False
             marks = [self.house.state.mark(shop, "full") for shop in shops]
             return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)

@@ -8,13 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import structlog
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.manager.schedule import LOOKERS
 from tests import servers
 from tests.clock import WallClock
-from tests.manager.street import US, Street, a_street, until
+from tests.manager.street import HELD_S, US, Street, a_street, until
 
 
 def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_nothing(street: Street) -> None:
@@ -251,15 +251,24 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
         assert run.mapping("user_a") == row
 
 
-def test_full_looks_of_all_stores_share_one_pass_over_the_profiles(tmp_path: Path) -> None:
-    with a_street(tmp_path, "acme-1", "acme-2", "acme-3", "acme-4") as street:
+def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp_path: Path) -> None:
+    names = [StoreName(f"acme-{number}") for number in range(2 * LOOKERS)]
+    others = names[1:]
+    with a_street(tmp_path, *names) as street:
         street.person("user_a")
         street.person("user_b")
-        with structlog.testing.capture_logs() as logs, street.replica(pass_wait_s=60.0) as run:
+        street.shop(names[0]).faults.add("slow", seconds=HELD_S, times=None)
+        with street.replica() as run:
+
+            def done() -> float:
+                return run.metric("reconciler_sweeps_total", kind="full", result="done")
+
+            until(lambda: done() == len(others), "the others were scanned")
+            until(lambda: all(len(street.emails(name)) == 2 for name in others), "what they found was done")
+            assert street.emails(names[0]) == []
+            for name in names:  # due at the same moment
+                run.manager._schedule.look_now(name)
+            until(lambda: done() == 2 * len(others), "the others were scanned again")
+            street.shop(names[0]).faults.clear()
             run.looked_at_all()
-            assert all(street.emails(name) == ["user_a@example.com", "user_b@example.com"] for name in street.stores)
-            names = [StoreName(name) for name in street.stores]
-            until(lambda: run.metric("reconciler_sweeps_total", kind="full") == len(names), "all leases are free")
-            run.manager._schedule._now(*((name, run.house.clock.now(), False) for name in names))
-            until(lambda: run.metric("reconciler_sweeps_total", kind="full") == 2 * len(names), "all were looked at")
-        assert [entry["stores"] for entry in logs if entry["event"] == "shared_scan_finished"] == [len(names)] * 2
+            assert street.emails(names[0]) == ["user_a@example.com", "user_b@example.com"]
