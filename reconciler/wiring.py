@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Engine
 
-from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.hands import BulkHands, BulkProgress, Hands
-from reconciler.controller.mirror import MirrorDesk, Progress, stands
+from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
+from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.mirror import MirrorContext, Progress, stands
+from reconciler.controller.scan import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
-from reconciler.controller.sweep import Readers
 from reconciler.core.decide.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, Request
@@ -242,10 +242,10 @@ class House:
         *,
         wait: Callable[[float], bool],
         progress: Callable[[Progress], None] = lambda _progress: None,
-    ) -> MirrorDesk:
+    ) -> MirrorContext:
         """What keeps this store's mirror. `wait` waits so many seconds, and is False where the process should stop."""
         client = self.client(store)
-        return MirrorDesk(
+        return MirrorContext(
             store=store,
             mirror=self.state,
             bulk=ShopBulkReader(client, store),
@@ -256,9 +256,9 @@ class House:
             progress=progress,
         )
 
-    def hands(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "sweep") -> Hands:
+    def store_context(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "sweep") -> StoreContext:
         """All that `apply` needs. `lane` "nudge" goes before looks at whole stores, at the same shop."""
-        return Hands(
+        return StoreContext(
             store=store,
             readers=self.readers(store, lane=lane),
             writer=self._customers(store, lane),
@@ -268,10 +268,10 @@ class House:
             plan_digest=plan_digest,
         )
 
-    def running_hands(self, store: StoreSettings, *, lane: Lane = "sweep") -> Hands:
+    def running_store_context(self, store: StoreSettings, *, lane: Lane = "sweep") -> StoreContext:
         """All that `run` needs: nobody reads its plans, so that a missing row has to be missing for a while."""
-        hands = self.hands(store, lane=lane)
-        return replace(hands, readers=replace(hands.readers, absence=self.absence))
+        context = self.store_context(store, lane=lane)
+        return replace(context, readers=replace(context.readers, absence=self.absence))
 
     @property
     def absence(self) -> Absence:
@@ -284,7 +284,7 @@ class House:
         *,
         always: bool = False,
         tell: Callable[[BulkProgress], None] = lambda _progress: None,
-    ) -> BulkHands:
+    ) -> BulkContext:
         """What carries out large plans. `always`: small ones too."""
 
         def by_mirror() -> ByMirror | None:
@@ -295,7 +295,7 @@ class House:
             requests = [Request(store.name, user) for user in sorted(users)]
             self.queue.add(requests, self.clock.now(), reason=ADDRESS)
 
-        return BulkHands(
+        return BulkContext(
             shop=ShopBulkWriter(self.client(store), store),
             book=self.state,
             leases=self.state,

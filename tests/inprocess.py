@@ -22,9 +22,10 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.apply import Hands, Outcome, applied
+from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.context import StoreContext
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
+from reconciler.controller.scan import Ask, Readers, ScanResult, approved, scan_store
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
@@ -189,7 +190,7 @@ class Planned:
     """A plan and what was found on the way."""
 
     plan: Plan
-    swept: dict[StoreName, Swept]
+    scans: dict[StoreName, ScanResult]
 
 
 @dataclass(slots=True)
@@ -301,8 +302,8 @@ class Rig:
     def readers(self, store: Store) -> Readers:
         return Readers(self.profiles, self.customers(store), self.state)
 
-    def hands(self, store: Store, *, explicit: bool = False) -> Hands:
-        return Hands(
+    def store_context(self, store: Store, *, explicit: bool = False) -> StoreContext:
+        return StoreContext(
             store=store,
             readers=self.readers(store),
             writer=self.customers(store),
@@ -328,7 +329,9 @@ class Rig:
             explicit=explicit,
             guards=guards,
         )
-        found = {s.name: sweep(s, self.readers(s), ask) for s in self._ordered() if stores is None or s.name in stores}
+        found = {
+            s.name: scan_store(s, self.readers(s), ask) for s in self._ordered() if stores is None or s.name in stores
+        }
         return Planned(planned((s.plan for s in found.values()), created_at=ask.now), found)
 
     def apply(
@@ -336,9 +339,9 @@ class Rig:
     ) -> list[Outcome]:
         """Carry out what was planned, store by store."""
         outcomes: list[Outcome] = []
-        for name, swept in what.swept.items():
-            let = approved(swept) if approve else swept
-            outcomes.extend(applied(let, self.hands(self.stores[name], explicit=explicit), fresh=fresh))
+        for name, scan_result in what.scans.items():
+            let = approved(scan_result) if approve else scan_result
+            outcomes.extend(applied(let, self.store_context(self.stores[name], explicit=explicit), fresh=fresh))
         return outcomes
 
     def cycle(
@@ -363,10 +366,10 @@ class Rig:
         """
         queue = [ClerkUserId(u) for u in users]
         done: list[tuple[str, Reconciled]] = []
-        hands = self.hands(self.stores[StoreName(store)])
+        context = self.store_context(self.stores[StoreName(store)])
         while queue and len(done) < turns:
             user = queue.pop(0)
-            found = reconcile(user, hands, self.state)
+            found = reconcile(user, context, self.state)
             done.append((user, found))
             queue += [u for u in found.nudge if u not in queue]
         return done

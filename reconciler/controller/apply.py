@@ -15,16 +15,16 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from reconciler.controller import together
+from reconciler.controller import joint_metafields
 from reconciler.controller.act import Step, park, unpark
-from reconciler.controller.beside import Ended, Ending, merged
-from reconciler.controller.bulk_apply import BulkRun, Earlier
-from reconciler.controller.bulk_lines import riding
+from reconciler.controller.bulk.bulk_apply import BulkRun, Earlier
+from reconciler.controller.bulk.bulk_lines import riding
 from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried, write_down
+from reconciler.controller.context import StoreContext
 from reconciler.controller.handover import Successors
-from reconciler.controller.hands import Hands
-from reconciler.controller.recheck import Recheck, still_turns
-from reconciler.controller.sweep import Swept
+from reconciler.controller.parallel import Ended, Ending, merged
+from reconciler.controller.preconditions import Preconditions, still_turns
+from reconciler.controller.scan import ScanResult
 from reconciler.core.decide.record import after_look, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
@@ -39,39 +39,39 @@ BATCH = 100
 RECORDS = 500
 
 
-def applied(swept: Swept, hands: Hands, *, fresh: bool) -> Iterator[Outcome]:
+def applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Iterator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known. A user whose action failed is pending from then on."""
     failed: list[Outcome] = []
-    outcomes = _applied(swept, hands, fresh=fresh)
+    outcomes = _applied(scan_result, context, fresh=fresh)
     try:
         for outcome in outcomes:
             if outcome.result != "applied":
                 failed.append(outcome)
             if len(failed) >= RECORDS:
-                _record_failures(failed, hands)
+                _record_failures(failed, context)
                 failed = []
             yield outcome
     finally:
         outcomes.close()
-        _record_failures(failed, hands)
+        _record_failures(failed, context)
 
 
-def _record_failures(failed: Sequence[Outcome], hands: Hands) -> None:
+def _record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
     """Mark these users as pending, with what stopped each: their rows may say in sync, as they were before the plan."""
     users = [outcome.action.clerk_user_id for outcome in failed]
-    known = hands.readers.mappings.get(hands.store.shop, users) if users else {}
+    known = context.readers.mappings.get(context.store.shop, users) if users else {}
     rows: list[tuple[Mapping | None, Mapping]] = []
     for outcome in failed:
         user = outcome.action.clerk_user_id
         reason = "StoreSuspended" if isinstance(outcome.error, AccessError) else "Failed"
-        now = hands.clock.now()
-        row = with_failure(known.get(user), user, hands.store, reason=reason, message=outcome.message, now=now)
+        now = context.clock.now()
+        row = with_failure(known.get(user), user, context.store, reason=reason, message=outcome.message, now=now)
         if row is not None:
             rows.append((known.get(user), row))
-    hands.state.put_unmoved(rows)
+    context.state.put_unmoved(rows)
 
 
-def _applied(swept: Swept, hands: Hands, *, fresh: bool) -> Generator[Outcome]:
+def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known.
 
     With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
@@ -81,60 +81,68 @@ def _applied(swept: Swept, hands: Hands, *, fresh: bool) -> Generator[Outcome]:
 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
-    successors = Successors(hands.store, hands.readers, hands.clock)
-    hands, door = replace(hands, ending=Ending(hands.ending), successors=successors), Door()
-    bulk = BulkRun(hands, hands.bulk, door) if hands.bulk is not None else None
+    successors = Successors(context.store, context.readers, context.clock)
+    context, door = replace(context, ending=Ending(context.ending), successors=successors), Door()
+    bulk = BulkRun(context, context.bulk, door) if context.bulk is not None else None
     before: Earlier = bulk.resumed() if bulk is not None else {}
-    _record(swept, hands, but=before.keys())
-    left = swept.plan.actions
+    _record(scan_result, context, but=before.keys())
+    left = scan_result.plan.actions
     if before:
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
-    recheck = partial(_recheck, swept, hands, before, fresh=fresh)
-    yield from _both_ways(left, bulk, _Run(hands, recheck(), door), partial(recheck, in_bulk=True), hands)
+    preconditions = partial(_recheck, scan_result, context, before, fresh=fresh)
+    yield from _both_ways(
+        left, bulk, _Run(context, preconditions(), door), partial(preconditions, in_bulk=True), context
+    )
     if not fresh and door.shut is None:
-        _note_held(swept.plan.holds, hands)
+        _note_held(scan_result.plan.holds, context)
 
 
-def _recheck(swept: Swept, hands: Hands, before: Earlier, *, fresh: bool, in_bulk: bool = False) -> Recheck:
+def _recheck(
+    scan_result: ScanResult, context: StoreContext, before: Earlier, *, fresh: bool, in_bulk: bool = False
+) -> Preconditions:
     """One for each thread: it remembers how far it has read. What goes by bulk is too much to be looked for in the shop."""
-    if in_bulk and hands.bulk is not None:
-        recheck = Recheck(swept, hands, fresh=fresh, by_mirror=hands.bulk.by_mirror)
+    if in_bulk and context.bulk is not None:
+        preconditions = Preconditions(scan_result, context, fresh=fresh, by_mirror=context.bulk.by_mirror)
     else:
-        recheck = Recheck(swept, hands, fresh=fresh)
-    recheck.look_at(before)
-    return recheck
+        preconditions = Preconditions(scan_result, context, fresh=fresh)
+    preconditions.look_at(before)
+    return preconditions
 
 
 def _both_ways(
-    actions: Collection[Action], bulk: BulkRun | None, run: _Run, recheck: Callable[[], Recheck], hands: Hands
+    actions: Collection[Action],
+    bulk: BulkRun | None,
+    run: _Run,
+    preconditions: Callable[[], Preconditions],
+    context: StoreContext,
 ) -> Iterator[Outcome]:
     """By bulk what is worth it, and beside it one by one what is left: two threads, and no user is in both.
 
     Whoever waits for another's address, or is waited for, goes by herself when it is her turn.
     """
     moving = chains.entangled(actions)
-    rides = riding(actions, hands, but=moving) if bulk is not None else None
+    rides = riding(actions, context, but=moving) if bulk is not None else None
     if bulk is None or rides is None:
-        yield from _one_by_one(actions, moving, run, hands)
+        yield from _one_by_one(actions, moving, run, context)
         return
-    in_bulk = partial(bulk.carried_out, kept(actions, rides), recheck())
+    in_bulk = partial(bulk.carried_out, kept(actions, rides), preconditions())
     left = kept(actions, lambda action: not rides(action))
     if next(iter(left), None) is None:
         yield from in_bulk()
         return
-    one_by_one = partial(_one_by_one, left, moving, run, hands)
+    one_by_one = partial(_one_by_one, left, moving, run, context)
     halves: dict[str, Callable[[], Iterator[Outcome]]] = {"bulk": in_bulk, "one by one": one_by_one}
-    for _, outcome in merged(halves, hands.ending, at_once=2, name=f"halves-{hands.store.name}", one_ends_all=True):
+    for _, outcome in merged(halves, context.ending, at_once=2, name=f"halves-{context.store.name}", one_ends_all=True):
         yield outcome
 
 
 def _one_by_one(
-    actions: Collection[Action], moving: MappingOf[ClerkUserId, Action], run: _Run, hands: Hands
+    actions: Collection[Action], moving: MappingOf[ClerkUserId, Action], run: _Run, context: StoreContext
 ) -> Iterator[Outcome]:
     """In rounds, so that who waits for another's address goes after her; in batches, with a few calls at once."""
     rounds = chains.waves(moving)
-    with ThreadPoolExecutor(hands.workers, thread_name_prefix=f"apply-{hands.store.name}") as pool:
+    with ThreadPoolExecutor(context.workers, thread_name_prefix=f"apply-{context.store.name}") as pool:
         run.park(moving)
         at_once = (a for a in actions if not rounds.get(a.clerk_user_id))
         try:
@@ -158,14 +166,14 @@ def _is_done(action: Action, before: Earlier) -> bool:
 class _Run:
     """One plan being carried out one by one in one store: what stops it, and who gave up values for a moment."""
 
-    def __init__(self, hands: Hands, recheck: Recheck, door: Door) -> None:
-        self._hands = hands
-        self._recheck = recheck
+    def __init__(self, context: StoreContext, preconditions: Preconditions, door: Door) -> None:
+        self._context = context
+        self._recheck = preconditions
         self._door = door
         self._parked: dict[ClerkUserId, dict[str, str]] = {}
 
     def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        self._hands.ending.check()
+        self._context.ending.check()
         steps: Sequence[Step | Outcome] = ()
         if self._door.shut is None:
             try:
@@ -185,7 +193,7 @@ class _Run:
         """Each action by itself; of new customers the metafields in as few calls as there can be."""
         for step in steps:
             step.puts_off = step.action.kind == "create"
-        if (successors := self._hands.successors) is not None:
+        if (successors := self._context.successors) is not None:
             leaving = [step for step in steps if step.action.kind == "release"]
             successors.expect([(s.subject, s.decision.customer) for s in leaving if s.decision.customer is not None])
         put_off: list[Step] = []
@@ -198,18 +206,18 @@ class _Run:
             if outcome.result == "applied":
                 self._parked.pop(outcome.action.clerk_user_id, None)
             yield outcome
-        for outcome in together.finished(put_off, self._hands, pool):
+        for outcome in joint_metafields.finished(put_off, self._context, pool):
             if isinstance(outcome.error, AccessError):
                 self._door.shut = self._door.shut or outcome.error
             yield outcome
 
     def _carried(self, step: Step) -> Outcome | None:
         """One action, if no other has found the store closed meanwhile; None where it should end before this one."""
-        if self._hands.ending.is_over:
+        if self._context.ending.is_over:
             return None
         if self._door.shut is not None:
             return not_tried(step.action, self._door.shut)
-        outcome = carried(step, self._hands)
+        outcome = carried(step, self._context)
         if isinstance(outcome.error, AccessError):
             self._door.shut = outcome.error
         return outcome
@@ -219,26 +227,26 @@ class _Run:
 
         Where that fails, everybody in it is refused by name in turn, and the next look finds what became of it.
         """
-        for knot in chains.knots(actions):
+        for wait_cycle in chains.knots(actions):
             with self._forgiving():
-                steps = looked([a.clerk_user_id for a in knot], self._hands, explicit=self._hands.explicit)
-                if not still_turns(knot, steps):
+                steps = looked([a.clerk_user_id for a in wait_cycle], self._context, explicit=self._context.explicit)
+                if not still_turns(wait_cycle, steps):
                     continue
-                fields = {a.clerk_user_id: a.park for a in knot if a.park}
+                fields = {a.clerk_user_id: a.park for a in wait_cycle if a.park}
                 for step in (s for s in steps if s.subject.user in fields):
                     found = {f: step.decision.value(f) for f in fields[step.subject.user]}
                     self._parked[step.subject.user] = {f: v for f, v in found.items() if v is not None}
-                    park(step, self._hands, fields[step.subject.user])
+                    park(step, self._context, fields[step.subject.user])
 
     def unpark(self) -> None:
         """Who gave values up and got no others has them again; if not here, then by the next look."""
         for user, values in self._parked.items():
             with self._forgiving():
-                step = looked([user], self._hands, explicit=False)[0]
+                step = looked([user], self._context, explicit=False)[0]
                 customer = step.decision.customer
                 missing = {f: v for f, v in values.items() if customer is not None and getattr(customer, f) is None}
                 if missing:
-                    unpark(step, self._hands, missing)
+                    unpark(step, self._context, missing)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -247,20 +255,20 @@ class _Run:
         except AccessError as error:
             self._door.shut = self._door.shut or error
         except (TemporaryError, PermanentError) as error:
-            self._hands.warn(f"{self._hands.store.name}: an e-mail or phone could not be parked: {error.message}")
+            self._context.warn(f"{self._context.store.name}: an e-mail or phone could not be parked: {error.message}")
 
 
-def _record(swept: Swept, hands: Hands, *, but: Container[ClerkUserId]) -> None:
+def _record(scan_result: ScanResult, context: StoreContext, *, but: Container[ClerkUserId]) -> None:
     """What the look alone has taught: followed back-links, holds, what is in sync."""
-    for rows in batches(swept.rows, RECORDS):
-        hands.state.put_many([row for row in rows if row.clerk_user_id not in but])
-    if swept.whole and swept.plan.error is None:
-        now = hands.clock.now()
-        facts = StoreFacts(hands.store.name, hands.store.shop, profiles=swept.profiles, last_sweep_at=now)
-        hands.state.put_facts(facts)
+    for rows in batches(scan_result.rows, RECORDS):
+        context.state.put_many([row for row in rows if row.clerk_user_id not in but])
+    if scan_result.whole and scan_result.plan.error is None:
+        now = context.clock.now()
+        facts = StoreFacts(context.store.name, context.store.shop, profiles=scan_result.profiles, last_sweep_at=now)
+        context.state.put_facts(facts)
 
 
-def _note_held(holds: Iterable[Hold], hands: Hands) -> None:
+def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
     """Look again at whom a plan that was not made just now holds, and write down what is true of them.
 
     Not at what a guard withholds: that is of the plan, and not of its users.
@@ -268,14 +276,14 @@ def _note_held(holds: Iterable[Hold], hands: Hands) -> None:
     users = (user for user, _ in groupby(h.clerk_user_id for h in holds if h.reason != "GuardExceeded"))
     try:
         for batch in batches(users, BATCH):
-            now, rows = hands.clock.now(), []
-            for step in looked(batch, hands, explicit=hands.explicit):
+            now, rows = context.clock.now(), []
+            for step in looked(batch, context, explicit=context.explicit):
                 if step.decision.action is None:
-                    row = after_look(step.subject, step.decision, hands.store, now=now)
+                    row = after_look(step.subject, step.decision, context.store, now=now)
                     rows += [(step.subject.read, row)] if row is not None else []
-            hands.state.put_unmoved(rows)
+            context.state.put_unmoved(rows)
     except (TemporaryError, PermanentError, AccessError) as error:
-        hands.warn(f"{hands.store.name}: who is held could not be looked at again: {error.message}")
+        context.warn(f"{context.store.name}: who is held could not be looked at again: {error.message}")
 
 
-__all__ = ["Hands", "Outcome", "Step", "applied", "carried", "looked", "write_down"]
+__all__ = ["Outcome", "Step", "applied", "carried", "looked", "write_down"]

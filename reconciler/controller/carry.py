@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reconciler.controller.act import Step, claimed, has_moved, perform
+from reconciler.controller.context import StoreContext
 from reconciler.controller.handover import Overtaken
-from reconciler.controller.hands import Hands
 from reconciler.controller.observe import claims_on
-from reconciler.controller.sweep import Ask, decided, named
+from reconciler.controller.scan import Ask, decided, named
 from reconciler.core.decide.absence import seen_again
 from reconciler.core.decide.record import after_look, new_row, with_refused
 from reconciler.core.decide.refused import WHOLE, tried_digest, whole_digest
@@ -48,56 +48,56 @@ class Outcome:
     successor: ClerkUserId | None = None
 
 
-def looked(users: Sequence[ClerkUserId], hands: Hands, *, explicit: bool) -> list[Step]:
+def looked(users: Sequence[ClerkUserId], context: StoreContext, *, explicit: bool) -> list[Step]:
     """A fresh look at these users, one step each; one without an action carries an empty update."""
-    readers, store = hands.readers, hands.store
-    subjects = _seen_again(named(users, store, readers), hands)
+    readers, store = context.readers, context.store
+    subjects = _seen_again(named(users, store, readers), context)
     claims = claims_on(subjects, readers.profiles, store)
-    ask = Ask(now=hands.clock.now(), users=users, explicit=explicit, insists=hands.insists)
+    ask = Ask(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
     return [
         Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.blocked)
         for one in decided(subjects, store, readers, claims, ask)
     ]
 
 
-def _seen_again(subjects: Sequence[Subject], hands: Hands) -> list[Subject]:
+def _seen_again(subjects: Sequence[Subject], context: StoreContext) -> list[Subject]:
     """The same; a row that was missing and is there is noted first: what follows may fail, and the next read miss it."""
     again = {s.user: row for s in subjects if (row := seen_again(s)) is not None}
     if not again:
         return [*subjects]
-    hands.state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
+    context.state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
     return [replace(s, mapping=again.get(s.user, s.mapping)) for s in subjects]
 
 
-def carried(step: Step, hands: Hands, *, failed: ReconcilerError | None = None) -> Outcome:
+def carried(step: Step, context: StoreContext, *, failed: ReconcilerError | None = None) -> Outcome:
     """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another.
 
     `failed`: the action was sent already in another way, and this is what became of it.
     """
     try:
-        return _carried(step, hands, failed)
+        return _carried(step, context, failed)
     except (TemporaryError, PermanentError, AccessError) as error:
         return Outcome(step.action, "failed", error.message, error.hint, error=error)
 
 
-def _carried(step: Step, hands: Hands, failed: ReconcilerError | None) -> Outcome:
+def _carried(step: Step, context: StoreContext, failed: ReconcilerError | None) -> Outcome:
     planned = step.action
     freed = chains.gives_up(step.decision)
     known = {(h.reason, h.field) for h in step.decision.holds}
     message, wrote = "", False
     for turn in range(ROUNDS):
-        met = _attempt(step, hands, failed if turn == 0 else None)
+        met = _attempt(step, context, failed if turn == 0 else None)
         message = met.message if met is not None else message
         if met is None and step.action.kind != "merge":
             return Outcome(planned, "applied", message, freed=freed, holds=_new(step, known))
-        if isinstance(met, Refused) and not _learned(met, step, hands, again=turn > 0):
+        if isinstance(met, Refused) and not _learned(met, step, context, again=turn > 0):
             return Outcome(planned, "failed", message, met.hint, error=met)
         wrote = wrote or bool(step.written)
-        before, step = step, looked([planned.clerk_user_id], hands, explicit=False)[0]
+        before, step = step, looked([planned.clerk_user_id], context, explicit=False)[0]
         if isinstance(met, AnswerLost):
-            step = _claimed(before, step, hands)
+            step = _claimed(before, step, context)
         if step.decision.action is None:
-            write_down(step, hands)
+            write_down(step, context)
             if isinstance(met, Overtaken) and planned.kind == "release":
                 successor = step.decision.successor
                 return Outcome(planned, "refused", message, met.hint, error=met, successor=successor)
@@ -116,12 +116,12 @@ def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
     return Outcome(outcome.action, "failed", f"{reasons}: {outcome.message}")
 
 
-def _claimed(lost: Step, step: Step, hands: Hands) -> Step:
+def _claimed(lost: Step, step: Step, context: StoreContext) -> Step:
     """The look that followed, with what was ours by it; another look where her row has moved since the lost write."""
-    found = claimed(lost, step, hands)
+    found = claimed(lost, step, context)
     if found is step or not has_moved(lost.action, step.subject):
         return found
-    return looked([step.subject.user], hands, explicit=False)[0]
+    return looked([step.subject.user], context, explicit=False)[0]
 
 
 def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, ...]:
@@ -129,24 +129,26 @@ def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, .
     return tuple(h for h in step.decision.holds if (h.reason, h.field) not in known)
 
 
-def _attempt(step: Step, hands: Hands, failed: ReconcilerError | None) -> Overtaken | AnswerLost | Refused | None:
+def _attempt(
+    step: Step, context: StoreContext, failed: ReconcilerError | None
+) -> Overtaken | AnswerLost | Refused | None:
     """Send the action; what it met that a fresh look may lead on from, or None where it was done."""
     try:
         if failed is not None:
             raise failed
-        perform(step, hands)
+        perform(step, context)
     except (Overtaken, AnswerLost, Refused) as error:
         return error
     return None
 
 
-def write_down(step: Step, hands: Hands) -> None:
+def write_down(step: Step, context: StoreContext) -> None:
     """What a look taught that led to no write."""
-    row = after_look(step.subject, step.decision, hands.store, now=hands.clock.now())
+    row = after_look(step.subject, step.decision, context.store, now=context.clock.now())
     if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
-        hands.state.put_unmoved([(step.subject.read, row)])
+        context.state.put_unmoved([(step.subject.read, row)])
     elif row is not None:
-        hands.state.put(row)
+        context.state.put(row)
 
 
 @dataclass(slots=True)
@@ -164,7 +166,7 @@ def _nothing(user: ClerkUserId) -> Action:
     return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
 
 
-def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool:
+def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:
     """Whether a fresh look can lead on: the world moved, or what was refused can be left out from now on.
 
     A refusal that names no field of the action is one of the whole action.
@@ -178,15 +180,15 @@ def _learned(refused: Refused, step: Step, hands: Hands, *, again: bool) -> bool
             moved = True
             continue
         for name in names or [WHOLE]:
-            known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, hands.store)
+            known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, context.store)
             profile = step.action.profile_digest if refusal.code == "TAKEN" else ""  # the shop moves, not the value
             lost[name] = RefusedValue(
-                digest=known, code=refusal.code, message=refusal.message, asked=hands.explicit, profile=profile
+                digest=known, code=refusal.code, message=refusal.message, asked=context.explicit, profile=profile
             )
     if lost:
-        now = hands.clock.now()
-        current = hands.readers.mappings.get(hands.store.shop, [step.subject.user]).get(step.subject.user)
-        hands.state.put(with_refused(current or new_row(step.subject.user, hands.store, now=now), lost))
+        now = context.clock.now()
+        current = context.readers.mappings.get(context.store.shop, [step.subject.user]).get(step.subject.user)
+        context.state.put(with_refused(current or new_row(step.subject.user, context.store, now=now), lost))
     return moved or bool(lost)
 
 

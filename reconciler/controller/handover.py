@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
-from reconciler.controller.sweep import Readers
+from reconciler.controller.scan import Readers
 from reconciler.core.decide.absence import is_living
 from reconciler.core.decide.record import succeeded
 from reconciler.core.decide.succession import is_leaving
@@ -112,8 +112,8 @@ class Successors:
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
         """One question for all of these."""
-        standings = self.readers.standings(self.store, self.clock.now())
+        departures = self.readers.departures(self.store, self.clock.now())
         self._asked_at = self.seconds()
         self._questions += 1
-        found = standings.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
+        found = departures.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
         self._found = {user: found.get(user, ()) for user in asked}

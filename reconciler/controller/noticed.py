@@ -10,7 +10,7 @@ from reconciler.core.model.mapping import Mapping
 from reconciler.ports import MappingWriter, StoreFacts
 
 
-class Noticed:
+class LoserTracker:
     """A MappingWriter; `losers` grows call by call."""
 
     def __init__(self, writer: MappingWriter) -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 
-from reconciler.controller.standings import Standings
+from reconciler.controller.departures import Departures
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, spec_of
 from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value
@@ -57,7 +57,7 @@ def look(
     customers: CustomerReader,
     mappings: MappingReader,
     claims: Claims,
-    standings: Standings,
+    departures: Departures,
 ) -> dict[ClerkUserId, View]:
     """What the shop shows of these users, one view each. `standings` says who has left, and who comes after them."""
     ids = {s.mapping.customer_id for s in subjects if _is_live(s.mapping) and s.mapping and s.mapping.customer_id}
@@ -68,7 +68,7 @@ def look(
     for user, customer in mapped.items():
         if customer is not None and customer.backlink == user:
             linked[user] = customer
-    assigned = _assigned(subjects, standings.assigned, customers)
+    assigned = _assigned(subjects, departures.assigned, customers)
     current = {
         s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
     }
@@ -78,8 +78,8 @@ def look(
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user), assigned.get(s.user)) for s in subjects}
     with_phones = {user: (*found, by_phone.get(user)) for user, found in seen.items()}
     owners = _owners(with_phones, mappings, store)
-    formers = standings.formers(_strangers(seen, owners))
-    heirs = standings.heirs(subjects, current)
+    formers = departures.formers(_strangers(seen, owners))
+    heirs = departures.heirs(subjects, current)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
     former = _former_links(subjects, specs, store, customers)
     views = {
@@ -93,7 +93,7 @@ def look(
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
             heirs=heirs.get(s.user, ()),
-            assigned_to=standings.assigned.get(s.user),
+            assigned_to=departures.assigned.get(s.user),
             assigned=assigned.get(s.user),
         )
         for s in subjects

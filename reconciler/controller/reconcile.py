@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from reconciler.controller import waits
+from reconciler.controller import wait_cycles
 from reconciler.controller.act import Step, park
 from reconciler.controller.apply import Outcome, carried, looked, write_down
+from reconciler.controller.completeness import sample
+from reconciler.controller.context import StoreContext
 from reconciler.controller.handover import Overtaken
-from reconciler.controller.hands import Hands
-from reconciler.controller.sweep import ceiling_now
-from reconciler.controller.wholeness import sample
+from reconciler.controller.scan import ceiling_now
 from reconciler.core.decide.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.record import is_news
@@ -55,7 +55,7 @@ class Reconciled:
 
 def reconcile(
     user: ClerkUserId,
-    hands: Hands,
+    context: StoreContext,
     budgets: Budgets,
     *,
     wants_updated_at: datetime | None = None,
@@ -66,70 +66,70 @@ def reconcile(
     `wants_updated_at`: the row should be at least this new. `is_gone`: asked of a user without a row; True if Clerk has the
     user no more, None where that can't be said.
     """
-    step = looked([user], hands, explicit=hands.explicit)[0]
+    step = looked([user], context, explicit=context.explicit)[0]
     if step.decision.missing and is_gone(user):
-        absence = hands.readers.absence
+        absence = context.readers.absence
         known = replace(absence, gone=absence.gone | {user})
-        hands = replace(hands, readers=replace(hands.readers, absence=known))
-        step = looked([user], hands, explicit=hands.explicit)[0]
+        context = replace(context, readers=replace(context.readers, absence=known))
+        step = looked([user], context, explicit=context.explicit)[0]
     if _is_missing(step, wants_updated_at):
         return Reconciled("early", early=True)
-    if (missing := _missing(step, hands)) is not None:
+    if (missing := _missing(step, context)) is not None:
         return missing
-    result = _walked(step, hands, budgets)
+    result = _walked(step, context, budgets)
     heir = step.decision.successor
-    others = [*([heir] if heir is not None else []), *_rivals_left(step, hands), *_heirs(step, hands)]
+    others = [*([heir] if heir is not None else []), *_rivals_left(step, context), *_heirs(step, context)]
     result = replace(result, nudge=(*result.nudge, *(u for u in others if u not in result.nudge)))
     return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
 
 
-def _rivals_left(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
+def _rivals_left(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     """Who waits for a value that this user waited for as well, and does not claim any more."""
     row = step.subject.mapping
     left = {*row.awaited} - {taken.key for taken in step.decision.taken} if row is not None else set()
-    return _others(step, *waiting_for(left, hands.readers.mappings, hands.store.shop))
+    return _others(step, *waiting_for(left, context.readers.mappings, context.store.shop))
 
 
-def _heirs(step: Step, hands: Hands) -> tuple[ClerkUserId, ...]:
+def _heirs(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     """Who waits for a value on the customer of a user who has left just now, and may adopt or take it."""
     customer, mapping = step.decision.customer, step.subject.mapping
     leaves = step.decision.status == "released" or step.decision.successor is not None
     if customer is None or not is_living(mapping) or not leaves:
         return ()
-    return _others(step, *hands.readers.mappings.waiting_at(hands.store.shop, [customer.id]))
+    return _others(step, *context.readers.mappings.waiting_at(context.store.shop, [customer.id]))
 
 
-def _walked(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
+def _walked(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     if step.blocked is not None:
-        return _waits(step, hands, budgets)
+        return _waits(step, context, budgets)
     action = step.decision.action
     if action is None:
-        write_down(step, hands)
+        write_down(step, context)
         return _nothing_to_do(step)
-    if not granted(action.kind, 1, hands, budgets):
-        return over_budget(step, hands)
-    return _after(_carried(step, hands, budgets), step, hands)
+    if not granted(action.kind, 1, context, budgets):
+        return over_budget(step, context)
+    return _after(_carried(step, context, budgets), step, context)
 
 
-def _missing(step: Step, hands: Hands) -> Reconciled | None:
+def _missing(step: Step, context: StoreContext) -> Reconciled | None:
     """What becomes of a user whose row is missing; None where the row is there, or the user is known to have left.
 
     A read counts only while the table looks whole otherwise: SourceError where it has no row at all.
     """
-    subject, absence, now = step.subject, hands.readers.absence, hands.clock.now()
+    subject, absence, now = step.subject, context.readers.absence, context.clock.now()
     mapping = subject.mapping
     if mapping is None or not is_missing(subject.profile, mapping) or subject.user in absence.gone:
         return None
-    found = sample(subject.user, hands.store, hands.readers)
+    found = sample(subject.user, context.store, context.readers)
     if found.looks_whole and not step.decision.missing:
         return None
     held = missing_hold(subject.user, mapping, absence, now)
     if not found.looks_whole:
         held = held.model_copy(update={"message": found.message})
     since = (absence.first_seen(mapping, now) or now) if found.looks_whole else None
-    row = missing_row(mapping, held, hands.store, now=now, since=since)
+    row = missing_row(mapping, held, context.store, now=now, since=since)
     if is_news(mapping, row, now=now):
-        hands.state.put_unmoved([(subject.read, row)])
+        context.state.put_unmoved([(subject.read, row)])
     again_s = absence.again_s(mapping, now) if found.looks_whole else max(absence.grace_s or 0.0, AGAIN_FIRST_S)
     return Reconciled("held", reasons=("RowMissing",), again_s=again_s)
 
@@ -155,65 +155,65 @@ def _nothing_to_do(step: Step) -> Reconciled:
     return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
-def granted(kind: Kind, count: int, hands: Hands, budgets: Budgets) -> int:
+def granted(kind: Kind, count: int, context: StoreContext, budgets: Budgets) -> int:
     """How many more of this kind may go within this hour's ceiling."""
-    ceiling = ceiling_now(hands.store, kind, hands.readers.mappings)
-    return budgets.spend(hands.store.shop, kind, hands.clock.now(), count, ceiling)
+    ceiling = ceiling_now(context.store, kind, context.readers.mappings)
+    return budgets.spend(context.store.shop, kind, context.clock.now(), count, ceiling)
 
 
-def _carried(step: Step, hands: Hands, budgets: Budgets) -> Outcome:
+def _carried(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
     """Carry it out. What surely did not come to pass is given back: a shop that is down spends no budget."""
-    hour = hands.clock.now()
-    outcome = carried(step, hands)
+    hour = context.clock.now()
+    outcome = carried(step, context)
     unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
     if (unsent or isinstance(outcome.error, Overtaken)) and not step.written:
-        budgets.spend(hands.store.shop, step.action.kind, hour, -1, 0)
+        budgets.spend(context.store.shop, step.action.kind, hour, -1, 0)
     return outcome
 
 
-def over_budget(step: Step, hands: Hands) -> Reconciled:
+def over_budget(step: Step, context: StoreContext) -> Reconciled:
     kind = step.action.kind
-    ceiling: Ceiling = getattr(hands.store.guards, kind)
-    allowed = ceiling_now(hands.store, kind, hands.readers.mappings)
+    ceiling: Ceiling = getattr(context.store.guards, kind)
+    allowed = ceiling_now(context.store, kind, context.readers.mappings)
     few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
     message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
-    write_down(Step(step.action, step.subject, without_action(step.decision, held)), hands)
+    write_down(Step(step.action, step.subject, without_action(step.decision, held)), context)
     return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)
 
 
-def _after(outcome: Outcome, step: Step, hands: Hands) -> Reconciled:
+def _after(outcome: Outcome, step: Step, context: StoreContext) -> Reconciled:
     if isinstance(outcome.error, Overtaken) and outcome.result == "refused":
         heir = outcome.successor
-        still_due = heir is not None and hands.store.on_leave in DESTRUCTIVE  # if the successor goes, too
+        still_due = heir is not None and context.store.on_leave in DESTRUCTIVE  # if the successor goes, too
         return Reconciled("waiting" if still_due else "nothing", nudge=(heir,) if heir is not None else ())
     if outcome.result != "applied":
         return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
-    waiting = _waiting_for(outcome, hands)
+    waiting = _waiting_for(outcome, context)
     reasons = tuple(sorted({h.reason for h in (*step.decision.holds, *outcome.holds)}))
     return Reconciled(
         "applied", nudge=waiting, reasons=reasons, kind=outcome.action.kind, points=outcome.action.cost_points
     )
 
 
-def _waits(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
+def _waits(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     """Customers of other users have new values of this one: the rest of the patch goes, then who comes next is nudged."""
     action = step.decision.action
     waiting: tuple[ClerkUserId, ...] = ()
     if action is None:
-        write_down(step, hands)
+        write_down(step, context)
     elif not _gives_back(step):
-        if not granted(action.kind, 1, hands, budgets):
-            return over_budget(step, hands)
-        outcome = _carried(step, hands, budgets)
+        if not granted(action.kind, 1, context, budgets):
+            return over_budget(step, context)
+        outcome = _carried(step, context, budgets)
         if outcome.result != "applied":
-            return _after(outcome, step, hands)
-        waiting = _waiting_for(outcome, hands)
-    result = _in_turn(step, hands, budgets)
+            return _after(outcome, step, context)
+        waiting = _waiting_for(outcome, context)
+    result = _in_turn(step, context, budgets)
     return replace(result, nudge=_others(step, *result.nudge, *waiting))
 
 
-def _in_turn(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
+def _in_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     """Whose turn it is: that of who breaks the circle, else of who has the values.
 
     The row says by now who waits, and only then are others looked at. So of two who look at the same time one sees both, and
@@ -221,38 +221,38 @@ def _in_turn(step: Step, hands: Hands, budgets: Budgets) -> Reconciled:
     """
     user, awaited = step.subject.user, {taken.key for taken in step.decision.taken}
     is_news = not awaited <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}
-    knot = waits.knot(step, hands)
-    now = knot.steps.get(user) or (looked([user], hands, explicit=False)[0] if is_news else step)
+    wait_cycle = wait_cycles.wait_cycle(step, context)
+    now = wait_cycle.steps.get(user) or (looked([user], context, explicit=False)[0] if is_news else step)
     if now.blocked is None:
-        return _walked(now, hands, budgets)
-    mine = knot.decisions.get(user)
+        return _walked(now, context, budgets)
+    mine = wait_cycle.decisions.get(user)
     if mine is not None and mine.action is not None and mine.action.waits_for:
         if mine.action.park:
-            return _parks(knot, mine.action, hands, budgets)
-        parkers = [u for u, d in knot.decisions.items() if d.action is not None and d.action.park]
+            return _parks(wait_cycle, mine.action, context, budgets)
+        parkers = [u for u, d in wait_cycle.decisions.items() if d.action is not None and d.action.park]
         return Reconciled("waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step))
     if now.decision.action is not None and _gives_back(now):
-        return _after(_carried(now, hands, budgets), now, hands)
+        return _after(_carried(now, context, budgets), now, context)
     if mine is not None and mine.action is None:
-        write_down(Step(step.action, now.subject, mine), hands)
+        write_down(Step(step.action, now.subject, mine), context)
     owned = chains.owned(step.decision)
     nudged = _others(step, *(taken.owner for taken in owned if taken.owner is not None)) if is_news else ()
     is_awaited = is_news or any(taken.field == "email" for taken in owned)
     return Reconciled("waiting" if is_awaited else "held", nudge=nudged, reasons=_reasons(step))
 
 
-def _parks(knot: waits.Knot, action: Action, hands: Hands, budgets: Budgets) -> Reconciled:
+def _parks(wait_cycle: wait_cycles.WaitCycle, action: Action, context: StoreContext, budgets: Budgets) -> Reconciled:
     """Park what breaks the circle, if this hour's budget is enough for all who wait in it; who waits for it goes next."""
-    step = knot.steps[action.clerk_user_id]
-    turning = [d for d in knot.decisions.values() if d.action is not None and d.action.waits_for]
-    hour = hands.clock.now()
-    allowed = granted(action.kind, len(turning), hands, budgets)
-    budgets.spend(hands.store.shop, action.kind, hour, -allowed, 0)
+    step = wait_cycle.steps[action.clerk_user_id]
+    turning = [d for d in wait_cycle.decisions.values() if d.action is not None and d.action.waits_for]
+    hour = context.clock.now()
+    allowed = granted(action.kind, len(turning), context, budgets)
+    budgets.spend(context.store.shop, action.kind, hour, -allowed, 0)
     if allowed < len(turning):
-        return over_budget(Step(action, step.subject, step.decision.model_copy(update={"action": action})), hands)
-    parked = park(step, hands, action.park)
+        return over_budget(Step(action, step.subject, step.decision.model_copy(update={"action": action})), context)
+    parked = park(step, context, action.park)
     keys = [key for field, value in parked.items() if (key := chains.key_of(field, value)) is not None]
-    waiting = waiting_on(keys, action, hands.readers.mappings, hands.store.shop)
+    waiting = waiting_on(keys, action, context.readers.mappings, context.store.shop)
     return Reconciled("waiting", nudge=_others(step, *waiting), reasons=_reasons(step))
 
 
@@ -263,9 +263,9 @@ def _gives_back(step: Step) -> bool:
     return any(c.field in parked and c.before is None and c.after == parked[c.field] for c in changes)
 
 
-def _waiting_for(outcome: Outcome, hands: Hands) -> tuple[ClerkUserId, ...]:
+def _waiting_for(outcome: Outcome, context: StoreContext) -> tuple[ClerkUserId, ...]:
     """Who waits for a value that this action set free."""
-    return waiting_on(outcome.freed, outcome.action, hands.readers.mappings, hands.store.shop)
+    return waiting_on(outcome.freed, outcome.action, context.readers.mappings, context.store.shop)
 
 
 def waiting_on(

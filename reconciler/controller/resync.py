@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.mirror import BULK_FROM, MirrorDesk, catch_up, fill, seen_of, shape_of
+from reconciler.controller.completeness import without_successor
+from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.mirror import BULK_FROM, MirrorContext, catch_up, fill, seen_of, shape_of
 from reconciler.controller.observe import Claims, claims_of
-from reconciler.controller.stream import Part, Watch, parts_of
-from reconciler.controller.sweep import (
+from reconciler.controller.scan import (
     CHUNK,
     Ask,
     Readers,
@@ -30,8 +30,8 @@ from reconciler.controller.sweep import (
     odd_ones,
     source_is_there,
 )
-from reconciler.controller.untold import Evidence, compare
-from reconciler.controller.wholeness import without_successor
+from reconciler.controller.stream import Part, Watch, parts_of
+from reconciler.controller.timestamps import Evidence, compare
 from reconciler.core.decide.absence import uncounted
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.decide.record import after_look, new_row
@@ -69,7 +69,7 @@ class Desk:
     clock: Clock
     go_on: GoOn
     interval_s: float
-    mirror: MirrorDesk
+    mirror: MirrorContext
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping as MappingOf
 
 from reconciler.controller.act import Step, park, put_back
 from reconciler.controller.apply import Outcome
-from reconciler.controller.hands import Hands
-from reconciler.controller.sweep import Readers
+from reconciler.controller.context import StoreContext
+from reconciler.controller.scan import Readers
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.record import with_refused
 from reconciler.core.decide.refused import refused_undo, undo_digest, undo_key
@@ -24,7 +24,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.plan import chains
 from reconciler.core.plan.forecast import forecast
-from reconciler.core.plan.gather import Swept
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.guard import guarded
 from reconciler.core.plan.plan import StorePlan, summed
 from reconciler.core.plan.undo import way_back
@@ -33,7 +33,7 @@ from reconciler.errors import AccessError, AnswerLost, PermanentError, Reconcile
 LOOK = 200
 
 
-def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
+def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanResult:
     """The plan of the way back in one store; one that can't be looked at comes back with its error in place."""
     ids = sorted({e.customer_id for e in events if e.customer_id is not None})
     try:
@@ -41,7 +41,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
         mappings = readers.mappings.get(store.shop, sorted({e.clerk_user_id for e in events}))
     except ReconcilerError as error:
         plan = StorePlan(store=store.name, shop=store.domain, error=error.message, error_hint=error.hint)
-        return Swept(plan=plan, whole=False)
+        return ScanResult(plan=plan, whole=False)
     trace = f"metafields.{store.backlink.namespace}.{TRACE_KEY}"
     ways, holds = way_back(events, customers, mappings, trace=trace)
     refused = [refused_undo(action, mappings.get(action.clerk_user_id), store) for action in ways]
@@ -58,20 +58,20 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> Swept:
         forecast=forecast(guard.actions, readers.customers.restore_rate()),
         config_digest=config_digest(store),
     )
-    return Swept(plan=plan, withheld=guard.withheld, whole=False)
+    return ScanResult(plan=plan, withheld=guard.withheld, whole=False)
 
 
-def undone(swept: Swept, hands: Hands) -> Iterator[Outcome]:
+def undone(scan_result: ScanResult, context: StoreContext) -> Iterator[Outcome]:
     """Carry the way back out, one by one: whoever gives a back-link or an address up goes before whoever gets it back."""
     stopped: AccessError | None = None
-    ordered = chains.in_turn(sorted(swept.plan.actions, key=_gives_up_first))
-    parked = _parked(ordered, hands)
+    ordered = chains.in_turn(sorted(scan_result.plan.actions, key=_gives_up_first))
+    parked = _parked(ordered, context)
     for action in ordered:
         if stopped is not None:
             yield Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
             continue
         try:
-            yield _taken_back(action, hands, parked.get(action.clerk_user_id, {}))
+            yield _taken_back(action, context, parked.get(action.clerk_user_id, {}))
         except AccessError as error:
             stopped = error
             yield Outcome(action, "failed", error.message, error.hint, error=error)
@@ -84,7 +84,7 @@ def _gives_up_first(action: Action) -> tuple[int, str, str]:
     return (int(gets), action.clerk_user_id, action.customer_id or "")
 
 
-def _parked(actions: Sequence[Action], hands: Hands) -> dict[ClerkUserId, dict[str, str]]:
+def _parked(actions: Sequence[Action], context: StoreContext) -> dict[ClerkUserId, dict[str, str]]:
     """Break the circles of e-mails and phones: some customers are without theirs for a moment. What was taken off, by user.
 
     Where that fails the actions are refused in turn, and the next look gives the values back by the intent.
@@ -92,60 +92,60 @@ def _parked(actions: Sequence[Action], hands: Hands) -> dict[ClerkUserId, dict[s
     found: dict[ClerkUserId, dict[str, str]] = {}
     for action in (a for a in actions if a.park and a.customer_id is not None):
         try:
-            step = _step(action, hands)
+            step = _step(action, context)
             if step is not None and customer_digest(step.decision.customer) == action.customer_digest:
                 customer = step.decision.customer
-                park(step, hands, action.park, kind="undo")
+                park(step, context, action.park, kind="undo")
                 shown = {f: getattr(customer, f) for f in action.park} if customer is not None else {}
                 found[action.clerk_user_id] = {f: v for f, v in shown.items() if v is not None}
         except (AccessError, TemporaryError, PermanentError) as error:
-            hands.warn(f"{hands.store.name}: an e-mail or phone could not be parked: {error.message}")
+            context.warn(f"{context.store.name}: an e-mail or phone could not be parked: {error.message}")
     return found
 
 
-def _step(action: Action, hands: Hands) -> Step | None:
+def _step(action: Action, context: StoreContext) -> Step | None:
     """The action with the customer as it is now; None where that is gone."""
     assert action.customer_id is not None
-    customer = hands.readers.customers.by_ids([action.customer_id]).get(action.customer_id)
+    customer = context.readers.customers.by_ids([action.customer_id]).get(action.customer_id)
     if customer is None:
         return None
-    mapping = hands.readers.mappings.get(hands.store.shop, [action.clerk_user_id]).get(action.clerk_user_id)
+    mapping = context.readers.mappings.get(context.store.shop, [action.clerk_user_id]).get(action.clerk_user_id)
     subject = Subject(action.clerk_user_id, None, mapping)
     sent = respelt_of(mapping, customer)
     return Step(action, subject, Decision(clerk_user_id=action.clerk_user_id, customer=customer, sent=sent))
 
 
-def _taken_back(action: Action, hands: Hands, parked: MappingOf[str, str]) -> Outcome:
+def _taken_back(action: Action, context: StoreContext, parked: MappingOf[str, str]) -> Outcome:
     """One action, if its customer is still as it was planned on; an answer that was lost is looked for once."""
     message = ""
     for _ in range(2):
-        step = _step(action, hands)
+        step = _step(action, context)
         if step is None or customer_digest(_unparked(step, parked)) != action.customer_digest:
             if message:
                 return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
             return Outcome(action, "refused", "the customer has changed in Shopify since the plan was made")
         try:
-            put_back(step, hands)
+            put_back(step, context)
         except AnswerLost as lost:
             message = lost.message
             continue
         except Refused as refused:
-            _remember(action, refused, hands)
+            _remember(action, refused, context)
             raise
         return Outcome(action, "applied")
     return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
 
 
-def _remember(action: Action, refused: Refused, hands: Hands) -> None:
+def _remember(action: Action, refused: Refused, context: StoreContext) -> None:
     """Write down that Shopify refused to take this back, on the customer as it is now: part of it may have gone."""
-    step = _step(action, hands)
+    step = _step(action, context)
     if step is None or step.subject.mapping is None or action.customer_id is None:
         return
     row = step.subject.mapping
-    seen = undo_digest(customer_digest(step.decision.customer), row.profile_digest, hands.store)
+    seen = undo_digest(customer_digest(step.decision.customer), row.profile_digest, context.store)
     code = refused.refusals[0].code if refused.refusals else ""
     said = RefusedValue(digest=seen, code=code, message=refused.message, asked=True)
-    hands.state.put(with_refused(row, {undo_key(action.customer_id): said}))
+    context.state.put(with_refused(row, {undo_key(action.customer_id): said}))
 
 
 def _unparked(step: Step, parked: MappingOf[str, str]) -> Customer | None:

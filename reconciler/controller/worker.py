@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from reconciler.controller.completeness import present_beside
+from reconciler.controller.context import StoreContext
 from reconciler.controller.fenced import FencedWriter
-from reconciler.controller.hands import Hands
-from reconciler.controller.hidden import WithoutUsers
-from reconciler.controller.noticed import Noticed
+from reconciler.controller.noticed import LoserTracker
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.controller.sweep import Readers
-from reconciler.controller.wholeness import present_beside
+from reconciler.controller.scan import Readers
+from reconciler.controller.without_users import WithoutUsers
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, DELETED, Claim, Request
@@ -69,7 +69,7 @@ class Worked:
 class Crew(Protocol):
     """What the worker is given: each store's hands, and what holds under one claim."""
 
-    def hands(self, store: StoreName) -> AbstractContextManager[Hands | None]:
+    def store_context(self, store: StoreName) -> AbstractContextManager[StoreContext | None]:
         """None where the store is not configured any more; good until the context ends."""
 
     def mappings_under(self, claim: Claim) -> MappingWriter:
@@ -96,23 +96,23 @@ class Worker:
     def work(self, claim: Claim) -> Worked:
         """Look, decide, act; then say to the queue what becomes of the request."""
         try:
-            with self.crew.hands(claim.store) as hands:
-                if hands is None:
+            with self.crew.store_context(claim.store) as context:
+                if context is None:
                     self.queue.done([claim], self.clock.now())
                     return Worked(claim, "nothing")
-                return self._looked(claim, hands)
+                return self._looked(claim, context)
         except ConfigError as error:  # of this store alone: a way to its token that can't be gone
             return self._failed(claim, AccessError(error.message, hint=error.hint), None)
 
-    def _looked(self, claim: Claim, hands: Hands) -> Worked:
-        state = Noticed(self.crew.mappings_under(claim))
+    def _looked(self, claim: Claim, context: StoreContext) -> Worked:
+        state = LoserTracker(self.crew.mappings_under(claim))
         try:
             result = reconcile(
                 claim.clerk_user_id,
-                self._under(claim, hands, state),
+                self._under(claim, context, state),
                 self.budgets,
                 wants_updated_at=self._wanted(claim),
-                is_gone=lambda user: self._is_gone_now(user, hands),
+                is_gone=lambda user: self._is_gone_now(user, context),
             )
         except LeaseLost as lost:
             return Worked(claim, "lost", error=lost)
@@ -130,23 +130,23 @@ class Worker:
         if users:
             self.queue.add([Request(claim.store, u) for u in sorted(users)], self.clock.now(), reason=ADDRESS)
 
-    def _under(self, claim: Claim, hands: Hands, state: MappingWriter) -> Hands:
+    def _under(self, claim: Claim, context: StoreContext, state: MappingWriter) -> StoreContext:
         """The hands that stop where the claim is lost, and that see what Clerk says of a deleted user."""
 
         def check() -> None:
             if not self.queue.still_mine(claim):
                 raise LeaseLost(f"another replica has taken over {claim.clerk_user_id} in {claim.store}")
-            row = hands.readers.mappings.get(hands.store.shop, [claim.clerk_user_id]).get(claim.clerk_user_id)
+            row = context.readers.mappings.get(context.store.shop, [claim.clerk_user_id]).get(claim.clerk_user_id)
             if row is not None and row.status == "erased":
                 raise LeaseLost(f"{claim.clerk_user_id} was erased in {claim.store} while she was looked at")
 
-        readers, user = hands.readers, claim.clerk_user_id
+        readers, user = context.readers, claim.clerk_user_id
         if claim.reason == DELETED:
-            readers = self._readers_after_deletion(user, hands.store, readers)
+            readers = self._readers_after_deletion(user, context.store, readers)
         return replace(
-            hands,
+            context,
             readers=readers,
-            writer=FencedWriter(hands.writer, check),
+            writer=FencedWriter(context.writer, check),
             state=state,
             explicit=claim.explicit,
         )
@@ -161,10 +161,10 @@ class Worker:
             readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({user})))
         return replace(readers, absence=absence)
 
-    def _is_gone_now(self, user: ClerkUserId, hands: Hands) -> bool | None:
+    def _is_gone_now(self, user: ClerkUserId, context: StoreContext) -> bool | None:
         """What Clerk's API says of a user without a row, if it can be asked now: time proves it as well."""
         try:
-            return self.crew.is_gone(user, lambda: present_beside(user, hands.store, hands.readers))
+            return self.crew.is_gone(user, lambda: present_beside(user, context.store, context.readers))
         except TemporaryError:
             return None
 

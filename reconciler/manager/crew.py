@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.clerk.users import ClerkUsers
-from reconciler.controller.hands import Hands
+from reconciler.controller.context import StoreContext
 from reconciler.controller.worker import cap_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim
@@ -108,10 +108,10 @@ class Crew:
     # --- what a worker is given ----------------------------------------------------------------------------------
 
     @contextmanager
-    def hands(self, store: StoreName) -> Iterator[Hands | None]:
+    def store_context(self, store: StoreName) -> Iterator[StoreContext | None]:
         with self.house() as house:
             found = next((s for s in house.stores() if s.name == store), None)
-            yield None if found is None else house.running_hands(found, lane="nudge")
+            yield None if found is None else house.running_store_context(found, lane="nudge")
 
     def mappings_under(self, claim: Claim) -> MappingWriter:
         with self._lock:

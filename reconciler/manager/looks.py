@@ -132,7 +132,7 @@ class Looks:
         if found.whole:
             self._failing.succeeded(name, kind)
         ended: Ended = "done" if found.whole else "stopped"
-        self._metrics.swept(name, kind, ended)
+        self._metrics.scanned(name, kind, ended)
         return ended
 
     def _under_lease(
@@ -179,7 +179,7 @@ class Looks:
         else:
             self._probes.let_in(store.name)
             return found
-        self._metrics.swept(store.name, kind, ended)
+        self._metrics.scanned(store.name, kind, ended)
         return ended
 
     def _desk(self, house: House, store: StoreSettings, lease: _Lease) -> Desk:

@@ -148,7 +148,7 @@ class Metrics:
     def added(self, count: int) -> None:
         self._adds.labels(CONTROLLER).inc(count)
 
-    def swept(self, store: StoreName, kind: str, result: str) -> None:
+    def scanned(self, store: StoreName, kind: str, result: str) -> None:
         self._sweeps.labels(store, kind, result).inc()
 
     def config_current(self, current: bool) -> None:  # noqa: FBT001  a gauge's value

@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.controller.apply import applied
-from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.mirror import fill, stands
-from reconciler.controller.sweep import Ask, sweep
+from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.mirror import fill, stands
+from reconciler.controller.scan import Ask, scan_store
 from tests.benchmarks.served import Served, backlinks, served
 from tests.clock import WallClock
 
@@ -56,12 +56,12 @@ def _bulk(shop: Served) -> dict[str, Any]:
     standing = stands(desk)
     if standing.as_of is None:
         raise RuntimeError(f"the mirror does not stand: {standing.doubt}")
-    hands = shop.hands(client, bulk=True)
-    by_mirror = ByMirror(shop.store, desk.mirror, hands.readers.customers)
-    swept = sweep(shop.store, replace(hands.readers, by_mirror=by_mirror), Ask(now=WallClock().now()))
+    context = shop.store_context(client, bulk=True)
+    by_mirror = ByMirror(shop.store, desk.mirror, context.readers.customers)
+    scan_result = scan_store(shop.store, replace(context.readers, by_mirror=by_mirror), Ask(now=WallClock().now()))
     planned_s = time.perf_counter() - began
     began, planning = time.perf_counter(), bucket.spent
-    results = [o.result for o in applied(swept, hands, fresh=True)]
+    results = [o.result for o in applied(scan_result, context, fresh=True)]
     took_s = time.perf_counter() - began
     client.close()
     if results.count("applied") != len(results) or len(backlinks(shop.sim)) != len(results):
@@ -80,21 +80,21 @@ def _bulk(shop: Served) -> dict[str, Any]:
 
 
 def _points_one_by_one(shop: Served) -> float:
-    swept = shop.plan()
+    scan_result = shop.plan()
     bucket, client = shop.bucket(rate=100_000, size=100_000), shop.client()
-    done = sum(o.result == "applied" for o in applied(swept, shop.hands(client, bulk=False), fresh=True))
+    done = sum(o.result == "applied" for o in applied(scan_result, shop.store_context(client, bulk=False), fresh=True))
     client.close()
     return round(bucket.spent / done, 2)
 
 
 def _paced(shop: Served, seconds: int) -> dict[str, Any]:
     """For so long; the share is of what the shop gave back once what the bucket held was spent."""
-    swept = shop.plan()
+    scan_result = shop.plan()
     bucket, client = shop.bucket(rate=RATE, size=SIZE), shop.client()
     shop.sim.calls.clear()
     began = shop.sim.shop.clock()
     done = 0
-    outcomes = applied(swept, shop.hands(client, bulk=False), fresh=True)
+    outcomes = applied(scan_result, shop.store_context(client, bulk=False), fresh=True)
     for outcome in outcomes:
         done += outcome.result == "applied"
         if shop.sim.shop.clock() - began > BURST_S + seconds:

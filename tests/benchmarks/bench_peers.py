@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from reconciler.controller.apply import applied
-from reconciler.controller.sweep import Ask, sweep
+from reconciler.controller.scan import Ask, scan_store
 from tests.benchmarks import scratch
 from tests.benchmarks.served import TOKEN, Served, served
 from tests.clock import WallClock
@@ -93,10 +93,10 @@ def _right(shop: Served) -> int:
 
 def _ours(shop: Served, *, bulk: bool) -> dict[str, Any]:
     client = shop.client()
-    hands = shop.hands(client, bulk=bulk)
+    context = shop.store_context(client, bulk=bulk)
     spent, began = shop.sim.bucket.spent, time.perf_counter()
-    swept = sweep(shop.store, hands.readers, Ask(now=WallClock().now()))
-    results = [o.result for o in applied(swept, hands, fresh=True)]
+    scan_result = scan_store(shop.store, context.readers, Ask(now=WallClock().now()))
+    results = [o.result for o in applied(scan_result, context, fresh=True)]
     client.close()
     failed = len(results) - results.count("applied")
     took_s = time.perf_counter() - began

@@ -30,9 +30,9 @@ from reconciler.cli.commands.plan import save, show
 from reconciler.cli.context import Context
 from reconciler.cli.files import plan_file as planfile
 from reconciler.controller.apply import applied
-from reconciler.controller.fleet import Planned, plan_stores
-from reconciler.controller.hands import BulkHands, Hands
-from reconciler.controller.sweep import Ask, Readers, Swept, approved
+from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.scan import Ask, Readers, ScanResult, approved
+from reconciler.controller.stores import Planned, plan_stores
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
@@ -135,22 +135,24 @@ class _Place:
         assert found.plan.stores[0].error is None, found.plan.stores[0].error
         return found
 
-    def loaded(self) -> Swept:
+    def loaded(self) -> ScanResult:
         saved, _ = planfile.load(
             self.folder / "the.plan", key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity")
         )
-        return Swept(saved.plan.stores[0], whole=False)
+        return ScanResult(saved.plan.stores[0], whole=False)
 
-    def apply(self, swept: Swept, *, bulk: bool, fresh: bool) -> int:
-        hands = Hands(
+    def apply(self, scan_result: ScanResult, *, bulk: bool, fresh: bool) -> int:
+        context = StoreContext(
             self.store, self.readers, self.shop, _Forgetful(), WallClock(), warn=_warn, plan_digest="sha256:0"
         )
         if bulk:
-            hands = replace(
-                hands, state=self.state, bulk=BulkHands(self.shop, self.state, self.state, sleep=_never, always=True)
+            context = replace(
+                context,
+                state=self.state,
+                bulk=BulkContext(self.shop, self.state, self.state, sleep=_never, always=True),
             )
         results = [0, 0]
-        for outcome in applied(swept, hands, fresh=fresh):
+        for outcome in applied(scan_result, context, fresh=fresh):
             results[outcome.result == "applied"] += 1
         assert results[0] == 0, results
         return results[1]
@@ -188,9 +190,9 @@ WORK: Final[dict[str, Callable[[_Place], int]]] = {
     "plan": lambda place: _shown(place, "text"),
     "plan --output json": lambda place: _shown(place, "json"),
     "plan --out": _saved,
-    "apply --approve": lambda place: place.apply(approved(place.planned().swept[NAME]), bulk=False, fresh=True),
+    "apply --approve": lambda place: place.apply(approved(place.planned().scans[NAME]), bulk=False, fresh=True),
     "apply FILE": lambda place: place.apply(place.loaded(), bulk=False, fresh=False),
-    "apply --bulk always": lambda place: place.apply(place.planned().swept[NAME], bulk=True, fresh=True),
+    "apply --bulk always": lambda place: place.apply(place.planned().scans[NAME], bulk=True, fresh=True),
 }
 """Each in a world where nobody is in the shop yet; `--approve`: the guards withhold all of it first."""
 

@@ -24,10 +24,10 @@ from typing import Any, Final, NoReturn
 
 import psycopg
 
-from reconciler.controller.fleet import plan_stores
-from reconciler.controller.mirror import MirrorDesk
+from reconciler.controller.mirror.mirror import MirrorContext
 from reconciler.controller.resync import Desk, Looked, look_at_changes
-from reconciler.controller.sweep import Ask, Readers
+from reconciler.controller.scan import Ask, Readers
+from reconciler.controller.stores import plan_stores
 from reconciler.core.fields.fingerprint import config_fp, values_fp
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.store import Store
@@ -251,7 +251,7 @@ def fetched(place: Place) -> int:
     return count
 
 
-def swept(place: Place) -> int:
+def scan_result(place: Place) -> int:
     """A plan of every store, with nothing to do."""
     profiles, (engine, state) = place.profiles(), _state(place)
     unasked: Any = _Unasked()
@@ -300,7 +300,7 @@ def _touch(place: Place, first: int, at: datetime) -> None:
 def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: Any) -> Looked:
     store, unasked = store_of(0), _Unasked()
     shop: Any = unasked
-    mirror = MirrorDesk(store, state, shop, shop, shop, _Clock(), wait=lambda _seconds: True)
+    mirror = MirrorContext(store, state, shop, shop, shop, _Clock(), wait=lambda _seconds: True)
     desk = Desk(
         store=store,
         readers=Readers(profiles, shop, state),
@@ -322,7 +322,7 @@ def _state(place: Place) -> tuple[Any, StateStore]:
 
 WORK: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
     "fetch": lambda place: partial(fetched, place),
-    "sweep": lambda place: partial(swept, place),
+    "sweep": lambda place: partial(scan_result, place),
     "changes": changed,
 }  # what readies each is not measured
 

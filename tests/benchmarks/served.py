@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.hands import BulkHands, Hands
-from reconciler.controller.mirror import MirrorDesk
-from reconciler.controller.sweep import Ask, Readers, Swept, sweep
+from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.mirror import MirrorContext
+from reconciler.controller.scan import Ask, Readers, ScanResult, scan_store
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
@@ -77,9 +77,9 @@ class Served:
         self.sim.bucket = Bucket(self.sim.shop.clock, size=size, restore_rate=rate)
         return self.sim.bucket
 
-    def hands(self, client: ShopClient, *, bulk: bool) -> Hands:
+    def store_context(self, client: ShopClient, *, bulk: bool) -> StoreContext:
         customers, state = ShopCustomers(client, self.store), StateStore(self.engine)
-        hands = Hands(
+        context = StoreContext(
             store=self.store,
             readers=Readers(self.profiles, customers, state),
             writer=customers,
@@ -88,22 +88,22 @@ class Served:
             warn=lambda said: print(said, file=sys.stderr),  # noqa: T201  its words
         )
         if not bulk:
-            return hands
+            return context
         shop = ShopBulkWriter(client, self.store)
         customers_by_mirror = ByMirror(self.store, state, customers)
         return replace(
-            hands,
-            bulk=BulkHands(shop, state, state, sleep=time.sleep, always=True, by_mirror=lambda: customers_by_mirror),
+            context,
+            bulk=BulkContext(shop, state, state, sleep=time.sleep, always=True, by_mirror=lambda: customers_by_mirror),
         )
 
-    def mirror(self, client: ShopClient) -> MirrorDesk:
+    def mirror(self, client: ShopClient) -> MirrorContext:
         """What keeps the shop's mirror."""
 
         def wait(seconds: float) -> bool:
             time.sleep(seconds)
             return True
 
-        return MirrorDesk(
+        return MirrorContext(
             store=self.store,
             mirror=StateStore(self.engine),
             bulk=ShopBulkReader(client, self.store),
@@ -113,17 +113,19 @@ class Served:
             wait=wait,
         )
 
-    def plan(self) -> Swept:
+    def plan(self) -> ScanResult:
         """A whole look, with points enough; the table's guards are wide."""
         self.bucket(rate=AMPLE, size=AMPLE)
         client = self.client()
         try:
-            swept = sweep(self.store, self.hands(client, bulk=False).readers, Ask(now=WallClock().now()))
+            scan_result = scan_store(
+                self.store, self.store_context(client, bulk=False).readers, Ask(now=WallClock().now())
+            )
         finally:
             client.close()
-        if swept.plan.error is not None:
-            raise RuntimeError(swept.plan.error)
-        return swept
+        if scan_result.plan.error is not None:
+            raise RuntimeError(scan_result.plan.error)
+        return scan_result
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.apply import Hands, Outcome
-from reconciler.controller.hands import BulkHands
+from reconciler.controller.apply import Outcome
+from reconciler.controller.context import BulkContext, StoreContext
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
@@ -122,11 +122,11 @@ class BulkRig(Rig):
         one = self.stores[NAME]
         return ShopBulkWriter(self._clients[one.shop], one, **options)
 
-    def hands(self, store: Store, *, explicit: bool = False) -> Hands:
-        hands = super().hands(store, explicit=explicit)
+    def store_context(self, store: Store, *, explicit: bool = False) -> StoreContext:
+        context = super().store_context(store, explicit=explicit)
         if not self.by_bulk:
-            return hands
-        bulk = BulkHands(
+            return context
+        bulk = BulkContext(
             shop=self.writer(file_bytes_max=self.file_bytes_max),
             book=self.state,
             leases=self.state,
@@ -134,7 +134,7 @@ class BulkRig(Rig):
             always=self.always,
             lines_min=self.lines_min,
         )
-        return replace(hands, bulk=bulk)
+        return replace(context, bulk=bulk)
 
     def _nap(self, seconds: float) -> None:
         self.naps.append(seconds)

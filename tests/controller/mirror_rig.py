@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.mirror import MirrorDesk
-from reconciler.controller.sweep import Ask, Readers, Swept, sweep
+from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.mirror import MirrorContext
+from reconciler.controller.scan import Ask, Readers, ScanResult, scan_store
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.plan import planned
 from reconciler.shopify.bulk import ShopBulkReader
@@ -53,10 +53,10 @@ class MirrorRig(BulkRig):
         self.pour()
         self.cycle()
 
-    def mirror(self, progress: Callable[[Any], None] = lambda _step: None) -> MirrorDesk:
+    def mirror(self, progress: Callable[[Any], None] = lambda _step: None) -> MirrorContext:
         one = self.stores[NAME]
         client = self._clients[one.shop]
-        return MirrorDesk(
+        return MirrorContext(
             store=one,
             mirror=self.state,
             bulk=ShopBulkReader(client, one),
@@ -79,10 +79,10 @@ class MirrorRig(BulkRig):
         readers = Readers(self.table, customers, self.state)
         return replace(readers, pairs=self.state, by_mirror=ByMirror(one, self.state, customers)) if fast else readers
 
-    def swept(self, *, fast: bool, guards: bool = True) -> Swept:
+    def scan(self, *, fast: bool, guards: bool = True) -> ScanResult:
         """A look at everybody in the table as it is: by fingerprints and mirror, or live."""
         ask = Ask(now=self.clock.now(), explicit=False, guards=guards)
-        return sweep(self.stores[NAME], self.readers_of(fast=fast), ask)
+        return scan_store(self.stores[NAME], self.readers_of(fast=fast), ask)
 
     def calls(self) -> int:
         return len(self.acme.calls)
@@ -96,13 +96,13 @@ def customer(rig: MirrorRig, number: int) -> CustomerId:
     return found.customer_id
 
 
-def digest(rig: MirrorRig, swept: Swept) -> str:
-    return planned([swept.plan], created_at=rig.clock.now()).digest
+def digest(rig: MirrorRig, scan_result: ScanResult) -> str:
+    return planned([scan_result.plan], created_at=rig.clock.now()).digest
 
 
-def learned(swept: Swept) -> dict[str, Any]:
+def learned(scan_result: ScanResult) -> dict[str, Any]:
     """What the rows would say, without when they were looked at."""
-    return {row.clerk_user_id: row for row in swept.rows}
+    return {row.clerk_user_id: row for row in scan_result.rows}
 
 
 def _as_sql(value: Any) -> Any:

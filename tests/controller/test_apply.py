@@ -440,5 +440,5 @@ def test_what_was_done_is_recorded_with_before_and_after(house: Rig) -> None:
 
 
 def test_an_empty_plan_sends_nothing(house: Rig) -> None:
-    swept = house.plan().swept[house.stores[next(iter(house.stores))].name]
-    assert list(applied(swept, house.hands(next(iter(house.stores.values()))), fresh=True)) == []
+    scan_result = house.plan().scans[house.stores[next(iter(house.stores))].name]
+    assert list(applied(scan_result, house.store_context(next(iter(house.stores.values()))), fresh=True)) == []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.controller.beside import Ended, Ending, merged
+from reconciler.controller.parallel import Ended, Ending, merged
 from reconciler.errors import StateError
 
 WAIT_S = 60.0

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from reconciler.controller.apply import Outcome, applied
-from reconciler.controller.fleet import apply_stores
+from reconciler.controller.stores import apply_stores
 from reconciler.errors import LeaseLost, StateError
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, outcomes, populate, user_of
 
@@ -36,8 +36,8 @@ def carried_out(rig: BulkRig) -> Generator[Outcome, None, None]:
     planned = rig.plan()
     kinds = Counter(a.kind for a in planned.plan.stores[0].actions)
     assert kinds == {"adopt": GUESTS, "create": PEOPLE - GUESTS}
-    swept = planned.swept[NAME]
-    return cast("Generator[Outcome, None, None]", applied(swept, rig.hands(rig.stores[NAME]), fresh=True))
+    scan_result = planned.scans[NAME]
+    return cast("Generator[Outcome, None, None]", applied(scan_result, rig.store_context(rig.stores[NAME]), fresh=True))
 
 
 def ended(rig: BulkRig) -> None:
@@ -166,8 +166,8 @@ def test_whoever_takes_no_more_outcomes_leaves_nothing_running(rig: BulkRig) -> 
 def test_whoever_takes_no_more_of_many_stores_leaves_nothing_running_in_any(rig: BulkRig) -> None:
     """While nobody has an outcome to tell: the operation would never end, and the single calls are over."""
     rig.acme.shop.bulk_rows_per_s = NEVER
-    planned, hands = rig.plan(), rig.hands(rig.stores[NAME])
-    taken = apply_stores(planned.swept, {NAME: hands}, partial(applied, fresh=True))
+    planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
+    taken = apply_stores(planned.scans, {NAME: context}, partial(applied, fresh=True))
     for _ in range(GUESTS):
         name, outcome = next(taken)
         assert (name, outcome.action.kind, outcome.result) == (NAME, "adopt", "applied")

@@ -294,9 +294,9 @@ def test_a_user_who_loses_a_customer_to_an_answer_is_nudged(rig: BulkRig) -> Non
     rig.acme.shop.bulk_rows_per_s = 1e-12
     rig.while_waiting = relink
     nudged: list[str] = []
-    planned, hands = rig.plan(), rig.hands(rig.stores[NAME])
-    assert hands.bulk is not None
-    list(applied(planned.swept[NAME], replace(hands, bulk=replace(hands.bulk, nudge=nudged.extend)), fresh=True))
+    planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
+    assert context.bulk is not None
+    list(applied(planned.scans[NAME], replace(context, bulk=replace(context.bulk, nudge=nudged.extend)), fresh=True))
     assert nudged == [user_of(1)]
     rig.requested(NAME, user_of(1))
     links = [c.backlink for c in rig.people(NAME).values()]

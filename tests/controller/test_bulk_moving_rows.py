@@ -176,10 +176,10 @@ def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: 
         for n in range(PEOPLE):
             rig.user(user_of(n), first_name=f"Middle {n}", last_name="of Nowhere")
     planned = rig.plan()
-    hands = rig.hands(rig.stores[NAME])
-    assert hands.bulk is not None
-    book = cast("BulkBook", Settling(hands.bulk.book, lambda: change(rig, a_worker)))
-    found = list(applied(planned.swept[NAME], replace(hands, bulk=replace(hands.bulk, book=book)), fresh=True))
+    context = rig.store_context(rig.stores[NAME])
+    assert context.bulk is not None
+    book = cast("BulkBook", Settling(context.bulk.book, lambda: change(rig, a_worker)))
+    found = list(applied(planned.scans[NAME], replace(context, bulk=replace(context.bulk, book=book)), fresh=True))
     assert [o.result for o in found] == ["applied"] * PEOPLE
     changed(rig)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.controller.apply import applied
-from reconciler.controller.by_mirror import ByMirror, shown
-from reconciler.controller.mirror import fill, seen_of
+from reconciler.controller.mirror.by_mirror import ByMirror, shown
+from reconciler.controller.mirror.mirror import fill, seen_of
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.ports import Known
@@ -32,7 +32,7 @@ def made(rig: MirrorRig) -> None:
     """Everybody in the shop by one plan, and the shop in the mirror."""
     populate(rig, PEOPLE)
     rig.pour()
-    list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
+    list(applied(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
     rig.clock.sleep(5)
     fill(rig.mirror())
 
@@ -42,7 +42,7 @@ def asked(rig: MirrorRig, since: int) -> list[str]:
 
 
 def acts(rig: MirrorRig) -> dict[str, str]:
-    return {action.clerk_user_id: action.kind for action in rig.swept(fast=True).plan.actions}
+    return {action.clerk_user_id: action.kind for action in rig.scan(fast=True).plan.actions}
 
 
 def test_a_first_plan_of_people_whom_the_shop_does_not_know_asks_it_nothing(rig: MirrorRig) -> None:
@@ -50,22 +50,22 @@ def test_a_first_plan_of_people_whom_the_shop_does_not_know_asks_it_nothing(rig:
     rig.pour()
     fill(rig.mirror())
     before = rig.calls()
-    fast = rig.swept(fast=True, guards=False)
+    fast = rig.scan(fast=True, guards=False)
     assert asked(rig, before) == []
     assert fast.plan.summary.create == PEOPLE
-    assert digest(rig, fast) == digest(rig, rig.swept(fast=False, guards=False))
-    outcomes = list(applied(fast, rig.hands(rig.stores[NAME]), fresh=True))
+    assert digest(rig, fast) == digest(rig, rig.scan(fast=False, guards=False))
+    outcomes = list(applied(fast, rig.store_context(rig.stores[NAME]), fresh=True))
     assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
-    assert rig.swept(fast=False).plan.summary.actions == 0
+    assert rig.scan(fast=False).plan.summary.actions == 0
 
 
 def test_the_first_plan_after_the_mirror_was_filled_asks_the_shop_nothing_and_is_remembered(rig: MirrorRig) -> None:
     made(rig)
     before = rig.calls()
-    fast = rig.swept(fast=True)
+    fast = rig.scan(fast=True)
     assert asked(rig, before) == []
     assert (fast.plan.summary.in_sync, fast.plan.summary.actions) == (PEOPLE, 0)
-    assert digest(rig, fast) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, fast) == digest(rig, rig.scan(fast=False))
     assert {row.clerk_user_id for row in fast.rows if row.observed_fp is not None} == {*map(user_of, range(PEOPLE))}
 
 
@@ -78,7 +78,7 @@ def test_a_guest_with_her_address_is_looked_at_in_the_shop(rig: MirrorRig) -> No
     before = rig.calls()
     assert acts(rig)["user_new"] == "adopt"
     assert asked(rig, before) == ["customerByIdentifier"] * 3  # in the mirror her address, then all of her in the shop
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_whoever_has_something_to_do_by_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
@@ -90,7 +90,7 @@ def test_whoever_has_something_to_do_by_the_mirror_is_looked_at_in_the_shop(rig:
     before = rig.calls()
     assert acts(rig) == {user_of(4): "release"}
     assert len(asked(rig, before)) == 1
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_what_was_written_since_the_mirror_saw_her_is_not_forgotten(rig: MirrorRig) -> None:
@@ -99,10 +99,10 @@ def test_what_was_written_since_the_mirror_saw_her_is_not_forgotten(rig: MirrorR
     for name in ("Adah", before):  # there and back, and the mirror has seen neither
         rig.user(user_of(3), first_name=name)
         rig.pour()
-        fast = rig.swept(fast=True)
+        fast = rig.scan(fast=True)
         assert [a.clerk_user_id for a in fast.plan.actions] == [user_of(3)]
-        assert digest(rig, fast) == digest(rig, rig.swept(fast=False))
-        list(applied(fast, rig.hands(rig.stores[NAME]), fresh=True))
+        assert digest(rig, fast) == digest(rig, rig.scan(fast=False))
+        list(applied(fast, rig.store_context(rig.stores[NAME]), fresh=True))
 
 
 def test_whoever_is_gone_from_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
@@ -111,10 +111,10 @@ def test_whoever_is_gone_from_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig
     rig.clock.sleep(5)
     fill(rig.mirror())
     before = rig.calls()
-    fast = rig.swept(fast=True)
+    fast = rig.scan(fast=True)
     assert len(asked(rig, before)) >= 1
     assert [a.clerk_user_id for a in fast.plan.actions] == [user_of(5)]
-    assert digest(rig, fast) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, fast) == digest(rig, rig.scan(fast=False))
 
 
 def test_nobody_is_nowhere_in_a_mirror_that_does_not_know_of_everybody(rig: MirrorRig) -> None:
@@ -126,7 +126,7 @@ def test_nobody_is_nowhere_in_a_mirror_that_does_not_know_of_everybody(rig: Mirr
     before = rig.calls()
     assert acts(rig) == {user_of(2): "update", "user_new": "create"}  # as soon as she has given the address back
     assert len(asked(rig, before)) >= 2
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_what_was_not_seen_now_is_not_kept_as_seen_now(rig: MirrorRig) -> None:
@@ -186,19 +186,19 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     rig.pour()
     rig.acme.shop.staff_create(email=str(rig.profiles.rows[ClerkUserId(user_of(5))].email))
     fill(rig.mirror())
-    swept = rig.swept(fast=False, guards=False)
-    adopted = [a.clerk_user_id for a in swept.plan.actions if a.kind == "adopt"]
+    scan_result = rig.scan(fast=False, guards=False)
+    adopted = [a.clerk_user_id for a in scan_result.plan.actions if a.kind == "adopt"]
     if stands:  # one whom neither plan nor mirror know of: Shopify refuses, and she is looked at
         rig.acme.shop.staff_create(email=str(rig.profiles.rows[ClerkUserId(user_of(6))].email))
     rig.by_bulk = True
     one = rig.stores[NAME]
-    hands = rig.hands(one)
-    assert hands.bulk is not None
+    context = rig.store_context(one)
+    assert context.bulk is not None
     customers = ByMirror(one, rig.state, rig.customers(one)) if stands else None
-    bulk = replace(hands.bulk, by_mirror=lambda: customers)
+    bulk = replace(context.bulk, by_mirror=lambda: customers)
     before = rig.calls()
-    outcomes = list(applied(swept, replace(hands, bulk=bulk), fresh=False))
+    outcomes = list(applied(scan_result, replace(context, bulk=bulk), fresh=False))
     assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
     assert adopted == [user_of(5)]
     assert asked(rig, before).count("customerByIdentifier") == 6  # three of hers, and three of one, or of all at once
-    assert rig.swept(fast=False).plan.summary.actions == 0
+    assert rig.scan(fast=False).plan.summary.actions == 0

@@ -74,7 +74,7 @@ class World(Rig):
 
     def work(self, user: str, name: str = "acme") -> Reconciled:
         """One request, as a worker of `run` does it; who is nudged is not looked at."""
-        return reconcile(ClerkUserId(user), self.hands(self.stores[StoreName(name)]), self.state)
+        return reconcile(ClerkUserId(user), self.store_context(self.stores[StoreName(name)]), self.state)
 
     def at(self, user: str, name: str = "acme") -> str | None:
         """The customer that carries this user's back-link."""
@@ -204,9 +204,9 @@ def test_a_mapped_customer_that_another_user_has_by_its_back_link_is_not_release
     customer = world.at(ADA)
     assert customer is not None
     world.leave(ADA)
-    hands = world.hands(world.stores[StoreName("acme")])
-    hands.writer.unlink(CustomerId(customer))
-    hands.writer.link(CustomerId(customer), ClerkUserId(NEW))
+    context = world.store_context(world.stores[StoreName("acme")])
+    context.writer.unlink(CustomerId(customer))
+    context.writer.link(CustomerId(customer), ClerkUserId(NEW))
     assert [(a.kind, a.clerk_user_id) for a in world.plan().plan.stores[0].actions] == []
     arrives(world, email="other@x.example.com")
     world.cycle()

@@ -103,11 +103,11 @@ def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_ti
     rig.clock.sleep(1200)
     rig.profiles.rows.update({user: row for user, row in rows.items() if user != last})
     rig.pour()
-    hands = rig.hands(looking.store)
-    hands = replace(hands, readers=replace(hands.readers, profiles=rig.table, absence=looking.readers.absence))
-    first = reconcile(last, hands, rig.state)
+    context = rig.store_context(looking.store)
+    context = replace(context, readers=replace(context.readers, profiles=rig.table, absence=looking.readers.absence))
+    first = reconcile(last, context, rig.state)
     assert (first.result, first.reasons) == ("held", ("RowMissing",))
-    while (found := reconcile(last, hands, rig.state)).again_s is not None:
+    while (found := reconcile(last, context, rig.state)).again_s is not None:
         rig.clock.sleep(found.again_s)
     assert found.result == "applied"
 

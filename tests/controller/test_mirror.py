@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror import Progress, catch_up, fill, seen_of, shape_of
+from reconciler.controller.mirror.mirror import Progress, catch_up, fill, seen_of, shape_of
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import MirrorMark
 from tests.controller.bulk_rig import NAME, user_of
@@ -67,7 +67,7 @@ def test_a_second_one_writes_nothing_anew_and_whoever_is_not_shown_is_gone(rig: 
 
 
 def test_one_that_was_stopped_goes_on_with_the_same_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.controller.mirror.BATCH", 15)
+    monkeypatch.setattr("reconciler.controller.mirror.mirror.BATCH", 15)
     stops = 0
     seen = set()
     while True:
@@ -195,6 +195,6 @@ def test_too_many_touched_ones_ask_for_a_bulk_query(rig: MirrorRig, monkeypatch:
 
 def settle(rig: MirrorRig) -> None:
     """Everybody looked at, and remembered as equal."""
-    swept = rig.swept(fast=False)
-    assert swept.plan.summary.actions == 0
-    rig.state.put_many(list(swept.rows))
+    scan_result = rig.scan(fast=False)
+    assert scan_result.plan.summary.actions == 0
+    rig.state.put_many(list(scan_result.rows))

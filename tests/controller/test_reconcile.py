@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.hands import Hands
+from reconciler.controller.completeness import sample
+from reconciler.controller.context import StoreContext
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.controller.wholeness import sample
 from reconciler.core.decide.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.store import Store
@@ -147,27 +147,27 @@ def test_a_percentage_of_few_mappings_is_named_where_it_lets_nobody_go(house: Ri
 
 
 def test_a_user_whose_row_is_not_there_yet_is_looked_at_later_and_released_by_nobody(house: Rig) -> None:
-    hands = house.hands(next(iter(house.stores.values())))
+    context = house.store_context(next(iter(house.stores.values())))
     wanted = house.clock.now() + timedelta(seconds=5)
     house.leave(ADA)
     for user in (ClerkUserId(ADA), ClerkUserId("user_new")):
-        assert reconcile(user, hands, house.state, wants_updated_at=wanted).result == "early"
+        assert reconcile(user, context, house.state, wants_updated_at=wanted).result == "early"
     assert emails(house)[ADA] is not None
     house.requested("acme", ADA)
-    assert reconcile(ClerkUserId(ADA), hands, house.state, wants_updated_at=wanted).result != "early"
+    assert reconcile(ClerkUserId(ADA), context, house.state, wants_updated_at=wanted).result != "early"
 
 
 def test_a_row_that_is_missing_in_two_reads_that_are_far_enough_apart_releases_its_user(house: Rig) -> None:
-    hands = running(house)
+    context = running(house)
     house.leave(ADA)
     before = house.mutations()
-    [first] = [reconcile(ClerkUserId(ADA), hands, house.state)]
+    [first] = [reconcile(ClerkUserId(ADA), context, house.state)]
     assert (first.result, first.reasons, first.again_s) == ("held", ("RowMissing",), 10.0)
     row = house.mapping("acme", ADA)
     assert row is not None
     assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", house.clock.now())
     looks = [0.0]
-    while (found := reconcile(ClerkUserId(ADA), hands, house.state)).again_s is not None:
+    while (found := reconcile(ClerkUserId(ADA), context, house.state)).again_s is not None:
         house.clock.sleep(found.again_s)
         looks.append(looks[-1] + found.again_s)
     assert (looks[-1], len(looks)) == (300.0, 7)  # soon, then later
@@ -179,32 +179,32 @@ def test_a_row_that_is_missing_in_two_reads_that_are_far_enough_apart_releases_i
 
 
 def test_a_row_that_was_seen_in_between_has_to_be_missing_twice_again(house: Rig) -> None:
-    hands, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
+    context, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
     for _ in range(3):
         house.leave(ADA)
-        assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+        assert reconcile(ClerkUserId(ADA), context, house.state).reasons == ("RowMissing",)
         house.clock.sleep(299)
-        assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+        assert reconcile(ClerkUserId(ADA), context, house.state).reasons == ("RowMissing",)
         house.profiles.rows[ClerkUserId(ADA)] = profile
-        assert reconcile(ClerkUserId(ADA), hands, house.state).result == "in_sync"
+        assert reconcile(ClerkUserId(ADA), context, house.state).result == "in_sync"
     row = house.mapping("acme", ADA)
     assert row is not None
     assert (row.status, row.absent_since) == ("in_sync", None)
 
 
 def test_a_row_that_was_seen_in_between_counts_as_seen_where_the_shop_did_not_answer(house: Rig) -> None:
-    hands, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
+    context, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
     house.leave(ADA)
-    assert reconcile(ClerkUserId(ADA), hands, house.state).reasons == ("RowMissing",)
+    assert reconcile(ClerkUserId(ADA), context, house.state).reasons == ("RowMissing",)
     house.clock.sleep(200)
     house.profiles.rows[ClerkUserId(ADA)] = profile
     house.sim("acme").faults.add("lost_before", times=None)
     with pytest.raises(TemporaryError):
-        reconcile(ClerkUserId(ADA), hands, house.state)
+        reconcile(ClerkUserId(ADA), context, house.state)
     house.sim("acme").faults.clear()
     house.leave(ADA)
     house.clock.sleep(100)
-    found = reconcile(ClerkUserId(ADA), hands, house.state)
+    found = reconcile(ClerkUserId(ADA), context, house.state)
     assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
 
 
@@ -223,11 +223,11 @@ def test_a_user_whose_last_write_was_never_recorded_is_released_as_well(house: R
 
 def test_two_reads_far_apart_do_not_count_where_those_between_them_did_not_come(house: Rig) -> None:
     """A store that was suspended, a table that could not be read: the row may have been there in between."""
-    hands = running(house)
+    context = running(house)
     house.leave(ADA)
-    assert reconcile(ClerkUserId(ADA), hands, house.state).again_s == 10.0
+    assert reconcile(ClerkUserId(ADA), context, house.state).again_s == 10.0
     house.clock.sleep(301)
-    found = reconcile(ClerkUserId(ADA), hands, house.state)
+    found = reconcile(ClerkUserId(ADA), context, house.state)
     assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
 
 
@@ -245,13 +245,13 @@ def test_while_many_rows_are_missing_no_read_counts(house: Rig) -> None:
     for user in users:
         house.user(user, email=f"{user}@x.example.com")
     house.requested("acme", *users)
-    hands = running(house, guards={"release": {"max": 25, "percent": 10}})
+    context = running(house, guards={"release": {"max": 25, "percent": 10}})
     rows = {user: house.profiles.rows[ClerkUserId(user)] for user in users}
     for user in users[5:]:
         house.leave(user)
     for _ in range(4):
         for user in users[5:]:
-            found = reconcile(ClerkUserId(user), hands, house.state)
+            found = reconcile(ClerkUserId(user), context, house.state)
             assert (found.result, found.reasons, found.again_s) == ("held", ("RowMissing",), 300.0)
         house.clock.sleep(300)
     row = house.mapping("acme", users[9])
@@ -263,10 +263,10 @@ def test_while_many_rows_are_missing_no_read_counts(house: Rig) -> None:
     )
     for user in users[:-1]:
         house.profiles.rows[ClerkUserId(user)] = rows[user]
-    assert reconcile(ClerkUserId(users[-1]), hands, house.state).again_s == 10.0  # the first read that counts
-    assert until_proven(users[-1], hands, house).kind == "release"
+    assert reconcile(ClerkUserId(users[-1]), context, house.state).again_s == 10.0  # the first read that counts
+    assert until_proven(users[-1], context, house).kind == "release"
     for user in users[:-1]:
-        assert reconcile(ClerkUserId(user), hands, house.state).result == "in_sync"
+        assert reconcile(ClerkUserId(user), context, house.state).result == "in_sync"
 
 
 @pytest.mark.parametrize(("says", "kind"), [(True, "release"), (False, None), (None, None)])
@@ -290,20 +290,22 @@ def test_an_action_never_turns_into_a_release_on_the_way(house: Rig) -> None:
     assert emails(house)[ADA] is not None
 
 
-def until_proven(user: str, hands: Hands, house: Rig, *, late_s: float = 0.0, looks_max: int = 100) -> Reconciled:
+def until_proven(
+    user: str, context: StoreContext, house: Rig, *, late_s: float = 0.0, looks_max: int = 100
+) -> Reconciled:
     """Reconcile a user without a row whenever that is due, until it is known to have left."""
     for _ in range(looks_max):
-        found = reconcile(ClerkUserId(user), hands, house.state)
+        found = reconcile(ClerkUserId(user), context, house.state)
         if found.again_s is None:
             return found
         house.clock.sleep(found.again_s + late_s)
     raise AssertionError(f"after {looks_max} reads {user} is not known to have left")
 
 
-def running(house: Rig, **policy: Any) -> Hands:
+def running(house: Rig, **policy: Any) -> StoreContext:
     """The hands of `run`, for which a missing row is no proof by itself."""
-    hands = house.hands(acme(**policy))
-    return replace(hands, readers=replace(hands.readers, absence=Absence(grace_s=300)))
+    context = house.store_context(acme(**policy))
+    return replace(context, readers=replace(context.readers, absence=Absence(grace_s=300)))
 
 
 def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(house: Rig) -> None:
@@ -314,14 +316,14 @@ def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(house: Rig) -> None:
 
 
 def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_user_is_released(house: Rig) -> None:
-    hands = running(house)
+    context = running(house)
     house.leave(BOB)
     house.user(CYD, email=f"{BOB}@x.example.com")  # has a customer, so that the policy says what comes of it
-    assert reconcile(ClerkUserId(CYD), hands, house.state).result == "waiting"
-    assert reconcile(ClerkUserId(BOB), hands, house.state).reasons == ("RowMissing",)
-    found = until_proven(BOB, hands, house)
+    assert reconcile(ClerkUserId(CYD), context, house.state).result == "waiting"
+    assert reconcile(ClerkUserId(BOB), context, house.state).reasons == ("RowMissing",)
+    found = until_proven(BOB, context, house)
     assert (found.kind, found.nudge) == ("release", (CYD,))
-    assert reconcile(ClerkUserId(CYD), hands, house.state).kind == "relink"
+    assert reconcile(ClerkUserId(CYD), context, house.state).kind == "relink"
 
 
 @pytest.mark.parametrize("loaded", [range(900), range(900, 1100), [*range(300), *range(600, 1100)]])
@@ -344,7 +346,7 @@ def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_looks_whole_to_no
         house.profiles.rows.clear()
         for n in loaded:
             house.profiles.rows[users[n]] = profile.model_copy(update={"clerk_user_id": users[n]})
-        hands = running(house, guards={})
+        context = running(house, guards={})
         missing = [user for user in users if user not in house.profiles.rows]
-        seen = {user: sample(user, hands.store, hands.readers) for user in [*missing[:3], *missing[-3:]]}
+        seen = {user: sample(user, context.store, context.readers) for user in [*missing[:3], *missing[-3:]]}
         assert not [user for user, found in seen.items() if found.looks_whole]

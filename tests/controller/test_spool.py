@@ -26,7 +26,7 @@ from reconciler.core.model.action import (
     sorted_holds,
 )
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.plan.gather import Swept, approved
+from reconciler.core.plan.gather import ScanResult, approved
 from reconciler.core.plan.pile import canonical, chained, kept, merged
 from reconciler.core.plan.plan import StorePlan, digest_of_stores, summed
 from reconciler.errors import PermanentError
@@ -121,9 +121,9 @@ def test_a_plan_has_the_same_digest_wherever_it_lies_as_if_it_were_dumped_whole(
 @given(actions, holds)
 def test_what_was_withheld_is_let_go_alike_wherever_it_lies(some: list[Action], others: list[Hold]) -> None:
     go, withheld = [a for a in some if a.kind != "create"], [a for a in some if a.kind == "create"]
-    memory = Swept(plan_of(sorted_actions(go), sorted_holds(others)), sorted_actions(withheld))
+    memory = ScanResult(plan_of(sorted_actions(go), sorted_holds(others)), sorted_actions(withheld))
     piles = [spooled(each, Action, action_order) for each in (go, withheld)]
-    file = Swept(plan_of(piles[0], spooled(others, Hold, hold_order)), piles[1])
+    file = ScanResult(plan_of(piles[0], spooled(others, Hold, hold_order)), piles[1])
     one, other = approved(memory).plan, approved(file).plan
     assert one.model_dump() == other.model_dump()
     assert digest_of_stores([one]) == digest_of_stores([other])

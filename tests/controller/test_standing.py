@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror import (
+from reconciler.controller.mirror.mirror import (
     CLOCKS,
     COMPLETE_MAX,
     OVERLAP,
@@ -21,7 +21,7 @@ from reconciler.controller.mirror import (
     seen_of,
     stands,
 )
-from reconciler.controller.sweep import Swept
+from reconciler.controller.scan import ScanResult
 from reconciler.core.model.ids import CustomerId
 from reconciler.ports import CustomerLists, MirrorMark, Touched
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
@@ -39,7 +39,7 @@ def rig(tmp_path: Path) -> Iterator[MirrorRig]:
     """Everybody made and found equal, the mirror filled, and a quiet day since."""
     with MirrorRig(tmp_path) as made:
         made.settle(PEOPLE)
-        made.state.put_many(list(learned(made.swept(fast=False)).values()))
+        made.state.put_many(list(learned(made.scan(fast=False)).values()))
         made.clock.sleep(2 * OVERLAP.total_seconds())
         fill(made.mirror())
         made.clock.sleep(86_400)
@@ -67,10 +67,10 @@ class _Meanwhile:
         return getattr(self._lists, name)
 
 
-def planned(rig: MirrorRig) -> tuple[Standing, Swept]:
+def planned(rig: MirrorRig) -> tuple[Standing, ScanResult]:
     """As the command line plans: by the mirror where it stands, else live."""
     standing = stands(rig.mirror())
-    return standing, rig.swept(fast=standing.as_of is not None)
+    return standing, rig.scan(fast=standing.as_of is not None)
 
 
 def roots(rig: MirrorRig, since: int) -> list[str]:
@@ -83,18 +83,18 @@ def come(rig: MirrorRig, people: int, name: str = "guest") -> list[CustomerId]:
     return [CustomerId(gid("Customer", each.record.number)) for each in made]
 
 
-def acts_on(swept: Swept) -> list[str]:
-    return [action.clerk_user_id for action in swept.plan.actions]
+def acts_on(scan_result: ScanResult) -> list[str]:
+    return [action.clerk_user_id for action in scan_result.plan.actions]
 
 
 def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: MirrorRig) -> None:
-    live = rig.swept(fast=False)
+    live = rig.scan(fast=False)
     before = rig.calls()
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.as_of is not None
     assert roots(rig, before) == ["customers", "customersCount", "customers"]
-    assert swept.plan.summary.in_sync == PEOPLE
-    assert digest(rig, swept) == digest(rig, live)
+    assert scan_result.plan.summary.in_sync == PEOPLE
+    assert digest(rig, scan_result) == digest(rig, live)
 
 
 def test_whoever_was_touched_lately_is_read_once_though_the_lists_overlap(rig: MirrorRig) -> None:
@@ -124,24 +124,24 @@ def test_two_edits_within_a_second_are_seen_though_the_mirror_was_read_between_t
 def test_who_was_edited_by_staff_is_seen(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(5)
-    standing, swept = planned(rig)
-    assert (standing.as_of is not None, acts_on(swept)) == (True, [user_of(4)])
+    standing, scan_result = planned(rig)
+    assert (standing.as_of is not None, acts_on(scan_result)) == (True, [user_of(4)])
 
 
 def test_who_was_deleted_is_seen_by_counting_though_no_list_names_her(rig: MirrorRig) -> None:
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(5)
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing == Standing(doubt=f"the shop has {PEOPLE - 1} customers, its mirror {PEOPLE}")
-    assert acts_on(swept) == [user_of(5)]
+    assert acts_on(scan_result) == [user_of(5)]
 
 
 def test_who_was_deleted_is_seen_though_a_guest_came_at_the_same_time(rig: MirrorRig) -> None:
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.acme.shop.staff_create(email="guest@x.example.com")
     rig.clock.sleep(5)
-    standing, swept = planned(rig)
-    assert (standing.as_of, acts_on(swept)) == (None, [user_of(5)])
+    standing, scan_result = planned(rig)
+    assert (standing.as_of, acts_on(scan_result)) == (None, [user_of(5)])
 
 
 def test_the_list_begins_an_hour_before_the_last_one_and_never_before_what_the_bulk_query_saw(rig: MirrorRig) -> None:
@@ -185,21 +185,21 @@ def test_a_mirror_that_was_filled_for_other_metafields_does_not_stand(rig: Mirro
     assert stands(rig.mirror()) == Standing(doubt="its mirror was filled for another back-link or other metafields")
     fill(rig.mirror())
     assert stands(rig.mirror()).as_of is not None
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_guests_who_came_are_taken_in_and_the_mirror_stands(rig: MirrorRig) -> None:
     rig.acme.shop.staff_create(email="guest@x.example.com")
     rig.clock.sleep(5)
-    standing, swept = planned(rig)
-    assert (standing.as_of is not None, acts_on(swept)) == (True, [])
+    standing, scan_result = planned(rig)
+    assert (standing.as_of is not None, acts_on(scan_result)) == (True, [])
 
 
 def test_one_who_came_and_is_not_in_the_index_yet_is_taken_in(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     come(rig, 1)
-    standing, swept = planned(rig)
-    assert (standing.as_of is not None, acts_on(swept)) == (True, [])
+    standing, scan_result = planned(rig)
+    assert (standing.as_of is not None, acts_on(scan_result)) == (True, [])
     rig.clock.sleep(60)  # a shop's times are whole seconds: whom it made in this one is read twice
     for read in (["nodes"], []):
         before = rig.calls()
@@ -212,9 +212,9 @@ def test_who_was_deleted_is_seen_though_one_came_whom_the_index_does_not_tell_of
     rig.acme.shop.staff_delete(customer(rig, 5))
     come(rig, 1)
     rig.clock.sleep(5)
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing == Standing(doubt=f"the shop has {PEOPLE} customers, its mirror {PEOPLE + 1}")
-    assert acts_on(swept) == [user_of(5)]
+    assert acts_on(scan_result) == [user_of(5)]
 
 
 def test_newcomers_are_read_page_by_page_until_they_are_all_known(rig: MirrorRig) -> None:
@@ -224,12 +224,12 @@ def test_newcomers_are_read_page_by_page_until_they_are_all_known(rig: MirrorRig
     come(rig, many)
     rig.clock.sleep(30)
     before = rig.calls()
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.doubt == f"the shop has {PEOPLE + many - 1:,} customers, its mirror {PEOPLE + many:,}"
     first = ["customers", "customersCount", "customers", "nodes", "customers", "nodes", "customers"]
     again = ["customers", "customersCount", "customers", "customers", "customers"]
     assert roots(rig, before)[: len(first + again)] == first + again
-    assert acts_on(swept) == [user_of(5)]
+    assert acts_on(scan_result) == [user_of(5)]
 
 
 def test_a_newcomer_is_found_behind_newer_ones_whom_the_mirror_knows(rig: MirrorRig) -> None:
@@ -242,8 +242,8 @@ def test_a_newcomer_is_found_behind_newer_ones_whom_the_mirror_knows(rig: Mirror
     now = rig.clock.now()
     assert desk.mirror.put_seen(desk.store.shop, found, as_of=now, now=now, source="list") == len(newer)
     rig.clock.sleep(5)
-    standing, swept = planned(rig)
-    assert (standing.as_of, acts_on(swept)) == (None, [user_of(5)])
+    standing, scan_result = planned(rig)
+    assert (standing.as_of, acts_on(scan_result)) == (None, [user_of(5)])
 
 
 def test_newcomers_from_before_the_last_bulk_query_are_not_paged_through(rig: MirrorRig) -> None:
@@ -277,10 +277,10 @@ def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig, monke
     rig.acme.shop.search_lag_s = LAG_S
     come(rig, NEWEST_FIRST)
     before = rig.calls()
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.as_of is None
     assert "more than 20 customers came lately" in standing.doubt
-    assert swept.plan.summary.in_sync == PEOPLE
+    assert scan_result.plan.summary.in_sync == PEOPLE
     assert roots(rig, before).count("customers") == 2
 
 
@@ -299,36 +299,36 @@ def test_a_row_that_changed_came_or_went_is_seen(rig: MirrorRig) -> None:
     rig.user("user_new", email="new@x.example.com")
     rig.leave(user_of(8))
     rig.pour()
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.as_of is not None
-    assert {action.clerk_user_id: action.kind for action in swept.plan.actions} == {
+    assert {action.clerk_user_id: action.kind for action in scan_result.plan.actions} == {
         user_of(7): "update", user_of(8): "release", "user_new": "create",
     }  # fmt: skip
-    assert digest(rig, swept) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, scan_result) == digest(rig, rig.scan(fast=False))
 
 
 def test_a_policy_that_changed_is_seen_by_all(rig: MirrorRig) -> None:
     rig.stores[NAME] = rig.stores[NAME].model_copy(update={"tags": ("app-user", "vip")})
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.as_of is not None
-    assert swept.plan.summary.update == PEOPLE
+    assert scan_result.plan.summary.update == PEOPLE
 
 
 def test_two_customers_that_were_merged_are_seen(rig: MirrorRig) -> None:
     rig.acme.shop.staff_merge(customer(rig, 1), customer(rig, 2))
     rig.clock.sleep(60)
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.as_of is None
-    assert digest(rig, swept) == digest(rig, rig.swept(fast=False))
-    assert acts_on(swept) != []
+    assert digest(rig, scan_result) == digest(rig, rig.scan(fast=False))
+    assert acts_on(scan_result) != []
 
 
 def test_a_mirror_of_the_day_before_yesterday_is_not_used(rig: MirrorRig) -> None:
     rig.clock.sleep(COMPLETE_MAX.total_seconds() - 86_400 + 60)
     calls = rig.calls()
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert (standing.as_of, "too long ago" in standing.doubt) == (None, True)
-    assert swept.plan.summary.in_sync == PEOPLE
+    assert scan_result.plan.summary.in_sync == PEOPLE
     assert [call.roots for call in list(rig.acme.calls)[calls:]] == [("nodes",)]
 
 
@@ -343,18 +343,18 @@ def test_a_shop_without_a_mirror_is_asked_nothing_for_it(tmp_path: Path) -> None
 @pytest.mark.parametrize("root", ["customers", "customersCount"])
 def test_a_list_or_a_count_that_fails_is_a_doubt_and_no_error(rig: MirrorRig, kind: FaultKind, root: str) -> None:
     rig.acme.faults.add(kind, on=root, times=50)
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing.as_of is None
     assert standing.doubt
-    assert swept.plan.summary.in_sync == PEOPLE
+    assert scan_result.plan.summary.in_sync == PEOPLE
 
 
 def test_a_list_of_newcomers_that_fails_is_a_doubt(rig: MirrorRig) -> None:
     fault = rig.acme.faults.add("null_payload", on="customers", when=lambda sent: "first" in sent, times=None)
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert fault.hits
     assert (standing.as_of, "the list did not come" in standing.doubt) == (None, True)
-    assert swept.plan.summary.in_sync == PEOPLE
+    assert scan_result.plan.summary.in_sync == PEOPLE
 
 
 def test_a_count_that_is_not_exact_is_a_doubt(rig: MirrorRig) -> None:
@@ -373,10 +373,10 @@ def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.M
 
 def test_a_shop_that_lets_nobody_in_says_so_once_in_the_look(rig: MirrorRig) -> None:
     rig.acme.tokens.revoke_all()
-    standing, swept = planned(rig)
+    standing, scan_result = planned(rig)
     assert standing == Standing()
-    assert swept.plan.error is not None
-    assert swept.plan.error.startswith("StoreSuspended")
+    assert scan_result.plan.error is not None
+    assert scan_result.plan.error.startswith("StoreSuspended")
 
 
 def test_a_mirror_is_fresh_for_a_day_and_a_half_and_not_by_a_clock_that_was_wrong(rig: MirrorRig) -> None:

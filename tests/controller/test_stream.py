@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.controller import spool, stream
 from reconciler.controller.apply import applied
-from reconciler.controller.mirror import fill
+from reconciler.controller.mirror.mirror import fill
 from reconciler.controller.stream import Moved, Part, Watch, moved_in, parts_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
@@ -32,17 +32,21 @@ def settle(rig: MirrorRig, *, people: int = PEOPLE) -> None:
     populate(rig, people)
     rig.pour()
     for _ in range(2):
-        list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
+        list(applied(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
     fill(rig.mirror())
 
 
 def test_a_shop_where_nothing_has_moved_is_not_asked(rig: MirrorRig) -> None:
     settle(rig)
     before = rig.calls()
-    swept = rig.swept(fast=True)
+    scan_result = rig.scan(fast=True)
     assert rig.calls() == before
-    assert (swept.plan.summary.in_sync, swept.profiles, swept.plan.summary.actions) == (PEOPLE, PEOPLE, 0)
-    assert digest(rig, swept) == digest(rig, rig.swept(fast=False))
+    assert (scan_result.plan.summary.in_sync, scan_result.profiles, scan_result.plan.summary.actions) == (
+        PEOPLE,
+        PEOPLE,
+        0,
+    )
+    assert digest(rig, scan_result) == digest(rig, rig.scan(fast=False))
 
 
 def test_a_row_that_was_only_touched_has_not_moved(rig: MirrorRig) -> None:
@@ -74,7 +78,7 @@ def test_whoever_is_agreed_to_for_a_time_is_always_looked_at(rig: MirrorRig) -> 
     settle(rig)
     accept = [{"user": user_of(7), "fields": ["note"], "until": "2099-01-01", "why": "asked for"}]
     rig.rotate(NAME, accept=accept)
-    list(applied(rig.swept(fast=False), rig.hands(rig.stores[NAME]), fresh=True))
+    list(applied(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
     assert moved(rig) == [user_of(7)]
 
 
@@ -82,13 +86,13 @@ def test_a_user_with_two_rows_is_looked_at(rig: MirrorRig) -> None:
     settle(rig)
     rig.pour((user_of(9), "other@x.example.com", 1, "Nina", None, None, None, None, None, None))
     assert moved(rig) == [user_of(9)]
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_a_key_that_is_no_text_is_held_as_in_a_live_look(rig: MirrorRig) -> None:
     settle(rig)
     rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
-    fast, live = rig.swept(fast=True), rig.swept(fast=False)
+    fast, live = rig.scan(fast=True), rig.scan(fast=False)
     assert digest(rig, fast) == digest(rig, live)
     assert [hold.reason for hold in fast.plan.holds] == ["ProfileInvalid"]
 
@@ -101,7 +105,7 @@ def test_half_a_table_gone_is_seen_whole_a_part_at_a_time(rig: MirrorRig, monkey
         rig.leave(user_of(number))
     rig.pour()
     assert moved(rig) == [user_of(n) for n in (*range(3, 17), 28, 29)]
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
@@ -131,16 +135,16 @@ def test_random_edits_on_all_sides_give_the_same_plan_fast_and_live(rig: MirrorR
             edit(rig, chance)
         rig.pour()
         fill(rig.mirror())
-        fast, live = rig.swept(fast=True), rig.swept(fast=False)
+        fast, live = rig.scan(fast=True), rig.scan(fast=False)
         assert digest(rig, fast) == digest(rig, live)
         assert fast.profiles == live.profiles
         known = {m.clerk_user_id: m for m in rig.mappings(NAME)}
         taught = {u for u, row in learned(live).items() if _said(row) != _said(known.get(ClerkUserId(u)))}
         assert taught <= learned(fast).keys()
-        list(applied(fast, rig.hands(rig.stores[NAME]), fresh=True))
+        list(applied(fast, rig.store_context(rig.stores[NAME]), fresh=True))
     rig.clock.sleep(4000)
     fill(rig.mirror())
-    assert digest(rig, rig.swept(fast=True)) == digest(rig, rig.swept(fast=False))
+    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def edit(rig: MirrorRig, chance: random.Random) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.sweep import Ask, sweep
+from reconciler.controller.scan import Ask, scan_store
 from reconciler.controller.undo import undo_plan, undone
 from reconciler.core.report.drift import drift_of, unswitched
 from tests.controller.test_apply import ADA, BOB, acme, at_rest, hers
@@ -29,9 +29,9 @@ def take_back(house: Rig) -> tuple[set[str], set[str]]:
     """Undo the last half hour; gives the results and the reasons of what is held."""
     store = next(iter(house.stores.values()))
     events = house.state.events(since=house.clock.now() - timedelta(minutes=30))
-    swept = undo_plan(store, house.readers(store), events)
-    results = {str(o.result) for o in undone(swept, house.hands(store))}
-    return results, {h.reason for h in swept.plan.holds}
+    scan_result = undo_plan(store, house.readers(store), events)
+    results = {str(o.result) for o in undone(scan_result, house.store_context(store))}
+    return results, {h.reason for h in scan_result.plan.holds}
 
 
 def test_a_change_is_taken_back_and_waits_until_the_profile_moves(house: Rig) -> None:
@@ -82,7 +82,9 @@ def test_drift_and_intent_are_told_apart(house: Rig) -> None:
     house.user(BOB, first_name="Later")
     house.user("user_new", email="new@x.example.com")
     store = house.rotate("acme", heal_drift="hold", roll_out="hold", paused=True)
-    swept = sweep(unswitched(store), house.readers(store), Ask(now=house.clock.now(), guards=False, keep_all=True))
-    found = drift_of(store, swept.decisions.values())
+    scan_result = scan_store(
+        unswitched(store), house.readers(store), Ask(now=house.clock.now(), guards=False, keep_all=True)
+    )
+    found = drift_of(store, scan_result.decisions.values())
     assert [(f.clerk_user_id, f.how) for f in found.drift] == [(ADA, "edited")]
     assert [(f.clerk_user_id, f.kind) for f in found.intent] == [(BOB, "update"), ("user_new", "create")]

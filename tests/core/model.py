@@ -15,8 +15,9 @@ from typing import Any
 
 import phonenumbers
 
-from reconciler.controller.apply import Hands, Outcome, applied
-from reconciler.controller.sweep import Ask, Readers, Swept, approved, sweep
+from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.context import StoreContext
+from reconciler.controller.scan import Ask, Readers, ScanResult, approved, scan_store
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import SCALARS
 from reconciler.core.model.customer import Customer, MetafieldValue
@@ -324,17 +325,19 @@ class ModelWorld:
     def now(self) -> datetime:
         return self.at
 
-    def plan(self, users: Sequence[ClerkUserId] | None = None, *, explicit: bool = False) -> Swept:
+    def plan(self, users: Sequence[ClerkUserId] | None = None, *, explicit: bool = False) -> ScanResult:
         ask = Ask(now=self.at, users=users, explicit=explicit)
-        return sweep(self.store, Readers(self.profiles, self.shop, self.state), ask)
+        return scan_store(self.store, Readers(self.profiles, self.shop, self.state), ask)
 
-    def apply(self, swept: Swept, *, fresh: bool = True) -> list[Outcome]:
+    def apply(self, scan_result: ScanResult, *, fresh: bool = True) -> list[Outcome]:
         readers = Readers(self.profiles, self.shop, self.state)
-        hands = Hands(self.store, readers, self.shop, self.state, self, lambda _said: None, workers=1, explicit=False)
-        return list(applied(approved(swept), hands, fresh=fresh))
+        context = StoreContext(
+            self.store, readers, self.shop, self.state, self, lambda _said: None, workers=1, explicit=False
+        )
+        return list(applied(approved(scan_result), context, fresh=fresh))
 
-    def cycle(self) -> Swept:
+    def cycle(self) -> ScanResult:
         """Look and apply; gives what was planned."""
-        swept = self.plan()
-        self.apply(swept)
-        return swept
+        scan_result = self.plan()
+        self.apply(scan_result)
+        return scan_result

@@ -19,7 +19,7 @@ from reconciler.core.model.view import Decision, Subject
 from reconciler.core.plan import chains
 from reconciler.core.plan.chains import Blocked
 from reconciler.core.plan.circles import broken
-from reconciler.core.plan.gather import Gathered, Swept
+from reconciler.core.plan.gather import Gathered, ScanResult
 from tests.core.people import (
     ADA,
     BOB,
@@ -66,16 +66,18 @@ def looked(wants: Wants, policy: Store | None = None, **shared: Any) -> list[Loo
     return found
 
 
-def gathered(wants: Wants, policy: Store | None = None, order: tuple[int, ...] | None = None, **shared: Any) -> Swept:
+def gathered(
+    wants: Wants, policy: Store | None = None, order: tuple[int, ...] | None = None, **shared: Any
+) -> ScanResult:
     found = looked(wants, policy, **shared)
     gather = Gathered(policy or store(), now=NOW)
     for position in order or range(len(found)):
         gather.add(*found[position])
-    return gather.swept(mappings=len(found), restore_rate=100, whole=True)
+    return gather.result(mappings=len(found), restore_rate=100, whole=True)
 
 
-def of(swept: Swept) -> dict[ClerkUserId, Action]:
-    return {a.clerk_user_id: a for a in swept.plan.actions}
+def of(scan_result: ScanResult) -> dict[ClerkUserId, Action]:
+    return {a.clerk_user_id: a for a in scan_result.plan.actions}
 
 
 def address(user: ClerkUserId) -> str:
@@ -86,32 +88,36 @@ FREE = Store.model_validate({"name": "acme", "shop": "acme.myshopify.com", "guar
 
 
 def test_a_chain_goes_from_its_free_end() -> None:
-    swept = gathered({ADA: address(BOB), BOB: address(CYD), CYD: "new@x.example.com"}, FREE)
-    assert {u: a.waits_for for u, a in of(swept).items()} == {ADA: (BOB,), BOB: (CYD,), CYD: ()}
-    assert chains.waves(of(swept)) == {CYD: 0, BOB: 1, ADA: 2}
-    assert not any(a.park for a in swept.plan.actions)
-    assert swept.plan.holds == ()
+    scan_result = gathered({ADA: address(BOB), BOB: address(CYD), CYD: "new@x.example.com"}, FREE)
+    assert {u: a.waits_for for u, a in of(scan_result).items()} == {ADA: (BOB,), BOB: (CYD,), CYD: ()}
+    assert chains.waves(of(scan_result)) == {CYD: 0, BOB: 1, ADA: 2}
+    assert not any(a.park for a in scan_result.plan.actions)
+    assert scan_result.plan.holds == ()
 
 
 def test_a_chain_whose_end_stays_is_held_whole() -> None:
-    swept = gathered({ADA: address(BOB), BOB: address(CYD), CYD: address(CYD)}, FREE)
-    assert swept.plan.actions == ()
-    assert {(h.clerk_user_id, h.reason) for h in swept.plan.holds} == {(ADA, "EmailTaken"), (BOB, "EmailTaken")}
-    assert {r.clerk_user_id: r.waits_for_email for r in swept.rows} == {ADA: address(BOB), BOB: address(CYD), CYD: None}
+    scan_result = gathered({ADA: address(BOB), BOB: address(CYD), CYD: address(CYD)}, FREE)
+    assert scan_result.plan.actions == ()
+    assert {(h.clerk_user_id, h.reason) for h in scan_result.plan.holds} == {(ADA, "EmailTaken"), (BOB, "EmailTaken")}
+    assert {r.clerk_user_id: r.waits_for_email for r in scan_result.rows} == {
+        ADA: address(BOB),
+        BOB: address(CYD),
+        CYD: None,
+    }
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_circle_is_broken_by_parking_one_address(size: int) -> None:
     users = THREE[:size]
-    swept = gathered({u: address(users[(i + 1) % size]) for i, u in enumerate(users)}, FREE)
-    actions = of(swept)
+    scan_result = gathered({u: address(users[(i + 1) % size]) for i, u in enumerate(users)}, FREE)
+    actions = of(scan_result)
     assert [u for u, a in actions.items() if a.park] == [ADA]
     assert actions[ADA].cost_points == 20
     assert {a.cost_points for u, a in actions.items() if u != ADA} == {10}
     waves = chains.waves(actions)
     assert waves[users[-1]] == 1, "whoever takes the parked address goes in the first round after the parking"
     assert waves[ADA] == size
-    assert swept.plan.holds == ()
+    assert scan_result.plan.holds == ()
 
 
 def test_the_one_who_can_park_parks() -> None:
@@ -132,10 +138,10 @@ def test_the_one_who_can_park_parks() -> None:
 
 def test_a_circle_in_which_nobody_can_park_is_held_and_named() -> None:
     wants = {ADA: address(BOB), BOB: address(CYD), CYD: address(ADA)}
-    swept = gathered(wants, FREE, first_name=None)
-    assert swept.plan.actions == ()
-    assert {(h.clerk_user_id, h.reason) for h in swept.plan.holds} == {(u, "EmailConflict") for u in THREE}
-    assert all(f"{ADA} → {BOB} → {CYD} → {ADA}" in h.message for h in swept.plan.holds)
+    scan_result = gathered(wants, FREE, first_name=None)
+    assert scan_result.plan.actions == ()
+    assert {(h.clerk_user_id, h.reason) for h in scan_result.plan.holds} == {(u, "EmailConflict") for u in THREE}
+    assert all(f"{ADA} → {BOB} → {CYD} → {ADA}" in h.message for h in scan_result.plan.holds)
 
 
 def test_a_circle_in_which_one_may_not_move_waits() -> None:
@@ -146,22 +152,22 @@ def test_a_circle_in_which_one_may_not_move_waits() -> None:
         free, _ = case.granted(UNIQUE[:1])
         stays = free.model_copy(update={"action": None}) if subject.user == BOB else free
         gather.add(subject, decision, blocked(decision, stays))
-    plan = gather.swept(mappings=2, restore_rate=100, whole=True).plan
+    plan = gather.result(mappings=2, restore_rate=100, whole=True).plan
     assert plan.actions == ()
     assert {h.reason for h in plan.holds} == {"EmailTaken"}
 
 
 def test_who_waits_for_somebody_in_a_circle_goes_after_it() -> None:
     dee = ClerkUserId("user_dee")
-    swept = gathered({ADA: address(BOB), BOB: address(ADA), CYD: "c@x.example.com", dee: address(CYD)}, FREE)
-    assert of(swept)[dee].waits_for == (CYD,)
+    scan_result = gathered({ADA: address(BOB), BOB: address(ADA), CYD: "c@x.example.com", dee: address(CYD)}, FREE)
+    assert of(scan_result)[dee].waits_for == (CYD,)
 
 
 def test_an_address_for_which_two_wait_goes_to_the_one_whose_circle_turns_by_it() -> None:
-    swept = gathered({ADA: address(BOB), BOB: address(CYD), CYD: address(BOB)}, FREE)
-    assert {u: a.waits_for for u, a in of(swept).items()} == {BOB: (CYD,), CYD: (BOB,)}
-    assert [u for u, a in of(swept).items() if a.park] == [BOB]
-    assert [(h.clerk_user_id, h.reason) for h in swept.plan.holds] == [(ADA, "EmailTaken")]
+    scan_result = gathered({ADA: address(BOB), BOB: address(CYD), CYD: address(BOB)}, FREE)
+    assert {u: a.waits_for for u, a in of(scan_result).items()} == {BOB: (CYD,), CYD: (BOB,)}
+    assert [u for u, a in of(scan_result).items() if a.park] == [BOB]
+    assert [(h.clerk_user_id, h.reason) for h in scan_result.plan.holds] == [(ADA, "EmailTaken")]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -188,9 +194,9 @@ def test_who_waits_for_a_withheld_action_waits_too() -> None:
         in_the_way = same(profile(other), THREE.index(other) + 1, can_delete=True)
         decision = decided(later, row, few, mapped=there, by_email=in_the_way)
         gather.add(Subject(user, later, row), decision, blocked(decision, decided(later, row, few, mapped=there)))
-    swept = gather.swept(mappings=3, restore_rate=100, whole=True)
-    assert swept.plan.actions == ()
-    assert {(h.clerk_user_id, h.reason) for h in swept.plan.holds} == {
+    scan_result = gather.result(mappings=3, restore_rate=100, whole=True)
+    assert scan_result.plan.actions == ()
+    assert {(h.clerk_user_id, h.reason) for h in scan_result.plan.holds} == {
         (ADA, "EmailTaken"),
         (BOB, "EmailTaken"),
         (CYD, "GuardExceeded"),

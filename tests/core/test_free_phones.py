@@ -7,7 +7,7 @@ import pytest
 from reconciler.controller.spool import IN_MEMORY, Spool
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.gather import Gathered, Swept
+from reconciler.core.plan.gather import Gathered, ScanResult
 from reconciler.core.plan.pile import ListPile, Piles
 from tests.core.people import NOW, decided, profile, store
 
@@ -15,7 +15,7 @@ SHARED, COUNT = "+16134505299", 900
 POLICY = store(fields={"phone": "enforce"}, guards={"create": {"max": COUNT * 2}})
 
 
-def newcomers(piles: Piles, *, keep_all: bool = False) -> Swept:
+def newcomers(piles: Piles, *, keep_all: bool = False) -> ScanResult:
     """All but the first share their phone with the one before or after."""
     gathered = Gathered(POLICY, now=NOW, piles=piles, keep_all=keep_all)
     for n in range(COUNT):
@@ -24,13 +24,13 @@ def newcomers(piles: Piles, *, keep_all: bool = False) -> Swept:
             user, email=f"{user}@example.com", phone=SHARED if n % 3 else f"+1613450{n:04}", last_name="x" * 200
         )
         gathered.add(Subject(user, who, None), decided(who, None, POLICY))
-    return gathered.swept(mappings=0, restore_rate=100, whole=True)
+    return gathered.result(mappings=0, restore_rate=100, whole=True)
 
 
 @pytest.mark.parametrize("piles", [ListPile, Spool])
 def test_the_first_gets_the_phone_and_all_others_are_created_without_it(piles: Piles) -> None:
-    swept = newcomers(piles)
-    plan = swept.plan
+    scan_result = newcomers(piles)
+    plan = scan_result.plan
     assert COUNT * 1000 > IN_MEMORY / 2
     with_phone = {a.clerk_user_id for a in plan.actions if any(c.field == "phone" for c in a.changes)}
     assert len(plan.actions) == COUNT
@@ -42,9 +42,9 @@ def test_the_first_gets_the_phone_and_all_others_are_created_without_it(piles: P
 
 
 def test_the_kept_decisions_say_the_same_as_the_plan() -> None:
-    swept = newcomers(ListPile, keep_all=True)
-    assert {d.action for _, d in swept.decisions.values()} == {*swept.plan.actions}
-    assert {h for _, d in swept.decisions.values() for h in d.holds} == {*swept.plan.holds}
+    scan_result = newcomers(ListPile, keep_all=True)
+    assert {d.action for _, d in scan_result.decisions.values()} == {*scan_result.plan.actions}
+    assert {h for _, d in scan_result.decisions.values() for h in d.holds} == {*scan_result.plan.holds}
 
 
 def test_what_a_guard_withholds_says_who_gets_the_phone_too() -> None:
@@ -52,7 +52,9 @@ def test_what_a_guard_withholds_says_who_gets_the_phone_too() -> None:
     for name in ("user_1", "user_2"):
         who = profile(ClerkUserId(name), email=f"{name}@example.com", phone=SHARED)
         gathered.add(Subject(who.clerk_user_id, who, None), decided(who, None, POLICY))
-    rows = {row.clerk_user_id: row.message or "" for row in gathered.swept(mappings=0, restore_rate=1, whole=True).rows}
+    rows = {
+        row.clerk_user_id: row.message or "" for row in gathered.result(mappings=0, restore_rate=1, whole=True).rows
+    }
     assert "user_1, who gets it first" in rows[ClerkUserId("user_2")]
     assert rows[ClerkUserId("user_2")].startswith(rows[ClerkUserId("user_1")] + "; ")
 
@@ -63,6 +65,6 @@ def test_who_has_nothing_but_the_shared_phone_is_held_whole() -> None:
     for name in ("user_1", "user_2"):
         who = profile(ClerkUserId(name), email=None, first_name=None, last_name=None, phone=SHARED)
         gathered.add(Subject(who.clerk_user_id, who, None), decided(who, None, policy))
-    plan = gathered.swept(mappings=0, restore_rate=100, whole=True).plan
+    plan = gathered.result(mappings=0, restore_rate=100, whole=True).plan
     assert [a.clerk_user_id for a in plan.actions] == ["user_1"]
     assert [(h.clerk_user_id, h.reason) for h in plan.holds] == [("user_2", "PhoneTaken")]

@@ -14,7 +14,7 @@ from reconciler.core.model.reasons import WHO_ACTS, hold
 from reconciler.core.model.store import Ceiling, Store
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.forecast import BULK_LATENCY_S, forecast
-from reconciler.core.plan.gather import Gathered, Swept, approved
+from reconciler.core.plan.gather import Gathered, ScanResult, approved
 from reconciler.core.plan.guard import ceiling_of, guarded, shut
 from reconciler.core.plan.plan import StorePlan, digest_of_stores, planned
 from tests.core.people import (
@@ -91,7 +91,7 @@ def test_every_kind_has_its_ceiling(kind: Kind) -> None:
 # --- gathering -----------------------------------------------------------------------------------------------------
 
 
-def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> Swept:
+def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> ScanResult:
     """Ada is new, Bob has changed, Cyd is as she should be."""
     gather = Gathered(policy, now=NOW, **kwargs)
     cases = []
@@ -108,32 +108,32 @@ def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = Non
             cases.append((Subject(user, who, row), decided(who, row, policy, mapped=there)))
     for position in order or range(len(cases)):
         gather.add(*cases[position])
-    return gather.swept(mappings=2, restore_rate=50, whole=True)
+    return gather.result(mappings=2, restore_rate=50, whole=True)
 
 
 AMPLE = {"guards": {"update": {"max": 9}}}
 
 
 def test_a_plan_counts_what_acts_what_waits_and_what_is_in_sync() -> None:
-    swept = look(store(**AMPLE), ADA, BOB, CYD)
-    summary = swept.plan.summary
+    scan_result = look(store(**AMPLE), ADA, BOB, CYD)
+    summary = scan_result.plan.summary
     assert (summary.create, summary.update, summary.in_sync, summary.hold, summary.actions) == (1, 1, 1, 0, 2)
-    assert swept.profiles == 3
-    assert (swept.plan.forecast.points, swept.plan.forecast.seconds) == (20, 0.4)
-    assert swept.decisions == {}
+    assert scan_result.profiles == 3
+    assert (scan_result.plan.forecast.points, scan_result.plan.forecast.seconds) == (20, 0.4)
+    assert scan_result.decisions == {}
 
 
 def test_what_a_guard_withholds_stands_in_the_holds_and_is_remembered_in_the_row() -> None:
-    swept = look(store(guards={"update": {"max": 9, "percent": 30}}), ADA, BOB, CYD)
-    assert [a.clerk_user_id for a in swept.plan.actions] == [ADA]
-    assert [(h.clerk_user_id, h.reason) for h in swept.plan.holds] == [(BOB, "GuardExceeded")]
-    assert {r.clerk_user_id: r.reason for r in swept.rows}[BOB] == "GuardExceeded"
-    assert swept.plan.summary.hold == 1
+    scan_result = look(store(guards={"update": {"max": 9, "percent": 30}}), ADA, BOB, CYD)
+    assert [a.clerk_user_id for a in scan_result.plan.actions] == [ADA]
+    assert [(h.clerk_user_id, h.reason) for h in scan_result.plan.holds] == [(BOB, "GuardExceeded")]
+    assert {r.clerk_user_id: r.reason for r in scan_result.rows}[BOB] == "GuardExceeded"
+    assert scan_result.plan.summary.hold == 1
 
 
 def test_approving_lets_exactly_what_was_withheld_go() -> None:
-    swept = look(store(guards={"update": {"max": 0}}), ADA, BOB, CYD)
-    let = approved(swept)
+    scan_result = look(store(guards={"update": {"max": 0}}), ADA, BOB, CYD)
+    let = approved(scan_result)
     assert [a.clerk_user_id for a in let.plan.actions] == [ADA, BOB]
     assert let.plan.holds == ()
     assert let.plan.summary.update == 1
@@ -150,10 +150,10 @@ def test_guards_can_be_left_out_and_decisions_kept() -> None:
     cyd = profile(CYD)
     known = settled(cyd, same(cyd))
     gather.add(Subject(CYD, cyd, known), decided(cyd, known, policy, mapped=same(cyd)))
-    swept = gather.swept(mappings=1, restore_rate=100, whole=False)
-    assert [a.clerk_user_id for a in swept.plan.actions] == [BOB]
-    assert set(swept.decisions) == {BOB, CYD}
-    assert not swept.whole
+    scan_result = gather.result(mappings=1, restore_rate=100, whole=False)
+    assert [a.clerk_user_id for a in scan_result.plan.actions] == [BOB]
+    assert set(scan_result.decisions) == {BOB, CYD}
+    assert not scan_result.whole
 
 
 def test_who_is_not_wanted_is_not_counted_as_a_profile() -> None:
@@ -161,7 +161,7 @@ def test_who_is_not_wanted_is_not_counted_as_a_profile() -> None:
     gather.add(Subject(ADA, None, None), decided(None))
     unsure = profile(BOB, problems=({"field": "deleted_at", "message": "b"},))
     gather.add(Subject(BOB, unsure, mapping(BOB)), decided(unsure, mapping(BOB), mapped=customer(7)))
-    assert gather.swept(mappings=0, restore_rate=100, whole=True).profiles == 1
+    assert gather.result(mappings=0, restore_rate=100, whole=True).profiles == 1
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))

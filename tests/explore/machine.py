@@ -15,9 +15,9 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from reconciler.controller.by_mirror import ByMirror
-from reconciler.controller.mirror import seen_of, shape_of
-from reconciler.controller.sweep import Ask, Readers, sweep
+from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.mirror import seen_of, shape_of
+from reconciler.controller.scan import Ask, Readers, scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.core.plan.plan import planned
@@ -97,8 +97,8 @@ faults = st.lists(
 
 def planned_by(store: Store, readers: Readers, ask: Ask) -> Planned:
     """One store's plan by these readers."""
-    swept = sweep(store, readers, ask)
-    return Planned(planned([swept.plan], created_at=ask.now), {store.name: swept})
+    scan_result = scan_store(store, readers, ask)
+    return Planned(planned([scan_result.plan], created_at=ask.now), {store.name: scan_result})
 
 
 def store(name: str, **policy: Any) -> Store:

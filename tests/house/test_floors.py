@@ -10,7 +10,7 @@ from typing import Any, Protocol, get_args, get_type_hints
 import pytest
 
 from reconciler import ports
-from reconciler.controller.sweep import Readers
+from reconciler.controller.scan import Readers
 from reconciler.core.decide.absence import Absence
 from tests.house.tree import ROOT, imported, modules, project
 
@@ -98,7 +98,7 @@ def test_whoever_can_write_says_so_by_its_name() -> None:
             assert _promises(kind) & writing == set(), name
 
 
-@pytest.mark.parametrize("module", ["reconciler/controller/observe.py", "reconciler/controller/sweep.py"])
+@pytest.mark.parametrize("module", ["reconciler/controller/observe.py", "reconciler/controller/scan.py"])
 def test_what_looks_does_not_know_the_writers(module: str) -> None:
     writers = {
         f"reconciler.ports.{name}" for name in _protocols() if name.endswith(("Writer", "Maker")) or name == "State"
@@ -107,7 +107,7 @@ def test_what_looks_does_not_know_the_writers(module: str) -> None:
 
 
 def test_commands_that_only_read_never_ask_for_hands() -> None:
-    acting = ("Hands", "apply_stores", "applied", "reconciled", "CustomerWriter", "ShopMaker")
+    acting = ("StoreContext", "apply_stores", "applied", "reconciled", "CustomerWriter", "ShopMaker")
     for command in READING_COMMANDS:
         tree = modules().get(f"reconciler/cli/commands/{command}.py")
         if tree is not None:

@@ -25,11 +25,11 @@ from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.times import length_of
 from reconciler.cli.users import user_id
-from reconciler.controller.apply import Hands, Outcome, applied
-from reconciler.controller.fleet import Planned, apply_stores
-from reconciler.controller.hands import BulkProgress
+from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.context import BulkProgress, StoreContext
+from reconciler.controller.scan import ScanResult, approved
 from reconciler.controller.spool import Spool
-from reconciler.controller.sweep import Swept, approved
+from reconciler.controller.stores import Planned, apply_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
@@ -165,10 +165,11 @@ def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned
             raise PlanRefused(f"{path} speaks of store {part.store}, which is not configured", hint="plan again")
         if part.error is None and config_digest(store) != part.config_digest:
             raise PlanRefused(f"{path} is refused whole: the config of {part.store} has changed", hint="plan again")
-    swept = {
-        p.store: Swept(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False) for p in saved.plan.stores
+    scan_result = {
+        p.store: ScanResult(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False)
+        for p in saved.plan.stores
     }
-    return Planned(saved.plan, swept, narrowed=saved.narrowed), seal
+    return Planned(saved.plan, scan_result, narrowed=saved.narrowed), seal
 
 
 def carried_out(
@@ -176,7 +177,7 @@ def carried_out(
     house: House,
     planned: Planned,
     *,
-    carry: Callable[[Swept, Hands], Iterator[Outcome]],
+    carry: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
     bulk: str = "never",
     insists: bool = False,
 ) -> tuple[ApplyResult, ...]:
@@ -188,27 +189,31 @@ def carried_out(
     )
     if bulk == "never":
         _refuse_overtaking(house, chosen.values())
-    hands = {
-        name: replace(house.hands(store, plan_digest=planned.plan.digest), insists=insists)
+    store_contexts = {
+        name: replace(house.store_context(store, plan_digest=planned.plan.digest), insists=insists)
         for name, store in chosen.items()
     }
-    tallies = {name: _Tally() for name in hands}
+    tallies = {name: _Tally() for name in store_contexts}
     started = house.clock.now()
     with context.progress() as progress:
         bars = {
-            name: progress.add_task(f"applying to {name}", total=planned.swept[name].plan.summary.actions)
-            for name in hands
+            name: progress.add_task(f"applying to {name}", total=planned.scans[name].plan.summary.actions)
+            for name in store_contexts
         }
         if bulk != "never":
             for name, store in chosen.items():
                 told = partial(_tell_bulk, progress, bars[name], name)
-                hands[name] = replace(hands[name], bulk=house.bulk(store, always=bulk == "always", tell=told))
-        with closing(apply_stores(planned.swept, hands, carry)) as outcomes:  # Ctrl-C ends what is under way first
+                store_contexts[name] = replace(
+                    store_contexts[name], bulk=house.bulk(store, always=bulk == "always", tell=told)
+                )
+        with closing(
+            apply_stores(planned.scans, store_contexts, carry)
+        ) as outcomes:  # Ctrl-C ends what is under way first
             for name, outcome in outcomes:
                 tallies[name].add(outcome)
                 progress.advance(bars[name], 1)
     seconds = (house.clock.now() - started).total_seconds()
-    return tuple(_result(p.store, planned.swept[p.store], tallies, seconds) for p in planned.plan.stores)
+    return tuple(_result(p.store, planned.scans[p.store], tallies, seconds) for p in planned.plan.stores)
 
 
 def _refuse_overtaking(house: House, stores: Iterable[StoreSettings]) -> None:
@@ -253,15 +258,17 @@ class _Tally:
             self.failed.add(failure)
 
 
-def _result(name: StoreName, swept: Swept, tallies: MappingOf[StoreName, _Tally], seconds: float) -> ApplyResult:
+def _result(
+    name: StoreName, scan_result: ScanResult, tallies: MappingOf[StoreName, _Tally], seconds: float
+) -> ApplyResult:
     tally = tallies.get(name) or _Tally()
     return ApplyResult(
         store=name,
         applied=dict(tally.applied),
         failed=tally.failed.whole(),
-        held=len(swept.plan.holds) + len(tally.holds),
+        held=len(scan_result.plan.holds) + len(tally.holds),
         holds=tally.holds.whole(),
-        error=swept.plan.error,
+        error=scan_result.plan.error,
         points_spent=tally.points,
         seconds=seconds,
     )
@@ -273,14 +280,14 @@ def approved_by(planned: Planned, digest: str) -> Planned:
         raise PlanRefused(
             f"what was approved is {digest}, but the plan is {planned.plan.digest} now", hint="read the plan again"
         )
-    swept = {name: approved(found) for name, found in planned.swept.items()}
-    stores = tuple(sorted((s.plan for s in swept.values()), key=lambda p: p.store))
+    scan_result = {name: approved(found) for name, found in planned.scans.items()}
+    stores = tuple(sorted((s.plan for s in scan_result.values()), key=lambda p: p.store))
     totals = planned.plan.summary.model_copy(
         update={name: sum(getattr(s.summary, name) for s in stores) for name in type(planned.plan.summary).model_fields}
     )
     update = {"stores": stores, "summary": totals, "digest": digest_of_stores(stores)}
     plan: Plan = planned.plan.model_copy(update=update)
-    return replace(planned, plan=plan, swept=swept)
+    return replace(planned, plan=plan, scans=scan_result)
 
 
 def _confirmed(context: Context, actions: int) -> bool:

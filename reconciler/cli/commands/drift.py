@@ -9,8 +9,8 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
 from reconciler.cli.render.plain import counted
-from reconciler.controller.fleet import plan_stores
-from reconciler.controller.sweep import Ask
+from reconciler.controller.scan import Ask
+from reconciler.controller.stores import plan_stores
 from reconciler.core.report.drift import Drift, StoreDrift, drift_of, unswitched
 from reconciler.wiring import House
 
@@ -54,7 +54,7 @@ def drift_in(house: House, names: Sequence[str]) -> Drift:
         if plan.error is not None:
             stores.append(StoreDrift(store=plan.store, shop=plan.shop, error=plan.error, error_hint=plan.error_hint))
         else:
-            stores.append(drift_of(readers[plan.store][0], planned.swept[plan.store].decisions.values()))
+            stores.append(drift_of(readers[plan.store][0], planned.scans[plan.store].decisions.values()))
     return Drift(at=now, stores=tuple(stores))
 
 

@@ -9,7 +9,7 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
 from reconciler.cli.users import user_id, users_named
-from reconciler.controller.sweep import Ask, Swept, sweep
+from reconciler.controller.scan import Ask, ScanResult, scan_store
 from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.report.explain import Explained, ExplainedStore, explained, withheld_so_far
@@ -50,22 +50,22 @@ def _of(
 ) -> ExplainedStore:
     events = [asdict(e) | {"shop": store.domain} for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
     ask = Ask(now=house.clock.now(), users=[user], explicit=False, keep_all=True)
-    swept: Swept = sweep(store, house.readers(store), ask)
-    if swept.plan.error is not None:
-        context.failed(store.name, swept.plan.error, swept.plan.error_hint)
+    scan_result: ScanResult = scan_store(store, house.readers(store), ask)
+    if scan_result.plan.error is not None:
+        context.failed(store.name, scan_result.plan.error, scan_result.plan.error_hint)
         row = house.state.get(store.shop, [user]).get(user)
         if refused is not None and refused.concerns(store):
             row = shown_mapping(store, refused, row)
         return ExplainedStore(
             store=store.name,
             shop=store.domain,
-            error=swept.plan.error,
+            error=scan_result.plan.error,
             status=row.status if row is not None and row.status != "in_sync" else "unknown",
             reason=row.reason if row else None,
             customer_id=row.customer_id if row else None,
             events=tuple(events),
         )
-    subject, decision = swept.decisions[user]
+    subject, decision = scan_result.decisions[user]
     facts = house.state.facts(store.shop)
     known = withheld_so_far(subject, decision, suspended=facts.suspended_reason if facts else None)
     held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None

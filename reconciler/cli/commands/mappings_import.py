@@ -14,9 +14,10 @@ from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_co
 from reconciler.cli.context import Context, poured
 from reconciler.cli.files.pairs import Pairs, pairs_in
 from reconciler.cli.render import outputs as render
-from reconciler.controller.apply import Hands, Outcome, applied
-from reconciler.controller.fleet import plan_assigned
-from reconciler.controller.sweep import Swept
+from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.context import StoreContext
+from reconciler.controller.scan import ScanResult
+from reconciler.controller.stores import plan_assigned
 
 FAILED = 1
 
@@ -56,7 +57,7 @@ def command(
     return exit_code(context, planned, results)
 
 
-def _carried(pairs: Pairs, swept: Swept, hands: Hands) -> Iterator[Outcome]:
+def _carried(pairs: Pairs, scan_result: ScanResult, store_context: StoreContext) -> Iterator[Outcome]:
     """Each action is checked against the world once more: by the same pairs."""
-    readers = replace(hands.readers, assigned=pairs[hands.store.name])
-    return applied(swept, replace(hands, readers=readers), fresh=True)
+    readers = replace(store_context.readers, assigned=pairs[store_context.store.name])
+    return applied(scan_result, replace(store_context, readers=readers), fresh=True)

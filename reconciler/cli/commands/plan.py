@@ -14,10 +14,10 @@ from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, counted, time_text
 from reconciler.cli.users import user_id, users_named
-from reconciler.controller.fleet import Planned, plan_stores, standings
-from reconciler.controller.mirror import BULK_FROM
-from reconciler.controller.remember import remember
-from reconciler.controller.sweep import Ask, Progress
+from reconciler.controller.mirror.mirror import BULK_FROM
+from reconciler.controller.mirror.remember import remember
+from reconciler.controller.scan import Ask, Progress
+from reconciler.controller.stores import Planned, check_mirrors, plan_stores
 from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError
@@ -59,7 +59,7 @@ def command(
     with context.house() as house:
         planned = planned_by(context, house, stores, users, live=live)
         for store in (s for s in house.stores() if s.name in planned.passed_over):
-            remember(planned.swept[store.name], store, house.state)
+            remember(planned.scans[store.name], store, house.state)
     approve = approval("apply", stores=stores, users=users, live=live)
     show(context, planned, output, everything=everything, approve=approve)
     if out is not None:
@@ -88,7 +88,7 @@ def planned_by(
     """
     chosen = house.identified_stores(stores)
     names = users_named(house, users) if users else None
-    found = {} if live or names is not None else standings({s.name: house.mirror(s, wait=_never) for s in chosen})
+    found = {} if live or names is not None else check_mirrors({s.name: house.mirror(s, wait=_never) for s in chosen})
     as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
     for name, standing in found.items():
         if standing.doubt:
@@ -151,6 +151,8 @@ def save(planned: Planned, path: Path, *, narrowed: bool) -> None:
         program=version("customer-parity"),
         narrowed=narrowed,
         plan=planned.plan,
-        withheld={str(name): swept.withheld for name, swept in planned.swept.items() if swept.withheld},
+        withheld={
+            str(name): scan_result.withheld for name, scan_result in planned.scans.items() if scan_result.withheld
+        },
     )
     planfile.save(saved, path, key=environment().get("RECONCILER_PLAN_KEY"))

@@ -8,8 +8,8 @@ from reconciler.cli.commands.plan import told_error
 from reconciler.cli.context import Context
 from reconciler.cli.render import certificate as render_certificate
 from reconciler.cli.render import outputs as render
-from reconciler.controller.fleet import plan_stores
-from reconciler.controller.sweep import Ask
+from reconciler.controller.scan import Ask
+from reconciler.controller.stores import plan_stores
 from reconciler.core.report.certificate import certificate as certificate_of
 from reconciler.manager.follow import digest_of
 from reconciler.manager.rows import status_rows_of
@@ -43,7 +43,7 @@ def _certified(context: Context, house: House, names: tuple[str, ...], output: s
     now = house.clock.now()
     readers = {s.name: (s, house.readers(s)) for s in house.identified_stores(names)}
     planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False))
-    found = certificate_of(planned.swept.values(), at=now)
+    found = certificate_of(planned.scans.values(), at=now)
     if output == "json":
         click.echo(render_certificate.certificate_json(found))
     else:

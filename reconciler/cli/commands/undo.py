@@ -11,7 +11,7 @@ from reconciler.cli.approval import approval
 from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_code, tell
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
-from reconciler.controller.fleet import Planned, side_by_side
+from reconciler.controller.stores import Planned, side_by_side
 from reconciler.controller.undo import undo_plan, undone
 from reconciler.core.plan.plan import planned
 from reconciler.errors import PermanentError, UsageError
@@ -70,5 +70,5 @@ def way_back(house: House, names: tuple[str, ...], *, since: datetime | None, di
     if digest is not None and not any(events.values()):
         raise PermanentError(f"nothing was written for a plan {digest}", hint="name its whole digest, or say --since T")
     work = {name: partial(undo_plan, s, house.readers(s), events[name]) for name, s in chosen.items()}
-    swept = side_by_side(work)
-    return Planned(planned((s.plan for s in swept.values()), created_at=house.clock.now()), swept)
+    scan_result = side_by_side(work)
+    return Planned(planned((s.plan for s in scan_result.values()), created_at=house.clock.now()), scan_result)

@@ -38,7 +38,7 @@ from reconciler.core.plan.plan import StorePlan, Summary, summed
 
 
 @dataclass(slots=True)
-class Swept:
+class ScanResult:
     """What a look at one store found: its plan, what the guards withheld, and the rows that should be written.
 
     `whole`: everybody was looked at. `decisions` are kept only where they were asked for. `by_mirror` of those looked at
@@ -157,7 +157,7 @@ class Gathered:
             self._settle(outcome)
             self._frees(subject.user, outcome)
 
-    def swept(self, *, mappings: int, restore_rate: float, whole: bool) -> Swept:
+    def result(self, *, mappings: int, restore_rate: float, whole: bool) -> ScanResult:
         """The plan. `mappings` is what the guards' percentages are taken of."""
         self._settle_late()
         over = self._settle_blocked(mappings)
@@ -177,7 +177,7 @@ class Gathered:
             config_digest=config_digest(self._store),
         )
         withheld = chained(found[kind] for kind in KINDS if kind in over)
-        return Swept(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
+        return ScanResult(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
 
     # --- phones of several users ------------------------------------------------------------------------------------
 
@@ -283,13 +283,15 @@ def _held(decision: Decision, by: Hold) -> Decision:
     return decision.model_copy(update={"action": None, "holds": (by, *decision.holds), "status": "held"})
 
 
-def approved(swept: Swept) -> Swept:
+def approved(scan_result: ScanResult) -> ScanResult:
     """The same with what the guards withheld let go: somebody has approved exactly this."""
-    if not swept.withheld:
-        return swept
-    actions = merged([swept.plan.actions, swept.withheld], action_order)
-    holds = kept(swept.plan.holds, lambda h: h.reason != "GuardExceeded")
-    summary = summed(actions, holds, swept.plan.summary.in_sync)
-    cost = forecast_of(costs_of(actions), swept.plan.forecast.restore_rate)
-    plan = swept.plan.model_copy(update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost})
-    return replace(swept, plan=plan, withheld=())
+    if not scan_result.withheld:
+        return scan_result
+    actions = merged([scan_result.plan.actions, scan_result.withheld], action_order)
+    holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
+    summary = summed(actions, holds, scan_result.plan.summary.in_sync)
+    cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)
+    plan = scan_result.plan.model_copy(
+        update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost}
+    )
+    return replace(scan_result, plan=plan, withheld=())

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.fields.desired import digest
 from reconciler.core.model.ids import StoreName
-from reconciler.core.plan.gather import Swept
+from reconciler.core.plan.gather import ScanResult
 
 
 class StoreCertificate(BaseModel):
@@ -46,9 +46,9 @@ class Certificate(BaseModel):
         return f"{self.equal} of {self.users} users equal in {self.stores_equal} of {self.stores} shops at {moment}"
 
 
-def certificate(swept: Iterable[Swept], *, at: datetime) -> Certificate:
+def certificate(scan_results: Iterable[ScanResult], *, at: datetime) -> Certificate:
     """From a look at every store, made just now: users that differ are counted as their action's kind."""
-    details = tuple(sorted((_store(s) for s in swept), key=lambda d: d.store))
+    details = tuple(sorted((_store(s) for s in scan_results), key=lambda d: d.store))
     exceptions: Counter[str] = Counter()
     for part in details:
         exceptions.update(part.exceptions)
@@ -65,8 +65,8 @@ def certificate(swept: Iterable[Swept], *, at: datetime) -> Certificate:
     return Certificate(**values, digest=f"blake2b:{body}")
 
 
-def _store(swept: Swept) -> StoreCertificate:
-    plan = swept.plan
+def _store(scan_result: ScanResult) -> StoreCertificate:
+    plan = scan_result.plan
     if plan.error is not None:
         return StoreCertificate(store=plan.store, users=0, equal=0, exceptions={"unreadable": 1}, error=plan.error)
     reasons = Counter(f"{a.kind} pending" for a in plan.actions)
@@ -77,5 +77,8 @@ def _store(swept: Swept) -> StoreCertificate:
             held.setdefault(hold.clerk_user_id, hold.reason)
     reasons.update(held.values())
     return StoreCertificate(
-        store=plan.store, users=swept.profiles, equal=plan.summary.in_sync, exceptions=dict(sorted(reasons.items()))
+        store=plan.store,
+        users=scan_result.profiles,
+        equal=plan.summary.in_sync,
+        exceptions=dict(sorted(reasons.items())),
     )

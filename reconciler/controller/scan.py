@@ -15,11 +15,11 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from reconciler.controller.by_mirror import is_enough
+from reconciler.controller.departures import Departures
+from reconciler.controller.mirror.by_mirror import is_enough
 from reconciler.controller.observe import Claims, claims_of, claims_on, look, specs_of
 from reconciler.controller.refused_looks import views_of
 from reconciler.controller.spool import Spool
-from reconciler.controller.standings import Standings
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.decide.absence import PLANNED, Absence, is_missing
 from reconciler.core.decide.decide import decide, not_readable
@@ -33,7 +33,7 @@ from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Ceiling, Store
 from reconciler.core.model.view import Decision, Subject, View
 from reconciler.core.plan.chains import Blocked, blocked_of
-from reconciler.core.plan.gather import Gathered, Swept, approved
+from reconciler.core.plan.gather import Gathered, ScanResult, approved
 from reconciler.core.plan.guard import ceiling_of, enough_of
 from reconciler.core.plan.plan import StorePlan
 from reconciler.core.plan.vacated import once_free
@@ -70,9 +70,9 @@ class Readers:
         """The profiles as raw rows, by whose fingerprints pairs are remembered as equal; None where they can't be had."""
         return self.profiles if isinstance(self.profiles, RowReader) else None
 
-    def standings(self, store: Store, now: datetime) -> Standings:
+    def departures(self, store: Store, now: datetime) -> Departures:
         """Who has left and who comes after them, as of this moment."""
-        return Standings(store, self.profiles, self.mappings, self.absence, now, self.assigned, self.unwritten)
+        return Departures(store, self.profiles, self.mappings, self.absence, now, self.assigned, self.unwritten)
 
 
 def ceiling_now(store: Store, kind: Kind, mappings: MappingReader) -> int:
@@ -99,9 +99,9 @@ class Ask:
     keep_all: bool = False
 
 
-def sweep(
+def scan_store(
     store: Store, readers: Readers, ask: Ask, *, progress: Progress | None = None, moved: Moved | None = None
-) -> Swept:
+) -> ScanResult:
     """The plan of one store; a store that can't be looked at comes back with its error in place.
 
     `moved`: what a pass over the profiles found, made for several stores at once; else it is made here where it may be.
@@ -113,7 +113,7 @@ def sweep(
     except ReconcilerError as error:
         reason = "StoreSuspended: " if isinstance(error, AccessError) else ""
         plan = StorePlan(store=store.name, shop=store.domain, error=reason + error.message, error_hint=error.hint)
-        return Swept(plan=plan, whole=False)
+        return ScanResult(plan=plan, whole=False)
 
 
 def halves(readers: Readers, ask: Ask) -> tuple[RowReader, PairReader] | None:
@@ -122,7 +122,7 @@ def halves(readers: Readers, ask: Ask) -> tuple[RowReader, PairReader] | None:
     return None if rows is None or pairs is None or ask.users is not None or ask.keep_all else (rows, pairs)
 
 
-def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, moved: Moved | None) -> Swept:
+def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, moved: Moved | None) -> ScanResult:
     mapped = readers.mappings.count(store.shop)
     gathered = Gathered(store, now=ask.now, guards=ask.guards, keep_all=ask.keep_all, piles=Spool)
     if ask.users is None:
@@ -141,7 +141,7 @@ def _swept(store: Store, readers: Readers, ask: Ask, progress: Progress | None, 
         if progress is not None:
             progress(len(subjects))
     rate = readers.customers.restore_rate()
-    found = gathered.swept(mappings=mapped, restore_rate=rate, whole=ask.users is None)
+    found = gathered.result(mappings=mapped, restore_rate=rate, whole=ask.users is None)
     return replace(found, by_mirror=by_mirror)
 
 
@@ -183,9 +183,9 @@ def _decided(
     *,
     live: bool,
 ) -> Iterator[Decided]:
-    standings = readers.standings(store, ask.now)
+    departures = readers.departures(store, ask.now)
     views, refusals = views_of(
-        subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, standings)
+        subjects, lambda some: look(some, specs, store, readers.customers, readers.mappings, claims, departures)
     )
     for named_so in subjects:
         view = views.get(named_so.user)
@@ -317,6 +317,6 @@ def _all_rows(readers: Readers) -> Iterator[tuple[Profile, int | None]]:
 
 
 __all__ = [
-    "Ask", "Decided", "Progress", "Readers", "Swept", "approved", "ceiling_now", "decided", "halves", "joined", "named",
-    "odd_ones", "source_is_there", "sweep",
+    "Ask", "Decided", "Progress", "Readers", "ScanResult", "approved", "ceiling_now", "decided", "halves", "joined", "named",
+    "odd_ones", "scan_store", "source_is_there",
 ]  # fmt: skip

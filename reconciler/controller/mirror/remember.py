@@ -5,7 +5,7 @@ As the mirror itself, to which it belongs, it is a cache: of no mapping does it 
 
 from __future__ import annotations
 
-from reconciler.controller.sweep import Swept
+from reconciler.controller.scan import ScanResult
 from reconciler.core.model.batches import batches
 from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.model.store import Store
@@ -14,9 +14,9 @@ from reconciler.ports import State
 BATCH = 500
 
 
-def remember(swept: Swept, store: Store, mappings: State) -> None:
+def remember(scan_result: ScanResult, store: Store, mappings: State) -> None:
     """Of everybody whom this look found equal, where the mapping says what it said then."""
-    for rows in batches((row for row in swept.rows if row.observed_fp is not None), BATCH):
+    for rows in batches((row for row in scan_result.rows if row.observed_fp is not None), BATCH):
         now = mappings.get(store.shop, [row.clerk_user_id for row in rows])
         known = [(now[row.clerk_user_id], row) for row in rows if row.clerk_user_id in now]
         mappings.put_unmoved([(was, row) for was, looked in known if (row := _remembering(was, looked)) is not None])

@@ -24,7 +24,7 @@ from reconciler.ports.profile_rows import UnwrittenReader
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
+class Departures:
     """Asked by one look, as of one moment. Nothing is read where no other user's customer is met and no user leaves.
 
     `assigned` are pairs that an operator names: then a user whom neither the state nor the table knows has left as well.

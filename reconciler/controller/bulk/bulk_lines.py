@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.controller.act import Call, Step, calls_of, has_moved
-from reconciler.controller.hands import Hands
-from reconciler.controller.sweep import named
-from reconciler.controller.together import packed
+from reconciler.controller.context import StoreContext
+from reconciler.controller.joint_metafields import packed
+from reconciler.controller.scan import named
 from reconciler.core.decide.written import as_written
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action
@@ -26,7 +26,7 @@ from reconciler.ports import NOTHING_SHOWN, BulkLine, Created, Shown, Write
 
 
 def riding(
-    actions: Collection[Action], hands: Hands, *, but: Container[ClerkUserId]
+    actions: Collection[Action], context: StoreContext, *, but: Container[ClerkUserId]
 ) -> Callable[[Action], bool] | None:
     """Which of a plan's actions should go by bulk; None where there is none, or that is not worth it.
 
@@ -34,15 +34,15 @@ def riding(
     in no order. Nor one that takes a customer over: its back-link is written only where there is none, which no line can
     say.
     """
-    if hands.bulk is None:
+    if context.bulk is None:
         return None
 
     def rides(action: Action) -> bool:
         return _may_ride(action) and action.clerk_user_id not in but
 
-    if hands.bulk.always:
+    if context.bulk.always:
         return rides if any(map(rides, actions)) else None
-    worth = forecast(filter(rides, actions), hands.readers.customers.restore_rate()).bulk_worth_it
+    worth = forecast(filter(rides, actions), context.readers.customers.restore_rate()).bulk_worth_it
     return rides if worth else None
 
 
@@ -129,10 +129,10 @@ class Ride:
 class Rides:
     """Makes lines of steps, steps of lines, and writes of both. Sends nothing."""
 
-    def __init__(self, hands: Hands) -> None:
-        self._hands = hands
+    def __init__(self, context: StoreContext) -> None:
+        self._context = context
         self._recorder = _Recorder()
-        self._recording = replace(hands, writer=self._recorder)
+        self._recording = replace(context, writer=self._recorder)
 
     def may_ride(self, step: Step) -> bool:
         """Whether there is something to be done by this step that lines can say."""
@@ -145,7 +145,7 @@ class Rides:
             user=step.subject.user,
             rides_in="",
             decision=decision.model_dump_json(exclude={"spec"}, exclude_defaults=True),
-            plan_digest=self._hands.plan_digest if plan_digest is None else plan_digest,
+            plan_digest=self._context.plan_digest if plan_digest is None else plan_digest,
             tries=tries,
         )
         return self._placed(line, step, list(calls_of(step, self._recording)))
@@ -166,8 +166,8 @@ class Rides:
 
     def of(self, lines: Sequence[BulkLine]) -> list[Ride]:
         """The lines with rows and mappings as they are now."""
-        hands = self._hands
-        subjects = {s.user: s for s in named([line.user for line in lines], hands.store, hands.readers)}
+        context = self._context
+        subjects = {s.user: s for s in named([line.user for line in lines], context.store, context.readers)}
         return [self._ride(line, subjects[line.user]) for line in lines]
 
     def _ride(self, line: BulkLine, subject: Subject) -> Ride:
@@ -181,7 +181,7 @@ class Rides:
 
     def _spec(self, action: Action, subject: Subject, *, moved: bool) -> Spec | None:
         """What the row wants, or, where it has moved since, what it wanted of the fields that are written."""
-        store, profile = self._hands.store, subject.profile
+        store, profile = self._context.store, subject.profile
         if profile is None or not is_wanted(profile, store):
             return None
         spec = spec_of(profile, store)

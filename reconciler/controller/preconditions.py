@@ -9,8 +9,8 @@ from functools import cache
 
 from reconciler.controller.act import Step
 from reconciler.controller.carry import Outcome, looked
-from reconciler.controller.hands import Hands
-from reconciler.controller.sweep import Swept, named
+from reconciler.controller.context import StoreContext
+from reconciler.controller.scan import ScanResult, named
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action, Hold
@@ -24,7 +24,7 @@ from reconciler.ports import CustomerReader
 UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates
 
 
-class Recheck:
+class Preconditions:
     """Checks the actions of one plan. `fresh`: it was made just now, so its creates need no other look while it is young.
 
     With `by_mirror` creates are looked for in the mirror, where that stands, and in the shop only where it can't tell.
@@ -32,17 +32,17 @@ class Recheck:
 
     def __init__(
         self,
-        swept: Swept,
-        hands: Hands,
+        scan_result: ScanResult,
+        context: StoreContext,
         *,
         fresh: bool,
         by_mirror: Callable[[], CustomerReader | None] = lambda: None,
     ) -> None:
-        self._hands = hands
+        self._context = context
         self._by_mirror = cache(by_mirror)
-        self._unseen_until = hands.clock.now() + UNSEEN_FOR if fresh else None
+        self._unseen_until = context.clock.now() + UNSEEN_FOR if fresh else None
         self._seen: set[ClerkUserId] = set()
-        self._holds = _HoldsOf(swept.plan.holds)
+        self._holds = _HoldsOf(scan_result.plan.holds)
 
     def look_at(self, users: Iterable[ClerkUserId]) -> None:
         """Something has happened to these since the plan was made: they are looked at whatever is planned."""
@@ -50,12 +50,12 @@ class Recheck:
 
     def of(self, batch: Sequence[Action], *, parked: Container[ClerkUserId] = ()) -> list[Step | Outcome]:
         """Each action with what it rests on now, or why it does not fit any more."""
-        young = self._unseen_until is not None and self._hands.clock.now() < self._unseen_until
+        young = self._unseen_until is not None and self._context.clock.now() < self._unseen_until
         planned = {
             a.clerk_user_id: a for a in batch if not (young and a.kind == "create") or a.clerk_user_id in self._seen
         }
         unseen = [a for a in batch if a.clerk_user_id not in planned]
-        ready: list[Step | Outcome] = _creates(unseen, self._hands, self._holds)
+        ready: list[Step | Outcome] = _creates(unseen, self._context, self._holds)
         held = self._holds.of(list(planned)) if planned else {}
         for found in self._looked(planned.values()):
             action = planned[found.subject.user]
@@ -75,16 +75,16 @@ class Recheck:
             is_new = action.kind == "create" and action.clerk_user_id not in self._seen
             (creates if is_new else others).append(action.clerk_user_id)
         if creates:
-            readers = replace(self._hands.readers, by_mirror=self._by_mirror())
-            yield from looked(creates, replace(self._hands, readers=readers), explicit=self._hands.explicit)
+            readers = replace(self._context.readers, by_mirror=self._by_mirror())
+            yield from looked(creates, replace(self._context, readers=readers), explicit=self._context.explicit)
         if others:
-            yield from looked(others, self._hands, explicit=self._hands.explicit)
+            yield from looked(others, self._context, explicit=self._context.explicit)
 
 
-def still_turns(knot: Sequence[Action], steps: Sequence[Step]) -> bool:
+def still_turns(wait_cycle: Sequence[Action], steps: Sequence[Step]) -> bool:
     """Whether everybody in a circle, and all who hang on it, wait as planned: else it would stop half-way round."""
     now = {s.subject.user: s for s in steps}
-    return all(_still_waits(a, now[a.clerk_user_id]) for a in knot)
+    return all(_still_waits(a, now[a.clerk_user_id]) for a in wait_cycle)
 
 
 def _still_waits(action: Action, step: Step) -> bool:
@@ -127,20 +127,20 @@ class _HoldsOf:
         return found
 
 
-def _creates(batch: Sequence[Action], hands: Hands, holds: _HoldsOf) -> list[Step | Outcome]:
+def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf) -> list[Step | Outcome]:
     if not batch:
         return []
     held_of = holds.of([a.clerk_user_id for a in batch])
-    subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], hands.store, hands.readers)}
+    subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], context.store, context.readers)}
     ready: list[Step | Outcome] = []
     for action in batch:
         subject = subjects[action.clerk_user_id]
         if subject.profile is None or profile_digest(subject.profile) != action.profile_digest:
             ready.append(Outcome(action, "refused", "the profile has changed since the plan was made"))
-        elif not is_wanted(subject.profile, hands.store):
+        elif not is_wanted(subject.profile, context.store):
             ready.append(Outcome(action, "refused", "the store does not want her any more"))
         else:
-            spec = spec_of(subject.profile, hands.store)
+            spec = spec_of(subject.profile, context.store)
             held = held_of[subject.user]
             decision = Decision(
                 clerk_user_id=subject.user, action=action, holds=held, spec=spec, taken=_phone_awaited(spec, held)

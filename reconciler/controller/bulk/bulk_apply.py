@@ -18,11 +18,11 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.controller.act import Step, answered, claimed, noted
-from reconciler.controller.bulk_files import PIECE, BulkFiles
-from reconciler.controller.bulk_lines import Ride, Rides
+from reconciler.controller.bulk.bulk_files import PIECE, BulkFiles
+from reconciler.controller.bulk.bulk_lines import Ride, Rides
 from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried
-from reconciler.controller.hands import BulkHands, Hands
-from reconciler.controller.recheck import Recheck
+from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.preconditions import Preconditions
 from reconciler.core.model.action import Action
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
@@ -66,12 +66,12 @@ class _Names:
 class BulkRun:
     """The part of one store's plan that goes by bulk. `door` is shut where the store can't be used any more."""
 
-    def __init__(self, hands: Hands, bulk: BulkHands, door: Door) -> None:
-        self._hands, self._door = hands, door
-        self._bulk = bulk = replace(bulk, sleep=partial(hands.ending.slept, bulk.sleep))
-        self._shop = hands.store.shop
-        self._files = BulkFiles(hands, bulk)
-        self._rides = Rides(hands)
+    def __init__(self, context: StoreContext, bulk: BulkContext, door: Door) -> None:
+        self._context, self._door = context, door
+        self._bulk = bulk = replace(bulk, sleep=partial(context.ending.slept, bulk.sleep))
+        self._shop = context.store.shop
+        self._files = BulkFiles(context, bulk)
+        self._rides = Rides(context)
         self._plan: Collection[Action] = ()
         self._known = _Names()
         self._otherwise: dict[ClerkUserId, Action] = {}
@@ -84,22 +84,22 @@ class BulkRun:
 
         Where that can't be done now, nothing new goes by bulk either: older values could be written after newer ones.
         """
-        if self._hands.store.paused or self._files.is_idle():
+        if self._context.store.paused or self._files.is_idle():
             return {}
-        self._hands.warn(f"{self._hands.store.name}: going on with bulk operations that another run began")
+        self._context.warn(f"{self._context.store.name}: going on with bulk operations that another run began")
         try:
             with self._files.held():
                 self._files.take_over()
                 return {o.action.clerk_user_id: self._row_of(o) for o in self._worked()}
         except (TemporaryError, PermanentError) as error:
-            self._hands.warn(f"{self._hands.store.name}: they can't be gone on with now: {error.message}")
+            self._context.warn(f"{self._context.store.name}: they can't be gone on with now: {error.message}")
             self._blocked = error
             return {}
         except AccessError as error:
             self._door.shut = error
             return {}
 
-    def carried_out(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
+    def carried_out(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
         """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
         if self._door.shut is not None:
             yield from (not_tried(action, self._door.shut) for action in actions)
@@ -110,7 +110,7 @@ class BulkRun:
             return
         try:
             with self._files.held():
-                yield from self._enqueued(actions, recheck)
+                yield from self._enqueued(actions, preconditions)
                 yield from self._worked()
         except TemporaryError as error:
             yield from self._left_over(error)
@@ -122,16 +122,16 @@ class BulkRun:
 
     def _go_on(self) -> None:
         """Ended where the other half of the plan has failed, LeaseLost where another process has taken over."""
-        self._hands.ending.check()
+        self._context.ending.check()
         self._files.renew()
 
-    def _enqueued(self, actions: Collection[Action], recheck: Recheck) -> Iterator[Outcome]:
+    def _enqueued(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
             if self._door.shut is not None:
                 return
             self._go_on()
             try:
-                ready = recheck.of(batch)
+                ready = preconditions.of(batch)
             except AccessError as error:
                 self._door.shut = error
                 return
@@ -188,16 +188,16 @@ class BulkRun:
             except AccessError as error:
                 self._door.shut = self._door.shut or error
             except PermanentError as error:
-                self._hands.warn(error.message)
+                self._context.warn(error.message)
             except TemporaryError as error:
                 self._unread[file.key] += 1
                 if self._unread[file.key] < FAILURES_MAX:
                     return  # again: what is settled is skipped
-                self._hands.warn(error.message)
+                self._context.warn(error.message)
         if state is None or state.status != "completed":
             ending = "is not known to the shop any more" if state is None else f"ended as {state.status}"
             code = f" ({state.error_code})" if state is not None and state.error_code else ""
-            self._hands.warn(f"{self._hands.store.name}: a bulk operation {ending}{code}")
+            self._context.warn(f"{self._context.store.name}: a bulk operation {ending}{code}")
         yield from self._unanswered(file, is_whole=state is not None and state.status == "completed")
         if self._door.shut is None:
             self._bulk.book.end_file(file)
@@ -279,14 +279,14 @@ class BulkRun:
                     self._door.shut = error
                     return
                 except TemporaryError as error:
-                    self._hands.warn(error.message)
+                    self._context.warn(error.message)
             yield from self._by_themselves([(ride, AnswerLost(NO_ANSWER)) for ride in rides])
 
     def _sent_again(self, rides: Sequence[Ride]) -> list[Ride]:
         """A look at these: whoever still needs a write that may go by bulk waits for a file again; the rest is left."""
         by_user = {ride.line.user: ride for ride in rides}
         more = []
-        for step in looked(list(by_user), self._hands, explicit=False):
+        for step in looked(list(by_user), self._context, explicit=False):
             ride = by_user[step.subject.user]
             now = claimed(ride.step, step, self._of_plan(ride.line))
             decided_anew = now is not step and ride.moved_to is not None
@@ -300,7 +300,7 @@ class BulkRun:
 
     def _by_themselves(self, rides: Iterable[tuple[Ride, ReconcilerError | None]]) -> Iterator[Outcome]:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
-        with ThreadPoolExecutor(self._hands.workers, thread_name_prefix="bulk") as pool:
+        with ThreadPoolExecutor(self._context.workers, thread_name_prefix="bulk") as pool:
             for part in batches(rides, BATCH):
                 self._moved_to |= {ride.line.user: ride.moved_to for ride, _ in part if ride.moved_to is not None}
                 known = [
@@ -310,12 +310,12 @@ class BulkRun:
                 ]
                 self._bulk.book.settle_lines(self._shop, [], [], done=[line.user for line, _ in known])
                 yield from (self._told(outcome) for _, outcome in known)
-                self._hands.ending.check()
+                self._context.ending.check()
 
     def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome | None:
         """None where it should end before this one: her line stays."""
         ride, failed = ridden
-        if self._hands.ending.is_over:
+        if self._context.ending.is_over:
             return None
         if self._door.shut is not None:
             return not_tried(ride.step.action, self._door.shut)
@@ -330,7 +330,7 @@ class BulkRun:
 
     def _given_up(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Bulk operations can't be used now: what waits is sent by itself; what runs is left to a later run."""
-        self._hands.warn(f"{self._hands.store.name}: bulk operations can't be used now: {error.message}")
+        self._context.warn(f"{self._context.store.name}: bulk operations can't be used now: {error.message}")
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
             while self._door.shut is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
@@ -353,11 +353,11 @@ class BulkRun:
         planned = self._otherwise.pop(outcome.action.clerk_user_id, None)
         return outcome if planned is None else replace(outcome, action=planned)
 
-    def _of_plan(self, line: BulkLine) -> Hands:
+    def _of_plan(self, line: BulkLine) -> StoreContext:
         """Our hands, for a line that may be another plan's."""
-        if line.plan_digest == self._hands.plan_digest:
-            return self._hands
-        return replace(self._hands, plan_digest=line.plan_digest)
+        if line.plan_digest == self._context.plan_digest:
+            return self._context
+        return replace(self._context, plan_digest=line.plan_digest)
 
 
 def _is_news(step: Step) -> bool:

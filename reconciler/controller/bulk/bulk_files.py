@@ -13,8 +13,8 @@ from datetime import datetime
 from itertools import islice
 from math import ceil
 
-from reconciler.controller.bulk_lines import Rides
-from reconciler.controller.hands import BulkHands, BulkProgress, Hands
+from reconciler.controller.bulk.bulk_lines import Rides
+from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
 from reconciler.ports import BulkBook, BulkFile, BulkLine, BulkState, Leases, Write
@@ -40,10 +40,10 @@ def _lease(shop: ShopDomain) -> str:
 class BulkFiles:
     """What lies ready or runs in one store, under a lease: two processes never fill files from the same lines."""
 
-    def __init__(self, hands: Hands, bulk: BulkHands) -> None:
-        self._hands, self._bulk = hands, bulk
-        self._shop = hands.store.shop
-        self._rides = Rides(hands)
+    def __init__(self, context: StoreContext, bulk: BulkContext) -> None:
+        self._context, self._bulk = context, bulk
+        self._shop = context.store.shop
+        self._rides = Rides(context)
         self._lease = _lease(self._shop)
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
@@ -74,10 +74,10 @@ class BulkFiles:
             self._release()
 
     def _tell_who_holds_it(self) -> None:
-        holder = self._bulk.leases.holder(self._lease, now=self._hands.clock.now())
+        holder = self._bulk.leases.holder(self._lease, now=self._context.clock.now())
         if holder is not None:
-            self._hands.warn(
-                f"{self._hands.store.name}: another process ({holder.where}) has bulk operations in hand: waiting until "
+            self._context.warn(
+                f"{self._context.store.name}: another process ({holder.where}) has bulk operations in hand: waiting until "
                 f"it ends, or gives no sign of life for {holder.left_s:.0f} s"
             )
 
@@ -100,18 +100,18 @@ class BulkFiles:
             keeper.join(LEASE_PAUSE_S)
 
     def _acquired(self) -> bool:
-        leases, now = self._bulk.leases, self._hands.clock.now()
+        leases, now = self._bulk.leases, self._context.clock.now()
         self._fence = leases.acquire(self._lease, self._owner, ttl_s=LEASE_S, now=now)
         return self._fence is not None
 
     def _release(self) -> None:
         if self._fence is not None:
-            self._bulk.leases.release_lease(self._lease, self._owner, self._fence, now=self._hands.clock.now())
+            self._bulk.leases.release_lease(self._lease, self._owner, self._fence, now=self._context.clock.now())
             self._fence = None
 
     def renew(self) -> None:
         """Hold on to it. LeaseLost where this process was frozen so long that another has taken over."""
-        leases, now = self._bulk.leases, self._hands.clock.now()
+        leases, now = self._bulk.leases, self._context.clock.now()
         if self._fence is None or not leases.renew(self._lease, self._owner, self._fence, ttl_s=LEASE_S, now=now):
             raise LeaseLost(f"{self._shop}: another process has taken over the bulk operations")
 
@@ -170,7 +170,7 @@ class BulkFiles:
 
     def _tell(self, run: int, lines: int) -> None:
         """How far they are; how long they still take is guessed from how many lines were run since they began."""
-        now = self._hands.clock.now()
+        now = self._context.clock.now()
         if self._began is None or run < self._began[1]:
             self._began = (now, run)
         seconds, done = (now - self._began[0]).total_seconds(), run - self._began[1]
@@ -210,7 +210,7 @@ class BulkFiles:
             path=upload.path,
             digest=upload.digest,
             lines=upload.lines,
-            begun_at=self._hands.clock.now(),
+            begun_at=self._context.clock.now(),
         )
         self._bulk.book.begin_file(file, numbers)
         self._run(file, None)
@@ -224,7 +224,7 @@ class BulkFiles:
         except AnswerLost:
             return
         except Refused as refused:
-            self._hands.warn(f"{self._hands.store.name}: a bulk operation was refused: {refused.message}")
+            self._context.warn(f"{self._context.store.name}: a bulk operation was refused: {refused.message}")
             book.end_file(file)
             return
         book.file_runs(file, found)

@@ -39,7 +39,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class MirrorDesk:
+class MirrorContext:
     """All that keeping one shop's mirror takes. `wait` waits so many seconds and is False where the process should stop."""
 
     store: Store
@@ -73,7 +73,7 @@ class Standing:
     doubt: str = ""
 
 
-def stands(desk: MirrorDesk) -> Standing:
+def stands(desk: MirrorContext) -> Standing:
     """Catch the mirror up, and say whether a look may rest on it. Asks nothing where no bulk look was ever complete.
 
     The list of who was touched names nobody who was deleted; so the shop must have exactly as many customers as the
@@ -107,7 +107,7 @@ def is_fresh(mark: MirrorMark, now: datetime) -> bool:
     return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
 
 
-def _counted(desk: MirrorDesk) -> Standing:
+def _counted(desk: MirrorContext) -> Standing:
     """Caught up, and compared with how many customers the shop has.
 
     Counted before newcomers are read: one who comes in between then makes the mirror larger, and is never one whom the
@@ -125,7 +125,7 @@ def _counted(desk: MirrorDesk) -> Standing:
     return Standing(as_of)
 
 
-def fill(desk: MirrorDesk) -> Filled:
+def fill(desk: MirrorContext) -> Filled:
     """Bring the mirror up to date by a bulk query: goes on with one that is under way, and with its lines where it was.
 
     TemporaryError: it failed, was cancelled or took more than a day. What it had found by then is in the mirror, and
@@ -171,7 +171,7 @@ def fill(desk: MirrorDesk) -> Filled:
     return Filled(whole=True, lines=lines, moved=moved, gone=gone)
 
 
-def catch_up(desk: MirrorDesk) -> int:
+def catch_up(desk: MirrorContext) -> int:
     """Read whoever was touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
 
     Whom the mirror has surely seen since she was touched is not read again, though the lists overlap. Nothing is done
@@ -194,7 +194,7 @@ def catch_up(desk: MirrorDesk) -> int:
     return moved
 
 
-def _take_in_newcomers(desk: MirrorDesk) -> None:
+def _take_in_newcomers(desk: MirrorContext) -> None:
     """Read whoever came lately and is not in the mirror, newest first; one small page where few came.
 
     As far back as the index may not tell yet, but not behind the last bulk query, which saw everybody. That a newcomer is
@@ -214,7 +214,7 @@ def _untold_since(at: datetime, complete_at: datetime) -> datetime:
     return max(at - OVERLAP, complete_at - CLOCKS)
 
 
-def _read(desk: MirrorDesk, customers: list[CustomerId]) -> int:
+def _read(desk: MirrorContext, customers: list[CustomerId]) -> int:
     """Keep what these show now, by point reads; how many had moved. Who is not found is gone."""
     shop, mirror = desk.store.shop, desk.mirror
     moved = 0
@@ -244,7 +244,7 @@ def seen_of(customer: Customer) -> Seen:
     )
 
 
-def _begun(desk: MirrorDesk) -> MirrorMark:
+def _begun(desk: MirrorContext) -> MirrorMark:
     """A new bulk query. Its time is taken before it is asked for: who is made later is seen by it or by a later look."""
     now = desk.clock.now()
     expected = desk.lists.count()
@@ -253,7 +253,7 @@ def _begun(desk: MirrorDesk) -> MirrorMark:
     return desk.mirror.begin_mirror(desk.store.shop, operation, now=now, expected=expected, shape=shape)
 
 
-def _ended(desk: MirrorDesk, operation: str, began_at: datetime) -> BulkState | None:
+def _ended(desk: MirrorContext, operation: str, began_at: datetime) -> BulkState | None:
     """The query's end; None where the process should stop. Looks less and less often, twice a minute at last."""
     expected = desk.mirror.mirror_mark(desk.store.shop).expected
     pause = POLL_FIRST_S

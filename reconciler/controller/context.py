@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from reconciler.controller.beside import Ending
 from reconciler.controller.handover import Successors
-from reconciler.controller.sweep import Readers
+from reconciler.controller.parallel import Ending
+from reconciler.controller.scan import Readers
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store
 from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
@@ -23,7 +23,7 @@ class BulkProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class BulkHands:
+class BulkContext:
     """What carries out large plans. `always`: also small ones, where the forecast would not.
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
@@ -44,7 +44,7 @@ class BulkHands:
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class StoreContext:
     """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
 
     Without `bulk` everything is sent one by one. `ending` is over when nobody wants what is done any more. `successors` is
@@ -61,6 +61,6 @@ class Hands:
     workers: int = 4
     explicit: bool = True
     insists: bool = False
-    bulk: BulkHands | None = None
+    bulk: BulkContext | None = None
     ending: Ending = field(default_factory=Ending)
     successors: Successors | None = None

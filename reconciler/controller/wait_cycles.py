@@ -11,37 +11,37 @@ from dataclasses import dataclass, field
 
 from reconciler.controller.act import Step
 from reconciler.controller.carry import looked
-from reconciler.controller.hands import Hands
+from reconciler.controller.context import StoreContext
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.view import Decision
 from reconciler.core.plan import chains
 
 
 @dataclass(frozen=True, slots=True)
-class Knot:
+class WaitCycle:
     """All for whom a user waits, in one step or several, and what is decided for them together; empty: it is no circle."""
 
     decisions: MappingOf[ClerkUserId, Decision] = field(default_factory=dict)
     steps: MappingOf[ClerkUserId, Step] = field(default_factory=dict)
 
 
-def knot(step: Step, hands: Hands) -> Knot:
+def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
     """The circle that this user is part of, as the state tells it, and as the shop shows it now."""
     user = step.subject.user
-    waits_on = _all_reached(step, hands)
+    waits_on = _all_reached(step, context)
     is_parked = step.subject.mapping is not None and bool(step.subject.mapping.parked)
     if not is_parked and not any(user in owners for owners in waits_on.values()):
-        return Knot()
+        return WaitCycle()
     users = sorted({user, *waits_on, *(owner for owners in waits_on.values() for owner in owners)})
-    steps = {s.subject.user: s for s in looked(users, hands, explicit=False)}
+    steps = {s.subject.user: s for s in looked(users, context, explicit=False)}
     blocked = {name: s.blocked for name, s in steps.items() if s.blocked is not None}
     freed = {name: chains.frees(s.decision) for name, s in steps.items() if s.blocked is None}
-    return Knot(chains.resolved(blocked, freed), steps)
+    return WaitCycle(chains.resolved(blocked, freed), steps)
 
 
-def _all_reached(step: Step, hands: Hands) -> dict[ClerkUserId, set[ClerkUserId]]:
+def _all_reached(step: Step, context: StoreContext) -> dict[ClerkUserId, set[ClerkUserId]]:
     """For whom this user waits, for whom those do, and so on, by what the rows say."""
-    mappings, shop = hands.readers.mappings, hands.store.shop
+    mappings, shop = context.readers.mappings, context.store.shop
     found = {step.subject.user: {t.owner for t in chains.owned(step.decision) if t.owner is not None}}
     left = set(found[step.subject.user]) - found.keys()
     while left:

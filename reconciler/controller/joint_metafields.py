@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from reconciler.controller.act import Step, put_down
 from reconciler.controller.carry import Outcome, carried
-from reconciler.controller.hands import Hands
+from reconciler.controller.context import StoreContext
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, PermanentError, TemporaryError
@@ -21,10 +21,10 @@ from reconciler.ports import METAFIELDS_MAX
 T = TypeVar("T")
 
 
-def finished(steps: Sequence[Step], hands: Hands, pool: Executor) -> Iterator[Outcome]:
+def finished(steps: Sequence[Step], context: StoreContext, pool: Executor) -> Iterator[Outcome]:
     """The calls that these steps put off, made together; whom one can't be made for gets a look of her own."""
     groups = packed(steps, lambda step: len(step.rest.joint or ()) if step.rest else 0)
-    for outcomes in pool.map(partial(_made, hands=hands), groups):
+    for outcomes in pool.map(partial(_made, context=context), groups):
         yield from outcomes
 
 
@@ -43,15 +43,15 @@ def packed(items: Iterable[T], values: Callable[[T], int], most: int = METAFIELD
         yield group
 
 
-def _made(group: Sequence[Step], hands: Hands) -> list[Outcome]:
+def _made(group: Sequence[Step], context: StoreContext) -> list[Outcome]:
     rests = [(step, step.rest) for step in group if step.rest is not None]
     values = {CustomerId(step.at or ""): dict(rest.joint or {}) for step, rest in rests}
     try:
-        shown = hands.writer.set_metafields_of(values)
+        shown = context.writer.set_metafields_of(values)
     except AccessError as error:
         return [Outcome(step.action, "failed", error.message, error.hint, error=error) for step in group]
     except (TemporaryError, PermanentError) as error:
-        return [carried(step, hands, failed=AnswerLost(error.message)) for step in group]
+        return [carried(step, context, failed=AnswerLost(error.message)) for step in group]
     for step, rest in rests:
-        put_down(step, hands, rest, shown.get(CustomerId(step.at or ""), {}))
+        put_down(step, context, rest, shown.get(CustomerId(step.at or ""), {}))
     return [Outcome(step.action, "applied", freed=chains.gives_up(step.decision)) for step in group]

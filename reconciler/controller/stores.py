@@ -10,11 +10,12 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from reconciler.controller.apply import Hands, Outcome
-from reconciler.controller.beside import Ending, merged
-from reconciler.controller.mirror import MirrorDesk, Standing, stands
+from reconciler.controller.apply import Outcome
+from reconciler.controller.context import StoreContext
+from reconciler.controller.mirror.mirror import MirrorContext, Standing, stands
+from reconciler.controller.parallel import Ending, merged
+from reconciler.controller.scan import Ask, Progress, Readers, ScanResult, halves, scan_store
 from reconciler.controller.stream import Moved, moved_in
-from reconciler.controller.sweep import Ask, Progress, Readers, Swept, halves, sweep
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.plan.plan import Plan, planned
@@ -43,12 +44,12 @@ class Planned:
     """
 
     plan: Plan
-    swept: MappingOf[StoreName, Swept]
+    scans: MappingOf[StoreName, ScanResult]
     passed_over: MappingOf[StoreName, PassedOver] = field(default_factory=dict)
     narrowed: bool = False
 
 
-def standings(desks: MappingOf[StoreName, MirrorDesk]) -> dict[StoreName, Standing]:
+def check_mirrors(desks: MappingOf[StoreName, MirrorContext]) -> dict[StoreName, Standing]:
     """Catch up each store's mirror, in a thread of its own, and say on which of them a plan may rest."""
     return side_by_side({name: partial(stands, desk) for name, desk in desks.items()})
 
@@ -66,26 +67,30 @@ def plan_stores(
     """
     moved = _moved(stores, ask)
     work = {
-        name: partial(sweep, store, readers, ask, progress=progress(name) if progress else None, moved=moved.get(name))
+        name: partial(
+            scan_store, store, readers, ask, progress=progress(name) if progress else None, moved=moved.get(name)
+        )
         for name, (store, readers) in stores.items()
     }
-    swept = side_by_side(work)
+    scan_result = side_by_side(work)
     passed_over = {
-        name: PassedOver(moved[name].equal, at, swept[name].by_mirror)
+        name: PassedOver(moved[name].equal, at, scan_result[name].by_mirror)
         for name, at in (as_of or {}).items()
         if name in moved
     }
-    return Planned(planned((s.plan for s in swept.values()), created_at=ask.now), swept, passed_over, ask.insists)
+    return Planned(
+        planned((s.plan for s in scan_result.values()), created_at=ask.now), scan_result, passed_over, ask.insists
+    )
 
 
 def plan_assigned(stores: MappingOf[StoreName, tuple[Store, Readers]], *, now: datetime) -> Planned:
     """The plan of those users only for whom `Readers.assigned` names customers, store by store."""
     work = {
-        name: partial(sweep, store, readers, Ask(now=now, users=list(readers.assigned)))
+        name: partial(scan_store, store, readers, Ask(now=now, users=list(readers.assigned)))
         for name, (store, readers) in stores.items()
     }
-    swept = side_by_side(work)
-    return Planned(planned((s.plan for s in swept.values()), created_at=now), swept)
+    scan_result = side_by_side(work)
+    return Planned(planned((s.plan for s in scan_result.values()), created_at=now), scan_result)
 
 
 def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:
@@ -105,9 +110,9 @@ def side_by_side(work: MappingOf[StoreName, Callable[[], Found]]) -> dict[StoreN
 
 
 def apply_stores(
-    swept: MappingOf[StoreName, Swept],
-    hands: MappingOf[StoreName, Hands],
-    carry: Callable[[Swept, Hands], Iterator[Outcome]],
+    scans: MappingOf[StoreName, ScanResult],
+    context: MappingOf[StoreName, StoreContext],
+    carry: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
 ) -> Generator[tuple[StoreName, Outcome], None, None]:
     """Carry out each store's plan in a thread of its own; outcomes of all stores come as they are known.
 
@@ -115,5 +120,5 @@ def apply_stores(
     the others are done. Whoever takes no more (Ctrl-C) ends them all, each where it may end.
     """
     ending = Ending()
-    works = {name: partial(carry, swept[name], replace(each, ending=ending)) for name, each in hands.items()}
+    works = {name: partial(carry, scans[name], replace(each, ending=ending)) for name, each in context.items()}
     yield from merged(works, ending, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)
