@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from reconciler.core.decide.profile_row import Values, told_by
-from reconciler.core.decide.profile_write import RowWrite, RowWritten, Told, WriteClaim
+from reconciler.core.decide.profile_write import RowWritten, Told, WriteClaim
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -98,7 +98,7 @@ class RowWriter:
             return [self.write(claims[0], until)]
         ready = [(c, c.profile) for c in claims if c.profile is not None and c.deleted_at is None]
         self.release([c for c in claims if c.profile is None or c.deleted_at is not None])
-        writes = [RowWrite(profile, c.last, c.fill_only or c.refused) for c, profile in ready]
+        writes = [claim.row_write(profile) for claim, profile in ready]
         try:
             rows = self._rows().write_together(writes, still_ours=lambda: self._refuse_late(None, until))
         except ReconcilerError:
@@ -122,8 +122,7 @@ class RowWriter:
         if profile is None:  # what was to be written was erased, and Clerk can't be asked
             self._book.settle([(claim, None)], now=self._clock.now())
             return RowDone(claim.user, "kept")
-        fill_only = claim.fill_only or claim.refused
-        row = self._rows().write(profile, last=claim.last, fill_only=fill_only, still_ours=still_ours)
+        (row,) = self._rows().write_together([claim.row_write(profile)], still_ours=still_ours)
         if row.held is not None:
             return self._refused(claim, row.held, told_by(profile), written=row.outcome == "written")
         return self._settled([(claim, profile, row)])[0]

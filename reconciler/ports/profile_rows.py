@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from reconciler.core.decide.profile_row import StoredRow, Values
+from reconciler.core.decide.profile_row import StoredRow
 from reconciler.core.decide.profile_write import RefusedWrite, RowWrite, RowWritten, Told, WriteClaim, WriteKnown
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -18,10 +18,6 @@ class ProfileRows(Protocol):
     def fields(self) -> frozenset[str]: ...
 
     def read(self, users: Sequence[ClerkUserId]) -> Mapping[ClerkUserId, StoredRow]: ...
-
-    def write(
-        self, profile: Profile, *, last: Values | None, fill_only: bool, still_ours: Callable[[], None]
-    ) -> RowWritten: ...
 
     def write_together(self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None]) -> Sequence[RowWritten]: ...
 

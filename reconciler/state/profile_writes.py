@@ -37,6 +37,7 @@ from reconciler.state.tables.mappings import UtcDateTime, indexed
 from reconciler.state.tables.profile_writes import ProfileWriteRow
 
 LEASE_S: Final = 30.0
+TRIED_MAX: Final = 16  # of what Clerk said while no write of a row was recorded, so much is kept
 REFUSED_MAX: Final = 10_000  # of more than these only the first are shown
 
 _write: Table = ProfileWriteRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -255,7 +256,9 @@ def _accepted(told: Told, row: Any, now: datetime) -> dict[str, Any]:
     fill_only = told.at is None or (told.created and row.newest_at is None)
     if row.newest_at is not None and told.at == row.newest_at and row.pending is not None:
         fill_only = bool(row.pending.get("fill_only"))  # sent again before it was written
-    pending = {"profile": _dumped(told.profile), "fill_only": fill_only} if told.profile is not None else None
+    pending: dict[str, Any] | None = None
+    if told.profile is not None:
+        pending = {"profile": _dumped(told.profile), "fill_only": fill_only, "tried": _tried(row)}
     if row.last is None and row.pending is not None and row.pending.get("fill_only") and not fill_only:
         values["last"] = told_by(Profile.model_validate(row.pending["profile"]))  # as if it had been written
     return values | {
@@ -263,6 +266,14 @@ def _accepted(told: Told, row: Any, now: datetime) -> dict[str, Any]:
         "pending": pending,
         "email_key": indexed(normalise.email_key(email)) or row.email_key,
     }
+
+
+def _tried(row: Any) -> list[Mapping[str, Any]]:
+    """What may be in the user's row though no write of it was recorded: what was to be written until now."""
+    if row.pending is None:
+        return []
+    tried = [*row.pending.get("tried", ()), told_by(Profile.model_validate(row.pending["profile"]))]
+    return tried[-TRIED_MAX:]
 
 
 def _dumped(profile: Profile) -> dict[str, Any]:
@@ -285,4 +296,5 @@ def _claim_of(row: Any) -> WriteClaim:
         fencing=row.fencing,
         attempts=row.attempts,
         refused=row.refused_at is not None and row.missing,
+        tried=tuple(row.pending.get("tried", ())) if row.pending else (),
     )

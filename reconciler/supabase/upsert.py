@@ -59,26 +59,14 @@ class ProfileUpserts:
         with self._there.writing() as connection:
             return _rows(connection, shape, users, lock=False)
 
-    def write(
-        self,
-        profile: Profile,
-        *,
-        last: Values | None = None,
-        fill_only: bool = False,
-        still_ours: Callable[[], None] = _go_on,
-    ) -> RowWritten:
-        """Make or bring up to date this user's row, as RowWrite says.
-
-        `still_ours` raises where the write must not be made any more; it is called when the row is locked. Raises
-        TemporaryError, ConfigError, or PermanentError (this row can't be: a constraint or the app's own rules refuse it).
-        """
-        return self.write_together([RowWrite(profile, last, fill_only)], still_ours=still_ours)[0]
-
     def write_together(
         self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None] = _go_on
     ) -> list[RowWritten]:
-        """The same for several users in one transaction: all of them, or with the error none. Keep it to a few dozen:
-        the app's own write of one of these rows waits meanwhile.
+        """Make or bring up to date the rows of these users in one transaction: all of them, or with the error none.
+
+        Keep it to a few dozen: the app's own write of one of these rows waits meanwhile. `still_ours` raises where the
+        write must not be made any more; it is called when the rows are locked. Raises TemporaryError, ConfigError, or
+        PermanentError (a row can't be: a constraint or the app's own rules refuse it).
         """
         if not writes:
             return []
@@ -128,7 +116,8 @@ class ProfileUpserts:
     def _changed(self, connection: Connection, shape: Shape, write: RowWrite, row: StoredRow) -> RowWritten:
         if row.deleted:
             return RowWritten("deleted")
-        changes = row_changes(told_by(write.profile), row.values, write.last, fill_only=write.fill_only)
+        told = told_by(write.profile)
+        changes = row_changes(told, row.values, write.last, tried=write.tried, fill_only=write.fill_only)
         values = _new_values(shape, row, changes.values, write.profile.updated_at)
         if values:
             self._update(connection, shape, write.profile.clerk_user_id, values)

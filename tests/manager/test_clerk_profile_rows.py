@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from reconciler.cli import main
 from reconciler.controller.profile_rows import RowWriter
-from reconciler.core.decide.profile_write import Told
+from reconciler.core.decide.profile_write import RowWrite, Told, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import TemporaryError
@@ -360,6 +360,35 @@ def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable,
     assert app.row("user_a")["first_name"] == "New"
 
 
+def test_a_change_whose_write_was_not_recorded_is_written_back_by_the_next(
+    app: AppTable, engine_of: Callable[..., Any]
+) -> None:
+    """The writer is killed between the row and the state: what the row then holds is Clerk's, not the app's."""
+    book = ProfileWrites(engine_of(app.url, open_engine))
+    rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})
+    writer = RowWriter(lambda: rows, book, WallClock(), ask=None, nudge=lambda _done: None)
+    user, start = ClerkUserId("user_a"), WallClock().now()
+    mapped = frozenset({"first_name", "phone", "metadata"})
+
+    def accept(at: datetime, first_name: str, phone: str | None, metadata: dict[str, Any]) -> WriteClaim:
+        person = {"first_name": first_name, "phone": phone, "metadata": metadata, "updated_at": at}
+        profile = Profile(clerk_user_id=user, mapped=mapped, **person)
+        book.accept([Told(user, at=at, profile=profile)], now=at)
+        (claim,) = book.claim(now=at, limit=1)
+        return claim
+
+    first = accept(start, "Ada", None, {"eu": True, "plan": {"name": "pro"}})
+    assert writer.write(first, time.monotonic() + 20).result == "written"
+    lost = accept(start + timedelta(seconds=1), "Eve", "+15550100", {"eu": False, "plan": {"name": "free"}, "new": 1})
+    assert lost.profile is not None
+    assert rows.write_together([RowWrite(lost.profile, lost.last)])[0].outcome == "written"
+    back = accept(start + timedelta(seconds=60), "Ada", None, {"eu": True, "plan": {"name": "pro"}})
+    assert writer.write(back, time.monotonic() + 20).result == "written"
+    row = app.row("user_a")
+    found = row["first_name"], row["phone"], row["metadata"]
+    assert found == ("Ada", None, {"eu": True, "plan": {"name": "pro"}})
+
+
 def test_a_frozen_process_holds_a_row_of_the_apps_for_a_moment_only(
     app: AppTable, engine_of: Callable[..., Any]
 ) -> None:
@@ -376,7 +405,7 @@ def test_a_frozen_process_holds_a_row_of_the_apps_for_a_moment_only(
 
     def write() -> None:
         try:
-            rows.write(profile, still_ours=freeze)
+            rows.write_together([RowWrite(profile)], still_ours=freeze)
         except TemporaryError as error:
             failed.append(error)
 

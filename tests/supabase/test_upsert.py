@@ -78,7 +78,7 @@ class Upserts(ProfileUpserts):
         """Write, and give the outcome alone. As in `run`, what failed for a moment is done again."""
         for left in reversed(range(TRIES)):
             try:
-                return self.write(profile, last=last, fill_only=fill_only).outcome
+                return self.write_together([RowWrite(profile, last, fill_only)])[0].outcome
             except TemporaryError:
                 if not left:
                     raise
@@ -233,8 +233,8 @@ def test_after_a_failover_the_connections_to_the_standby_are_left(world: World) 
     upserts.check()
     world.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     with pytest.raises(TemporaryError):
-        upserts.write(person())
-    assert upserts.write(person()).outcome == "written"
+        upserts.write_together([RowWrite(person())])[0]
+    assert upserts.write_together([RowWrite(person())])[0].outcome == "written"
     engine.dispose()
 
 
@@ -324,7 +324,7 @@ def test_metadata_that_is_null_is_filled(world: World) -> None:
 @pytest.mark.parametrize("before", ["[1]", '"text"', "7", '"[1]"'])
 def test_metadata_that_is_no_object_is_left_alone_and_said_to_be(world: World, before: str) -> None:
     world.run("INSERT INTO customers (clerk_user_id, metadata) VALUES ('user_tove', :m)", m=before)
-    written = world.upserts().write(person())
+    written = world.upserts().write_together([RowWrite(person())])[0]
     assert written.outcome == "written"
     assert written.held is not None
     assert "not a JSON object" in written.held
@@ -335,7 +335,7 @@ def test_metadata_that_is_no_object_is_left_alone_and_said_to_be(world: World, b
 def test_a_json_string_that_holds_an_object_is_decoded_and_merged(world: World) -> None:
     spelled = json.dumps(json.dumps({"brand": "old", "theme": "dark", "exact": 12345678901234567890}))
     world.run("INSERT INTO customers (clerk_user_id, metadata) VALUES ('user_tove', :m)", m=spelled)
-    assert world.upserts().write(person()) == RowWritten("written")
+    assert world.upserts().write_together([RowWrite(person())])[0] == RowWritten("written")
     assert world.stored_json() == {"brand": "acme", "theme": "dark", "exact": 12345678901234567890}
 
 
@@ -557,7 +557,10 @@ def test_a_user_without_what_the_table_needs_is_a_permanent_error(world: World) 
 
 def test_a_database_that_is_away_is_a_temporary_error() -> None:
     engine = open_engine("postgresql://nobody@127.0.0.1:9/none")
-    refused(lambda: ProfileUpserts(engine, "public.customers", COLUMNS).write(person()), TemporaryError)
+    refused(
+        lambda: ProfileUpserts(engine, "public.customers", COLUMNS).write_together([RowWrite(person())])[0],
+        TemporaryError,
+    )
 
 
 STOP = "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
@@ -661,7 +664,7 @@ class TestRightsAndTypes(OnPostgres):
                 other.execute(text("SET LOCAL application_name = 'the app'"))  # the watcher is after ours
             other.execute(text("ALTER TABLE customers ADD COLUMN more text"))
             began = time.monotonic()
-            refused(lambda: upserts.write(person()), TemporaryError)
+            refused(lambda: upserts.write_together([RowWrite(person())])[0], TemporaryError)
             assert time.monotonic() - began < 10
 
     @pytest.mark.parametrize("named", REFUSING)

@@ -14,7 +14,7 @@ Times of the row are never compared with Clerk's: the row's clock is another one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -68,12 +68,17 @@ def told_by(profile: Profile) -> dict[str, Any]:
     return told
 
 
-def row_changes(told: Values, row: Values, last: Values | None, *, fill_only: bool = False) -> RowChanges:
+def row_changes(
+    told: Values, row: Values, last: Values | None, *, tried: Sequence[Values] = (), fill_only: bool = False
+) -> RowChanges:
     """What is to be written over this row.
 
     `row`: what the mapped columns hold, or Unreadable. `last`: what `told_by` gave when the row was last written; None
-    where that is not known. `fill_only`: only empty columns take a value.
+    where that is not known. `tried`: what it gave since then, for writes that may have reached the row without being
+    recorded. `fill_only`: only empty columns take a value.
     """
+    for earlier in tried:
+        last = _with_tried(row, last, earlier)
     values: dict[str, Any] = {}
     for name in TEXTS:
         if name in told and name in row:
@@ -106,6 +111,30 @@ def merged_object(before: Values, told: Values, last: Values | None, *, fill_onl
         if key in before and _is_same(before[key], (last or {})[key]):
             del merged[key]
     return merged
+
+
+def _with_tried(row: Values, last: Values | None, earlier: Values) -> Values | None:
+    """What Clerk said when the row was last written, where the row holds what an unrecorded write may have put there."""
+    found = {
+        name: value for name, value in earlier.items() if value is not None and _is_equal(name, row.get(name), value)
+    }
+    there, known, value = row.get("metadata"), (last or {}).get("metadata"), earlier.get("metadata")
+    if isinstance(there, Mapping) and isinstance(value, Mapping):
+        merged = _object_with_tried(there, known if isinstance(known, Mapping) else {}, value)
+        found["metadata"] = merged
+    return {**(last or {}), **found} if found else last
+
+
+def _object_with_tried(there: Values, last: Values, earlier: Values) -> dict[str, Any]:
+    """The same for the members of an object."""
+    found = dict(last)
+    for key, value in earlier.items():
+        held, known = there.get(key), last.get(key)
+        if isinstance(held, Mapping) and isinstance(value, Mapping):
+            found[key] = _object_with_tried(held, known if isinstance(known, Mapping) else {}, value)
+        elif key in there and _is_same(held, value):
+            found[key] = value
+    return found
 
 
 def _is_same(one: object, other: object) -> bool:

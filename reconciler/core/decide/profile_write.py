@@ -26,12 +26,14 @@ Outcome = Literal["written", "kept", "deleted"]
 class RowWrite:
     """What one row is to hold. `last`: what `told_by` gave when it was last written, None where that is not known.
 
-    `fill_only`: only empty columns take a value; a row that is missing is made all the same.
+    `tried`: what it gave since, for writes that may have reached the row without being recorded. `fill_only`: only empty
+    columns take a value; a row that is missing is made all the same.
     """
 
     profile: Profile
     last: Values | None = None
     fill_only: bool = False
+    tried: tuple[Values, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class WriteClaim:
     """One row to be written, claimed until its lease ends. `profile` is None where only its deletion is to be marked,
     or where what Clerk said was erased: then Clerk is asked.
 
-    `last`: what Clerk said when the row was written last. `generation` and `fencing` tell whether this is still the
-    newest, and whether the claim still holds. `attempts` failed before; `refused` as a row that was not there.
+    `last` and `tried` are those of RowWrite. `generation` and `fencing` tell whether this is still the newest, and
+    whether the claim still holds. `attempts` failed before; `refused` as a row that was not there.
     """
 
     user: ClerkUserId
@@ -74,6 +76,11 @@ class WriteClaim:
     fencing: int
     attempts: int
     refused: bool = False
+    tried: tuple[Mapping[str, Any], ...] = ()
+
+    def row_write(self, profile: Profile) -> RowWrite:
+        """The write of this row; one that was missing when it was refused may be the app's by now."""
+        return RowWrite(profile, self.last, self.fill_only or self.refused, self.tried)
 
 
 @dataclass(frozen=True, slots=True)
