@@ -12,7 +12,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Waiting
 from reconciler.core.plan.forecast import SLOW_S
 from reconciler.errors import StateError
-from reconciler.manager.crew import Crew
+from reconciler.manager.running_config import Crew
 from reconciler.ports import Clock
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House

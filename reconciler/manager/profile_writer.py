@@ -20,9 +20,9 @@ from reconciler.core.decide.profile_write import Told
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ReconcilerError, StateError, TemporaryError
-from reconciler.manager.books import Books
-from reconciler.manager.pool import DaemonPool
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.http.webhook_state import Books
+from reconciler.manager.intervals import Rhythm
+from reconciler.manager.threads import DaemonPool
 from reconciler.ports import Clock
 from reconciler.ports.profile_rows import ProfileWriteBook
 from reconciler.wiring import House

@@ -21,9 +21,9 @@ from starlette.responses import Response
 from reconciler.ports import Clock
 from reconciler.server import console, health, nudges, webhooks
 from reconciler.server.access import Access
-from reconciler.server.door import Door
 from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, harden
 from reconciler.server.refusals import FIRST_S, SlowRefusals
+from reconciler.server.service import Door
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from reconciler.errors import ReconcilerError
-from reconciler.server.door import Gauges
+from reconciler.server.service import Gauges
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.errors import NotAnEvent
 from reconciler.server.access import Access
-from reconciler.server.door import Intake
 from reconciler.server.health import WebhookMetrics
+from reconciler.server.service import Intake
 from reconciler.server.webhooks import ERRORS, JSON_BODY, MAY_NOT, Desk, RawBody, Result, Sources, Taken
 
 USER_ID_MAX: Final = 255

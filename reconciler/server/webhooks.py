@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import NotAnEvent, ReconcilerError, StateError, Unauthentic
-from reconciler.server.door import Intake
 from reconciler.server.health import WebhookMetrics
+from reconciler.server.service import Intake
 from reconciler.shopify.webhooks import CUSTOMER_TOPICS, SHOP_TOPICS, ShopifyWebhooks
 
 WAIT_S: Final = 2.0  # Shopify hangs up after 5

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.intervals import Rhythm
 from tests import servers
 from tests.benchmarks import bench_webhooks
 from tests.clock import WallClock

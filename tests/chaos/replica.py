@@ -16,8 +16,8 @@ from pathlib import Path
 from reconciler import wiring
 from reconciler.cli.main import main
 from reconciler.controller.worker import Pauses
-from reconciler.manager import run as running
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager import app as running
+from reconciler.manager.intervals import Rhythm
 from tests.clock import WallClock
 
 

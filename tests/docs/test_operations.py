@@ -11,7 +11,7 @@ import yaml
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.intervals import Rhythm
 from reconciler.settings.models import Settings, StoresFile
 from tests.docs.generated import ROOT
 from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_a_replica

@@ -116,7 +116,7 @@ def test_only_the_workers_loop_and_the_front_door_catch_everything() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler) and _swallows_everything(node)
     }
-    assert found <= {"reconciler/manager/dispatch.py", "reconciler/cli/main.py"}
+    assert found <= {"reconciler/manager/dispatcher.py", "reconciler/cli/main.py"}
 
 
 def test_nobody_replaces_what_the_product_calls() -> None:

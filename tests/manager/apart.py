@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from reconciler.controller.worker import cap_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Request
-from reconciler.manager.dispatch import InHand, room
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.dispatcher import InHand, room
+from reconciler.manager.intervals import Rhythm
 from reconciler.ports import RequestQueue
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)

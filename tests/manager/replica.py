@@ -16,8 +16,8 @@ from sqlalchemy import Engine, event
 
 from reconciler.cli.main import run
 from reconciler.controller.worker import Pauses
-from reconciler.manager import run as running
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager import app as running
+from reconciler.manager.intervals import Rhythm
 
 
 def freeze_after(words: str) -> None:

@@ -25,8 +25,8 @@ from reconciler.controller.worker import Pauses
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping as Row
 from reconciler.core.model.request import Request
-from reconciler.manager.rhythm import Rhythm
-from reconciler.manager.run import Files, Manager
+from reconciler.manager.app import Files, Manager
+from reconciler.manager.intervals import Rhythm
 from reconciler.ports import Clock
 from reconciler.settings import load
 from reconciler.simulator.control import all_customers

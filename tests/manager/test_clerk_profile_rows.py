@@ -23,7 +23,7 @@ from reconciler.core.decide.profile_write import RowWrite, Told, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import TemporaryError
-from reconciler.manager.arrival import open_databases
+from reconciler.manager.startup import open_databases
 from reconciler.settings import load
 from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWrites

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.manager.schedule import LOOKERS
+from reconciler.manager.schedule.scheduler import LOOKERS
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.street import HELD_S, US, Street, a_street, until

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ReconcilerError
-from reconciler.manager.arrival import open_databases
+from reconciler.manager.startup import open_databases
 from reconciler.settings import load
 from reconciler.wiring import House
 from tests.manager.street import Street, a_street

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Priority, Request
-from reconciler.manager.dispatch import InHand, room
+from reconciler.manager.dispatcher import InHand, room
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.database.engine import open_engine
 from reconciler.state.database.schema import ensure_schema

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from reconciler.manager.schedule import JUMP_S
+from reconciler.manager.schedule.scheduler import JUMP_S
 from tests.clock import WallClock
 from tests.manager.street import HELD_S, Street, deleted_event, until, user_event
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from reconciler.core.model.ids import StoreName
-from reconciler.manager.follow import digest_of, wait_until_settled
+from reconciler.manager.config_files import digest_of, wait_until_settled
 from reconciler.simulator.webhooks.delivery import sign
 from tests.clerk import sender
 from tests.clock import WallClock

@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from reconciler.core.model.ids import StoreName
-from reconciler.manager.run import Files, Manager
+from reconciler.manager.app import Files, Manager
 from reconciler.settings import load
 from reconciler.wiring import House
 from tests.manager.street import US, Street, a_street

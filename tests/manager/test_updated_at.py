@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run as command
-from reconciler.manager.rows import status_rows_of
+from reconciler.manager.http.status_rows import status_rows_of
 from tests.manager.street import US, Running, Street, now_text, until
 
 OLD = "2026-01-05T09:00:00+00:00"

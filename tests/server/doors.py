@@ -19,8 +19,8 @@ from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.server.app import Options, make_app
+from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
-from reconciler.server.seen import SeenWebhooks
 from reconciler.server.webhooks import Sources
 from reconciler.shopify.webhooks import ShopifyEvent, ShopifyWebhooks
 from tests.clerk.sender import INSTANCE, OLD_SECRET, SECRET

@@ -7,7 +7,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from reconciler.server.seen import SeenWebhooks
+from reconciler.server.recent_webhooks import SeenWebhooks
 from tests.clerk.sender import event, headers, user
 from tests.server.doors import TOKEN, MemoryDoor, serving, wall_clock
 

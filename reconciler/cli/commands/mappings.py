@@ -13,8 +13,8 @@ from reconciler.cli.users import user_id
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import UsageError
-from reconciler.manager.held_rows import with_refused
-from reconciler.manager.rows import known_rows, named_now
+from reconciler.manager.http.held_rows import with_refused
+from reconciler.manager.http.status_rows import known_rows, named_now
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House
 

@@ -15,13 +15,13 @@ import structlog
 
 from reconciler.cli.context import Context
 from reconciler.errors import ConfigError, SourceError, StateError
-from reconciler.manager.arrival import FIRST_S, is_away, open_databases
-from reconciler.manager.deadline import Deadline, leave, left_s
-from reconciler.manager.follow import digest_of, wait_until_settled, youngest_s
+from reconciler.manager.app import Files, Manager
+from reconciler.manager.config_files import digest_of, wait_until_settled, youngest_s
+from reconciler.manager.intervals import Rhythm
 from reconciler.manager.logs import configure
-from reconciler.manager.rhythm import Rhythm
-from reconciler.manager.run import Files, Manager
-from reconciler.server.front import Front
+from reconciler.manager.shutdown import Deadline, leave, left_s
+from reconciler.manager.startup import FIRST_S, is_away, open_databases
+from reconciler.server.starting import Front
 from reconciler.wiring import House
 
 _log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from reconciler.cli.render import outputs as render
 from reconciler.controller.scan import Ask
 from reconciler.controller.stores import plan_stores
 from reconciler.core.report.certificate import certificate as certificate_of
-from reconciler.manager.follow import digest_of
-from reconciler.manager.rows import status_rows_of
+from reconciler.manager.config_files import digest_of
+from reconciler.manager.http.status_rows import status_rows_of
 from reconciler.wiring import House
 
 FAILED = 1

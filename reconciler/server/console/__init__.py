@@ -21,7 +21,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import COOKIE, COOKIE_S, Access, Verdict
 from reconciler.server.console import words
-from reconciler.server.door import Door
+from reconciler.server.service import Door
 
 HERE: Final = Path(__file__).parent
 PEOPLE_MAX: Final = 100

@@ -18,11 +18,11 @@ from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look,
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.bulk_advice import BulkAdvice
-from reconciler.manager.crew import Crew
-from reconciler.manager.failing import Failing
+from reconciler.manager.intervals import Rhythm
 from reconciler.manager.metrics import Metrics
-from reconciler.manager.probes import Probes
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.running_config import Crew
+from reconciler.manager.schedule.failing import Failing
+from reconciler.manager.schedule.probes import Probes
 from reconciler.ports import Clock
 from reconciler.settings import StoreSettings
 from reconciler.wiring import House

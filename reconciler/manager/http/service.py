@@ -21,14 +21,14 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.request import Priority, Request
 from reconciler.core.report.status import StatusRow
-from reconciler.manager.books import Books
-from reconciler.manager.crew import Crew
-from reconciler.manager.held_rows import people_of
+from reconciler.manager.http.held_rows import people_of
+from reconciler.manager.http.status_rows import known_rows, named_now, status_rows_of
+from reconciler.manager.http.webhook_state import Books
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import ProfileWriter, wanted_of
-from reconciler.manager.rows import known_rows, named_now, status_rows_of
+from reconciler.manager.running_config import Crew
 from reconciler.ports import Clock
-from reconciler.server.seen import SeenWebhooks
+from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 

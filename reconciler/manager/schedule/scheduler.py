@@ -22,11 +22,11 @@ from apscheduler.triggers.interval import IntervalTrigger
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import ReconcilerError
-from reconciler.manager.crew import Crew
-from reconciler.manager.looks import Ended, Looks
-from reconciler.manager.pool import DaemonExecutor
-from reconciler.manager.probes import Probes
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.intervals import Rhythm
+from reconciler.manager.running_config import Crew
+from reconciler.manager.schedule.probes import Probes
+from reconciler.manager.schedule.scans import Ended, Looks
+from reconciler.manager.threads import DaemonExecutor
 from reconciler.ports import Clock
 from reconciler.settings import Settings
 

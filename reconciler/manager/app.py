@@ -19,25 +19,25 @@ from reconciler.controller.worker import Worked, Worker
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
-from reconciler.manager.books import Books
-from reconciler.manager.crew import Crew
-from reconciler.manager.deadline import ended_within
-from reconciler.manager.dispatch import Dispatcher
-from reconciler.manager.door import ManagerDoor
-from reconciler.manager.failing import Failing
-from reconciler.manager.follow import FollowedFiles, needs_restart, removals, without_restart
-from reconciler.manager.hints import Hints
-from reconciler.manager.looks import LEASE, Looks
+from reconciler.manager.config_files import FollowedFiles, needs_restart, removals, without_restart
+from reconciler.manager.dispatcher import Dispatcher
+from reconciler.manager.http.senders import Shops, sources_of, webhooks_of
+from reconciler.manager.http.service import ManagerDoor
+from reconciler.manager.http.state_probe import Sounding
+from reconciler.manager.http.status_rows import status_rows_of
+from reconciler.manager.http.webhook_state import Books
+from reconciler.manager.intervals import Rhythm
 from reconciler.manager.metrics import Known, Metrics
-from reconciler.manager.probes import Probes
 from reconciler.manager.profile_writer import row_writer
-from reconciler.manager.rhythm import Rhythm
-from reconciler.manager.rows import status_rows_of
-from reconciler.manager.schedule import Schedule
-from reconciler.manager.senders import Shops, sources_of, webhooks_of
-from reconciler.manager.sounding import Sounding
+from reconciler.manager.running_config import Crew
+from reconciler.manager.schedule.failing import Failing
+from reconciler.manager.schedule.outbox import Hints
+from reconciler.manager.schedule.probes import Probes
+from reconciler.manager.schedule.scans import LEASE, Looks
+from reconciler.manager.schedule.scheduler import Schedule
+from reconciler.manager.shutdown import ended_within
 from reconciler.server.app import Options, make_app
-from reconciler.server.front import Front
+from reconciler.server.starting import Front
 from reconciler.settings import Loaded
 from reconciler.state.database.clock import DatabaseClock
 from reconciler.state.database.sole import sole

@@ -11,8 +11,8 @@ import structlog
 
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, StateError, TemporaryError
-from reconciler.manager.crew import Crew
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.intervals import Rhythm
+from reconciler.manager.running_config import Crew
 from reconciler.ports import Clock, StoreFacts
 
 ASKED = "the shop has not told yet which one it is, and the state may know it by another name"

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from reconciler.errors import StateError
-from reconciler.manager.pool import DaemonPool
+from reconciler.manager.threads import DaemonPool
 
 WAIT_S = 3.0
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Priority, Request
-from reconciler.manager.crew import Crew
 from reconciler.manager.metrics import Metrics
+from reconciler.manager.running_config import Crew
 from reconciler.ports import Clock
 from reconciler.settings import Settings
 from reconciler.state.database.engine import open_engine

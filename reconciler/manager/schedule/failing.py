@@ -16,7 +16,7 @@ import structlog
 from reconciler.controller.worker import Worked
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import PermanentError, ReconcilerError, StateError, TemporaryError
-from reconciler.manager.crew import Crew
+from reconciler.manager.running_config import Crew
 from reconciler.ports import Clock, StoreFacts
 
 REQUESTS: Final = "requests"

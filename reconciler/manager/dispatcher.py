@@ -18,8 +18,8 @@ from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
-from reconciler.manager.deadline import ended_within
-from reconciler.manager.rhythm import Rhythm
+from reconciler.manager.intervals import Rhythm
+from reconciler.manager.shutdown import ended_within
 from reconciler.ports import Clock, RequestQueue
 
 Caps = Callable[[], Mapping[StoreName, int]]

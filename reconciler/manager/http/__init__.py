@@ -1,0 +1,1 @@
+"""What the HTTP server asks of the rest: status, webhooks, senders and probes."""

@@ -1,0 +1,1 @@
+"""What `run` does by the clock: scans, probes of suspended stores, outbox, housekeeping."""
