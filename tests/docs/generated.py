@@ -1,10 +1,12 @@
-"""What cog writes into the docs: tables from the settings' models, `--help` from the program, the code map from the code."""
+"""What cog writes into the docs: tables of the settings, `--help` of the commands, sample plans, the layers."""
 
 from __future__ import annotations
 
 import ast
 import io
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,23 @@ from tests.cli.plans import of_two_new_users, one_screen
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
 WIDTH = 100
+LAYERS = {
+    "cli": "commands: words in, text or JSON out",
+    "manager": "starts, watches and stops the parts of `run`",
+    "server": "HTTP in, requests queued; probes; the console",
+    "wiring": "opens what the settings name, and hands it to the controller",
+    "controller": "observe, decide, execute: for one request and for whole stores",
+    "shopify": "the shops: reads, mutations, bulk operations, webhooks",
+    "supabase": "the profiles: any table or view, in short reads",
+    "clerk": "Clerk's webhooks and API",
+    "state": "our own database: one repository for each group of tables",
+    "settings": "files and environment",
+    "simulator": "a Shopify of our own, for demos and tests; knows nothing of the rest",
+    "outbound": "HTTP and database connections to others, bounded in time and size",
+    "ports": "what the controller needs of the outside, in the words of the core",
+    "core": "values in, values out: no clock, file, socket, database or environment",
+    "errors": "all errors, by who acts next",
+}
 
 
 def plan_screen() -> str:
@@ -126,6 +145,18 @@ def _help(path: list[str]) -> str:
     )
     assert done.exit_code == 0, done.output
     return f"```text\n{done.stdout.rstrip()}\n```"
+
+
+def layers() -> str:
+    """A row for each package, the top layer first. Packages of one layer have the same number."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    ordered = next(c["layers"] for c in contracts if c.get("containers") == ["reconciler"])
+    rows = ["| layer | package | what it does |", "|---|---|---|"]
+    for number, row in zip(range(len(ordered), 0, -1), ordered, strict=True):
+        rows += [f"| {number} | `{name}` | {LAYERS[name]} |" for name in re.findall(r"\w+", row)]
+    return "\n".join(rows)
 
 
 def error_tree() -> str:

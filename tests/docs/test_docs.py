@@ -21,6 +21,7 @@ PAGES = sorted(path for path in tracked() if path.suffix == ".md")
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 README_WORDS_MAX = 900
+ARCHITECTURE_LINES_MAX = 200
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 EXAMPLES = [name for name, tree in modules().items() if ">>> " in (ROOT / name).read_text(encoding="utf-8")]
 
@@ -97,6 +98,13 @@ def test_each_key_that_may_be_set_is_on_the_page_of_settings() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(text_of("README.md").split()) <= README_WORDS_MAX
+
+
+def test_the_architecture_is_short_and_names_every_package() -> None:
+    text = text_of("docs/architecture.md")
+    assert len(text.splitlines()) <= ARCHITECTURE_LINES_MAX
+    packages = {name.split("/")[1].removesuffix(".py") for name in modules()} - {"__init__"}
+    assert {name for name in packages if f"`{name}`" not in text} == set()
 
 
 def test_the_index_leads_to_every_page() -> None:
