@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from reconciler.controller.spool import Spool
-from reconciler.core.fields.desired import is_wanted
-from reconciler.core.fields.fingerprint import config_fp
+from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -52,7 +51,7 @@ class Watch:
         self.store = store
         self._pairs = pairs
         self._live = live
-        self._config = config_fp(store)
+        self._config = config_digest(store)
         self._never = frozenset(accepted.user for accepted in store.accept)  # what is agreed to ends by itself
         self._takes_all = not live  # as far as is known
 

@@ -67,16 +67,17 @@ Pair = tuple[ClerkUserId, int | None]
 class PairReader(LivingReader, Protocol):
     """Mappings and mirror side by side, a range of keys at a time. Equal: in_sync under this policy, its customer unmoved.
 
-    A range is everything above `after` (None: from the first) up to `upto` (None: to the last).
+    `config` is the policy's digest. A range is everything above `after` (None: from the first) up to `upto` (None: to
+    the last).
     """
 
     def pairs(
-        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
         """The first `limit` of the range that are no tombstones, in key order."""
 
     def sums(
-        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None
     ) -> tuple[int, int, int]:
         """Of the whole range: how many are no tombstones, how many of them equal, and the sum of those fingerprints."""
 

@@ -28,13 +28,15 @@ from reconciler.controller.mirror.mirror import MirrorContext
 from reconciler.controller.resync import Desk, Looked, look_at_changes
 from reconciler.controller.scan import Ask, Readers
 from reconciler.controller.stores import plan_stores
-from reconciler.core.fields.fingerprint import config_fp, values_fp
+from reconciler.core.fields.desired import config_digest
+from reconciler.core.fields.fingerprint import values_fp
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.state.database.engine import open_engine
 from reconciler.state.database.schema import upgrade
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
+from reconciler.state.tables.rows import number_of
 from reconciler.supabase.profiles import TableProfiles
 from tests import servers
 from tests.benchmarks.alone import alone
@@ -177,7 +179,7 @@ def _mappings(store: Store, profiles: TableProfiles) -> tuple[tuple[str, ...], I
     applied = json.dumps(
         {f: {"value": "x" * 20, "ours": True, "config": "0" * 16} for f in ("email", "first_name", "last_name", "tags")}
     )
-    config, seen = config_fp(store), "2026-11-01 09:00:00.000000"
+    config, seen = number_of(config_digest(store)), "2026-11-01 09:00:00.000000"
 
     def rows() -> Iterator[tuple[Any, ...]]:
         number = 0

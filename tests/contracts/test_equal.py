@@ -17,7 +17,7 @@ from reconciler.state.store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")
-CONFIG = -5
+CONFIG = "fb" * 8
 SEED = 20261125
 PEOPLE = 6
 SEEDS = range(SEED, SEED + 4)
@@ -41,7 +41,7 @@ def mapping(odd: random.Random, shop: ShopDomain, user: int) -> Mapping:
     return Mapping(
         clerk_user_id=ClerkUserId(f"u{user}"), store=StoreName("acme"), shop=shop, customer_id=customer,
         status=odd.choice(["in_sync", "in_sync", "in_sync", "held", "released"]), profile_fp=odd.choice([1, 2, None]),
-        config_fp=CONFIG, observed_fp=odd.choice([7, 7, 8, None]),
+        config_digest=CONFIG, observed_fp=odd.choice([7, 7, 8, None]),
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def test_the_sums_are_those_of_the_pairs(engine: Engine) -> None:
                 customer_id=customer,
                 status="released" if number == 5 else "held" if number == 6 else "in_sync",
                 profile_fp=fp,
-                config_fp=CONFIG if number != 7 else 0,
+                config_digest=CONFIG if number != 7 else "00" * 8,
                 observed_fp=7,
             )
         )

@@ -15,7 +15,7 @@ from reconciler.state.store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")
-CONFIG = -5
+CONFIG = "fb" * 8
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def seen(number: int, fp: int | None = 7, *, at: float | None = 0) -> Seen:
 
 
 def mapped(state: StateStore, number: int, **values: Any) -> None:
-    given = {"status": "in_sync", "profile_fp": 100 + number, "config_fp": CONFIG, "observed_fp": 7, **values}
+    given = {"status": "in_sync", "profile_fp": 100 + number, "config_digest": CONFIG, "observed_fp": 7, **values}
     mapping = Mapping(
         clerk_user_id=ClerkUserId(f"u{number}"), store=StoreName("acme"), shop=SHOP,
         customer_id=CustomerId(f"c{number}"), **given,
@@ -54,7 +54,7 @@ def test_only_pairs_that_are_settled_and_unmoved_give_their_rows_fingerprint(sta
     put(state, *(seen(n) for n in range(1, 7)), at=0)
     mapped(state, 1)
     mapped(state, 2, status="held")
-    mapped(state, 3, config_fp=6)
+    mapped(state, 3, config_digest="06" * 8)
     mapped(state, 4, observed_fp=8)
     mapped(state, 5, status="released")
     mapped(state, 6, profile_fp=None)

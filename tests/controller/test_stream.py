@@ -182,7 +182,7 @@ def users_of(found: Moved) -> list[Any]:
 
 
 def _said(row: Mapping | None) -> Any:
-    aside = {"last_seen_at", "profile_fp", "config_fp", "observed_fp"}
+    aside = {"last_seen_at", "profile_fp", "observed_fp"}
     return None if row is None else row.model_dump(exclude=aside)
 
 

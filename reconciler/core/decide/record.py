@@ -12,7 +12,7 @@ from reconciler.core.decide.contested import kept_heals, with_contest, with_heal
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
-from reconciler.core.fields.fingerprint import config_fp, observed_fp
+from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.fields.spellings import as_shown, is_shown, learned, respelt_tags
 from reconciler.core.model.action import Change, Hold
 from reconciler.core.model.customer import Customer
@@ -62,7 +62,7 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
         applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
     row = row.model_copy(update={"applied": applied})
-    return row.model_copy(update=_fingerprints(mapping, row, decision, store, subject.row_fp))
+    return row.model_copy(update=_fingerprints(mapping, row, decision, subject.row_fp))
 
 
 def after_write(
@@ -367,9 +367,9 @@ def _email(customer: Customer, row: Mapping) -> str | None:
 
 
 def _fingerprints(
-    mapping: Mapping | None, row: Mapping, decision: Decision, store: Store, row_fp: int | None
+    mapping: Mapping | None, row: Mapping, decision: Decision, row_fp: int | None
 ) -> dict[str, int | None]:
-    """Of a pair that is equal, whole and hers: all three. What was found equal before stays so while the row says the same.
+    """Of a pair that is equal, whole and the user's own: both. What was equal before stays so while the row says the same.
 
     Equal by an agreement that has an end (`accepted`), or as far as we were shown, is not equal for good.
     """
@@ -380,11 +380,11 @@ def _fingerprints(
     if row_fp is not None:
         seen = observed_fp(customer)
         if seen is not None:
-            return {"profile_fp": row_fp, "config_fp": config_fp(store), "observed_fp": seen}
+            return {"profile_fp": row_fp, "observed_fp": seen}
         return {}
     if mapping is None or _said(mapping) != _said(row):
         return {}
-    return {"profile_fp": mapping.profile_fp, "config_fp": mapping.config_fp, "observed_fp": mapping.observed_fp}
+    return {"profile_fp": mapping.profile_fp, "observed_fp": mapping.observed_fp}
 
 
 def _said(row: Mapping) -> Mapping:

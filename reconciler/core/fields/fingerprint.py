@@ -1,4 +1,4 @@
-"""Fingerprints: eight bytes that say whether a profile row, a policy or an observed customer is what it was.
+"""Fingerprints: eight bytes that say whether a profile row or an observed customer is what it was.
 
 Whole-shop loops compare these instead of building values, so everything here works on plain tuples (msgspec encodes them;
 a fingerprint costs half a microsecond, a Profile twenty). Two processes, two machines and two versions of Python give the
@@ -13,9 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from reconciler.core.fields.desired import SCALARS, config_digest
+from reconciler.core.fields.desired import SCALARS
 from reconciler.core.model.customer import Customer
-from reconciler.core.model.store import Store
 
 VERSION: Final = "1"  # goes up when a row or a customer is read in another way: then everything is looked at once more
 
@@ -34,11 +33,6 @@ def row_fingerprinter(shape: str) -> Callable[[Sequence[Any]], int]:
         return _from_bytes(hashed.digest(), "little", signed=True)
 
     return fingerprint
-
-
-def config_fp(store: Store) -> int:
-    """Of everything in the policy that shapes a decision."""
-    return _from_bytes(bytes.fromhex(config_digest(store)), "little", signed=True)
 
 
 def values_fp(

@@ -18,7 +18,7 @@ Status = Literal["in_sync", "pending", "held", "released", "erased"]
 NO_WAITS: Final[MappingOf[str, None]] = {
     "waits_for_email": None, "waits_for_phone": None, "waits_at_email": None, "waits_at_phone": None,
 }  # fmt: skip
-NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "config_fp": None, "observed_fp": None}
+NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "observed_fp": None}
 
 
 class Heal(BaseModel):
@@ -107,7 +107,6 @@ class Mapping(BaseModel):
     left_row_at: datetime | None = None
     config_digest: str = ""
     profile_fp: int | None = None
-    config_fp: int | None = None
     observed_fp: int | None = None
 
     @property

@@ -35,6 +35,7 @@ from reconciler.state.mappings import TOMBSTONES
 from reconciler.state.mirror import equal
 from reconciler.state.tables.mappings import MappingRow, indexed
 from reconciler.state.tables.mirror import MirrorMarkRow, MirrorRow
+from reconciler.state.tables.rows import number_of
 
 PAGE = 500
 LOW = (1 << 32) - 1
@@ -55,15 +56,15 @@ class MirrorTable(Database):
     # --- what sweeps ask -----------------------------------------------------------------------------------------
 
     def pairs(
-        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
-        query = select(_user, _equal(config_fp)).where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
+        query = select(_user, _equal(config)).where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
         return self._raw(query.order_by(_user).limit(limit))
 
     def sums(
-        self, shop: ShopDomain, config_fp: int, *, after: ClerkUserId | None, upto: ClerkUserId | None
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None
     ) -> tuple[int, int, int]:
-        fp = _equal(config_fp).label("fp")
+        fp = _equal(config).label("fp")
         rows = select(fp).where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto)).subquery()
         halves = (
             func.sum(rows.c.fp.bitwise_rshift(literal_column("32"))),
@@ -264,10 +265,11 @@ class MirrorTable(Database):
         return found
 
 
-def _equal(config_fp: int) -> Case[Any]:
+def _equal(config: str) -> Case[Any]:
     """The row's fingerprint of a mapping that is equal under this policy, else NULL."""
     return case(
-        (and_(_mapping.c.status == "in_sync", _mapping.c.config_fp == config_fp), _mapping.c.equal_fp), else_=null()
+        (and_(_mapping.c.status == "in_sync", _mapping.c.config_fp == number_of(config)), _mapping.c.equal_fp),
+        else_=null(),
     )
 
 

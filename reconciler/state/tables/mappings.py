@@ -113,7 +113,7 @@ class MappingRow(Row, table=True):
     left_row_at: datetime | None = Field(default=None, sa_column=time_column())
     config_digest: str = ""
     profile_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
-    config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # `config_digest`, for the index
     observed_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
     equal_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # kept by equal.py
     __table_args__ = (

@@ -35,9 +35,13 @@ _SAME_NAME = (
     "left_row_at",
     "config_digest",
     "profile_fp",
-    "config_fp",
     "observed_fp",
 )
+
+
+def number_of(digest: str) -> int:
+    """A digest as the number that an index holds: eight bytes where the text has sixteen."""
+    return int.from_bytes(bytes.fromhex(digest), "little", signed=True)
 
 
 def mapping_row(mapping: Mapping) -> dict[str, Any]:
@@ -50,6 +54,7 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
         "email_key": indexed(normalise.email_key(mapping.email)),
         "applied": {field: value.model_dump(mode="json") for field, value in mapping.applied.items()},
         "refused": {field: value.model_dump(mode="json") for field, value in mapping.refused.items()},
+        "config_fp": None if mapping.profile_fp is None else number_of(mapping.config_digest),
         "intent": None if mapping.intent is None else dict(mapping.intent),
     }
 
