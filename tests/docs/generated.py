@@ -29,7 +29,7 @@ LAYERS = {
     "cli": "commands: words in, text or JSON out",
     "manager": "starts, watches and stops the parts of `run`",
     "server": "HTTP in, requests queued; probes; the console",
-    "wiring": "opens what the settings name, and hands it to the controller",
+    "wiring": "opens what the settings name, and gives it to the controller",
     "controller": "observe, decide, execute: for one request and for whole stores",
     "shopify": "the shops: reads, mutations, bulk operations, webhooks",
     "supabase": "the profiles: any table or view, in short reads",
