@@ -298,4 +298,4 @@ def _closing(stage: Stage, *, kept: bool) -> None:
     )
     if kept:
         stage.lines.put((f"The files are in {stage.folder}", ""))
-    stage.lines.prose("Next: README.md says how to point it at a real shop.")
+    stage.lines.prose("Next: docs/tutorial.md leads to a real shop.")
