@@ -49,10 +49,10 @@ def command(
     everything: bool,  # noqa: FBT001  click's call
     detailed_exitcode: bool,  # noqa: FBT001  click's call
 ) -> int:
-    """Show what `apply` would do. Nothing in a shop changes, nor what is said of any user in the state.
+    """Show what `apply` would do. Change nothing in a shop, and no user's mapping in the state.
 
-    Where `backfill shopify` has filled a shop's mirror, that is brought up to date, and only those are read from the shop
-    of whom it can't tell that nothing is to be done (docs/mirror.md). With --live everybody is, and nothing is written.
+    If `backfill shopify` has filled a shop's mirror, it is brought up to date, and customers that it proves in sync are
+    not read again (docs/tasks/large-shops.md). With --live every customer is read, and nothing is written.
     """
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")

@@ -1,7 +1,7 @@
 """Keeps one shop's mirror: filled by a bulk query, caught up by what was touched since, corrected by the next bulk query.
 
-The mirror is never the last word before a write: whom it lets pass over is looked at by nobody, whom it does not is looked
-at live. So it may lag, and must not be believed for long: `stands` says when a look may rest on it (docs/mirror.md).
+The mirror is never the last word before a write: a user that it proves in sync is not observed, any other one is. So it
+may lag, and is not used for long: `stands` says when a scan may rest on it (docs/tasks/large-shops.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a plan may write down: by what users were found equal, so that the next one may pass them over (docs/mirror.md).
+"""Record the fingerprints of users that a plan found in sync, so that the next plan need not read them again.
 
-As the mirror itself, to which it belongs, it is a cache: of no mapping does it change what is said there of the user.
+Like the mirror it belongs to (docs/tasks/large-shops.md), this is a cache: it changes no status of a mapping.
 """
 
 from __future__ import annotations
