@@ -51,7 +51,7 @@ class SystemClock:
         return datetime.now(UTC)  # noqa: TID251  the one clock
 
 
-class House:
+class Components:
     """What one command works with: state, profiles and shops of the loaded settings. Close it when done."""
 
     def __init__(self, loaded: Loaded, *, warn: Callable[[str], None], state_key: str | None = None) -> None:
@@ -61,7 +61,7 @@ class House:
         self._state_key = state_key
         self._open = ExitStack()
         self._clients = ShopClients()
-        self._base: House | None = None
+        self._base: Components | None = None
         self._me = object()  # as a holder of clients
 
     def __enter__(self) -> Self:
@@ -124,20 +124,20 @@ class House:
         """What Clerk says of users, until it is written; tombstones and refusals."""
         return ProfileWrites(self.engine)
 
-    def with_files(self, loaded: Loaded) -> House:
+    def with_files(self, loaded: Loaded) -> Components:
         """Another house for files that were read again, on the same state and profiles, and on shops that are the same.
 
         StateError where the state can't be read.
         """
-        house = House(loaded, warn=self._warn, state_key=self._state_key)
+        components = Components(loaded, warn=self._warn, state_key=self._state_key)
         for name in ("engine", "state", "queue", "clerk", "profiles", "upserts", "profile_writes", "_ssl"):
             if name in self.__dict__:
-                house.__dict__[name] = self.__dict__[name]
-        house._base = self._base or self
-        house._clients = self._clients
-        for store in house.shop_keys.stores():
-            self._clients.hold(house._me, *_way_to(store))
-        return house
+                components.__dict__[name] = self.__dict__[name]
+        components._base = self._base or self
+        components._clients = self._clients
+        for store in components.shop_keys.stores():
+            self._clients.hold(components._me, *_way_to(store))
+        return components
 
     def points_left(self) -> dict[StoreName, float]:
         """What each shop's bucket should hold now, of shops that have been asked by this process."""

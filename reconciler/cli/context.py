@@ -19,7 +19,7 @@ from reconciler import settings
 from reconciler.cli.render.plain import clean, sentence
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 PARTS_AT_ONCE = 1000
 
@@ -68,11 +68,11 @@ class Context:
         return settings.paths(self.config, self.stores, settings.environment())
 
     @contextmanager
-    def house(self, *, warn: Callable[[str], None] | None = None) -> Iterator[House]:
+    def components(self, *, warn: Callable[[str], None] | None = None) -> Iterator[Components]:
         """The house, closed afterwards. `warn`: where its warnings go, if not to stderr in plain words."""
         key = settings.environment().get("RECONCILER_SECRET_KEY")
-        with House(self.loaded, warn=warn or self.warn, state_key=key) as house:
-            yield house
+        with Components(self.loaded, warn=warn or self.warn, state_key=key) as components:
+            yield components
 
     def warn(self, message: str) -> None:
         self.err.print(f"warning: {clean(message)}", style="yellow", markup=False)

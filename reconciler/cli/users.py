@@ -10,8 +10,8 @@ import click
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.errors import PermanentError
-from reconciler.state.showcase import Showcase
-from reconciler.wiring import House
+from reconciler.state.console_reader import ConsoleReader
+from reconciler.wiring import Components
 
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
 FOUND_MAX = 20  # rows that are looked through for one e-mail
@@ -30,7 +30,7 @@ def customer_named(word: str) -> CustomerId | None:
     return CustomerId(f"gid://shopify/Customer/{number.group(1)}") if number is not None else None
 
 
-def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
+def users_named(components: Components, words: Sequence[str]) -> list[ClerkUserId]:
     """The users that these words name: a Clerk id, an e-mail in any case, or a customer as number, gid or admin URL.
 
     PermanentError where one names no user whom a profile or a mapping knows, or more than one. SourceError where the
@@ -39,7 +39,7 @@ def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
     found: dict[ClerkUserId, None] = {}
     unknown: list[str] = []
     for word in dict.fromkeys(word.strip() for word in words):
-        users = _users_of(house, word)
+        users = _users_of(components, word)
         if len(users) > 1:
             raise PermanentError(f"'{word}' names several users: {', '.join(users)}", hint="name one by its Clerk id")
         if not users:
@@ -53,21 +53,23 @@ def users_named(house: House, words: Sequence[str]) -> list[ClerkUserId]:
     return list(found)
 
 
-def _users_of(house: House, word: str) -> list[ClerkUserId]:
+def _users_of(components: Components, word: str) -> list[ClerkUserId]:
     user = ClerkUserId(word)
-    shops = [store.shop for store in house.stores()]
-    if any(house.state.get(shop, [user]) for shop in shops) or house.profile_writes.refused([user]):
+    shops = [store.shop for store in components.stores()]
+    if any(components.state.get(shop, [user]) for shop in shops) or components.profile_writes.refused([user]):
         return [user]
     customer = customer_named(word)
     if customer is not None:
-        owners = sorted({o for shop in shops for o in house.state.owners(shop, [customer]).values()})
+        owners = sorted({o for shop in shops for o in components.state.owners(shop, [customer]).values()})
         if owners:
             return owners
     if "@" in word and (key := normalise.email_key(word)):
-        rows = Showcase(house.engine).find_people(word, shops=shops, status=None, reason=None, limit=FOUND_MAX)
+        rows = ConsoleReader(components.engine).find_people(
+            word, shops=shops, status=None, reason=None, limit=FOUND_MAX
+        )
         mapped = {row.clerk_user_id for row in rows if normalise.email_key(row.email) == key}
-        claimed = {profile.clerk_user_id for profile in house.profiles.sharing_email({key})}
-        refused = {one.user for one in house.profile_writes.refused().values() if one.email_key == key}
+        claimed = {profile.clerk_user_id for profile in components.profiles.sharing_email({key})}
+        refused = {one.user for one in components.profile_writes.refused().values() if one.email_key == key}
         if mapped | claimed | refused:
             return sorted(claimed or mapped or refused)
-    return [user] if user in house.profiles.get([user]) else []
+    return [user] if user in components.profiles.get([user]) else []

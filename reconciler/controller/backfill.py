@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.controller.profile_rows import RowDone
-from reconciler.core.decide.profile_row import StoredRow, row_changes, told_by
+from reconciler.core.decide.profile_row import StoredRow, clerk_values, row_changes
 from reconciler.core.decide.profile_write import WriteKnown
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
-from reconciler.ports.profile_rows import ProfileRows, ProfileWriteBook
+from reconciler.ports.profile_rows import ProfileRows, ProfileWriteRepository
 
 Kind = Literal["missing", "older", "current", "deleted"]
 
@@ -69,7 +69,9 @@ class Tally:
             self.failed.append((user, why))
 
 
-def survey(pages: Iterable[Page], rows: ProfileRows, book: ProfileWriteBook, tally: Tally) -> Iterator[list[Profile]]:
+def survey(
+    pages: Iterable[Page], rows: ProfileRows, book: ProfileWriteRepository, tally: Tally
+) -> Iterator[list[Profile]]:
     """Compare page by page; each time gives the users whose row is to be written."""
     for page in pages:
         tally.odd(page.problems)
@@ -133,5 +135,5 @@ def kind_of(told: Profile, row: StoredRow | None, known: WriteKnown | None) -> K
     newest = known.newest_at if known is not None else None
     if newest is not None and (told.updated_at is None or told.updated_at < newest):
         return "current"
-    changes = row_changes(told_by(told), row.values, known.last if known is not None else None)
+    changes = row_changes(clerk_values(told), row.values, known.last if known is not None else None)
     return "older" if changes.values or changes.held else "current"

@@ -10,7 +10,7 @@ from reconciler.controller.parallel import Ending
 from reconciler.controller.scan import Readers
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store
-from reconciler.ports import BulkBook, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
+from reconciler.ports import BulkRepository, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class BulkContext:
     """
 
     shop: BulkWriter
-    book: BulkBook
+    book: BulkRepository
     leases: Leases
     sleep: Callable[[float], None]
     always: bool = False

@@ -70,7 +70,7 @@ def look(
             linked[user] = customer
     assigned = _assigned(subjects, departures.assigned, customers)
     current = {
-        s.user: linked.get(s.user) or _hers(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
+        s.user: linked.get(s.user) or _theirs(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
     }
     rows = {s.user: s.mapping for s in subjects}
     by_email = _by_email(specs, current, rows, customers)
@@ -131,7 +131,7 @@ def _assigned(
     return {user: found[customer] for user, customer in asked.items() if customer in found}
 
 
-def _hers(user: ClerkUserId, mapped: Customer | None) -> Customer | None:
+def _theirs(user: ClerkUserId, mapped: Customer | None) -> Customer | None:
     """The mapped customer, unless its back-link says that it is another's by now."""
     return mapped if mapped is not None and mapped.backlink in {None, user} else None
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from reconciler.core.decide.profile_row import Values, told_by
-from reconciler.core.decide.profile_write import RowWritten, Told, WriteClaim
+from reconciler.core.decide.profile_row import Values, clerk_values
+from reconciler.core.decide.profile_write import ClerkChange, RowWritten, WriteClaim
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import AccessError, ConfigError, LeaseLost, PermanentError, ReconcilerError, TemporaryError
 from reconciler.ports import Clock
-from reconciler.ports.profile_rows import ProfileRows, ProfileWriteBook
+from reconciler.ports.profile_rows import ProfileRows, ProfileWriteRepository
 
 LEASE_S: Final = 20.0  # of the 30 s that a claim lasts: what is left is enough for a transaction to end
 REFUSED_FIRST_S: Final = 60.0
@@ -52,7 +52,7 @@ class RowWriter:
     def __init__(
         self,
         rows: Callable[[], ProfileRows],
-        book: ProfileWriteBook,
+        book: ProfileWriteRepository,
         clock: Clock,
         *,
         ask: Callable[[ClerkUserId], Profile | None] | None,
@@ -91,7 +91,7 @@ class RowWriter:
         One that is refused by itself is a hold. A user that another writer has at this moment is left to it.
         """
         until = self._monotonic() + LEASE_S
-        told = [Told(p.clerk_user_id, at=p.updated_at, profile=p) for p in profiles]
+        told = [ClerkChange(p.clerk_user_id, at=p.updated_at, profile=p) for p in profiles]
         accepted = self._book.accept(told, now=self._clock.now())
         claims = self._book.claim(now=self._clock.now(), limit=len(profiles), users=accepted, due=False)
         if len(claims) == 1:
@@ -107,7 +107,7 @@ class RowWriter:
         written = [(c, profile, row) for (c, profile), row in zip(ready, rows, strict=True)]
         done = self._settled([one for one in written if one[2].held is None])
         held = [
-            self._refused(c, row.held, told_by(profile), written=row.outcome == "written")
+            self._refused(c, row.held, clerk_values(profile), written=row.outcome == "written")
             for c, profile, row in written
             if row.held is not None
         ]
@@ -124,7 +124,7 @@ class RowWriter:
             return RowDone(claim.user, "kept")
         (row,) = self._rows().write_together([claim.row_write(profile)], still_ours=still_ours)
         if row.held is not None:
-            return self._refused(claim, row.held, told_by(profile), written=row.outcome == "written")
+            return self._refused(claim, row.held, clerk_values(profile), written=row.outcome == "written")
         return self._settled([(claim, profile, row)])[0]
 
     def _deleted(self, claim: WriteClaim, at: datetime, still_ours: Callable[[], None]) -> RowDone:
@@ -134,7 +134,7 @@ class RowWriter:
             self._put_off(claim, error)
             return RowDone(claim.user, "later", deleted=True)
         if there is not None:
-            self._book.restore(claim, Told(claim.user, there.updated_at, there), now=self._clock.now())
+            self._book.restore(claim, ClerkChange(claim.user, there.updated_at, there), now=self._clock.now())
             return RowDone(claim.user, "restored")
         self._rows().delete(claim.user, at=at, still_ours=still_ours)
         done = RowDone(claim.user, "deleted", deleted=True)
@@ -146,7 +146,7 @@ class RowWriter:
         done = [RowDone(claim.user, row.outcome, profile=profile) for claim, profile, row in written]
         if done:
             self._nudge(done)
-            lasts = [(c, c.last if row.outcome == "deleted" else told_by(profile)) for c, profile, row in written]
+            lasts = [(c, c.last if row.outcome == "deleted" else clerk_values(profile)) for c, profile, row in written]
             self._book.settle(lasts, now=self._clock.now())
         return done
 
@@ -198,7 +198,7 @@ def without_values(message: str, profile: Profile | None) -> str:
     """The database's words without what the user's row was to hold: a trigger may quote it."""
     if profile is None:
         return message
-    values = [v for v in told_by(profile).values() if isinstance(v, str) and len(v) >= SHORTEST]
+    values = [v for v in clerk_values(profile).values() if isinstance(v, str) and len(v) >= SHORTEST]
     for value in sorted(values, key=len, reverse=True):
         message = message.replace(value, "…")
     return message

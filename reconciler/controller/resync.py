@@ -46,7 +46,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.guard import ceiling_of, said_above
 from reconciler.errors import PermanentError, TemporaryError
-from reconciler.ports import Clock, MappingWriter, RequestQueue, StoreFacts, SweepBook, SweepMark
+from reconciler.ports import Clock, MappingWriter, RequestQueue, ScanMark, ScanRepository, StoreFacts
 
 FULL, CHANGES = "full", "changes"
 BLOCKED = "blocked"  # another user's customer has her new address: her own look sees to that, whatever the guards say
@@ -64,7 +64,7 @@ class Desk:
     store: Store
     readers: Readers
     state: MappingWriter
-    book: SweepBook
+    book: ScanRepository
     queue: RequestQueue
     clock: Clock
     go_on: GoOn
@@ -194,7 +194,7 @@ def _evidence(desk: Desk, watermark: datetime | None) -> Evidence:
     return Evidence(desk.store, desk.readers, _less_overlap(watermark) if watermark is not None else None)
 
 
-def _suspects(changes: SweepMark, full: SweepMark | None) -> Sequence[ClerkUserId]:
+def _suspects(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]:
     """Users by whom it is known that `updated_at` can't be trusted; a full look's until a look at changes took them over."""
     if full is None or full.finished_at is None:
         return changes.counted
@@ -202,7 +202,7 @@ def _suspects(changes: SweepMark, full: SweepMark | None) -> Sequence[ClerkUserI
     return tuple(dict.fromkeys([*changes.counted, *(full.counted if is_news else ())]))
 
 
-def unmoved(book: SweepBook, shop: ShopDomain) -> Sequence[ClerkUserId]:
+def unmoved(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
     """Users whose row changed without its `updated_at`, as far as it is known now."""
     changes, full = book.mark(shop, CHANGES), book.mark(shop, FULL)
     if changes is None:

@@ -18,7 +18,7 @@ from reconciler.core.decide.shop_identity import (
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.errors import AccessError
-from reconciler.ports import Clock, CustomerReader, MappingReader, ShopBook
+from reconciler.ports import Clock, CustomerReader, MappingReader, ShopRepository
 
 SAMPLE = 20  # customers by which a shop is recognised whose gid the state does not know
 
@@ -28,7 +28,7 @@ S = TypeVar("S", bound=Store)
 class ShopKeys(Generic[S]):
     """The stores of one reading of the files, each with the key of its shop in the state. Thread-safe."""
 
-    def __init__(self, stores: tuple[S, ...], book: ShopBook, clock: Clock) -> None:
+    def __init__(self, stores: tuple[S, ...], book: ShopRepository, clock: Clock) -> None:
         """StateError where the state can't be read."""
         self._book, self._clock = book, clock
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class ShopKeys(Generic[S]):
         return {other.shop for other in self._stores.values() if other.name not in {name, *self._unsure}}
 
 
-def check_shop(store: Store, gid: str, *, book: ShopBook, clock: Clock) -> None:
+def check_shop(store: Store, gid: str, *, book: ShopRepository, clock: Clock) -> None:
     """Make sure that the shop that answers is the one of this store, and note its gid; AccessError where it is not."""
     known = book.known_shops()
     named = (store.name, store.domain)
@@ -87,7 +87,7 @@ def check_shop(store: Store, gid: str, *, book: ShopBook, clock: Clock) -> None:
         _note(row, store.shop, book, clock)
 
 
-def _note(row: KnownShop, key: ShopDomain, book: ShopBook, clock: Clock) -> None:
+def _note(row: KnownShop, key: ShopDomain, book: ShopRepository, clock: Clock) -> None:
     """Write that this shop has this name; AccessError where another store was first to give it another key."""
     if book.put_shop(row):
         return

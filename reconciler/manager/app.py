@@ -22,19 +22,19 @@ from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.config_files import FollowedFiles, needs_restart, removals, without_restart
 from reconciler.manager.dispatcher import Dispatcher
 from reconciler.manager.http.senders import Shops, sources_of, webhooks_of
-from reconciler.manager.http.service import ManagerDoor
-from reconciler.manager.http.state_probe import Sounding
+from reconciler.manager.http.service import ManagerService
+from reconciler.manager.http.state_probe import StateProbe
 from reconciler.manager.http.status_rows import status_rows_of
-from reconciler.manager.http.webhook_state import Books
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.http.webhook_state import WebhookState
+from reconciler.manager.intervals import Intervals
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.profile_writer import row_writer
-from reconciler.manager.running_config import Crew
-from reconciler.manager.schedule.failing import Failing
-from reconciler.manager.schedule.outbox import Hints
+from reconciler.manager.running_config import RunningConfig
+from reconciler.manager.schedule.failing import FailingStores
+from reconciler.manager.schedule.outbox import OutboxNudges
 from reconciler.manager.schedule.probes import Probes
-from reconciler.manager.schedule.scans import LEASE, Looks
-from reconciler.manager.schedule.scheduler import Schedule
+from reconciler.manager.schedule.scans import LEASE, ScheduledScans
+from reconciler.manager.schedule.scheduler import Scheduler
 from reconciler.manager.shutdown import ended_within
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import Front
@@ -42,7 +42,7 @@ from reconciler.settings import Loaded
 from reconciler.state.database.clock import DatabaseClock
 from reconciler.state.database.sole import sole
 from reconciler.state.requests.queue import new_owner
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 _log = structlog.get_logger(__name__)
 
@@ -62,51 +62,51 @@ class Manager:
 
     def __init__(
         self,
-        house: House,
+        components: Components,
         files: Files,
         *,
         host: str | None = None,
         port: int | None = None,
-        rhythm: Rhythm | None = None,
+        intervals: Intervals | None = None,
         front: Front | None = None,
     ) -> None:
         """`front`: the port, where it is served already; else `host` and `port`, or those of the settings."""
-        settings = house.loaded.settings
-        self._sole = sole(house.engine)
+        settings = components.loaded.settings
+        self._sole = sole(components.engine)
         self._files = files
         self._on_disk = FollowedFiles(files.paths, running=files.digest)
         self._config_problem: str | None = None
         self._told_at = float("-inf")
-        self._house = house
+        self._components = components
         self._settings = settings
-        self._rhythm = rhythm = rhythm or Rhythm()
+        self._intervals = intervals = intervals or Intervals()
         self._ending = False
         # A queue, since its `put` may interrupt itself: an Event set in a signal handler can wait for itself for ever.
         self._wishes: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
         self._reading = threading.Lock()
         workers = settings.controller.workers
-        self._clock = DatabaseClock(house.engine, house.clock)
+        self._clock = DatabaseClock(components.engine, components.clock)
         self._metrics = Metrics(workers)
-        self._metrics.follow(s.name for s in house.stores())
-        self._crew = Crew(
-            house, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
+        self._metrics.follow(s.name for s in components.stores())
+        self._running = RunningConfig(
+            components, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
         )
         self.owner = new_owner()
-        worker = Worker(self._crew, house.queue, house.state, self._clock, self._refused, rhythm.pauses)
+        worker = Worker(self._running, components.queue, components.state, self._clock, self._refused, intervals.pauses)
         self._dispatcher = Dispatcher(
-            house.queue,
+            components.queue,
             worker,
             self._clock,
             owner=self.owner,
             workers=workers,
-            caps=self._crew.caps,
+            caps=self._running.caps,
             on_worked=self._worked,
-            rhythm=rhythm,
+            intervals=intervals,
         )
-        self._probes = Probes(self._crew, self._clock, rhythm, resumed=self._resumed)
-        self._failing = Failing(self._crew, self._clock)
-        self._looks = Looks(
-            self._crew,
+        self._probes = Probes(self._running, self._clock, intervals, resumed=self._resumed)
+        self._failing = FailingStores(self._running, self._clock)
+        self._scans = ScheduledScans(
+            self._running,
             self._clock,
             self._metrics,
             self._probes,
@@ -115,27 +115,29 @@ class Manager:
             wake=self._dispatcher.wake,
             stopping=lambda: self._ending,
             interval_s=settings.controller.resync_s,
-            rhythm=rhythm,
+            intervals=intervals,
         )
-        self._hints = Hints(house, settings, self._crew, self._clock, self._metrics, self._dispatcher.wake)
-        self._schedule = Schedule(
-            self._crew,
+        self._hints = OutboxNudges(
+            components, settings, self._running, self._clock, self._metrics, self._dispatcher.wake
+        )
+        self._schedule = Scheduler(
+            self._running,
             settings,
             self._clock,
-            house.clock,
-            self._looks,
+            components.clock,
+            self._scans,
             self._probes,
             read_files=self._follow_files,
             take_hints=self._hints.take,
-            rhythm=rhythm,
+            intervals=intervals,
         )
         self._metrics.ask(self._known)
-        self._books = Books(house, wait_s=rhythm.webhook_wait_s)
-        self._sounding = Sounding(self._sound)
-        self._rows = row_writer(house, self._books, self._clock, rhythm, self._row_written)
-        self._door = ManagerDoor(
-            self._crew,
-            self._books,
+        self._webhook_state = WebhookState(components, wait_s=intervals.webhook_wait_s)
+        self._state_probe = StateProbe(self._sound)
+        self._rows = row_writer(components, self._webhook_state, self._clock, intervals, self._row_written)
+        self._service = ManagerService(
+            self._running,
+            self._webhook_state,
             self._clock,
             self._metrics,
             readiness=self.readiness,
@@ -147,8 +149,8 @@ class Manager:
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
         self._front = front or Front(host or server.host, server.port if port is None else port)
-        self._shops = Shops(house.stores())
-        sources = sources_of(house.loaded, self._shops)
+        self._shops = Shops(components.stores())
+        sources = sources_of(components.loaded, self._shops)
         self._clerk = sources.clerk
         options = Options(
             sources=sources,
@@ -156,7 +158,7 @@ class Manager:
             host=self._front.host,
             console_token=token,
         )
-        self._app = make_app(self._door, options)
+        self._app = make_app(self._service, options)
 
     @property
     def url(self) -> str:
@@ -165,9 +167,9 @@ class Manager:
 
     def start(self) -> None:
         """Check what can't be done without, then begin. Raises what `doctor` would say."""
-        _ = self._house.profiles, self._house.clerk  # opened once, for all houses that follow
+        _ = self._components.profiles, self._components.clerk  # opened once, for all houses that follow
         if self._settings.clerk.upsert_profiles:
-            _ = self._house.upserts
+            _ = self._components.upserts
         self._take_back()
         self._since = self._clock.now()
         self._tell_state()
@@ -179,7 +181,7 @@ class Manager:
         self._schedule.start()
         self._ask_for_gids()
         _log.info(
-            "started", owner=self.owner, url=self.url, stores=len(self._crew.stores()),
+            "started", owner=self.owner, url=self.url, stores=len(self._running.stores()),
             workers=self._settings.controller.workers,
         )  # fmt: skip
 
@@ -190,13 +192,13 @@ class Manager:
         """
         alone = self._sole is not None
         try:
-            requests = self._house.queue.take_back(self._clock.now(), alone=alone)
-            looks = self._house.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
+            requests = self._components.queue.take_back(self._clock.now(), alone=alone)
+            scans = self._components.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
         except StateError as error:
             _log.warning("takeover_failed", error=error.message, hint=error.hint)
             return
-        if requests or looks:
-            _log.info("requests_taken_over", requests=requests, scans=looks)
+        if requests or scans:
+            _log.info("requests_taken_over", requests=requests, scans=scans)
 
     def wait(self) -> None:
         """Until `stop`; files are read anew meanwhile, where that was asked for."""
@@ -218,10 +220,10 @@ class Manager:
         Webhooks are taken until the last: they are written down, and another replica or the next start looks.
         """
         self._ending = True
-        until = time.monotonic() + self._rhythm.grace_s
+        until = time.monotonic() + self._intervals.grace_s
         _log.info("stop_requested", in_hand=len(self._dispatcher.in_hand()))
         self._schedule.end()
-        self._dispatcher.stop(self._rhythm.grace_s)
+        self._dispatcher.stop(self._intervals.grace_s)
         self._schedule.stop(until)
         if self._rows is not None:
             self._rows.stop(until)
@@ -229,12 +231,12 @@ class Manager:
             ("hints", self._hints.close),
             ("replica", self._forget_replica),
             ("http", self._front.stop),
-            ("sounding", self._sounding.close),
-            ("books", self._books.close),
-            ("shops", self._crew.close),
+            ("sounding", self._state_probe.close),
+            ("books", self._webhook_state.close),
+            ("shops", self._running.close),
         ):
-            if not ended_within(self._rhythm.step_s, step, name):
-                _log.warning("stop_step_abandoned", step=name, seconds=self._rhythm.step_s)
+            if not ended_within(self._intervals.step_s, step, name):
+                _log.warning("stop_step_abandoned", step=name, seconds=self._intervals.step_s)
         if self._sole is not None:
             self._sole.release()
         _log.info("stopped", worked=self._dispatcher.worked)
@@ -257,29 +259,29 @@ class Manager:
                 return
             if not self._on_disk.is_still_seen():
                 return  # moved while it was read: the next look takes it, or the one after
-            with self._crew.house() as house:
-                before = {s.name: s for s in house.loaded.stores}
-                is_taken = house.loaded == loaded
+            with self._running.components() as components:
+                before = {s.name: s for s in components.loaded.stores}
+                is_taken = components.loaded == loaded
             if is_taken and loaded.settings != read.settings:
                 self._refuse_config(needs_restart())
                 return
             removed = removals(before.values(), loaded.stores)
-            if removed and settled_s < self._rhythm.removal_settles_s:
+            if removed and settled_s < self._intervals.removal_settles_s:
                 self._note_problem(f"it no longer says {_listed(removed)}: taken once it has stayed so for a while")
                 return
             try:
-                with self._crew.house() as house:
+                with self._running.components() as components:
                     if removed:
-                        mapped = {s.name: house.state.count(s.shop) for s in house.stores(removed)}
+                        mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
                         _log.warning("config_removal", removed=removed, mapped=mapped)
-                    self._crew.replace(house.with_files(loaded))
+                    self._running.replace(components.with_files(loaded))
             except StateError as error:
                 self._note_problem(f"it is taken once the state answers: {error.message}")
                 return
             self._settings = loaded.settings
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)
-            self._shops.follow(webhooks_of(self._crew.stores()))
+            self._shops.follow(webhooks_of(self._running.stores()))
             self._metrics.reloaded("taken")
             if loaded.settings == read.settings:
                 self._on_disk.take()
@@ -318,7 +320,7 @@ class Manager:
                 self._note_problem("it has changed, and is taken once it has settled")
         if differs and settled_s:
             self.reload(settled_s=settled_s)
-        if time.monotonic() - self._told_at >= self._rhythm.replica_s:
+        if time.monotonic() - self._told_at >= self._intervals.replica_s:
             self._tell_state()
 
     def _tell_state(self) -> None:
@@ -332,7 +334,7 @@ class Manager:
             seen_at=now,
         )
         try:
-            self._house.state.put_replica(replica)
+            self._components.state.put_replica(replica)
         except StateError as error:
             _log.warning("state_write_failed", error=error.message)
             return
@@ -340,7 +342,7 @@ class Manager:
 
     def _forget_replica(self) -> None:
         with suppress(StateError):
-            self._house.state.forget_replica(self.owner)
+            self._components.state.forget_replica(self.owner)
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
         """What a new stores.yaml means: looks at what is new or changed, and no requests of what is gone."""
@@ -349,15 +351,15 @@ class Manager:
             self._probes.resume(name)
             self._schedule.look_now(name)
         self._ask_for_gids()
-        with self._crew.house() as house:
+        with self._running.components() as components:
             for name in gone:
-                house.queue.forget(name)
+                components.queue.forget(name)
         self._dispatcher.wake()
 
     def _ask_for_gids(self) -> None:
         """Leave alone the stores whose shop may be known by another name, until it has told which one it is."""
-        with self._crew.house() as house:
-            unsure = house.shop_keys.unsure()
+        with self._running.components() as components:
+            unsure = components.shop_keys.unsure()
         for name in unsure:
             self._probes.leave_until_identified(name)
             self._schedule.probe_soon(name)
@@ -366,27 +368,27 @@ class Manager:
 
     def readiness(self) -> Sequence[str]:
         """Why this process is not ready, a line each."""
-        now, rhythm = time.monotonic(), self._rhythm
+        now, intervals = time.monotonic(), self._intervals
         reasons = ["it is stopping"] if self._ending else []
         reasons += [f"the thread {name} has died" for name in self._dispatcher.dead()]
         if self._rows is not None and not self._rows.alive:
             reasons.append("the thread that writes profile rows has died")
         beats = {
-            "nothing has been taken from the queue": (self._dispatcher.beat_at, rhythm.stale_beats_s),
-            "the clockwork has stood still": (self._schedule.beat_at, rhythm.stale_beats_s),
-            "no lease has been renewed": (self._dispatcher.renewed_at, rhythm.lease_s),
+            "nothing has been taken from the queue": (self._dispatcher.beat_at, intervals.stale_beats_s),
+            "the clockwork has stood still": (self._schedule.beat_at, intervals.stale_beats_s),
+            "no lease has been renewed": (self._dispatcher.renewed_at, intervals.lease_s),
         }
         reasons += [f"{what} for {now - at:.0f} s" for what, (at, limit_s) in beats.items() if now - at > limit_s]
-        wedged = [held for held in self._dispatcher.in_hand() if now - held.since > rhythm.wedged_s]
+        wedged = [held for held in self._dispatcher.in_hand() if now - held.since > intervals.wedged_s]
         if wedged:
-            reasons.append(f"{len(wedged)} looks have taken more than {rhythm.wedged_s:.0f} s")
-        return [*reasons, *self._sounding.reasons()]
+            reasons.append(f"{len(wedged)} looks have taken more than {intervals.wedged_s:.0f} s")
+        return [*reasons, *self._state_probe.reasons()]
 
     def _sound(self) -> Sequence[str]:
         """What is wrong with the state and the queue in it; StateError where they don't answer or can't be written."""
-        queue, stuck_s = self._books.queue, self._rhythm.stuck_s
+        queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
         queue.check_writable()
-        oldest_s = queue.oldest_age_s(self._clock.now(), list(self._crew.caps()))
+        oldest_s = queue.oldest_age_s(self._clock.now(), list(self._running.caps()))
         if oldest_s > stuck_s and time.monotonic() - self._dispatcher.done_at > stuck_s:
             return [f"a request has been due for {oldest_s:.0f} s, and nothing was finished meanwhile"]
         return []
@@ -396,21 +398,21 @@ class Manager:
         self._metrics.active(len(held))
         now = time.monotonic()
         rows_pending, oldest_row_s = (
-            self._books.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
+            self._webhook_state.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
         )
-        with self._crew.house() as house:
+        with self._running.components() as components:
             return Known(
-                rows=status_rows_of(house, self._crew.stores()),
-                depth=house.queue.depth(),
-                oldest_s=house.queue.oldest_age_s(self._clock.now(), [s.name for s in self._crew.stores()]),
+                rows=status_rows_of(components, self._running.stores()),
+                depth=components.queue.depth(),
+                oldest_s=components.queue.oldest_age_s(self._clock.now(), [s.name for s in self._running.stores()]),
                 longest_running_s=max((now - h.since for h in held), default=0.0),
-                points_left=house.points_left(),
+                points_left=components.points_left(),
                 rows_pending=rows_pending,
                 oldest_row_s=oldest_row_s,
             )
 
     def _row_written(self, done: RowDone) -> None:
-        self._door.row_written(done)
+        self._service.row_written(done)
 
     def _refused(self, store: StoreName, error: AccessError) -> None:
         self._probes.refused(store, error)

@@ -12,10 +12,10 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Waiting
 from reconciler.core.plan.forecast import SLOW_S
 from reconciler.errors import StateError
-from reconciler.manager.running_config import Crew
+from reconciler.manager.running_config import RunningConfig
 from reconciler.ports import Clock
 from reconciler.settings import StoreSettings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 _log = structlog.get_logger(__name__)
 
@@ -23,20 +23,20 @@ _log = structlog.get_logger(__name__)
 class BulkAdvice:
     """Remembers what it said of which store. Thread-safe."""
 
-    def __init__(self, crew: Crew, clock: Clock) -> None:
-        self._crew, self._clock = crew, clock
+    def __init__(self, running: RunningConfig, clock: Clock) -> None:
+        self._running, self._clock = running, clock
         self._said: set[tuple[StoreName, str]] = set()
         self._lock = threading.Lock()
 
     def check(self, name: StoreName) -> None:
         """Say what there is to say of this store now, from the state alone. An error of the state is logged."""
-        store = self._crew.store(name)
+        store = self._running.store(name)
         if store is None or store.paused:
             return
         try:
-            with self._crew.house() as house:
-                slow_s = self._slow_s(house, store)
-                abandoned = is_abandoned(store.shop, house.state, house.state, self._clock.now())
+            with self._running.components() as components:
+                slow_s = self._slow_s(components, store)
+                abandoned = is_abandoned(store.shop, components.state, components.state, self._clock.now())
         except StateError as error:
             _log.warning("state_read_failed", error=error.message)
             return
@@ -46,12 +46,12 @@ class BulkAdvice:
         if self._is_news(name, "bulk_abandoned", is_so=abandoned):
             _log.warning("bulk_abandoned", store=name, hint=f"{command} goes on with its bulk operations")
 
-    def _slow_s(self, house: House, store: StoreSettings) -> float | None:
+    def _slow_s(self, components: Components, store: StoreSettings) -> float | None:
         """How long the requests that are ready take at one write each, at the shop's rate; None where that is not long."""
-        rate = house.readers(store).customers.restore_rate()
-        if house.queue.depth(store.name) * MUTATION_POINTS <= SLOW_S * rate:
+        rate = components.readers(store).customers.restore_rate()
+        if components.queue.depth(store.name) * MUTATION_POINTS <= SLOW_S * rate:
             return None
-        waiting = house.queue.tally(self._clock.now()).get(store.name, Waiting()).ready  # reads the whole table
+        waiting = components.queue.tally(self._clock.now()).get(store.name, Waiting()).ready  # reads the whole table
         takes_s = waiting * MUTATION_POINTS / rate
         return round(takes_s) if takes_s > SLOW_S else None
 

@@ -18,7 +18,7 @@ from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from reconciler.manager.shutdown import ended_within
 from reconciler.ports import Clock, RequestQueue
 
@@ -47,12 +47,12 @@ class Dispatcher:
         workers: int,
         caps: Caps,
         on_worked: Callable[[Worked, float], None],
-        rhythm: Rhythm,
+        intervals: Intervals,
     ) -> None:
         self.owner = owner
         self._queue, self._worker, self._clock = queue, worker, clock
         self._workers, self._caps, self._on_worked = workers, caps, on_worked
-        self._rhythm = rhythm
+        self._intervals = intervals
         # By fencing number too: a lease that ran out while the database was away may be claimed by ourselves again.
         self._in_hand: dict[tuple[Request, int], InHand] = {}
         self._took: dict[StoreName, tuple[float, float]] = {}  # when the store's last look ended, and how long it took
@@ -90,7 +90,7 @@ class Dispatcher:
 
     def stop(self, grace_s: float | None = None) -> None:
         """Take nothing more, let what is in hand end, hand back the rest. Safe to repeat, and before `start`."""
-        deadline = time.monotonic() + (self._rhythm.grace_s if grace_s is None else grace_s)
+        deadline = time.monotonic() + (self._intervals.grace_s if grace_s is None else grace_s)
         self._stopping.set()
         self._wake.set()
         if self._claiming.ident is not None:
@@ -118,7 +118,7 @@ class Dispatcher:
 
     def _hand_back(self, claims: list[Claim]) -> None:
         """What their workers do from now on is fenced; others may take them at once."""
-        if claims and not ended_within(self._rhythm.step_s, lambda: self._release(claims), "hand-back"):
+        if claims and not ended_within(self._intervals.step_s, lambda: self._release(claims), "hand-back"):
             _log.warning("requests_return_failed", error="the state does not answer", requests=len(claims))
 
     def _release(self, claims: list[Claim]) -> None:
@@ -139,21 +139,21 @@ class Dispatcher:
                 taken = self._take()
             except StateError as error:
                 _log.error("claim_failed", error=error.message, hint=error.hint)
-                self._stopping.wait(self._rhythm.away_s)
+                self._stopping.wait(self._intervals.away_s)
                 continue
             if not taken:
-                self._wake.wait(self._rhythm.poll_s if self._in_hand else self._rhythm.idle_poll_s)
+                self._wake.wait(self._intervals.poll_s if self._in_hand else self._intervals.idle_poll_s)
 
     def _take(self) -> bool:
         """Claim as many as there are free hands; False where there was nothing to take or nobody free."""
         held = self.in_hand()
         free = self._workers - len(held)
-        now, slow_s = time.monotonic(), self._rhythm.slow_s
+        now, slow_s = time.monotonic(), self._intervals.slow_s
         caps = room(self._caps(), held, self._took, workers=self._workers, slow_s=slow_s, now=now)
         if free <= 0 or not caps:
             return False
         claims = self._queue.claim(
-            self.owner, self._clock.now(), limit=free, lease_s=self._rhythm.lease_s, stores=caps
+            self.owner, self._clock.now(), limit=free, lease_s=self._intervals.lease_s, stores=caps
         )  # fmt: skip
         for claim in claims:
             with self._changed:
@@ -198,13 +198,13 @@ class Dispatcher:
             _log.warning("requeue_failed", store=claim.store, user=claim.clerk_user_id, error=error.message)
 
     def _renew_on(self) -> None:
-        while not self._stopped.wait(self._rhythm.lease_s / 3):
+        while not self._stopped.wait(self._intervals.lease_s / 3):
             self.renewed_at = time.monotonic()
             claims = [held.claim for held in self.in_hand()]
             if not claims:
                 continue
             try:
-                lost = self._queue.renew(claims, self._clock.now(), lease_s=self._rhythm.lease_s)
+                lost = self._queue.renew(claims, self._clock.now(), lease_s=self._intervals.lease_s)
             except StateError as error:
                 _log.warning("lease_renewal_failed", error=error.message, requests=len(claims))
                 continue

@@ -8,7 +8,7 @@ from reconciler.controller.worker import Pauses
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class Intervals:
     """Seconds. What is here is no setting: the defaults fit together, and are what is run."""
 
     lease_s: float = 30.0  # a killed or frozen replica's requests are taken over after so long

@@ -16,16 +16,16 @@ from typing import Final
 import structlog
 
 from reconciler.controller.profile_rows import RowDone, RowWriter
-from reconciler.core.decide.profile_write import Told
+from reconciler.core.decide.profile_write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ReconcilerError, StateError, TemporaryError
-from reconciler.manager.http.webhook_state import Books
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.http.webhook_state import WebhookState
+from reconciler.manager.intervals import Intervals
 from reconciler.manager.threads import DaemonPool
 from reconciler.ports import Clock
-from reconciler.ports.profile_rows import ProfileWriteBook
-from reconciler.wiring import House
+from reconciler.ports.profile_rows import ProfileWriteRepository
+from reconciler.wiring import Components
 
 THREADS: Final = 4
 WAITING_MAX: Final = 12  # webhooks that wait for their row at once: the server has threads for forty requests
@@ -42,7 +42,7 @@ class ProfileWriter:
     """One process's share of the writes."""
 
     def __init__(
-        self, writer: RowWriter, book: ProfileWriteBook, clock: Clock, *, poll_s: float, wait_s: float
+        self, writer: RowWriter, book: ProfileWriteRepository, clock: Clock, *, poll_s: float, wait_s: float
     ) -> None:
         self._writer, self._book, self._clock = writer, book, clock
         self._poll_s, self._wait_s = poll_s, wait_s
@@ -73,7 +73,7 @@ class ProfileWriter:
         if self._thread.is_alive():
             self._thread.join(max(0.0, until - time.monotonic()))
 
-    def tell(self, told: Told) -> bool:
+    def tell(self, told: ClerkChange) -> bool:
         """Store what Clerk says, and wait a moment for its row; False where it is late. StateError: it is not stored."""
         if not self._book.accept([told], now=self._clock.now()):
             return False
@@ -171,22 +171,26 @@ def wanted_of(done: RowDone) -> datetime | None:
 
 
 def row_writer(
-    house: House, books: Books, clock: Clock, rhythm: Rhythm, written: Callable[[RowDone], None]
+    components: Components,
+    webhook_state: WebhookState,
+    clock: Clock,
+    intervals: Intervals,
+    written: Callable[[RowDone], None],
 ) -> ProfileWriter | None:
     """The writer of this process; None where webhooks write no rows. `written` enqueues the user of a row."""
-    clerk = house.loaded.settings.clerk
+    clerk = components.loaded.settings.clerk
     if not clerk.upsert_profiles:
         return None
 
     def ask(user: ClerkUserId) -> Profile | None:
-        found = house.clerk.get(user) if house.clerk is not None else None
+        found = components.clerk.get(user) if components.clerk is not None else None
         return found.profile() if found is not None else None
 
     def nudge(done: Sequence[RowDone]) -> None:
         for row in done:
             written(row)
 
-    book = books.profile_writes
+    book = webhook_state.profile_writes
     asks = ask if clerk.secret_key is not None else None
-    writer = RowWriter(lambda: house.upserts, book, clock, ask=asks, nudge=nudge)
-    return ProfileWriter(writer, book, clock, poll_s=rhythm.rows_s, wait_s=rhythm.row_wait_s)
+    writer = RowWriter(lambda: components.upserts, book, clock, ask=asks, nudge=nudge)
+    return ProfileWriter(writer, book, clock, poll_s=intervals.rows_s, wait_s=intervals.row_wait_s)

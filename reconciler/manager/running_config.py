@@ -20,63 +20,63 @@ from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.ports import MappingWriter
 from reconciler.settings import StoreSettings
 from reconciler.state.requests.fenced import FencedMappings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 
 @dataclass(slots=True)
 class _Open:
-    house: House
+    components: Components
     users: int = 0
     replaced: bool = False
 
 
-class Crew:
+class RunningConfig:
     """controller.worker.Crew on the config that runs now."""
 
-    def __init__(self, house: House, *, workers: int, on_trouble: Callable[[str], None]) -> None:
+    def __init__(self, components: Components, *, workers: int, on_trouble: Callable[[str], None]) -> None:
         self._workers = workers
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
-        self._open = _Open(house)
+        self._open = _Open(components)
         self._suspended: dict[StoreName, str] = {}
         self._absence = ClerkAbsence(on_trouble)
 
     @contextmanager
-    def house(self) -> Iterator[House]:
+    def components(self) -> Iterator[Components]:
         """The house of now; it stays open until this ends, whatever is read anew meanwhile."""
         with self._lock:
             held = self._open
             held.users += 1
         try:
-            yield held.house
+            yield held.components
         finally:
             with self._lock:
                 held.users -= 1
                 done = held.replaced and held.users == 0
             if done:
-                held.house.close_shops()
+                held.components.close_shops()
 
-    def replace(self, house: House) -> None:
+    def replace(self, components: Components) -> None:
         """From now on, this one."""
         with self._lock:
-            before, self._open = self._open, _Open(house)
+            before, self._open = self._open, _Open(components)
             before.replaced = True
             idle = before.users == 0
-            known = {s.name for s in house.loaded.stores}
+            known = {s.name for s in components.loaded.stores}
             self._suspended = {name: why for name, why in self._suspended.items() if name in known}
         if idle:
-            before.house.close_shops()
+            before.components.close_shops()
 
     def close(self) -> None:
         """All shops; whoever still works with them is cut off."""
         with self._lock:
-            house = self._open.house
-        house.cut_off()
+            components = self._open.components
+        components.cut_off()
 
     def stores(self) -> tuple[StoreSettings, ...]:
         with self._lock:
-            house = self._open.house
-        return house.stores()
+            components = self._open.components
+        return components.stores()
 
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
@@ -109,18 +109,18 @@ class Crew:
 
     @contextmanager
     def store_context(self, store: StoreName) -> Iterator[StoreContext | None]:
-        with self.house() as house:
-            found = next((s for s in house.stores() if s.name == store), None)
-            yield None if found is None else house.running_store_context(found, lane="nudge")
+        with self.components() as components:
+            found = next((s for s in components.stores() if s.name == store), None)
+            yield None if found is None else components.running_store_context(found, lane="nudge")
 
     def mappings_under(self, claim: Claim) -> MappingWriter:
         with self._lock:
-            house = self._open.house
-        return FencedMappings(house.engine, claim)
+            components = self._open.components
+        return FencedMappings(components.engine, claim)
 
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
-        with self.house() as house:
-            clerk: ClerkUsers | None = house.clerk
+        with self.components() as components:
+            clerk: ClerkUsers | None = components.clerk
             if clerk is None:
                 return None
             try:

@@ -9,7 +9,7 @@ import structlog
 
 from reconciler.errors import ReconcilerError, SourceError, StateError, TemporaryError
 from reconciler.outbound.databases.refusals import db_refusal
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FIRST_S: Final = 0.5
 LAST_S: Final = 10.0
@@ -47,7 +47,7 @@ AWAY: Final = (  # in the driver's or the server's words: time heals these, and 
 _log = structlog.get_logger(__name__)
 
 
-def open_databases(house: House, *, tell: Callable[[str], None], wait: Callable[[float], bool]) -> bool:
+def open_databases(components: Components, *, tell: Callable[[str], None], wait: Callable[[float], bool]) -> bool:
     """Open the state and the profiles, however long their server is away. False: the process should end instead.
 
     `tell` is given why it waits, each time that this changes; `wait` waits so long, and is True where it should end.
@@ -56,9 +56,9 @@ def open_databases(house: House, *, tell: Callable[[str], None], wait: Callable[
     pause_s, told = FIRST_S, ""
     while True:
         try:
-            _ = house.engine, house.profiles
-            if house.loaded.settings.clerk.upsert_profiles:
-                _ = house.upserts
+            _ = components.engine, components.profiles
+            if components.loaded.settings.clerk.upsert_profiles:
+                _ = components.upserts
         except (StateError, SourceError, TemporaryError) as error:
             if not is_away(error):
                 raise

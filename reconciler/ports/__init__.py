@@ -5,10 +5,10 @@ Readers change nothing; writers are handed out only to apply.
 
 from reconciler.ports.bulk import (
     BulkAnswer,
-    BulkBook,
     BulkFile,
     BulkLine,
     BulkReader,
+    BulkRepository,
     BulkState,
     BulkStatus,
     BulkWriter,
@@ -31,18 +31,18 @@ from reconciler.ports.customers import (
 from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
-from reconciler.ports.shops import Definition, ShopBook, ShopFacts, ShopMaker, ShopReader, Subscription
+from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, ShopRepository, Subscription
 from reconciler.ports.state import (
     Budgets,
     Holder,
     Leases,
     MappingReader,
     MappingWriter,
+    ScanMark,
+    ScanRepository,
     SeenRow,
     State,
     StoreFacts,
-    SweepBook,
-    SweepMark,
 )
 
 __all__ = [
@@ -50,10 +50,10 @@ __all__ = [
     "NOTHING_SHOWN",
     "Budgets",
     "BulkAnswer",
-    "BulkBook",
     "BulkFile",
     "BulkLine",
     "BulkReader",
+    "BulkRepository",
     "BulkState",
     "BulkStatus",
     "BulkWriter",
@@ -78,20 +78,20 @@ __all__ = [
     "RequestQueue",
     "RowChunk",
     "RowReader",
+    "ScanMark",
+    "ScanRepository",
     "Seen",
     "SeenRow",
     "Settled",
-    "ShopBook",
     "ShopFacts",
     "ShopMaker",
     "ShopReader",
+    "ShopRepository",
     "Shown",
     "Source",
     "State",
     "StoreFacts",
     "Subscription",
-    "SweepBook",
-    "SweepMark",
     "Touched",
     "Upload",
     "Write",

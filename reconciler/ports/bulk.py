@@ -164,7 +164,7 @@ class Settled:
     overtaken: frozenset[ClerkUserId] = frozenset()
 
 
-class BulkBook(Protocol):
+class BulkRepository(Protocol):
     """What goes by bulk, written down before it is done, so that whoever finds a killed run goes on from there.
 
     Each call is one transaction.

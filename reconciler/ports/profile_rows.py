@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from reconciler.core.decide.profile_row import StoredRow
-from reconciler.core.decide.profile_write import RefusedWrite, RowWrite, RowWritten, Told, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_write import ClerkChange, RefusedWrite, RowWrite, RowWritten, WriteClaim, WriteKnown
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 
@@ -31,10 +31,10 @@ class UnwrittenReader(Protocol):
         """Of the users with one of these addresses (normalise.email_key)."""
 
 
-class ProfileWriteBook(Protocol):
+class ProfileWriteRepository(Protocol):
     """The writes that are due, in the state. StateError."""
 
-    def accept(self, told: Sequence[Told], *, now: datetime) -> Collection[ClerkUserId]: ...
+    def accept(self, told: Sequence[ClerkChange], *, now: datetime) -> Collection[ClerkUserId]: ...
 
     def claim(
         self, *, now: datetime, limit: int, users: Collection[ClerkUserId] | None = None, due: bool = True
@@ -55,7 +55,7 @@ class ProfileWriteBook(Protocol):
         due_at: datetime,
     ) -> bool: ...
 
-    def restore(self, claim: WriteClaim, told: Told, *, now: datetime) -> bool: ...
+    def restore(self, claim: WriteClaim, told: ClerkChange, *, now: datetime) -> bool: ...
 
     def hurry(self, user: ClerkUserId, *, now: datetime) -> None: ...
 

@@ -68,7 +68,7 @@ class ShopMaker(Protocol):
     def subscribe(self, topic: str, uri: str) -> None: ...
 
 
-class ShopBook(Protocol):
+class ShopRepository(Protocol):
     """Which shop had which name: by its gid the state finds what it keeps of a shop under another name."""
 
     def known_shops(self) -> tuple[KnownShop, ...]:

@@ -172,7 +172,7 @@ class Leases(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SweepMark:
+class ScanMark:
     """Where a look at a whole store stands. `cursor`: the last user looked at (None: none yet).
 
     It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one
@@ -190,16 +190,16 @@ class SweepMark:
     counted: tuple[ClerkUserId, ...] = ()
 
 
-class SweepBook(Protocol):
+class ScanRepository(Protocol):
     """Where looks at whole stores are written down chunk by chunk, so that a killed one goes on where it was.
 
     One row a (shop, kind of look); findings are users for whom something is to be done, by the kind of it.
     """
 
-    def mark(self, shop: ShopDomain, kind: str) -> SweepMark | None:
+    def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
         """The last or running look of this kind."""
 
-    def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> SweepMark:
+    def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> ScanMark:
         """Go on with an unfinished look, or begin a new one without findings, at `total` rows, from where the last ended."""
 
     def note(

@@ -23,7 +23,7 @@ from reconciler.server import console, health, nudges, webhooks
 from reconciler.server.access import Access
 from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, harden
 from reconciler.server.refusals import FIRST_S, SlowRefusals
-from reconciler.server.service import Door
+from reconciler.server.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Options:
     wrong_token_s: float = FIRST_S
 
 
-def make_app(door: Door, options: Options) -> FastAPI:
+def make_app(service: Service, options: Options) -> FastAPI:
     """The whole HTTP half on this door. Registers its counters in the door's metrics, so once per registry."""
     app = FastAPI(title="customer-parity", version=version("customer-parity"), docs_url=None, redoc_url=None)
-    access = Access(options.host, options.console_token, is_ended=door.is_session_ended)
-    metrics = health.WebhookMetrics(door.metrics())
-    app.include_router(webhooks.routes(door, options.sources, metrics))
-    app.include_router(nudges.routes(door, options.sources, access, metrics))
-    app.include_router(health.routes(door))
-    app.include_router(console.routes(door, access, options.clock, stores=options.sources.shops))
+    access = Access(options.host, options.console_token, is_ended=service.is_session_ended)
+    metrics = health.WebhookMetrics(service.metrics())
+    app.include_router(webhooks.routes(service, options.sources, metrics))
+    app.include_router(nudges.routes(service, options.sources, access, metrics))
+    app.include_router(health.routes(service))
+    app.include_router(console.routes(service, access, options.clock, stores=options.sources.shops))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_shape)
     app.add_exception_handler(Exception, _our_fault)

@@ -78,7 +78,7 @@ class _Apart:
         return None
 
 
-def routes(door: Gauges) -> APIRouter:
+def routes(service: Gauges) -> APIRouter:
     """/healthz, /readyz and /metrics."""
     router = APIRouter(tags=["probes"])
     apart = _Apart()
@@ -89,7 +89,7 @@ def routes(door: Gauges) -> APIRouter:
 
     @router.get("/readyz", summary="Work is being done", responses={503: {"model": Readiness}})
     async def readyz(response: Response) -> Readiness:
-        reasons = await apart.ask(partial(_reasons, door), within_s=READY_S)
+        reasons = await apart.ask(partial(_reasons, service), within_s=READY_S)
         if reasons is None:
             reasons = [f"the state does not answer within {READY_S:g} s"]
         if reasons:
@@ -104,7 +104,7 @@ def routes(door: Gauges) -> APIRouter:
     )
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        text = await apart.ask(lambda: encode(door.metrics()), within_s=SCRAPE_S)
+        text = await apart.ask(lambda: encode(service.metrics()), within_s=SCRAPE_S)
         if text is None:
             return Response("the state does not answer in time\n", 503)
         return Response(text, headers={"content-type": content_type})
@@ -112,9 +112,9 @@ def routes(door: Gauges) -> APIRouter:
     return router
 
 
-def _reasons(door: Gauges) -> Sequence[str]:
+def _reasons(service: Gauges) -> Sequence[str]:
     """Why not; a state that does not even answer is a reason too."""
     try:
-        return door.readiness()
+        return service.readiness()
     except ReconcilerError as error:
         return [error.message]

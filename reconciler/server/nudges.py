@@ -39,10 +39,10 @@ class RowChange(BaseModel):
     old_record: Mapping[str, Any] | None = None
 
 
-def routes(door: Intake, sources: Sources, access: Access, metrics: WebhookMetrics) -> APIRouter:
+def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMetrics) -> APIRouter:
     """/webhooks/supabase and /nudge."""
     router = APIRouter(tags=["nudges"])
-    desk = Desk(door, metrics)
+    desk = Desk(service, metrics)
 
     def bearer(request: Request) -> None:
         if not access.has_token:
@@ -64,7 +64,7 @@ def routes(door: Intake, sources: Sources, access: Access, metrics: WebhookMetri
     )
     def supabase(body: RawBody) -> JSONResponse:
         """A database webhook of the profiles' table, with the console's token in Authorization or X-Reconciler-Token."""
-        return desk.take("supabase", lambda: _row_result(door, sources, _row_change(body)))
+        return desk.take("supabase", lambda: _row_result(service, sources, _row_change(body)))
 
     @router.post(
         "/nudge", status_code=202, response_model=Taken, responses={**ERRORS, **MAY_NOT}, dependencies=[Depends(bearer)]
@@ -76,7 +76,7 @@ def routes(door: Intake, sources: Sources, access: Access, metrics: WebhookMetri
             raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
 
         def work() -> Result:
-            door.nudge_user(wish.user, reason="nudge", stores=wish.stores)
+            service.nudge_user(wish.user, reason="nudge", stores=wish.stores)
             return "queued"
 
         return desk.take("nudge", work)
@@ -84,7 +84,7 @@ def routes(door: Intake, sources: Sources, access: Access, metrics: WebhookMetri
     return router
 
 
-def _row_result(door: Intake, sources: Sources, change: RowChange) -> Result:
+def _row_result(service: Intake, sources: Sources, change: RowChange) -> Result:
     schema, _, table = sources.table.rpartition(".")
     if change.table != table or (schema and change.schema_ != schema):
         return "ignored"
@@ -93,7 +93,7 @@ def _row_result(door: Intake, sources: Sources, change: RowChange) -> Result:
         user for user in named if isinstance(user, str) and user.isprintable() and 0 < len(user) <= USER_ID_MAX
     )
     for user in users:
-        door.nudge_user(ClerkUserId(user), reason="profile changed")
+        service.nudge_user(ClerkUserId(user), reason="profile changed")
     return "queued" if users else "ignored"
 
 

@@ -71,7 +71,7 @@ class Sessions(Protocol):
     def is_session_ended(self, session: str) -> bool: ...
 
 
-class Showcase(Protocol):
+class ConsoleReader(Protocol):
     """What the console shows. Reads the state only."""
 
     def config_problem(self) -> str | None:
@@ -93,5 +93,5 @@ class Showcase(Protocol):
         """Newest first."""
 
 
-class Door(Intake, Gauges, Sessions, Showcase, Protocol):
+class Service(Intake, Gauges, Sessions, ConsoleReader, Protocol):
     """The whole door."""

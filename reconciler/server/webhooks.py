@@ -85,8 +85,8 @@ RawBody = Annotated[bytes, Depends(raw_body)]
 class Desk:
     """Times, counts and logs what happens to a webhook, and turns errors into answers."""
 
-    def __init__(self, door: Intake, metrics: WebhookMetrics) -> None:
-        self._door = door
+    def __init__(self, service: Intake, metrics: WebhookMetrics) -> None:
+        self._service = service
         self._metrics = metrics
         self._under_way = threading.BoundedSemaphore(UNDER_WAY_MAX)
         self._threads = anyio.CapacityLimiter(UNDER_WAY_MAX)
@@ -138,11 +138,11 @@ class Desk:
 
     def once(self, webhook_id: str, work: Callable[[], None]) -> Result:
         """Does the work unless this very webhook was taken in before. An empty id is always new."""
-        if webhook_id and self._door.seen_webhook(webhook_id):
+        if webhook_id and self._service.seen_webhook(webhook_id):
             return "duplicate"
         work()
         if webhook_id:
-            self._door.webhook_done(webhook_id)
+            self._service.webhook_done(webhook_id)
         return "queued"
 
 
@@ -152,7 +152,7 @@ def _refusal(source: str, status: int, error: ReconcilerError) -> HTTPException:
     return HTTPException(status, {"error": error.message, "hint": error.hint}, headers)
 
 
-def _clerk_result(desk: Desk, door: Intake, sources: Sources, request: Request, body: bytes) -> Result:
+def _clerk_result(desk: Desk, service: Intake, sources: Sources, request: Request, body: bytes) -> Result:
     if sources.clerk is None:
         raise ReconcilerError("no secret for Clerk's webhooks is configured", hint="set clerk.webhook_secrets")
     event = sources.clerk.read(request.headers, body)
@@ -161,11 +161,11 @@ def _clerk_result(desk: Desk, door: Intake, sources: Sources, request: Request, 
         return "ignored"
     if event.user_id is None:
         return "ignored"
-    return desk.once(f"clerk:{event.id}", lambda: door.clerk_event(event))
+    return desk.once(f"clerk:{event.id}", lambda: service.clerk_event(event))
 
 
 def _shopify_result(
-    desk: Desk, door: Intake, store: StoreName, reader: ShopifyWebhooks | None, request: Request, body: bytes
+    desk: Desk, service: Intake, store: StoreName, reader: ShopifyWebhooks | None, request: Request, body: bytes
 ) -> Result:
     if reader is None:
         raise ReconcilerError(f"no secret for the webhooks of {store} is configured", hint="set its webhook_secret")
@@ -176,25 +176,25 @@ def _shopify_result(
 
     def write_down() -> None:
         if event.topic in SHOP_TOPICS:
-            door.shopify_event(store, event)
+            service.shopify_event(store, event)
             return
         for customer in event.customers:
-            door.nudge_customer(store, customer, reason=event.topic)
+            service.nudge_customer(store, customer, reason=event.topic)
 
     if event.topic not in CUSTOMER_TOPICS | SHOP_TOPICS:
         return "ignored"
     return desk.once(f"shopify:{store}:{event.topic}:{event.id}" if event.id else "", write_down)
 
 
-def routes(door: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter:
+def routes(service: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter:
     """/webhooks/clerk and /webhooks/shopify/{store}."""
     router = APIRouter(tags=["webhooks"])
-    desk = Desk(door, metrics)
+    desk = Desk(service, metrics)
 
     @router.post("/webhooks/clerk", status_code=202, response_model=Taken, responses=ERRORS, openapi_extra=JSON_BODY)
     async def clerk(request: Request, body: RawBody) -> JSONResponse:
         """Clerk's webhooks, signed by Svix."""
-        return await desk.take_promptly("clerk", lambda: _clerk_result(desk, door, sources, request, body))
+        return await desk.take_promptly("clerk", lambda: _clerk_result(desk, service, sources, request, body))
 
     @router.post(
         "/webhooks/shopify/{store}",
@@ -211,6 +211,6 @@ def routes(door: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter
         except KeyError:
             said = {"error": "there is no such store", "hint": "the name is that of stores.yaml"}
             raise HTTPException(404, said) from None
-        return await desk.take_promptly("shopify", lambda: _shopify_result(desk, door, name, reader, request, body))
+        return await desk.take_promptly("shopify", lambda: _shopify_result(desk, service, name, reader, request, body))
 
     return router

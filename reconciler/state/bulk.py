@@ -26,7 +26,7 @@ _LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "nu
 
 
 class BulkFiles(Mappings):
-    """ports.BulkBook on SQLite or Postgres."""
+    """ports.BulkRepository on SQLite or Postgres."""
 
     def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
         query = select(_file).where(_file.c.shopify_shop == shop).order_by(_file.c.begun_at, _file.c.path)

@@ -80,16 +80,16 @@ class Erasure(Database):
             still = case((_customer.in_(sorted(empty)), None), else_=_customer)
             said = {"status": "erased", "reason": "Erased", "message": REDACTED, "left_at": now, "last_seen_at": now}
             for users in parts(found):
-                hers = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
-                connection.execute(update(_mapping).where(*hers).values(shopify_customer_id=still, **said))
+                theirs = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
+                connection.execute(update(_mapping).where(*theirs).values(shopify_customer_id=still, **said))
             hers_now = {customer for customer in found.values() if customer is not None}
             gone = {*customers, *hers_now, *_mirrored(connection, shop, list(found), key)}
             withdraw(connection, shop, list(found), gone)
             forget_users(connection, list(found), key)
             for part in parts(gone):
                 for table in (_event, _line):  # of others too: what they did with her customer
-                    on_hers = (table.c.shopify_shop == shop, table.c.shopify_customer_id.in_(part))
-                    connection.execute(delete(table).where(*on_hers))
+                    on_theirs = (table.c.shopify_shop == shop, table.c.shopify_customer_id.in_(part))
+                    connection.execute(delete(table).where(*on_theirs))
                 connection.execute(_mirror.insert(), [_gone(shop, customer, now) for customer in part])
         return [Erased(user, None if left in empty else left) for user, left in sorted(found.items())]
 
@@ -97,8 +97,8 @@ class Erasure(Database):
 def withdraw(connection: Connection, shop: ShopDomain, users: Collection[str], customers: Collection[str]) -> None:
     """What is held of these users beside their tombstones, and the mirror of these customers: all of it by keys."""
     for part in parts(users):
-        hers = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part))
-        connection.execute(update(_mapping).where(*hers).values(_NOTHING))
+        theirs = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part))
+        connection.execute(update(_mapping).where(*theirs).values(_NOTHING))
         for table in (_event, _line, _finding):
             connection.execute(delete(table).where(table.c.shopify_shop == shop, table.c.clerk_user_id.in_(part)))
     for part in parts(customers):
@@ -135,12 +135,12 @@ def _whose(
 ) -> dict[ClerkUserId, CustomerId | None]:
     """Whose they are, with the customer each has now; their rows stay locked."""
     named = sorted(customers)
-    hers: list[ColumnElement[bool]] = [_customer.in_(named)]
+    theirs: list[ColumnElement[bool]] = [_customer.in_(named)]
     if key is not None:
-        hers.append(_mapping.c.email_key == key)
+        theirs.append(_mapping.c.email_key == key)
     anew = _made_anew(connection, shop, named)
     query = select(_mapping.c.clerk_user_id, _customer).where(
-        _mapping.c.shopify_shop == shop, or_(*hers, _mapping.c.clerk_user_id.in_(sorted(anew)))
+        _mapping.c.shopify_shop == shop, or_(*theirs, _mapping.c.clerk_user_id.in_(sorted(anew)))
     )
     rows = connection.execute(query.order_by(_mapping.c.clerk_user_id).with_for_update())
     return {ClerkUserId(user): CustomerId(customer) if customer else None for user, customer in rows}
@@ -176,10 +176,10 @@ def _made_anew(connection: Connection, shop: ShopDomain, customers: Collection[s
 
 def _mirrored(connection: Connection, shop: ShopDomain, users: Collection[str], key: str | None) -> set[str]:
     """Her customers as the mirror has them, by back-link or address."""
-    hers: list[ColumnElement[bool]] = [_mirror.c.backlink.in_(part) for part in parts(users)]
+    theirs: list[ColumnElement[bool]] = [_mirror.c.backlink.in_(part) for part in parts(users)]
     if key is not None:
-        hers.append(_mirror.c.email_key == key)
-    query = select(_mirror.c.shopify_customer_id).where(_mirror.c.shopify_shop == shop, or_(false(), *hers))
+        theirs.append(_mirror.c.email_key == key)
+    query = select(_mirror.c.shopify_customer_id).where(_mirror.c.shopify_shop == shop, or_(false(), *theirs))
     return {row[0] for row in connection.execute(query)}
 
 

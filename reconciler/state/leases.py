@@ -68,15 +68,15 @@ class Leases(Database):
         return rows[0] if rows else None
 
     def renew(self, name: str, owner: str, fence: int, *, ttl_s: float, now: datetime) -> bool:
-        hers = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)
+        theirs = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)
         with writing(self._engine) as connection:
-            changed = connection.execute(update(_lease).where(hers).values(until=now + timedelta(seconds=ttl_s)))
+            changed = connection.execute(update(_lease).where(theirs).values(until=now + timedelta(seconds=ttl_s)))
             return changed.rowcount == 1
 
     def release_lease(self, name: str, owner: str, fence: int, *, now: datetime) -> None:
-        hers = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)
+        theirs = and_(_lease.c.name == name, _lease.c.owner == owner, _lease.c.fence == fence)
         with writing(self._engine) as connection:
-            connection.execute(update(_lease).where(hers).values(owner="", until=now))
+            connection.execute(update(_lease).where(theirs).values(owner="", until=now))
 
     def take_back_leases(self, prefix: str, *, now: datetime) -> int:
         """All whose name begins so, from holders of whom none lives any more; how many. For whoever is alone on SQLite."""

@@ -26,8 +26,8 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.core.decide.profile_row import told_by
-from reconciler.core.decide.profile_write import RefusedWrite, Told, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_row import clerk_values
+from reconciler.core.decide.profile_write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -50,7 +50,7 @@ FORGOTTEN: Final[Mapping[str, Any]] = {
 class ProfileWrites(Database):
     """Thread-safe; each call is durable when it returns."""
 
-    def accept(self, told: Sequence[Told], *, now: datetime) -> set[ClerkUserId]:
+    def accept(self, told: Sequence[ClerkChange], *, now: datetime) -> set[ClerkUserId]:
         """Store what is to be written; gives the users of whom it is the newest. A late one changes nothing.
 
         The very newest is accepted again, so that columns that were emptied since are filled.
@@ -141,7 +141,7 @@ class ProfileWrites(Database):
         }
         return self._end(claim, values | ({"last": dict(last)} if last is not None else {}))
 
-    def restore(self, claim: WriteClaim, told: Told, *, now: datetime) -> bool:
+    def restore(self, claim: WriteClaim, told: ClerkChange, *, now: datetime) -> bool:
         """Clerk still has the user whose deletion was told: no tombstone, and what Clerk says is to be written."""
         if told.profile is None:
             return False
@@ -239,7 +239,7 @@ def _over_long(now: datetime) -> ColumnElement[bool]:
     return _write.c.lease_until > now + timedelta(seconds=2 * LEASE_S)
 
 
-def _is_newest(told: Told, row: Any) -> bool:
+def _is_newest(told: ClerkChange, row: Any) -> bool:
     if row.deleted_at is not None:
         return told.deleted_at is not None
     if told.deleted_at is not None or row.newest_at is None:
@@ -247,7 +247,7 @@ def _is_newest(told: Told, row: Any) -> bool:
     return told.at is not None and told.at >= row.newest_at
 
 
-def _accepted(told: Told, row: Any, now: datetime) -> dict[str, Any]:
+def _accepted(told: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {"generation": row.generation + 1, "due_at": now, "attempts": 0}
     if told.deleted_at is not None:
         gone = {"deleted_at": row.deleted_at or told.deleted_at, "pending": None, "last": None, "email_key": None}
@@ -260,7 +260,7 @@ def _accepted(told: Told, row: Any, now: datetime) -> dict[str, Any]:
     if told.profile is not None:
         pending = {"profile": _dumped(told.profile), "fill_only": fill_only, "tried": _tried(row)}
     if row.last is None and row.pending is not None and row.pending.get("fill_only") and not fill_only:
-        values["last"] = told_by(Profile.model_validate(row.pending["profile"]))  # as if it had been written
+        values["last"] = clerk_values(Profile.model_validate(row.pending["profile"]))  # as if it had been written
     return values | {
         "newest_at": told.at or row.newest_at,
         "pending": pending,
@@ -272,7 +272,7 @@ def _tried(row: Any) -> list[Mapping[str, Any]]:
     """What may be in the user's row though no write of it was recorded: what was to be written until now."""
     if row.pending is None:
         return []
-    tried = [*row.pending.get("tried", ()), told_by(Profile.model_validate(row.pending["profile"]))]
+    tried = [*row.pending.get("tried", ()), clerk_values(Profile.model_validate(row.pending["profile"]))]
     return tried[-TRIED_MAX:]
 
 

@@ -35,7 +35,7 @@ _shop: Table = ShopRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 
 
 class ShopTable(Database):
-    """ports.ShopBook on SQLite or Postgres."""
+    """ports.ShopRepository on SQLite or Postgres."""
 
     def known_shops(self) -> tuple[KnownShop, ...]:
         """Each name of each shop that the state knows."""

@@ -10,7 +10,7 @@ from reconciler.state.mappings import Mappings
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
 from reconciler.state.shops import ShopTable
-from reconciler.state.sweeps import Sweeps
+from reconciler.state.sweeps import ScanTable
 from reconciler.state.tidy import Tidy
 from reconciler.state.tokens import AppliedPlans, Tokens
 
@@ -22,7 +22,7 @@ class StateStore(
     AppliedPlans,
     Budgets,
     Leases,
-    Sweeps,
+    ScanTable,
     MirrorTable,
     DoubtsTable,
     Tidy,
@@ -30,4 +30,4 @@ class StateStore(
     ReplicaTable,
     ShopTable,
 ):
-    """ports.State, Budgets, Leases, SweepBook, Mirror, BulkBook and ShopBook on SQLite or Postgres. Thread-safe."""
+    """ports.State and the repositories of ports on SQLite or Postgres. Thread-safe."""

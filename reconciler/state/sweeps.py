@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Table, delete, func, select, update
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
-from reconciler.ports import SweepMark
+from reconciler.ports import ScanMark
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
 from reconciler.state.tables.sweeps import FindingRow, SweepRow
@@ -18,15 +18,15 @@ _sweep: Table = SweepRow.__table__  # type: ignore[attr-defined]  # SQLModel's o
 _finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 
 
-class Sweeps(Database):
-    """ports.SweepBook on SQLite or Postgres."""
+class ScanTable(Database):
+    """ports.ScanRepository on SQLite or Postgres."""
 
-    def mark(self, shop: ShopDomain, kind: str) -> SweepMark | None:
+    def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
         rows = self._rows(select(_sweep).where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind))
         if not rows:
             return None
         row = rows[0]
-        return SweepMark(
+        return ScanMark(
             started_at=row.started_at,
             cursor=ClerkUserId(row.cursor) if row.cursor is not None else None,
             finished_at=row.finished_at,
@@ -37,12 +37,12 @@ class Sweeps(Database):
             counted=tuple(ClerkUserId(user) for user in row.counted or ()),
         )
 
-    def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> SweepMark:
+    def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> ScanMark:
         found = self.mark(shop, kind)
         if found is not None and found.finished_at is None:
             return found
         cursor, watermark, counted = (found.cursor, found.watermark, found.counted) if found else (None, None, ())
-        fresh = SweepMark(now, cursor, None, watermark, total=total, counted=counted)
+        fresh = ScanMark(now, cursor, None, watermark, total=total, counted=counted)
         row = {
             "shopify_shop": shop, "kind": kind, "started_at": now, "cursor": cursor, "finished_at": None,
             "watermark": watermark, "looked_at": 0, "wanted": 0, "total": total, "counted": list(counted),

@@ -136,7 +136,7 @@ def _in_our_words(error: SQLAlchemyError) -> Exception:
 # --- hearing ----------------------------------------------------------------------------------------------------------
 
 
-class Ears:
+class Listener:
     """One connection that listens, once it has proven that it hears."""
 
     def __init__(self, url: str) -> None:
@@ -204,13 +204,13 @@ class NudgeFeed:
     def __init__(
         self,
         outbox: Outbox,
-        ears: Ears | None = None,
+        listener: Listener | None = None,
         *,
         batch: int = BATCH,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._outbox, self._ears, self._batch, self._monotonic = outbox, ears, batch, monotonic
-        self.hearing: Hearing = "untried" if ears is not None else "deaf"
+        self._outbox, self._listener, self._batch, self._monotonic = outbox, listener, batch, monotonic
+        self.hearing: Hearing = "untried" if listener is not None else "deaf"
         self._not_before = self._listen_at = float("-inf")
         self._looked_at = float("-inf")
 
@@ -236,27 +236,27 @@ class NudgeFeed:
 
     def close(self) -> None:
         """Let go of the connection that listens."""
-        if self._ears is not None:
-            self._ears.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def _called(self) -> bool:
         """Whether somebody called; always, where nobody could be heard."""
-        if self._ears is None or self.hearing != "hears":
+        if self._listener is None or self.hearing != "hears":
             return True
         try:
-            return self._ears.heard()
+            return self._listener.heard()
         except psycopg.Error:
-            self._ears.close()
+            self._listener.close()
             self.hearing = "lost"
             return True
 
     def _listen(self, now: float) -> None:
         """Begin to listen where that was not tried or has broken off; the table is looked at once more after it."""
-        if self._ears is None or self.hearing not in {"untried", "lost"} or now < self._listen_at:
+        if self._listener is None or self.hearing not in {"untried", "lost"} or now < self._listen_at:
             return
         self._listen_at = now + PAUSE_S
         try:
-            self.hearing = "hears" if self._ears.open() else "deaf"
+            self.hearing = "hears" if self._listener.open() else "deaf"
         except psycopg.Error:
             self.hearing = "lost"
         self._looked_at = float("-inf")  # what was told between the look and the listening

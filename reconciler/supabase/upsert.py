@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from reconciler.core.decide.profile_row import StoredRow, Values, row_changes, told_by
+from reconciler.core.decide.profile_row import StoredRow, Values, clerk_values, row_changes
 from reconciler.core.decide.profile_write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -116,7 +116,7 @@ class ProfileUpserts:
     def _changed(self, connection: Connection, shape: Shape, write: RowWrite, row: StoredRow) -> RowWritten:
         if row.deleted:
             return RowWritten("deleted")
-        told = told_by(write.profile)
+        told = clerk_values(write.profile)
         changes = row_changes(told, row.values, write.last, tried=write.tried, fill_only=write.fill_only)
         values = _new_values(shape, row, changes.values, write.profile.updated_at)
         if values:
@@ -151,7 +151,7 @@ def _rows(
 
 
 def _inserted(connection: Connection, shape: Shape, profile: Profile) -> bool:
-    told = {**told_by(profile), "updated_at": profile.updated_at}
+    told = {**clerk_values(profile), "updated_at": profile.updated_at}
     known = {name: value for name, value in told.items() if name in shape.targets and value is not None}
     columns = {
         shape.targets[name].name: cast_value(shape.targets[name], v, shape.is_sqlite) for name, v in known.items()

@@ -172,10 +172,12 @@ def _nudge(full: bool) -> Found:  # noqa: FBT001  one switch for all
 
 
 def _nudge_lines(found: Found) -> Iterator[Line]:
-    door = found["webhooks"]
-    p50, p99, goal = (round(door[key] * 1000, 1) for key in ("p50_s", "p99_s", "goal_p99_s"))
-    answers = f"{door['answers_per_s_and_core']:,}/s and core; p50 {p50} ms; p99 {p99} ms at {door['rate_per_s']}/s"
-    yield Line("webhooks answered", answers, f"p99 < {goal:g} ms", door["met"])
+    service = found["webhooks"]
+    p50, p99, goal = (round(service[key] * 1000, 1) for key in ("p50_s", "p99_s", "goal_p99_s"))
+    answers = (
+        f"{service['answers_per_s_and_core']:,}/s and core; p50 {p50} ms; p99 {p99} ms at {service['rate_per_s']}/s"
+    )
+    yield Line("webhooks answered", answers, f"p99 < {goal:g} ms", service["met"])
     for name in ("sqlite", "postgres"):
         row = found[name]
         yield Line(f"webhook to mutation, {name}: one by one", _percentiles(row["one_by_one_ms"]))

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from tests import servers
 from tests.benchmarks import bench_webhooks
 from tests.clock import WallClock
@@ -41,7 +41,7 @@ def measure(*, samples: int = SAMPLES, burst: int = BURST) -> dict[str, Any]:
 
 
 def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str, Any]:
-    ordinary = {name: getattr(Rhythm(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "beat_s", "files_s")}
+    ordinary = {name: getattr(Intervals(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "beat_s", "files_s")}
     with a_street(folder, state_url=state_url) as street:
         for n in range(max(samples, burst)):
             street.person(f"user_{n}", first_name="Before")
@@ -54,7 +54,7 @@ def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str
 
 def _beside(folder: Path, samples: int) -> dict[str, Any]:
     """The same beside another shop, which every webhook concerns as well: while it answers, and while it hangs."""
-    ordinary = {name: getattr(Rhythm(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "slow_s")}
+    ordinary = {name: getattr(Intervals(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "slow_s")}
     with a_street(folder, US, EU) as street:
         street.settings["controller"]["workers"] = 8
         for n in range(samples):

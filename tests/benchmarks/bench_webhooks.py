@@ -31,7 +31,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.database.schema import ensure_schema
 from reconciler.state.requests.queue import RequestTable
 from tests.clerk.sender import event, headers, user
-from tests.server.doors import EU, US, MemoryDoor, options, wall_clock
+from tests.server.services import EU, US, MemoryService, options, wall_clock
 
 GOAL_P99_S: Final = 0.010
 CONNECTIONS: Final = 16
@@ -39,7 +39,7 @@ RATE_MAX: Final = 1000
 SECONDS_MAX: Final = 60
 
 
-class QueueDoor(MemoryDoor):
+class QueueService(MemoryService):
     """Writes to the real queue."""
 
     def __init__(self, table: RequestTable) -> None:
@@ -107,8 +107,8 @@ def run(rate: int = 200, seconds: int = 5) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(f"sqlite:///{Path(folder) / 'state.db'}")
         ensure_schema(engine)
-        door = QueueDoor(RequestTable(engine))
-        with ServerThread(make_app(door, options()), "127.0.0.1", 0) as server:
+        service = QueueService(RequestTable(engine))
+        with ServerThread(make_app(service, options()), "127.0.0.1", 0) as server:
             out = context.Queue()
             load = context.Process(target=send_load, args=(server.url, rate, seconds, out), daemon=True)
             load.start()
@@ -116,7 +116,7 @@ def run(rate: int = 200, seconds: int = 5) -> dict[str, Any]:
             took, statuses = out.get(timeout=seconds * 4 + 60)
             spent = time.process_time() - spent
             load.join(20)
-        depth = door.table.depth()
+        depth = service.table.depth()
         engine.dispose()
     return {
         "rate_per_s": rate,

@@ -344,7 +344,7 @@ def open_cluster(
     shops: Shops,
     *,
     controller: Mapping[str, Any],
-    rhythm: Mapping[str, Any] | None,
+    intervals: Mapping[str, Any] | None,
     clerk: Mapping[str, str],
 ) -> Iterator[Cluster]:
     """Postgres and three replicas' settings; `start_all` starts them."""
@@ -360,7 +360,7 @@ def open_cluster(
             state, profiles = (postgres.url(user, port=port) for user in ("reconciler", "reader"))
             config.write_text(json.dumps(settings(state, profiles, controller, clerk)))
             listens = servers.free_port()
-            options = {"clock": str(cluster.clock) if name == "cabled" else None, "rhythm": rhythm}
+            options = {"clock": str(cluster.clock) if name == "cabled" else None, "rhythm": intervals}
             plain = [str(Path(sys.executable).with_name("reconciler"))]
             wrapped = [sys.executable, "-m", "tests.chaos.replica", json.dumps(options)]
             command = [*(wrapped if any(options.values()) else plain), "--config", str(config)]

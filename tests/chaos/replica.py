@@ -17,7 +17,7 @@ from reconciler import wiring
 from reconciler.cli.main import main
 from reconciler.controller.worker import Pauses
 from reconciler.manager import app as running
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from tests.clock import WallClock
 
 
@@ -40,7 +40,7 @@ if __name__ == "__main__":
         MovedClock.path = Path(options["clock"])
         setattr(wiring, "SystemClock", MovedClock)  # noqa: B010  all else is the command as it is
     if options["rhythm"]:
-        rhythm = options["rhythm"]
-        hurried = Rhythm(**{**rhythm, "pauses": Pauses(**rhythm.get("pauses", {}))})
+        intervals = options["rhythm"]
+        hurried = Intervals(**{**intervals, "pauses": Pauses(**intervals.get("pauses", {}))})
         setattr(running, "Rhythm", lambda: hurried)  # noqa: B010  the same
     main(sys.argv[2:])

@@ -34,7 +34,7 @@ SETTINGS = Path(__file__).parents[2] / "config" / "schema" / "reconciler.schema.
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How long, how many, how fast. `rhythm` None: the command as it is.
+    """How long, how many, how fast. `intervals` None: the command as it is.
 
     As many changes as `seconds` have pauses, and every fault of their plan: on a busy machine they take longer. `settle_s`
     bounds the wait for quiet (`calm.py`), and no more than that depends on it.
@@ -49,7 +49,7 @@ class Profile:
     grace_s: float
     resync_s: float
     cron: str
-    rhythm: Mapping[str, Any] | None = None
+    intervals: Mapping[str, Any] | None = None
     restarts: bool = False
     """One replica is restarted when the storm is over: the look at its start stands for the nightly one."""
     lanes: tuple[str, ...] = tuple(plan.LANES)
@@ -81,7 +81,7 @@ QUICK = {
 }  # fmt: skip
 SHORT = Profile(
     seconds=12, people=30, pause_s=0.15, scale=0.12, settle_s=900, quiet_s=3, grace_s=5, resync_s=2, cron="* * * * *",
-    rhythm=QUICK, restarts=True,
+    intervals=QUICK, restarts=True,
 )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ class Soak:
                     self.folder,
                     shops,
                     controller=profile.controller(),
-                    rhythm=profile.rhythm,
+                    intervals=profile.intervals,
                     clerk=asked if self._asks_clerk() else {},
                 )
             )

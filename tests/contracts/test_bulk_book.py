@@ -1,4 +1,4 @@
-"""What ports.BulkBook promises, on SQLite, on Postgres and behind a transaction pooler."""
+"""What ports.BulkRepository promises, on SQLite, on Postgres and behind a transaction pooler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
-from reconciler.ports import BulkBook, BulkFile, BulkLine
+from reconciler.ports import BulkFile, BulkLine, BulkRepository
 from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, user
 
@@ -21,7 +21,7 @@ def state(engine: Engine) -> StateStore:
 
 
 @pytest.fixture
-def book(state: StateStore) -> BulkBook:
+def book(state: StateStore) -> BulkRepository:
     return state
 
 
@@ -37,7 +37,7 @@ def names(lines: list[BulkLine]) -> list[str]:
     return [each.user.removeprefix("user_") for each in lines]
 
 
-def test_lines_wait_by_what_they_ride_in_and_come_by_user(book: BulkBook) -> None:
+def test_lines_wait_by_what_they_ride_in_and_come_by_user(book: BulkRepository) -> None:
     assert (book.bulk_waiting(SHOP), book.bulk_files(SHOP)) == ({}, [])
     book.enqueue_lines(SHOP, [line("c"), line("a"), line("B"), line("t", rides_in="add_tags")])
     book.enqueue_lines(OTHER, [line("a")])
@@ -46,7 +46,7 @@ def test_lines_wait_by_what_they_ride_in_and_come_by_user(book: BulkBook) -> Non
     assert book.next_lines(SHOP, "add_tags", limit=9) == [line("t", rides_in="add_tags")]
 
 
-def test_lines_that_wait_are_paged_by_user(book: BulkBook) -> None:
+def test_lines_that_wait_are_paged_by_user(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line("c"), line("a"), line("B"), line("b", rides_in="add_tags"), line("d")])
     book.enqueue_lines(OTHER, [line("e")])
     assert names(book.next_lines(SHOP, "customers", limit=2, after=user("B"))) == ["a", "c"]
@@ -56,13 +56,13 @@ def test_lines_that_wait_are_paged_by_user(book: BulkBook) -> None:
     assert names(book.next_lines(SHOP, "customers", limit=2, after=user("a"))) == ["d"]
 
 
-def test_a_line_is_given_back_as_it_was_written(book: BulkBook) -> None:
+def test_a_line_is_given_back_as_it_was_written(book: BulkRepository) -> None:
     written = replace(line("a", position=2), customer=customer(1), tries=1, decision='{"ä":"\\u0000 ✓"}')
     book.enqueue_lines(SHOP, [written])
     assert book.next_lines(SHOP, "customers", limit=1) == [written]
 
 
-def test_a_users_newer_line_replaces_the_older_even_in_a_file(book: BulkBook) -> None:
+def test_a_users_newer_line_replaces_the_older_even_in_a_file(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line("a"), line("b")])
     book.begin_file(file("one"), {user("a"): 0, user("b"): 1})
     book.enqueue_lines(SHOP, [line("a", rides_in="add_tags")])
@@ -70,7 +70,7 @@ def test_a_users_newer_line_replaces_the_older_even_in_a_file(book: BulkBook) ->
     assert book.bulk_waiting(SHOP) == {"add_tags": 1}
 
 
-def test_a_file_holds_its_lines_until_they_are_settled(book: BulkBook) -> None:
+def test_a_file_holds_its_lines_until_they_are_settled(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line(n) for n in "abcd"])
     book.begin_file(file("one"), {user("b"): 0, user("a"): 1, user("c"): 1})
     assert names(book.next_lines(SHOP, "customers", limit=9)) == ["d"]
@@ -80,7 +80,7 @@ def test_a_file_holds_its_lines_until_they_are_settled(book: BulkBook) -> None:
     assert book.file_lines(file("one"), numbers=[]) == []
 
 
-def test_it_counts_the_lines_of_files_that_are_left(book: BulkBook) -> None:
+def test_it_counts_the_lines_of_files_that_are_left(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line(n) for n in "abcd"])
     assert book.bulk_left(SHOP) == 0
     book.begin_file(file("one"), {user("b"): 0, user("a"): 1, user("c"): 1})
@@ -90,7 +90,7 @@ def test_it_counts_the_lines_of_files_that_are_left(book: BulkBook) -> None:
     assert book.bulk_left(SHOP) == 2
 
 
-def test_a_file_is_known_by_its_operation_once_that_runs(book: BulkBook) -> None:
+def test_a_file_is_known_by_its_operation_once_that_runs(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line("a")])
     second = replace(file("second"), begun_at=AT.replace(year=2027))
     book.begin_file(second, {user("a"): 0})
@@ -122,7 +122,7 @@ def test_nothing_of_it_is_written_where_a_part_can_not_be(state: StateStore) -> 
     assert (state.count(SHOP), state.events()) == (0, [])
 
 
-def test_what_is_left_of_a_file_that_ends_waits_again(book: BulkBook) -> None:
+def test_what_is_left_of_a_file_that_ends_waits_again(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line("a"), line("b")])
     book.begin_file(file("one"), {user("a"): 0, user("b"): 1})
     book.settle_lines(SHOP, [], [], done=[user("a")])
@@ -150,7 +150,7 @@ def test_a_row_that_somebody_has_written_since_it_was_read_is_left_with_its_line
     assert names(state.next_lines(SHOP, "customers", limit=9)) == ["a", "c"]
 
 
-def test_only_what_was_never_sent_is_unsent(book: BulkBook) -> None:
+def test_only_what_was_never_sent_is_unsent(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line("unsent"), line("begun", position=1), line("filed")])
     book.enqueue_lines(OTHER, [line("unsent")])
     book.begin_file(file("one"), {user("filed"): 0})
@@ -162,7 +162,7 @@ def test_only_what_was_never_sent_is_unsent(book: BulkBook) -> None:
     assert book.bulk_waiting(OTHER) == {"customers": 1}
 
 
-def test_many_lines_are_no_trouble(book: BulkBook) -> None:
+def test_many_lines_are_no_trouble(book: BulkRepository) -> None:
     users = [f"{n:05}" for n in range(3000)]
     book.enqueue_lines(SHOP, [line(n) for n in users])
     book.begin_file(file("one"), {user(n): i for i, n in enumerate(users)})

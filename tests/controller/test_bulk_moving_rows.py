@@ -13,7 +13,7 @@ from reconciler.controller.apply import applied
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain
 from reconciler.core.model.mapping import Mapping
-from reconciler.ports import BulkBook
+from reconciler.ports import BulkRepository
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, populate, user_of
 
 PEOPLE = 12
@@ -157,7 +157,7 @@ def test_whose_row_moves_after_her_line_has_run_and_is_written_by_a_worker_keeps
 class Settling:
     """The book, and somebody who writes after what is settled was read, and before it is."""
 
-    def __init__(self, book: BulkBook, then: Callable[[], None]) -> None:
+    def __init__(self, book: BulkRepository, then: Callable[[], None]) -> None:
         self._book, self._then = book, [then]
 
     def __getattr__(self, name: str) -> Any:
@@ -178,7 +178,7 @@ def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: 
     planned = rig.plan()
     context = rig.store_context(rig.stores[NAME])
     assert context.bulk is not None
-    book = cast("BulkBook", Settling(context.bulk.book, lambda: change(rig, a_worker)))
+    book = cast("BulkRepository", Settling(context.bulk.book, lambda: change(rig, a_worker)))
     found = list(applied(planned.scans[NAME], replace(context, bulk=replace(context.bulk, book=book)), fresh=True))
     assert [o.result for o in found] == ["applied"] * PEOPLE
     changed(rig)

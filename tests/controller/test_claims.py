@@ -27,38 +27,38 @@ def acme(**policy: Any) -> Store:
 
 @pytest.mark.parametrize("conflict", ["relink", "merge", "hold"])
 def test_two_who_lost_their_mappings_never_end_on_one_customer(tmp_path: Path, conflict: str) -> None:
-    with rig(tmp_path, on_email_conflict=conflict) as house:
-        house.cycle()
-        house.sim("acme").staff("guest_checkout", email=SHARED)
+    with rig(tmp_path, on_email_conflict=conflict) as components:
+        components.cycle()
+        components.sim("acme").staff("guest_checkout", email=SHARED)
         for user in ("user_ada", "user_bob"):
-            house.user(user, email=SHARED)
-        house.lose_state()
+            components.user(user, email=SHARED)
+        components.lose_state()
         for _ in range(3):
-            cycle = house.cycle()
+            cycle = components.cycle()
         assert {h.reason for h in cycle.planned.plan.stores[0].holds} == {"EmailTaken"}
         assert cycle.mutations == 0
-        assert len(house.people("acme")) == 3
-        assert {c.backlink for c in house.people("acme").values()} == {"user_ada", "user_bob", None}
+        assert len(components.people("acme")) == 3
+        assert {c.backlink for c in components.people("acme").values()} == {"user_ada", "user_bob", None}
 
 
 def test_a_store_that_ignores_emails_gives_a_guest_to_neither_of_two(tmp_path: Path) -> None:
-    with rig(tmp_path, fields={"email": "ignore"}) as house:
-        house.sim("acme").staff("guest_checkout", email=SHARED)
+    with rig(tmp_path, fields={"email": "ignore"}) as components:
+        components.sim("acme").staff("guest_checkout", email=SHARED)
         for user in ("user_ada", "user_bob"):
-            house.user(user, email=SHARED)
-        plan = house.cycle().planned.plan.stores[0]
+            components.user(user, email=SHARED)
+        plan = components.cycle().planned.plan.stores[0]
         assert plan.actions == ()
         assert {(h.clerk_user_id, h.reason) for h in plan.holds} == {
             ("user_ada", "EmailTaken"),
             ("user_bob", "EmailTaken"),
         }
-        assert [c.backlink for c in house.people("acme").values()] == [None]
+        assert [c.backlink for c in components.people("acme").values()] == [None]
 
 
 def test_a_store_that_ignores_emails_makes_both_of_two_where_nobody_has_the_address(tmp_path: Path) -> None:
-    with rig(tmp_path, fields={"email": "ignore"}) as house:
+    with rig(tmp_path, fields={"email": "ignore"}) as components:
         for user in ("user_ada", "user_bob"):
-            house.user(user, email=SHARED)
-        house.cycle()
-        assert {c.backlink for c in house.people("acme").values()} == {"user_ada", "user_bob"}
-        assert house.cycle().mutations == 0
+            components.user(user, email=SHARED)
+        components.cycle()
+        assert {c.backlink for c in components.people("acme").values()} == {"user_ada", "user_bob"}
+        assert components.cycle().mutations == 0

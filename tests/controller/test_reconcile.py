@@ -30,7 +30,7 @@ def acme(**policy: Any) -> Store:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Rig]:
+def components(tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path, acme()) as made:
         for user in THREE:
             made.user(user, email=f"{user}@x.example.com", first_name=user)
@@ -38,75 +38,75 @@ def house(tmp_path: Path) -> Iterator[Rig]:
         yield made
 
 
-def told(house: Rig, *users: str) -> list[tuple[str, str]]:
-    return [(user, found.result) for user, found in house.requested("acme", *users)]
+def told(components: Rig, *users: str) -> list[tuple[str, str]]:
+    return [(user, found.result) for user, found in components.requested("acme", *users)]
 
 
-def emails(house: Rig) -> dict[str | None, str | None]:
-    return {c.backlink: c.email for c in house.people("acme").values()}
+def emails(components: Rig) -> dict[str | None, str | None]:
+    return {c.backlink: c.email for c in components.people("acme").values()}
 
 
-def test_a_request_does_what_the_plan_showed_and_then_nothing(house: Rig) -> None:
-    house.user(ADA, last_name="New")
-    shown = house.plan(users=[ADA]).plan.stores[0].actions
-    before = house.mutations()
-    assert told(house, ADA) == [(ADA, "applied")]
-    assert house.mutations() - before == len(shown) == 1
-    assert told(house, ADA) == [(ADA, "in_sync")]
+def test_a_request_does_what_the_plan_showed_and_then_nothing(components: Rig) -> None:
+    components.user(ADA, last_name="New")
+    shown = components.plan(users=[ADA]).plan.stores[0].actions
+    before = components.mutations()
+    assert told(components, ADA) == [(ADA, "applied")]
+    assert components.mutations() - before == len(shown) == 1
+    assert told(components, ADA) == [(ADA, "in_sync")]
 
 
-def test_a_request_for_somebody_unknown_is_nothing(house: Rig) -> None:
-    assert told(house, "user_nobody") == [("user_nobody", "nothing")]
+def test_a_request_for_somebody_unknown_is_nothing(components: Rig) -> None:
+    assert told(components, "user_nobody") == [("user_nobody", "nothing")]
 
 
-def test_a_held_user_is_told_with_her_reasons(house: Rig) -> None:
-    house.user("user_dee", email=None)
-    [(_, found)] = house.requested("acme", "user_dee")
+def test_a_held_user_is_told_with_her_reasons(components: Rig) -> None:
+    components.user("user_dee", email=None)
+    [(_, found)] = components.requested("acme", "user_dee")
     assert (found.result, found.reasons) == ("held", ("NoEmail",))
-    row = house.mapping("acme", "user_dee")
+    row = components.mapping("acme", "user_dee")
     assert row is not None
     assert (row.status, row.reason) == ("held", "NoEmail")
 
 
-def test_who_waits_for_an_address_is_nudged_when_it_becomes_free(house: Rig) -> None:
-    house.user(ADA, email=f"{BOB}@x.example.com", last_name="New")
-    told(house, ADA)
-    assert emails(house)[ADA] == f"{ADA}@x.example.com"
-    row = house.mapping("acme", ADA)
+def test_who_waits_for_an_address_is_nudged_when_it_becomes_free(components: Rig) -> None:
+    components.user(ADA, email=f"{BOB}@x.example.com", last_name="New")
+    told(components, ADA)
+    assert emails(components)[ADA] == f"{ADA}@x.example.com"
+    row = components.mapping("acme", ADA)
     assert row is not None
     assert row.waits_for_email == f"{BOB}@x.example.com"
-    house.user(BOB, email="bob2@x.example.com")
-    assert told(house, BOB)[-1] == (ADA, "applied")
-    assert emails(house)[ADA] == f"{BOB}@x.example.com"
-    assert house.plan().plan.summary.actions == 0
+    components.user(BOB, email="bob2@x.example.com")
+    assert told(components, BOB)[-1] == (ADA, "applied")
+    assert emails(components)[ADA] == f"{BOB}@x.example.com"
+    assert components.plan().plan.summary.actions == 0
 
 
 def test_of_two_newcomers_with_one_address_the_one_who_keeps_it_is_looked_at_when_the_other_changes_hers(
-    house: Rig,
+    components: Rig,
 ) -> None:
     for user in ("user_dee", "user_eve"):
-        house.user(user, email="both@x.example.com")
-    assert {result for _, result in told(house, "user_dee", "user_eve")} == {"held"}
-    house.user("user_dee", email="dee@x.example.com")
-    assert told(house, "user_dee") == [("user_dee", "applied"), ("user_eve", "applied")]
-    assert emails(house)["user_eve"] == "both@x.example.com"
-    assert house.plan().plan.summary.actions == 0
+        components.user(user, email="both@x.example.com")
+    assert {result for _, result in told(components, "user_dee", "user_eve")} == {"held"}
+    components.user("user_dee", email="dee@x.example.com")
+    assert told(components, "user_dee") == [("user_dee", "applied"), ("user_eve", "applied")]
+    assert emails(components)["user_eve"] == "both@x.example.com"
+    assert components.plan().plan.summary.actions == 0
 
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_circle_turns_by_nudges_alone(house: Rig, size: int, first: int, *, lost: bool) -> None:
+def test_a_circle_turns_by_nudges_alone(components: Rig, size: int, first: int, *, lost: bool) -> None:
     users = THREE[:size]
-    before = {c.backlink: c.id for c in house.people("acme").values()}
+    before = {c.backlink: c.id for c in components.people("acme").values()}
     for i, user in enumerate(users):
-        house.user(user, email=f"{users[(i + 1) % size]}@x.example.com")
+        components.user(user, email=f"{users[(i + 1) % size]}@x.example.com")
     if lost:
-        house.lose_state()
-    house.requested("acme", users[first])
-    assert {c.backlink: c.id for c in house.people("acme").values()} == before
-    assert [emails(house)[u] for u in users] == [f"{users[(i + 1) % size]}@x.example.com" for i in range(size)]
-    assert house.plan().plan.summary.actions == 0
+        components.lose_state()
+    components.requested("acme", users[first])
+    assert {c.backlink: c.id for c in components.people("acme").values()} == before
+    assert [emails(components)[u] for u in users] == [f"{users[(i + 1) % size]}@x.example.com" for i in range(size)]
+    assert components.plan().plan.summary.actions == 0
 
 
 def test_a_circle_that_nobody_can_break_is_told_to_each(tmp_path: Path) -> None:
@@ -123,138 +123,138 @@ def test_a_circle_that_nobody_can_break_is_told_to_each(tmp_path: Path) -> None:
         assert emails(bare) == {ADA: f"{ADA}@x.example.com", BOB: f"{BOB}@x.example.com"}
 
 
-def test_the_hours_budget_ends_and_comes_back(house: Rig) -> None:
-    house.rotate("acme", guards={"update": {"max": 1}})
-    house.clock.sleep(3600)
+def test_the_hours_budget_ends_and_comes_back(components: Rig) -> None:
+    components.rotate("acme", guards={"update": {"max": 1}})
+    components.clock.sleep(3600)
     for user in (ADA, BOB):
-        house.user(user, last_name="New")
-    assert told(house, ADA, BOB) == [(ADA, "applied"), (BOB, "held")]
-    row = house.mapping("acme", BOB)
+        components.user(user, last_name="New")
+    assert told(components, ADA, BOB) == [(ADA, "applied"), (BOB, "held")]
+    row = components.mapping("acme", BOB)
     assert row is not None
     assert row.reason == "GuardExceeded"
-    house.clock.sleep(3600)
-    assert told(house, BOB) == [(BOB, "applied")]
+    components.clock.sleep(3600)
+    assert told(components, BOB) == [(BOB, "applied")]
 
 
-def test_a_percentage_of_few_mappings_is_named_where_it_lets_nobody_go(house: Rig) -> None:
-    house.rotate("acme", guards={"update": {"max": 500, "percent": 1}})
-    house.clock.sleep(3600)
-    house.user(ADA, last_name="New")
-    assert told(house, ADA) == [(ADA, "held")]
-    row = house.mapping("acme", ADA)
+def test_a_percentage_of_few_mappings_is_named_where_it_lets_nobody_go(components: Rig) -> None:
+    components.rotate("acme", guards={"update": {"max": 500, "percent": 1}})
+    components.clock.sleep(3600)
+    components.user(ADA, last_name="New")
+    assert told(components, ADA) == [(ADA, "held")]
+    row = components.mapping("acme", ADA)
     assert row is not None
     assert row.message == "this hour's budget for update is spent: none at most (1 % of its mappings; max is 500)"
 
 
-def test_a_user_whose_row_is_not_there_yet_is_looked_at_later_and_released_by_nobody(house: Rig) -> None:
-    context = house.store_context(next(iter(house.stores.values())))
-    wanted = house.clock.now() + timedelta(seconds=5)
-    house.leave(ADA)
+def test_a_user_whose_row_is_not_there_yet_is_looked_at_later_and_released_by_nobody(components: Rig) -> None:
+    context = components.store_context(next(iter(components.stores.values())))
+    wanted = components.clock.now() + timedelta(seconds=5)
+    components.leave(ADA)
     for user in (ClerkUserId(ADA), ClerkUserId("user_new")):
-        assert reconcile(user, context, house.state, wants_updated_at=wanted).result == "early"
-    assert emails(house)[ADA] is not None
-    house.requested("acme", ADA)
-    assert reconcile(ClerkUserId(ADA), context, house.state, wants_updated_at=wanted).result != "early"
+        assert reconcile(user, context, components.state, wants_updated_at=wanted).result == "early"
+    assert emails(components)[ADA] is not None
+    components.requested("acme", ADA)
+    assert reconcile(ClerkUserId(ADA), context, components.state, wants_updated_at=wanted).result != "early"
 
 
-def test_a_row_that_is_missing_in_two_reads_that_are_far_enough_apart_releases_its_user(house: Rig) -> None:
-    context = running(house)
-    house.leave(ADA)
-    before = house.mutations()
-    [first] = [reconcile(ClerkUserId(ADA), context, house.state)]
+def test_a_row_that_is_missing_in_two_reads_that_are_far_enough_apart_releases_its_user(components: Rig) -> None:
+    context = running(components)
+    components.leave(ADA)
+    before = components.mutations()
+    [first] = [reconcile(ClerkUserId(ADA), context, components.state)]
     assert (first.result, first.reasons, first.again_s) == ("held", ("RowMissing",), 10.0)
-    row = house.mapping("acme", ADA)
+    row = components.mapping("acme", ADA)
     assert row is not None
-    assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", house.clock.now())
+    assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", components.clock.now())
     looks = [0.0]
-    while (found := reconcile(ClerkUserId(ADA), context, house.state)).again_s is not None:
-        house.clock.sleep(found.again_s)
+    while (found := reconcile(ClerkUserId(ADA), context, components.state)).again_s is not None:
+        components.clock.sleep(found.again_s)
         looks.append(looks[-1] + found.again_s)
     assert (looks[-1], len(looks)) == (300.0, 7)  # soon, then later
     assert (found.result, found.kind) == ("applied", "release")
-    assert house.mutations() == before  # on_leave: keep
-    row = house.mapping("acme", ADA)
+    assert components.mutations() == before  # on_leave: keep
+    row = components.mapping("acme", ADA)
     assert row is not None
     assert (row.status, row.reason, row.absent_since) == ("released", None, None)
 
 
-def test_a_row_that_was_seen_in_between_has_to_be_missing_twice_again(house: Rig) -> None:
-    context, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
+def test_a_row_that_was_seen_in_between_has_to_be_missing_twice_again(components: Rig) -> None:
+    context, profile = running(components), components.profiles.rows[ClerkUserId(ADA)]
     for _ in range(3):
-        house.leave(ADA)
-        assert reconcile(ClerkUserId(ADA), context, house.state).reasons == ("RowMissing",)
-        house.clock.sleep(299)
-        assert reconcile(ClerkUserId(ADA), context, house.state).reasons == ("RowMissing",)
-        house.profiles.rows[ClerkUserId(ADA)] = profile
-        assert reconcile(ClerkUserId(ADA), context, house.state).result == "in_sync"
-    row = house.mapping("acme", ADA)
+        components.leave(ADA)
+        assert reconcile(ClerkUserId(ADA), context, components.state).reasons == ("RowMissing",)
+        components.clock.sleep(299)
+        assert reconcile(ClerkUserId(ADA), context, components.state).reasons == ("RowMissing",)
+        components.profiles.rows[ClerkUserId(ADA)] = profile
+        assert reconcile(ClerkUserId(ADA), context, components.state).result == "in_sync"
+    row = components.mapping("acme", ADA)
     assert row is not None
     assert (row.status, row.absent_since) == ("in_sync", None)
 
 
-def test_a_row_that_was_seen_in_between_counts_as_seen_where_the_shop_did_not_answer(house: Rig) -> None:
-    context, profile = running(house), house.profiles.rows[ClerkUserId(ADA)]
-    house.leave(ADA)
-    assert reconcile(ClerkUserId(ADA), context, house.state).reasons == ("RowMissing",)
-    house.clock.sleep(200)
-    house.profiles.rows[ClerkUserId(ADA)] = profile
-    house.sim("acme").faults.add("lost_before", times=None)
+def test_a_row_that_was_seen_in_between_counts_as_seen_where_the_shop_did_not_answer(components: Rig) -> None:
+    context, profile = running(components), components.profiles.rows[ClerkUserId(ADA)]
+    components.leave(ADA)
+    assert reconcile(ClerkUserId(ADA), context, components.state).reasons == ("RowMissing",)
+    components.clock.sleep(200)
+    components.profiles.rows[ClerkUserId(ADA)] = profile
+    components.sim("acme").faults.add("lost_before", times=None)
     with pytest.raises(TemporaryError):
-        reconcile(ClerkUserId(ADA), context, house.state)
-    house.sim("acme").faults.clear()
-    house.leave(ADA)
-    house.clock.sleep(100)
-    found = reconcile(ClerkUserId(ADA), context, house.state)
+        reconcile(ClerkUserId(ADA), context, components.state)
+    components.sim("acme").faults.clear()
+    components.leave(ADA)
+    components.clock.sleep(100)
+    found = reconcile(ClerkUserId(ADA), context, components.state)
     assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
 
 
-def test_a_user_whose_last_write_was_never_recorded_is_released_as_well(house: Rig) -> None:
-    house.user(ADA, last_name="New")
-    house.sim("acme").faults.add("lost_before", on="customerSet", times=None)
-    [(_, found)] = house.requested("acme", ADA)
+def test_a_user_whose_last_write_was_never_recorded_is_released_as_well(components: Rig) -> None:
+    components.user(ADA, last_name="New")
+    components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
+    [(_, found)] = components.requested("acme", ADA)
     assert found.result == "failed"
-    house.sim("acme").faults.clear()
-    row = house.mapping("acme", ADA)
+    components.sim("acme").faults.clear()
+    row = components.mapping("acme", ADA)
     assert row is not None
     assert row.intent is not None
-    house.leave(ADA)
-    assert until_proven(ADA, running(house), house, looks_max=20).kind == "release"
+    components.leave(ADA)
+    assert until_proven(ADA, running(components), components, looks_max=20).kind == "release"
 
 
-def test_two_reads_far_apart_do_not_count_where_those_between_them_did_not_come(house: Rig) -> None:
+def test_two_reads_far_apart_do_not_count_where_those_between_them_did_not_come(components: Rig) -> None:
     """A store that was suspended, a table that could not be read: the row may have been there in between."""
-    context = running(house)
-    house.leave(ADA)
-    assert reconcile(ClerkUserId(ADA), context, house.state).again_s == 10.0
-    house.clock.sleep(301)
-    found = reconcile(ClerkUserId(ADA), context, house.state)
+    context = running(components)
+    components.leave(ADA)
+    assert reconcile(ClerkUserId(ADA), context, components.state).again_s == 10.0
+    components.clock.sleep(301)
+    found = reconcile(ClerkUserId(ADA), context, components.state)
     assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
 
 
 @pytest.mark.parametrize("late_s", [0.0, 149.0])
-def test_reads_that_come_late_prove_an_absence_as_well(house: Rig, late_s: float) -> None:
-    house.leave(ADA)
-    began = house.clock.now()
-    assert until_proven(ADA, running(house), house, late_s=late_s).kind == "release"
-    assert timedelta(seconds=300) <= house.clock.now() - began < timedelta(seconds=600)
+def test_reads_that_come_late_prove_an_absence_as_well(components: Rig, late_s: float) -> None:
+    components.leave(ADA)
+    began = components.clock.now()
+    assert until_proven(ADA, running(components), components, late_s=late_s).kind == "release"
+    assert timedelta(seconds=300) <= components.clock.now() - began < timedelta(seconds=600)
 
 
-def test_while_many_rows_are_missing_no_read_counts(house: Rig) -> None:
+def test_while_many_rows_are_missing_no_read_counts(components: Rig) -> None:
     """A table that is loaded in parts for longer than the grace."""
     users = [f"user_{n:02}" for n in range(20)]
     for user in users:
-        house.user(user, email=f"{user}@x.example.com")
-    house.requested("acme", *users)
-    context = running(house, guards={"release": {"max": 25, "percent": 10}})
-    rows = {user: house.profiles.rows[ClerkUserId(user)] for user in users}
+        components.user(user, email=f"{user}@x.example.com")
+    components.requested("acme", *users)
+    context = running(components, guards={"release": {"max": 25, "percent": 10}})
+    rows = {user: components.profiles.rows[ClerkUserId(user)] for user in users}
     for user in users[5:]:
-        house.leave(user)
+        components.leave(user)
     for _ in range(4):
         for user in users[5:]:
-            found = reconcile(ClerkUserId(user), context, house.state)
+            found = reconcile(ClerkUserId(user), context, components.state)
             assert (found.result, found.reasons, found.again_s) == ("held", ("RowMissing",), 300.0)
-        house.clock.sleep(300)
-    row = house.mapping("acme", users[9])
+        components.clock.sleep(300)
+    row = components.mapping("acme", users[9])
     assert row is not None
     assert row.absent_since is None
     assert row.message is not None
@@ -262,68 +262,72 @@ def test_while_many_rows_are_missing_no_read_counts(house: Rig) -> None:
         "the profile row is missing, and so are those of 15 of 23 mapped users of this store: "
     )
     for user in users[:-1]:
-        house.profiles.rows[ClerkUserId(user)] = rows[user]
-    assert reconcile(ClerkUserId(users[-1]), context, house.state).again_s == 10.0  # the first read that counts
-    assert until_proven(users[-1], context, house).kind == "release"
+        components.profiles.rows[ClerkUserId(user)] = rows[user]
+    assert reconcile(ClerkUserId(users[-1]), context, components.state).again_s == 10.0  # the first read that counts
+    assert until_proven(users[-1], context, components).kind == "release"
     for user in users[:-1]:
-        assert reconcile(ClerkUserId(user), context, house.state).result == "in_sync"
+        assert reconcile(ClerkUserId(user), context, components.state).result == "in_sync"
 
 
 @pytest.mark.parametrize(("says", "kind"), [(True, "release"), (False, None), (None, None)])
 def test_what_clerk_says_of_a_user_without_a_row_is_proof_only_where_it_is_a_404(
-    house: Rig, *, says: bool | None, kind: str | None
+    components: Rig, *, says: bool | None, kind: str | None
 ) -> None:
-    house.leave(ADA)
-    assert reconcile(ClerkUserId(ADA), running(house), house.state, is_gone=lambda _user: says).kind == kind
+    components.leave(ADA)
+    assert reconcile(ClerkUserId(ADA), running(components), components.state, is_gone=lambda _user: says).kind == kind
 
 
-def test_an_action_never_turns_into_a_release_on_the_way(house: Rig) -> None:
+def test_an_action_never_turns_into_a_release_on_the_way(components: Rig) -> None:
     """The row goes between the look and the refusal: a release has its own guards, and was shown to no person."""
-    house.stores[StoreName("acme")] = acme(on_leave="delete")
-    house.user(ADA, last_name="New")
-    planned = house.plan()
-    house.sim("acme").faults.add(
-        "lost_before", on="customerSet", when=lambda _v: house.profiles.rows.pop(ClerkUserId(ADA), None) is not None
+    components.stores[StoreName("acme")] = acme(on_leave="delete")
+    components.user(ADA, last_name="New")
+    planned = components.plan()
+    components.sim("acme").faults.add(
+        "lost_before",
+        on="customerSet",
+        when=lambda _v: components.profiles.rows.pop(ClerkUserId(ADA), None) is not None,
     )
-    [outcome] = house.apply(planned)
+    [outcome] = components.apply(planned)
     assert (outcome.result, outcome.hint) == ("refused", "the next plan shows the release")
-    assert emails(house)[ADA] is not None
+    assert emails(components)[ADA] is not None
 
 
 def until_proven(
-    user: str, context: StoreContext, house: Rig, *, late_s: float = 0.0, looks_max: int = 100
+    user: str, context: StoreContext, components: Rig, *, late_s: float = 0.0, looks_max: int = 100
 ) -> Reconciled:
     """Reconcile a user without a row whenever that is due, until it is known to have left."""
     for _ in range(looks_max):
-        found = reconcile(ClerkUserId(user), context, house.state)
+        found = reconcile(ClerkUserId(user), context, components.state)
         if found.again_s is None:
             return found
-        house.clock.sleep(found.again_s + late_s)
+        components.clock.sleep(found.again_s + late_s)
     raise AssertionError(f"after {looks_max} reads {user} is not known to have left")
 
 
-def running(house: Rig, **policy: Any) -> StoreContext:
+def running(components: Rig, **policy: Any) -> StoreContext:
     """The hands of `run`, for which a missing row is no proof by itself."""
-    context = house.store_context(acme(**policy))
+    context = components.store_context(acme(**policy))
     return replace(context, readers=replace(context.readers, absence=Absence(grace_s=300)))
 
 
-def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(house: Rig) -> None:
-    house.user(ADA, last_name="New")
-    house.sim("acme").faults.add("lost_before", on="customerSet", times=None)
-    [(_, found)] = house.requested("acme", ADA)
+def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(components: Rig) -> None:
+    components.user(ADA, last_name="New")
+    components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
+    [(_, found)] = components.requested("acme", ADA)
     assert found.result == "failed"
 
 
-def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_user_is_released(house: Rig) -> None:
-    context = running(house)
-    house.leave(BOB)
-    house.user(CYD, email=f"{BOB}@x.example.com")  # has a customer, so that the policy says what comes of it
-    assert reconcile(ClerkUserId(CYD), context, house.state).result == "waiting"
-    assert reconcile(ClerkUserId(BOB), context, house.state).reasons == ("RowMissing",)
-    found = until_proven(BOB, context, house)
+def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_user_is_released(
+    components: Rig,
+) -> None:
+    context = running(components)
+    components.leave(BOB)
+    components.user(CYD, email=f"{BOB}@x.example.com")  # has a customer, so that the policy says what comes of it
+    assert reconcile(ClerkUserId(CYD), context, components.state).result == "waiting"
+    assert reconcile(ClerkUserId(BOB), context, components.state).reasons == ("RowMissing",)
+    found = until_proven(BOB, context, components)
     assert (found.kind, found.nudge) == ("release", (CYD,))
-    assert reconcile(ClerkUserId(CYD), context, house.state).kind == "relink"
+    assert reconcile(ClerkUserId(CYD), context, components.state).kind == "relink"
 
 
 @pytest.mark.parametrize("loaded", [range(900), range(900, 1100), [*range(300), *range(600, 1100)]])
@@ -332,21 +336,21 @@ def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_looks_whole_to_no
 ) -> None:
     """Nor to those at either end, who have neighbours on one side only."""
     users = [ClerkUserId(f"user_{n:04}") for n in range(1100)]
-    with Rig(tmp_path, acme()) as house:
-        house.user(users[0], email="first@x.example.com", first_name="First")
-        house.requested("acme", users[0])
-        row, profile = house.mapping("acme", users[0]), house.profiles.rows[users[0]]
+    with Rig(tmp_path, acme()) as components:
+        components.user(users[0], email="first@x.example.com", first_name="First")
+        components.requested("acme", users[0])
+        row, profile = components.mapping("acme", users[0]), components.profiles.rows[users[0]]
         assert row is not None
-        house.state.put_many(
+        components.state.put_many(
             [
                 row.model_copy(update={"clerk_user_id": u, "customer_id": f"gid://{u}", "email": f"{u}@x"})
                 for u in users[1:]
             ]
         )
-        house.profiles.rows.clear()
+        components.profiles.rows.clear()
         for n in loaded:
-            house.profiles.rows[users[n]] = profile.model_copy(update={"clerk_user_id": users[n]})
-        context = running(house, guards={})
-        missing = [user for user in users if user not in house.profiles.rows]
+            components.profiles.rows[users[n]] = profile.model_copy(update={"clerk_user_id": users[n]})
+        context = running(components, guards={})
+        missing = [user for user in users if user not in components.profiles.rows]
         seen = {user: sample(user, context.store, context.readers) for user in [*missing[:3], *missing[-3:]]}
         assert not [user for user, found in seen.items() if found.looks_whole]

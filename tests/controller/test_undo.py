@@ -11,12 +11,12 @@ import pytest
 from reconciler.controller.scan import Ask, scan_store
 from reconciler.controller.undo import undo_plan, undone
 from reconciler.core.report.drift import drift_of, unswitched
-from tests.controller.test_apply import ADA, BOB, acme, at_rest, hers
+from tests.controller.test_apply import ADA, BOB, acme, at_rest, theirs
 from tests.inprocess import Rig
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Rig]:
+def components(tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path, acme()) as made:
         for user in (ADA, BOB):
             made.user(user, email=f"{user}@x.example.com", first_name="First")
@@ -25,65 +25,65 @@ def house(tmp_path: Path) -> Iterator[Rig]:
         yield made
 
 
-def take_back(house: Rig) -> tuple[set[str], set[str]]:
+def take_back(components: Rig) -> tuple[set[str], set[str]]:
     """Undo the last half hour; gives the results and the reasons of what is held."""
-    store = next(iter(house.stores.values()))
-    events = house.state.events(since=house.clock.now() - timedelta(minutes=30))
-    scan_result = undo_plan(store, house.readers(store), events)
-    results = {str(o.result) for o in undone(scan_result, house.store_context(store))}
+    store = next(iter(components.stores.values()))
+    events = components.state.events(since=components.clock.now() - timedelta(minutes=30))
+    scan_result = undo_plan(store, components.readers(store), events)
+    results = {str(o.result) for o in undone(scan_result, components.store_context(store))}
     return results, {h.reason for h in scan_result.plan.holds}
 
 
-def test_a_change_is_taken_back_and_waits_until_the_profile_moves(house: Rig) -> None:
-    house.user(ADA, first_name="Wrong")
-    house.cycle()
-    assert take_back(house) == ({"applied"}, set())
-    assert hers(house, ADA).first_name == "First"
-    cycle = house.cycle(explicit=True)
+def test_a_change_is_taken_back_and_waits_until_the_profile_moves(components: Rig) -> None:
+    components.user(ADA, first_name="Wrong")
+    components.cycle()
+    assert take_back(components) == ({"applied"}, set())
+    assert theirs(components, ADA).first_name == "First"
+    cycle = components.cycle(explicit=True)
     assert [h.reason for h in cycle.planned.plan.stores[0].holds] == ["Undone"]
     assert cycle.mutations == 0
-    house.user(ADA, first_name="Right")
-    house.cycle()
-    assert hers(house, ADA).first_name == "Right"
-    at_rest(house)
+    components.user(ADA, first_name="Right")
+    components.cycle()
+    assert theirs(components, ADA).first_name == "Right"
+    at_rest(components)
 
 
-def test_what_somebody_has_changed_since_stays(house: Rig) -> None:
-    house.user(ADA, first_name="Wrong")
-    house.cycle()
-    house.sim("acme").staff("edit", id=hers(house, ADA).id, first_name="Staff")
-    assert take_back(house) == (set(), {"CannotUndo"})
-    assert hers(house, ADA).first_name == "Staff"
+def test_what_somebody_has_changed_since_stays(components: Rig) -> None:
+    components.user(ADA, first_name="Wrong")
+    components.cycle()
+    components.sim("acme").staff("edit", id=theirs(components, ADA).id, first_name="Staff")
+    assert take_back(components) == (set(), {"CannotUndo"})
+    assert theirs(components, ADA).first_name == "Staff"
 
 
-def test_what_is_not_shown_to_us_is_neither_taken_back_nor_deleted(house: Rig) -> None:
-    house.user("user_new", email="new@x.example.com")
-    house.user(ADA, first_name="Wrong")
-    house.cycle()
-    house.sim("acme").staff("unapprove", fields=["firstName", "defaultPhoneNumber"])
-    assert take_back(house) == (set(), {"CannotUndo"})
-    house.sim("acme").staff("unapprove", fields=[])
-    assert hers(house, ADA).first_name == "Wrong"
-    assert house.of_user("acme", "user_new") is not None
+def test_what_is_not_shown_to_us_is_neither_taken_back_nor_deleted(components: Rig) -> None:
+    components.user("user_new", email="new@x.example.com")
+    components.user(ADA, first_name="Wrong")
+    components.cycle()
+    components.sim("acme").staff("unapprove", fields=["firstName", "defaultPhoneNumber"])
+    assert take_back(components) == (set(), {"CannotUndo"})
+    components.sim("acme").staff("unapprove", fields=[])
+    assert theirs(components, ADA).first_name == "Wrong"
+    assert components.of_user("acme", "user_new") is not None
 
 
-def test_a_created_customer_goes_again_unless_she_has_bought(house: Rig) -> None:
+def test_a_created_customer_goes_again_unless_she_has_bought(components: Rig) -> None:
     for user in ("user_new", "user_buyer"):
-        house.user(user, email=f"{user}@x.example.com")
-    house.cycle()
-    house.sim("acme").staff("order", id=hers(house, "user_buyer").id)
-    assert take_back(house) == ({"applied"}, {"CannotUndo"})
-    assert house.of_user("acme", "user_new") is None
-    assert house.of_user("acme", "user_buyer") is not None
+        components.user(user, email=f"{user}@x.example.com")
+    components.cycle()
+    components.sim("acme").staff("order", id=theirs(components, "user_buyer").id)
+    assert take_back(components) == ({"applied"}, {"CannotUndo"})
+    assert components.of_user("acme", "user_new") is None
+    assert components.of_user("acme", "user_buyer") is not None
 
 
-def test_drift_and_intent_are_told_apart(house: Rig) -> None:
-    house.sim("acme").staff("edit", id=hers(house, ADA).id, first_name="Staff")
-    house.user(BOB, first_name="Later")
-    house.user("user_new", email="new@x.example.com")
-    store = house.rotate("acme", heal_drift="hold", roll_out="hold", paused=True)
+def test_drift_and_intent_are_told_apart(components: Rig) -> None:
+    components.sim("acme").staff("edit", id=theirs(components, ADA).id, first_name="Staff")
+    components.user(BOB, first_name="Later")
+    components.user("user_new", email="new@x.example.com")
+    store = components.rotate("acme", heal_drift="hold", roll_out="hold", paused=True)
     scan_result = scan_store(
-        unswitched(store), house.readers(store), Ask(now=house.clock.now(), guards=False, keep_all=True)
+        unswitched(store), components.readers(store), Ask(now=components.clock.now(), guards=False, keep_all=True)
     )
     found = drift_of(store, scan_result.decisions.values())
     assert [(f.clerk_user_id, f.how) for f in found.drift] == [(ADA, "edited")]

@@ -83,15 +83,15 @@ def check(made: ModelWorld, last: StorePlan) -> None:
     whole = {h.clerk_user_id for h in last.holds if h.field is None}
     parts = {(h.clerk_user_id, h.field) for h in last.holds}
     for user, who in made.profiles.rows.items():
-        hers = [c for c in made.shop.people.values() if c.backlink == user]
-        assert len(hers) <= 1
-        if user in whole or (not hers and any(u == user for u, _ in parts)):
+        theirs = [c for c in made.shop.people.values() if c.backlink == user]
+        assert len(theirs) <= 1
+        if user in whole or (not theirs and any(u == user for u, _ in parts)):
             continue
-        assert hers, f"{user} is not held and has no customer"
+        assert theirs, f"{user} is not held and has no customer"
         if who.email and (user, "email") not in parts:
-            assert hers[0].email == who.email
+            assert theirs[0].email == who.email
         if (user, "first_name") not in parts:
-            assert hers[0].first_name == who.first_name or made.store.fields.first_name == "fill"
+            assert theirs[0].first_name == who.first_name or made.store.fields.first_name == "fill"
     for row in made.state.rows.values():
         there = made.shop.people.get(row.customer_id) if row.customer_id else None
         assert there is None or there.backlink in {None, row.clerk_user_id}

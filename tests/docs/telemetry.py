@@ -13,7 +13,7 @@ from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.report.status import StatusRow
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.server.health import WebhookMetrics
-from tests.house.tree import modules
+from tests.standards.tree import modules
 
 STORE = StoreName("acme-us")
 LEVELS = {"exception": {"error"}, "level": {"info", "warning"}}

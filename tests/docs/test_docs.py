@@ -15,7 +15,7 @@ from reconciler.core.model.reasons import STATUS_REASONS, WHO_ACTS
 from reconciler.server.console.words import _REASONS, explain
 from reconciler.settings import json_schemas
 from tests.docs.generated import ROOT, error_classes
-from tests.house.tree import modules, tracked
+from tests.standards.tree import modules, tracked
 
 PAGES = sorted(path for path in tracked() if path.suffix == ".md")
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))

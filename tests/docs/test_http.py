@@ -11,12 +11,12 @@ from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.plan.plan import Forecast, Plan, StorePlan, Summary
 from reconciler.core.report import certificate, drift, explain, status
 from tests.docs.test_docs import text_of
-from tests.house.tree import modules
+from tests.standards.tree import modules
 
 MODELS = (
     *(Plan, StorePlan, Summary, Forecast, Action, Change, Hold),
     *(status.ApplyResult, status.Failure, status.StatusRow, status.Replica),
-    *(status.SweepProgress, status.MirrorProgress, status.BulkProgress),
+    *(status.ScanProgress, status.MirrorProgress, status.BulkProgress),
     *(drift.Drift, drift.StoreDrift, drift.Finding, drift.NotRead),
     *(explain.Explained, explain.ExplainedStore, explain.ExplainedField, explain.Next),
     certificate.Certificate,

@@ -11,7 +11,7 @@ import yaml
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from reconciler.settings.models import Settings, StoresFile
 from tests.docs.generated import ROOT
 from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_a_replica
@@ -113,7 +113,7 @@ def test_the_deployment_is_probed_where_the_program_answers_and_killed_late_enou
     (container,) = pod["containers"]
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert pod["terminationGracePeriodSeconds"] > Rhythm().grace_s
+    assert pod["terminationGracePeriodSeconds"] > Intervals().grace_s
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Job"])

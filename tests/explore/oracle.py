@@ -99,10 +99,10 @@ class Witness:
             return
         profile = next((p for p in rig.profiles.rows.values() if p.clerk_user_id == now.backlink), None)
         assert profile is not None, f"{was.id} was given to {now.backlink}, who has no profile"
-        hers = any(key("email", e) == key("email", profile.email) for e in (was.email, now.email))
+        theirs = any(key("email", e) == key("email", profile.email) for e in (was.email, now.email))
         trusted = store.trust_email == "always" or profile.email_verified is True
         known = (now.backlink, was.id) in self.mapped
-        assert known or (hers and trusted), f"{was.id} was taken over by {now.backlink}"
+        assert known or (theirs and trusted), f"{was.id} was taken over by {now.backlink}"
 
     mapped: frozenset[tuple[str, CustomerId]] = frozenset()
     """Who was whose by the state before the cycle."""
@@ -145,11 +145,11 @@ def is_equal_but_for_holds(rig: Rig, cycle: Cycle) -> None:
         for user, profile in rig.profiles.rows.items():
             if profile.deleted or user in whole or store.paused or not _is_wanted(profile, store):
                 continue
-            hers = [c for c in people.values() if c.backlink == user]
-            if not hers and any(u == user for u, _ in fields):
+            theirs = [c for c in people.values() if c.backlink == user]
+            if not theirs and any(u == user for u, _ in fields):
                 continue
-            assert len(hers) == 1, f"{user} has {len(hers)} customers in {store.shop}"
-            _says_what_she_is(store, profile, hers[0], {f for u, f in fields if u == user and f})
+            assert len(theirs) == 1, f"{user} has {len(theirs)} customers in {store.shop}"
+            _says_what_she_is(store, profile, theirs[0], {f for u, f in fields if u == user and f})
 
 
 def _is_wanted(profile: Profile, store: Store) -> bool:

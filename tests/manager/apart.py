@@ -15,7 +15,7 @@ from reconciler.controller.worker import cap_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Request
 from reconciler.manager.dispatcher import InHand, room
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from reconciler.ports import RequestQueue
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -63,7 +63,7 @@ def simulated(
     took: dict[StoreName, tuple[float, float]] = {}
     done: list[tuple[float, float]] = []
     caps = dict.fromkeys(looks, cap_of(WORKERS, len(looks)) if shared_out else WORKERS)
-    slow_s = Rhythm().slow_s if shared_out else float("inf")
+    slow_s = Intervals().slow_s if shared_out else float("inf")
     step = 0
     while len(done) < owed:
         step += 1

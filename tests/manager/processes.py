@@ -87,14 +87,14 @@ def replicas(street: Street) -> Iterator[Any]:
     """Starts replicas; whatever still runs at the end is killed."""
     with ExitStack() as stack:
 
-        def start(state_url: str | None = None, **rhythm: Any) -> Process:
+        def start(state_url: str | None = None, **intervals: Any) -> Process:
             street.write()
             config = street.paths[0]
             if state_url is not None:
                 config = street.folder / f"config-{street.new_id()}.yaml"
                 settings = {**street.settings, "state": {"url": state_url}}
                 config.write_text(json.dumps({"version": 1, **settings}))
-            command = [sys.executable, "-m", "tests.manager.replica", json.dumps({**QUICK, **rhythm})]
+            command = [sys.executable, "-m", "tests.manager.replica", json.dumps({**QUICK, **intervals})]
             command += ["--config", str(config), "--stores", str(street.paths[1]), "run", "--port", "0"]
             return begin(command, stack)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, event
 from reconciler.cli.main import run
 from reconciler.controller.worker import Pauses
 from reconciler.manager import app as running
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 
 
 def freeze_after(words: str) -> None:
@@ -35,6 +35,6 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     if words := given.pop("freeze_after", ""):
         freeze_after(words)
-    hurried = Rhythm(**{**given, "pauses": Pauses(**given.get("pauses", {}))})
+    hurried = Intervals(**{**given, "pauses": Pauses(**given.get("pauses", {}))})
     setattr(running, "Rhythm", lambda: hurried)  # noqa: B010  all else is the command as it is
     sys.exit(run(sys.argv[2:]))

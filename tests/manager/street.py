@@ -26,7 +26,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping as Row
 from reconciler.core.model.request import Request
 from reconciler.manager.app import Files, Manager
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from reconciler.ports import Clock
 from reconciler.settings import load
 from reconciler.simulator.control import all_customers
@@ -35,7 +35,7 @@ from reconciler.simulator.webhooks.delivery import Deliverer, Weather, sign
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
 from reconciler.state.database.engine import open_engine
 from reconciler.state.database.schema import ensure_schema
-from reconciler.wiring import House
+from reconciler.wiring import Components
 from tests.clerk import sender
 from tests.clock import WallClock
 
@@ -51,7 +51,7 @@ TABLE = (
     "last_name text, phone text, locale text, updated_at text, deleted_at text)"
 )
 WIDE = {kind: {"max": 10_000} for kind in ("create", "adopt", "update", "relink", "merge", "release")}
-HURRY = Rhythm(
+HURRY = Intervals(
     lease_s=2.0, poll_s=0.01, idle_poll_s=0.02, away_s=0.05, grace_s=8.0, slow_s=0.3, beat_s=0.05, stale_beats_s=2.0,
     look_lease_s=3.0, again_first_s=0.1, again_last_s=0.4,
     rows_s=0.05, probe_every_s=0.05, probe_first_s=0.05, probe_last_s=0.4, files_s=0.05, removal_settles_s=0.15,
@@ -84,7 +84,7 @@ class Running:
     """One replica of `run`."""
 
     manager: Manager
-    house: House
+    components: Components
     client: httpx.Client
     street: Street
     began_at: datetime
@@ -112,7 +112,7 @@ class Running:
 
     def nudge(self, *users: str, store: str = US) -> None:
         requests = [Request(StoreName(store), ClerkUserId(user)) for user in users]
-        self.house.queue.add(requests, self.house.clock.now(), reason="nudge", explicit=True)
+        self.components.queue.add(requests, self.components.clock.now(), reason="nudge", explicit=True)
         self.manager._dispatcher.wake()
 
     def ready(self) -> list[str]:
@@ -130,12 +130,12 @@ class Running:
 
     def idle(self) -> bool:
         """Nothing is ready or in hand."""
-        tally = self.house.queue.tally(self.house.clock.now())
+        tally = self.components.queue.tally(self.components.clock.now())
         return not any(waiting.ready or waiting.in_flight for waiting in tally.values())
 
     def waiting(self) -> set[str]:
         """The users somebody has asked for, whoever it was: a look at changes may have asked for more than the test did."""
-        with self.house.engine.connect() as connection:
+        with self.components.engine.connect() as connection:
             return set(connection.execute(text("SELECT clerk_user_id FROM reconciler_request")).scalars())
 
     def settled(self) -> None:
@@ -149,14 +149,16 @@ class Running:
             schedule = self.manager._schedule  # another replica's look may have ended while ours is still owed
             if any(schedule.has_full_resync(StoreName(name)) or name in schedule._owed for name in self.street.stores):
                 return False
-            marks = [self.house.state.mark(shop, "full") for shop in shops]
+            marks = [self.components.state.mark(shop, "full") for shop in shops]
             return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)
 
         until(done, "every store was looked at")
         self.settled()
 
     def mapping(self, user: str, store: str = US) -> Row | None:
-        return self.house.state.get(ShopDomain(f"{store}.myshopify.com"), [ClerkUserId(user)]).get(ClerkUserId(user))
+        return self.components.state.get(ShopDomain(f"{store}.myshopify.com"), [ClerkUserId(user)]).get(
+            ClerkUserId(user)
+        )
 
     def status(self, user: str, store: str = US) -> str | None:
         row = self.mapping(user, store)
@@ -247,19 +249,19 @@ class Street:
         return Deliverer(sim.shop, secret=APP_SECRET, routes=routes, weather=weather)
 
     @contextmanager
-    def replica(self, clock: Clock | None = None, **rhythm: Any) -> Iterator[Running]:
+    def replica(self, clock: Clock | None = None, **intervals: Any) -> Iterator[Running]:
         """`run`, in threads of this process, until the end of the context. `clock` in place of the wall's."""
         self.write()
         loaded = load(*self.paths, {})
-        pauses = replace(HURRY.pauses, **rhythm.pop("pauses", {}))
+        pauses = replace(HURRY.pauses, **intervals.pop("pauses", {}))
         warnings: list[str] = []
         with ExitStack() as stack:
-            house = stack.enter_context(House(loaded, warn=warnings.append))
+            components = stack.enter_context(Components(loaded, warn=warnings.append))
             if clock is not None:
-                house.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
+                components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
             manager = Manager(
-                house, Files(self.paths, lambda: load(*self.paths, {})), port=0,
-                rhythm=replace(HURRY, pauses=pauses, **rhythm),
+                components, Files(self.paths, lambda: load(*self.paths, {})), port=0,
+                intervals=replace(HURRY, pauses=pauses, **intervals),
             )  # fmt: skip
             stack.callback(manager.close)
             began_at = WallClock().now()
@@ -269,7 +271,7 @@ class Street:
             stack.callback(waiting.join, WAIT_S)
             stack.callback(manager.stop)
             client = stack.enter_context(httpx.Client(base_url=manager.url, timeout=WAIT_S))
-            yield Running(manager, house, client, self, began_at)
+            yield Running(manager, components, client, self, began_at)
 
 
 @contextmanager

@@ -70,10 +70,13 @@ def test_an_hours_budget_holds_what_is_above_it_and_lets_it_go_in_the_next_hour(
         assert row is not None
         assert row.reason == "GuardExceeded"
         assert run.waiting() == set(held)
-        now = run.house.clock.now()
+        now = run.components.clock.now()
         hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        assert run.house.queue.claim("x", hour - timedelta(seconds=1), limit=9, lease_s=1, stores={row.store: 9}) == []
-        claims = run.house.queue.claim("x", hour + timedelta(minutes=2), limit=9, lease_s=1, stores={row.store: 9})
+        assert (
+            run.components.queue.claim("x", hour - timedelta(seconds=1), limit=9, lease_s=1, stores={row.store: 9})
+            == []
+        )
+        claims = run.components.queue.claim("x", hour + timedelta(minutes=2), limit=9, lease_s=1, stores={row.store: 9})
         assert sorted(c.clerk_user_id for c in claims) == sorted(held)
 
 
@@ -102,6 +105,6 @@ def test_an_explicit_nudge_tries_once_more_what_the_shop_refused(street: Street)
         run.looked_at_all()
         calls = len(street.shop().calls)
         run.nudge("user_a")
-        until(lambda: run.house.queue.depth() == 0, "it was looked at")
+        until(lambda: run.components.queue.depth() == 0, "it was looked at")
         assert len(street.shop().calls) > calls
         assert street.shop().calls[-1].kind == "query"

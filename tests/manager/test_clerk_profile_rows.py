@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from reconciler.cli import main
 from reconciler.controller.profile_rows import RowWriter
-from reconciler.core.decide.profile_write import RowWrite, Told, WriteClaim
+from reconciler.core.decide.profile_write import ClerkChange, RowWrite, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import TemporaryError
@@ -29,7 +29,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWrites
 from reconciler.supabase.upsert import ProfileUpserts
 from reconciler.supabase.writer import open_writer
-from reconciler.wiring import House
+from reconciler.wiring import Components
 from tests import servers
 from tests.clerk import sender
 from tests.clock import WallClock
@@ -349,11 +349,11 @@ def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable,
     user, now = ClerkUserId("user_a"), WallClock().now()
     old = Profile(clerk_user_id=user, mapped=frozenset({"first_name"}), first_name="Old", updated_at=now)
     new = Profile(clerk_user_id=user, mapped=frozenset({"first_name"}), first_name="New", updated_at=now)
-    book.accept([Told(user, at=now, profile=old)], now=now)
+    book.accept([ClerkChange(user, at=now, profile=old)], now=now)
     (claim,), until_s = frozen.claim(1)
     steady[0] += 31  # its lease ends while it stands still
     later = now + timedelta(seconds=31)
-    book.accept([Told(user, at=later, profile=new)], now=later)
+    book.accept([ClerkChange(user, at=later, profile=new)], now=later)
     (taken,) = book.claim(now=later, limit=1)
     assert other.write(taken, steady[0] + 20).result == "written"
     assert frozen.write(claim, until_s).result == "lost"
@@ -373,7 +373,7 @@ def test_a_change_whose_write_was_not_recorded_is_written_back_by_the_next(
     def accept(at: datetime, first_name: str, phone: str | None, metadata: dict[str, Any]) -> WriteClaim:
         person = {"first_name": first_name, "phone": phone, "metadata": metadata, "updated_at": at}
         profile = Profile(clerk_user_id=user, mapped=mapped, **person)
-        book.accept([Told(user, at=at, profile=profile)], now=at)
+        book.accept([ClerkChange(user, at=at, profile=profile)], now=at)
         (claim,) = book.claim(now=at, limit=1)
         return claim
 
@@ -424,13 +424,13 @@ def test_run_that_starts_while_the_table_is_locked_waits_for_it(app: AppTable) -
     with psycopg.connect(app.url) as migration, ExitStack() as stack:
         app.street.write()
         migration.execute("alter table customers add column plan text")
-        house = stack.enter_context(House(load(*app.street.paths, {}), warn=waits.append))
+        components = stack.enter_context(Components(load(*app.street.paths, {}), warn=waits.append))
 
         def wait(_seconds: float) -> bool:
             migration.commit()
             return False
 
-        assert open_databases(house, tell=waits.append, wait=wait)
+        assert open_databases(components, tell=waits.append, wait=wait)
 
 
 @pytest.fixture

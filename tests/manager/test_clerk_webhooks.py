@@ -135,7 +135,7 @@ def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(street
         street.person("user_old", first_name="New", updated_at=ahead.isoformat())
         until(lambda: run.status("user_soon") == "in_sync", "she is there")
         until(lambda: street.customers()["user_old@example.com"]["firstName"] == "New", "the change is there")
-        until(lambda: run.house.queue.depth() == 0, "nothing is waited for any more")
+        until(lambda: run.components.queue.depth() == 0, "nothing is waited for any more")
 
 
 def test_an_older_row_is_acted_on_while_the_newer_is_awaited(street: Street) -> None:
@@ -172,7 +172,7 @@ def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(
             for user in ("user_row", "user_marked"):
                 run.accepted("user.deleted", deleted_event(user))
                 until(lambda u=user: run.status(u) == "released", f"{user} is released")  # type: ignore[misc]
-            until(lambda: run.house.queue.depth() == 0, "all is done")
+            until(lambda: run.components.queue.depth() == 0, "all is done")
             assert run.status("user_there") == "in_sync"
     assert [e for e, c in sorted(street.customers().items()) if "clerk-left" in c["tags"]] == [
         "user_clerk@example.com", "user_marked@example.com", "user_row@example.com",
@@ -184,7 +184,7 @@ def test_without_a_key_a_deletion_with_its_row_still_there_is_only_a_nudge(stree
     with street.replica() as run:
         run.looked_at_all()
         run.accepted("user.deleted", deleted_event("user_a"))
-        until(lambda: run.house.queue.depth() == 0, "it was looked at")
+        until(lambda: run.components.queue.depth() == 0, "it was looked at")
         assert run.status("user_a") == "in_sync"
 
 
@@ -206,5 +206,5 @@ def test_with_upsert_profiles_the_webhook_writes_the_row_first_and_no_late_one_t
         until(lambda: run.status("user_ada") == "released", "she has left")
         run.accepted("user.updated", older)
         run.accepted("user.updated", newest)
-        until(lambda: run.house.queue.depth() == 0, "all is done")
+        until(lambda: run.components.queue.depth() == 0, "all is done")
         assert run.status("user_ada") == "released"

@@ -27,7 +27,7 @@ def enforced(street: Street, **policy: Any) -> None:
 
 def is_quiet_and_held(run: Running, user: str, reason: str) -> bool:
     row = run.mapping(user)
-    return row is not None and row.reason == reason and run.house.queue.depth() == 0
+    return row is not None and row.reason == reason and run.components.queue.depth() == 0
 
 
 def edited(street: Street, _run: Running, guest: str) -> None:

@@ -42,7 +42,7 @@ def test_a_full_look_repairs_users_without_mapping_mappings_without_user_and_bac
         run.looked_at_all()
         shop = run.mapping("user_0")
         assert shop is not None
-        run.house.state.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
+        run.components.state.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
     street.person("user_new")  # a user without a mapping
     street.gone("user_2")  # a mapping without its user
     with street.replica() as run:
@@ -71,10 +71,10 @@ def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_anoth
         run.looked_at_all()
         row = run.mapping("user_0")
         assert row is not None
-        state, shop = run.house.state, row.shop
+        state, shop = run.components.state, row.shop
         street.gone("user_0")
         street.gone("user_2")
-        clock = run.house.clock
+        clock = run.components.clock
         lease = (f"look:{shop}", "the one that dies")
         fence = until(lambda: state.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other looks at the shop")
         mark = state.begin(shop, "full", now=clock.now())  # a look begins, sees two of them, and its process dies
@@ -216,18 +216,18 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: Street) -> None:
         runs = (one, two, three)
         for run in runs:
             run.looked_at_all()
-        name, turn = StoreName(US), one.house.clock.now()
+        name, turn = StoreName(US), one.components.clock.now()
         begun = set()
         for run in runs:  # the turn comes to all of them
             until(lambda r=run: r.manager._looks.full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
-            mark = run.house.state.mark(ShopDomain(f"{US}.myshopify.com"), FULL)
+            mark = run.components.state.mark(ShopDomain(f"{US}.myshopify.com"), FULL)
             assert mark is not None
             begun.add(mark.started_at)
         assert len(begun) == 1
         looks: list[datetime] = []
 
         def looked() -> bool:
-            mark = one.house.state.mark(ShopDomain(f"{US}.myshopify.com"), CHANGES)
+            mark = one.components.state.mark(ShopDomain(f"{US}.myshopify.com"), CHANGES)
             if mark is not None and mark.started_at not in looks:
                 looks.append(mark.started_at)
             return len(looks) >= 5
@@ -244,10 +244,10 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
         row = run.mapping("user_a")
         assert row is not None
         newer = row.model_copy(update={"message": "written by a worker", "generation": row.generation + 1})
-        run.house.state.put(newer)
-        assert run.house.state.put_unmoved([(row, row.model_copy(update={"status": "held"}))]) == ()
+        run.components.state.put(newer)
+        assert run.components.state.put_unmoved([(row, row.model_copy(update={"status": "held"}))]) == ()
         assert run.mapping("user_a") == newer
-        assert run.house.state.put_unmoved([(newer, row)]) == ()
+        assert run.components.state.put_unmoved([(newer, row)]) == ()
         assert run.mapping("user_a") == row
 
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.errors import ReconcilerError
 from reconciler.manager.startup import open_databases
 from reconciler.settings import load
-from reconciler.wiring import House
+from reconciler.wiring import Components
 from tests.manager.street import Street, a_street
 from tests.postgres_gate import Gate, postgres_gate
 
@@ -20,8 +20,8 @@ def started(street: Street, told: list[str]) -> bool:
     """Whether both databases were open after so many turns of waiting."""
     street.write()
     left = iter(range(TURNS))
-    with House(load(*street.paths, {}), warn=told.append) as house:
-        return open_databases(house, tell=told.append, wait=lambda _seconds: next(left, None) is None)
+    with Components(load(*street.paths, {}), warn=told.append) as components:
+        return open_databases(components, tell=told.append, wait=lambda _seconds: next(left, None) is None)
 
 
 @pytest.mark.parametrize("says", [BLOCKED, SESSIONS])

@@ -70,14 +70,14 @@ def test_who_was_redacted_is_erased_and_never_made_again(street: Street) -> None
         assert row is not None
         street.shop().staff("redact", id=row.customer_id)
         until(lambda: run.status("user_a") == "erased", "she is erased")
-        run.house.state.put(row)  # a look that was in hand writes too late
+        run.components.state.put(row)  # a look that was in hand writes too late
         street.person("user_a", first_name="Back")
         run.nudge("user_a")
         quiet(run, post)
         now = run.mapping("user_a")
         assert now is not None
         assert (now.status, now.email, now.customer_id, dict(now.applied)) == ("erased", None, None, {})
-        assert run.house.state.events(user=now.clerk_user_id) == []
+        assert run.components.state.events(user=now.clerk_user_id) == []
         assert street.emails().count("user_a@example.com") == 0
     with street.replica() as run:
         run.looked_at_all()
@@ -119,12 +119,12 @@ def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(street:
         street.shop().shop.tell("APP_UNINSTALLED", lambda: {"id": 1, "myshopify_domain": street.shop().shop.domain})
         until(lambda: post.sent["delivered"] >= 1 and post.waiting() == 0, "a forged word was delivered")
         run.settled()
-        assert not run.manager._crew.suspended()  # the shop still lets us in
+        assert not run.manager._running.suspended()  # the shop still lets us in
         street.shop().tokens.revoke_all()
         street.shop().shop.staff_uninstall()
-        until(run.manager._crew.suspended, "the store is suspended")
+        until(run.manager._running.suspended, "the store is suspended")
         until(lambda: run.metric("reconciler_store_suspended") == 1.0, "the metrics show it")
-        until(lambda: next(iter(run.manager._door.status_rows())).suspended, "status shows it")
+        until(lambda: next(iter(run.manager._service.status_rows())).suspended, "status shows it")
 
 
 def test_who_is_erased_while_she_is_looked_at_is_written_to_no_more(street: Street) -> None:

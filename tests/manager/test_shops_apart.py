@@ -40,7 +40,7 @@ def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_go
         until(lambda: len(run.manager._dispatcher.in_hand()) >= 2, "the hanging ones are in hand")
         run.nudge(*users)
         until(lambda: len(street.emails()) == 16, "everybody is in the shop that works")
-        undone = sum(run.house.queue.depth(StoreName(name)) for name in HANGING)
+        undone = sum(run.components.queue.depth(StoreName(name)) for name in HANGING)
         assert undone > 12  # the shop that works has not waited for them
         for name in HANGING:
             street.shop(name).faults.clear()
@@ -140,7 +140,7 @@ def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two
         street.person(name)
 
     def failing(run: Running) -> dict[str, str | None]:
-        return {row.store: row.failing for row in run.manager._door.status_rows()}
+        return {row.store: row.failing for row in run.manager._service.status_rows()}
 
     if by == "look":
         street.shop(EU).hostile = Hostile("deep")
@@ -156,7 +156,7 @@ def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two
         assert "acme-eu.myshopify.com: " in (failing(run)[EU] or "")
         assert failing(run)[US] is None
         assert run.metric("reconciler_store_failing", store=EU) == 1
-        assert not run.manager._crew.suspended()
+        assert not run.manager._running.suspended()
         assert "its work fails since" in run.client.get("/").text
         street.shop(EU).hostile = None
         until(lambda: failing(run)[EU] is None, "and that it is over")
@@ -173,14 +173,14 @@ def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and
         street.person("user_a", first_name="New")
         run.nudge("user_a")
         run.nudge("user_a", store=EU)
-        until(run.manager._crew.suspended, "the store is suspended")
+        until(run.manager._running.suspended, "the store is suspended")
         until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
 
         def suspended() -> list[str]:
-            return [row.store for row in run.manager._door.status_rows() if row.suspended]
+            return [row.store for row in run.manager._service.status_rows() if row.suspended]
 
         until(lambda: suspended() == [EU], "and status says which")
-        assert run.house.queue.depth(StoreName(EU)) == 1  # it waits
+        assert run.components.queue.depth(StoreName(EU)) == 1  # it waits
 
         def refused() -> list[float]:
             return [call.at for call in sim.calls if call.status == 401]
@@ -189,18 +189,18 @@ def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and
         assert refused()[5] - refused()[0] >= 0.75  # 0.05, 0.1, 0.2 and 0.4 s, and what the machine adds
         sim.tokens.allow(f"token-{EU}")
         until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "it resumes")
-        until(lambda: not any(row.suspended for row in run.manager._door.status_rows()), "and status says so")
+        until(lambda: not any(row.suspended for row in run.manager._service.status_rows()), "and status says so")
 
 
 def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_that_succeeds(street: Street) -> None:
     street.person("user_a")
     street.shop().tokens.revoke_all()
     with street.replica(probe_every_s=3600.0) as run:
-        until(lambda: next(iter(run.manager._door.status_rows())).suspended, "it is suspended")
+        until(lambda: next(iter(run.manager._service.status_rows())).suspended, "it is suspended")
     street.shop().tokens.allow(f"token-{US}")
     with street.replica(probe_every_s=3600.0) as run:
         run.looked_at_all()
-        assert not next(iter(run.manager._door.status_rows())).suspended
+        assert not next(iter(run.manager._service.status_rows())).suspended
 
 
 def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: Street) -> None:
@@ -209,4 +209,4 @@ def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: Street) -> No
     street.person("user_a")
     with street.replica() as run:
         until(lambda: run.status("user_a") == "in_sync", "the other goes on")
-        until(lambda: EU in {str(name) for name in run.manager._crew.suspended()}, "it is suspended")
+        until(lambda: EU in {str(name) for name in run.manager._running.suspended()}, "it is suspended")

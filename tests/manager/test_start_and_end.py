@@ -15,11 +15,11 @@ def test_what_is_in_hand_at_the_end_is_finished(street: Street) -> None:
         street.person("user_a")
         run.nudge("user_a")
         until(lambda: held.hits, "she is being written")
-        state = run.house.state
-        queue = run.house.queue
+        state = run.components.state
+        queue = run.components.queue
         run.manager.close()
         assert queue.depth() == 0
-        assert [m.status for rows in state.scan(run.manager._crew.stores()[0].shop) for m in rows] == ["in_sync"]
+        assert [m.status for rows in state.scan(run.manager._running.stores()[0].shop) for m in rows] == ["in_sync"]
         assert any("stopping" in reason for reason in run.manager.readiness())
     assert street.emails() == ["user_a@example.com"]
 

@@ -138,7 +138,7 @@ def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alon
         run.nudge("user_0")
         run.nudge("user_0", store=EU)
         until(lambda: street.customers()["user_0@example.com"]["firstName"] == "New", "the other one goes on")
-        until(lambda: run.house.queue.depth(StoreName(US)) == 0, "its queue is worked off")
+        until(lambda: run.components.queue.depth(StoreName(US)) == 0, "its queue is worked off")
         assert len(street.shop(EU).calls) == calls
         assert run.status("user_0", EU) == "in_sync"  # what is known of it stays
 
@@ -159,7 +159,7 @@ def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(street: Street)
         row = run.mapping("user_a")
         assert row is not None
         assert row.store == "acme-na"
-        until(lambda: run.house.queue.depth() == 0, "nothing is owed")
+        until(lambda: run.components.queue.depth() == 0, "nothing is owed")
 
 
 def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_shops: Street) -> None:
@@ -203,9 +203,9 @@ def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_
     street.write()
     street.person("user_a")
     with street.replica(probe_first_s=3600.0) as run:
-        until(run.manager._crew.suspended, "the store is suspended")
+        until(run.manager._running.suspended, "the store is suspended")
         secret.write_text(f"token-{US}")
-        until(lambda: not run.manager._crew.suspended(), "the file that is named was read again")
+        until(lambda: not run.manager._running.suspended(), "the file that is named was read again")
         until(lambda: run.status("user_a") == "in_sync", "work goes on")
 
 
@@ -213,11 +213,11 @@ def test_a_new_token_lets_a_suspended_store_in_again_at_once(street: Street) -> 
     street.stores[US]["auth"] = {"access_token": "wrong"}
     street.person("user_a")
     with street.replica(probe_first_s=3600.0) as run:
-        until(run.manager._crew.suspended, "the store is suspended")
+        until(run.manager._running.suspended, "the store is suspended")
         street.stores[US] = store_of(street, US)
         street.write()
         until(lambda: run.status("user_a") == "in_sync", "she is there")
-        assert not next(iter(run.manager._door.status_rows())).suspended
+        assert not next(iter(run.manager._service.status_rows())).suspended
 
 
 def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_shops: Street) -> None:
@@ -335,12 +335,12 @@ def test_status_says_that_the_file_on_disk_is_not_what_runs(street: Street) -> N
         street.write()
         until(lambda: "colour" in (problem(run) or ""), "the state knows why")
         assert run.metric("reconciler_config_current") == 0
-    assert not run.house.state.replicas(now=run.house.clock.now())
+    assert not run.components.state.replicas(now=run.components.clock.now())
 
 
 def problem(run: Running) -> str | None:
     """Why the replica does not run the files on disk, as the state knows it."""
-    (replica,) = run.house.state.replicas(now=run.house.clock.now())
+    (replica,) = run.components.state.replicas(now=run.components.clock.now())
     return replica.config_problem
 
 

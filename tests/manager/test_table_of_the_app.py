@@ -78,7 +78,7 @@ def test_readers_that_never_rest_keep_no_writer_out(street: Street) -> None:
     ended = threading.Event()
     with street.replica() as run:
         run.looked_at_all()
-        profiles = run.house.profiles
+        profiles = run.components.profiles
 
         def read() -> None:
             while not ended.is_set():

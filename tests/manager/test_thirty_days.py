@@ -17,7 +17,7 @@ import structlog
 from reconciler.core.model.ids import StoreName
 from reconciler.manager.app import Files, Manager
 from reconciler.settings import load
-from reconciler.wiring import House
+from reconciler.wiring import Components
 from tests.manager.street import US, Street, a_street
 
 START = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)  # clocks are set back in Europe on the 25th, in the US on 1 November
@@ -42,7 +42,7 @@ class Days:
 
     street: Street
     manager: Manager
-    house: House
+    components: Components
     clock: Turned
     chance: random.Random
     looks: int = 0
@@ -50,8 +50,10 @@ class Days:
     def work(self) -> None:
         """What the workers would do now."""
         dispatcher = self.manager._dispatcher
-        caps = self.manager._crew.caps()
-        while claims := self.house.queue.claim(self.manager.owner, self.clock.at, limit=8, lease_s=30, stores=caps):
+        caps = self.manager._running.caps()
+        while claims := self.components.queue.claim(
+            self.manager.owner, self.clock.at, limit=8, lease_s=30, stores=caps
+        ):
             for claim in claims:
                 dispatcher._work(claim)
                 self.looks += 1
@@ -85,13 +87,13 @@ def days(tmp_path: Path) -> Iterator[Days]:
             street.person(f"user_{n}", first_name="Ada", updated_at=START.isoformat())
         street.write()
         clock = Turned()
-        house = stack.enter_context(House(load(*street.paths, {}), warn=lambda _message: None))
-        house.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
-        manager = Manager(house, Files(street.paths, lambda: load(*street.paths, {})), port=0)
-        stack.callback(manager._crew.close)
+        components = stack.enter_context(Components(load(*street.paths, {}), warn=lambda _message: None))
+        components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
+        manager = Manager(components, Files(street.paths, lambda: load(*street.paths, {})), port=0)
+        stack.callback(manager._running.close)
         stack.callback(manager._front.stop)
         manager._schedule.full(StoreName(US), START, whole=False)
-        found = Days(street, manager, house, clock, random.Random(SEED))
+        found = Days(street, manager, components, clock, random.Random(SEED))
         found.work()
         assert len(street.emails()) == PEOPLE
         yield found
@@ -99,7 +101,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
 
 def size(days: Days, folder: Path) -> int:
     """Of all files, once what SQLite keeps beside its own is written back."""
-    with days.house.engine.connect() as connection:
+    with days.components.engine.connect() as connection:
         connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -112,13 +114,13 @@ def lived(days: Days, count: int, tmp_path: Path) -> None:
         first, files, memory = len(logs), size(days, tmp_path), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in range(count):
             days.day()
-            assert days.house.queue.depth() == 0
+            assert days.components.queue.depth() == 0
     later = (len(logs) - first) / count
     assert later < 1.5 * first
     assert size(days, tmp_path) - files < 64_000 * count  # events are kept for half a year: some hundred bytes each
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 48 * 1024
     assert {entry["log_level"] for entry in logs} <= {"info"}
-    statuses = days.house.state.tally(days.manager._crew.stores()[0].shop)
+    statuses = days.components.state.tally(days.manager._running.stores()[0].shop)
     assert statuses == {("in_sync", None): PEOPLE}
     mutations = days.street.mutations()
     days.manager._schedule.full(StoreName(US), days.clock.at, whole=True)

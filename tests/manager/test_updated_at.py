@@ -33,7 +33,7 @@ def shown(street: Street, user: str) -> str | None:
 
 
 def unmoved(run: Running) -> tuple[str, ...]:
-    (row,) = status_rows_of(run.house, run.house.loaded.stores)
+    (row,) = status_rows_of(run.components, run.components.loaded.stores)
     return row.updated_at_unmoved
 
 

@@ -125,8 +125,8 @@ def test_what_an_operation_of_a_killed_apply_writes_late_is_put_right_by_the_nex
         with street.replica() as run:
             renamed_by_run(street, run)
             street.shop().shop.bulk_rows_per_s = None
-            file = run.house.state.bulk_files(SHOP)[0]
-            shop = run.house.bulk(run.house.stores()[0]).shop
+            file = run.components.state.bulk_files(SHOP)[0]
+            shop = run.components.bulk(run.components.stores()[0]).shop
 
             def has_ended() -> bool:
                 found = shop.operation_state(str(file.operation))

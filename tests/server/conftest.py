@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.server.doors import MemoryDoor, Noon, options, serving
+from tests.server.services import MemoryService, Noon, options, serving
 
 
 @pytest.fixture(scope="session")
-def shared_door() -> MemoryDoor:
-    return MemoryDoor()
+def shared_service() -> MemoryService:
+    return MemoryService()
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +21,16 @@ def shared_clock() -> Noon:
 
 
 @pytest.fixture(scope="session")
-def shared_client(shared_door: MemoryDoor, shared_clock: Noon) -> Iterator[httpx.Client]:
-    with serving(shared_door, options(clock=shared_clock)) as client:
+def shared_client(shared_service: MemoryService, shared_clock: Noon) -> Iterator[httpx.Client]:
+    with serving(shared_service, options(clock=shared_clock)) as client:
         yield client
 
 
 @pytest.fixture
-def door(shared_door: MemoryDoor) -> MemoryDoor:
+def service(shared_service: MemoryService) -> MemoryService:
     """What was written down in this test."""
-    shared_door.empty()
-    return shared_door
+    shared_service.empty()
+    return shared_service
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def clock(shared_clock: Noon) -> Noon:
 
 
 @pytest.fixture
-def http(shared_client: httpx.Client, door: MemoryDoor, clock: Noon) -> httpx.Client:
+def http(shared_client: httpx.Client, service: MemoryService, clock: Noon) -> httpx.Client:
     """A client of a server with a token, Clerk, two shops and one without a secret."""
     shared_client.cookies.clear()
     return shared_client

@@ -18,7 +18,7 @@ from reconciler.core.report.status import StatusRow
 from reconciler.errors import StateError
 from reconciler.server.access import COOKIE
 from reconciler.server.console import words
-from tests.server.doors import EU, NOON, SHOP_EU, SHOP_US, TOKEN, US, MemoryDoor, Noon, Nudged, options, serving
+from tests.server.services import EU, NOON, SHOP_EU, SHOP_US, TOKEN, US, MemoryService, Noon, Nudged, options, serving
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 TOVE = ClerkUserId("user_tove")
@@ -60,8 +60,8 @@ def text_of(answer: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_with_a_token_set_no_page_is_shown_without_it(http: httpx.Client, door: MemoryDoor, path: str) -> None:
-    door.mappings = [row()]
+def test_with_a_token_set_no_page_is_shown_without_it(http: httpx.Client, service: MemoryService, path: str) -> None:
+    service.mappings = [row()]
     answer = http.get(path)
     assert answer.status_code == 401
     assert "tove@" not in answer.text
@@ -69,7 +69,9 @@ def test_with_a_token_set_no_page_is_shown_without_it(http: httpx.Client, door: 
     assert http.get(path, headers=BEARER).status_code == 200
 
 
-def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(http: httpx.Client, door: MemoryDoor) -> None:
+def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(
+    http: httpx.Client, service: MemoryService
+) -> None:
     answer = http.get("/people", params={"token": TOKEN, "q": "user_tove"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/people?q=user_tove")
     cookie = answer.headers["set-cookie"]
@@ -127,14 +129,14 @@ def test_the_way_back_after_the_token_leads_nowhere_else(http: httpx.Client, pat
 
 
 def test_without_a_token_the_machine_itself_may_read_and_nothing_more() -> None:
-    door = MemoryDoor(mappings=[row()])
-    with serving(door, options(console_token="")) as http:
+    service = MemoryService(mappings=[row()])
+    with serving(service, options(console_token="")) as http:
         assert http.get("/").status_code == 200
         assert "read-only" in http.get("/").text
         assert "Look again" not in http.get(f"/people/{TOVE}").text
         assert http.post(f"/people/{TOVE}/look").status_code == 403
         assert http.post("/login", data={"token": ""}).status_code in {403, 422}
-    assert door.untouched
+    assert service.untouched
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_without_a_token_the_machine_itself_may_read_and_nothing_more() -> None:
     ids=str,
 )
 def test_without_a_token_a_rebound_name_or_a_proxy_sees_nothing(headers: dict[str, str]) -> None:
-    with serving(MemoryDoor(mappings=[row()]), options(console_token="")) as http:
+    with serving(MemoryService(mappings=[row()]), options(console_token="")) as http:
         answer = http.get("/people", headers=headers)
     assert answer.status_code == 403
     assert "tove@" not in answer.text
@@ -165,7 +167,7 @@ def test_without_a_token_a_rebound_name_or_a_proxy_sees_nothing(headers: dict[st
 
 
 def test_a_server_that_listens_to_others_shows_nothing_without_a_token() -> None:
-    with serving(MemoryDoor(mappings=[row()]), options(console_token="", host="0.0.0.0")) as http:
+    with serving(MemoryService(mappings=[row()]), options(console_token="", host="0.0.0.0")) as http:
         answer = http.get("/people")
     assert answer.status_code == 403
     assert "hint:" in answer.text
@@ -174,15 +176,15 @@ def test_a_server_that_listens_to_others_shows_nothing_without_a_token() -> None
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080"])
 def test_the_machines_own_names_are_all_known(host: str) -> None:
-    with serving(MemoryDoor(), options(console_token="")) as http:
+    with serving(MemoryService(), options(console_token="")) as http:
         assert http.get("/", headers={"host": host}).status_code == 200
 
 
 # --- what it shows ------------------------------------------------------------------------------------------------
 
 
-def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, door: MemoryDoor) -> None:
-    door.rows = [
+def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, service: MemoryService) -> None:
+    service.rows = [
         StatusRow(store=EU, shop=SHOP_EU, profiles=10, mapped=10, in_sync=10, pending=0, parity=1.0),
         StatusRow(
             store=US,
@@ -214,13 +216,13 @@ def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, door: Mem
     assert "/people?store=acme-us&amp;status=held&amp;reason=EmailTaken" in answer.text
 
 
-def test_what_is_not_ready_stands_on_the_first_page(http: httpx.Client, door: MemoryDoor) -> None:
-    door.reasons = ["nothing was finished for 600 s"]
+def test_what_is_not_ready_stands_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:
+    service.reasons = ["nothing was finished for 600 s"]
     assert "nothing was finished for 600 s" in http.get("/", headers=BEARER).text
 
 
-def test_a_person_is_found_by_the_beginning_of_her_name(http: httpx.Client, door: MemoryDoor) -> None:
-    door.mappings = [
+def test_a_person_is_found_by_the_beginning_of_her_name(http: httpx.Client, service: MemoryService) -> None:
+    service.mappings = [
         row(),
         row("user_other", email="o@o.example", status="held", reason="NoEmail", message="no address"),
     ]
@@ -230,8 +232,8 @@ def test_a_person_is_found_by_the_beginning_of_her_name(http: httpx.Client, door
     assert "Nobody fits" in text_of(http.get("/people", params={"q": "zzz"}, headers=BEARER))
 
 
-def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, door: MemoryDoor) -> None:
-    door.mappings = [row(), row("user_other", status="held", reason="NoEmail", message="no address")]
+def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, service: MemoryService) -> None:
+    service.mappings = [row(), row("user_other", status="held", reason="NoEmail", message="no address")]
     found = text_of(http.get("/people", params={"status": "held", "reason": "NoEmail"}, headers=BEARER))
     assert "user_other" in found
     assert "user_tove" not in found
@@ -239,10 +241,10 @@ def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, 
 
 
 @pytest.mark.parametrize("name", ["a%00b", "%ED%A0%80", "a%0Ab"])
-def test_a_name_that_is_none_is_nobody(http: httpx.Client, door: MemoryDoor, name: str) -> None:
+def test_a_name_that_is_none_is_nobody(http: httpx.Client, service: MemoryService, name: str) -> None:
     assert http.get(f"/people/{name}", headers=BEARER).status_code == 404
     assert http.post(f"/people/{name}/look", headers=BEARER).status_code == 303
-    assert door.untouched
+    assert service.untouched
 
 
 @pytest.mark.parametrize("query", ["store=nobody", "status=x", "q=%00", "q=" + "x" * 5000, "reason=%ff", "q=%ED%A0%80"])
@@ -250,8 +252,8 @@ def test_an_odd_question_has_an_answer(http: httpx.Client, query: str) -> None:
     assert http.get(f"/people?{query}", headers=BEARER).status_code == 200
 
 
-def test_a_long_list_ends_with_a_word_that_there_are_more(http: httpx.Client, door: MemoryDoor) -> None:
-    door.mappings = [row(f"user_{n:03}") for n in range(150)]
+def test_a_long_list_ends_with_a_word_that_there_are_more(http: httpx.Client, service: MemoryService) -> None:
+    service.mappings = [row(f"user_{n:03}") for n in range(150)]
     answer = http.get("/people", headers=BEARER)
     assert "There are more" in answer.text
     assert "user_099" in answer.text
@@ -259,9 +261,9 @@ def test_a_long_list_ends_with_a_word_that_there_are_more(http: httpx.Client, do
 
 
 def test_a_persons_page_says_why_she_is_held_what_is_agreed_and_what_was_done(
-    http: httpx.Client, door: MemoryDoor
+    http: httpx.Client, service: MemoryService
 ) -> None:
-    door.mappings = [
+    service.mappings = [
         row(
             status="held",
             reason="EmailTaken",
@@ -274,7 +276,7 @@ def test_a_persons_page_says_why_she_is_held_what_is_agreed_and_what_was_done(
         ),
         row(store=EU, shop=SHOP_EU),
     ]
-    door.events = [happened()]
+    service.events = [happened()]
     answer = http.get(f"/people/{TOVE}", headers=BEARER)
     shown = text_of(answer)
     for words_ in (
@@ -291,8 +293,8 @@ def test_somebody_unknown_is_404_and_says_what_that_means(http: httpx.Client) ->
     assert "The state knows nobody" in answer.text
 
 
-def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, door: MemoryDoor) -> None:
-    door.events = [
+def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: MemoryService) -> None:
+    service.events = [
         happened(at=NOON - timedelta(days=2), message="the older"),
         happened(at=NOON - timedelta(seconds=9), message="the newer"),
         happened(store=EU, message="elsewhere"),
@@ -303,26 +305,26 @@ def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, door: Mem
     assert "elsewhere" not in text_of(http.get("/events?store=acme-us", headers=BEARER))
 
 
-def test_whoever_has_the_token_may_ask_for_a_look(http: httpx.Client, door: MemoryDoor) -> None:
-    door.mappings = [row()]
+def test_whoever_has_the_token_may_ask_for_a_look(http: httpx.Client, service: MemoryService) -> None:
+    service.mappings = [row()]
     own = {"origin": str(http.base_url).rstrip("/")}
     assert "Look again now" in http.get(f"/people/{TOVE}", headers=BEARER).text
     answer = http.post(f"/people/{TOVE}/look", headers=BEARER | own)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/people/{TOVE}?looked")
-    assert door.nudges == [Nudged(TOVE, "nudge", None)]
+    assert service.nudges == [Nudged(TOVE, "nudge", None)]
     http.post("/people/user_nobody/look", headers=BEARER | own)
-    assert len(door.nudges) == 1
+    assert len(service.nudges) == 1
 
 
 @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "http://[", ""])
-def test_another_sites_page_can_not_ask_for_a_look(http: httpx.Client, door: MemoryDoor, origin: str) -> None:
-    door.mappings = [row()]
+def test_another_sites_page_can_not_ask_for_a_look(http: httpx.Client, service: MemoryService, origin: str) -> None:
+    service.mappings = [row()]
     assert http.post(f"/people/{TOVE}/look", headers=BEARER | {"origin": origin}).status_code == 403
-    assert door.untouched
+    assert service.untouched
 
 
-def test_a_state_that_does_not_answer_is_a_page_that_says_so(http: httpx.Client, door: MemoryDoor) -> None:
-    door.fails = StateError("the state's database can't be used", hint="check state.url")
+def test_a_state_that_does_not_answer_is_a_page_that_says_so(http: httpx.Client, service: MemoryService) -> None:
+    service.fails = StateError("the state's database can't be used", hint="check state.url")
     answer = http.get("/", headers=BEARER)
     assert answer.status_code == 503
     assert "hint: check state.url" in text_of(answer)
@@ -331,8 +333,8 @@ def test_a_state_that_does_not_answer_is_a_page_that_says_so(http: httpx.Client,
 # --- nothing in it is believed ------------------------------------------------------------------------------------
 
 
-def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Client, door: MemoryDoor) -> None:
-    door.rows = [
+def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Client, service: MemoryService) -> None:
+    service.rows = [
         StatusRow(
             store=US,
             shop=ShopDomain(EVIL),
@@ -345,7 +347,7 @@ def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Cli
             suspended=EVIL,
         )
     ]
-    door.reasons = [EVIL]
+    service.reasons = [EVIL]
     evil_row = row(
         EVIL,
         email=EVIL,
@@ -356,8 +358,8 @@ def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Cli
         refused={EVIL: RefusedValue(digest="d", code=EVIL, message=EVIL)},
         customer_id=CustomerId('gid://shopify/Customer/"><script>'),
     )
-    door.mappings = [evil_row, row()]
-    door.events = [
+    service.mappings = [evil_row, row()]
+    service.events = [
         happened(
             clerk_user_id=ClerkUserId(EVIL),
             message=EVIL,
@@ -371,8 +373,8 @@ def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Cli
     assert "&lt;script&gt;" in http.get("/events", headers=BEARER).text
 
 
-def test_no_page_asks_for_anything_from_elsewhere(http: httpx.Client, door: MemoryDoor) -> None:
-    door.mappings, door.events = [row()], [happened()]
+def test_no_page_asks_for_anything_from_elsewhere(http: httpx.Client, service: MemoryService) -> None:
+    service.mappings, service.events = [row()], [happened()]
     for path in PAGES:
         page = http.get(path, headers=BEARER).text
         assert not re.search(r"<script|\son\w+=|\sstyle=", page)
@@ -418,7 +420,7 @@ def test_a_session_ends_at_logout_for_whoever_has_copied_its_cookie(http: httpx.
 
 
 def test_wrong_tokens_cost_more_and_more_time_and_a_right_one_none(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(MemoryDoor(), options(wrong_token_s=0.05)) as http:
+    with serving(MemoryService(), options(wrong_token_s=0.05)) as http:
         began = time.monotonic()
         for n in range(4):
             answer = http.get("/", headers={"authorization": f"Bearer wrong{n}"})
@@ -429,8 +431,8 @@ def test_wrong_tokens_cost_more_and_more_time_and_a_right_one_none(capsys: pytes
     assert len(logged) == 3  # the first, the second, the fourth
 
 
-def test_the_console_says_that_the_files_on_disk_are_not_what_runs(http: httpx.Client, door: MemoryDoor) -> None:
-    door.problem = "refused: stores.yaml:3: stores[0].colour: unknown key"
+def test_the_console_says_that_the_files_on_disk_are_not_what_runs(http: httpx.Client, service: MemoryService) -> None:
+    service.problem = "refused: stores.yaml:3: stores[0].colour: unknown key"
     page = http.get("/", headers={"authorization": f"Bearer {TOKEN}"}).text
     assert "The files on disk are not what runs" in page
     assert "unknown key" in page

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.server.doors import TOKEN, MemoryDoor
+from tests.server.services import TOKEN, MemoryService
 
 SEED = 20_261_123
 CHECKS: list[Any] = [
@@ -42,7 +42,7 @@ def test_the_page_tells_of_all_that_is_for_programs_and_of_no_page_for_people(ht
 @pytest.mark.parametrize("token", ["", TOKEN], ids=["without the token", "with the token"])
 @pytest.mark.parametrize("path", PATHS)
 def test_answers_are_what_the_page_promises_whatever_is_sent(
-    http: httpx.Client, door: MemoryDoor, path: str, token: str
+    http: httpx.Client, service: MemoryService, path: str, token: str
 ) -> None:
     page = http.get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(page)

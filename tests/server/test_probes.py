@@ -8,11 +8,11 @@ from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.errors import StateError
-from tests.server.doors import MemoryDoor, serving
+from tests.server.services import MemoryService, serving
 
 
-def test_the_process_lives_even_where_nothing_else_does(http: httpx.Client, door: MemoryDoor) -> None:
-    door.fails = StateError("the state's database can't be used")
+def test_the_process_lives_even_where_nothing_else_does(http: httpx.Client, service: MemoryService) -> None:
+    service.fails = StateError("the state's database can't be used")
     assert http.get("/healthz").json() == {"status": "alive"}
 
 
@@ -21,14 +21,14 @@ def test_it_is_ready_where_no_reason_speaks_against_it(http: httpx.Client) -> No
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
 
 
-def test_it_is_not_ready_and_says_why(http: httpx.Client, door: MemoryDoor) -> None:
-    door.reasons = ["no request was finished for 600 s, and 12 are waiting"]
+def test_it_is_not_ready_and_says_why(http: httpx.Client, service: MemoryService) -> None:
+    service.reasons = ["no request was finished for 600 s, and 12 are waiting"]
     answer = http.get("/readyz")
-    assert (answer.status_code, answer.json()) == (503, {"ready": False, "reasons": door.reasons})
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "reasons": service.reasons})
 
 
-def test_a_state_that_does_not_answer_is_a_reason(http: httpx.Client, door: MemoryDoor) -> None:
-    door.fails = StateError("the state's database can't be used")
+def test_a_state_that_does_not_answer_is_a_reason(http: httpx.Client, service: MemoryService) -> None:
+    service.fails = StateError("the state's database can't be used")
     answer = http.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["the state's database can't be used"]
@@ -39,9 +39,9 @@ def test_a_state_that_does_not_answer_is_a_reason(http: httpx.Client, door: Memo
     [("", "text/plain"), ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text")],
 )
 def test_metrics_are_what_prometheus_reads(accept: str, kind: str) -> None:
-    door = MemoryDoor()
-    Gauge("reconciler_parity", "Parity.", ("store",), registry=door.registry).labels("acme-us").set(0.5)
-    with serving(door) as http:
+    service = MemoryService()
+    Gauge("reconciler_parity", "Parity.", ("store",), registry=service.registry).labels("acme-us").set(0.5)
+    with serving(service) as http:
         answer = http.get("/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith(f"{kind}; version=")
     assert answer.headers["content-type"].count("charset") == 1
@@ -77,7 +77,7 @@ def test_every_response_carries_the_security_headers(http: httpx.Client, method:
 
 
 def test_a_failure_of_our_own_is_500_with_the_headers_and_without_its_words() -> None:
-    class Broken(MemoryDoor):
+    class Broken(MemoryService):
         def readiness(self) -> list[str]:
             raise LookupError("tove@tove.example")
 

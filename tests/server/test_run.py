@@ -12,18 +12,18 @@ import pytest
 from reconciler.errors import ConfigError
 from reconciler.server.app import make_app
 from reconciler.server.run import ServerThread
-from tests.server.doors import MemoryDoor, options, serving
+from tests.server.services import MemoryService, options, serving
 
 
 def test_port_0_takes_a_free_port_and_says_which() -> None:
-    with ServerThread(make_app(MemoryDoor(), options()), "127.0.0.1", 0) as server:
+    with ServerThread(make_app(MemoryService(), options()), "127.0.0.1", 0) as server:
         assert server.port > 0
         assert server.url == f"http://127.0.0.1:{server.port}"
         assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
 def test_after_stopping_nobody_listens_and_the_thread_has_ended() -> None:
-    server = ServerThread(make_app(MemoryDoor(), options()), "127.0.0.1", 0)
+    server = ServerThread(make_app(MemoryService(), options()), "127.0.0.1", 0)
     server.start()
     assert server.alive
     server.stop()
@@ -36,7 +36,7 @@ def test_after_stopping_nobody_listens_and_the_thread_has_ended() -> None:
 def test_a_request_in_hand_is_answered_before_the_server_stops() -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    class Slow(MemoryDoor):
+    class Slow(MemoryService):
         def readiness(self) -> list[str]:
             entered.set()
             assert leave.wait(60)
@@ -56,7 +56,7 @@ def test_a_request_in_hand_is_answered_before_the_server_stops() -> None:
 
 
 def test_a_port_that_is_taken_is_a_config_error_that_names_it() -> None:
-    app = make_app(MemoryDoor(), options())
+    app = make_app(MemoryService(), options())
     with ServerThread(app, "127.0.0.1", 0) as server, pytest.raises(ConfigError) as caught:
         ServerThread(app, "127.0.0.1", server.port)
     assert str(server.port) in caught.value.message
@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_a_config_error_that_names_it() -> None:
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
 def test_a_host_that_is_not_ours_is_a_config_error(host: str) -> None:
     with pytest.raises(ConfigError):
-        ServerThread(make_app(MemoryDoor(), options()), host, 0)
+        ServerThread(make_app(MemoryService(), options()), host, 0)
 
 
 def closed_by_peer(connection: socket.socket) -> bytes:
@@ -84,13 +84,13 @@ def connected(client: httpx.Client) -> socket.socket:
 
 
 def test_a_client_that_does_not_finish_its_head_is_cut_off() -> None:
-    with serving(MemoryDoor(), head_s=0.2) as http, connected(http) as slow:
+    with serving(MemoryService(), head_s=0.2) as http, connected(http) as slow:
         slow.sendall(b"POST /webhooks/clerk HTTP/1.1\r\nhost: x\r\nx-slow: ")
         assert closed_by_peer(slow) == b""
 
 
 def test_a_second_head_on_one_connection_is_held_to_the_same_time() -> None:
-    with serving(MemoryDoor(), head_s=0.2) as http, connected(http) as slow:
+    with serving(MemoryService(), head_s=0.2) as http, connected(http) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert slow.recv(65_536).startswith(b"HTTP/1.1 200")
         slow.sendall(b"GET /hea")
@@ -98,15 +98,15 @@ def test_a_second_head_on_one_connection_is_held_to_the_same_time() -> None:
 
 
 def test_a_client_that_does_not_finish_its_body_is_408_and_cut_off() -> None:
-    door = MemoryDoor()
-    with serving(door, options(body_s=0.2)) as http, connected(http) as slow:
+    service = MemoryService()
+    with serving(service, options(body_s=0.2)) as http, connected(http) as slow:
         slow.sendall(b"POST /webhooks/clerk HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nabc")
         assert closed_by_peer(slow).startswith(b"HTTP/1.1 408")
-    assert door.untouched
+    assert service.untouched
 
 
 def test_a_client_that_asks_first_is_told_before_it_sends() -> None:
-    with serving(MemoryDoor()) as http, connected(http) as polite:
+    with serving(MemoryService()) as http, connected(http) as polite:
         polite.sendall(
             b"POST /webhooks/clerk HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\nexpect: 100-continue\r\n\r\n"
         )
@@ -114,7 +114,7 @@ def test_a_client_that_asks_first_is_told_before_it_sends() -> None:
 
 
 def test_a_head_that_is_too_large_is_refused() -> None:
-    with serving(MemoryDoor()) as http, connected(http) as large:
+    with serving(MemoryService()) as http, connected(http) as large:
         large.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-large: " + b"x" * 100_000)
         assert closed_by_peer(large).startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
 
@@ -132,7 +132,7 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(http: httpx.Client, g
 
 def test_a_thousand_silent_connections_take_no_room_from_a_probe() -> None:
     silent = 40
-    with serving(MemoryDoor(), waiting_max=10) as http, contextlib.ExitStack() as opened:
+    with serving(MemoryService(), waiting_max=10) as http, contextlib.ExitStack() as opened:
         for n in range(silent):
             raw = opened.enter_context(socket.create_connection((http.base_url.host, http.base_url.port or 80), 20))
             if n % 2:

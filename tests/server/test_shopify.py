@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 from reconciler.shopify.webhooks import ShopifyWebhooks
-from tests.server.doors import APP_SECRET, EU, MUTE, OLD_APP_SECRET, SHOP_EU, SHOP_US, US, MemoryDoor
+from tests.server.services import APP_SECRET, EU, MUTE, OLD_APP_SECRET, SHOP_EU, SHOP_US, US, MemoryService
 
 BIG = 9_007_199_254_740_993  # 2**53 + 1: a float would make it …992
 GID = f"gid://shopify/Customer/{BIG}"
@@ -57,22 +57,24 @@ CUSTOMER: dict[str, Any] = {
     ids=["both", "id", "text", "gid"],
 )
 def test_a_customers_webhook_nudges_that_customer(
-    http: httpx.Client, door: MemoryDoor, topic: str, payload: dict[str, Any]
+    http: httpx.Client, service: MemoryService, topic: str, payload: dict[str, Any]
 ) -> None:
     answer = send(http, payload, topic)
     assert (answer.status_code, answer.json()) == (202, {"status": "queued"})
-    assert door.customers == [(US, GID, topic.lower())]
-    assert not door.shop_events
+    assert service.customers == [(US, GID, topic.lower())]
+    assert not service.shop_events
 
 
 @pytest.mark.parametrize("topic", ["customer.tags_added", "customer.tags_removed"])
-def test_a_change_of_tags_nudges_that_customer(http: httpx.Client, door: MemoryDoor, topic: str) -> None:
+def test_a_change_of_tags_nudges_that_customer(http: httpx.Client, service: MemoryService, topic: str) -> None:
     payload = {"customerId": GID, "tags": ["vip"], "occurredAt": "2026-11-23T11:59:58Z"}
     assert send(http, payload, topic).status_code == 202
-    assert door.customers == [(US, GID, topic)]
+    assert service.customers == [(US, GID, topic)]
 
 
-def test_a_failed_merge_that_names_nobody_is_taken_and_nudges_nobody(http: httpx.Client, door: MemoryDoor) -> None:
+def test_a_failed_merge_that_names_nobody_is_taken_and_nudges_nobody(
+    http: httpx.Client, service: MemoryService
+) -> None:
     payload: dict[str, Any] = {
         "admin_graphql_api_customer_kept_id": None,
         "admin_graphql_api_customer_deleted_id": None,
@@ -81,11 +83,11 @@ def test_a_failed_merge_that_names_nobody_is_taken_and_nudges_nobody(http: httpx
         "errors": [],
     }
     assert send(http, payload, "customers/merge").status_code == 202
-    assert door.customers == []
+    assert service.customers == []
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-def test_a_merge_nudges_both_whether_it_failed_or_not(http: httpx.Client, door: MemoryDoor, status: str) -> None:
+def test_a_merge_nudges_both_whether_it_failed_or_not(http: httpx.Client, service: MemoryService, status: str) -> None:
     payload = {
         "admin_graphql_api_customer_kept_id": GID,
         "admin_graphql_api_customer_deleted_id": OTHER,
@@ -93,7 +95,7 @@ def test_a_merge_nudges_both_whether_it_failed_or_not(http: httpx.Client, door: 
         "errors": [],
     }
     assert send(http, payload, "customers/merge").status_code == 202
-    assert [customer for _, customer, _ in door.customers] == [GID, OTHER]
+    assert [customer for _, customer, _ in service.customers] == [GID, OTHER]
 
 
 PERSON = {"id": BIG, "email": "tove@tove.example", "phone": "+4531415926"}
@@ -117,92 +119,92 @@ PERSON = {"id": BIG, "email": "tove@tove.example", "phone": "+4531415926"}
     ],
 )
 def test_what_the_law_and_the_shop_say_is_handed_on_without_personal_data(
-    http: httpx.Client, door: MemoryDoor, topic: str, payload: dict[str, Any], customers: tuple[str, ...]
+    http: httpx.Client, service: MemoryService, topic: str, payload: dict[str, Any], customers: tuple[str, ...]
 ) -> None:
     assert send(http, payload, topic).status_code == 202
-    ((store, event),) = door.shop_events
+    ((store, event),) = service.shop_events
     assert (store, event.topic, event.customers) == (US, topic, customers)
     assert event.data_request == ("9999" if topic == "customers/data_request" else "")
     assert "@" not in repr(event)
-    assert not door.customers
+    assert not service.customers
 
 
 @pytest.mark.parametrize("topic", ["customers/redact", "customers/data_request", "shop/redact", "app/uninstalled"])
 def test_a_body_signed_for_another_topic_can_not_speak_for_the_shop(
-    http: httpx.Client, door: MemoryDoor, topic: str
+    http: httpx.Client, service: MemoryService, topic: str
 ) -> None:
     """The topic's header is not signed: whoever holds one signed body may send it under any topic."""
     assert send(http, CUSTOMER, topic).status_code == 400
     assert send(http, {"shop_id": 2, "shop_domain": SHOP_EU, "customer": PERSON}, topic).status_code == 400
-    assert door.untouched
+    assert service.untouched
 
 
 def test_the_address_of_who_is_redacted_is_handed_on_and_a_mere_request_can_not_pose_as_a_redaction(
-    http: httpx.Client, door: MemoryDoor
+    http: httpx.Client, service: MemoryService
 ) -> None:
     said = {"shop_id": 1, "shop_domain": SHOP_US, "customer": PERSON}
     assert send(http, {**said, "data_request": {"id": 9999}}, "customers/redact").status_code == 400
-    assert door.untouched
+    assert service.untouched
     assert send(http, {**said, "orders_to_redact": []}, "customers/redact").status_code == 202
     assert send(http, {**said, "data_request": {"id": 9999}}, "customers/data_request").status_code == 202
-    assert [event.email for _, event in door.shop_events] == ["tove@tove.example", ""]
+    assert [event.email for _, event in service.shop_events] == ["tove@tove.example", ""]
 
 
 @pytest.mark.parametrize(
     "topic", ["orders/create", "bulk_operations/finish", "customers_email_marketing_consent/update"]
 )
-def test_topics_we_did_not_ask_for_are_202_and_dropped(http: httpx.Client, door: MemoryDoor, topic: str) -> None:
+def test_topics_we_did_not_ask_for_are_202_and_dropped(http: httpx.Client, service: MemoryService, topic: str) -> None:
     assert send(http, CUSTOMER, topic).json() == {"status": "ignored"}
-    assert door.untouched
+    assert service.untouched
 
 
-def test_the_old_secret_is_good_where_one_is_kept_and_only_there(http: httpx.Client, door: MemoryDoor) -> None:
+def test_the_old_secret_is_good_where_one_is_kept_and_only_there(http: httpx.Client, service: MemoryService) -> None:
     assert send(http, CUSTOMER, "customers/update", secret=OLD_APP_SECRET).status_code == 202
     foreign = send(http, CUSTOMER, "customers/update", store=EU, shop=SHOP_EU, secret=OLD_APP_SECRET)
     assert foreign.status_code == 401
-    assert len(door.customers) == 1
+    assert len(service.customers) == 1
 
 
-def test_a_webhook_that_comes_again_is_taken_once_per_store(http: httpx.Client, door: MemoryDoor) -> None:
+def test_a_webhook_that_comes_again_is_taken_once_per_store(http: httpx.Client, service: MemoryService) -> None:
     assert [send(http, CUSTOMER, "customers/update").json()["status"] for _ in range(2)] == ["queued", "duplicate"]
     assert send(http, CUSTOMER, "customers/update", store=EU, shop=SHOP_EU).json() == {"status": "queued"}
     assert send(http, CUSTOMER, "customers/update", webhook_id="another").json() == {"status": "queued"}
     assert [send(http, CUSTOMER, "customers/update", webhook_id="").json()["status"] for _ in range(2)] == [
         "queued"
     ] * 2
-    assert len(door.customers) == 5
+    assert len(service.customers) == 5
 
 
-def test_one_shops_webhook_is_refused_at_another_stores_address(http: httpx.Client, door: MemoryDoor) -> None:
+def test_one_shops_webhook_is_refused_at_another_stores_address(http: httpx.Client, service: MemoryService) -> None:
     """Two shops may share an app and so a secret."""
     assert send(http, CUSTOMER, "customers/update", store=EU, shop=SHOP_US).status_code == 401
     assert send(http, CUSTOMER, "customers/update", store=EU, shop="").status_code == 401
-    assert door.untouched
+    assert service.untouched
 
 
-def test_a_store_that_is_none_is_404_and_one_without_a_secret_503(http: httpx.Client, door: MemoryDoor) -> None:
+def test_a_store_that_is_none_is_404_and_one_without_a_secret_503(http: httpx.Client, service: MemoryService) -> None:
     assert send(http, CUSTOMER, "customers/update", store="nobody").status_code == 404
     assert send(http, CUSTOMER, "customers/update", store="..%2Fclerk").status_code == 404
     assert send(http, CUSTOMER, "customers/update", store=MUTE).status_code == 503
-    assert door.untouched
+    assert service.untouched
 
 
 @pytest.mark.parametrize(
     "hmac_header", ["", "garbage", "é", "AAAA", "=" * 44, base64.b64encode(bytes(32)).decode(), "A" * 9000]
 )
-def test_a_wrong_hmac_is_401(http: httpx.Client, door: MemoryDoor, hmac_header: str) -> None:
+def test_a_wrong_hmac_is_401(http: httpx.Client, service: MemoryService, hmac_header: str) -> None:
     body = json.dumps(CUSTOMER).encode()
     changed = headers(body, "customers/update") | {"X-Shopify-Hmac-Sha256": hmac_header}
     signed = {name.encode(): value.encode() for name, value in changed.items()}
     assert http.post(f"/webhooks/shopify/{US}", content=body, headers=signed).status_code == 401
-    assert door.untouched
+    assert service.untouched
 
 
-def test_a_changed_body_is_401(http: httpx.Client, door: MemoryDoor) -> None:
+def test_a_changed_body_is_401(http: httpx.Client, service: MemoryService) -> None:
     body = json.dumps(CUSTOMER).encode()
     answer = http.post(f"/webhooks/shopify/{US}", content=body + b" ", headers=headers(body, "customers/update"))
     assert answer.status_code == 401
-    assert door.untouched
+    assert service.untouched
 
 
 @pytest.mark.parametrize(
@@ -231,15 +233,17 @@ def test_a_changed_body_is_401(http: httpx.Client, door: MemoryDoor) -> None:
     ],
     ids=lambda payload: repr(payload)[:32],
 )
-def test_a_signed_body_that_names_no_customer_is_400(http: httpx.Client, door: MemoryDoor, payload: bytes) -> None:
+def test_a_signed_body_that_names_no_customer_is_400(
+    http: httpx.Client, service: MemoryService, payload: bytes
+) -> None:
     assert send(http, payload, "customers/update").status_code == 400
-    assert door.untouched
+    assert service.untouched
 
 
 @pytest.mark.parametrize("topic", ["", "customers update", "<script>", "x" * 200])
-def test_a_signed_body_without_a_topic_is_400(http: httpx.Client, door: MemoryDoor, topic: str) -> None:
+def test_a_signed_body_without_a_topic_is_400(http: httpx.Client, service: MemoryService, topic: str) -> None:
     assert send(http, CUSTOMER, topic).status_code == 400
-    assert door.untouched
+    assert service.untouched
 
 
 def test_a_shop_without_a_secret_can_not_be_listened_to() -> None:

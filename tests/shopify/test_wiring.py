@@ -12,7 +12,7 @@ from reconciler.errors import AccessError, ConfigError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.settings.models import AuthSettings, Settings, StateSettings
 from reconciler.shopify.setup import ShopSetup
-from reconciler.wiring import House
+from reconciler.wiring import Components
 from tests.shopify.conftest import DOMAIN, TOKEN, Acme
 
 
@@ -23,9 +23,9 @@ def store(acme: Acme, **auth: str) -> StoreSettings:
     )
 
 
-def house(tmp_path: Path, acme: Acme, key: str | None = "key") -> House:
+def components(tmp_path: Path, acme: Acme, key: str | None = "key") -> Components:
     settings = Settings(version=1, state=StateSettings(url=f"sqlite:///{tmp_path}/state.db"))
-    return House(Loaded(settings=settings, stores=()), warn=acme.warnings.append, state_key=key)
+    return Components(Loaded(settings=settings, stores=()), warn=acme.warnings.append, state_key=key)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_a_shop_is_reached_by_each_way_to_a_token(
     acme: Acme, tmp_path: Path, auth: dict[str, str], issued: int
 ) -> None:
     for _ in range(2):
-        with house(tmp_path, acme) as home:
+        with components(tmp_path, acme) as home:
             assert ShopSetup(home.client(store(acme, **auth))).facts().domain == DOMAIN
     assert acme.sim.tokens.issued == (issued if "refresh_token" in auth else 2 * issued)
 
 
 def test_rotating_tokens_need_a_key_to_be_kept_under(acme: Acme, tmp_path: Path) -> None:
     with (
-        house(tmp_path, acme, key=None) as home,
+        components(tmp_path, acme, key=None) as home,
         pytest.raises(ConfigError, match="no key to encrypt") as caught,
     ):
         home.client(store(acme, client_id="app", client_secret="hush", refresh_token="r1"))
@@ -59,7 +59,7 @@ def test_rotating_tokens_need_a_key_to_be_kept_under(acme: Acme, tmp_path: Path)
 def test_a_store_without_any_way_to_a_token_says_so_when_it_is_used(
     acme: Acme, tmp_path: Path, auth: dict[str, str]
 ) -> None:
-    with house(tmp_path, acme) as home:
+    with components(tmp_path, acme) as home:
         client = home.client(store(acme, **auth))
         with pytest.raises(AccessError, match="no way to get a token") as caught:
             ShopSetup(client).facts()
@@ -82,7 +82,7 @@ def test_a_shop_whose_connection_is_the_same_keeps_its_client_when_the_files_are
     acme: Acme, tmp_path: Path
 ) -> None:
     one = store(acme, access_token=TOKEN)
-    with house(tmp_path, acme) as home:
+    with components(tmp_path, acme) as home:
         client = home.client(one)
         assert ShopSetup(client).facts().domain == DOMAIN
         left = client.pace.available()
@@ -101,7 +101,7 @@ def test_another_way_to_the_same_shop_is_another_client_on_the_same_bucket(
     acme: Acme, tmp_path: Path, values: dict[str, Any]
 ) -> None:
     one = store(acme, access_token=TOKEN)
-    with house(tmp_path, acme) as home:
+    with components(tmp_path, acme) as home:
         before = home.client(one)
         other = changed(one, **values)
         after = home.with_files(files(other)).client(other)
@@ -111,7 +111,7 @@ def test_another_way_to_the_same_shop_is_another_client_on_the_same_bucket(
 
 def test_another_shop_has_a_bucket_of_its_own(acme: Acme, tmp_path: Path) -> None:
     one = store(acme, access_token=TOKEN)
-    with house(tmp_path, acme) as home:
+    with components(tmp_path, acme) as home:
         two = changed(one, name="two", shop="two.myshopify.com")
         anew = home.with_files(files(one, two))
         assert anew.client(two).pace is not home.client(one).pace
@@ -119,7 +119,7 @@ def test_another_shop_has_a_bucket_of_its_own(acme: Acme, tmp_path: Path) -> Non
 
 def test_a_client_is_closed_when_nobody_holds_it_any_more(acme: Acme, tmp_path: Path) -> None:
     one = store(acme, access_token=TOKEN)
-    with house(tmp_path, acme) as home:
+    with components(tmp_path, acme) as home:
         client = home.client(one)
         second = home.with_files(files(one))
         third = second.with_files(files())  # the store is gone

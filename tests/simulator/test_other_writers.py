@@ -52,14 +52,14 @@ def test_the_rhythm_ends_and_makes_up_for_a_leap_of_the_clock(desk: Desk) -> Non
     desk.shop.staff_claims(10)
     desk.clock.now += 35
     desk.find(emailAddress="ada@example.com")
-    rhythm = desk.shop.rhythm
-    assert rhythm is not None
-    assert (rhythm.done, rhythm.next_at) == (3, desk.clock.now + 5)
+    schedule = desk.shop.schedule
+    assert schedule is not None
+    assert (schedule.done, schedule.next_at) == (3, desk.clock.now + 5)
     desk.clock.now += 1e9
     desk.find(emailAddress="ada@example.com")
-    assert rhythm.done == 1003
+    assert schedule.done == 1003
     desk.shop.staff_claims(0)
-    assert desk.shop.rhythm is None
+    assert desk.shop.schedule is None
     with pytest.raises(ValueError, match="not below 0"):
         desk.shop.staff_claims(-1)
 

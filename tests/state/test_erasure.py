@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from reconciler.core.decide.profile_row import told_by
-from reconciler.core.decide.profile_write import Told
+from reconciler.core.decide.profile_row import clerk_values
+from reconciler.core.decide.profile_write import ClerkChange
 from reconciler.core.model.ids import CustomerId, StoreName
 from reconciler.core.model.mapping import Applied, RefusedValue
 from reconciler.core.model.profile import Profile
@@ -53,7 +53,7 @@ def traces(engine: Engine) -> dict[str, list[str]]:
     return found
 
 
-def hers(number: int | None = 1, **more: Any) -> Any:
+def theirs(number: int | None = 1, **more: Any) -> Any:
     """Her row with something of her in each column that can hold it."""
     values = {
         "email": EMAIL,
@@ -80,7 +80,7 @@ def line(name: str) -> BulkLine:
 
 def everywhere(state: StateStore, engine: Engine) -> None:
     """Her data in every table that could hold any."""
-    state.put(hers(), event("ada", customer_id=customer(1), changes=CHANGES, message=NAME))
+    state.put(theirs(), event("ada", customer_id=customer(1), changes=CHANGES, message=NAME))
     state.put(mapping("bob", 2), event("bob", customer_id=customer(1), kind="relink", changes=CHANGES))
     state.put_seen(SHOP, [seen(1), seen(9)], as_of=AT, now=AT, source="bulk")
     state.enqueue_lines(SHOP, [line("ada"), line("bob")])
@@ -100,9 +100,9 @@ def tell(book: ProfileWrites, name: str, *, at: datetime = AT) -> None:
     """What Clerk says of a user: written once, told again, and refused by the table."""
     profile = Profile(clerk_user_id=user(name), **VALUES)
     for _ in range(2):
-        book.accept([Told(user(name), at=at, profile=profile)], now=AT)
+        book.accept([ClerkChange(user(name), at=at, profile=profile)], now=AT)
         (claim,) = book.claim(now=AT, limit=1, users=[user(name)])
-        book.refuse(claim, f"{NAME} is refused", missing=False, last=told_by(profile), now=AT, due_at=AT)
+        book.refuse(claim, f"{NAME} is refused", missing=False, last=clerk_values(profile), now=AT, due_at=AT)
 
 
 def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engine: Engine) -> None:
@@ -123,13 +123,13 @@ def test_what_clerk_said_of_a_redacted_user_is_not_stored_by_a_write_that_was_un
     state: StateStore, engine: Engine
 ) -> None:
     book = ProfileWrites(engine)
-    state.put(hers())
+    state.put(theirs())
     profile = Profile(clerk_user_id=user("ada"), **VALUES)
-    book.accept([Told(user("ada"), at=AT, profile=profile)], now=AT)
+    book.accept([ClerkChange(user("ada"), at=AT, profile=profile)], now=AT)
     (claim,) = book.claim(now=AT, limit=1)
     redact(engine, [customer(1)], EMAIL)
-    book.settle([(claim, told_by(profile))], now=LATER)
-    assert not book.refuse(claim, NAME, missing=True, last=told_by(profile), now=LATER, due_at=LATER)
+    book.settle([(claim, clerk_values(profile))], now=LATER)
+    assert not book.refuse(claim, NAME, missing=True, last=clerk_values(profile), now=LATER, due_at=LATER)
     assert traces(engine) == {}
     (again,) = book.claim(now=LATER, limit=1)  # it is still due, without what it was to write
     assert again.profile is None
@@ -144,7 +144,7 @@ def test_what_clerk_said_of_a_user_without_a_mapping_goes_by_the_address(engine:
 
 def test_a_redaction_is_of_one_shop(state: StateStore, engine: Engine) -> None:
     everywhere(state, engine)
-    state.put(hers(5, shop=OTHER))
+    state.put(theirs(5, shop=OTHER))
     redact(engine, [customer(1)], EMAIL)
     assert one(state, "ada", OTHER).email == EMAIL
     assert traces(engine) == {"reconciler_mapping": list(TRACES)}  # what Clerk says is of no shop, and gone
@@ -187,8 +187,8 @@ def test_whose_customer_was_made_anew_before_the_redaction_came_is_erased_and_sa
     state: StateStore, engine: Engine
 ) -> None:
     """Her customer went, she was healed, and only then the shop told why: no e-mail is needed to know her."""
-    state.put(hers(1), event("ada", customer_id=customer(1), kind="create", changes=CHANGES))
-    state.put(hers(8), event("ada", customer_id=customer(8), kind="create", changes=CHANGES))
+    state.put(theirs(1), event("ada", customer_id=customer(1), kind="create", changes=CHANGES))
+    state.put(theirs(8), event("ada", customer_id=customer(8), kind="create", changes=CHANGES))
     state.put_seen(SHOP, [seen(1), seen(8)], as_of=AT, now=AT, source="bulk")
     assert redact(engine, [customer(1)], None) == [Erased(user("ada"), customer(8))]
     assert traces(engine) == {}
@@ -201,7 +201,7 @@ def test_whose_customer_was_made_anew_before_the_redaction_came_is_erased_and_sa
 def test_whose_customer_was_made_anew_is_known_by_the_mirror_and_by_her_address_where_no_event_is_left(
     state: StateStore, engine: Engine
 ) -> None:
-    state.put(hers(8), event("ada", customer_id=customer(8), kind="create"))
+    state.put(theirs(8), event("ada", customer_id=customer(8), kind="create"))
     state.put(mapping("bob", 9, email="Bob@example.com"))
     state.put_seen(SHOP, [seen(1)], as_of=AT, now=AT, source="bulk")
     assert redact(engine, [customer(1)], None) == [Erased(user("ada"), customer(8))]
@@ -211,7 +211,7 @@ def test_whose_customer_was_made_anew_is_known_by_the_mirror_and_by_her_address_
 def test_a_customer_whom_we_filled_again_before_the_redaction_came_is_said_to_be_in_the_shop(
     state: StateStore, engine: Engine
 ) -> None:
-    state.put(hers(1), event("ada", customer_id=customer(1), changes=CHANGES))
+    state.put(theirs(1), event("ada", customer_id=customer(1), changes=CHANGES))
     assert redact(engine, [customer(1)], EMAIL, since=AT - timedelta(seconds=9)) == [Erased(user("ada"), customer(1))]
     assert traces(engine) == {}
     assert one(state, "ada").customer_id == customer(1)
@@ -232,7 +232,7 @@ def test_whose_erasure_was_asked_for_keeps_a_tombstone_and_what_was_done(state: 
     everywhere(state, engine)
     gone = {"field": "customer", "before": customer(1), "after": None, "why": "profile changed"}
     asked = event("ada", customer_id=customer(1), kind="release", changes=(gone,))
-    state.put(hers(1, status="erased", message=None), asked)
+    state.put(theirs(1, status="erased", message=None), asked)
     assert traces(engine) == {"reconciler_event": list(TRACES), "reconciler_mirror": list(TRACES)} | {
         "reconciler_bulk_line": list(TRACES),
         "reconciler_profile_write": list(TRACES),

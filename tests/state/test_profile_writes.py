@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.decide.profile_row import told_by
-from reconciler.core.decide.profile_write import Told, WriteClaim
+from reconciler.core.decide.profile_row import clerk_values
+from reconciler.core.decide.profile_write import ClerkChange, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.profile_writes import LEASE_S, ProfileWrites
@@ -28,13 +28,13 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def told(name: str, at_s: float | None = 0.0, *, created: bool = False) -> Told:
+def told(name: str, at_s: float | None = 0.0, *, created: bool = False) -> ClerkChange:
     at = None if at_s is None else after(at_s)
     profile = Profile(clerk_user_id=USER, first_name=name, email=f"{name}@x.example", updated_at=at)
-    return Told(USER, at=at, profile=profile, created=created)
+    return ClerkChange(USER, at=at, profile=profile, created=created)
 
 
-GONE = Told(USER, deleted_at=after(100))
+GONE = ClerkChange(USER, deleted_at=after(100))
 
 
 def claimed(book: ProfileWrites, at_s: float = 0.0) -> WriteClaim:
@@ -47,7 +47,7 @@ def name_of(claim: WriteClaim) -> str | None:
 
 
 def settle(book: ProfileWrites, claim: WriteClaim) -> None:
-    book.settle([(claim, told_by(claim.profile) if claim.profile is not None else None)], now=NOON)
+    book.settle([(claim, clerk_values(claim.profile) if claim.profile is not None else None)], now=NOON)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -65,7 +65,7 @@ def test_the_newest_that_comes_again_is_written_again(book: ProfileWrites) -> No
     book.accept([told("a")], now=NOON)
     settle(book, claimed(book))
     assert book.accept([told("a")], now=NOON) == {USER}
-    assert claimed(book).last == told_by(told("a").profile or Profile(clerk_user_id=USER))
+    assert claimed(book).last == clerk_values(told("a").profile or Profile(clerk_user_id=USER))
 
 
 def test_after_a_deletion_nothing_is_written(book: ProfileWrites) -> None:
@@ -94,7 +94,7 @@ def test_a_claim_is_one_writers_until_its_lease_ends(book: ProfileWrites) -> Non
 
 def test_many_writers_at_once_share_what_is_due(book: ProfileWrites) -> None:
     names = [ClerkUserId(f"user_{n:02}") for n in range(40)]
-    book.accept([Told(n, at=NOON, profile=Profile(clerk_user_id=n)) for n in names], now=NOON)
+    book.accept([ClerkChange(n, at=NOON, profile=Profile(clerk_user_id=n)) for n in names], now=NOON)
     found: list[str] = []
 
     def work() -> None:
@@ -119,7 +119,7 @@ def test_what_comes_while_a_row_is_written_is_written_next(book: ProfileWrites) 
     assert book.claim(now=NOON, limit=5) == []
     settle(book, first)
     second = claimed(book)
-    assert (name_of(second), second.last) == ("b", told_by(first.profile or Profile(clerk_user_id=USER)))
+    assert (name_of(second), second.last) == ("b", clerk_values(first.profile or Profile(clerk_user_id=USER)))
     book.accept([told("c", 2)], now=NOON)
     book.refuse(second, "no", missing=True, last=None, now=NOON, due_at=after(999))
     assert name_of(claimed(book)) == "c"

@@ -22,7 +22,7 @@ def ada(village: Village) -> Village:
 @pytest.fixture
 def wants_guests(ada: Village) -> Village:
     """Her new address is that of a guest with an order and a tag of her own."""
-    ada.staff("tag", id=ada.hers("ada").id, tags=["vip"])
+    ada.staff("tag", id=ada.theirs("ada").id, tags=["vip"])
     guest = ada.staff("guest_checkout", email=NEW, first_name="A.")
     ada.staff("tag", id=guest.id, tags=["newsletter"])
     ada.user("ada", email=NEW)
@@ -30,11 +30,11 @@ def wants_guests(ada: Village) -> Village:
 
 
 def test_a_new_address_that_is_free_is_written_on_the_same_customer(ada: Village) -> None:
-    before = ada.hers("ada")
+    before = ada.theirs("ada")
     ada.user("ada", email=NEW)
     assert ada.actions() == {"ada": "update"}
     ada.apply()
-    assert unlike(before, ada.hers("ada")) == {"email": (mail("ada"), NEW)}
+    assert unlike(before, ada.theirs("ada")) == {"email": (mail("ada"), NEW)}
     assert ada.mappings()["ada"]["email"] == NEW
     ada.settles()
 
@@ -59,8 +59,8 @@ def test_plus_and_dot_variants_are_addresses_of_their_own(ada: Village, email: s
     ada.user("eve", email=email)
     assert ada.actions() == {"eve": "create"}
     ada.apply()
-    assert ada.hers("eve").email == email
-    assert ada.hers("ada").email == mail("ada")
+    assert ada.theirs("eve").email == email
+    assert ada.theirs("ada").email == mail("ada")
     ada.settles()
 
 
@@ -69,7 +69,7 @@ def test_addresses_of_other_alphabets_are_kept_as_they_are_written(village: Vill
     village.user("kathe", email=email)
     village.user("bob")
     village.apply()
-    assert village.hers("kathe").email == email
+    assert village.theirs("kathe").email == email
     village.settles()
 
 
@@ -78,18 +78,18 @@ def test_addresses_of_other_alphabets_are_kept_as_they_are_written(village: Vill
 
 def test_re_linking_leaves_the_old_customer_clean_and_makes_the_new_one_hers(wants_guests: Village) -> None:
     village = wants_guests
-    old, new = village.hers("ada"), village.at(NEW)
+    old, new = village.theirs("ada"), village.at(NEW)
     (action,) = village.plan()["actions"]
     assert (action["kind"], action["from_customer_id"], action["customer_id"]) == ("relink", old.id, new.id)
     village.apply()
-    left, hers = village.everybody()[old.id], village.hers("ada")
+    left, theirs = village.everybody()[old.id], village.theirs("ada")
     assert unlike(old, left) == {
         "tags": (("app-user", "vip"), ("vip",)),
         "backlink": ("user_ada", None),
         "metafields": ({}, {TRACE: new.id}),
     }
-    assert hers.id == new.id
-    assert unlike(new, hers) == {
+    assert theirs.id == new.id
+    assert unlike(new, theirs) == {
         "first_name": ("A.", "Ada"),
         "last_name": (None, "King"),
         "tags": (("newsletter",), ("app-user", "newsletter")),
@@ -103,13 +103,13 @@ def test_whoever_goes_back_to_her_first_address_gets_her_first_customer_and_its_
     wants_guests: Village,
 ) -> None:
     village = wants_guests
-    first, second = village.hers("ada").id, village.at(NEW).id
+    first, second = village.theirs("ada").id, village.at(NEW).id
     village.apply()
     village.user("ada", email=mail("ada"))
     assert village.actions() == {"ada": "relink"}
     village.apply()
-    assert village.hers("ada").id == first
-    assert TRACE not in village.hers("ada").metafields
+    assert village.theirs("ada").id == first
+    assert TRACE not in village.theirs("ada").metafields
     assert village.everybody()[second].metafields == {TRACE: first}
     assert village.everybody()[second].tags == ("newsletter",)
     village.settles()
@@ -121,15 +121,20 @@ def test_re_linking_that_ends_between_any_two_calls_is_finished_by_the_next_appl
     wants_guests: Village, n: int, kind: FaultKind
 ) -> None:
     village = wants_guests
-    old, new = village.hers("ada").id, village.at(NEW).id
+    old, new = village.theirs("ada").id, village.at(NEW).id
 
     with locked_at(village, n, kind):
         village.apply(code=1)
     village.apply()
     left = village.everybody()[old]
     assert (left.backlink, left.tags, left.metafields) == (None, ("vip",), {TRACE: new})
-    hers = village.hers("ada")
-    assert (hers.id, hers.tags, hers.first_name, hers.last_name) == (new, ("app-user", "newsletter"), "Ada", "King")
+    theirs = village.theirs("ada")
+    assert (theirs.id, theirs.tags, theirs.first_name, theirs.last_name) == (
+        new,
+        ("app-user", "newsletter"),
+        "Ada",
+        "King",
+    )
     village.settles()
 
 
@@ -156,16 +161,16 @@ def merges(wants_guests: Village) -> Village:
 
 
 def test_a_merge_unites_both_and_link_and_mapping_follow_the_winner_of_the_answer(merges: Village) -> None:
-    old, guest = merges.hers("ada").id, merges.at(NEW).id
+    old, guest = merges.theirs("ada").id, merges.at(NEW).id
     assert merges.actions() == {"ada": "merge"}
     results = merges.apply()
     assert results["stores"][0]["applied"] == {"merge": 1}
-    hers = merges.hers("ada")
-    assert hers.id in {old, guest}
+    theirs = merges.theirs("ada")
+    assert theirs.id in {old, guest}
     assert len(merges.everybody()) == 2
-    assert (hers.email, hers.orders, hers.first_name, hers.last_name) == (NEW, 1, "Ada", "King")
-    assert set(hers.tags) == {"app-user", "newsletter", "vip"}
-    assert merges.mappings()["ada"]["shopify_customer_id"] == hers.id
+    assert (theirs.email, theirs.orders, theirs.first_name, theirs.last_name) == (NEW, 1, "Ada", "King")
+    assert set(theirs.tags) == {"app-user", "newsletter", "vip"}
+    assert merges.mappings()["ada"]["shopify_customer_id"] == theirs.id
     merges.settles()
 
 
@@ -180,7 +185,7 @@ def test_what_shopify_says_against_a_merge_is_told_and_nothing_is_touched(merges
     merges.settles(held={("ada", "EmailConflict")})
     merges.staff("block_merge", id=merges.at(NEW).id, fields=[])
     merges.apply()
-    assert merges.hers("ada").orders == 1
+    assert merges.theirs("ada").orders == 1
     merges.settles()
 
 
@@ -193,8 +198,8 @@ def test_a_merge_that_ends_in_the_middle_is_finished_by_the_next_apply(
         merges.apply(code=1)
     merges.apply()
     assert len(merges.everybody()) == 2
-    assert (merges.hers("ada").email, merges.hers("ada").orders) == (NEW, 1)
-    assert set(merges.hers("ada").tags) == {"app-user", "newsletter", "vip"}
+    assert (merges.theirs("ada").email, merges.theirs("ada").orders) == (NEW, 1)
+    assert set(merges.theirs("ada").tags) == {"app-user", "newsletter", "vip"}
     merges.settles()
 
 
@@ -210,7 +215,7 @@ def test_the_hold_policy_says_whose_it_is_and_keeps_the_rest_up_to_date(wants_gu
     assert hold["reason"] == "EmailConflict"
     assert village.at(NEW).id in hold["message"]
     village.apply()
-    assert (village.hers("ada").email, village.hers("ada").last_name) == (mail("ada"), "Lovelace")
+    assert (village.theirs("ada").email, village.theirs("ada").last_name) == (mail("ada"), "Lovelace")
     assert village.at(NEW).backlink is None
     village.settles(held={("ada", "EmailConflict")})
     assert village.mappings()["ada"]["status"] == "held"

@@ -23,7 +23,7 @@ def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_our
     (action,) = guest.plan()["actions"]
     assert (action["kind"], action["customer_id"]) == ("adopt", before.id)
     guest.apply()
-    assert unlike(before, guest.hers("ada")) == {
+    assert unlike(before, guest.theirs("ada")) == {
         "first_name": ("A.", "Ada"),
         "tags": (("vip",), ("app-user", "vip")),
         "backlink": (None, "user_ada"),
@@ -41,7 +41,7 @@ def test_a_guest_is_never_given_to_an_address_that_is_not_verified(guest: Villag
     guest.settles(held={("ada", "EmailUnverified")})
     guest.user("ada", email_verified="true")
     guest.apply()
-    assert guest.hers("ada").orders == 1
+    assert guest.theirs("ada").orders == 1
     guest.settles()
 
 
@@ -50,7 +50,7 @@ def test_the_operator_may_say_that_every_address_can_be_trusted(guest: Village) 
     guest.user("ada", email_verified=0)
     assert guest.actions() == {"ada": "adopt"}
     guest.apply()
-    assert guest.hers("ada").orders == 1
+    assert guest.theirs("ada").orders == 1
     guest.settles()
 
 
@@ -61,7 +61,7 @@ def test_the_operator_may_say_that_no_address_can_be_trusted(guest: Village) -> 
     assert guest.held() == {("ada", "EmailConflict")}
     guest.apply()
     assert guest.at(mail("ada")).backlink is None
-    assert guest.hers("bob").email == mail("bob")
+    assert guest.theirs("bob").email == mail("bob")
     guest.settles(held={("ada", "EmailConflict")})
 
 
@@ -81,7 +81,7 @@ def test_a_customer_of_another_user_is_never_taken(guest: Village) -> None:
     guest.user("ada")
     guest.apply()
     guest.user("ada", email=mail("new"))
-    guest.staff("edit", id=guest.hers("ada").id, email=mail("eve"))
+    guest.staff("edit", id=guest.theirs("ada").id, email=mail("eve"))
     guest.user("eve", email=mail("eve"))
     guest.store["heal_drift"] = "hold"
     guest.store["roll_out"] = "hold"
@@ -90,7 +90,7 @@ def test_a_customer_of_another_user_is_never_taken(guest: Village) -> None:
     assert ("eve", "EmailTaken") in guest.held()
     guest.store.update(heal_drift="auto", roll_out="auto")
     guest.apply()
-    assert (guest.hers("ada").email, guest.hers("eve").email) == (mail("new"), mail("eve"))
+    assert (guest.theirs("ada").email, guest.theirs("eve").email) == (mail("new"), mail("eve"))
     guest.settles()
 
 
@@ -101,7 +101,7 @@ def test_a_guest_who_buys_between_plan_and_apply_is_linked_and_not_doubled(villa
         "slow", on="customerSet", seconds=0.0, when=lambda _v: bool(village.staff("guest_checkout", email=mail("ada")))
     )
     village.apply()
-    assert (len(village.everybody()), village.hers("ada").orders) == (1, 1)
+    assert (len(village.everybody()), village.theirs("ada").orders) == (1, 1)
     village.settles()
 
 
@@ -111,7 +111,7 @@ def test_the_same_person_is_one_customer_in_each_shop(guest: Village) -> None:
     said = guest("plan", "--output", "json").json
     assert [[a["kind"] for a in s["actions"]] for s in said["stores"]] == [["create"], ["adopt"]]
     guest.apply()
-    assert guest.hers("ada").id != guest.hers("ada", EU).id
+    assert guest.theirs("ada").id != guest.theirs("ada", EU).id
     guest.settles()
 
 
@@ -124,9 +124,9 @@ def test_people_without_an_address_are_held_or_made_by_their_back_link_alone(vil
     village.settles(held={("ada", "NoEmail")})
     village.store["require_email"] = False
     village.apply()
-    assert (village.hers("ada").email, village.hers("ada").first_name) == (None, "Ada")
+    assert (village.theirs("ada").email, village.theirs("ada").first_name) == (None, "Ada")
     village.settles()
     village.user("ada", email=mail("ada"))
     village.apply()
-    assert village.hers("ada").email == mail("ada")
+    assert village.theirs("ada").email == mail("ada")
     village.settles()

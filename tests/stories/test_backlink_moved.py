@@ -62,7 +62,7 @@ def test_a_changed_back_link_is_held_by_roll_out_and_not_by_heal_drift(two: Vill
 
 
 def test_an_old_back_link_that_holds_another_value_stays(two: Village) -> None:
-    ada = two.hers("ada").id
+    ada = two.theirs("ada").id
     two.staff("set_metafield", id=ada, namespace="clerk", key="user_id", value="somebody-else", type="id")
     two.store["backlink"] = NEW
     two.apply()
@@ -72,7 +72,7 @@ def test_an_old_back_link_that_holds_another_value_stays(two: Village) -> None:
 
 
 def test_a_back_link_that_staff_remove_is_drift_still(two: Village) -> None:
-    ada = two.hers("ada").id
+    ada = two.theirs("ada").id
     two.staff("delete_metafield", id=ada, namespace="clerk", key="user_id")
     assert two("drift").code == 3
     two.apply()

@@ -22,7 +22,7 @@ def three(village: Village) -> Village:
 
 
 def customers_of(village: Village) -> dict[str, str]:
-    return {name: village.hers(name).id for name in PEOPLE}
+    return {name: village.theirs(name).id for name in PEOPLE}
 
 
 @pytest.mark.parametrize("order", list(permutations(PEOPLE))[::2])
@@ -34,7 +34,7 @@ def test_a_chain_of_three_goes_in_one_apply_whatever_the_order(three: Village, o
     three.user(last, email=mail("new"))
     assert three.actions() == dict.fromkeys(order, "update")
     three.apply()
-    assert {n: three.hers(n).email for n in order} == {one: mail(two), two: mail(last), last: mail("new")}
+    assert {n: three.theirs(n).email for n in order} == {one: mail(two), two: mail(last), last: mail("new")}
     assert customers_of(three) == before
     three.settles()
 
@@ -46,7 +46,7 @@ def test_two_who_swap_keep_their_customers(three: Village, pair: tuple[str, str]
     three.user(one, email=mail(other))
     three.user(other, email=mail(one))
     three.apply()
-    assert (three.hers(one).email, three.hers(other).email) == (mail(other), mail(one))
+    assert (three.theirs(one).email, three.theirs(other).email) == (mail(other), mail(one))
     assert customers_of(three) == before
     three.settles()
 
@@ -57,7 +57,7 @@ def circle(village: Village) -> None:
 
 
 def round_and_done(village: Village, before: dict[str, str]) -> None:
-    assert {n: village.hers(n).email for n in PEOPLE} == {"ada": mail("bob"), "bob": mail("cyd"), "cyd": mail("ada")}
+    assert {n: village.theirs(n).email for n in PEOPLE} == {"ada": mail("bob"), "bob": mail("cyd"), "cyd": mail("ada")}
     assert customers_of(village) == before
     village.settles()
 
@@ -85,7 +85,7 @@ def test_a_circle_that_ends_in_the_middle_is_finished_by_the_next_apply(
 
 
 def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_back(three: Village) -> None:
-    before = {n: three.hers(n) for n in PEOPLE}
+    before = {n: three.theirs(n) for n in PEOPLE}
     circle(three)
     with locked_at(three, 1, "lost_after"):
         three.apply(code=1)
@@ -93,7 +93,7 @@ def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_bac
     for name in PEOPLE:
         three.user(name, email=mail(name))
     three.apply()
-    assert {n: three.hers(n) for n in PEOPLE} == before
+    assert {n: three.theirs(n) for n in PEOPLE} == before
     three.settles()
 
 
@@ -113,7 +113,7 @@ def test_a_circle_in_which_nobody_can_park_is_held_and_named_whole(village: Vill
     village.settles(held={(n, "EmailConflict") for n in PEOPLE})
     village.user("cyd", email=mail("new"))
     village.apply()
-    assert [village.hers(n).email for n in PEOPLE] == [mail("bob"), mail("cyd"), mail("new")]
+    assert [village.theirs(n).email for n in PEOPLE] == [mail("bob"), mail("cyd"), mail("new")]
     village.settles()
 
 
@@ -131,7 +131,7 @@ def test_a_newcomer_gets_the_address_that_another_user_leaves_in_the_same_apply(
     three.user("ada", email=mail("new"))
     three.user("dan", email=mail("ada"))
     three.apply()
-    assert (three.hers("ada").email, three.hers("dan").email) == (mail("new"), mail("ada"))
+    assert (three.theirs("ada").email, three.theirs("dan").email) == (mail("new"), mail("ada"))
     three.settles()
 
 
@@ -140,7 +140,7 @@ def test_the_address_of_whoever_is_deleted_goes_to_the_one_who_waits(three: Vill
     three.gone("cyd")
     three.user("ada", email=mail("cyd"))
     three.apply()
-    assert three.hers("ada").email == mail("cyd")
+    assert three.theirs("ada").email == mail("cyd")
     assert len(three.everybody()) == 3
     three.settles()
 
@@ -158,7 +158,7 @@ def test_of_two_with_one_address_the_mapped_one_keeps_it(three: Village) -> None
     three.settles(held={("dan", "EmailTaken")})
     three.user("ada", email=mail("new"))
     three.apply()
-    assert (three.hers("ada").email, three.hers("dan").email) == (mail("new"), mail("ada"))
+    assert (three.theirs("ada").email, three.theirs("dan").email) == (mail("new"), mail("ada"))
     three.settles()
 
 
@@ -174,7 +174,7 @@ def test_two_newcomers_with_one_address_are_both_held_and_name_each_other(three:
     three.settles(held={("dan", "EmailTaken"), ("eli", "EmailTaken")})
     three.user("eli", email=mail("eli"))
     three.apply()
-    assert (three.hers("dan").email, three.hers("eli").email) == (mail("shared"), mail("eli"))
+    assert (three.theirs("dan").email, three.theirs("eli").email) == (mail("shared"), mail("eli"))
     three.settles()
 
 
@@ -183,5 +183,5 @@ def test_two_who_are_mapped_and_both_want_a_third_address_are_both_held(three: V
     three.user("bob", email=mail("shared"))
     assert three.held() == {("ada", "EmailTaken"), ("bob", "EmailTaken")}
     three.apply()
-    assert (three.hers("ada").email, three.hers("ada").last_name) == (mail("ada"), "King")
+    assert (three.theirs("ada").email, three.theirs("ada").last_name) == (mail("ada"), "King")
     three.settles(held={("ada", "EmailTaken"), ("bob", "EmailTaken")})

@@ -22,7 +22,7 @@ def one(village: Village) -> Village:
 
 
 def edited(village: Village, **values: Any) -> None:
-    village.staff("edit", id=village.hers("ada").id, **values)
+    village.staff("edit", id=village.theirs("ada").id, **values)
 
 
 def fought(village: Village, times: int, *, bulk: str = "never", **values: Any) -> None:
@@ -43,11 +43,11 @@ def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: Vi
     fought(one, 1, bulk=bulk, first_name="Imported")  # two writes in bulk, and one change back
     assert not contested(one)
     fought(one, 1, bulk=bulk, first_name="Imported")
-    assert one.hers("ada").first_name == "Ada"
+    assert one.theirs("ada").first_name == "Ada"
     edited(one, first_name="Imported")
     one.user("ada", last_name="Byron")
     one.apply()
-    assert (one.hers("ada").first_name, one.hers("ada").last_name) == ("Imported", "Byron")
+    assert (one.theirs("ada").first_name, one.theirs("ada").last_name) == ("Imported", "Byron")
     (held,) = contested(one)
     assert (held["field"], held["who_acts"]) == ("first_name", "operator")
     assert held["message"].count("'Imported' at ") == 3
@@ -76,13 +76,13 @@ def test_two_installations_do_not_write_by_turns_for_ever(one: Village) -> None:
 
 def test_a_whole_tag_list_that_a_claim_import_replaces_is_contested_too(one: Village) -> None:
     for _ in range(2):
-        one.staff("untag", id=one.hers("ada").id, tags=["app-user"])
+        one.staff("untag", id=one.theirs("ada").id, tags=["app-user"])
         one.apply()
-    one.staff("untag", id=one.hers("ada").id, tags=["app-user"])
+    one.staff("untag", id=one.theirs("ada").id, tags=["app-user"])
     one.apply()
     (held,) = contested(one)
     assert held["field"] == "tags"
-    assert not one.hers("ada").tags
+    assert not one.theirs("ada").tags
 
 
 @pytest.mark.parametrize("how", ["profile", "policy", "person"])
@@ -94,14 +94,14 @@ def test_what_ends_it(one: Village, how: str) -> None:
     if how == "profile":
         one.user("ada", first_name="Augusta")
         one.apply()
-        assert one.hers("ada").first_name == "Augusta"
+        assert one.theirs("ada").first_name == "Augusta"
     elif how == "policy":
         one.store["fields"] = {"first_name": "create_only"}
         one.apply()
-        assert one.hers("ada").first_name == "Imported"
+        assert one.theirs("ada").first_name == "Imported"
     else:
         one.apply("--user", "user_ada")
-        assert one.hers("ada").first_name == "Ada"
+        assert one.theirs("ada").first_name == "Ada"
     assert not contested(one)
     one.settles()
 
@@ -112,7 +112,7 @@ def test_three_edits_in_a_week_are_staff_at_work(one: Village) -> None:
             clock.tick(timedelta(hours=25 * day))
             edited(one, first_name=f"Edit {day}")
             one.apply("--store", US)
-        assert one.hers("ada").first_name == "Ada"
+        assert one.theirs("ada").first_name == "Ada"
 
 
 def test_it_stays_held_the_day_after(one: Village) -> None:
@@ -122,12 +122,12 @@ def test_it_stays_held_the_day_after(one: Village) -> None:
         one.apply()
         clock.tick(timedelta(hours=30))
         one.apply()
-    assert one.hers("ada").first_name == "Imported"
+    assert one.theirs("ada").first_name == "Imported"
 
 
 def test_a_back_link_that_another_app_removes_each_time_is_contested_too(one: Village) -> None:
     """A cleaner of metafields: each removal was healed, for ever."""
-    at = one.hers("ada").id
+    at = one.theirs("ada").id
 
     def removed() -> None:
         if one.everybody()[at].backlink:
@@ -144,5 +144,5 @@ def test_a_back_link_that_another_app_removes_each_time_is_contested_too(one: Vi
     assert one.everybody()[at].last_name == "Byron", "the rest goes on"
     one.settles(held={("ada", "Contested")})
     one.apply("--user", "user_ada")
-    assert one.hers("ada").id == at
+    assert one.theirs("ada").id == at
     one.settles()

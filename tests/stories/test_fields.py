@@ -20,7 +20,7 @@ def rich(village: Village) -> Village:
     village.user("ada", last_name="King", phone=ONE, image_url=PICTURE, locale="en", note="from the profile")
     village.user("bob")
     village.apply()
-    at = village.hers("ada").id
+    at = village.theirs("ada").id
     village.staff("edit", id=at, addresses=[{"city": "Ottawa", "countryCode": "CA"}], tax_exempt=True, note="by staff")
     village.staff("tag", id=at, tags=["vip", "wholesale"])
     village.staff("set_metafield", id=at, namespace="loyalty", key="points", value="7", type="number_integer")
@@ -44,16 +44,16 @@ NEW: dict[str, Any] = {
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_changed_profile_changes_exactly_the_fields_that_the_policy_owns(rich: Village, policy: str) -> None:
     rich.store["fields"] = dict.fromkeys(NEW, policy)
-    before, neighbour = rich.hers("ada"), rich.hers("bob")
+    before, neighbour = rich.theirs("ada"), rich.theirs("bob")
     rich.apply()  # what the new policy makes of the old profile
-    middle = rich.hers("ada")
+    middle = rich.theirs("ada")
     assert unlike(before, middle) == ({"note": ("by staff", "from the profile")} if policy == "enforce" else {})
     rich.user("ada", image_url=SECOND, **NEW)
     rich.apply()
     changed = {name: (getattr(middle, name), value) for name, value in NEW.items()} if policy == "enforce" else {}
     pictures = (middle.metafields, {**middle.metafields, AVATAR: SECOND})
-    assert unlike(middle, rich.hers("ada")) == {**changed, "metafields": pictures}
-    assert rich.hers("bob") == neighbour
+    assert unlike(middle, rich.theirs("ada")) == {**changed, "metafields": pictures}
+    assert rich.theirs("bob") == neighbour
     rich.settles()
 
 
@@ -62,17 +62,17 @@ def test_a_profile_that_loses_its_values_clears_only_what_we_wrote_and_own(rich:
     rich.store["fields"] = dict.fromkeys(NEW, policy)
     rich.store["metafields"][AVATAR]["policy"] = policy
     rich.apply()
-    before = rich.hers("ada")
+    before = rich.theirs("ada")
     rich.user("ada", last_name=None, phone=None, note=None, locale=None, image_url=None)
     rich.apply()
     cleared = {"last_name", "phone", "note", "locale", "metafields"} if policy == "enforce" else set()
     if policy == "fill":
         cleared = {"last_name", "phone", "metafields"}
-    assert set(unlike(before, rich.hers("ada"))) <= cleared
+    assert set(unlike(before, rich.theirs("ada"))) <= cleared
     if policy == "enforce":
-        assert (rich.hers("ada").last_name, rich.hers("ada").phone, rich.hers("ada").note) == (None, None, None)
-        assert rich.hers("ada").metafields == {"loyalty.points": "7"}
-    assert set(rich.hers("ada").tags) == {"app-user", "vip", "wholesale"}
+        assert (rich.theirs("ada").last_name, rich.theirs("ada").phone, rich.theirs("ada").note) == (None, None, None)
+        assert rich.theirs("ada").metafields == {"loyalty.points": "7"}
+    assert set(rich.theirs("ada").tags) == {"app-user", "vip", "wholesale"}
     rich.settles()
 
 
@@ -81,7 +81,7 @@ def test_a_new_customer_gets_all_fields_but_the_ignored(village: Village, policy
     village.store["fields"] = {**dict.fromkeys(NEW, policy), "note": "ignore"}
     village.user("ada", **NEW)
     village.apply()
-    ada = village.hers("ada")
+    ada = village.theirs("ada")
     assert (ada.email, ada.first_name, ada.last_name, ada.phone, ada.locale, ada.note) == (
         mail("new"), "Adah", "Lovelace", OTHER, "fr", None,
     )  # fmt: skip
@@ -93,12 +93,12 @@ def test_a_blank_field_is_filled_and_a_full_one_is_left(village: Village) -> Non
     village.staff("create", email=mail("ada"), first_name="A.", note="by staff")
     village.user("ada", last_name="King", note="of the profile")
     village.apply()
-    ada = village.hers("ada")
+    ada = village.theirs("ada")
     assert (ada.first_name, ada.last_name, ada.note) == ("A.", "King", "by staff")
     village.settles()
     village.staff("edit", id=ada.id, last_name=None)
     village.apply()
-    assert village.hers("ada").last_name == "King"
+    assert village.theirs("ada").last_name == "King"
     village.settles()
 
 
@@ -108,7 +108,7 @@ def test_what_only_the_shop_knows_is_never_cleared_by_a_null_profile(village: Vi
     before = village.everybody()[at]
     village.user("ada", first_name=None)
     village.apply()
-    assert unlike(before, village.hers("ada")) == {"tags": ((), ("app-user",)), "backlink": (None, "user_ada")}
+    assert unlike(before, village.theirs("ada")) == {"tags": ((), ("app-user",)), "backlink": (None, "user_ada")}
     village.settles()
 
 
@@ -123,7 +123,7 @@ def test_values_that_shopify_writes_in_another_way_are_equal_afterwards(village:
         metadata='{"plan": {"b": 1, "a": [2, 1]}, "score": 7.50}',
     )  # fmt: skip
     village.apply()
-    ada = village.hers("ada")
+    ada = village.theirs("ada")
     assert (ada.first_name, ada.last_name, ada.phone) == ("Ada", None, ONE)
     village.settles()
 
@@ -136,11 +136,11 @@ def test_tags_that_the_config_no_longer_names_leave_and_nobody_elses_do(rich: Vi
     (change,) = next(a for a in rich.plan()["actions"] if a["clerk_user_id"] == "user_ada")["changes"]
     assert (change["field"], change["why"]) == ("tags", "config changed")
     rich.apply()
-    assert rich.hers("ada").tags == ("member", "vip", "wholesale")
+    assert rich.theirs("ada").tags == ("member", "vip", "wholesale")
     rich.settles()
     rich.store["tags"] = []
     rich.apply()
-    assert rich.hers("ada").tags == ("vip", "wholesale")
+    assert rich.theirs("ada").tags == ("vip", "wholesale")
     rich.settles()
 
 
@@ -149,19 +149,19 @@ def test_a_tag_that_was_there_before_us_stays_when_the_config_drops_it(village: 
     village.user("ada")
     village.user("bob")
     village.apply()
-    assert village.hers("ada").tags == ("App-User",)
+    assert village.theirs("ada").tags == ("App-User",)
     village.store["tags"] = []
     village.apply()
-    assert (village.hers("ada").tags, village.hers("bob").tags) == (("App-User",), ())
+    assert (village.theirs("ada").tags, village.theirs("bob").tags) == (("App-User",), ())
     village.settles()
 
 
 def test_our_tag_comes_back_when_staff_take_it_off(rich: Village) -> None:
-    rich.staff("untag", id=rich.hers("ada").id, tags=["app-user", "vip"])
+    rich.staff("untag", id=rich.theirs("ada").id, tags=["app-user", "vip"])
     (change,) = rich.plan()["actions"][0]["changes"]
     assert (change["field"], change["why"], change["before"]) == ("tags", "drift", ["wholesale"])
     rich.apply()
-    assert rich.hers("ada").tags == ("app-user", "wholesale")
+    assert rich.theirs("ada").tags == ("app-user", "wholesale")
     rich.settles()
 
 
@@ -171,11 +171,11 @@ def test_a_tag_that_the_shop_knows_in_other_letters_is_the_same_tag(village: Vil
     village.staff("create", email=mail("eve"), tags=["APP-USER"])
     village.user("ada")
     village.apply()
-    assert village.hers("ada").tags == ("APP-USER",)
+    assert village.theirs("ada").tags == ("APP-USER",)
     village.settles()
     village.store["tags"] = []
     village.apply()
-    assert village.hers("ada").tags == ()
+    assert village.theirs("ada").tags == ()
     village.settles()
 
 
@@ -187,15 +187,15 @@ def test_a_phone_that_somebody_has_never_blocks_the_rest_and_comes_when_it_is_fr
     village.user("ada", phone=ONE, last_name="King")
     village.user("bob")
     village.apply()
-    assert (village.hers("ada").phone, village.hers("ada").last_name) == (None, "King")
+    assert (village.theirs("ada").phone, village.theirs("ada").last_name) == (None, "King")
     village.settles(held={("ada", "PhoneTaken")})
     village.user("ada", last_name="Lovelace")
     village.apply()
-    assert village.hers("ada").last_name == "Lovelace"
+    assert village.theirs("ada").last_name == "Lovelace"
     village.settles(held={("ada", "PhoneTaken")})
     village.staff("edit", id=other, phone=None)
     village.apply()
-    assert village.hers("ada").phone == ONE
+    assert village.theirs("ada").phone == ONE
     village.settles()
 
 
@@ -214,14 +214,14 @@ def test_two_users_with_one_phone_get_it_one_after_the_other(village: Village) -
     village.user("bob", phone=ONE)
     village.apply()
     village.apply()
-    phones = {name: village.hers(name).phone for name in ("ada", "bob")}
+    phones = {name: village.theirs(name).phone for name in ("ada", "bob")}
     assert sorted(phones.values(), key=str) == [ONE, None]
     has, waits = sorted(phones, key=lambda name: phones[name] is None)
     village.settles(held={(waits, "PhoneTaken")})
     village.user(has, phone=None)
     village.apply()
     village.apply()
-    assert (village.hers(waits).phone, village.hers(has).phone) == (ONE, None)
+    assert (village.theirs(waits).phone, village.theirs(has).phone) == (ONE, None)
     village.settles()
 
 
@@ -230,22 +230,22 @@ def test_a_phone_that_is_none_is_left_out_and_goes_when_it_is_mended(village: Vi
     village.store["country"] = "CA"
     village.user("ada", phone=phone)
     village.apply()
-    assert village.hers("ada").phone is None
+    assert village.theirs("ada").phone is None
     village.settles(held={("ada", "PhoneInvalid")})
     village.user("ada", phone=ONE)
     village.apply()
-    assert village.hers("ada").phone == ONE
+    assert village.theirs("ada").phone == ONE
     village.settles()
 
 
 def test_a_phone_without_a_country_code_is_held_where_the_store_names_no_country(village: Village) -> None:
     village.user("ada", phone="(613) 450-5293")
     village.apply()
-    assert village.hers("ada").phone is None
+    assert village.theirs("ada").phone is None
     village.settles(held={("ada", "PhoneInvalid")})
     village.store["country"] = "CA"
     village.apply()
-    assert village.hers("ada").phone == ONE
+    assert village.theirs("ada").phone == ONE
     village.settles()
 
 
@@ -257,12 +257,12 @@ def test_a_name_that_shopify_refuses_is_left_out_and_the_rest_goes_on(village: V
     village.apply()
     village.user("ada", first_name="www.example.com", last_name="Lovelace")
     village.apply()
-    assert (village.hers("ada").first_name, village.hers("ada").last_name) == ("Ada", "Lovelace")
+    assert (village.theirs("ada").first_name, village.theirs("ada").last_name) == ("Ada", "Lovelace")
     village.settles(held={("ada", "Rejected")})
     assert village.mappings()["ada"]["reason"] == "Rejected"
     village.user("ada", first_name="Adah")
     village.apply()
-    assert village.hers("ada").first_name == "Adah"
+    assert village.theirs("ada").first_name == "Adah"
     village.settles()
 
 
@@ -275,7 +275,7 @@ def test_what_shopify_refuses_of_a_new_customer_is_told_at_once_and_held_from_th
     assert "First name cannot contain URL" in told["message"]
     row = village.mappings()["ada"]
     assert (row["status"], row["reason"]) == ("held", "Rejected")
-    assert village.hers("ada").last_name == "King"
+    assert village.theirs("ada").last_name == "King"
     village.settles(held={("ada", "Rejected")})
     village.user("bob", first_name="www.example.com")
     said = village("apply", "--yes").out
@@ -287,11 +287,11 @@ def test_a_picture_that_shopify_refuses_is_left_out_and_clears_itself(village: V
     village.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
     village.user("ada", image_url="not a url")
     assert village.apply()["stores"][0]["applied"] == {"create": 1}
-    assert (village.hers("ada").email, village.hers("ada").metafields) == (mail("ada"), {})
+    assert (village.theirs("ada").email, village.theirs("ada").metafields) == (mail("ada"), {})
     village.settles(held={("ada", "Rejected")})
     village.user("ada", image_url=PICTURE)
     village.apply()
-    assert village.hers("ada").metafields == {AVATAR: PICTURE}
+    assert village.theirs("ada").metafields == {AVATAR: PICTURE}
     village.settles()
 
 
@@ -301,11 +301,11 @@ def test_the_last_word_by_which_a_customer_is_known_is_not_cleared(village: Vill
     village.apply()
     village.user("ada", first_name=None)
     village.apply()
-    assert village.hers("ada").first_name == "Ada"
+    assert village.theirs("ada").first_name == "Ada"
     village.settles(held={("ada", "Rejected"), ("ada", "NoEmail")} & village.held())
     assert ("ada", "Rejected") in village.held()
     village.user("ada", phone=ONE)
     village.apply()
     village.apply()
-    assert (village.hers("ada").first_name, village.hers("ada").phone) == (None, ONE)
+    assert (village.theirs("ada").first_name, village.theirs("ada").phone) == (None, ONE)
     village.settles()

@@ -46,13 +46,13 @@ def test_a_kind_above_its_ceiling_is_held_whole_and_approval_lets_exactly_it_go(
     assert plan["summary"]["update"] == (0 if held else n)
     assert plan["summary"]["create"] == 1
     six.apply()
-    assert sum(six.hers(name).last_name == "King" for name in NAMES) == (0 if held else n)
-    assert six.hers("gil").email == mail("gil")
+    assert sum(six.theirs(name).last_name == "King" for name in NAMES) == (0 if held else n)
+    assert six.theirs("gil").email == mail("gil")
     if held:
         six.settles(held={(name, "GuardExceeded") for name in NAMES[:n]})
         digest = six("plan", "--output", "json").json["digest"]
         six.apply("--approve", digest)
-    assert sum(six.hers(name).last_name == "King" for name in NAMES) == n
+    assert sum(six.theirs(name).last_name == "King" for name in NAMES) == n
     six.settles()
 
 
@@ -70,7 +70,7 @@ def test_an_approval_is_of_the_plan_that_was_read_and_of_no_other(six: Village) 
     now = six("plan", "--output", "json").json["digest"]
     assert now != read
     six.apply("--approve", now)
-    assert [six.hers(n).last_name for n in NAMES[:3]] == ["King"] * 3
+    assert [six.theirs(n).last_name for n in NAMES[:3]] == ["King"] * 3
     six.settles()
 
 
@@ -98,11 +98,11 @@ def test_whoever_waits_for_one_that_is_held_is_held_too(six: Village) -> None:
     six.user("bob", email=mail("ada"))
     assert six.held() == {("ada", "GuardExceeded"), ("bob", "EmailTaken")}
     six.apply()
-    assert six.hers("bob").email == mail("bob")
+    assert six.theirs("bob").email == mail("bob")
     six.settles(held={("ada", "GuardExceeded"), ("bob", "EmailTaken")})
     six.store["guards"] = {"release": {"max": 1}}
     six.apply()
-    assert six.hers("bob").email == mail("ada")
+    assert six.theirs("bob").email == mail("ada")
     six.settles()
 
 
@@ -111,7 +111,7 @@ def test_a_narrowed_plan_counts_too(six: Village) -> None:
     six.user("ada", last_name="King")
     assert six.held("--user", "user_ada") == {("ada", "GuardExceeded")}
     six.apply("--user", "user_ada")
-    assert six.hers("ada").last_name is None
+    assert six.theirs("ada").last_name is None
     six.settles(held={("ada", "GuardExceeded")})
 
 
@@ -121,14 +121,14 @@ def test_a_narrowed_plan_counts_too(six: Village) -> None:
 @pytest.fixture
 def both(six: Village) -> Village:
     """Ada was edited in Shopify, Bob's profile moved, Gil is new."""
-    six.staff("edit", id=six.hers("ada").id, first_name="Adele")
+    six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
     six.user("bob", first_name="Robert")
     six.user("gil")
     return six
 
 
 def firsts(village: Village) -> list[str | None]:
-    return [village.hers("ada").first_name, village.hers("bob").first_name]
+    return [village.theirs("ada").first_name, village.theirs("bob").first_name]
 
 
 def test_drift_may_be_held_while_profiles_are_rolled_out(both: Village) -> None:
@@ -152,7 +152,7 @@ def test_roll_out_may_be_held_while_drift_is_healed(both: Village) -> None:
     both.store["roll_out"] = "auto"
     both.apply()
     assert firsts(both) == ["Ada", "Robert"]
-    assert both.hers("gil").email == mail("gil")
+    assert both.theirs("gil").email == mail("gil")
     both.settles()
 
 
@@ -177,7 +177,7 @@ def test_drift_tells_edits_from_intent_by_its_exit_code(six: Village) -> None:
     assert six("drift").code == 0
     six.user("bob", first_name="Robert")
     assert six("drift").code == 2
-    six.staff("edit", id=six.hers("ada").id, first_name="Adele")
+    six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
     both = six("drift", "--output", "json")
     assert both.code == 4
     (store,) = both.json["stores"]
@@ -202,7 +202,7 @@ def test_holds_are_neither_drift_nor_intent(six: Village) -> None:
 
 
 def test_a_deleted_customer_is_drift_and_a_newcomer_is_intent(six: Village) -> None:
-    six.staff("delete", id=six.hers("ada").id)
+    six.staff("delete", id=six.theirs("ada").id)
     found = six("drift", "--output", "json")
     assert found.code == 3
     assert [f["how"] for f in found.json["stores"][0]["drift"]] == ["deleted"]
@@ -227,7 +227,7 @@ def test_a_store_that_can_t_be_read_is_told_in_its_place(six: Village) -> None:
 def test_each_change_says_why(six: Village) -> None:
     six.store["fields"] = {"note": "enforce"}
     six.user("ada", note="hello", last_name="King")
-    six.staff("edit", id=six.hers("ada").id, first_name="Adele")
+    six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
     (action,) = six.plan()["actions"]
     assert {c["field"]: c["why"] for c in action["changes"]} == {
         "first_name": "drift", "last_name": "profile changed", "note": "config changed",
@@ -238,18 +238,18 @@ def test_each_change_says_why(six: Village) -> None:
 
 def test_a_tag_that_staff_took_off_stays_drift_whatever_else_is_written(six: Village) -> None:
     six.store["heal_drift"] = "hold"
-    six.staff("untag", id=six.hers("ada").id, tags=["app-user"])
+    six.staff("untag", id=six.theirs("ada").id, tags=["app-user"])
     six.settles(held={("ada", "DriftHeld")})
     six.user("ada", first_name="Adah")
     six.apply()
-    assert (six.hers("ada").first_name, six.hers("ada").tags) == ("Adah", ())
+    assert (six.theirs("ada").first_name, six.theirs("ada").tags) == ("Adah", ())
     six.settles(held={("ada", "DriftHeld")})
     six.store["tags"] = ["app-user", "late"]
     six.apply("--user", "user_bob")
     assert {c["why"] for h in six.plan()["actions"] for c in h["changes"]} == {"config changed"}
     six.store.update(heal_drift="auto", tags=["app-user"])
     six.apply()
-    assert six.hers("ada").tags == ("app-user",)
+    assert six.theirs("ada").tags == ("app-user",)
     six.settles()
 
 
@@ -261,8 +261,8 @@ def accepted(village: Village, until: str, *fields: str) -> None:
 
 
 def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: Village) -> None:
-    six.staff("edit", id=six.hers("ada").id, first_name="Adele", last_name="K.")
-    six.staff("edit", id=six.hers("bob").id, first_name="Bert")
+    six.staff("edit", id=six.theirs("ada").id, first_name="Adele", last_name="K.")
+    six.staff("edit", id=six.theirs("bob").id, first_name="Bert")
     accepted(six, "2999-12-31", "first_name")
     six.user("ada", last_name=None)
     assert six.actions() == {"bob": "update"}
@@ -280,10 +280,10 @@ def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: Village) 
 
 def test_what_is_new_in_the_profile_goes_though_drift_of_that_field_is_accepted(six: Village) -> None:
     accepted(six, "2999-12-31T12:00:00Z", "first_name", "tags")
-    six.staff("edit", id=six.hers("ada").id, first_name="Adele")
-    six.staff("untag", id=six.hers("ada").id, tags=["app-user"])
+    six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
+    six.staff("untag", id=six.theirs("ada").id, tags=["app-user"])
     assert six.actions() == {}
     six.user("ada", first_name="Adah")
     six.apply()
-    assert (six.hers("ada").first_name, six.hers("ada").tags) == ("Adah", ())
+    assert (six.theirs("ada").first_name, six.theirs("ada").tags) == ("Adah", ())
     six.settles()

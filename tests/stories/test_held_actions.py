@@ -60,7 +60,7 @@ def test_a_tag_that_one_line_of_config_adds_is_shown_whatever_withholds_it(four:
 
 def test_drift_that_is_held_shows_what_staff_wrote_and_what_it_would_become(four: Village) -> None:
     four.store["heal_drift"] = "hold"
-    four.staff("edit", id=four.hers("ada").id, first_name="Edited")
+    four.staff("edit", id=four.theirs("ada").id, first_name="Edited")
     plan = four.plan()
     changes = [{"field": "first_name", "before": "Edited", "after": "Ada", "why": "drift"}]
     assert withheld(plan) == {"ada": changes}

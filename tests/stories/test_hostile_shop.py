@@ -48,7 +48,7 @@ def test_a_shop_whose_replies_are_none_is_reported_and_the_other_is_served(two: 
     other, hostile = parts(two.apply(code=1))
     assert (other["applied"], other["error"]) == ({"create": 1, "update": 1}, None)
     assert hostile["error"]
-    assert two.hers("dora", EU).email == mail("dora")
+    assert two.theirs("dora", EU).email == mail("dora")
     two.shop(US).hostile = None
     two.apply()
     two.settles()
@@ -69,7 +69,7 @@ def test_a_shop_with_odd_replies_never_hurts_another(two: Village, kind: Hostile
         said = two(*words)
         assert said.code in {0, 1}
         assert "Traceback" not in said.err
-    assert two.hers("dora", EU).email == mail("dora")
+    assert two.theirs("dora", EU).email == mail("dora")
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -80,7 +80,7 @@ def test_files_that_are_spoilt_never_hurt_another(two: Village, kind: HostileKin
         said = two(*words)
         assert said.code in {0, 1}
         assert "Traceback" not in said.err
-    assert two.hers("dora", EU).email == mail("dora")
+    assert two.theirs("dora", EU).email == mail("dora")
     two.shop(US).hostile = None
     two.apply()
     two.settles()

@@ -31,7 +31,7 @@ def test_pairs_link_users_to_customers_with_other_addresses(village: Village, ki
     said = village("mappings", "import", written(village, kind, ("ada", guest.id)), "--yes", "--output", "json")
     assert said.code == 0, said.err
     assert said.json["stores"][0]["applied"] == {"adopt": 1}
-    assert (village.hers("ada").id, village.hers("ada").email) == (guest.id, mail("ada"))
+    assert (village.theirs("ada").id, village.theirs("ada").email) == (guest.id, mail("ada"))
     assert village.actions() == {"bob": "create"}, "only the users of the file are looked at"
     again = village("mappings", "import", written(village, kind, ("ada", guest.id)), "--yes")
     assert again.code == 0
@@ -43,14 +43,14 @@ def test_a_moved_instance_whose_state_was_lost_is_mapped_by_its_table(village: V
     for name in ("ada", "bob"):
         village.user(name)
     village.apply()
-    at = {name: village.hers(name).id for name in ("ada", "bob")}
+    at = {name: village.theirs(name).id for name in ("ada", "bob")}
     for name in ("ada", "bob"):
         village.gone(name)
         village.user(f"{name}2", email=f"{name}2@example.com")
     village.lose_the_state()
     file = written(village, "csv", *((f"{name}2", at[name].rsplit("/", 1)[1]) for name in at))
     assert village("mappings", "import", file, "--yes").code == 0
-    assert {name: village.hers(f"{name}2").id for name in at} == at
+    assert {name: village.theirs(f"{name}2").id for name in at} == at
     village.settles()
 
 
@@ -60,7 +60,7 @@ def test_what_can_t_be_assigned_is_held_and_says_why(village: Village) -> None:
     village.apply()
     village.user("cyd")
     before = village.everybody()
-    pairs = [("cyd", village.hers("bob").id), ("ada", "999"), ("gone", village.hers("ada").id)]
+    pairs = [("cyd", village.theirs("bob").id), ("ada", "999"), ("gone", village.theirs("ada").id)]
     file = written(village, "json", *pairs)
     said = village("mappings", "import", file, "--yes", "--output", "json")
     assert said.code == 0, said.err
@@ -72,14 +72,14 @@ def test_what_can_t_be_assigned_is_held_and_says_why(village: Village) -> None:
 def test_the_operator_assigns_a_customer_that_a_re_link_left_behind(village: Village) -> None:
     village.user("ada")
     village.apply()
-    left = village.hers("ada").id
+    left = village.theirs("ada").id
     village.staff("guest_checkout", email="guest@example.com")
     village.user("ada", email="guest@example.com")
     village.apply()
     village.user("new", email=mail("ada"))
     assert village.held() == {("new", "EmailConflict")}
     assert village("mappings", "import", written(village, "csv", ("new", left)), "--yes").code == 0
-    assert village.hers("new").id == left
+    assert village.theirs("new").id == left
     assert TRACE not in village.everybody()[left].metafields, "it is no customer any more that was left behind"
     village.settles()
 
@@ -139,4 +139,4 @@ def test_a_table_is_read_as_spreadsheets_write_it(village: Village, text: str) -
     path = village.folder / "pairs"
     path.write_text(text.format(id=guest))
     assert village("mappings", "import", str(path), "--yes").code == 0
-    assert village.hers("ada").id == guest
+    assert village.theirs("ada").id == guest

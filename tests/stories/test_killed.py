@@ -87,13 +87,13 @@ def everything_due(village: Village) -> Village:
 def all_is_as_it_should_be(village: Village, first: Mapping[str, str]) -> None:
     assert len(village.everybody()) == 6
     for name in ("ada", "bob", "cleo", "dora"):
-        assert village.hers(name).tags == ("app-user", "late")
-    assert village.hers("cleo").first_name == "Cleopatra"
-    assert village.hers("bob").email == mail("robert")
-    assert village.hers("bob").id != first["bob"]
+        assert village.theirs(name).tags == ("app-user", "late")
+    assert village.theirs("cleo").first_name == "Cleopatra"
+    assert village.theirs("bob").email == mail("robert")
+    assert village.theirs("bob").id != first["bob"]
     old = village.everybody()[first["bob"]]
-    assert (old.backlink, old.tags, old.metafields[TRACE]) == (None, (), village.hers("bob").id)
-    assert village.hers("eve").tags == ("app-user", "clerk-left")
+    assert (old.backlink, old.tags, old.metafields[TRACE]) == (None, (), village.theirs("bob").id)
+    assert village.theirs("eve").tags == ("app-user", "clerk-left")
     assert village.mappings()["eve"]["status"] == "released"
     village.settles()
 
@@ -111,7 +111,7 @@ def test_killed_again_and_again_everybody_ends_with_one_customer(
     everything_due: Village, forks: ForkServerContext, kind: FaultKind, steps: tuple[int, ...]
 ) -> None:
     village = everything_due
-    first = {name: village.hers(name).id for name in ("bob", "cleo", "eve")}
+    first = {name: village.theirs(name).id for name in ("bob", "cleo", "eve")}
     deaths = 0
     for n in steps:
         if not killed_at(village, forks, n, kind):
@@ -157,7 +157,7 @@ def test_what_a_killed_process_had_written_is_ours_although_nobody_wrote_that_do
     village.user("ada", phone=None, image_url=None)
     village.store["tags"] = ["third"]
     village.apply()
-    ada = village.hers("ada")
+    ada = village.theirs("ada")
     assert (ada.phone, ada.tags, AVATAR in ada.metafields) == (None, ("third",), False)
     village.settles()
 

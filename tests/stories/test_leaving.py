@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.decide.profile_write import Told
+from reconciler.core.decide.profile_write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import open_engine
@@ -31,42 +31,42 @@ def four(village: Village) -> Village:
 
 
 def test_a_customer_whom_staff_deleted_is_made_again(four: Village) -> None:
-    old = four.hers("ada").id
+    old = four.theirs("ada").id
     four.staff("delete", id=old)
     (action,) = four.plan()["actions"]
     assert (action["kind"], {c["why"] for c in action["changes"]}) == ("create", {"drift"})
     four.apply()
-    assert four.hers("ada").id != old
-    assert four.mappings()["ada"]["shopify_customer_id"] == four.hers("ada").id
+    assert four.theirs("ada").id != old
+    assert four.mappings()["ada"]["shopify_customer_id"] == four.theirs("ada").id
     four.settles()
 
 
 def test_a_customer_whom_staff_deleted_is_held_where_the_policy_says_so(four: Village) -> None:
     four.store["on_missing"] = "hold"
-    four.staff("delete", id=four.hers("ada").id)
+    four.staff("delete", id=four.theirs("ada").id)
     assert four.held() == {("ada", "CustomerMissing")}
     four.apply()
     assert len(four.everybody()) == 3
     four.settles(held={("ada", "CustomerMissing")})
     four.store["on_missing"] = "recreate"
     four.apply()
-    assert four.hers("ada").email == mail("ada")
+    assert four.theirs("ada").email == mail("ada")
     four.settles()
 
 
 def test_a_deleted_customer_who_bought_again_as_a_guest_is_linked(four: Village) -> None:
-    four.staff("delete", id=four.hers("ada").id)
+    four.staff("delete", id=four.theirs("ada").id)
     four.staff("guest_checkout", email=mail("ada"))
     assert four.actions() == {"ada": "adopt"}
     four.apply()
-    assert four.hers("ada").orders == 1
+    assert four.theirs("ada").orders == 1
     four.settles()
 
 
 def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is_sent(four: Village) -> None:
     guest = four.staff("create", first_name="Ada")
-    four.staff("merge", keep=guest.id, other=four.hers("ada").id)
-    assert four.hers("ada").id == guest.id
+    four.staff("merge", keep=guest.id, other=four.theirs("ada").id)
+    assert four.theirs("ada").id == guest.id
     assert four.plan()["actions"] == []
     drift = four("drift", "--output", "json")
     assert drift.code == 3
@@ -80,7 +80,7 @@ def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is
 
 
 def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_not_as_a_merge(four: Village) -> None:
-    guest, old = four.staff("create", first_name="Ada"), four.hers("ada").id
+    guest, old = four.staff("create", first_name="Ada"), four.theirs("ada").id
     four.staff("delete_metafield", id=old, namespace="clerk", key="user_id")
     four.staff("set_metafield", id=guest.id, namespace="clerk", key="user_id", value="user_ada", type="id")
     found = four("drift", "--output", "json").json["stores"][0]["drift"]
@@ -92,9 +92,9 @@ def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_no
 
 def test_two_users_whose_customers_staff_merged_both_have_one_again(four: Village) -> None:
     """One of the two back-links is lost in a merge: its user is made anew, with her own address."""
-    four.staff("merge", keep=four.hers("ada").id, other=four.hers("bob").id)
+    four.staff("merge", keep=four.theirs("ada").id, other=four.theirs("bob").id)
     four.apply()
-    assert (four.hers("ada").email, four.hers("bob").email) == (mail("ada"), mail("bob"))
+    assert (four.theirs("ada").email, four.theirs("bob").email) == (mail("ada"), mail("bob"))
     assert len(four.everybody()) == 4
     four.settles()
 
@@ -126,14 +126,14 @@ def test_by_default_whoever_leaves_is_only_let_go(four: Village, how: str) -> No
 
 def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: Village) -> None:
     four.store.update(on_leave="tag", leave_tag="ehemalig")
-    before = four.hers("ada")
+    before = four.theirs("ada")
     four.gone("ada")
     four.apply()
-    assert unlike(before, four.hers("ada")) == {"tags": (("app-user",), ("app-user", "ehemalig"))}
+    assert unlike(before, four.theirs("ada")) == {"tags": (("app-user",), ("app-user", "ehemalig"))}
     four.settles()
     four.user("ada")
     four.apply()
-    assert four.hers("ada") == before
+    assert four.theirs("ada") == before
     four.settles()
 
 
@@ -147,19 +147,19 @@ def test_whoever_leaves_is_deleted_where_shopify_can(four: Village) -> None:
     four.settles()
     four.user("ada")
     four.apply()
-    assert four.hers("ada").email == mail("ada")
+    assert four.theirs("ada").email == mail("ada")
     four.settles()
 
 
 def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: Village) -> None:
     four.store["on_leave"] = "delete"
-    four.staff("order", id=four.hers("ada").id)
+    four.staff("order", id=four.theirs("ada").id)
     four.gone("ada")
     plan = four.plan()
     assert [(a["kind"], a["how"]) for a in plan["actions"]] == [("release", "tag")]
     assert [(h["reason"], h["who_acts"]) for h in plan["holds"]] == [("CannotDelete", "operator")]
     four.apply()
-    assert four.hers("ada").tags == ("app-user", "clerk-left")
+    assert four.theirs("ada").tags == ("app-user", "clerk-left")
     row = four.mappings()["ada"]
     assert (row["status"], row["reason"]) == ("released", "CannotDelete")
     four.settles()
@@ -168,18 +168,18 @@ def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: Village
 def test_an_order_between_plan_and_apply_forbids_the_deletion(four: Village) -> None:
     four.store["on_leave"] = "delete"
     four.gone("ada")
-    at = four.hers("ada").id
+    at = four.theirs("ada").id
     four.shop().faults.add("slow", on="customerDelete", seconds=0.0, when=lambda _v: bool(four.staff("order", id=at)))
     said = four("apply", "--yes", "--output", "json")
     assert said.code in {0, 1}
     four.apply()
-    assert four.hers("ada").tags == ("app-user", "clerk-left")
+    assert four.theirs("ada").tags == ("app-user", "clerk-left")
     four.settles()
 
 
 def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(four: Village) -> None:
     four.store["on_leave"] = "erase"
-    at = four.hers("ada").id
+    at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
     assert four.calls()["customerRequestDataErasure"] == 1
@@ -193,7 +193,7 @@ def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(
     assert [c for c in four.everybody().values() if c.email == mail("ada")] == []
     assert four("mappings", "forget", "user_ada", "--yes").code == 0
     four.apply()
-    assert four.hers("ada").email == mail("ada")
+    assert four.theirs("ada").email == mail("ada")
     four.settles()
 
 
@@ -201,17 +201,17 @@ def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(
 
 
 def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one_does(four: Village) -> None:
-    at = four.hers("ada").id
+    at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
     four.user("ada", first_name="Stale", updated_at="2026-01-01T00:00:00Z")
     assert four.held() == {("ada", "Departed")}
     four.apply()
-    assert four.hers("ada").first_name == "Ada"
+    assert four.theirs("ada").first_name == "Ada"
     four.settles(held={("ada", "Departed")})
     four.user("ada", first_name="Adah", updated_at="2999-01-01T00:00:00Z")
     four.apply()
-    assert (four.hers("ada").id, four.hers("ada").first_name) == (at, "Adah")
+    assert (four.theirs("ada").id, four.theirs("ada").first_name) == (at, "Adah")
     assert four.mappings()["ada"]["status"] == "in_sync"
     four.settles()
 
@@ -224,7 +224,7 @@ def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
     """A table that was restored, a deletion that was taken back: `updated_at` is from before the release."""
     four.store.update(on_leave=policy, where={"note": ["here", None]})
     row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
-    before = four.hers("ada")
+    before = four.theirs("ada")
     if how.startswith("deleted_at"):
         four.user("ada", deleted_at=four.now())
     if how == "where":
@@ -241,7 +241,7 @@ def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
     four.sql(f"insert into customers values ({', '.join('?' for _ in row)})", *row)
     assert four.held() == set()
     four.apply()
-    now = four.hers("ada")
+    now = four.theirs("ada")
     assert (now.email, now.first_name, now.tags) == (before.email, before.first_name, before.tags)
     assert (now.id == before.id) is (policy != "delete")
     assert four.mappings()["ada"]["status"] == "in_sync"
@@ -263,7 +263,7 @@ def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_nobody_ma
     four.user("ada", updated_at=made, first_name="Adah", deleted_at=None, note="here")
     assert four.held() == set()
     four.apply()
-    assert four.hers("ada").first_name == "Adah"
+    assert four.theirs("ada").first_name == "Adah"
     assert four.mappings()["ada"]["status"] == "in_sync"
     four.settles()
 
@@ -277,7 +277,7 @@ def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four
     assert four.held() == {("ada", "Departed")}
     four.user("ada", note="here", first_name="Adah", updated_at="2026-01-03T00:00:00Z")
     four.apply()
-    assert four.hers("ada").first_name == "Adah"
+    assert four.theirs("ada").first_name == "Adah"
     four.settles()
 
 
@@ -337,7 +337,7 @@ def test_an_empty_source_releases_nobody_by_name_either(four: Village) -> None:
 
 
 def test_a_customer_whose_back_link_was_overwritten_is_held_and_never_made_twice(four: Village) -> None:
-    four.staff("set_metafield", id=four.hers("ada").id, namespace="clerk", key="user_id", value="user_zed", type="id")
+    four.staff("set_metafield", id=four.theirs("ada").id, namespace="clerk", key="user_id", value="user_zed", type="id")
     before = four.everybody()
     assert four.held() == {("ada", "EmailTaken")}
     four.apply()
@@ -375,7 +375,9 @@ def told(village: Village, user: str, **values: Any) -> None:
     try:
         now = WallClock().now()
         profile = Profile(clerk_user_id=ClerkUserId(user), mapped=frozenset(values), **values)
-        ProfileWrites(engine).accept([Told(profile.clerk_user_id, at=now, profile=profile, created=True)], now=now)
+        ProfileWrites(engine).accept(
+            [ClerkChange(profile.clerk_user_id, at=now, profile=profile, created=True)], now=now
+        )
     finally:
         engine.dispose()
 
@@ -386,16 +388,16 @@ def test_a_successor_whose_row_is_still_to_be_written_keeps_the_customer(
     four: Village, on_leave: str, where: dict[str, Any]
 ) -> None:
     four.store.update(on_leave=on_leave, where=where)
-    before = four.hers("ada")
+    before = four.theirs("ada")
     four.gone("ada")
     told(four, "user_again", email=mail("ada"), email_verified=True, first_name="Ada")
     assert four.actions() == {}
     four.apply()
     four.apply("--user", "user_ada")
-    assert four.hers("ada").id == before.id
+    assert four.theirs("ada").id == before.id
     four.user("again", email=mail("ada"), first_name="Ada")
     four.apply()
-    assert four.hers("again").id == before.id
+    assert four.theirs("again").id == before.id
     four.settles()
 
 
@@ -418,14 +420,14 @@ def test_the_deletion_comes_after_all_where_the_successor_goes_before_the_adopti
 
 def test_a_user_who_is_back_before_the_successor_adopts_keeps_the_customer(four: Village) -> None:
     four.store["on_leave"] = "delete"
-    before = four.hers("ada")
+    before = four.theirs("ada")
     four.gone("ada")
     four.user("again", email=mail("ada"), first_name="Ada")
     four.apply("--user", "user_ada")
     four.gone("again")
     four.user("ada")
     four.apply()
-    assert four.hers("ada") == before
+    assert four.theirs("ada") == before
     four.settles()
 
 
@@ -434,7 +436,7 @@ def test_where_the_e_mail_is_hidden_a_claimant_of_the_known_one_keeps_the_custom
     four: Village, on_leave: str
 ) -> None:
     four.store["on_leave"] = on_leave
-    before = four.hers("ada")
+    before = four.theirs("ada")
     four.shop().shop.unapproved_fields = HIDDEN
     four.gone("ada")
     four.user("again", email=mail("ada"), first_name="Ada")
@@ -442,7 +444,7 @@ def test_where_the_e_mail_is_hidden_a_claimant_of_the_known_one_keeps_the_custom
     assert four.everybody()[before.id].email == mail("ada")
     four.shop().shop.unapproved_fields = set()
     four.apply()
-    assert four.hers("again").id == before.id
+    assert four.theirs("again").id == before.id
     four.settles()
 
 
@@ -455,7 +457,7 @@ def test_a_customer_whose_e_mail_is_neither_shown_nor_known_is_kept(four: Villag
     four.gone("ada")
     assert ("ada", "CannotDelete") in four.held()
     four.apply()
-    assert four.hers("ada").email == mail("ada")
+    assert four.theirs("ada").email == mail("ada")
     four.shop().shop.unapproved_fields = set()
     (action,) = four.plan("--user", "user_ada")["actions"]
     assert (action["kind"], action["how"]) == ("release", on_leave)

@@ -32,10 +32,10 @@ def busy(village: Village) -> Village:
 def all_is_done(village: Village) -> None:
     assert len(village.everybody()) == 4
     for name in ("ada", "bob", "cleo", "dora"):
-        assert (village.hers(name).email, village.hers(name).tags) == (mail(name), ("app-user", "late"))
-        assert village.hers(name).metafields == ({} if name == "bob" else {AVATAR: PICTURE})
-    assert [village.hers(n).first_name for n in ("cleo", "dora")] == ["Cleopatra", "Dora"]
-    assert village.hers("dora").orders == 1
+        assert (village.theirs(name).email, village.theirs(name).tags) == (mail(name), ("app-user", "late"))
+        assert village.theirs(name).metafields == ({} if name == "bob" else {AVATAR: PICTURE})
+    assert [village.theirs(n).first_name for n in ("cleo", "dora")] == ["Cleopatra", "Dora"]
+    assert village.theirs("dora").orders == 1
     village.settles()
 
 

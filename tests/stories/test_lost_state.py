@@ -28,12 +28,12 @@ def test_whoever_changed_her_address_meanwhile_is_found_and_followed(village: Vi
     village.user("ada")
     village.user("bob")
     village.apply()
-    at = village.hers("ada").id
+    at = village.theirs("ada").id
     village.lose_the_state()
     village.user("ada", email=mail("new"), first_name="Adah")
     assert village.actions() == {"ada": "update"}
     village.apply()
-    assert (village.hers("ada").id, village.hers("ada").email, village.hers("ada").first_name) == (
+    assert (village.theirs("ada").id, village.theirs("ada").email, village.theirs("ada").first_name) == (
         at,
         mail("new"),
         "Adah",
@@ -50,7 +50,7 @@ def test_values_that_we_no_longer_know_to_be_ours_are_left_alone(village: Villag
     village.user("ada", phone=None, note=None, last_name=None)
     village.store["tags"] = ["other"]
     village.apply()
-    ada = village.hers("ada")
+    ada = village.theirs("ada")
     assert (ada.phone, ada.note, ada.last_name) == ("+16134505293", "of the profile", "King")
     assert ada.tags == ("app-user", "other")
     village.settles()
@@ -60,13 +60,13 @@ def test_a_swap_in_a_lost_state_still_ends_with_both_on_their_own_customers(vill
     for name in ("ada", "bob", "cyd"):
         village.user(name)
     village.apply()
-    before = {n: village.hers(n).id for n in ("ada", "bob", "cyd")}
+    before = {n: village.theirs(n).id for n in ("ada", "bob", "cyd")}
     village.lose_the_state()
     village.user("ada", email=mail("bob"))
     village.user("bob", email=mail("ada"))
     village.apply()
-    assert (village.hers("ada").email, village.hers("bob").email) == (mail("bob"), mail("ada"))
-    assert {n: village.hers(n).id for n in before} == before
+    assert (village.theirs("ada").email, village.theirs("bob").email) == (mail("bob"), mail("ada"))
+    assert {n: village.theirs(n).id for n in before} == before
     village.settles()
 
 
@@ -79,7 +79,7 @@ def test_two_who_want_one_address_don_t_end_on_one_customer(village: Village) ->
     village.user("bob", email=mail("shared"))
     village.apply()
     assert len(village.everybody()) == 3
-    assert {village.hers(n).email for n in ("ada", "bob")} == {mail("ada"), mail("bob")}
+    assert {village.theirs(n).email for n in ("ada", "bob")} == {mail("ada"), mail("bob")}
     village.settles(held={("ada", "EmailTaken"), ("bob", "EmailTaken")})
 
 
@@ -95,10 +95,10 @@ def test_a_re_link_whose_state_is_lost_half_way_ends_with_one_customer(village: 
     village.shop().faults.clear()
     village.lose_the_state()
     village.apply()
-    assert village.hers("ada").id == village.at(mail("new")).id
-    assert village.hers("ada").orders == 1
+    assert village.theirs("ada").id == village.at(mail("new")).id
+    assert village.theirs("ada").orders == 1
     assert len(village.everybody()) == 3
-    assert TRACE not in village.hers("ada").metafields
+    assert TRACE not in village.theirs("ada").metafields
     village.settles()
 
 
@@ -115,5 +115,5 @@ def test_who_had_left_is_left_alone(village: Village) -> None:
     assert village.everybody() == before
     village.user("ada")
     village.apply()
-    assert village.hers("ada").id in before
+    assert village.theirs("ada").id in before
     village.settles()

@@ -36,7 +36,7 @@ def bob_alone_is_served(village: Village, *, user: str, reason: str, said: str) 
     assert said in hold["message"]
     (result,) = village.apply()["stores"]
     assert (result["applied"], result["error"]) == ({"create": 1}, None)
-    assert village.hers("bob").email == mail("bob")
+    assert village.theirs("bob").email == mail("bob")
     assert village.mappings()[user.removeprefix("user_")]["status"] == "held"
 
 
@@ -67,7 +67,7 @@ def test_a_merge_that_is_refused_is_that_users_failure_alone(
     merging.shop().faults.add(kind, on="customerMerge", status=status, times=NEVER)
     (result,) = merging.apply(code=1)["stores"]
     assert (result["applied"], result["error"]) == ({"create": 1}, None)
-    assert merging.hers("bob").email == mail("bob")
+    assert merging.theirs("bob").email == mail("bob")
 
 
 @pytest.mark.parametrize(("kind", "status"), [("status", 403), ("missing_scope", None)])
@@ -90,7 +90,7 @@ def test_a_look_that_is_refused_for_one_of_many_holds_that_one(village: Village,
         village.user(name)
     village.apply()
     village.user("bob")
-    odd = village.hers("cleo").id
+    odd = village.theirs("cleo").id
 
     def asks_for_cleo(variables: dict[str, Any]) -> bool:
         return odd in variables.get("ids", ()) or "user_cleo" in str(variables)

@@ -36,7 +36,7 @@ def guest_comes(village: Village) -> None:
 def test_an_update_does_not_become_a_re_link_or_a_merge_that_no_plan_showed(ada: Village, policy: str) -> None:
     guards = {"update": {"max": 50}, "relink": {"max": 0}, "merge": {"max": 0}}
     ada.store.update(on_email_conflict=policy, guards=guards)
-    at = ada.hers("ada").id
+    at = ada.theirs("ada").id
     ada.user("ada", email=NEW)
     guest_comes(ada)
     said = ada("apply", "--yes", "--output", "json")
@@ -44,8 +44,8 @@ def test_an_update_does_not_become_a_re_link_or_a_merge_that_no_plan_showed(ada:
     (failed,) = said.json["stores"][0]["failed"]
     assert failed["result"] == "refused"
     assert policy in failed["message"]
-    assert ada.hers("ada").id == at
-    assert ada.hers("ada").email == mail("ada")
+    assert ada.theirs("ada").id == at
+    assert ada.theirs("ada").email == mail("ada")
     assert ada.held() == {("ada", "GuardExceeded")}
     plan = ada.plan()
     assert plan["holds"][0]["action"]["kind"] == policy

@@ -28,11 +28,11 @@ def four(village: Village) -> Village:
 
 
 def phones(village: Village) -> dict[str, str | None]:
-    return {name: village.hers(name).phone for name in PEOPLE}
+    return {name: village.theirs(name).phone for name in PEOPLE}
 
 
 def ids(village: Village) -> dict[str, str]:
-    return {name: village.hers(name).id for name in PEOPLE}
+    return {name: village.theirs(name).id for name in PEOPLE}
 
 
 def wants(village: Village, **owners: str) -> dict[str, str | None]:
@@ -72,7 +72,7 @@ def test_any_order_of_emails_and_phones_at_once_is_reached_in_one_apply(four: Vi
     for name, email, owner in zip(PEOPLE, emails, numbers, strict=True):
         four.user(name, email=mail(email), phone=PHONES[owner])
     four.apply()
-    assert {n: four.hers(n).email for n in PEOPLE} == {n: mail(e) for n, e in zip(PEOPLE, emails, strict=True)}
+    assert {n: four.theirs(n).email for n in PEOPLE} == {n: mail(e) for n, e in zip(PEOPLE, emails, strict=True)}
     assert phones(four) == {n: PHONES[o] for n, o in zip(PEOPLE, numbers, strict=True)}
     assert ids(four) == before
     four.settles()
@@ -82,7 +82,7 @@ def test_a_newcomer_gets_the_phone_that_another_user_leaves_in_the_same_apply(fo
     four.user("ada", phone=FREE)
     four.user("eve", phone=PHONES["ada"])
     four.apply()
-    assert (four.hers("ada").phone, four.hers("eve").phone) == (FREE, PHONES["ada"])
+    assert (four.theirs("ada").phone, four.theirs("eve").phone) == (FREE, PHONES["ada"])
     four.settles()
 
 
@@ -93,7 +93,7 @@ def test_a_phone_that_is_cleared_or_goes_with_its_customer_is_written_in_the_sam
     four.user("cyd", phone=None)
     four.user("dan", phone=PHONES["cyd"])
     four.apply()
-    found = {name: four.hers(name).phone for name in ("ada", "cyd", "dan")}
+    found = {name: four.theirs(name).phone for name in ("ada", "cyd", "dan")}
     assert found == {"ada": PHONES["bob"], "cyd": None, "dan": PHONES["cyd"]}
     four.settles()
 
@@ -102,12 +102,12 @@ def test_a_phone_that_its_owner_keeps_holds_nothing_but_itself(four: Village) ->
     four.user("ada", phone=PHONES["bob"], last_name="King", email=mail("new"))
     assert four.held() == {("ada", "PhoneTaken")}
     four.apply()
-    ada = four.hers("ada")
+    ada = four.theirs("ada")
     assert (ada.last_name, ada.email, ada.phone) == ("King", mail("new"), PHONES["ada"])
     four.settles(held={("ada", "PhoneTaken")})
     four.user("bob", phone=None)
     four.apply()
-    assert four.hers("ada").phone == PHONES["bob"]
+    assert four.theirs("ada").phone == PHONES["bob"]
     four.settles()
 
 
@@ -116,7 +116,7 @@ def test_of_two_who_wait_for_one_phone_one_gets_it_and_the_other_is_held(four: V
     four.user("bob", phone=PHONES["ada"])
     four.user("cyd", phone=PHONES["ada"])
     four.apply()
-    assert (four.hers("bob").phone, four.hers("cyd").phone) == (PHONES["ada"], PHONES["cyd"])
+    assert (four.theirs("bob").phone, four.theirs("cyd").phone) == (PHONES["ada"], PHONES["cyd"])
     four.settles(held={("cyd", "PhoneTaken")})
 
 
@@ -133,13 +133,13 @@ def test_a_circle_of_emails_and_phones_that_ends_in_the_middle_is_finished_by_th
         four.apply(code=1)
     four.apply()
     assert phones(four) == {name: PHONES[other] for name, other in ring.items()}
-    assert {name: four.hers(name).email for name in PEOPLE} == {name: mail(other) for name, other in ring.items()}
+    assert {name: four.theirs(name).email for name in PEOPLE} == {name: mail(other) for name, other in ring.items()}
     assert ids(four) == before
     four.settles()
 
 
 def test_what_was_parked_is_given_back_where_the_circle_does_not_turn_after_all(four: Village) -> None:
-    before = {name: four.hers(name) for name in PEOPLE}
+    before = {name: four.theirs(name) for name in PEOPLE}
     for name, other in (("ada", "bob"), ("bob", "ada")):
         four.user(name, email=mail(other), phone=PHONES[other])
     with locked_at(four, 1, "lost_after"):
@@ -148,7 +148,7 @@ def test_what_was_parked_is_given_back_where_the_circle_does_not_turn_after_all(
     for name in ("ada", "bob"):
         four.user(name, email=mail(name), phone=PHONES[name])
     four.apply()
-    assert {name: four.hers(name) for name in PEOPLE} == before
+    assert {name: four.theirs(name) for name in PEOPLE} == before
     four.settles()
 
 
@@ -160,28 +160,28 @@ def test_users_without_a_name_swap_emails_first_and_phones_next(four: Village) -
         four.user(name, email=mail(other), phone=PHONES[other])
     four.apply()
     four.apply()
-    assert [(four.hers(n).email, four.hers(n).phone) for n in ("ada", "bob")] == [
+    assert [(four.theirs(n).email, four.theirs(n).phone) for n in ("ada", "bob")] == [
         (mail("bob"), PHONES["bob"]), (mail("ada"), PHONES["ada"]),
     ]  # fmt: skip
     four.settles()
 
 
 def test_a_circle_of_emails_and_phones_is_undone_in_one_go(four: Village) -> None:
-    before = {name: four.hers(name) for name in PEOPLE}
+    before = {name: four.theirs(name) for name in PEOPLE}
     ring = dict(zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True))
     for name, other in ring.items():
         four.user(name, email=mail(other), phone=PHONES[other])
     digest = four("plan", "--output", "json").json["digest"]
     four.apply()
-    assert {name: four.hers(name).email for name in PEOPLE} == {name: mail(other) for name, other in ring.items()}
+    assert {name: four.theirs(name).email for name in PEOPLE} == {name: mail(other) for name, other in ring.items()}
     said = four("undo", "--plan", digest, "--yes", "--output", "json")
     assert said.code == 0, said.out + said.err
-    assert {name: four.hers(name) for name in PEOPLE} == before
+    assert {name: four.theirs(name) for name in PEOPLE} == before
     four.apply()
-    assert {name: four.hers(name) for name in PEOPLE} == before, "what was undone waits until the profile moves"
+    assert {name: four.theirs(name) for name in PEOPLE} == before, "what was undone waits until the profile moves"
     again = four("undo", "--plan", digest, "--yes", "--output", "json")
     assert again.code == 0, again.out + again.err
-    assert {name: four.hers(name) for name in PEOPLE} == before
+    assert {name: four.theirs(name) for name in PEOPLE} == before
 
 
 def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer_with_a_new_one(four: Village) -> None:
@@ -189,8 +189,8 @@ def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer
     four.user("eve", email=mail("bob"), phone=FREE)
     four.user("ada", phone=PHONES["bob"])
     four.apply()
-    assert (four.hers("eve").phone, four.hers("eve").email) == (FREE, mail("bob"))
-    assert four.hers("ada").phone == PHONES["bob"]
+    assert (four.theirs("eve").phone, four.theirs("eve").email) == (FREE, mail("bob"))
+    assert four.theirs("ada").phone == PHONES["bob"]
     four.settles()
 
 
@@ -204,7 +204,7 @@ def test_a_value_that_shopify_does_not_take_off_is_not_asked_for_again_until_som
     four: Village, refused: str
 ) -> None:
     def is_refused(sent: dict[str, Any]) -> bool:
-        return parks_off("phone")(sent) and (refused == "all" or four.hers("ada").id in str(sent))
+        return parks_off("phone")(sent) and (refused == "all" or four.theirs("ada").id in str(sent))
 
     before = dict(phones(four))
     fault = four.shop().faults.add("user_error", on="customerSet", when=is_refused, times=None)
@@ -250,12 +250,12 @@ def test_of_two_updates_to_one_free_phone_the_plan_holds_the_second_and_the_rest
     assert [(h["clerk_user_id"], h["reason"]) for h in plan["holds"]] == [("user_cyd", "PhoneTaken")]
     assert "user_bob" in plan["holds"][0]["message"]
     four.apply()
-    assert (four.hers("bob").phone, four.hers("cyd").phone) == (FREE, PHONES["cyd"])
-    assert four.hers("cyd").last_name == "King"
+    assert (four.theirs("bob").phone, four.theirs("cyd").phone) == (FREE, PHONES["cyd"])
+    assert four.theirs("cyd").last_name == "King"
     four.settles(held={("cyd", "PhoneTaken")})
     four.user("bob", phone=None)
     four.apply()
-    assert four.hers("cyd").phone == FREE
+    assert four.theirs("cyd").phone == FREE
     four.settles()
 
 
@@ -280,8 +280,8 @@ def test_newcomers_and_a_mapped_user_with_one_free_phone_are_planned_as_they_are
         four.apply(str(four.folder / "seen.json"))
     else:
         four.apply(*way)
-    assert [four.hers(name).phone for name in ("dan", "eve", "fay")] == [FREE, None, None]
-    assert {four.hers(name).last_name for name in ("dan", "eve", "fay")} == {"Same"}
+    assert [four.theirs(name).phone for name in ("dan", "eve", "fay")] == [FREE, None, None]
+    assert {four.theirs(name).last_name for name in ("dan", "eve", "fay")} == {"Same"}
     assert waiting(four) == {"user_eve", "user_fay"}
     four.settles(held=held)
 
@@ -303,5 +303,5 @@ def test_a_user_who_waits_for_an_email_shares_a_free_phone_with_no_other(four: V
     four.user("cyd", email=mail("bob"), phone=FREE)
     assert four.held() == {("cyd", "PhoneTaken")}
     four.apply()
-    assert [four.hers(n).phone for n in ("bob", "cyd")] == [FREE, PHONES["cyd"]]
+    assert [four.theirs(n).phone for n in ("bob", "cyd")] == [FREE, PHONES["cyd"]]
     four.settles(held={("cyd", "PhoneTaken")})

@@ -20,7 +20,7 @@ def two(village: Village) -> Village:
 @pytest.mark.parametrize("bulk", ["never", "always"])
 @pytest.mark.parametrize("link", ["kept", "removed"])
 def test_a_redacted_customer_is_not_filled_again(two: Village, link: str, bulk: str) -> None:
-    customer = two.hers("ada").id
+    customer = two.theirs("ada").id
     two.staff("redact", id=customer)
     if link == "kept":
         two.staff("set_metafield", id=customer, namespace="clerk", key="user_id", value="user_ada", type="id")
@@ -36,7 +36,7 @@ def test_a_redacted_customer_is_not_filled_again(two: Village, link: str, bulk: 
 
 
 def test_no_other_customer_is_made_when_the_redacted_one_has_gone(two: Village) -> None:
-    customer = two.hers("ada").id
+    customer = two.theirs("ada").id
     two.staff("redact", id=customer)
     two.apply()
     two.staff("delete", id=customer)
@@ -45,7 +45,7 @@ def test_no_other_customer_is_made_when_the_redacted_one_has_gone(two: Village) 
     two.settles(held=ERASED)
     assert two("mappings", "forget", "user_ada", "--yes").code == 0
     two.apply()
-    assert two.hers("ada").email == mail("ada")
+    assert two.theirs("ada").email == mail("ada")
     two.settles()
 
 

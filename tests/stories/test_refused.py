@@ -21,10 +21,10 @@ def writes(village: Village) -> int:
 def test_a_tag_that_replaces_another_fits_where_both_would_not(village: Village, bulk: str) -> None:
     village.user("ada")
     village.apply()
-    village.staff("tag", id=village.hers("ada").id, tags=FULL[:249])
+    village.staff("tag", id=village.theirs("ada").id, tags=FULL[:249])
     village.store["tags"] = ["vip"]
     village.apply("--bulk", bulk)
-    assert set(village.hers("ada").tags) == {*FULL[:249], "vip"}
+    assert set(village.theirs("ada").tags) == {*FULL[:249], "vip"}
     village.settles()
 
 
@@ -34,28 +34,28 @@ def test_a_tag_without_room_is_held_and_goes_when_room_is_made(village: Village,
     village.staff("tag", id=guest.id, tags=FULL)
     village.user("ada")
     village.apply("--bulk", bulk, code=0)
-    assert village.hers("ada").id == guest.id
+    assert village.theirs("ada").id == guest.id
     assert village.mappings()["ada"]["status"] == "held"
     village.settles(held={("ada", "Rejected")})
     village.staff("untag", id=guest.id, tags=[FULL[7]])
     assert village.actions() == {"ada": "update"}
     village.apply("--bulk", bulk)
-    assert "app-user" in village.hers("ada").tags
+    assert "app-user" in village.theirs("ada").tags
     village.settles()
 
 
 def test_of_a_replaced_tag_without_room_the_old_one_goes_and_the_new_one_waits(village: Village) -> None:
     village.user("ada")
     village.apply()
-    at = village.hers("ada").id
+    at = village.theirs("ada").id
     village.staff("tag", id=at, tags=FULL[:249])
     village.store["tags"] = ["vip", "gold"]
     village.apply(code=1)
-    assert set(village.hers("ada").tags) == set(FULL[:249])
+    assert set(village.theirs("ada").tags) == set(FULL[:249])
     village.settles(held={("ada", "Rejected")})
     village.staff("untag", id=at, tags=[FULL[0]])
     village.apply()
-    assert {"vip", "gold"} <= set(village.hers("ada").tags)
+    assert {"vip", "gold"} <= set(village.theirs("ada").tags)
     village.settles()
 
 
@@ -64,7 +64,7 @@ def test_a_refused_release_is_held_and_sent_once(village: Village) -> None:
     village.user("ada")
     village.user("bob")
     village.apply()
-    at = village.hers("ada").id
+    at = village.theirs("ada").id
     village.staff("tag", id=at, tags=FULL[:249])
     village.gone("ada")
     before = writes(village)
@@ -76,7 +76,7 @@ def test_a_refused_release_is_held_and_sent_once(village: Village) -> None:
     assert village.actions() == {"ada": "release"}
     village.apply()
     assert village.mappings()["ada"]["status"] == "released"
-    assert "clerk-left" in village.hers("ada").tags
+    assert "clerk-left" in village.theirs("ada").tags
     village.settles()
 
 
@@ -86,13 +86,13 @@ def test_a_refused_release_is_tried_again_when_profile_or_policy_change(village:
     village.user("ada")
     village.user("bob")
     village.apply()
-    village.staff("tag", id=village.hers("ada").id, tags=FULL[:249])
+    village.staff("tag", id=village.theirs("ada").id, tags=FULL[:249])
     village.gone("ada")
     village.apply(code=1)
     if change == "profile":
         village.user("ada", first_name="Adah")
         village.apply()
-        assert village.hers("ada").first_name == "Adah"
+        assert village.theirs("ada").first_name == "Adah"
     else:
         village.store["on_leave"] = "keep"
         village.apply()
@@ -113,7 +113,7 @@ def test_bad_metafields_are_held_by_name_and_the_others_of_the_call_are_written(
     village.store["metafields"] = RULES
     village.user("ada", metadata='{"before": "x", "sizes": [1, "x"], "link": "no link", "after": "true"}')
     village.apply("--bulk", bulk)
-    assert village.hers("ada").metafields == {"app.before": "x", "app.after": "true"}
+    assert village.theirs("ada").metafields == {"app.before": "x", "app.after": "true"}
     messages = " ".join(h["message"] for h in village.plan()["holds"])
     assert "metafields.app.sizes" in messages
     assert "metafields.app.link" in messages
@@ -121,5 +121,5 @@ def test_bad_metafields_are_held_by_name_and_the_others_of_the_call_are_written(
     village.settles(held={("ada", "Rejected")})
     village.user("ada", metadata='{"before": "x", "sizes": [1, 2], "link": "https://x.example.com", "after": "true"}')
     village.apply("--bulk", bulk)
-    assert set(village.hers("ada").metafields) == set(RULES)
+    assert set(village.theirs("ada").metafields) == set(RULES)
     village.settles()

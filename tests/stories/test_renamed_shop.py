@@ -62,7 +62,7 @@ def test_a_renamed_shop_keeps_its_users_its_tombstones_and_its_tags(known: Villa
     known.store["tags"] = ["member"]
     assert known.actions() == {"ada": "update", "bob": "update"}
     known.apply()
-    assert {known.hers(name).tags for name in ("ada", "bob")} == {("member",)}
+    assert {known.theirs(name).tags for name in ("ada", "bob")} == {("member",)}
     known.store["shop"] = OLD
     known.settles(held={("eva", "Erased")})
 

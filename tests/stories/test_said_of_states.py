@@ -36,8 +36,8 @@ def test_a_plan_above_a_guard_advises_a_command_that_works(
         two.user(name, first_name="Other")
     words = advised(two("plan", "--output", output, *narrowed))
     assert two(*words, "--yes").code == 0
-    assert two.hers("ada").first_name == "Other"
-    assert two.hers("bob").first_name == ("Bob" if "--user" in narrowed else "Other")
+    assert two.theirs("ada").first_name == "Other"
+    assert two.theirs("bob").first_name == ("Bob" if "--user" in narrowed else "Other")
 
 
 def test_an_import_above_a_guard_advises_a_command_that_works(two: Village) -> None:
@@ -48,13 +48,13 @@ def test_an_import_above_a_guard_advises_a_command_that_works(two: Village) -> N
     file.write_text(f"clerk_user_id,store,shopify_customer_id\nuser_cyd,{US},{guest}\n")
     words = advised(two("mappings", "import", str(file), "--yes"))
     assert two(*words, "--yes").code == 0
-    assert two.hers("cyd").id == guest
+    assert two.theirs("cyd").id == guest
 
 
 def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two: Village) -> None:
     two.staff("guest_checkout", email="guest@elsewhere.example.com")
     guest = two.at("guest@elsewhere.example.com").id
-    two.staff("merge", keep=guest, other=two.hers("ada").id)
+    two.staff("merge", keep=guest, other=two.theirs("ada").id)
     said = two("drift")
     assert said.code == 3
     assert "1 drifted, 0 not rolled out yet" in said.out, "merged and edited is one user"
@@ -124,7 +124,7 @@ def test_doctor_fails_where_the_table_is_empty_and_users_are_mapped(two: Village
 @pytest.mark.parametrize("on_leave", ["keep", "delete"])
 def test_explain_shows_the_customer_that_a_released_user_left_where_it_is_there(two: Village, on_leave: str) -> None:
     two.store["on_leave"] = on_leave
-    at = two.hers("ada").id
+    at = two.theirs("ada").id
     two.gone("ada")
     two.apply()
     two.settles()
@@ -147,7 +147,7 @@ def test_explain_calls_no_tags_equal_that_are_missing_though_nothing_is_done_abo
         return field["equal"], field["why"]
 
     assert tags("user_ada") == (True, None)
-    two.staff("untag", id=two.hers("ada").id, tags=["app-user"])
+    two.staff("untag", id=two.theirs("ada").id, tags=["app-user"])
     assert tags("user_ada") == (False, "drift")
     for held in ({"paused": True}, {"heal_drift": "hold"}):
         before = dict(two.store)

@@ -71,8 +71,8 @@ def test_who_is_held_by_a_saved_plan_stands_in_the_state_as_it_is_when_that_is_a
 
 def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: Village, plan: Path) -> None:
     assert apply(due, plan)["applied"] == {"create": 1, "adopt": 1, "update": 2, "release": 1}
-    assert [due.hers(n).last_name for n in ("bob", "cyd")] == ["Builder", "Charisse"]
-    assert due.hers("eve").orders == 1
+    assert [due.theirs(n).last_name for n in ("bob", "cyd")] == ["Builder", "Charisse"]
+    assert due.theirs("eve").orders == 1
     due.settles()
     assert "was applied before" in refused_whole(due, plan)
 
@@ -87,12 +87,12 @@ def test_an_action_whose_world_has_moved_is_refused_by_name_and_the_others_go_on
             due.user("bob", last_name="Bauer")
             why = "the profile has changed"
         case "customer":
-            due.staff("edit", id=due.hers("bob").id, note="by staff")
+            due.staff("edit", id=due.theirs("bob").id, note="by staff")
             why = "the customer has changed in Shopify"
         case "row gone":
             due.gone("bob")
         case "customer gone":
-            due.staff("delete", id=due.hers("bob").id)
+            due.staff("delete", id=due.theirs("bob").id)
         case "address taken":
             who = "ada"
             due.staff("guest_checkout", email=mail("ada"))
@@ -104,7 +104,7 @@ def test_an_action_whose_world_has_moved_is_refused_by_name_and_the_others_go_on
     assert [(f["clerk_user_id"], f["result"]) for f in result["failed"]] == [(f"user_{who}", "refused")]
     assert why in result["failed"][0]["message"]
     assert sum(result["applied"].values()) == 4
-    assert due.hers("cyd").last_name == "Charisse"
+    assert due.theirs("cyd").last_name == "Charisse"
     due.apply()
     due.settles(held={("eve", "EmailTaken")} if who == "eve" else set())
 
@@ -210,9 +210,9 @@ def test_held_actions_are_re_checked_though_they_are_approved(due: Village) -> N
     due.user("bob", last_name="Bauer")
     result = apply(due, path, "--approve", digest, code=1)
     assert [f["clerk_user_id"] for f in result["failed"]] == ["user_bob"]
-    assert due.hers("cyd").last_name == "Charisse"
+    assert due.theirs("cyd").last_name == "Charisse"
     due.apply()
-    assert due.hers("bob").last_name == "Bauer"
+    assert due.theirs("bob").last_name == "Bauer"
     due.settles()
 
 
@@ -225,17 +225,17 @@ def test_a_circle_in_a_saved_plan_is_not_begun_where_one_of_it_has_moved(village
         village.user(name, email=mail(following))
     village.user("dee", last_name="Day")
     path = saved(village, "the.plan")
-    before = {n: village.hers(n) for n in ("ada", "bob", "cyd")}
+    before = {n: village.theirs(n) for n in ("ada", "bob", "cyd")}
     village.user(who, last_name="Moved")
     result = apply(village, path, code=1)
     assert result["applied"] == {"update": 1}
     assert {f["clerk_user_id"]: f["result"] for f in result["failed"]} == {
         f"user_{n}": "refused" for n in ("ada", "bob", "cyd")
     }
-    assert {n: village.hers(n) for n in before} == before
+    assert {n: village.theirs(n) for n in before} == before
     again = saved(village, "again.plan")
     assert apply(village, again)["applied"] == {"update": 3}
-    assert [village.hers(n).email for n in ("ada", "bob", "cyd")] == [mail("bob"), mail("cyd"), mail("ada")]
+    assert [village.theirs(n).email for n in ("ada", "bob", "cyd")] == [mail("bob"), mail("cyd"), mail("ada")]
     village.settles()
 
 

@@ -145,7 +145,7 @@ def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_bla
     assert two.everybody(US) == before
     two.staff("unapprove", fields=[])
     two.apply()
-    assert two.hers("ada").first_name == "Adah"
+    assert two.theirs("ada").first_name == "Adah"
     two.settles()
 
 

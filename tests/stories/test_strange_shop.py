@@ -61,7 +61,7 @@ def in_sync(village: Village) -> None:
 def test_a_spelling_that_nobody_foresaw_is_written_once(strange: Village, bulk: str) -> None:
     strange.apply("--bulk", bulk)
     assert all(strange.calls()[root] <= 2 for root in WRITES)
-    assert strange.hers("ada").first_name == "Ada O'Hara"
+    assert strange.theirs("ada").first_name == "Ada O'Hara"
     in_sync(strange)
     mapped = strange.mappings()
     assert {row["status"] for row in mapped.values()} == {"in_sync"}
@@ -114,13 +114,13 @@ def test_what_staff_edit_is_drift_and_is_healed_with_one_write(
     strange: Village, action: str, details: dict[str, Any], field: str
 ) -> None:
     strange.apply()
-    before = strange.hers("ada")
+    before = strange.theirs("ada")
     strange.staff(action, id=before.id, **details)
     (found,) = strange.plan()["actions"]
     assert [(c["field"], c["why"]) for c in found["changes"]] == [(field, "drift")]
     assert strange("drift").code == 3
     strange.apply()
-    assert strange.hers("ada") == before
+    assert strange.theirs("ada") == before
     in_sync(strange)
 
 
@@ -136,19 +136,19 @@ def test_a_changed_config_is_a_changed_config(strange: Village) -> None:
         ("metafields.app.color", "config changed"),
     }
     strange.apply()
-    assert strange.hers("ada").tags == strange.hers("bob").tags == ("app user", "vip")
+    assert strange.theirs("ada").tags == strange.theirs("bob").tags == ("app user", "vip")
     in_sync(strange)
 
 
 def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(strange: Village) -> None:
     strange.apply()
-    strange.staff("edit", id=strange.hers("bob").id, last_name="Staff")
+    strange.staff("edit", id=strange.theirs("bob").id, last_name="Staff")
     for name in ("ada", "bob"):
         strange.user(name, last_name=None, note=None, metadata="{}")
     strange.apply()
-    assert (strange.hers("ada").last_name, strange.hers("ada").note) == (None, None)
-    assert strange.hers("bob").last_name == "Staff"
-    assert set(strange.hers("ada").metafields) == {AVATAR}
+    assert (strange.theirs("ada").last_name, strange.theirs("ada").note) == (None, None)
+    assert strange.theirs("bob").last_name == "Staff"
+    assert set(strange.theirs("ada").metafields) == {AVATAR}
     in_sync(strange)
 
 
@@ -169,7 +169,7 @@ def test_a_metafield_in_the_apps_own_namespace_is_written_once(strange: Village,
 def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange: Village) -> None:
     strange.shop().shop.unapproved_fields = {"email", "phone"}
     strange.apply()
-    assert strange.hers("ada").email == "ada@village.example.com"
+    assert strange.theirs("ada").email == "ada@village.example.com"
     strange.apply()
     strange.shop().shop.unapproved_fields = set()
     strange.apply()
@@ -201,7 +201,7 @@ def test_by_the_mirror_such_a_guest_is_adopted_too(village: Village, seed: int) 
     village.user("ada")
     village.apply()
     village.settles()
-    assert village.hers("ada").orders == 1
+    assert village.theirs("ada").orders == 1
 
 
 EXCHANGES: dict[str, dict[str, dict[str, str]]] = {
@@ -229,7 +229,7 @@ def test_addresses_and_phones_that_the_shop_respells_change_hands(
         village.user(name, phone=phone)
     village.apply()
     village.settles()
-    ids = {name: village.hers(name).id for name in ("ada", "bob", "cyd")}
+    ids = {name: village.theirs(name).id for name in ("ada", "bob", "cyd")}
     if exchange == "across":
         village.user("ada", phone=None)
         village.apply()
@@ -243,7 +243,7 @@ def test_addresses_and_phones_that_the_shop_respells_change_hands(
         village("apply", "--yes")
     village.apply()
     for name, columns in EXCHANGES[exchange].items():
-        now = village.hers(name)
+        now = village.theirs(name)
         assert now.id == ids[name]
         assert {field: getattr(now, field) for field in columns} == columns
     village.settles()

@@ -30,7 +30,7 @@ def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
     four: Village, on_leave: str, *, released_first: bool, how: str
 ) -> None:
     four.store["on_leave"] = on_leave
-    before = four.hers("ada")
+    before = four.theirs("ada")
     if how == "row":
         four.gone("ada")
     else:
@@ -44,7 +44,7 @@ def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
     sent = four.mutations
     four.apply()
     assert four.mutations - sent == action["cost_points"] / 10
-    after = four.hers("again")
+    after = four.theirs("again")
     assert (after.id, after.email, after.first_name) == (before.id, mail("ada"), "Ada")
     assert after.last_name is None, "a value that we set for the former user is ours to clear"
     assert after.tags == ("app-user",), "the leave tag was ours to take off"
@@ -55,13 +55,13 @@ def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
 
 def test_who_was_deleted_in_shopify_and_signs_up_again_gets_a_new_customer(four: Village) -> None:
     four.store["on_leave"] = "delete"
-    old = four.hers("ada").id
+    old = four.theirs("ada").id
     four.gone("ada")
     four.apply()
     four.user("again", email=mail("ada"))
     assert kinds(four) == {"create": 1}
     four.apply()
-    assert four.hers("again").id != old
+    assert four.theirs("again").id != old
     four.settles()
 
 
@@ -81,7 +81,7 @@ def test_a_whole_clerk_instance_moves(village: Village, on_leave: str, bulk: str
     assert kinds(village) == {"adopt": 40}
     village.apply("--bulk", bulk)
     assert {c.email: c.id for c in village.everybody().values()} == before
-    assert {village.hers(f"new_{n:02}").email for n in range(40)} == set(before)
+    assert {village.theirs(f"new_{n:02}").email for n in range(40)} == set(before)
     rows = village.mappings()
     assert {rows[f"{n:02}"]["status"] for n in range(40)} == {"released"}
     village.settles()
@@ -99,7 +99,7 @@ def test_a_move_that_is_above_the_guard_of_adoptions_waits_for_a_person_and_no_u
     assert four.everybody() == before
     plan = four("plan", "--output", "json").json
     four.apply("--approve", plan["digest"])
-    assert {four.hers(f"{name}2").email for name in ("ada", "bob", "cyd")} == {mail(n) for n in ("ada", "bob", "cyd")}
+    assert {four.theirs(f"{name}2").email for name in ("ada", "bob", "cyd")} == {mail(n) for n in ("ada", "bob", "cyd")}
     assert len(four.everybody()) == 4
     four.settles()
 
@@ -108,15 +108,15 @@ def test_the_old_id_that_comes_back_later_takes_nothing_back(four: Village) -> N
     four.gone("ada")
     four.user("again", email=mail("ada"))
     four.apply()
-    at = four.hers("again").id
+    at = four.theirs("again").id
     four.user("ada")
     assert four.held() == {("ada", "EmailTaken")}
     four.apply()
     four.settles(held={("ada", "EmailTaken")})
-    assert four.hers("again").id == at
+    assert four.theirs("again").id == at
     four.user("ada", email="ada@elsewhere.example.com")
     four.apply()
-    assert four.hers("ada").id != at
+    assert four.theirs("ada").id != at
     four.settles()
 
 
@@ -126,7 +126,7 @@ def test_a_sealed_plan_of_adoptions_applies_as_it_was_shown(four: Village) -> No
     four.user("again", email=mail("ada"))
     assert four("plan", "--out", file).code == 0
     four.apply(file)
-    assert four.hers("again").email == mail("ada")
+    assert four.theirs("again").email == mail("ada")
     assert four.mappings()["ada"]["status"] == "released"
     four.settles()
 
@@ -137,7 +137,7 @@ def test_an_unverified_e_mail_inherits_nothing(four: Village) -> None:
     four.user("thief", email=mail("ada"), email_verified=0)
     assert ("thief", "EmailUnverified") in four.held()
     four.apply()
-    assert four.hers("ada").email == mail("ada")
+    assert four.theirs("ada").email == mail("ada")
     assert len(four.everybody()) == 4
 
 
@@ -152,7 +152,7 @@ def test_two_claimants_of_one_customer_are_both_held(four: Village) -> None:
 
 def test_the_customer_of_an_erased_user_is_not_taken(four: Village) -> None:
     four.store["on_leave"] = "erase"
-    at = four.hers("ada").id
+    at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
     assert four.mappings()["ada"]["status"] == "erased"
@@ -172,19 +172,19 @@ def test_the_customer_of_a_user_whom_our_state_does_not_know_is_not_taken(four: 
 
 
 def test_a_user_with_a_customer_moves_to_that_of_a_user_who_left_by_the_policy(four: Village) -> None:
-    at = four.hers("ada").id
+    at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
     four.user("bob", email=mail("ada"))
     (action,) = four.plan()["actions"]
     assert (action["kind"], action["former_user"], action["customer_id"]) == ("relink", "user_ada", at)
     four.apply()
-    assert four.hers("bob").id == at
+    assert four.theirs("bob").id == at
     four.settles()
 
 
 def test_an_adoption_that_is_undone_leaves_the_customer_as_it_was_and_unlinked(four: Village) -> None:
-    before = four.hers("ada")
+    before = four.theirs("ada")
     four.gone("ada")
     four.user("again", email=mail("ada"), first_name="Again")
     digest = four.apply()["digest"]
@@ -199,7 +199,7 @@ def test_an_adoption_that_is_undone_leaves_the_customer_as_it_was_and_unlinked(f
 @pytest.mark.parametrize("nth", range(4))
 def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: Village, nth: int) -> None:
     four.store["on_leave"] = "tag"
-    at = four.hers("ada").id
+    at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
     four.user("again", email=mail("ada"), first_name="Again")
@@ -209,7 +209,7 @@ def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: Village
     four("apply", "--yes")
     four.shop().faults.clear()
     four.apply()
-    assert (four.hers("again").id, four.hers("again").first_name, four.hers("again").tags) == (
+    assert (four.theirs("again").id, four.theirs("again").first_name, four.theirs("again").tags) == (
         at,
         "Again",
         ("app-user",),
@@ -223,12 +223,12 @@ def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: Village
 @pytest.fixture
 def left(four: Village) -> str:
     """Ada was re-linked to a guest's customer; gives the one that she left, with its orders."""
-    old = four.hers("ada").id
+    old = four.theirs("ada").id
     four.staff("order", id=old)
     four.staff("guest_checkout", email="guest@example.com")
     four.user("ada", email="guest@example.com")
     four.apply()
-    assert four.everybody()[old].metafields == {TRACE: four.hers("ada").id}
+    assert four.everybody()[old].metafields == {TRACE: four.theirs("ada").id}
     four.settles()
     return old
 
@@ -240,7 +240,7 @@ def test_a_customer_that_a_re_link_left_behind_is_taken_by_no_user(
 ) -> None:
     four.store["on_email_conflict"] = policy
     before = four.everybody()[left]
-    at: Any = four.hers("bob").id
+    at: Any = four.theirs("bob").id
     four.user(who, email=mail("ada"))
     assert four.held() == {(who, "EmailConflict")}
     (hold,) = four.plan()["holds"]
@@ -248,18 +248,18 @@ def test_a_customer_that_a_re_link_left_behind_is_taken_by_no_user(
     assert left in hold["message"]
     four.apply()
     assert four.everybody()[left] == before
-    assert four.hers("bob").id == at
+    assert four.theirs("bob").id == at
     four.settles(held={(who, "EmailConflict")})
     four.staff("edit", id=left, email="else@example.com")  # the operator acts
     four.apply()
-    assert four.hers(who).email == mail("ada")
+    assert four.theirs(who).email == mail("ada")
     four.settles()
 
 
 def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: Village, left: str) -> None:
     four.user("ada", email=mail("ada"))
     four.apply()
-    assert four.hers("ada").id == left
+    assert four.theirs("ada").id == left
     four.settles()
 
 
@@ -269,7 +269,7 @@ def test_a_user_with_a_customer_takes_the_address_of_a_user_who_leaves_in_the_sa
     four: Village, on_leave: str, way: str
 ) -> None:
     four.store["on_leave"] = on_leave
-    theirs, old = four.hers("bob").id, four.hers("ada").id
+    theirs, old = four.theirs("bob").id, four.theirs("ada").id
     four.gone("bob")
     four.user("ada", email=mail("bob"))
     plan = four.plan()
@@ -280,7 +280,7 @@ def test_a_user_with_a_customer_takes_the_address_of_a_user_who_leaves_in_the_sa
         four.apply(str(four.folder / "seen.json"))
     else:
         four.apply()
-    moved = four.hers("ada")
+    moved = four.theirs("ada")
     assert (moved.id, moved.email, four.mappings()["bob"]["status"]) == (theirs, mail("bob"), "released")
     assert old in four.everybody()
     assert "clerk-left" not in moved.tags
@@ -291,12 +291,12 @@ def test_who_has_orders_and_is_tagged_instead_of_deleted_leaves_the_customer_to_
     four: Village,
 ) -> None:
     four.store["on_leave"] = "delete"
-    theirs = four.hers("bob").id
+    theirs = four.theirs("bob").id
     four.staff("order", id=theirs)
     four.gone("bob")
     four.user("ada", email=mail("bob"))
     four.apply()
-    assert four.hers("ada").id == theirs
+    assert four.theirs("ada").id == theirs
     four.settles()
 
 
@@ -308,7 +308,7 @@ def test_where_the_policy_moves_no_user_the_address_of_who_leaves_is_held_and_th
     four.gone("bob")
     four.user("ada", email=mail("bob"), last_name="King")
     four.apply()
-    assert (four.hers("ada").last_name, four.hers("ada").email) == ("King", mail("ada"))
+    assert (four.theirs("ada").last_name, four.theirs("ada").email) == ("King", mail("ada"))
     four.settles(held={("ada", "EmailConflict")})
 
 
@@ -321,13 +321,13 @@ def test_where_a_guard_withholds_the_release_the_address_is_not_taken(four: Vill
 
 def test_where_the_release_fails_the_customer_is_not_taken_and_the_next_apply_ends_both(four: Village) -> None:
     four.store["on_leave"] = "tag"
-    theirs, before = four.hers("bob"), four.hers("ada")
+    theirs, before = four.theirs("bob"), four.theirs("ada")
     four.gone("bob")
     four.user("ada", email=mail("bob"))
     four.shop().faults.add("status", status=500, on="tagsAdd", times=None)
     four.apply(code=1)
-    assert (four.hers("bob"), four.hers("ada")) == (theirs, before)
+    assert (four.theirs("bob"), four.theirs("ada")) == (theirs, before)
     four.shop().faults.clear()
     four.apply()
-    assert four.hers("ada").id == theirs.id
+    assert four.theirs("ada").id == theirs.id
     four.settles()

@@ -20,7 +20,7 @@ def two(village: Village) -> Village:
 
 
 def test_explain_says_per_shop_what_is_wanted_what_is_there_and_what_comes_next(two: Village) -> None:
-    two.staff("edit", id=two.hers("ada").id, first_name="Adele")
+    two.staff("edit", id=two.theirs("ada").id, first_name="Adele")
     two.user("ada", last_name="Lovelace")
     found = two("explain", "user_ada", "--output", "json").json
     assert found["clerk_user_id"] == "user_ada"
@@ -84,7 +84,7 @@ def test_the_certificate_says_in_one_sentence_how_many_are_equal_and_seals_it(tw
     other = two("status", "--certificate", "--output", "json").json
     assert other["sentence"].startswith("6 of 6 users equal in 2 of 2 shops at 20")
     assert (other["exceptions"], other["digest"] == one["digest"]) == ({}, False)
-    two.staff("edit", id=two.hers("ada").id, first_name="Adele")
+    two.staff("edit", id=two.theirs("ada").id, first_name="Adele")
     assert two("status", "--certificate", "--output", "json").json["exceptions"] == {"update pending": 1}
     two.apply()
     two.settles()

@@ -24,7 +24,7 @@ def busy(village: Village) -> Village:
     for name in ("ada", "bob", "cyd"):
         village.user(name)
     village.apply()
-    village.staff("tag", id=village.hers("ada").id, tags=["vip"])
+    village.staff("tag", id=village.theirs("ada").id, tags=["vip"])
     village.staff("guest_checkout", email=mail("gil"), first_name="G.")
     village.staff("guest_checkout", email=mail("new"))
     village.user("ada", first_name="Adah", last_name="King", email=mail("adah"), image_url=PICTURE)
@@ -48,8 +48,8 @@ def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(
     busy.user("gil", first_name="Gilbert")
     busy.user("cyd", first_name="Cydney")
     busy.apply()
-    assert busy.hers("ada").first_name == "Adele"
-    assert (busy.hers("dan").first_name, busy.hers("gil").first_name) == ("Daniel", "Gilbert")
+    assert busy.theirs("ada").first_name == "Adele"
+    assert (busy.theirs("dan").first_name, busy.theirs("gil").first_name) == ("Daniel", "Gilbert")
 
 
 @pytest.mark.parametrize("since", ["1h", "2026-01-01T00:00Z"])
@@ -57,13 +57,13 @@ def test_everything_since_a_moment_is_taken_back(busy: Village, since: str) -> N
     busy.apply()
     undone(busy, "--since", since)
     # Ada was made in that time too, but staff have tagged her since: she stays.
-    assert [c.id for c in busy.everybody().values() if c.backlink] == [busy.hers("ada").id]
+    assert [c.id for c in busy.everybody().values() if c.backlink] == [busy.theirs("ada").id]
     assert {c.email for c in busy.everybody().values()} == {mail("gil"), mail("new"), mail("adah")}
     busy.settles(held={(n, "Undone") for n in ("bob", "cyd", "dan", "gil")})
 
 
 def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
-    first = busy.hers("ada")
+    first = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")
     busy.staff("edit", id=first.id, first_name="Adele")
@@ -71,12 +71,12 @@ def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
     said = busy("undo", "--plan", digest, "--yes")
     assert said.code == 0
     assert "CannotUndo" in said.out
-    ada = busy.hers("ada")
+    ada = busy.theirs("ada")
     assert (ada.first_name, ada.last_name, ada.email, ada.metafields) == ("Adele", None, mail("ada"), {})
     assert set(ada.tags) == {"app-user", "newsletter", "vip"}
     busy.store["heal_drift"] = "hold"
     busy.apply("--user", "user_ada")
-    assert busy.hers("ada").first_name == "Adele"
+    assert busy.theirs("ada").first_name == "Adele"
     busy.apply()
     busy.settles(held={("ada", "Undone"), ("ada", "DriftHeld")})
 
@@ -84,12 +84,12 @@ def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
 def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
     digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
     busy.apply("--user", "user_dan")
-    busy.staff("order", id=busy.hers("dan").id)
-    before = busy.hers("dan")
+    busy.staff("order", id=busy.theirs("dan").id)
+    before = busy.theirs("dan")
     said = busy("undo", "--plan", digest, "--yes")
     assert said.code == 0
     assert "she has orders" in said.out
-    assert busy.hers("dan") == before
+    assert busy.theirs("dan") == before
     busy.apply()
     busy.settles()
 
@@ -97,12 +97,12 @@ def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
 def test_a_created_customer_whom_staff_have_edited_since_stays(busy: Village) -> None:
     digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
     busy.apply("--user", "user_dan")
-    busy.staff("edit", id=busy.hers("dan").id, note="call back!")
-    before = busy.hers("dan")
+    busy.staff("edit", id=busy.theirs("dan").id, note="call back!")
+    before = busy.theirs("dan")
     said = busy("undo", "--plan", digest, "--yes")
     assert said.code == 0
     assert "somebody has changed note since" in said.out
-    assert busy.hers("dan") == before
+    assert busy.theirs("dan") == before
     busy.apply()
     busy.settles()
 
@@ -111,18 +111,18 @@ def test_tags_are_taken_back_without_touching_anybody_elses(village: Village) ->
     village.user("ada")
     village.user("bob")
     village.apply()
-    village.staff("tag", id=village.hers("ada").id, tags=["vip"])
+    village.staff("tag", id=village.theirs("ada").id, tags=["vip"])
     village.store["tags"] = ["member"]
     digest = village("plan", "--output", "json").json["digest"]
     village.apply()
-    village.staff("tag", id=village.hers("ada").id, tags=["newsletter"])
+    village.staff("tag", id=village.theirs("ada").id, tags=["newsletter"])
     undone(village, "--plan", digest)
-    assert village.hers("ada").tags == ("app-user", "newsletter", "vip")
-    assert village.hers("bob").tags == ("app-user",)
+    assert village.theirs("ada").tags == ("app-user", "newsletter", "vip")
+    assert village.theirs("bob").tags == ("app-user",)
     village.settles(held={("ada", "Undone"), ("bob", "Undone")})
     village.store["tags"] = ["club"]
     village.apply()
-    assert (village.hers("bob").tags) == ("club",)
+    assert (village.theirs("bob").tags) == ("club",)
     village.settles()
 
 
@@ -132,13 +132,13 @@ def test_a_re_link_is_taken_back_to_the_first_customer(busy: Village) -> None:
     busy.apply("--user", "user_cyd")
     undone(busy, "--plan", digest)
     assert busy.everybody() == before
-    assert busy.mappings()["cyd"]["shopify_customer_id"] == busy.hers("cyd").id
+    assert busy.mappings()["cyd"]["shopify_customer_id"] == busy.theirs("cyd").id
     busy.apply()
     busy.settles(held={("cyd", "Undone")})
     busy.store["tags"] = []
     busy.user("cyd", email=mail("cyd"))
     busy.apply()
-    assert busy.hers("cyd").tags == ()
+    assert busy.theirs("cyd").tags == ()
     busy.settles()
 
 
@@ -147,7 +147,7 @@ def test_undo_goes_through_the_guards_and_by_approval(busy: Village) -> None:
     busy.apply("--user", "user_dan")
     busy.store["guards"] = {**AMPLE, "release": {"max": 0}}
     undone(busy, "--plan", digest)
-    assert busy.hers("dan").email == mail("dan")
+    assert busy.theirs("dan").email == mail("dan")
     assert "GuardExceeded" in busy("undo", "--plan", digest, "--yes").out
     busy.store["guards"] = AMPLE
     undone(busy, "--plan", digest)
@@ -168,13 +168,13 @@ def test_undo_twice_does_nothing_the_second_time(busy: Village) -> None:
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
 def test_an_answer_lost_on_the_way_back_is_looked_for(busy: Village, kind: Any) -> None:
-    before = busy.hers("ada")
+    before = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")
     busy.shop().faults.add(kind, on="customerSet")
     busy("undo", "--plan", digest, "--yes")
     undone(busy, "--plan", digest)
-    assert busy.hers("ada") == before
+    assert busy.theirs("ada") == before
     busy.apply()
     busy.settles(held={("ada", "Undone")})
 
@@ -191,7 +191,7 @@ def test_nothing_is_undone_without_a_yes(busy: Village) -> None:
 
 
 def test_a_way_back_that_shopify_refuses_is_not_sent_again_until_something_moves(busy: Village) -> None:
-    before = busy.hers("ada")
+    before = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")
     fault = busy.shop().faults.add("user_error", on="customerSet", times=None)
@@ -204,4 +204,4 @@ def test_a_way_back_that_shopify_refuses_is_not_sent_again_until_something_moves
     busy.shop().faults.clear()
     busy.staff("tag", id=before.id, tags=["seen"])
     undone(busy, "--plan", digest)
-    assert (busy.hers("ada").email, busy.hers("ada").first_name) == (before.email, before.first_name)
+    assert (busy.theirs("ada").email, busy.theirs("ada").first_name) == (before.email, before.first_name)

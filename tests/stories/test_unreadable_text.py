@@ -32,7 +32,7 @@ def village_kept_in(request: pytest.FixtureRequest, village: Village) -> Village
 @pytest.mark.parametrize("field", ["note", "last_name", "tags", f"metafields.{MOTTO}"])
 def test_only_the_user_whose_customer_holds_it_is_held(village_kept_in: Village, field: str, odd: str) -> None:
     village = village_kept_in
-    ada = village.hers("ada")
+    ada = village.theirs("ada")
     mend: tuple[str, dict[str, Any]] = ("edit", {field: "ours" if field == "note" else "Old"})
     if field == "tags":
         village.staff("tag", id=ada.id, tags=[odd])
@@ -51,7 +51,7 @@ def test_only_the_user_whose_customer_holds_it_is_held(village_kept_in: Village,
     assert field in plan["holds"][0]["message"]
     assert "no database keeps" in plan["holds"][0]["message"]
     village.apply()
-    assert village.hers("bob").first_name == "Robert"
+    assert village.theirs("bob").first_name == "Robert"
     assert village.mappings()["ada"]["reason"] == "Unreadable"
     assert village("explain", "user_ada").code == 0
     assert village("drift").code == 1
@@ -66,9 +66,9 @@ def test_what_we_do_not_manage_holds_up_nothing(village_kept_in: Village, odd: s
     village = village_kept_in
     village.store["fields"] = {"note": "ignore", "last_name": "enforce"}
     village.apply()
-    village.staff("edit", id=village.hers("ada").id, note=odd)
+    village.staff("edit", id=village.theirs("ada").id, note=odd)
     village.user("ada", first_name="Adah")
     assert village("backfill", "shopify").code == 0
     village.apply()
-    assert village.hers("ada").first_name == "Adah"
+    assert village.theirs("ada").first_name == "Adah"
     village.settles()

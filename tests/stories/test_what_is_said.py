@@ -110,7 +110,7 @@ def test_an_unknown_user_is_an_error_and_nothing_is_done(two: Village, command: 
 
 
 def test_a_user_is_named_by_id_email_or_customer(two: Village) -> None:
-    gid = two.hers("ada").id
+    gid = two.theirs("ada").id
     number = gid.rpartition("/")[2]
     for word in (
         "user_ada",
@@ -168,7 +168,7 @@ def test_undo_above_a_guard_advises_a_command_that_works(two: Village) -> None:
     line = next(line for line in said.out.split("\n") if "reconciler undo" in line)
     words = line.partition("reconciler ")[2].split()
     assert two(*words, "--yes").code == 0
-    assert two.hers("ada").last_name is None
+    assert two.theirs("ada").last_name is None
 
 
 def test_apply_says_what_it_did_though_its_reader_has_gone(two: Village) -> None:
@@ -180,7 +180,7 @@ def test_apply_says_what_it_did_though_its_reader_has_gone(two: Village) -> None
         os.close(writer)
         os.close(reader)
         said: Any = process.communicate(timeout=60)
-    assert two.hers("ada").last_name == "King"
+    assert two.theirs("ada").last_name == "King"
     assert "1 updated" in said[1]
     assert process.returncode == 0
 

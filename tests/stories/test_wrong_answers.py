@@ -111,7 +111,7 @@ def test_a_customer_with_another_address_than_was_asked_for_is_nobodys_to_take(
     before = two.everybody()[stranger.id]
     two.apply()
     assert two.everybody()[stranger.id] == before
-    assert {two.hers(name).id for name in ("ada", "bob")} & {stranger.id} == set()
+    assert {two.theirs(name).id for name in ("ada", "bob")} & {stranger.id} == set()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, 
     sim.faults.clear()
     two.apply()
     two.settles()
-    assert two.hers("ada").first_name == "Adah"
+    assert two.theirs("ada").first_name == "Adah"
 
 
 def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(village: Village) -> None:
@@ -180,7 +180,7 @@ def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(village
     village.shop().faults.clear()
     village.apply()
     village.settles()
-    assert village.hers("ada").id == guest.id
+    assert village.theirs("ada").id == guest.id
 
 
 @pytest.mark.parametrize("status", [203, 204, 520, 524])
@@ -199,7 +199,7 @@ def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found
     village.apply()
     village.shop().hostile = None
     village.settles()
-    assert village.hers("ada").email == mail("ada")
+    assert village.theirs("ada").email == mail("ada")
 
 
 def test_an_address_that_is_taken_by_a_customer_nobody_sees_is_tried_again_when_the_profile_changes(
@@ -224,8 +224,8 @@ def test_an_address_that_is_taken_by_a_customer_nobody_sees_is_tried_again_when_
     village.user("bob", last_name="Builder")
     village.apply()
     village.settles()
-    assert village.hers("ada").email == "new@village.example.com"
-    assert village.hers("bob").email == mail("bob")
+    assert village.theirs("ada").email == "new@village.example.com"
+    assert village.theirs("bob").email == mail("bob")
 
 
 # --- one customer of many -------------------------------------------------------------------------------------------
@@ -265,12 +265,12 @@ def test_one_customer_that_the_shop_fails_to_show_holds_that_user_alone(
     village.apply()
     for name in ("ada", "bob", "cleo"):
         village.user(name, last_name="King")
-    village.shop().hostile = Answering("nodes", spoil(village.hers("cleo").id))
+    village.shop().hostile = Answering("nodes", spoil(village.theirs("cleo").id))
     plan = village.plan()
     assert {a["clerk_user_id"]: a["kind"] for a in plan["actions"]} == {"user_ada": "update", "user_bob": "update"}
     assert [(h["clerk_user_id"], h["reason"]) for h in plan["holds"]] == [("user_cleo", "Unreadable")]
     village.apply()
-    assert (village.hers("bob").last_name, village.hers("cleo").last_name) == ("King", None)
+    assert (village.theirs("bob").last_name, village.theirs("cleo").last_name) == ("King", None)
     assert village("drift").code == 1
     village.shop().hostile = None
     village.apply()

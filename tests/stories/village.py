@@ -116,7 +116,7 @@ class Village(Town):
             found: list[Customer] = list(sim.shop.people)
             return {each.id: each for each in (shown(c, LINK) for c in found)}
 
-    def hers(self, name: str, shop: str = US) -> Shown:
+    def theirs(self, name: str, shop: str = US) -> Shown:
         """The one customer who carries her back-link."""
         found = [c for c in self.everybody(shop).values() if c.backlink == f"user_{name}"]
         assert len(found) == 1, f"{name} has {len(found)} customers"

@@ -16,7 +16,7 @@ from psycopg import sql
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
 from reconciler.state.database.engine import open_engine
-from reconciler.supabase.outbox import PAUSE_S, QUIET_S, Ears, NoOutbox, NudgeFeed, Outbox, outbox_sql
+from reconciler.supabase.outbox import PAUSE_S, QUIET_S, Listener, NoOutbox, NudgeFeed, Outbox, outbox_sql
 from tests import servers
 
 ROLES = ("anon", "authenticated", "service_role", "outbox_reader")
@@ -328,7 +328,7 @@ def polled_until(feed: NudgeFeed, wanted: str) -> None:
 
 def test_who_hears_asks_the_table_only_when_called(world: World) -> None:
     time = Time()
-    with world.outbox() as outbox, closing(NudgeFeed(outbox, Ears(world.url()), monotonic=time)) as feed:
+    with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         assert feed.poll() == ()
         assert feed.hearing == "hears"
         assert feed.poll() == ()
@@ -342,7 +342,7 @@ def test_who_hears_asks_the_table_only_when_called(world: World) -> None:
 
 def test_who_hears_nothing_for_long_looks_all_the_same(world: World) -> None:
     time = Time()
-    with world.outbox() as outbox, closing(NudgeFeed(outbox, Ears(world.url()), monotonic=time)) as feed:
+    with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         feed.poll()
         feed.poll()
         world.run("insert into reconciler_outbox.outbox (clerk_user_id) values ('user_silent')")
@@ -356,7 +356,7 @@ def test_behind_a_transaction_pooler_nobody_hears_and_every_poll_looks(world: Wo
     url = world.url("postgres", pooler)
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         connection.execute("listen reconciler_outbox")
-    with world.outbox("postgres", pooler) as outbox, closing(NudgeFeed(outbox, Ears(url))) as feed:
+    with world.outbox("postgres", pooler) as outbox, closing(NudgeFeed(outbox, Listener(url))) as feed:
         assert feed.poll() == ()
         assert feed.hearing == "deaf"
         world.app("insert into customers values ('user_1')")
@@ -366,7 +366,7 @@ def test_behind_a_transaction_pooler_nobody_hears_and_every_poll_looks(world: Wo
 
 def test_who_loses_her_ears_goes_on_by_looking_and_listens_again_later(world: World) -> None:
     time = Time()
-    with world.outbox() as outbox, closing(NudgeFeed(outbox, Ears(world.url()), monotonic=time)) as feed:
+    with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         feed.poll()
         world.run(
             "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database()"

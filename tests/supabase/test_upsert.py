@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event, text
 
 from reconciler.controller.profile_rows import without_values
-from reconciler.core.decide.profile_row import Values, told_by
+from reconciler.core.decide.profile_row import Values, clerk_values
 from reconciler.core.decide.profile_write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Problem, Profile
@@ -195,7 +195,7 @@ def test_a_value_that_clerk_removed_becomes_the_default_of_a_column_that_is_neve
     )
     upserts = world.upserts()
     upserts.put(person())
-    assert upserts.put(person(last_name=None, email="new@tove.example"), last=told_by(person())) == "written"
+    assert upserts.put(person(last_name=None, email="new@tove.example"), last=clerk_values(person())) == "written"
     assert (world.row()["last_name"], world.row()["email"]) == ("(none)", "new@tove.example")
 
 
@@ -247,7 +247,7 @@ def test_a_row_whose_time_is_not_known_is_brought_up_to_date(world: World) -> No
 def test_the_flag_of_an_address_never_outlives_a_doubt_about_it(world: World) -> None:
     upserts = world.upserts()
     upserts.put(person())
-    upserts.put(person(email=None, email_verified=True), last=told_by(person()))
+    upserts.put(person(email=None, email_verified=True), last=clerk_values(person()))
     assert (world.read_back().email, world.read_back().email_verified) == (None, False)
     upserts.put(person(email="new@tove.example", email_verified=False))
     assert (world.read_back().email, world.read_back().email_verified) == ("new@tove.example", False)
@@ -273,12 +273,12 @@ def test_what_clerk_did_not_change_stays_as_the_app_left_it(world: World) -> Non
     upserts = world.upserts()
     upserts.put(person())
     world.run("UPDATE customers SET first_name = 'App', phone = NULL, avatar_url = 'app.png'")
-    upserts.put(person(last_name="Byron", image_url=None), last=told_by(person()))
+    upserts.put(person(last_name="Byron", image_url=None), last=clerk_values(person()))
     row = world.read_back()
     assert (row.first_name, row.last_name) == ("App", "Byron")
     assert row.phone == "+4531415926"  # empty columns are filled
     assert row.image_url == "app.png"  # what Clerk has removed was not there any more
-    upserts.put(person(phone=None, first_name="Clerk"), last=told_by(person()))
+    upserts.put(person(phone=None, first_name="Clerk"), last=clerk_values(person()))
     assert (world.read_back().phone, world.read_back().first_name) == (None, "Clerk")
 
 
@@ -344,7 +344,7 @@ def test_keys_of_the_app_within_an_object_of_clerks_stay(world: World) -> None:
     world.run("INSERT INTO customers (clerk_user_id, metadata) VALUES ('user_tove', :m)", m=json.dumps(before))
     world.upserts().put(person(metadata={"deep": {"a": 3}, "none": None}))
     assert world.stored_json() == {"deep": {"a": 3, "app": 2}, "list": [1]}
-    told = told_by(person(metadata={"deep": {"a": 3}, "gone": 1}))
+    told = clerk_values(person(metadata={"deep": {"a": 3}, "gone": 1}))
     world.upserts().put(person(metadata={"deep": {"a": 3}, "gone": 1}), last=told)
     world.upserts().put(person(metadata={}), last=told)
     assert world.stored_json() == {"deep": {"app": 2, "a": 3}, "list": [1]}

@@ -10,16 +10,16 @@ from reconciler.cli.checks.profile_sample import CLERK_ID
 from reconciler.cli.render.plain import counted
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import TemporaryError
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 
-def clerk_instance_checks(house: House) -> Iterator[Check]:
+def clerk_instance_checks(components: Components) -> Iterator[Check]:
     """Nothing where no key is set, or where it is none; errors as of the profiles and of `ClerkUsers.get`."""
-    key = house.loaded.settings.clerk.secret_key
-    clerk = house.clerk if key is not None and is_secret_key(key.get_secret_value()) else None
+    key = components.loaded.settings.clerk.secret_key
+    clerk = components.clerk if key is not None and is_secret_key(key.get_secret_value()) else None
     if clerk is None:
         return
-    users = _some_users(house)
+    users = _some_users(components)
     try:
         sight = key_sight(clerk, users)
     except TemporaryError as error:
@@ -34,9 +34,9 @@ def clerk_instance_checks(house: House) -> Iterator[Check]:
         yield _check("ok", f"the key's instance has {has} of {sight.asked} that were asked for")
 
 
-def _some_users(house: House) -> Sequence[ClerkUserId]:
+def _some_users(components: Components) -> Sequence[ClerkUserId]:
     """A few users of the first rows, spread over them."""
-    rows = next(iter(house.profiles.scan()), [])
+    rows = next(iter(components.profiles.scan()), [])
     users = [row.clerk_user_id for row in rows if row.clerk_user_id.startswith(CLERK_ID) and not row.deleted]
     return users[:: max(1, len(users) // ASKED_MAX)][:ASKED_MAX]
 

@@ -37,7 +37,7 @@ from reconciler.core.plan.plan import Plan, digest_of_stores
 from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PermanentError, PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 MAX_AGE = "24h"
@@ -80,22 +80,22 @@ def command(
     if planfile_ is None and max_age is not None:
         raise UsageError("--max-age is for a saved plan", hint="leave it out, or name the file: reconciler apply FILE")
     oldest = length_of(max_age or MAX_AGE)
-    with context.house() as house:
+    with context.components() as components:
         if planfile_:
-            planned, seal = saved_plan(planfile_, house, max_age=oldest)
+            planned, seal = saved_plan(planfile_, components, max_age=oldest)
         else:
-            planned, seal = planned_by(context, house, stores, users, live=live), ""
+            planned, seal = planned_by(context, components, stores, users, live=live), ""
         if approve is not None:
             planned = approved_by(planned, approve)
         file = [str(planfile_)] if planfile_ else []
         again = approval("apply", *file, stores=stores, users=users, live=live)
         if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
             return FAILED
-        if seal and not house.state.mark_applied(seal, house.clock.now()):
+        if seal and not components.state.mark_applied(seal, components.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
         results = carried_out(
             context,
-            house,
+            components,
             planned,
             carry=partial(applied, fresh=planfile_ is None),
             bulk=bulk,
@@ -149,16 +149,16 @@ def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bo
     return not actions or yes or _confirmed(context, actions)
 
 
-def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned, str]:
+def saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
     """A saved plan that still fits the config and is not too old, and its seal; refused whole otherwise."""
     saved, seal = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
-    age = house.clock.now() - saved.plan.created_at
+    age = components.clock.now() - saved.plan.created_at
     if age > max_age:
         raise PlanRefused(
             f"{path} is {seconds_text(age.total_seconds())} old, more than {seconds_text(max_age.total_seconds())}",
             hint="plan again, or allow it with --max-age",
         )
-    known = {s.name: s for s in house.identified_stores()}
+    known = {s.name: s for s in components.identified_stores()}
     for part in saved.plan.stores:
         store = known.get(part.store)
         if store is None or store.domain != part.shop:
@@ -174,7 +174,7 @@ def saved_plan(path: Path, house: House, *, max_age: timedelta) -> tuple[Planned
 
 def carried_out(
     context: Context,
-    house: House,
+    components: Components,
     planned: Planned,
     *,
     carry: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
@@ -183,18 +183,18 @@ def carried_out(
 ) -> tuple[ApplyResult, ...]:
     """Apply each store's part and count what became of it. `bulk`: auto, never or always."""
     chosen = (
-        {s.name: s for s in house.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
+        {s.name: s for s in components.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
         if any(p.error is None for p in planned.plan.stores)
         else {}
     )
     if bulk == "never":
-        _refuse_overtaking(house, chosen.values())
+        _refuse_overtaking(components, chosen.values())
     store_contexts = {
-        name: replace(house.store_context(store, plan_digest=planned.plan.digest), insists=insists)
+        name: replace(components.store_context(store, plan_digest=planned.plan.digest), insists=insists)
         for name, store in chosen.items()
     }
     tallies = {name: _Tally() for name in store_contexts}
-    started = house.clock.now()
+    started = components.clock.now()
     with context.progress() as progress:
         bars = {
             name: progress.add_task(f"applying to {name}", total=planned.scans[name].plan.summary.actions)
@@ -204,7 +204,7 @@ def carried_out(
             for name, store in chosen.items():
                 told = partial(_tell_bulk, progress, bars[name], name)
                 store_contexts[name] = replace(
-                    store_contexts[name], bulk=house.bulk(store, always=bulk == "always", tell=told)
+                    store_contexts[name], bulk=components.bulk(store, always=bulk == "always", tell=told)
                 )
         with closing(
             apply_stores(planned.scans, store_contexts, carry)
@@ -212,14 +212,14 @@ def carried_out(
             for name, outcome in outcomes:
                 tallies[name].add(outcome)
                 progress.advance(bars[name], 1)
-    seconds = (house.clock.now() - started).total_seconds()
+    seconds = (components.clock.now() - started).total_seconds()
     return tuple(_result(p.store, planned.scans[p.store], tallies, seconds) for p in planned.plan.stores)
 
 
-def _refuse_overtaking(house: House, stores: Iterable[StoreSettings]) -> None:
+def _refuse_overtaking(components: Components, stores: Iterable[StoreSettings]) -> None:
     """PermanentError where bulk operations of an earlier run may still write older values after ours."""
     for store in stores:
-        if files := house.state.bulk_files(store.shop):
+        if files := components.state.bulk_files(store.shop):
             raise PermanentError(
                 f"{store.name}: {counted(len(files), 'bulk operation')} of an earlier run may still be under way, "
                 "and would write older values after these",

@@ -21,7 +21,7 @@ from reconciler.controller.profile_rows import RowDone, RowWriter
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.request import Priority, Request
 from reconciler.errors import ConfigError, ReconcilerError
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 SHOWN = 10
@@ -42,14 +42,14 @@ def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  cli
 
     No row goes back in time and none is deleted. Needs clerk.secret_key, and a role that may write the table.
     """
-    with context.house() as house:
-        users = _clerk_of(house)
-        _ = house.upserts  # first: what can't be written need not be looked for
+    with context.components() as components:
+        users = _clerk_of(components)
+        _ = components.upserts  # first: what can't be written need not be looked for
         if not yes:
             tally = Tally()
-            for _ in _surveyed(context, house, users, tally, "reading Clerk's users"):
+            for _ in _surveyed(context, components, users, tally, "reading Clerk's users"):
                 pass
-            table = house.loaded.settings.profiles.table
+            table = components.loaded.settings.profiles.table
             if output == "text" or tally.to_write:
                 _show(tally, context.out if output == "text" else context.err, table)
             if not tally.to_write:
@@ -58,13 +58,13 @@ def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  cli
             rows = counted(tally.to_write, "row")
             if not context.confirmed(f"Write {rows}?", waiting=f"{rows} to write"):
                 return FAILED
-        done = _written(context, house, users)
+        done = _written(context, components, users)
     _tell(context, done, output)
     return FAILED if done.failed_count else 0
 
 
-def _clerk_of(house: House) -> ClerkUsers:
-    users = house.clerk
+def _clerk_of(components: Components) -> ClerkUsers:
+    users = components.clerk
     if users is None:
         raise ConfigError(
             "clerk.secret_key is not set, and without it Clerk can't be asked who its users are",
@@ -73,19 +73,19 @@ def _clerk_of(house: House) -> ClerkUsers:
     return users
 
 
-def _written(context: Context, house: House, users: ClerkUsers) -> Tally:
+def _written(context: Context, components: Components, users: ClerkUsers) -> Tally:
     """Read once more, and write as it goes; what is written before an error stays, and the next run goes on."""
     tally = Tally()
-    stores = house.stores()
+    stores = components.stores()
 
     def nudge(done: Sequence[RowDone]) -> None:
         """A row brought in late carries the time of its last change, which may lie long before the last resync."""
         requests = [Request(store.name, row.user) for store in stores for row in done]
-        house.queue.add(requests, house.clock.now(), priority=Priority.RESYNC, reason="backfill")
+        components.queue.add(requests, components.clock.now(), priority=Priority.RESYNC, reason="backfill")
 
-    writer = RowWriter(lambda: house.upserts, house.profile_writes, house.clock, ask=None, nudge=nudge)
+    writer = RowWriter(lambda: components.upserts, components.profile_writes, components.clock, ask=None, nudge=nudge)
     try:
-        for to_write in _surveyed(context, house, users, tally, "writing profile rows"):
+        for to_write in _surveyed(context, components, users, tally, "writing profile rows"):
             write_rows(to_write, writer.write_now, tally)
     except ReconcilerError:
         if tally.written:
@@ -94,11 +94,13 @@ def _written(context: Context, house: House, users: ClerkUsers) -> Tally:
     return tally
 
 
-def _surveyed(context: Context, house: House, users: ClerkUsers, tally: Tally, words: str) -> Iterator[list[Profile]]:
+def _surveyed(
+    context: Context, components: Components, users: ClerkUsers, tally: Tally, words: str
+) -> Iterator[list[Profile]]:
     with context.progress() as progress:
         bar = progress.add_task(words, total=None)
         pages = (Page([user.profile() for user in page.users], page.problems) for page in users.pages())
-        for to_write in survey(pages, house.upserts, house.profile_writes, tally):
+        for to_write in survey(pages, components.upserts, components.profile_writes, tally):
             yield to_write
             progress.update(bar, completed=tally.users)
 

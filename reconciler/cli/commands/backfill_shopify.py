@@ -16,7 +16,7 @@ from reconciler.cli.render.plain import clean
 from reconciler.controller.mirror.mirror import Filled, Progress, fill
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from reconciler.settings import StoreSettings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 WORDS = {"running": "Shopify reads {}", "storing": "storing {}"}
@@ -33,10 +33,10 @@ def shopify(context: Context, stores: tuple[str, ...], output: str) -> int:
     """
     done: dict[str, Filled] = {}
     errors: dict[str, str] = {}
-    with context.house() as house:
-        for store in house.identified_stores(stores):
+    with context.components() as components:
+        for store in components.identified_stores(stores):
             try:
-                done[store.name] = _filled(context, house, store)
+                done[store.name] = _filled(context, components, store)
             except (AccessError, ConfigError, PermanentError, TemporaryError) as error:
                 errors[store.name] = error.message
                 context.say(f"error: {store.name}: {clean(error.message)}")
@@ -54,7 +54,7 @@ def shopify(context: Context, stores: tuple[str, ...], output: str) -> int:
     return FAILED if errors else 0
 
 
-def _filled(context: Context, house: House, store: StoreSettings) -> Filled:
+def _filled(context: Context, components: Components, store: StoreSettings) -> Filled:
     never = Event()  # nobody sets it: Ctrl-C ends the command, and the next one goes on
     with context.progress() as progress:
         bars = {doing: progress.add_task(words.format(store.name), total=None) for doing, words in WORDS.items()}
@@ -62,4 +62,4 @@ def _filled(context: Context, house: House, store: StoreSettings) -> Filled:
         def show(step: Progress) -> None:
             progress.update(bars[step.doing], completed=step.done, total=step.total)
 
-        return fill(house.mirror(store, wait=lambda seconds: not never.wait(seconds), progress=show))
+        return fill(components.mirror(store, wait=lambda seconds: not never.wait(seconds), progress=show))

@@ -17,7 +17,7 @@ from reconciler.cli.render.plain import clean, counted, sentence
 from reconciler.errors import ReconcilerError
 from reconciler.ports import ShopMaker, ShopReader
 from reconciler.settings import StoreSettings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 SHOPS_AT_ONCE = 8
@@ -44,8 +44,8 @@ class Report:
 @click.pass_obj
 def command(context: Context, stores: tuple[str, ...], yes: bool, output: str) -> int:  # noqa: FBT001  click's call
     """Show, then make what a shop needs: the back-link's metafield definition, and webhook subscriptions."""
-    with context.house() as house:
-        reports = looked(house, house.identified_stores(stores))
+    with context.components() as components:
+        reports = looked(components, components.identified_stores(stores))
         lacking = sum(r.needs.count for r in reports if r.needs)
         if output == "text":
             _show(reports, context.out)
@@ -55,7 +55,7 @@ def command(context: Context, stores: tuple[str, ...], yes: bool, output: str) -
         if lacking:
             if not yes and not context.confirmed(f"Make {what}?", waiting=f"{what} to make"):
                 return FAILED
-            make(house, reports)
+            make(components, reports)
     if output == "json":
         click.echo(_json(reports))
     else:
@@ -66,9 +66,9 @@ def command(context: Context, stores: tuple[str, ...], yes: bool, output: str) -
     return FAILED if any(r.error for r in reports) else 0
 
 
-def looked(house: House, stores: Sequence[StoreSettings]) -> list[Report]:
+def looked(components: Components, stores: Sequence[StoreSettings]) -> list[Report]:
     """What each of these shops lacks; one that can't be read comes back with its error, in its place."""
-    public_url = house.loaded.settings.server.public_url
+    public_url = components.loaded.settings.server.public_url
 
     def one(store: StoreSettings, reader: ShopReader) -> Report:
         report = Report(store)
@@ -82,10 +82,10 @@ def looked(house: House, stores: Sequence[StoreSettings]) -> list[Report]:
         return report
 
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="bootstrap") as pool:
-        return list(pool.map(one, stores, [house.setup(s) for s in stores]))
+        return list(pool.map(one, stores, [components.setup(s) for s in stores]))
 
 
-def make(house: House, reports: Sequence[Report]) -> None:
+def make(components: Components, reports: Sequence[Report]) -> None:
     """Make what is lacking. A shop that refuses keeps its error and what was made before it; the others go on."""
 
     def one(report: Report, maker: ShopMaker) -> None:
@@ -97,7 +97,7 @@ def make(house: House, reports: Sequence[Report]) -> None:
             report.fail(error)
 
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="bootstrap") as pool:
-        list(pool.map(one, reports, [house.setup(r.store) for r in reports]))
+        list(pool.map(one, reports, [components.setup(r.store) for r in reports]))
 
 
 def _make(maker: ShopMaker, report: Report, needs: Needs) -> None:

@@ -32,7 +32,7 @@ from reconciler.cli.render.plain import clean, counted, sentence, time_z
 from reconciler.controller.resync import unmoved
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
-from reconciler.ports import SweepBook
+from reconciler.ports import ScanRepository
 from reconciler.settings import StoreSettings
 from reconciler.state.database.access import openings
 from reconciler.state.database.clock import DatabaseClock
@@ -40,7 +40,7 @@ from reconciler.state.database.found import StateFound, find_state, looking_at
 from reconciler.state.database.schema import check as schema_differences
 from reconciler.supabase.inspection import inspect_profiles
 from reconciler.supabase.rights import rights_on
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 SHOPS_AT_ONCE = 8
@@ -53,9 +53,9 @@ MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", 
 @click.pass_obj
 def command(context: Context, stores: tuple[str, ...], output: str) -> int:
     """Check database, profiles, tokens, scopes, API version, definition, webhooks and clocks; say what to do."""
-    with context.house() as house:
-        checks = tuple(all_checks(house, house.configured_stores(stores)))
-        at = house.clock.now()
+    with context.components() as components:
+        checks = tuple(all_checks(components, components.configured_stores(stores)))
+        at = components.clock.now()
     failed = any(c.level == "failed" for c in checks)
     if output == "json":
         body = {"version": 1, "at": time_z(at), "ok": not failed, "checks": [c.model_dump() for c in checks]}
@@ -65,37 +65,39 @@ def command(context: Context, stores: tuple[str, ...], output: str) -> int:
     return FAILED if failed else 0
 
 
-def all_checks(house: House, stores: Sequence[StoreSettings]) -> Iterator[Check]:
+def all_checks(components: Components, stores: Sequence[StoreSettings]) -> Iterator[Check]:
     """Everything, in a fixed order; the shops are asked side by side."""
-    found, checks = state_found(house)
+    found, checks = state_found(components)
     yield from checks
     has_state = found is not None and found.is_usable
     if has_state:
-        stores = house.identified_stores([str(store.name) for store in stores])
-    yield from profile_checks(house, lambda: sum(house.state.count(s.shop) for s in stores) if has_state else 0)
-    yield from clerk_checks(house.loaded.settings)
-    yield from _tried("clerk", "instance", lambda: clerk_instance_checks(house))
+        stores = components.identified_stores([str(store.name) for store in stores])
+    yield from profile_checks(
+        components, lambda: sum(components.state.count(s.shop) for s in stores) if has_state else 0
+    )
+    yield from clerk_checks(components.loaded.settings)
+    yield from _tried("clerk", "instance", lambda: clerk_instance_checks(components))
     with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
-        for checked in pool.map(lambda store: tuple(store_checks(house, store, has_state=has_state)), stores):
+        for checked in pool.map(lambda store: tuple(store_checks(components, store, has_state=has_state)), stores):
             yield from checked
 
 
-def state_found(house: House) -> tuple[StateFound | None, tuple[Check, ...]]:
+def state_found(components: Components) -> tuple[StateFound | None, tuple[Check, ...]]:
     """Our own database: it answers, its schema is this program's, and no other role sees it. None where it can't be read."""
-    url = house.loaded.settings.state.url
+    url = components.loaded.settings.state.url
     try:
         found = find_state(url)
     except ReconcilerError as error:
         return None, (Check(area="state", what="database", level="failed", message=error.message, hint=error.hint),)
-    return found, tuple(_tried("state", "schema", lambda: _state(house, found)))
+    return found, tuple(_tried("state", "schema", lambda: _state(components, found)))
 
 
-def _state(house: House, found: StateFound) -> Iterator[Check]:
+def _state(components: Components, found: StateFound) -> Iterator[Check]:
     yield from state_standing_checks(found)
     differences, open_to = list[str](), list[str]()
-    with looking_at(house.loaded.settings.state.url) as engine:
+    with looking_at(components.loaded.settings.state.url) as engine:
         if not found.is_sqlite:
-            yield state_clock_check(DatabaseClock(engine, house.clock).ahead_s())
+            yield state_clock_check(DatabaseClock(engine, components.clock).ahead_s())
         if found.is_usable:
             differences, open_to = schema_differences(engine), openings(engine)
     if not found.is_usable:
@@ -113,20 +115,20 @@ def _state(house: House, found: StateFound) -> Iterator[Check]:
         yield Check(area="state", what="roles", level="ok", message=message)
 
 
-def profile_checks(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
+def profile_checks(components: Components, mapped: Callable[[], int]) -> Iterator[Check]:
     """The profiles: table and columns are there, the role sees them all, and their rows can be used.
 
     `mapped` says how many users have a customer: with no row in the table nothing is planned for them.
     """
-    yield from _tried("profiles", "table", lambda: _profiles(house, mapped))
+    yield from _tried("profiles", "table", lambda: _profiles(components, mapped))
 
 
-def _profiles(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
-    settings = house.loaded.settings
+def _profiles(components: Components, mapped: Callable[[], int]) -> Iterator[Check]:
+    settings = components.loaded.settings
     source = settings.profiles
     url = source.url or settings.state.url
     yield from url_checks(url)
-    profiles = house.profiles
+    profiles = components.profiles
     count, oddities = profiles.count(), profiles.check()
     columns = ", ".join(source.columns)
     yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
@@ -149,17 +151,17 @@ def _profiles(house: House, mapped: Callable[[], int]) -> Iterator[Check]:
     if found is not None:
         yield from table_checks(found, count, settings)
     if settings.clerk.upsert_profiles:
-        yield from _tried("profiles", "writing", lambda: _writing(house))
-    yield from row_checks(sample_of(profiles.scan(), house.clock.now()), found, settings)
+        yield from _tried("profiles", "writing", lambda: _writing(components))
+    yield from row_checks(sample_of(profiles.scan(), components.clock.now()), found, settings)
 
 
-def _writing(house: House) -> Iterator[Check]:
+def _writing(components: Components) -> Iterator[Check]:
     """Whether `run` could write rows as promised: it refuses to start otherwise."""
-    fields = ", ".join(sorted(house.upserts.fields()))
+    fields = ", ".join(sorted(components.upserts.fields()))
     yield Check(area="profiles", what="writing", level="ok", message=f"clerk.upsert_profiles may write {fields}")
 
 
-def store_checks(house: House, store: StoreSettings, *, has_state: bool) -> Iterator[Check]:
+def store_checks(components: Components, store: StoreSettings, *, has_state: bool) -> Iterator[Check]:
     """One shop. Where it refuses the token, nothing else can be said of it."""
     if not has_state and store.auth.refresh_token is not None:
         message = "its token pair is kept in the state, which can't be used yet: the shop was not asked"
@@ -168,19 +170,19 @@ def store_checks(house: House, store: StoreSettings, *, has_state: bool) -> Iter
         return
 
     def asked() -> Iterator[Check]:
-        seen = look(house.setup(store, by_state=has_state), store)
-        now, monotonic_s = house.clock.now(), time.monotonic()
-        yield from shop_checks(seen, store, house.loaded.settings, now=now, monotonic_s=monotonic_s)
+        seen = look(components.setup(store, by_state=has_state), store)
+        now, monotonic_s = components.clock.now(), time.monotonic()
+        yield from shop_checks(seen, store, components.loaded.settings, now=now, monotonic_s=monotonic_s)
 
     yield from _tried(store.name, "shop", asked)
     if has_state:
-        yield from _tried(store.name, "updated_at", lambda: updated_at_checks(house.state, store))
+        yield from _tried(store.name, "updated_at", lambda: updated_at_checks(components.state, store))
     yield from _tried(
-        store.name, "guards", lambda: [guard_check(store, house.state.count(store.shop) if has_state else 0)]
+        store.name, "guards", lambda: [guard_check(store, components.state.count(store.shop) if has_state else 0)]
     )
 
 
-def updated_at_checks(book: SweepBook, store: StoreSettings) -> Iterator[Check]:
+def updated_at_checks(book: ScanRepository, store: StoreSettings) -> Iterator[Check]:
     """Whether rows were seen to change without their `updated_at`; nothing where none was."""
     if note := updated_at_note(unmoved(book, store.shop)):
         message, _, hint = note.partition("; ")

@@ -12,7 +12,7 @@ from reconciler.cli.render.plain import counted
 from reconciler.controller.scan import Ask
 from reconciler.controller.stores import plan_stores
 from reconciler.core.report.drift import Drift, StoreDrift, drift_of, unswitched
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
 
@@ -27,8 +27,8 @@ def command(context: Context, stores: tuple[str, ...], output: str, everything: 
 
     Exits 0 where there is neither, 2 with intent, 3 with drift, 4 with both, 1 where a store or a field can't be read.
     """
-    with context.house() as house:
-        found = drift_in(house, stores)
+    with context.components() as components:
+        found = drift_in(components, stores)
     if output == "json":
         click.echo(render_drift.drift_json(found))
     else:
@@ -43,11 +43,11 @@ def command(context: Context, stores: tuple[str, ...], output: str, everything: 
     return exit_code(found)
 
 
-def drift_in(house: House, names: Sequence[str]) -> Drift:
+def drift_in(components: Components, names: Sequence[str]) -> Drift:
     """Look at everybody in these stores as if both switches were on; what the guards would say is left out."""
-    chosen = house.identified_stores(names)
-    now = house.clock.now()
-    readers = {s.name: (unswitched(s), house.readers(s)) for s in chosen}
+    chosen = components.identified_stores(names)
+    now = components.clock.now()
+    readers = {s.name: (unswitched(s), components.readers(s)) for s in chosen}
     planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False, keep_all=True))
     stores = []
     for plan in planned.plan.stores:

@@ -14,7 +14,7 @@ from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.report.explain import Explained, ExplainedStore, explained, withheld_so_far
 from reconciler.settings import StoreSettings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 EVENTS = 50
@@ -30,12 +30,12 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
 
     USER is a Clerk id, an e-mail or a customer (number, gid or admin URL).
     """
-    with context.house() as house:
-        name = users_named(house, [user])[0]
-        refused = house.profile_writes.refused([name]).get(name)
+    with context.components() as components:
+        name = users_named(components, [user])[0]
+        refused = components.profile_writes.refused([name]).get(name)
         parts = tuple(
-            _of(context, house, store, name, refused)
-            for store in sorted(house.identified_stores(stores), key=lambda s: s.name)
+            _of(context, components, store, name, refused)
+            for store in sorted(components.identified_stores(stores), key=lambda s: s.name)
         )
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":
@@ -46,14 +46,16 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
 
 
 def _of(
-    context: Context, house: House, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
+    context: Context, components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
 ) -> ExplainedStore:
-    events = [asdict(e) | {"shop": store.domain} for e in house.state.events(user=user, shop=store.shop, limit=EVENTS)]
-    ask = Ask(now=house.clock.now(), users=[user], explicit=False, keep_all=True)
-    scan_result: ScanResult = scan_store(store, house.readers(store), ask)
+    events = [
+        asdict(e) | {"shop": store.domain} for e in components.state.events(user=user, shop=store.shop, limit=EVENTS)
+    ]
+    ask = Ask(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
+    scan_result: ScanResult = scan_store(store, components.readers(store), ask)
     if scan_result.plan.error is not None:
         context.failed(store.name, scan_result.plan.error, scan_result.plan.error_hint)
-        row = house.state.get(store.shop, [user]).get(user)
+        row = components.state.get(store.shop, [user]).get(user)
         if refused is not None and refused.concerns(store):
             row = shown_mapping(store, refused, row)
         return ExplainedStore(
@@ -66,7 +68,7 @@ def _of(
             events=tuple(events),
         )
     subject, decision = scan_result.decisions[user]
-    facts = house.state.facts(store.shop)
+    facts = components.state.facts(store.shop)
     known = withheld_so_far(subject, decision, suspended=facts.suspended_reason if facts else None)
     held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None
     return explained(store, subject, known, events, refused=held)

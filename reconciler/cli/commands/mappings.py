@@ -16,7 +16,7 @@ from reconciler.errors import UsageError
 from reconciler.manager.http.held_rows import with_refused
 from reconciler.manager.http.status_rows import known_rows, named_now
 from reconciler.settings import StoreSettings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 
@@ -35,10 +35,10 @@ command.add_command(import_command)
 @click.pass_obj
 def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
     """All mappings, by store and user."""
-    with context.house() as house:
-        chosen = sorted(house.stores(stores), key=lambda s: s.name)
-        refused = tuple(house.profile_writes.refused().values())
-        kept = (row for store in chosen for row in with_refused(_known(house, store), store, refused))
+    with context.components() as components:
+        chosen = sorted(components.stores(stores), key=lambda s: s.name)
+        refused = tuple(components.profile_writes.refused().values())
+        kept = (row for store in chosen for row in with_refused(_known(components, store), store, refused))
         rows = named_now(kept, chosen)
         if output == "json":
             for part in render.mappings_json(rows):
@@ -47,9 +47,9 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
             render.mappings_text(rows, context.out)
 
 
-def _known(house: House, store: StoreSettings) -> Iterator[Mapping]:
-    scanned = (row for chunk in house.state.scan(store.shop) for row in chunk)
-    return known_rows(house, scanned, [store])
+def _known(components: Components, store: StoreSettings) -> Iterator[Mapping]:
+    scanned = (row for chunk in components.state.scan(store.shop) for row in chunk)
+    return known_rows(components, scanned, [store])
 
 
 @command.command("forget")
@@ -60,14 +60,14 @@ def _known(house: House, store: StoreSettings) -> Iterator[Mapping]:
 def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> int:  # noqa: FBT001  click's call
     """Forget what the state holds of USER: the next look starts from her back-link. Lifts `Erased`."""
     name = ClerkUserId(user)
-    with context.house() as house:
-        chosen = [s for s in house.stores(stores) if house.state.get(s.shop, [name])]
+    with context.components() as components:
+        chosen = [s for s in components.stores(stores) if components.state.get(s.shop, [name])]
         if not chosen:
             raise UsageError(f"no mapping of {user} is known", hint="reconciler mappings list")
         names = ", ".join(s.name for s in chosen)
         if not yes and not context.confirmed(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
             return FAILED
         for store in chosen:
-            house.state.forget(store.shop, name)
+            components.state.forget(store.shop, name)
     context.say(f"forgotten: {user} in {names}")
     return 0

@@ -40,16 +40,16 @@ def command(
     Plans the adoptions, shows them, asks and applies, under the same guards as `apply`. Held is a customer of another user,
     or of one who was erased, and a user who has another customer.
     """
-    with context.house() as house:
-        pairs = pairs_in(file, house.identified_stores())
-        stores = house.stores([str(name) for name in pairs])
-        readers = {s.name: (s, replace(house.readers(s), assigned=pairs[s.name])) for s in stores}
-        planned = plan_assigned(readers, now=house.clock.now())
+    with context.components() as components:
+        pairs = pairs_in(file, components.identified_stores())
+        stores = components.stores([str(name) for name in pairs])
+        readers = {s.name: (s, replace(components.readers(s), assigned=pairs[s.name])) for s in stores}
+        planned = plan_assigned(readers, now=components.clock.now())
         if approve is not None:
             planned = approved_by(planned, approve)
         if not ask(context, planned, output=output, yes=yes, again=approval("mappings", "import", str(file))):
             return FAILED
-        results = carried_out(context, house, planned, carry=partial(_carried, pairs))
+        results = carried_out(context, components, planned, carry=partial(_carried, pairs))
     if output == "json":
         poured(render.results_json(results, planned.plan.digest))
     else:

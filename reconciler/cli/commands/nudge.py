@@ -21,13 +21,13 @@ def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -
 
     USER is a Clerk id, an e-mail or a customer (number, gid or admin URL). Nothing is enqueued where one is unknown.
     """
-    with context.house() as house:
-        chosen = house.stores(stores)
+    with context.components() as components:
+        chosen = components.stores(stores)
         try:
-            named = users_named(house, users)
+            named = users_named(components, users)
         except SourceError as error:  # whether they are known can't be said now; what is not is a request for nothing
             context.warn(f"the profiles can't be read, so these users are taken as named: {error.message}")
             named = [ClerkUserId(user) for user in dict.fromkeys(users)]
         requests = [Request(store.name, user) for store in chosen for user in named]
-        house.queue.add(requests, house.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
+        components.queue.add(requests, components.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
         context.say(f"enqueued {counted(len(requests), 'request')}: a running controller takes them")

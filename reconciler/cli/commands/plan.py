@@ -22,7 +22,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError
 from reconciler.settings import environment
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED, ACTIONS = 1, 2
 OUTPUTS = ("text", "json", "markdown", "html")
@@ -56,10 +56,10 @@ def command(
     """
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
-    with context.house() as house:
-        planned = planned_by(context, house, stores, users, live=live)
-        for store in (s for s in house.stores() if s.name in planned.passed_over):
-            remember(planned.scans[store.name], store, house.state)
+    with context.components() as components:
+        planned = planned_by(context, components, stores, users, live=live)
+        for store in (s for s in components.stores() if s.name in planned.passed_over):
+            remember(planned.scans[store.name], store, components.state)
     approve = approval("apply", stores=stores, users=users, live=live)
     show(context, planned, output, everything=everything, approve=approve)
     if out is not None:
@@ -80,27 +80,29 @@ def told_error(context: Context, store: StorePlan) -> bool:
 
 
 def planned_by(
-    context: Context, house: House, stores: Sequence[str], users: Sequence[str], *, live: bool = False
+    context: Context, components: Components, stores: Sequence[str], users: Sequence[str], *, live: bool = False
 ) -> Planned:
     """The plan of these stores (all, if none is named) for these users (all, if none is named).
 
     Everybody is read from the shop where `live`, or users are named, or the shop's mirror does not stand.
     """
-    chosen = house.identified_stores(stores)
-    names = users_named(house, users) if users else None
-    found = {} if live or names is not None else check_mirrors({s.name: house.mirror(s, wait=_never) for s in chosen})
+    chosen = components.identified_stores(stores)
+    names = users_named(components, users) if users else None
+    found = (
+        {} if live or names is not None else check_mirrors({s.name: components.mirror(s, wait=_never) for s in chosen})
+    )
     as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
     for name, standing in found.items():
         if standing.doubt:
             context.say(f"{name}: everybody is read from the shop, for {clean(standing.doubt)}")
     unmirrored = [name for name in found if name not in as_of]
-    if unmirrored and house.profiles.count(at_most=BULK_FROM) == BULK_FROM:
+    if unmirrored and components.profiles.count(at_most=BULK_FROM) == BULK_FROM:
         for name in unmirrored:
             context.say(
                 f"hint: reconciler backfill shopify --store {name}, and plans read only what its mirror can't tell"
             )
-    readers = {s.name: (s, house.readers(s, by_mirror=s.name in as_of)) for s in chosen}
-    total = house.profiles.count() if names is None and context.err.is_terminal else None
+    readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in chosen}
+    total = components.profiles.count() if names is None and context.err.is_terminal else None
     with context.progress() as progress:
 
         def bar(store: StoreName) -> Progress:
@@ -112,7 +114,7 @@ def planned_by(
             return advance
 
         return plan_stores(
-            readers, Ask(now=house.clock.now(), users=names, insists=names is not None), progress=bar, as_of=as_of
+            readers, Ask(now=components.clock.now(), users=names, insists=names is not None), progress=bar, as_of=as_of
         )
 
 

@@ -17,12 +17,12 @@ from reconciler.cli.context import Context
 from reconciler.errors import ConfigError, SourceError, StateError
 from reconciler.manager.app import Files, Manager
 from reconciler.manager.config_files import digest_of, wait_until_settled, youngest_s
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from reconciler.manager.logs import configure
 from reconciler.manager.shutdown import Deadline, leave, left_s
 from reconciler.manager.startup import FIRST_S, is_away, open_databases
 from reconciler.server.starting import Front
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 _log = structlog.get_logger(__name__)
 
@@ -86,12 +86,12 @@ def _warn(message: str) -> None:
 
 def _served(context: Context, files: Files, port: _Port, signals: _Signals) -> bool:
     """Run until the end is asked for. False: it must begin once more, since a database went or the files have changed."""
-    with context.house(warn=_warn) as house, _opened(house, files, port, signals) as settled:
+    with context.components(warn=_warn) as components, _opened(components, files, port, signals) as settled:
         if signals.is_ending:
             return True
         if not settled:
             return False
-        manager = Manager(house, files, host=port.address[0], port=port.address[1], front=port.handed_over())
+        manager = Manager(components, files, host=port.address[0], port=port.address[1], front=port.handed_over())
         signals.hand_to(manager)
         try:
             try:
@@ -133,25 +133,25 @@ class _Port:
 
 
 @contextmanager
-def _opened(house: House, files: Files, port: _Port, signals: _Signals) -> Iterator[bool]:
+def _opened(components: Components, files: Files, port: _Port, signals: _Signals) -> Iterator[bool]:
     """With the databases of this house open, or asked to end. Whether the files are those that were read."""
-    open_databases(house, tell=port.tell, wait=signals.wait)
-    yield signals.is_ending or _are_settled(house, files, port.tell, signals)
+    open_databases(components, tell=port.tell, wait=signals.wait)
+    yield signals.is_ending or _are_settled(components, files, port.tell, signals)
 
 
-def _are_settled(house: House, files: Files, tell: Callable[[str], None], signals: _Signals) -> bool:
+def _are_settled(components: Components, files: Files, tell: Callable[[str], None], signals: _Signals) -> bool:
     """Whether the files that were read may be worked with; waits where other replicas run with others, and these are new.
 
     A file may be valid and not whole: a store without the last line, its `where`, wants everybody. A replica that runs
     takes such a change late (`FollowedFiles`), and one that starts beside it no earlier.
     """
     try:
-        others = {replica.config_digest for replica in house.state.replicas(now=house.clock.now())}
+        others = {replica.config_digest for replica in components.state.replicas(now=components.clock.now())}
     except StateError as error:
         if not is_away(error):
             raise
         return False
-    age_s, settles_s = youngest_s(files.paths), Rhythm().removal_settles_s
+    age_s, settles_s = youngest_s(files.paths), Intervals().removal_settles_s
     if not others or files.digest in others or age_s >= settles_s:
         return True
     why = f"the settings files were written {age_s:.0f} s ago: they are taken once they have settled"

@@ -13,7 +13,7 @@ from reconciler.controller.stores import plan_stores
 from reconciler.core.report.certificate import certificate as certificate_of
 from reconciler.manager.config_files import digest_of
 from reconciler.manager.http.status_rows import status_rows_of
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 
@@ -25,12 +25,12 @@ FAILED = 1
 @click.pass_obj
 def command(context: Context, stores: tuple[str, ...], certificate: bool, output: str) -> int:  # noqa: FBT001  click's call
     """Parity per store, who is held and why, when it was last looked at. Asks no shop, but for a certificate."""
-    with context.house() as house:
+    with context.components() as components:
         if certificate:
-            return _certified(context, house, stores, output)
-        rows = status_rows_of(house, house.stores(stores))
-        now = house.clock.now()
-        replicas = house.state.replicas(now=now)
+            return _certified(context, components, stores, output)
+        rows = status_rows_of(components, components.stores(stores))
+        now = components.clock.now()
+        replicas = components.state.replicas(now=now)
     if output == "json":
         click.echo(render.status_json(rows, now, replicas))
     else:
@@ -39,9 +39,9 @@ def command(context: Context, stores: tuple[str, ...], certificate: bool, output
     return 0
 
 
-def _certified(context: Context, house: House, names: tuple[str, ...], output: str) -> int:
-    now = house.clock.now()
-    readers = {s.name: (s, house.readers(s)) for s in house.identified_stores(names)}
+def _certified(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
+    now = components.clock.now()
+    readers = {s.name: (s, components.readers(s)) for s in components.identified_stores(names)}
     planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False))
     found = certificate_of(planned.scans.values(), at=now)
     if output == "json":

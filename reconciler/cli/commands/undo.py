@@ -15,7 +15,7 @@ from reconciler.controller.stores import Planned, side_by_side
 from reconciler.controller.undo import undo_plan, undone
 from reconciler.core.plan.plan import planned
 from reconciler.errors import PermanentError, UsageError
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 FAILED = 1
 EVENTS_MAX = 1_000_000
@@ -44,9 +44,9 @@ def command(
     """
     if (since is None) == (digest is None):
         raise UsageError("say --since T or --plan DIGEST", hint="reconciler undo --since 2h")
-    with context.house() as house:
-        moment = moment_of(since, house.clock.now()) if since is not None else None
-        back = way_back(house, stores, since=moment, digest=digest)
+    with context.components() as components:
+        moment = moment_of(since, components.clock.now()) if since is not None else None
+        back = way_back(components, stores, since=moment, digest=digest)
         if approve is not None:
             back = approved_by(back, approve)
         since_or_plan = ["--since", moment.isoformat()] if moment is not None else ["--plan", str(digest)]
@@ -55,20 +55,20 @@ def command(
             context.say(f"taking back what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
         if not ask(context, back, output=output, yes=yes, again=again):
             return FAILED
-        results = carried_out(context, house, back, carry=undone)
+        results = carried_out(context, components, back, carry=undone)
     tell(context, results, back.plan.digest, output)
     return exit_code(context, back, results)
 
 
-def way_back(house: House, names: tuple[str, ...], *, since: datetime | None, digest: str | None) -> Planned:
+def way_back(components: Components, names: tuple[str, ...], *, since: datetime | None, digest: str | None) -> Planned:
     """The plan of the way back in these stores."""
-    chosen = {s.name: s for s in house.identified_stores(names)}
+    chosen = {s.name: s for s in components.identified_stores(names)}
     events = {
-        name: house.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
+        name: components.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
         for name, s in chosen.items()
     }
     if digest is not None and not any(events.values()):
         raise PermanentError(f"nothing was written for a plan {digest}", hint="name its whole digest, or say --since T")
-    work = {name: partial(undo_plan, s, house.readers(s), events[name]) for name, s in chosen.items()}
+    work = {name: partial(undo_plan, s, components.readers(s), events[name]) for name, s in chosen.items()}
     scan_result = side_by_side(work)
-    return Planned(planned((s.plan for s in scan_result.values()), created_at=house.clock.now()), scan_result)
+    return Planned(planned((s.plan for s in scan_result.values()), created_at=components.clock.now()), scan_result)

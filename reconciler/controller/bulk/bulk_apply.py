@@ -1,6 +1,6 @@
 """Large plans by bulk operations: written down, handed over, waited for, and read back, whoever dies in between.
 
-In the state stand the files and each user's next write (ports.BulkBook): what is not written there was not sent, and
+In the state stand the files and each user's next write (ports.BulkRepository): what is not written there was not sent, and
 what is sent stays there until it is answered. A run that finds such files goes on with them first. An operation may so
 be run twice; every write of it may be. A line that was refused, or has no answer, is decided as a single call's is; so is
 one whose row has moved on meanwhile, since it may have been written after what somebody else wrote for the new row.

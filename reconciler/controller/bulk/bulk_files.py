@@ -17,7 +17,7 @@ from reconciler.controller.bulk.bulk_lines import Rides
 from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
-from reconciler.ports import BulkBook, BulkFile, BulkLine, BulkState, Leases, Write
+from reconciler.ports import BulkFile, BulkLine, BulkRepository, BulkState, Leases, Write
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
@@ -27,7 +27,7 @@ LEASE_S = 60.0  # renewed by a thread of its own: a process killed on another ma
 LEASE_PAUSE_S = 5.0
 
 
-def is_abandoned(shop: ShopDomain, book: BulkBook, leases: Leases, now: datetime) -> bool:
+def is_abandoned(shop: ShopDomain, book: BulkRepository, leases: Leases, now: datetime) -> bool:
     """Whether an `apply` ended before it had read all answers of its bulk operations, and no process works on them."""
     is_idle = not book.bulk_files(shop) and not book.bulk_waiting(shop)
     return not is_idle and leases.holder(_lease(shop), now=now) is None

@@ -31,8 +31,8 @@ def _why_not(
 ) -> str | None:
     if is_wanted(profile, store) is not True:
         return "there is no profile row of the user that this store wants"
-    hers = view.mapped if view.mapped is not None and view.mapped.backlink in {None, user} else None
-    current = view.by_backlink or hers
+    theirs = view.mapped if view.mapped is not None and view.mapped.backlink in {None, user} else None
+    current = view.by_backlink or theirs
     if current is not None:
         return None if current.id == view.assigned_to else f"the user has {current.id}"
     if view.assigned is None:

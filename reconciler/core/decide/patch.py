@@ -242,10 +242,10 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     adopts = spec.lookup_email is not None and case.view.by_email is not None
     if spec.value("email") is None and not adopts:
         return ()
-    hers = customer is not None and (
+    theirs = customer is not None and (
         customer.backlink == user or (mapping is not None and mapping.customer_id == customer.id)
     )
-    if hers and customer is not None and _has_its_email(case, customer):
+    if theirs and customer is not None and _has_its_email(case, customer):
         return ()
     mapped = mapping is not None and mapping.customer_id is not None and mapping.left_at is None
     in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or not mapped]

@@ -56,7 +56,7 @@ class RowChanges:
     held: str | None = None
 
 
-def told_by(profile: Profile) -> dict[str, Any]:
+def clerk_values(profile: Profile) -> dict[str, Any]:
     """Clerk's values by our field names, for all that the profile knows; the time of the change is not among them."""
     told = {name: getattr(profile, name) or None for name in TEXTS if name != "full_name" and profile.knows(name)}
     if "email" in told:
@@ -73,7 +73,7 @@ def row_changes(
 ) -> RowChanges:
     """What is to be written over this row.
 
-    `row`: what the mapped columns hold, or Unreadable. `last`: what `told_by` gave when the row was last written; None
+    `row`: what the mapped columns hold, or Unreadable. `last`: what `clerk_values` gave when the row was last written; None
     where that is not known. `tried`: what it gave since then, for writes that may have reached the row without being
     recorded. `fill_only`: only empty columns take a value.
     """

@@ -24,7 +24,7 @@ Outcome = Literal["written", "kept", "deleted"]
 
 @dataclass(frozen=True, slots=True)
 class RowWrite:
-    """What one row is to hold. `last`: what `told_by` gave when it was last written, None where that is not known.
+    """What one row is to hold. `last`: what `clerk_values` gave when it was last written, None where that is not known.
 
     `tried`: what it gave since, for writes that may have reached the row without being recorded. `fill_only`: only empty
     columns take a value; a row that is missing is made all the same.
@@ -45,7 +45,7 @@ class RowWritten:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ClerkChange:
     """What Clerk says of one user. `at`: Clerk's own time of it; `deleted_at`: when Clerk deleted the user.
 
     `created`: of somebody who has just signed up; what the app has put into the row by then is the app's.

@@ -19,7 +19,7 @@ NEVER_SCANNED = "never looked at as a whole: how many are wanted is not known"
 FARTHEST_S = 365 * 86_400.0  # work that stood still for months says nothing of its end, and a date has its limits
 
 
-class SweepProgress(BaseModel):
+class ScanProgress(BaseModel):
     """A look at a whole store that is under way: how many rows of how many, and when it will end if it goes on so."""
 
     model_config = ConfigDict(frozen=True)
@@ -30,10 +30,10 @@ class SweepProgress(BaseModel):
     ends_at: datetime | None = None
 
 
-def sweep_progress(started_at: datetime, looked_at: int, total: int | None, *, now: datetime) -> SweepProgress:
+def sweep_progress(started_at: datetime, looked_at: int, total: int | None, *, now: datetime) -> ScanProgress:
     """How far it is."""
     ends_at = _end(started_at, looked_at, total, now)
-    return SweepProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
+    return ScanProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
 
 
 class MirrorProgress(BaseModel):
@@ -171,7 +171,7 @@ class StatusRow(BaseModel):
     suspended: str | None = None
     failing: str | None = None
     failing_since: datetime | None = None
-    sweep: SweepProgress | None = None
+    sweep: ScanProgress | None = None
     mirror: MirrorProgress | None = None
     bulk: BulkProgress | None = None
     updated_at_unmoved: tuple[ClerkUserId, ...] = ()
@@ -257,7 +257,7 @@ def status_row(
     oldest_request_s: float | None = None,
     failing: str | None = None,
     failing_since: datetime | None = None,
-    sweep: SweepProgress | None = None,
+    sweep: ScanProgress | None = None,
     mirror: MirrorProgress | None = None,
     bulk: BulkProgress | None = None,
     updated_at_unmoved: Sequence[ClerkUserId] = (),

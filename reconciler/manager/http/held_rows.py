@@ -10,7 +10,7 @@ from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.fields import normalise
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.ports import MappingReader
-from reconciler.ports.profile_rows import ProfileWriteBook
+from reconciler.ports.profile_rows import ProfileWriteRepository
 from reconciler.settings import StoreSettings
 
 
@@ -21,7 +21,7 @@ class People(Protocol):
     def state(self) -> MappingReader: ...
 
     @property
-    def profile_writes(self) -> ProfileWriteBook: ...
+    def profile_writes(self) -> ProfileWriteRepository: ...
 
 
 def with_refused(rows: Iterable[Mapping], store: StoreSettings, refused: Sequence[RefusedWrite]) -> Iterator[Mapping]:

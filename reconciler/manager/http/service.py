@@ -15,7 +15,7 @@ from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
 from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import DELETED
-from reconciler.core.decide.profile_write import Told, shown_mapping
+from reconciler.core.decide.profile_write import ClerkChange, shown_mapping
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
@@ -23,10 +23,10 @@ from reconciler.core.model.request import Priority, Request
 from reconciler.core.report.status import StatusRow
 from reconciler.manager.http.held_rows import people_of
 from reconciler.manager.http.status_rows import known_rows, named_now, status_rows_of
-from reconciler.manager.http.webhook_state import Books
+from reconciler.manager.http.webhook_state import WebhookState
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import ProfileWriter, wanted_of
-from reconciler.manager.running_config import Crew
+from reconciler.manager.running_config import RunningConfig
 from reconciler.ports import Clock
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings
@@ -37,13 +37,13 @@ DELETE, CREATED = "customers/delete", "user.created"
 _log = structlog.get_logger(__name__)
 
 
-class ManagerDoor:
+class ManagerService:
     """server.door.Door on what runs now."""
 
     def __init__(
         self,
-        crew: Crew,
-        books: Books,
+        running: RunningConfig,
+        webhook_state: WebhookState,
         clock: Clock,
         metrics: Metrics,
         *,
@@ -53,7 +53,7 @@ class ManagerDoor:
         config_problem: Callable[[], str | None],
         rows: ProfileWriter | None = None,
     ) -> None:
-        self._crew, self._books, self._clock, self._metrics = crew, books, clock, metrics
+        self._running, self._webhook_state, self._clock, self._metrics = running, webhook_state, clock, metrics
         self._readiness, self._wake, self._probe = readiness, wake, probe
         self._config_problem = config_problem
         self._rows = rows
@@ -85,14 +85,14 @@ class ManagerDoor:
         wants_updated_at: datetime | None = None,
         stores: Collection[StoreName] | None = None,
     ) -> None:
-        names = [s.name for s in self._crew.stores()] if stores is None else list(stores)
+        names = [s.name for s in self._running.stores()] if stores is None else list(stores)
         self._add((Request(name, user) for name in names), reason, wants_updated_at)
 
     def nudge_customer(self, store: StoreName, customer: CustomerId, *, reason: str) -> None:
-        settings = self._crew.store(store)
+        settings = self._running.store(store)
         if settings is None:
             return
-        state = self._books.state
+        state = self._webhook_state.state
         state.touch(settings.shop, [customer], now=self._clock.now(), gone=reason == DELETE)
         owner = state.owners(settings.shop, [customer]).get(customer)
         if owner is not None:
@@ -102,7 +102,7 @@ class ManagerDoor:
             self._add([Request(store, user) for user in waiting], reason, None)
 
     def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
-        settings = self._crew.store(store)
+        settings = self._running.store(store)
         if settings is None:
             return
         if event.topic == REDACT:
@@ -126,17 +126,17 @@ class ManagerDoor:
         return self._config_problem()
 
     def end_session(self, session: str, *, until: datetime) -> None:
-        self._books.state.end_session(session, until=until, now=self._clock.now())
+        self._webhook_state.state.end_session(session, until=until, now=self._clock.now())
 
     def is_session_ended(self, session: str) -> bool:
-        return self._books.state.is_session_ended(session)
+        return self._webhook_state.state.is_session_ended(session)
 
     def metrics(self) -> CollectorRegistry:
         return self._metrics.registry
 
     def status_rows(self) -> Sequence[StatusRow]:
-        with self._crew.house() as house:
-            return status_rows_of(house, self._crew.stores())
+        with self._running.components() as components:
+            return status_rows_of(components, self._running.stores())
 
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
@@ -145,19 +145,22 @@ class ManagerDoor:
         found = [
             row
             for each in stored
-            for row in self._books.showcase.find_people(
+            for row in self._webhook_state.console_reader.find_people(
                 text, shops=self._shops(store), status=each, reason=reason, limit=limit
             )
         ]
         known = [row for row in self._known(found) if status in {None, row.status}]
-        stores = [s for s in self._crew.stores() if store in {None, s.name}]
-        people = people_of(known, stores, self._books, text, status=status, reason=reason)[:limit]
+        stores = [s for s in self._running.stores() if store in {None, s.name}]
+        people = people_of(known, stores, self._webhook_state, text, status=status, reason=reason)[:limit]
         return list(named_now(people, stores))
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
-        rows = {row.shop: row for row in self._known(self._books.showcase.person(user, shops=self._shops(None)))}
-        refused = self._books.profile_writes.refused([user]).get(user)
-        stores = self._crew.stores()
+        rows = {
+            row.shop: row
+            for row in self._known(self._webhook_state.console_reader.person(user, shops=self._shops(None)))
+        }
+        refused = self._webhook_state.profile_writes.refused([user]).get(user)
+        stores = self._running.stores()
         if refused is None:
             return list(named_now(rows.values(), stores))
         concerned = [s for s in stores if s.shop in rows or refused.concerns(s)]
@@ -167,16 +170,16 @@ class ManagerDoor:
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
     ) -> Sequence[Event]:
-        return self._books.showcase.recent_events(user=user, shops=self._shops(store), limit=limit)
+        return self._webhook_state.console_reader.recent_events(user=user, shops=self._shops(store), limit=limit)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _known(self, rows: Iterable[Mapping]) -> list[Mapping]:
-        with self._crew.house() as house:
-            return list(known_rows(house, rows, self._crew.stores()))
+        with self._running.components() as components:
+            return list(known_rows(components, rows, self._running.stores()))
 
     def _add(self, requests: Iterable[Request], reason: str, wants: datetime | None) -> None:
-        added = self._books.queue.add(
+        added = self._webhook_state.queue.add(
             requests, self._clock.now(), priority=Priority.NUDGE, reason=reason, wants_updated_at=wants
         )
         self._metrics.added(added)
@@ -188,8 +191,10 @@ class ManagerDoor:
         Whom we healed before this came is left in the shop: no webhook is reason enough to delete anything there.
         """
         now, since = self._clock.now(), event.triggered_at
-        waiting = self._books.state.waiting_at(store.shop, event.customers)
-        for erased in self._books.erasure.redact(store.shop, event.customers, event.email, since=since, now=now):
+        waiting = self._webhook_state.state.waiting_at(store.shop, event.customers)
+        for erased in self._webhook_state.erasure.redact(
+            store.shop, event.customers, event.email, since=since, now=now
+        ):
             _log.info("erased", store=store.name, user=erased.user)
             if erased.left is not None:
                 hint = "she was healed before her redaction came: request her erasure in Shopify again"
@@ -198,13 +203,13 @@ class ManagerDoor:
             self._add([Request(store.name, user) for user in waiting], event.topic, None)
 
     def _shops(self, store: StoreName | None) -> list[str]:
-        return [s.shop for s in self._crew.stores() if store is None or s.name == store]
+        return [s.shop for s in self._running.stores() if store is None or s.name == store]
 
 
-def told_by_event(event: ClerkEvent, now: datetime) -> Told:
+def told_by_event(event: ClerkEvent, now: datetime) -> ClerkChange:
     """What an event says of its user."""
     assert event.user_id is not None
     if event.deleted:
-        return Told(event.user_id, deleted_at=event.sent_at or now)
+        return ClerkChange(event.user_id, deleted_at=event.sent_at or now)
     profile = parse_user(event.user).profile() if event.user is not None else None
-    return Told(event.user_id, event.updated_at, profile, created=event.type == CREATED)
+    return ClerkChange(event.user_id, event.updated_at, profile, created=event.type == CREATED)

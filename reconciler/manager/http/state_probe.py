@@ -20,7 +20,7 @@ class _Asked:
     at: float
 
 
-class Sounding:
+class StateProbe:
     """One thread that asks, one question at a time; any number of threads that want to know."""
 
     def __init__(self, ask: Callable[[], Sequence[str]], *, wait_s: float = WAIT_S) -> None:

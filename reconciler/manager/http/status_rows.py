@@ -27,51 +27,51 @@ from reconciler.core.report.status import (
 from reconciler.ports import MappingReader, Mirror, MirrorMark
 from reconciler.settings import StoreSettings
 from reconciler.state.store import StateStore
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 ROWS_AT_ONCE = 500
 
 
-def status_rows_of(house: House, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
+def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
     """What the state knows of these stores."""
-    now = house.clock.now()
-    refused = house.profile_writes.refused()
+    now = components.clock.now()
+    refused = components.profile_writes.refused()
     found = []
     for store in stores:
-        facts = house.state.facts(store.shop)
-        mark = house.state.mark(store.shop, FULL)
+        facts = components.state.facts(store.shop)
+        mark = components.state.mark(store.shop, FULL)
         running = mark if mark is not None and mark.finished_at is None else None
         row = status_row(
             store.name,
             store.domain,
-            _tally(house.state, store, refused),
+            _tally(components.state, store, refused),
             profiles=facts.profiles if facts else None,
-            mapped=house.state.count(store.shop),
-            doubts=house.state.doubts(store.name, store.shop, counted_at=facts.last_sweep_at if facts else None),
+            mapped=components.state.count(store.shop),
+            doubts=components.state.doubts(store.name, store.shop, counted_at=facts.last_sweep_at if facts else None),
             last_sweep_at=facts.last_sweep_at if facts else None,
             suspended=facts.suspended_reason if facts else None,
             failing=facts.failing_reason if facts else None,
             failing_since=facts.failing_since if facts else None,
-            oldest_request_s=round(house.queue.oldest_age_s(now, [store.name]), 3),
+            oldest_request_s=round(components.queue.oldest_age_s(now, [store.name]), 3),
             sweep=sweep_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
-            mirror=_mirror(house.state, store.shop, now),
-            bulk=_bulk(house.state, store.shop, now),
-            updated_at_unmoved=unmoved(house.state, store.shop),
+            mirror=_mirror(components.state, store.shop, now),
+            bulk=_bulk(components.state, store.shop, now),
+            updated_at_unmoved=unmoved(components.state, store.shop),
         )
         found.append(row)
     return tuple(found)
 
 
-def known_rows(house: House, rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
+def known_rows(components: Components, rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
     """Mappings as they may be shown (`core.status.known_row`), a few hundred at a time."""
     by_shop = {store.shop: store for store in stores}
     for part in batches(rows, ROWS_AT_ONCE):
         waiting: dict[ShopDomain, Collection[ClerkUserId]] = {}
         suspended: dict[ShopDomain, str | None] = {}
         for shop in {row.shop for row in part}:
-            store, facts = by_shop.get(shop), house.state.facts(shop)
+            store, facts = by_shop.get(shop), components.state.facts(shop)
             users = [row.clerk_user_id for row in part if row.shop == shop and row.status == "in_sync"]
-            waiting[shop] = house.state.waiting(store.name, shop, users) if store is not None and users else ()
+            waiting[shop] = components.state.waiting(store.name, shop, users) if store is not None and users else ()
             suspended[shop] = facts.suspended_reason if facts is not None else None
         for row in part:
             yield known_row(row, suspended=suspended[row.shop], waits=row.clerk_user_id in waiting[row.shop])

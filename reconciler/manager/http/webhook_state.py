@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
+from reconciler.state.console_reader import ConsoleReader
 from reconciler.state.database.engine import open_engine
 from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWrites
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.showcase import Showcase
 from reconciler.state.store import StateStore
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 
-class Books:
+class WebhookState:
     """On SQLite with engines that wait `wait_s` and no longer. Postgres locks rows, not files: there the house's serve."""
 
-    def __init__(self, house: House, *, wait_s: float) -> None:
-        settings = house.loaded.settings
+    def __init__(self, components: Components, *, wait_s: float) -> None:
+        settings = components.loaded.settings
         self._opened: list[Engine] = []
-        engine = self._prompt(settings.state.url, wait_s) or house.engine
+        engine = self._prompt(settings.state.url, wait_s) or components.engine
         self.queue, self.state = RequestTable(engine), StateStore(engine)
-        self.showcase, self.erasure = Showcase(engine), Erasure(engine)
+        self.console_reader, self.erasure = ConsoleReader(engine), Erasure(engine)
         self.profile_writes = ProfileWrites(engine)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import structlog
 from reconciler.controller.worker import Worked
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import PermanentError, ReconcilerError, StateError, TemporaryError
-from reconciler.manager.running_config import Crew
+from reconciler.manager.running_config import RunningConfig
 from reconciler.ports import Clock, StoreFacts
 
 REQUESTS: Final = "requests"
@@ -24,11 +24,11 @@ IN_A_ROW: Final = 3  # failed requests of one store, with none that ended well b
 _log = structlog.get_logger(__name__)
 
 
-class Failing:
+class FailingStores:
     """Writes down what fails in each store. Thread-safe; any number of replicas side by side."""
 
-    def __init__(self, crew: Crew, clock: Clock) -> None:
-        self._crew, self._clock = crew, clock
+    def __init__(self, running: RunningConfig, clock: Clock) -> None:
+        self._running, self._clock = running, clock
         self._in_a_row: dict[StoreName, int] = {}
         self._lock = threading.Lock()
 
@@ -59,17 +59,17 @@ class Failing:
 
     def _remember(self, name: StoreName, what: str, why: str | None) -> None:
         """The first kind of work that fails is kept until that kind succeeds: a look that asks no shop proves nothing."""
-        store = self._crew.store(name)
+        store = self._running.store(name)
         if store is None:
             return
         try:
-            with self._crew.house() as house:
-                facts = house.state.facts(store.shop) or StoreFacts(store.name, store.shop)
+            with self._running.components() as components:
+                facts = components.state.facts(store.shop) or StoreFacts(store.name, store.shop)
                 if facts.failing_what not in {None, what} or facts.failing_reason == why:
                     return
                 since = (facts.failing_since or self._clock.now()) if why is not None else None
                 kept = what if why is not None else None
                 told = replace(facts, store=store.name, failing_what=kept, failing_reason=why, failing_since=since)
-                house.state.put_facts(told)
+                components.state.put_facts(told)
         except StateError as error:
             _log.warning("state_write_failed", error=error.message)

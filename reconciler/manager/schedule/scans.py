@@ -18,14 +18,14 @@ from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look,
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.bulk_advice import BulkAdvice
-from reconciler.manager.intervals import Rhythm
+from reconciler.manager.intervals import Intervals
 from reconciler.manager.metrics import Metrics
-from reconciler.manager.running_config import Crew
-from reconciler.manager.schedule.failing import Failing
+from reconciler.manager.running_config import RunningConfig
+from reconciler.manager.schedule.failing import FailingStores
 from reconciler.manager.schedule.probes import Probes
 from reconciler.ports import Clock
 from reconciler.settings import StoreSettings
-from reconciler.wiring import House
+from reconciler.wiring import Components
 
 Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "left out"]
 LEASE = "look:"  # and the shop: who looks at the whole of it
@@ -40,28 +40,28 @@ class _Lease:
     held: bool = True
 
 
-class Looks:
+class ScheduledScans:
     """Takes looks; any number of stores side by side, one look of a store at a time among all replicas."""
 
     def __init__(
         self,
-        crew: Crew,
+        running: RunningConfig,
         clock: Clock,
         metrics: Metrics,
         probes: Probes,
-        failing: Failing,
+        failing: FailingStores,
         *,
         owner: str,
         wake: Callable[[], None],
         stopping: Callable[[], bool],
         interval_s: float,
-        rhythm: Rhythm,
+        intervals: Intervals,
     ) -> None:
-        self._crew, self._clock, self._metrics, self._probes = crew, clock, metrics, probes
+        self._running, self._clock, self._metrics, self._probes = running, clock, metrics, probes
         self._failing = failing
-        self._advice = BulkAdvice(crew, clock)
+        self._advice = BulkAdvice(running, clock)
         self._owner, self._wake, self._stopping = owner, wake, stopping
-        self._interval_s, self._rhythm = interval_s, rhythm
+        self._interval_s, self._intervals = interval_s, intervals
         self._leases: dict[str, _Lease] = {}
         self._lock = threading.Lock()
 
@@ -77,11 +77,11 @@ class Looks:
 
     def changes(self, name: StoreName) -> Ended:
         """What changed in this store, unless another replica has just looked; a full look that was broken off goes first."""
-        store = self._crew.store(name)
+        store = self._running.store(name)
         if store is None:
             return "left out"
-        with self._crew.house() as house:
-            full = house.state.mark(store.shop, FULL)
+        with self._running.components() as components:
+            full = components.state.mark(store.shop, FULL)
         if full is not None and full.finished_at is None:
             return self._look(name, FULL, full_look, full.started_at)
         return self._look(name, CHANGES, look_at_changes, self._clock.now() - timedelta(seconds=self._interval_s / 2))
@@ -91,29 +91,29 @@ class Looks:
         with self._lock:
             leases = [lease for lease in self._leases.values() if lease.held]
         for lease in leases:
-            with self._crew.house() as house:
-                lease.held = house.state.renew(
-                    lease.name, self._owner, lease.fence, ttl_s=self._rhythm.look_lease_s, now=self._clock.now()
+            with self._running.components() as components:
+                lease.held = components.state.renew(
+                    lease.name, self._owner, lease.fence, ttl_s=self._intervals.look_lease_s, now=self._clock.now()
                 )
             if not lease.held:
                 _log.warning("scan_lease_lost", lease=lease.name)
 
     def _done_since(self, name: StoreName, kind: str, since: datetime) -> bool:
-        store = self._crew.store(name)
+        store = self._running.store(name)
         if store is None:
             return False
-        with self._crew.house() as house:
-            mark = house.state.mark(store.shop, kind)
+        with self._running.components() as components:
+            mark = components.state.mark(store.shop, kind)
         if mark is None or mark.finished_at is None:
             return False
         return since <= mark.started_at <= self._clock.now()  # a later one was written by a clock that was wrong
 
     def _is_under_way(self, name: StoreName, kind: str) -> bool:
-        store = self._crew.store(name)
+        store = self._running.store(name)
         if store is None:
             return False
-        with self._crew.house() as house:
-            mark = house.state.mark(store.shop, kind)
+        with self._running.components() as components:
+            mark = components.state.mark(store.shop, kind)
         return mark is not None and mark.finished_at is None
 
     def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked], since: datetime) -> Ended:
@@ -139,14 +139,16 @@ class Looks:
         self, name: StoreName, kind: str, look: Callable[[Desk], Looked], since: datetime
     ) -> Looked | Ended:
         """What the look found, while no other looks at the store; or why it was not done: an end since then, for one."""
-        store = self._crew.store(name)
+        store = self._running.store(name)
         if self._done_since(name, kind, since):
             return "done"
-        if store is None or name in self._crew.suspended() or (store.paused and kind == CHANGES):
+        if store is None or name in self._running.suspended() or (store.paused and kind == CHANGES):
             return "left out"
-        with self._crew.house() as house:
+        with self._running.components() as components:
             key = f"{LEASE}{store.shop}"
-            fence = house.state.acquire(key, self._owner, ttl_s=self._rhythm.look_lease_s, now=self._clock.now())
+            fence = components.state.acquire(
+                key, self._owner, ttl_s=self._intervals.look_lease_s, now=self._clock.now()
+            )
             if fence is None:
                 return "elsewhere"
             lease = _Lease(key, fence)
@@ -157,18 +159,18 @@ class Looks:
             try:
                 if self._done_since(name, kind, since):  # by whoever had the lease until now
                     return "done"
-                return self._done(house, store, kind, look, lease)
+                return self._done(components, store, kind, look, lease)
             finally:
                 with self._lock:
                     del self._leases[key]
-                house.state.release_lease(key, self._owner, fence, now=self._clock.now())
+                components.state.release_lease(key, self._owner, fence, now=self._clock.now())
 
     def _done(
-        self, house: House, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: _Lease
+        self, components: Components, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: _Lease
     ) -> Looked | Ended:
         ended: Ended
         try:
-            found = look(self._desk(house, store, lease))
+            found = look(self._desk(components, store, lease))
         except (AccessError, ConfigError) as error:  # ConfigError: of this store alone, a way to its token
             self._probes.refused(store.name, error)
             ended = "access"
@@ -182,20 +184,20 @@ class Looks:
         self._metrics.scanned(store.name, kind, ended)
         return ended
 
-    def _desk(self, house: House, store: StoreSettings, lease: _Lease) -> Desk:
+    def _desk(self, components: Components, store: StoreSettings, lease: _Lease) -> Desk:
         def go_on() -> bool:
-            return lease.held and not self._stopping() and self._crew.store(store.name) == store
+            return lease.held and not self._stopping() and self._running.store(store.name) == store
 
         return Desk(
             store=store,
-            readers=replace(house.readers(store), absence=house.absence),
-            state=house.state,
-            book=house.state,
-            queue=house.queue,
+            readers=replace(components.readers(store), absence=components.absence),
+            state=components.state,
+            book=components.state,
+            queue=components.queue,
             clock=self._clock,
             go_on=go_on,
             interval_s=self._interval_s,
-            mirror=house.mirror(store, wait=lambda seconds: _waited(seconds, go_on)),
+            mirror=components.mirror(store, wait=lambda seconds: _waited(seconds, go_on)),
         )
 
 

@@ -22,10 +22,10 @@ from apscheduler.triggers.interval import IntervalTrigger
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import ReconcilerError
-from reconciler.manager.intervals import Rhythm
-from reconciler.manager.running_config import Crew
+from reconciler.manager.intervals import Intervals
+from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.schedule.probes import Probes
-from reconciler.manager.schedule.scans import Ended, Looks
+from reconciler.manager.schedule.scans import Ended, ScheduledScans
 from reconciler.manager.threads import DaemonExecutor
 from reconciler.ports import Clock
 from reconciler.settings import Settings
@@ -50,24 +50,24 @@ class _Owed:
     due_at: float
 
 
-class Schedule:
+class Scheduler:
     """The clockwork of one process."""
 
     def __init__(
         self,
-        crew: Crew,
+        running: RunningConfig,
         settings: Settings,
         clock: Clock,
         local: Clock,
-        looks: Looks,
+        scans: ScheduledScans,
         probes: Probes,
         *,
         read_files: Callable[[], None],
         take_hints: Callable[[], None],
-        rhythm: Rhythm,
+        intervals: Intervals,
     ) -> None:
-        self._crew, self._settings, self._clock, self._local = crew, settings, clock, local
-        self._looks, self._probes, self._read_files, self._rhythm = looks, probes, read_files, rhythm
+        self._running, self._settings, self._clock, self._local = running, settings, clock, local
+        self._scans, self._probes, self._read_files, self._intervals = scans, probes, read_files, intervals
         self._take_hints = take_hints
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _Owed] = {}
@@ -91,11 +91,11 @@ class Schedule:
         )
 
     def start(self) -> None:
-        r = self._rhythm
+        r = self._intervals
         self._every(r.beat_s, self._beat, "beat", executor="beat")
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
         self._every(r.hints_s, self._safely(self._take_hints), "hints", executor="hints")
-        self._every(r.look_lease_s / 4, self._safely(self._looks.renew), "leases", executor="leases")
+        self._every(r.look_lease_s / 4, self._safely(self._scans.renew), "leases", executor="leases")
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
         self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
         cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
@@ -122,7 +122,7 @@ class Schedule:
     def follow(self, *, first: bool = False) -> None:
         """Jobs for the stores that are configured now, and for no others; those that are new get a full look."""
         controller = self._settings.controller
-        stores = {s.name for s in self._crew.stores()}
+        stores = {s.name for s in self._running.stores()}
         for name in self._stores - stores:
             if self._scheduler.get_job(f"{CHANGES}:{name}"):
                 self._scheduler.remove_job(f"{CHANGES}:{name}")
@@ -149,7 +149,7 @@ class Schedule:
         """A full look that begins now, unless another replica's that began since then has ended."""
         ended: Ended = "failed"  # whatever ends it, the look stays owed
         try:
-            ended = self._looks.full(name, since=since, whole=whole)
+            ended = self._scans.full(name, since=since, whole=whole)
         finally:
             self._settle(name, ended, since, whole=whole)
             with self._lock:
@@ -163,14 +163,14 @@ class Schedule:
     def full_in_turn(self) -> None:
         """The regular ones: all replicas' turns come at one moment, and one look at each store is enough."""
         since = self._clock.now() - timedelta(seconds=min(SAME_TURN_S, self._turn_s() / 2))
-        self._now(*((name, since, False) for name in sorted(s.name for s in self._crew.stores())))
+        self._now(*((name, since, False) for name in sorted(s.name for s in self._running.stores())))
 
     def changes(self, name: StoreName) -> None:
         if self.has_full_resync(name):  # a full look sees what has changed, and holds what is too much of it
             return
         ended: Ended = "failed"
         try:
-            ended = self._looks.changes(name)
+            ended = self._scans.changes(name)
         finally:
             if ended == "failed":
                 self._again_soon(name)
@@ -178,7 +178,7 @@ class Schedule:
     def _again_soon(self, name: StoreName) -> None:
         """The next look at what changed comes soon after one that failed, not an interval later."""
         job = self._scheduler.get_job(f"{CHANGES}:{name}")
-        at = datetime.now(UTC) + timedelta(seconds=self._rhythm.again_first_s)  # noqa: TID251  APScheduler's own clock
+        at = datetime.now(UTC) + timedelta(seconds=self._intervals.again_first_s)  # noqa: TID251  APScheduler's own clock
         if job is not None and job.next_run_time is not None and at < job.next_run_time:
             job.modify(next_run_time=at)
 
@@ -198,12 +198,12 @@ class Schedule:
     def housekeeping(self) -> None:
         """Old budgets and old events go; requests of stores that have long been no more go too."""
         now = self._clock.now()
-        known = {s.name for s in self._crew.stores()}
-        with self._crew.house() as house:
-            gone = house.state.tidy(now=now)
-            for name in set(house.queue.tally(now)) - known:
-                if house.queue.oldest_age_s(now, [name]) > ORPHANS_KEPT_S:
-                    gone["requests"] = gone.get("requests", 0) + house.queue.forget(name)
+        known = {s.name for s in self._running.stores()}
+        with self._running.components() as components:
+            gone = components.state.tidy(now=now)
+            for name in set(components.queue.tally(now)) - known:
+                if components.queue.oldest_age_s(now, [name]) > ORPHANS_KEPT_S:
+                    gone["requests"] = gone.get("requests", 0) + components.queue.forget(name)
         _log.info("housekeeping_finished", **gone)
 
     def _settle(self, name: StoreName, ended: Ended, since: datetime, *, whole: bool) -> None:
@@ -214,10 +214,10 @@ class Schedule:
                 if before is not None and before.since <= since:
                     del self._owed[name]
                 return
-            pause_s = self._rhythm.again_first_s
+            pause_s = self._intervals.again_first_s
             if before is not None:
                 since, whole = max(since, before.since), whole or before.whole
-                pause_s = min(before.pause_s * 2, self._rhythm.again_last_s) if ended == "failed" else pause_s
+                pause_s = min(before.pause_s * 2, self._intervals.again_last_s) if ended == "failed" else pause_s
             self._owed[name] = _Owed(since, whole, pause_s, time.monotonic() + pause_s)
 
     # --- the clockwork -------------------------------------------------------------------------------------------
@@ -225,9 +225,9 @@ class Schedule:
     def _every(self, seconds: float, call: Callable[..., None], name: str, *, jitter: bool = False, **job: Any) -> None:
         self._scheduler.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
 
-    def _now(self, *looks: tuple[StoreName, datetime, bool]) -> None:
+    def _now(self, *scans: tuple[StoreName, datetime, bool]) -> None:
         """Full looks as soon as a thread is free for each."""
-        for look in looks:
+        for look in scans:
             with self._lock:
                 self._full[look[0]] += 1
             self._scheduler.add_job(self._safely(self.full), args=look)
@@ -256,7 +256,7 @@ class Schedule:
     def _watch_clock(self) -> None:
         """Where the wall clock is set back by a day, nothing would happen for a day: begin all pauses anew."""
         wall, steady = self._local.now(), time.monotonic()
-        while not self._ended.wait(self._rhythm.beat_s):
+        while not self._ended.wait(self._intervals.beat_s):
             now, tick = self._local.now(), time.monotonic()
             jumped_s = (now - wall).total_seconds() - (tick - steady)
             wall, steady = now, tick

@@ -21,7 +21,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import COOKIE, COOKIE_S, Access, Verdict
 from reconciler.server.console import words
-from reconciler.server.service import Door
+from reconciler.server.service import Service
 
 HERE: Final = Path(__file__).parent
 PEOPLE_MAX: Final = 100
@@ -32,9 +32,9 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 View = Callable[[Request, Verdict], Response]
 
 
-def routes(door: Door, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
+def routes(service: Service, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
     """All pages, none of them in the OpenAPI page. `stores` is asked at each request: those that are configured then."""
-    pages = _Pages(door, access, clock, stores)
+    pages = _Pages(service, access, clock, stores)
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     router.add_api_route("/", pages.guarded(pages.parity), methods=["GET"])
     router.add_api_route("/people", pages.guarded(pages.people), methods=["GET"])
@@ -74,8 +74,8 @@ def _environment() -> Environment:
 
 
 class _Pages:
-    def __init__(self, door: Door, access: Access, clock: Clock, stores: Collection[StoreName]) -> None:
-        self._door = door
+    def __init__(self, service: Service, access: Access, clock: Clock, stores: Collection[StoreName]) -> None:
+        self._service = service
         self._access = access
         self._clock = clock
         self._stores = stores
@@ -121,7 +121,7 @@ class _Pages:
         session = self._access.session_of(request, self._clock.now())
         if session is not None:
             try:
-                self._door.end_session(session.name, until=session.until)
+                self._service.end_session(session.name, until=session.until)
             except ReconcilerError as error:
                 return self._page("failed.html", request, status=503, error=error)
         response = RedirectResponse("/", 303)
@@ -144,7 +144,7 @@ class _Pages:
     # --- the pages ----------------------------------------------------------------------------------------------
 
     def parity(self, request: Request, verdict: Verdict) -> Response:
-        rows = sorted(self._door.status_rows(), key=lambda row: (row.suspended is None, row.parity, row.store))
+        rows = sorted(self._service.status_rows(), key=lambda row: (row.suspended is None, row.parity, row.store))
         weight = sum(row.profiles or (row.last_sweep_at is None) for row in rows)  # one never looked at counts as well
         totals = {
             "parity": sum(row.in_sync for row in rows if row.parity) / weight if weight else None,
@@ -159,9 +159,9 @@ class _Pages:
             verdict=verdict,
             rows=rows,
             totals=totals,
-            reasons=self._door.readiness(),
-            config_problem=self._door.config_problem(),
-            events=self._door.recent_events(limit=12),
+            reasons=self._service.readiness(),
+            config_problem=self._service.config_problem(),
+            events=self._service.recent_events(limit=12),
         )
 
     def people(self, request: Request, verdict: Verdict) -> Response:
@@ -170,7 +170,7 @@ class _Pages:
         }
         status = next((known for known in STATUSES if known == asked["status"]), None)
         store = StoreName(asked["store"]) if asked["store"] in self._stores else None
-        found = self._door.find_people(
+        found = self._service.find_people(
             asked["q"].replace("\x00", ""),
             store=store,
             status=status,
@@ -190,7 +190,7 @@ class _Pages:
 
     def person(self, request: Request, verdict: Verdict) -> Response:
         user = ClerkUserId(request.path_params["user"])
-        rows = self._door.person(user) if user.isprintable() else ()
+        rows = self._service.person(user) if user.isprintable() else ()
         return self._page(
             "person.html",
             request,
@@ -199,7 +199,7 @@ class _Pages:
             user=user,
             rows=rows,
             looked="looked" in request.query_params,
-            events=self._door.recent_events(user=user, limit=EVENTS_MAX) if rows else (),
+            events=self._service.recent_events(user=user, limit=EVENTS_MAX) if rows else (),
         )
 
     def look(self, request: Request, verdict: Verdict) -> Response:
@@ -209,9 +209,9 @@ class _Pages:
         if verdict != "operator" or foreign:
             return self._page("gate.html", request, status=403, mode="closed" if verdict != "operator" else "foreign")
         user = ClerkUserId(request.path_params["user"])
-        if not user.isprintable() or not self._door.person(user):
+        if not user.isprintable() or not self._service.person(user):
             return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
-        self._door.nudge_user(user, reason="nudge")
+        self._service.nudge_user(user, reason="nudge")
         return RedirectResponse(f"/people/{quote(user, safe='')}?looked", 303)
 
     def events(self, request: Request, verdict: Verdict) -> Response:
@@ -221,7 +221,7 @@ class _Pages:
             "events.html",
             request,
             verdict=verdict,
-            events=self._door.recent_events(store=store, limit=EVENTS_MAX),
+            events=self._service.recent_events(store=store, limit=EVENTS_MAX),
             stores=tuple(self._stores),
             store=store,
         )

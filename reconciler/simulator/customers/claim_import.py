@@ -21,7 +21,7 @@ TAGS: Final = ("claims", "from-idp", "group-staff", "group-members")
 
 
 @dataclass(slots=True)
-class Rhythm:
+class ImportSchedule:
     """An import every so many seconds, of a customer and with claims that the seed chooses."""
 
     every_s: float
@@ -31,7 +31,7 @@ class Rhythm:
 
 
 class Claims(Staff):
-    rhythm: Rhythm | None = None
+    schedule: ImportSchedule | None = None
 
     def staff_claim_import(
         self,
@@ -56,29 +56,29 @@ class Claims(Staff):
         if every_s < 0:
             raise ValueError("every_s is not below 0")
         chooser = random.Random(f"claims {seed}")  # noqa: S311 - repeatable on purpose
-        self.rhythm = Rhythm(every_s, chooser, self.now() + every_s) if every_s else None
+        self.schedule = ImportSchedule(every_s, chooser, self.now() + every_s) if every_s else None
         return {"every_s": every_s, "seed": seed}
 
     def settle(self) -> None:
         super().settle()
-        rhythm = self.rhythm
-        if rhythm is None or self.now() < rhythm.next_at:
+        schedule = self.schedule
+        if schedule is None or self.now() < schedule.next_at:
             return
-        due = int((self.now() - rhythm.next_at) // rhythm.every_s) + 1
-        rhythm.next_at += due * rhythm.every_s
+        due = int((self.now() - schedule.next_at) // schedule.every_s) + 1
+        schedule.next_at += due * schedule.every_s
         numbers = sorted(each.number for each in self.people if each.email is not None)
         for _ in range(min(due, AT_ONCE_MAX) if numbers else 0):
-            customer = self.people.by_number.get(rhythm.random.choice(numbers))
+            customer = self.people.by_number.get(schedule.random.choice(numbers))
             if customer is not None:
-                self._import(customer, rhythm)
+                self._import(customer, schedule)
 
-    def _import(self, customer: Customer, rhythm: Rhythm) -> None:
-        rhythm.done += 1
+    def _import(self, customer: Customer, schedule: ImportSchedule) -> None:
+        schedule.done += 1
         claims: Json = {
-            "first_name": rhythm.random.choice(FIRST_NAMES),
-            "last_name": rhythm.random.choice(LAST_NAMES),
-            "phone": rhythm.random.choice((None, f"+1613555{rhythm.random.randrange(10_000):04}")),
-            "tags": rhythm.random.sample(TAGS, rhythm.random.randrange(len(TAGS))),
+            "first_name": schedule.random.choice(FIRST_NAMES),
+            "last_name": schedule.random.choice(LAST_NAMES),
+            "phone": schedule.random.choice((None, f"+1613555{schedule.random.randrange(10_000):04}")),
+            "tags": schedule.random.sample(TAGS, schedule.random.randrange(len(TAGS))),
         }
         holder = None if claims["phone"] is None else self.people.with_phone(claims["phone"])
         if holder is not None and holder is not customer:

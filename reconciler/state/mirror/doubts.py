@@ -44,7 +44,7 @@ class DoubtsTable(Database):
         dated = func.count(names.c.asked_at) == func.count()  # else one of them has no time
         waits = select(names.c.clerk_user_id, case((dated, func.max(names.c.asked_at))).label("asked_at"))
         waits_by = waits.group_by(names.c.clerk_user_id).subquery()
-        hers = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits_by.c.clerk_user_id)
+        theirs = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits_by.c.clerk_user_id)
         status = _mapping.c.status
         told = and_(_mapping.c.left_at.is_not(None), waits_by.c.asked_at.is_not(None))
         covered = and_(told, waits_by.c.asked_at <= _mapping.c.left_at)
@@ -52,7 +52,7 @@ class DoubtsTable(Database):
         nobody = or_(status.is_(None), back)  # an erased one stays erased, for every caller
         query = select(
             func.sum(case((status == "in_sync", 1), else_=0)), func.sum(case((nobody, 1), else_=0))
-        ).select_from(waits_by.outerjoin(_mapping, hers))
+        ).select_from(waits_by.outerjoin(_mapping, theirs))
         in_sync, unknown = self._rows(query)[0]
         return Doubts(in_sync=in_sync or 0, unknown=unknown or 0, left=self._left(shop, counted_at))
 

@@ -61,7 +61,7 @@ class Nudged:
 
 
 @dataclass
-class MemoryDoor:
+class MemoryService:
     """server.door.Door in memory. `fails` is raised by whatever would write."""
 
     clerk_events: list[ClerkEvent] = field(default_factory=list)
@@ -185,10 +185,10 @@ def options(**changes: Any) -> Options:
 
 
 @contextmanager
-def serving(door: MemoryDoor, chosen: Options | None = None, **server: Any) -> Iterator[httpx.Client]:
+def serving(service: MemoryService, chosen: Options | None = None, **server: Any) -> Iterator[httpx.Client]:
     """A client of a real server with this door."""
     with (
-        ServerThread(make_app(door, chosen or options()), "127.0.0.1", 0, **server) as running,
+        ServerThread(make_app(service, chosen or options()), "127.0.0.1", 0, **server) as running,
         httpx.Client(base_url=running.url, timeout=60) as client,
     ):
         yield client

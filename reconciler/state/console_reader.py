@@ -19,7 +19,7 @@ _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel
 _event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 
 
-class Showcase(Database):
+class ConsoleReader(Database):
     """Reads for people; bounded, by indexes."""
 
     def find_people(

@@ -12,7 +12,7 @@ import pytest
 from reconciler import ports
 from reconciler.controller.scan import Readers
 from reconciler.core.decide.absence import Absence
-from tests.house.tree import ROOT, imported, modules, project
+from tests.standards.tree import ROOT, imported, modules, project
 
 READING_COMMANDS = ("plan", "drift", "status", "explain", "doctor")
 SLOW = {"sqlmodel", "sqlalchemy", "httpx", "pydantic", "fastapi", "alembic", "apscheduler", "faker", "rich", "deepdiff"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.tree import PACKAGE, ROOT, imported, lines, modules, texts, tracked
+from tests.standards.tree import PACKAGE, ROOT, imported, lines, modules, texts, tracked
 
 LINES_MAX = 498
 UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "HA" + "CK"]) + r")\b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.house.tree import ROOT, project
+from tests.standards.tree import ROOT, project
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 
