@@ -16,15 +16,16 @@ from functools import partial
 from itertools import groupby
 
 from reconciler.controller import joint_metafields
-from reconciler.controller.act import Step, park, unpark
 from reconciler.controller.bulk.bulk_apply import BulkRun, Earlier
 from reconciler.controller.bulk.bulk_lines import riding
-from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried, write_down
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import Outcome, StoreAccess, execute, not_tried, observe_users
 from reconciler.controller.handover import Successors
 from reconciler.controller.parallel import Ended, Ending, merged
+from reconciler.controller.parking import park, unpark
 from reconciler.controller.preconditions import Preconditions, still_turns
 from reconciler.controller.scan import ScanResult
+from reconciler.controller.step import Step
 from reconciler.core.decide.record import after_look, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
@@ -82,8 +83,8 @@ def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
     successors = Successors(context.store, context.readers, context.clock)
-    context, door = replace(context, ending=Ending(context.ending), successors=successors), Door()
-    bulk = BulkRun(context, context.bulk, door) if context.bulk is not None else None
+    context, access = replace(context, ending=Ending(context.ending), successors=successors), StoreAccess()
+    bulk = BulkRun(context, context.bulk, access) if context.bulk is not None else None
     before: Earlier = bulk.resumed() if bulk is not None else {}
     _record(scan_result, context, but=before.keys())
     left = scan_result.plan.actions
@@ -92,9 +93,9 @@ def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> 
         left = kept(left, lambda action: not _is_done(action, before))
     preconditions = partial(_recheck, scan_result, context, before, fresh=fresh)
     yield from _both_ways(
-        left, bulk, _Run(context, preconditions(), door), partial(preconditions, in_bulk=True), context
+        left, bulk, _Run(context, preconditions(), access), partial(preconditions, in_bulk=True), context
     )
-    if not fresh and door.shut is None:
+    if not fresh and access.refused is None:
         _note_held(scan_result.plan.holds, context)
 
 
@@ -166,25 +167,25 @@ def _is_done(action: Action, before: Earlier) -> bool:
 class _Run:
     """One plan being carried out one by one in one store: what stops it, and who gave up values for a moment."""
 
-    def __init__(self, context: StoreContext, preconditions: Preconditions, door: Door) -> None:
+    def __init__(self, context: StoreContext, preconditions: Preconditions, access: StoreAccess) -> None:
         self._context = context
         self._recheck = preconditions
-        self._door = door
+        self._access = access
         self._parked: dict[ClerkUserId, dict[str, str]] = {}
 
     def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         self._context.ending.check()
         steps: Sequence[Step | Outcome] = ()
-        if self._door.shut is None:
+        if self._access.refused is None:
             try:
                 steps = self._recheck.of(batch, parked=self._parked)
             except AccessError as error:
-                self._door.shut = error
+                self._access.refused = error
             except TemporaryError as error:
                 yield from (Outcome(a, "failed", error.message, error.hint, error=error) for a in batch)
                 return
-        if self._door.shut is not None:
-            yield from (not_tried(a, self._door.shut) for a in batch)
+        if self._access.refused is not None:
+            yield from (not_tried(a, self._access.refused) for a in batch)
             return
         yield from (s for s in steps if isinstance(s, Outcome))
         yield from self._together([s for s in steps if isinstance(s, Step)], pool)
@@ -197,7 +198,7 @@ class _Run:
             leaving = [step for step in steps if step.action.kind == "release"]
             successors.expect([(s.subject, s.decision.customer) for s in leaving if s.decision.customer is not None])
         put_off: list[Step] = []
-        for step, outcome in zip(steps, pool.map(self._carried, steps), strict=True):
+        for step, outcome in zip(steps, pool.map(self._execute, steps), strict=True):
             if outcome is None:
                 continue
             if outcome.result == "applied" and step.rest is not None:
@@ -206,20 +207,20 @@ class _Run:
             if outcome.result == "applied":
                 self._parked.pop(outcome.action.clerk_user_id, None)
             yield outcome
-        for outcome in joint_metafields.finished(put_off, self._context, pool):
+        for outcome in joint_metafields.send_joint(put_off, self._context, pool):
             if isinstance(outcome.error, AccessError):
-                self._door.shut = self._door.shut or outcome.error
+                self._access.refused = self._access.refused or outcome.error
             yield outcome
 
-    def _carried(self, step: Step) -> Outcome | None:
+    def _execute(self, step: Step) -> Outcome | None:
         """One action, if no other has found the store closed meanwhile; None where it should end before this one."""
         if self._context.ending.is_over:
             return None
-        if self._door.shut is not None:
-            return not_tried(step.action, self._door.shut)
-        outcome = carried(step, self._context)
+        if self._access.refused is not None:
+            return not_tried(step.action, self._access.refused)
+        outcome = execute(step, self._context)
         if isinstance(outcome.error, AccessError):
-            self._door.shut = outcome.error
+            self._access.refused = outcome.error
         return outcome
 
     def park(self, actions: MappingOf[ClerkUserId, Action]) -> None:
@@ -229,7 +230,9 @@ class _Run:
         """
         for wait_cycle in chains.knots(actions):
             with self._forgiving():
-                steps = looked([a.clerk_user_id for a in wait_cycle], self._context, explicit=self._context.explicit)
+                steps = observe_users(
+                    [a.clerk_user_id for a in wait_cycle], self._context, explicit=self._context.explicit
+                )
                 if not still_turns(wait_cycle, steps):
                     continue
                 fields = {a.clerk_user_id: a.park for a in wait_cycle if a.park}
@@ -242,7 +245,7 @@ class _Run:
         """Who gave values up and got no others has them again; if not here, then by the next look."""
         for user, values in self._parked.items():
             with self._forgiving():
-                step = looked([user], self._context, explicit=False)[0]
+                step = observe_users([user], self._context, explicit=False)[0]
                 customer = step.decision.customer
                 missing = {f: v for f, v in values.items() if customer is not None and getattr(customer, f) is None}
                 if missing:
@@ -253,7 +256,7 @@ class _Run:
         try:
             yield
         except AccessError as error:
-            self._door.shut = self._door.shut or error
+            self._access.refused = self._access.refused or error
         except (TemporaryError, PermanentError) as error:
             self._context.warn(f"{self._context.store.name}: an e-mail or phone could not be parked: {error.message}")
 
@@ -277,7 +280,7 @@ def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
     try:
         for batch in batches(users, BATCH):
             now, rows = context.clock.now(), []
-            for step in looked(batch, context, explicit=context.explicit):
+            for step in observe_users(batch, context, explicit=context.explicit):
                 if step.decision.action is None:
                     row = after_look(step.subject, step.decision, context.store, now=now)
                     rows += [(step.subject.read, row)] if row is not None else []
@@ -286,4 +289,4 @@ def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
         context.warn(f"{context.store.name}: who is held could not be looked at again: {error.message}")
 
 
-__all__ = ["Outcome", "Step", "applied", "carried", "looked", "write_down"]
+__all__ = ["Outcome", "applied"]

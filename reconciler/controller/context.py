@@ -1,4 +1,4 @@
-"""What the acting half is handed in one store: the readers, and the only writer."""
+"""What the controller works with in one store: its readers, its writer, the state and the clock."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from reconciler.controller.handover import Successors
 from reconciler.controller.parallel import Ending
 from reconciler.controller.scan import Readers
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.request import Claim
 from reconciler.core.model.store import Store
-from reconciler.ports import BulkRepository, BulkWriter, Clock, CustomerReader, CustomerWriter, Leases, MappingWriter
+from reconciler.ports import (
+    BulkRepository,
+    BulkWriter,
+    Clock,
+    CustomerReader,
+    CustomerWriter,
+    Leases,
+    MappingWriter,
+    RequestQueue,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +54,19 @@ class BulkContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """The claim that a context works under: nothing is sent once another replica has taken it over."""
+
+    queue: RequestQueue
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class StoreContext:
     """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
 
     Without `bulk` everything is sent one by one. `ending` is over when nobody wants what is done any more. `successors` is
-    asked before a customer is deleted; None: each release asks for itself.
+    asked before a customer is deleted; None: each release asks for itself. `fence` is checked before each write.
     """
 
     store: Store
@@ -64,3 +82,4 @@ class StoreContext:
     bulk: BulkContext | None = None
     ending: Ending = field(default_factory=Ending)
     successors: Successors | None = None
+    fence: Fence | None = None

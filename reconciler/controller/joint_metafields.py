@@ -6,14 +6,16 @@ Each customer's row stands in the state as `pending` by then, so that a death in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-from reconciler.controller.act import Step, put_down
-from reconciler.controller.carry import Outcome, carried
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import Outcome, execute, placed, record_joint, send
+from reconciler.controller.step import Step
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.write import Metafields, SetMetafields
 from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, PermanentError, TemporaryError
 from reconciler.ports import METAFIELDS_MAX
@@ -21,10 +23,10 @@ from reconciler.ports import METAFIELDS_MAX
 T = TypeVar("T")
 
 
-def finished(steps: Sequence[Step], context: StoreContext, pool: Executor) -> Iterator[Outcome]:
-    """The calls that these steps put off, made together; whom one can't be made for gets a look of her own."""
-    groups = packed(steps, lambda step: len(step.rest.joint or ()) if step.rest else 0)
-    for outcomes in pool.map(partial(_made, context=context), groups):
+def send_joint(steps: Sequence[Step], context: StoreContext, pool: Executor) -> Iterator[Outcome]:
+    """Send together the writes that these steps put off; a user for whom that fails is executed alone."""
+    groups = packed(steps, lambda step: sum(map(len, _metafields_of(step).values())))
+    for outcomes in pool.map(partial(_send_group, context=context), groups):
         yield from outcomes
 
 
@@ -43,15 +45,21 @@ def packed(items: Iterable[T], values: Callable[[T], int], most: int = METAFIELD
         yield group
 
 
-def _made(group: Sequence[Step], context: StoreContext) -> list[Outcome]:
-    rests = [(step, step.rest) for step in group if step.rest is not None]
-    values = {CustomerId(step.at or ""): dict(rest.joint or {}) for step, rest in rests}
+def _metafields_of(step: Step) -> MappingOf[CustomerId, Metafields]:
+    write = placed(step.rest.write, step.at) if step.rest is not None else None
+    return write.values if isinstance(write, SetMetafields) else {}
+
+
+def _send_group(group: Sequence[Step], context: StoreContext) -> list[Outcome]:
     try:
-        shown = context.writer.set_metafields_of(values)
+        answer = send(
+            SetMetafields({c: values for step in group for c, values in _metafields_of(step).items()}), context
+        )
     except AccessError as error:
         return [Outcome(step.action, "failed", error.message, error.hint, error=error) for step in group]
     except (TemporaryError, PermanentError) as error:
-        return [carried(step, context, failed=AnswerLost(error.message)) for step in group]
-    for step, rest in rests:
-        put_down(step, context, rest, shown.get(CustomerId(step.at or ""), {}))
+        return [execute(step, context, failed=AnswerLost(error.message)) for step in group]
+    for step in group:
+        if step.rest is not None and step.at is not None:
+            record_joint(step, context, step.rest, answer.shown.get(step.at, {}))
     return [Outcome(step.action, "applied", freed=chains.gives_up(step.decision)) for step in group]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
-from reconciler.controller.act import Step
-from reconciler.controller.carry import Outcome, looked
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import Outcome, observe_users
 from reconciler.controller.scan import ScanResult, named
+from reconciler.controller.step import Step
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action, Hold
@@ -76,9 +76,9 @@ class Preconditions:
             (creates if is_new else others).append(action.clerk_user_id)
         if creates:
             readers = replace(self._context.readers, by_mirror=self._by_mirror())
-            yield from looked(creates, replace(self._context, readers=readers), explicit=self._context.explicit)
+            yield from observe_users(creates, replace(self._context, readers=readers), explicit=self._context.explicit)
         if others:
-            yield from looked(others, self._context, explicit=self._context.explicit)
+            yield from observe_users(others, self._context, explicit=self._context.explicit)
 
 
 def still_turns(wait_cycle: Sequence[Action], steps: Sequence[Step]) -> bool:

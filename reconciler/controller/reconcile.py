@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.controller import wait_cycles
-from reconciler.controller.act import Step, park
-from reconciler.controller.apply import Outcome, carried, looked, write_down
 from reconciler.controller.completeness import sample
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import Outcome, execute, observe_users, record_decision
 from reconciler.controller.handover import Overtaken
+from reconciler.controller.parking import park
 from reconciler.controller.scan import ceiling_now
+from reconciler.controller.step import Step
 from reconciler.core.decide.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.record import is_news
@@ -66,12 +67,12 @@ def reconcile(
     `wants_updated_at`: the row should be at least this new. `is_gone`: asked of a user without a row; True if Clerk has the
     user no more, None where that can't be said.
     """
-    step = looked([user], context, explicit=context.explicit)[0]
+    step = observe_users([user], context, explicit=context.explicit)[0]
     if step.decision.missing and is_gone(user):
         absence = context.readers.absence
         known = replace(absence, gone=absence.gone | {user})
         context = replace(context, readers=replace(context.readers, absence=known))
-        step = looked([user], context, explicit=context.explicit)[0]
+        step = observe_users([user], context, explicit=context.explicit)[0]
     if _is_missing(step, wants_updated_at):
         return Reconciled("early", early=True)
     if (missing := _missing(step, context)) is not None:
@@ -104,11 +105,11 @@ def _walked(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
         return _waits(step, context, budgets)
     action = step.decision.action
     if action is None:
-        write_down(step, context)
+        record_decision(step, context)
         return _nothing_to_do(step)
     if not granted(action.kind, 1, context, budgets):
         return over_budget(step, context)
-    return _after(_carried(step, context, budgets), step, context)
+    return _after(_execute(step, context, budgets), step, context)
 
 
 def _missing(step: Step, context: StoreContext) -> Reconciled | None:
@@ -161,10 +162,10 @@ def granted(kind: Kind, count: int, context: StoreContext, budgets: Budgets) -> 
     return budgets.spend(context.store.shop, kind, context.clock.now(), count, ceiling)
 
 
-def _carried(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
+def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
     """Carry it out. What surely did not come to pass is given back: a shop that is down spends no budget."""
     hour = context.clock.now()
-    outcome = carried(step, context)
+    outcome = execute(step, context)
     unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
     if (unsent or isinstance(outcome.error, Overtaken)) and not step.written:
         budgets.spend(context.store.shop, step.action.kind, hour, -1, 0)
@@ -178,7 +179,7 @@ def over_budget(step: Step, context: StoreContext) -> Reconciled:
     few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
     message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
-    write_down(Step(step.action, step.subject, without_action(step.decision, held)), context)
+    record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
     return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)
 
 
@@ -201,11 +202,11 @@ def _waits(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     action = step.decision.action
     waiting: tuple[ClerkUserId, ...] = ()
     if action is None:
-        write_down(step, context)
+        record_decision(step, context)
     elif not _gives_back(step):
         if not granted(action.kind, 1, context, budgets):
             return over_budget(step, context)
-        outcome = _carried(step, context, budgets)
+        outcome = _execute(step, context, budgets)
         if outcome.result != "applied":
             return _after(outcome, step, context)
         waiting = _waiting_for(outcome, context)
@@ -222,7 +223,7 @@ def _in_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     user, awaited = step.subject.user, {taken.key for taken in step.decision.taken}
     is_news = not awaited <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}
     wait_cycle = wait_cycles.wait_cycle(step, context)
-    now = wait_cycle.steps.get(user) or (looked([user], context, explicit=False)[0] if is_news else step)
+    now = wait_cycle.steps.get(user) or (observe_users([user], context, explicit=False)[0] if is_news else step)
     if now.blocked is None:
         return _walked(now, context, budgets)
     mine = wait_cycle.decisions.get(user)
@@ -232,9 +233,9 @@ def _in_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
         parkers = [u for u, d in wait_cycle.decisions.items() if d.action is not None and d.action.park]
         return Reconciled("waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step))
     if now.decision.action is not None and _gives_back(now):
-        return _after(_carried(now, context, budgets), now, context)
+        return _after(_execute(now, context, budgets), now, context)
     if mine is not None and mine.action is None:
-        write_down(Step(step.action, now.subject, mine), context)
+        record_decision(Step(step.action, now.subject, mine), context)
     owned = chains.owned(step.decision)
     nudged = _others(step, *(taken.owner for taken in owned if taken.owner is not None)) if is_news else ()
     is_awaited = is_news or any(taken.field == "email" for taken in owned)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 
-from reconciler.controller.act import Step, park, put_back
-from reconciler.controller.apply import Outcome
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import Outcome, event_of, send
+from reconciler.controller.parking import park
 from reconciler.controller.scan import Readers
+from reconciler.controller.step import Step
+from reconciler.controller.writes import undo_writes_of
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.record import with_refused
 from reconciler.core.decide.refused import refused_undo, undo_digest, undo_key
@@ -27,7 +29,7 @@ from reconciler.core.plan.forecast import forecast
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.guard import guarded
 from reconciler.core.plan.plan import StorePlan, summed
-from reconciler.core.plan.undo import way_back
+from reconciler.core.plan.undo import after_undo, way_back
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 LOOK = 200
@@ -125,7 +127,7 @@ def _taken_back(action: Action, context: StoreContext, parked: MappingOf[str, st
                 return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
             return Outcome(action, "refused", "the customer has changed in Shopify since the plan was made")
         try:
-            put_back(step, context)
+            _send_all(step, context)
         except AnswerLost as lost:
             message = lost.message
             continue
@@ -134,6 +136,17 @@ def _taken_back(action: Action, context: StoreContext, parked: MappingOf[str, st
             raise
         return Outcome(action, "applied")
     return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
+
+
+def _send_all(step: Step, context: StoreContext) -> None:
+    """Send all writes that take one action back, then record the row that says so: nothing of it is written again."""
+    action, customer = step.action, step.action.customer_id
+    assert customer is not None
+    for planned in undo_writes_of(action, context.store):
+        send(planned.write, context)
+    events = [event_of(step, context, customer, "undo", action.changes)]
+    if step.subject.mapping is not None:
+        context.state.put(after_undo(step.subject.mapping, action, now=context.clock.now()), *events)
 
 
 def _remember(action: Action, refused: Refused, context: StoreContext) -> None:

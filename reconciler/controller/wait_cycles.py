@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
-from reconciler.controller.act import Step
-from reconciler.controller.carry import looked
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import observe_users
+from reconciler.controller.step import Step
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.view import Decision
 from reconciler.core.plan import chains
@@ -33,7 +33,7 @@ def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
     if not is_parked and not any(user in owners for owners in waits_on.values()):
         return WaitCycle()
     users = sorted({user, *waits_on, *(owner for owners in waits_on.values() for owner in owners)})
-    steps = {s.subject.user: s for s in looked(users, context, explicit=False)}
+    steps = {s.subject.user: s for s in observe_users(users, context, explicit=False)}
     blocked = {name: s.blocked for name, s in steps.items() if s.blocked is not None}
     freed = {name: chains.frees(s.decision) for name, s in steps.items() if s.blocked is None}
     return WaitCycle(chains.resolved(blocked, freed), steps)

@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from reconciler.controller.completeness import present_beside
-from reconciler.controller.context import StoreContext
-from reconciler.controller.fenced import FencedWriter
-from reconciler.controller.noticed import LoserTracker
+from reconciler.controller.context import Fence, StoreContext
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.scan import Readers
 from reconciler.controller.without_users import WithoutUsers
@@ -32,7 +30,7 @@ from reconciler.errors import (
     SourceError,
     TemporaryError,
 )
-from reconciler.ports import Budgets, Clock, MappingWriter, RequestQueue
+from reconciler.ports import Budgets, ClaimedWriter, Clock, MappingWriter, RequestQueue
 
 NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
 
@@ -66,14 +64,14 @@ class Worked:
     retry_after_s: float | None = None
 
 
-class Crew(Protocol):
-    """What the worker is given: each store's hands, and what holds under one claim."""
+class StoreProvider(Protocol):
+    """What the worker needs: each store's context, and what holds under one claim."""
 
     def store_context(self, store: StoreName) -> AbstractContextManager[StoreContext | None]:
         """None where the store is not configured any more; good until the context ends."""
 
-    def mappings_under(self, claim: Claim) -> MappingWriter:
-        """Writes that raise LeaseLost where the claim no longer holds."""
+    def mappings_under(self, claim: Claim) -> ClaimedWriter:
+        """The mapping table under this claim."""
 
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
         """Whether Clerk has this user no more; None where it can't say. TemporaryError: ask again later.
@@ -86,7 +84,7 @@ class Crew(Protocol):
 class Worker:
     """Works on claims, one at a time and any number side by side: it keeps nothing between them."""
 
-    crew: Crew
+    stores: StoreProvider
     queue: RequestQueue
     budgets: Budgets
     clock: Clock
@@ -96,7 +94,7 @@ class Worker:
     def work(self, claim: Claim) -> Worked:
         """Look, decide, act; then say to the queue what becomes of the request."""
         try:
-            with self.crew.store_context(claim.store) as context:
+            with self.stores.store_context(claim.store) as context:
                 if context is None:
                     self.queue.done([claim], self.clock.now())
                     return Worked(claim, "nothing")
@@ -105,7 +103,7 @@ class Worker:
             return self._failed(claim, AccessError(error.message, hint=error.hint), None)
 
     def _looked(self, claim: Claim, context: StoreContext) -> Worked:
-        state = LoserTracker(self.crew.mappings_under(claim))
+        state = self.stores.mappings_under(claim)
         try:
             result = reconcile(
                 claim.clerk_user_id,
@@ -131,30 +129,22 @@ class Worker:
             self.queue.add([Request(claim.store, u) for u in sorted(users)], self.clock.now(), reason=ADDRESS)
 
     def _under(self, claim: Claim, context: StoreContext, state: MappingWriter) -> StoreContext:
-        """The hands that stop where the claim is lost, and that see what Clerk says of a deleted user."""
-
-        def check() -> None:
-            if not self.queue.still_mine(claim):
-                raise LeaseLost(f"another replica has taken over {claim.clerk_user_id} in {claim.store}")
-            row = context.readers.mappings.get(context.store.shop, [claim.clerk_user_id]).get(claim.clerk_user_id)
-            if row is not None and row.status == "erased":
-                raise LeaseLost(f"{claim.clerk_user_id} was erased in {claim.store} while she was looked at")
-
+        """The context under this claim; it says of a deleted user what Clerk says."""
         readers, user = context.readers, claim.clerk_user_id
         if claim.reason == DELETED:
             readers = self._readers_after_deletion(user, context.store, readers)
         return replace(
             context,
             readers=readers,
-            writer=FencedWriter(context.writer, check),
             state=state,
             explicit=claim.explicit,
+            fence=Fence(self.queue, claim),
         )
 
     def _readers_after_deletion(self, user: ClerkUserId, store: Store, readers: Readers) -> Readers:
         """Clerk told of a deletion: proof where the row is gone as well, or where Clerk's API has the user no more."""
         there = bool(readers.profiles.get([user]))
-        if there and not self.crew.is_gone(user, lambda: present_beside(user, store, readers)):
+        if there and not self.stores.is_gone(user, lambda: present_beside(user, store, readers)):
             return readers
         absence = replace(readers.absence, gone=readers.absence.gone | {user})
         if there:
@@ -164,7 +154,7 @@ class Worker:
     def _is_gone_now(self, user: ClerkUserId, context: StoreContext) -> bool | None:
         """What Clerk's API says of a user without a row, if it can be asked now: time proves it as well."""
         try:
-            return self.crew.is_gone(user, lambda: present_beside(user, context.store, context.readers))
+            return self.stores.is_gone(user, lambda: present_beside(user, context.store, context.readers))
         except TemporaryError:
             return None
 
@@ -246,4 +236,4 @@ def cap_of(workers: int, stores: int) -> int:
     return workers if stores <= 1 else (workers + 1) // 2
 
 
-__all__ = ["ADDRESS", "DELETED", "Crew", "Pauses", "Worked", "Worker", "cap_of"]
+__all__ = ["ADDRESS", "DELETED", "Pauses", "StoreProvider", "Worked", "Worker", "cap_of"]

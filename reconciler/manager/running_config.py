@@ -17,7 +17,6 @@ from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim
 from reconciler.errors import ReconcilerError, SourceError, TemporaryError
 from reconciler.manager.clerk_absence import ClerkAbsence
-from reconciler.ports import MappingWriter
 from reconciler.settings import StoreSettings
 from reconciler.state.requests.fenced import FencedMappings
 from reconciler.wiring import Components
@@ -113,7 +112,7 @@ class RunningConfig:
             found = next((s for s in components.stores() if s.name == store), None)
             yield None if found is None else components.running_store_context(found, lane="nudge")
 
-    def mappings_under(self, claim: Claim) -> MappingWriter:
+    def mappings_under(self, claim: Claim) -> FencedMappings:
         with self._lock:
             components = self._open.components
         return FencedMappings(components.engine, claim)

@@ -4,6 +4,7 @@ Readers change nothing; writers are handed out only to apply.
 """
 
 from reconciler.ports.bulk import (
+    FILE_KINDS,
     BulkAnswer,
     BulkFile,
     BulkLine,
@@ -14,14 +15,11 @@ from reconciler.ports.bulk import (
     BulkWriter,
     Settled,
     Upload,
-    Write,
-    WriteKind,
 )
 from reconciler.ports.clock import Clock
 from reconciler.ports.customers import (
     METAFIELDS_MAX,
-    NOTHING_SHOWN,
-    Created,
+    Answer,
     CustomerLists,
     CustomerReader,
     CustomerWriter,
@@ -34,6 +32,7 @@ from reconciler.ports.queue import RequestQueue
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, ShopRepository, Subscription
 from reconciler.ports.state import (
     Budgets,
+    ClaimedWriter,
     Holder,
     Leases,
     MappingReader,
@@ -46,8 +45,9 @@ from reconciler.ports.state import (
 )
 
 __all__ = [
+    "FILE_KINDS",
     "METAFIELDS_MAX",
-    "NOTHING_SHOWN",
+    "Answer",
     "Budgets",
     "BulkAnswer",
     "BulkFile",
@@ -57,8 +57,8 @@ __all__ = [
     "BulkState",
     "BulkStatus",
     "BulkWriter",
+    "ClaimedWriter",
     "Clock",
-    "Created",
     "CustomerLists",
     "CustomerReader",
     "CustomerWriter",
@@ -94,6 +94,4 @@ __all__ = [
     "Subscription",
     "Touched",
     "Upload",
-    "Write",
-    "WriteKind",
 ]

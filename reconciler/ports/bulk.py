@@ -6,11 +6,20 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.write import (
+    AddTags,
+    Create,
+    DeleteMetafields,
+    RemoveTags,
+    SetMetafields,
+    Update,
+    Write,
+)
 from reconciler.errors import ReconcilerError
 from reconciler.ports.customers import Shown
 
@@ -56,21 +65,15 @@ class BulkReader(Protocol):
         """Ask the shop to end it; one that has ended already is success."""
 
 
-WriteKind = Literal["create", "update", "add_tags", "remove_tags", "set_metafields", "delete_metafields"]
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One call of a CustomerWriter as a value: on whom (a user for `create`, else a customer), and its last argument."""
-
-    kind: WriteKind
-    target: str
-    values: Any
-
-    @property
-    def rides_in(self) -> str:
-        """Writes that share a file: creates and updates are the same mutation, the rest go with their own kind."""
-        return "customers" if self.kind in {"create", "update"} else self.kind
+FILE_KINDS: Final[MappingOf[type[Write], str]] = {
+    Create: "customers",
+    Update: "customers",
+    AddTags: "add_tags",
+    RemoveTags: "remove_tags",
+    SetMetafields: "set_metafields",
+    DeleteMetafields: "delete_metafields",
+}
+"""Which writes share a file (`rides_in`), since one mutation runs on all its lines; no other write goes by bulk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,8 @@ class BulkAnswer:
 class BulkWriter(Protocol):
     """Writes to one shop by bulk mutations: they draw no points while they run, in no order, and end after minutes."""
 
-    def upload(self, rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
-        """Hand over a file, a line an item, as many as one file may hold. TemporaryError: nothing came of it.
-
-        Several writes make one line only where they set metafields, 25 at most in all.
-        """
+    def upload(self, rides_in: str, lines: Iterable[Write]) -> Upload:
+        """Upload a file, a write a line, as many as one file may hold. TemporaryError: nothing came of it."""
 
     def run(self, rides_in: str, path: str, mark: str) -> str:
         """Run it and give the operation's id. `mark`, a word, is written on it, so that it can be found again.

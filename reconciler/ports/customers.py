@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.write import Write
 from reconciler.ports.mirror import Seen, Touched
 
 METAFIELDS_MAX = 25  # in one call, whoever they belong to
@@ -26,15 +27,16 @@ class MergePreview:
 Shown = MappingOf[str, Any]
 """What a shop's answer to a write shows of the customer, by our field names (of tags, all of them); the rest is missing."""
 
-NOTHING_SHOWN: Shown = {}
-
 
 @dataclass(frozen=True, slots=True)
-class Created:
-    """A customer that was made, or was there already, and what the answer shows of it."""
+class Answer:
+    """What the answer to a write says. `customer`: the one that a create made or found, or that a merge left.
 
-    customer: CustomerId
-    shown: Shown = field(default_factory=dict)
+    `shown`: what it shows of each customer that was written; the shop may have its own spelling of a value.
+    """
+
+    customer: CustomerId | None = None
+    shown: MappingOf[CustomerId, Shown] = field(default_factory=dict)
 
 
 class CustomerReader(Protocol):
@@ -60,46 +62,15 @@ class CustomerReader(Protocol):
 
 
 class CustomerWriter(Protocol):
-    """Writes to one shop, in our field names. Refused: Shopify said no; AnswerLost: look before sending again.
+    """Writes to one shop."""
 
-    Each tells what the answer shows of what was written: the shop may have its own spelling of it.
-    """
+    def send(self, write: Write) -> Answer:
+        """Send one write. Refused: Shopify said no, to all of it; AnswerLost: observe before sending again.
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
-        """CustomerSet by back-link: creates the customer and the back-link in one idempotent step."""
-
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
-        """Set only these of email, first_name, last_name, phone, locale, note; None clears."""
-
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown: ...
-
-    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None: ...
-
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
-        """`NAMESPACE.KEY` to (value, type), all in one call."""
-
-    def set_metafields_of(
-        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
-    ) -> MappingOf[CustomerId, Shown]:
-        """The same for several customers in one call, METAFIELDS_MAX values at most: all of it, or Refused and nothing."""
-
-    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None: ...
-
-    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
-        """Write the back-link where there is none (compare-and-set); else Refused STALE_OBJECT or TAKEN."""
-
-    def unlink(self, customer: CustomerId) -> None:
-        """Take the back-link off."""
-
-    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
-        """Merge for good, wait for Shopify's job to end, and give the one that is left, as its answer names it.
-
-        Refused MERGE_FAILED where the job fails; AnswerLost where its end is not known.
+        SetMetafields may hold METAFIELDS_MAX values. Link: Refused STALE_OBJECT or TAKEN where there is a back-link. Merge
+        waits for Shopify's job to end: Refused MERGE_FAILED where it fails, AnswerLost where its end is not known.
         """
-
-    def delete(self, customer: CustomerId) -> None: ...
-
-    def request_erasure(self, customer: CustomerId) -> None: ...
+        ...
 
 
 class CustomerLists(Protocol):

@@ -126,6 +126,13 @@ class MappingWriter(Protocol):
     def put_facts(self, facts: StoreFacts) -> None: ...
 
 
+class ClaimedWriter(MappingWriter, Protocol):
+    """A MappingWriter under one claim: LeaseLost, and nothing written, where the claim no longer holds."""
+
+    losers: set[ClerkUserId]
+    """Who lost a customer by these writes so far."""
+
+
 class State(MappingReader, MappingWriter, Protocol):
     """Both halves."""
 

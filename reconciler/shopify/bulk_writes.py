@@ -12,18 +12,18 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, Final
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import IO, Final
 
 import httpx
 
-from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.store import Store
+from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, PermanentError, TemporaryError
 from reconciler.outbound.exchange import Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
-from reconciler.ports import BulkAnswer, BulkState, Upload, Write
-from reconciler.shopify import inputs
+from reconciler.ports import BulkAnswer, BulkState, Upload
 from reconciler.shopify.answers import metafields_by_owner, shown_of, tags_of
 from reconciler.shopify.bulk import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
 from reconciler.shopify.client import ShopClient
@@ -32,16 +32,10 @@ from reconciler.shopify.failures import DEFECT_HINT, Path, Sent, errors_of, of_e
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import refused
 from reconciler.shopify.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, shaped
+from reconciler.shopify.writes import BULK_DOCUMENTS, mutation_of
 
 FILE_BYTES_MAX: Final = 100_000_000
 UPLOADED_BYTES_MAX: Final = 1_048_576  # of what the storage service answers
-DOCUMENTS: Final[Mapping[str, str]] = {
-    "customers": "customer_set",
-    "add_tags": "tags_add",
-    "remove_tags": "tags_remove",
-    "set_metafields": "bulk_metafields_set",
-    "delete_metafields": "metafields_delete",
-}
 
 
 class ShopBulkWriter(BulkOperations):
@@ -54,7 +48,7 @@ class ShopBulkWriter(BulkOperations):
         self._file_bytes_max = file_bytes_max
         self._backlink = (store.backlink.namespace, store.backlink.key)
 
-    def upload(self, rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
+    def upload(self, rides_in: str, lines: Iterable[Write]) -> Upload:
         with tempfile.TemporaryFile() as file:
             digest, count = self._written(file, lines)
             name = f"{rides_in}-{digest[:16]}.jsonl"
@@ -69,7 +63,7 @@ class ShopBulkWriter(BulkOperations):
         return Upload(form["key"], digest, count)
 
     def run(self, rides_in: str, path: str, mark: str) -> str:
-        mutation = marked(document(DOCUMENTS[rides_in]), mark)
+        mutation = marked(document(BULK_DOCUMENTS[rides_in]), mark)
         return self._id(self._payload("bulk_run_mutation", {"mutation": mutation, "path": path}, BulkPayload))
 
     def find(self, mark: str) -> str | None:
@@ -81,16 +75,16 @@ class ShopBulkWriter(BulkOperations):
         return self.state(operation)
 
     def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
-        sent = Sent(self._client.shop, document(DOCUMENTS[rides_in]))
+        sent = Sent(self._client.shop, document(BULK_DOCUMENTS[rides_in]))
         for lines in self._lines(operation, skip=0, batch=batch):
             found = [_answer(sent, line) for line in lines]
             yield [answer for answer in found if answer is not None]
 
-    def _written(self, file: IO[bytes], lines: Iterable[Sequence[Write]]) -> tuple[str, int]:
+    def _written(self, file: IO[bytes], lines: Iterable[Write]) -> tuple[str, int]:
         """As many lines as fit; their digest and count."""
         digest, size, count = hashlib.sha256(), 0, 0
-        for writes in lines:
-            text = json.dumps(self._variables(writes)).encode() + b"\n"
+        for write in lines:
+            text = json.dumps(mutation_of(write, self._backlink).variables).encode() + b"\n"
             if size + len(text) > self._file_bytes_max:
                 break
             size += file.write(text)
@@ -99,20 +93,6 @@ class ShopBulkWriter(BulkOperations):
         if not count:
             raise PermanentError(f"{self._client.shop}: there is no line that fits into a file", hint=DEFECT_HINT)
         return digest.hexdigest(), count
-
-    def _variables(self, writes: Sequence[Write]) -> dict[str, Any]:
-        first = writes[0]
-        if first.kind == "set_metafields":
-            return inputs.metafields_set({CustomerId(each.target): each.values for each in writes})
-        customer = CustomerId(first.target)
-        of: Mapping[str, Callable[[], dict[str, Any]]] = {
-            "create": lambda: inputs.create(self._backlink, ClerkUserId(first.target), first.values),
-            "update": lambda: inputs.update(customer, first.values),
-            "add_tags": lambda: inputs.tags(customer, first.values),
-            "remove_tags": lambda: inputs.tags(customer, first.values),
-            "delete_metafields": lambda: inputs.metafields_delete(customer, first.values),
-        }
-        return of[first.kind]()
 
     def _sent(self, address: str, form: Mapping[str, str], name: str, file: IO[bytes], bounds: Bounds) -> None:
         """Upload it: all parameters first, the file last."""
@@ -158,7 +138,7 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
 def _done(sent: Sent, number: int, payload: Payload, hidden: Collection[Path]) -> BulkAnswer:
     if not _is_customer_set(sent.document):
         node = payload.node
-        if node is None and not payload.metafields and sent.document.name != DOCUMENTS["delete_metafields"]:
+        if node is None and not payload.metafields and sent.document.name != BULK_DOCUMENTS["delete_metafields"]:
             return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names nothing written"))
         shown = metafields_by_owner(payload) if node is None else {CustomerId(node.id): tags_of(node)}
         return BulkAnswer(number, shown=shown)
@@ -169,4 +149,4 @@ def _done(sent: Sent, number: int, payload: Payload, hidden: Collection[Path]) -
 
 
 def _is_customer_set(each: Document) -> bool:
-    return each.name == DOCUMENTS["customers"]
+    return each.name == BULK_DOCUMENTS["customers"]

@@ -1,7 +1,4 @@
-"""ports.CustomerReader and CustomerWriter for one shop. Each write is one mutation of ten points; none reads anything back.
-
-Never sends addresses, consent, or a list of tags but at creation: those would overwrite what others wrote.
-"""
+"""ports.CustomerReader and CustomerWriter for one shop. A write is one mutation of ten points; none reads anything back."""
 
 from __future__ import annotations
 
@@ -10,11 +7,24 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any, Final
 
-from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.store import Store
+from reconciler.core.model.write import (
+    AddTags,
+    Create,
+    Delete,
+    DeleteMetafields,
+    Link,
+    Merge,
+    RemoveTags,
+    RequestErasure,
+    SetMetafields,
+    Unlink,
+    Update,
+    Write,
+)
 from reconciler.errors import AnswerLost, PermanentError, Refusal, Refused, TemporaryError
-from reconciler.ports import Created, Shown
-from reconciler.shopify import inputs
+from reconciler.ports import Answer
 from reconciler.shopify.answers import metafields_of, shown_of, tags_of
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import document
@@ -23,6 +33,7 @@ from reconciler.shopify.pace import Lane
 from reconciler.shopify.reads import CustomerReads
 from reconciler.shopify.refusals import merge_reasons, refused
 from reconciler.shopify.shapes import MergeJobReply, Payload, WrittenCustomer
+from reconciler.shopify.writes import Mutation, mutation_of
 
 MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5
@@ -43,108 +54,74 @@ class ShopCustomers(CustomerReads):
         super().__init__(client, store, lane=lane)
         self._sleep = sleep
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
-        payload, hidden = self._written("customer_set", inputs.create(self._backlink, user, fields))
-        made = CustomerId(self._told(payload.customer.id if payload.customer else None, "id"))
-        return Created(made, shown_of(payload.customer, hidden))
-
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
-        payload, hidden = self._written("customer_set", inputs.update(customer, fields))
-        self._about(payload.customer, customer)
-        return shown_of(payload.customer, hidden)
-
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
-        node = self._write("tags_add", inputs.tags(customer, tags)).node
-        self._about(node, customer)
-        return tags_of(node)
-
-    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        self._about(self._write("tags_remove", inputs.tags(customer, tags)).node, customer)
-
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
-        return self.set_metafields_of({customer: values}).get(customer, {})
-
-    def set_metafields_of(
-        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
-    ) -> MappingOf[CustomerId, Shown]:
-        names = [(customer, name) for customer, named in values.items() for name in named]
-        items = [f"metafields.{name}" for _, name in names]
-        return metafields_of(names, self._metafields_set(inputs.metafields_set(values), items))
-
-    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
-        items = [f"metafields.{name}" for name in names]
-        self._write("metafields_delete", inputs.metafields_delete(customer, names), items=items)
-
-    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
-        namespace, key = self._backlink
-        item = {
-            "ownerId": customer,
-            "namespace": namespace,
-            "key": key,
-            "value": user,
-            "type": "id",
-            "compareDigest": None,  # only where there is none
-        }
-        self._metafields_set({"metafields": [item]}, ["backlink"])
-
-    def unlink(self, customer: CustomerId) -> None:
-        namespace, key = self._backlink
-        item = {"ownerId": customer, "namespace": namespace, "key": key}
-        self._write("metafields_delete", {"metafields": [item]}, items=["backlink"])
-
-    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
-        payload = self._write("customer_merge", {"one": one, "other": other, "keep": keep_email_of})
-        winner = CustomerId(self._told(payload.resulting_customer_id, "resultingCustomerId"))
-        if payload.job is not None and payload.job.done:
-            return winner
-        return self._merged(self._told(payload.job.id if payload.job else None, "job"))
-
-    def delete(self, customer: CustomerId) -> None:
+    def send(self, write: Write) -> Answer:
         """Who is not there any more counts as deleted."""
         try:
-            payload = self._write("customer_delete", {"id": customer})
+            payload, hidden = self._run(mutation_of(write, self._backlink))
         except Refused as error:
-            if not all(each.code == "NOT_FOUND" for each in error.refusals):
-                raise
-        else:
-            self._told(payload.deleted_customer_id, "deletedCustomerId")
-
-    def request_erasure(self, customer: CustomerId) -> None:
-        payload = self._write("customer_request_data_erasure", {"id": customer})
-        self._told(payload.customer_id, "customerId")
+            if isinstance(write, Delete) and all(each.code == "NOT_FOUND" for each in error.refusals):
+                return Answer()
+            raise
+        return self._answer(write, payload, hidden)
 
     # --- below the port -------------------------------------------------------------------------------------------
 
-    def _write(self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()) -> Payload:
-        """The payload of one mutation that was carried out."""
-        return self._written(name, variables, items=items)[0]
-
-    def _written(
-        self, name: str, variables: MappingOf[str, Any], *, items: Sequence[str] = ()
-    ) -> tuple[Payload, Collection[Path]]:
-        """The same, with the paths in it that are not shown to us."""
-        reply = self._client.run(document(name), variables, lane=self._lane)
+    def _run(self, mutation: Mutation) -> tuple[Payload, Collection[Path]]:
+        """The payload of one mutation that Shopify accepted, and the paths in it that are not shown to us."""
+        reply = self._client.run(document(mutation.document), mutation.variables, lane=self._lane)
         payload = reply.payload(Payload)
         if payload.user_errors:
-            raise refused(next(iter(reply.data.values()))["userErrors"], items=items)
+            raise refused(next(iter(reply.data.values()))["userErrors"], items=mutation.items)
         return payload, reply.denied.keys()
+
+    def _answer(  # noqa: C901  a table
+        self, write: Write, payload: Payload, hidden: Collection[Path]
+    ) -> Answer:
+        """AnswerLost where the payload does not name what was written: it may have refused without saying so."""
+        match write:
+            case Create():
+                made = CustomerId(self._told(payload.customer.id if payload.customer else None, "id"))
+                return Answer(made, {made: shown_of(payload.customer, hidden)})
+            case Update(customer):
+                self._about(payload.customer, customer)
+                return Answer(shown={customer: shown_of(payload.customer, hidden)})
+            case AddTags(customer):
+                self._about(payload.node, customer)
+                return Answer(shown={customer: tags_of(payload.node)})
+            case RemoveTags(customer):
+                self._about(payload.node, customer)
+            case SetMetafields(values):
+                self._about_metafields(payload)
+                return Answer(
+                    shown=metafields_of([(c, name) for c, named in values.items() for name in named], payload)
+                )
+            case Link():
+                self._about_metafields(payload)
+            case Merge():
+                winner = CustomerId(self._told(payload.resulting_customer_id, "resultingCustomerId"))
+                if payload.job is None or not payload.job.done:
+                    winner = self._merged(self._told(payload.job.id if payload.job else None, "job"))
+                return Answer(winner)
+            case Delete():
+                self._told(payload.deleted_customer_id, "deletedCustomerId")
+            case RequestErasure():
+                self._told(payload.customer_id, "customerId")
+            case DeleteMetafields() | Unlink():
+                pass
+        return Answer()
 
     def _told(self, value: str | None, name: str) -> str:
         if value is None:
             raise AnswerLost(f"{self._client.shop}: the answer to a write names no {name}")
         return value
 
-    def _metafields_set(self, variables: MappingOf[str, Any], items: Sequence[str]) -> Payload:
-        """AnswerLost where the answer shows nothing that was set: it may have refused without saying so."""
-        payload = self._write("metafields_set", variables, items=items)
-        if not payload.metafields:
-            raise AnswerLost(f"{self._client.shop}: the answer to a write names no metafield")
-        return payload
-
     def _about(self, shown: WrittenCustomer | None, customer: CustomerId) -> None:
-        """AnswerLost where the answer is not about this customer: it may have refused without saying so."""
         if self._told(shown.id if shown is not None else None, "id") != customer:
             raise AnswerLost(f"{self._client.shop}: the answer to a write names another customer")
+
+    def _about_metafields(self, payload: Payload) -> None:
+        if not payload.metafields:
+            raise AnswerLost(f"{self._client.shop}: the answer to a write names no metafield")
 
     def _merged(self, job: str) -> CustomerId:
         """Wait for Shopify's job, in growing pauses; who is left stands in its answer."""

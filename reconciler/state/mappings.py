@@ -184,6 +184,9 @@ class Mappings(Database):
     def _opening(self, connection: Connection) -> None:
         """What comes first in the transaction of a mapping's write: nothing here; a claim's check in fenced.py."""
 
+    def _lost(self, users: Sequence[ClerkUserId]) -> None:
+        """Told who lost a customer by a write: not kept here; kept with a claim in fenced.py."""
+
     def _put(
         self,
         mappings: Sequence[Mapping],
@@ -213,7 +216,9 @@ class Mappings(Database):
             also(connection, kept)
             return losers
 
-        return self._won(work)
+        losers = self._won(work)
+        self._lost(losers)
+        return losers
 
 
 def _row(mapping: Mapping, shown: equal.Shown) -> dict[str, Any]:

@@ -37,7 +37,8 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
-from reconciler.ports import BulkAnswer, BulkState, Created, MappingWriter, Shown, StoreFacts, Upload, Write
+from reconciler.core.model.write import Create, Write
+from reconciler.ports import Answer, BulkAnswer, BulkState, MappingWriter, StoreFacts, Upload
 from reconciler.settings import environment
 from reconciler.state.database.engine import open_engine
 from reconciler.state.database.schema import upgrade
@@ -64,13 +65,13 @@ class _EmptyShop:
     def restore_rate(self) -> float:
         return 100.0
 
-    def create(self, _user: ClerkUserId, _fields: Any) -> Created:
-        return Created(CustomerId(f"gid://shopify/Customer/{next(self._numbers)}"))
+    def send(self, write: Write) -> Answer:
+        return Answer(self._made() if isinstance(write, Create) else None)
 
-    def set_metafields_of(self, _values: Any) -> dict[CustomerId, Shown]:
-        return {}
+    def _made(self) -> CustomerId:
+        return CustomerId(f"gid://shopify/Customer/{next(self._numbers)}")
 
-    def upload(self, _rides_in: str, lines: Iterable[Sequence[Write]]) -> Upload:
+    def upload(self, _rides_in: str, lines: Iterable[Write]) -> Upload:
         path = f"file {next(self._numbers)}"
         self._lines[path] = sum(1 for _ in lines)
         return Upload(path, "", self._lines[path])
@@ -84,7 +85,7 @@ class _EmptyShop:
     def answers(self, operation: str, rides_in: str) -> Iterator[list[BulkAnswer]]:
         for begin in range(0, self._lines[operation], 500):
             lines = range(begin, min(begin + 500, self._lines[operation]))
-            made = [self.create(ClerkUserId(""), {}).customer if rides_in == "customers" else None for _ in lines]
+            made = [self._made() if rides_in == "customers" else None for _ in lines]
             yield [BulkAnswer(line, customer) for line, customer in zip(lines, made, strict=True)]
 
     def __getattr__(self, name: str) -> Callable[..., dict[Any, Any]]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.controller.apply import applied
+from reconciler.core.model.write import AddTags, Write
 from reconciler.errors import LeaseLost
-from reconciler.ports import Write
 from reconciler.simulator.faults import FaultKind
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, customers, outcomes, populate, rows, user_of
 
@@ -185,7 +185,7 @@ def test_lines_that_are_missing_or_strange_lead_to_a_look(rig: BulkRig, wanted: 
 def test_too_many_operations_of_others_are_waited_for(rig: BulkRig, wanted: Wanted) -> None:
     others = rig.writer()
     rig.acme.shop.bulk_rows_per_s = 0.0001
-    path = others.upload("add_tags", [[_tag(rig)]]).path
+    path = others.upload("add_tags", [_tag(rig)]).path
     running = [others.run("add_tags", path, f"other{n}") for n in range(5)]
 
     def ended_one() -> None:
@@ -345,4 +345,4 @@ def test_what_a_killed_run_left_harms_nobody_who_goes_without(rig: BulkRig, want
 def _tag(rig: BulkRig) -> Write:
     made = rig.acme.staff("create", email="nobody@x.example.com")
     rig.acme.staff("delete", id=made["id"])
-    return Write("add_tags", made["id"], ("x",))
+    return AddTags(made["id"], ("x",))

@@ -15,6 +15,7 @@ from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
+from reconciler.core.model.write import Link, Unlink
 from tests.core.people import store
 from tests.inprocess import Rig, Rows
 
@@ -205,8 +206,8 @@ def test_a_mapped_customer_that_another_user_has_by_its_back_link_is_not_release
     assert customer is not None
     world.leave(ADA)
     context = world.store_context(world.stores[StoreName("acme")])
-    context.writer.unlink(CustomerId(customer))
-    context.writer.link(CustomerId(customer), ClerkUserId(NEW))
+    context.writer.send(Unlink(CustomerId(customer)))
+    context.writer.send(Link(CustomerId(customer), ClerkUserId(NEW)))
     assert [(a.kind, a.clerk_user_id) for a in world.plan().plan.stores[0].actions] == []
     arrives(world, email="other@x.example.com")
     world.cycle()

@@ -25,8 +25,23 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
+from reconciler.core.model.write import (
+    AddTags,
+    Create,
+    Delete,
+    DeleteMetafields,
+    Fields,
+    Link,
+    Merge,
+    RemoveTags,
+    RequestErasure,
+    SetMetafields,
+    Unlink,
+    Update,
+    Write,
+)
 from reconciler.errors import Refusal, Refused
-from reconciler.ports import Created, MergePreview, SeenRow, Shown, StoreFacts
+from reconciler.ports import Answer, MergePreview, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid
 from tests.inprocess import Rows
 
@@ -86,61 +101,70 @@ class ModelShop:
 
     # --- writes ---------------------------------------------------------------------------------------------------
 
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
+    def send(self, write: Write) -> Answer:
+        match write:
+            case Create(user, fields):
+                made = self._create(user, fields)
+                return Answer(made, {made: self._shown(made)})
+            case Update(customer, fields):
+                self.people[customer] = self._saved(self._known(customer), fields)
+                return Answer(shown={customer: self._shown(customer)})
+            case AddTags(customer, tags):
+                there = self._known(customer)
+                self._change(there, tags=self._tags([*there.tags, *tags]))
+                return Answer(shown={customer: self._shown(customer)})
+            case RemoveTags(customer, tags):
+                there, gone = self._known(customer), {t.casefold() for t in tags}
+                self._change(there, tags=tuple(t for t in there.tags if t.casefold() not in gone))
+            case SetMetafields(values):
+                writes = self.writes
+                shown = {customer: self._set_metafields(customer, named) for customer, named in values.items()}
+                self.writes = writes + 1
+                return Answer(shown=shown)
+            case DeleteMetafields(customer, names):
+                there = self._known(customer)
+                self._change(there, metafields={n: v for n, v in there.metafields.items() if n not in names})
+            case Link(customer, user):
+                self._link(customer, user)
+            case Unlink(customer):
+                self._change(self._known(customer), backlink=None)
+            case Merge(one, other):
+                self._merge(one, other)
+                return Answer(other)
+            case Delete(customer):
+                self.writes += 1
+                self.people.pop(customer, None)
+            case RequestErasure(customer):
+                self._change(self._known(customer))
+        return Answer()
+
+    def _create(self, user: ClerkUserId, fields: Fields) -> CustomerId:
         there = self.by_backlinks([user]).get(user)
         blank = there or Customer(id=gid(next(self._numbers) + 1000), backlink=user)
         scalars = {f: v for f, v in fields.items() if f != "tags"}
         made = self._saved(blank, scalars)
         if "tags" in fields:
-            made = made.model_copy(update={"tags": self._tags(fields["tags"])})
+            made = made.model_copy(update={"tags": self._tags(fields["tags"] or ())})
         self.people[made.id] = made
-        return Created(made.id, self._shown(made.id))
+        return made.id
 
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
-        self.people[customer] = self._saved(self._known(customer), fields)
-        return self._shown(customer)
-
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
-        there = self._known(customer)
-        self._change(there, tags=self._tags([*there.tags, *tags]))
-        return self._shown(customer)
-
-    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        there, gone = self._known(customer), {t.casefold() for t in tags}
-        self._change(there, tags=tuple(t for t in there.tags if t.casefold() not in gone))
-
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
+    def _set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
         there = self._known(customer)
         new = {name: MetafieldValue(value=v, type=t) for name, (v, t) in values.items()}
         self._change(there, metafields={**there.metafields, **new})
         return {f"metafields.{name}": self.people[customer].metafields[name].value for name in values}
 
-    def set_metafields_of(
-        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
-    ) -> MappingOf[CustomerId, Shown]:
-        writes = self.writes
-        shown = {customer: self.set_metafields(customer, named) for customer, named in values.items()}
-        self.writes = writes + 1
-        return shown
-
     def _shown(self, customer: CustomerId) -> Shown:
         there = self.people[customer]
         return {name: getattr(there, name) for name in (*SCALARS, "tags")}
 
-    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
-        there = self._known(customer)
-        self._change(there, metafields={n: v for n, v in there.metafields.items() if n not in names})
-
-    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
+    def _link(self, customer: CustomerId, user: ClerkUserId) -> None:
         there = self._known(customer)
         if self.by_backlinks([user]) or there.backlink is not None:
             raise Refused((Refusal("backlink", "TAKEN", "has already been taken"),))
         self._change(there, backlink=user)
 
-    def unlink(self, customer: CustomerId) -> None:
-        self._change(self._known(customer), backlink=None)
-
-    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
+    def _merge(self, one: CustomerId, other: CustomerId) -> None:
         loser, winner = self._known(one), self._known(other)
         del self.people[one]
         self._change(
@@ -149,14 +173,6 @@ class ModelShop:
             tags=self._tags([*winner.tags, *loser.tags]),
             metafields={**loser.metafields, **winner.metafields},
         )
-        return other
-
-    def delete(self, customer: CustomerId) -> None:
-        self.writes += 1
-        self.people.pop(customer, None)
-
-    def request_erasure(self, customer: CustomerId) -> None:
-        self._change(self._known(customer))
 
     # --- what Shopify makes of words ------------------------------------------------------------------------------
 

@@ -19,8 +19,20 @@ from starlette.responses import Response
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
+from reconciler.core.model.write import (
+    AddTags,
+    Create,
+    Delete,
+    DeleteMetafields,
+    Link,
+    Merge,
+    RemoveTags,
+    RequestErasure,
+    SetMetafields,
+    Unlink,
+    Update,
+)
 from reconciler.errors import ReconcilerError
-from reconciler.ports import Write
 from reconciler.shopify.auth import ClientCredentials, FixedToken
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
@@ -123,17 +135,17 @@ def calls(client: ShopClient) -> list[Callable[[], object]]:
         lambda: customers.by_emails([f"a{n}@example.com" for n in range(20)]),
         lambda: customers.by_phones(["+16135550100"]),
         lambda: customers.merge_preview(one, two),
-        lambda: customers.create(ADA, {"email": "ada@example.com"}),
-        lambda: customers.update(one, {"first_name": "Ada"}),
-        lambda: customers.add_tags(one, ["a"]),
-        lambda: customers.remove_tags(one, ["a"]),
-        lambda: customers.set_metafields(one, url),
-        lambda: customers.delete_metafields(one, ["clerk.avatar_url"]),
-        lambda: customers.link(one, ADA),
-        lambda: customers.unlink(one),
-        lambda: customers.merge(one, two, keep_email_of=two),
-        lambda: customers.delete(one),
-        lambda: customers.request_erasure(one),
+        lambda: customers.send(Create(ADA, {"email": "ada@example.com"})),
+        lambda: customers.send(Update(one, {"first_name": "Ada"})),
+        lambda: customers.send(AddTags(one, ["a"])),
+        lambda: customers.send(RemoveTags(one, ["a"])),
+        lambda: customers.send(SetMetafields({one: url})),
+        lambda: customers.send(DeleteMetafields(one, ["clerk.avatar_url"])),
+        lambda: customers.send(Link(one, ADA)),
+        lambda: customers.send(Unlink(one)),
+        lambda: customers.send(Merge(one, two, keep_email_of=two)),
+        lambda: customers.send(Delete(one)),
+        lambda: customers.send(RequestErasure(one)),
         lambda: list(lists.touched_since(SINCE)),
         lambda: list(lists.newest()),
         lists.count,
@@ -146,7 +158,7 @@ def calls(client: ShopClient) -> list[Callable[[], object]]:
         lambda: reader.state(operation),
         lambda: reader.cancel(operation),
         lambda: list(reader.lines(operation)),
-        lambda: writer.upload("customers", [[Write(kind="update", target=one, values={"first_name": "A"})]]),
+        lambda: writer.upload("customers", [Update(one, {"first_name": "A"})]),
         lambda: writer.run("customers", "tmp/x", "mark"),
         lambda: writer.find("mark"),
     ]
@@ -183,7 +195,7 @@ def test_the_token_endpoint_gives_a_token_or_an_error_of_ours(seed: tuple[Hostil
         transport=httpx.MockTransport(answer),
     )
     asking = ShopCustomers(client, STORE)
-    assert len(said_by(lambda: asking.request_erasure(CustomerId("gid://shopify/Customer/1"))).encode()) < 3_000
+    assert len(said_by(lambda: asking.send(RequestErasure(CustomerId("gid://shopify/Customer/1")))).encode()) < 3_000
 
 
 @pytest.mark.parametrize("status", ["NaN", "inf", "1e308", "-5", "99999999999999999999", "x" * 10_000, "Thu, 99 Foo"])

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.ids import CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Store
+from reconciler.core.model.write import Update
 from reconciler.errors import PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.addresses import Address
-from reconciler.ports import Write
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
@@ -110,9 +110,7 @@ def test_nothing_is_fetched_from_or_sent_to_a_hidden_place(address: str) -> None
         with pytest.raises(PermanentError):
             list(ShopBulkReader(client, STORE).lines("gid://shopify/BulkOperation/1"))
         with pytest.raises(PermanentError):
-            ShopBulkWriter(client, STORE).upload(
-                "customers", [[Write(kind="update", target="gid://shopify/Customer/1", values={})]]
-            )
+            ShopBulkWriter(client, STORE).upload("customers", [Update(CustomerId("gid://shopify/Customer/1"), {})])
 
 
 def test_a_name_that_leads_to_this_machine_is_not_connected_to() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.write import SetMetafields
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import BulkReader, BulkState
 from reconciler.shopify.bulk import ShopBulkReader
@@ -69,7 +70,7 @@ def comparable(c: Customer) -> tuple[Any, ...]:
 
 def test_the_stores_own_metafields_come_along(full: Acme) -> None:
     customer = full.made(email="ada@example.com")
-    full.customers().set_metafields(customer, {"clerk.avatar_url": ("https://img.example.com/a.png", "url")})
+    full.customers().send(SetMetafields({customer: {"clerk.avatar_url": ("https://img.example.com/a.png", "url")}}))
     bulk = reader(full)
     operation = bulk.start()
     ended(bulk, operation)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.write import AddTags, Create, DeleteMetafields, RemoveTags, SetMetafields, Update, Write
 from reconciler.errors import (
     AccessError,
     AnswerLost,
@@ -17,7 +18,7 @@ from reconciler.errors import (
     SetupError,
     TemporaryError,
 )
-from reconciler.ports import BulkAnswer, BulkWriter, Write
+from reconciler.ports import BulkAnswer, BulkWriter
 from reconciler.shopify.bulk_writes import ShopBulkWriter, _answer
 from reconciler.shopify.document import document
 from reconciler.shopify.failures import Sent
@@ -40,11 +41,11 @@ def test_it_is_what_the_controller_needs(shop: Acme) -> None:
     assert port.operation_state("gid://shopify/BulkOperation/4711") is None
 
 
-def create(number: int, **fields: Any) -> list[Write]:
-    return [Write("create", f"user_{number}", {"email": f"person{number}@x.example.com", **fields})]
+def create(number: int, **fields: Any) -> Write:
+    return Create(ClerkUserId(f"user_{number}"), {"email": f"person{number}@x.example.com", **fields})
 
 
-def run(bulk: ShopBulkWriter, rides_in: str, *lines: list[Write], mark: str = "m1") -> dict[int, BulkAnswer]:
+def run(bulk: ShopBulkWriter, rides_in: str, *lines: Write, mark: str = "m1") -> dict[int, BulkAnswer]:
     upload = bulk.upload(rides_in, lines)
     assert upload.lines == len(lines)
     return answers(bulk, bulk.run(rides_in, upload.path, mark), rides_in)
@@ -73,7 +74,7 @@ def test_creates_and_updates_ride_together_and_answers_name_the_customer(shop: A
         bulk,
         "customers",
         create(1, first_name="Åsa", tags=["a", "b"], phone=None),
-        [Write("update", there, {"first_name": "New", "last_name": None})],
+        Update(there, {"first_name": "New", "last_name": None}),
     )
     assert {line: answer.error for line, answer in found.items()} == {0: None, 1: None}
     assert found[1].customer == there
@@ -89,13 +90,13 @@ def test_creates_and_updates_ride_together_and_answers_name_the_customer(shop: A
 def test_tags_and_metafields_ride_by_id(shop: Acme) -> None:
     one, two = shop.made(email="one@x.example.com", tags=["old"]), shop.made(email="two@x.example.com")
     bulk = writer(shop)
-    assert run(bulk, "add_tags", [Write("add_tags", one, ("new",))])[0].error is None
-    assert run(bulk, "remove_tags", [Write("remove_tags", one, ("old",))])[0].error is None
+    assert run(bulk, "add_tags", AddTags(one, ("new",)))[0].error is None
+    assert run(bulk, "remove_tags", RemoveTags(one, ("old",)))[0].error is None
     values = {"clerk.avatar_url": ("https://img.example.com/a.png", "url")}
-    both = [Write("set_metafields", one, values), Write("set_metafields", two, values)]
+    both = SetMetafields({one: values, two: values})
     shown = {"metafields.clerk.avatar_url": "https://img.example.com/a.png"}
     assert run(bulk, "set_metafields", both) == {0: BulkAnswer(0, shown={one: shown, two: shown})}
-    assert run(bulk, "delete_metafields", [Write("delete_metafields", two, ("clerk.avatar_url",))])[0].error is None
+    assert run(bulk, "delete_metafields", DeleteMetafields(two, ("clerk.avatar_url",)))[0].error is None
     found = shop.customers().by_ids([one, two])
     assert found[one].tags == ("new",)
     assert set(found[one].metafields) == {"clerk.avatar_url"}
@@ -124,7 +125,7 @@ def test_a_file_takes_as_many_lines_as_fit(shop: Acme) -> None:
 def test_lines_are_only_taken_as_they_are_needed(shop: Acme) -> None:
     taken = []
 
-    def endless() -> Iterator[list[Write]]:
+    def endless() -> Iterator[Write]:
         for n in range(1_000_000):
             taken.append(n)
             yield create(n)
@@ -218,9 +219,9 @@ def test_a_refused_line_is_what_a_refused_call_is(shop: Acme) -> None:
     wanted = []
     for n, fields in enumerate(bad):
         with pytest.raises(Refused) as caught:
-            single.create(f"user_{n}", fields)  # type: ignore[arg-type]  # a plain name will do
+            single.send(Create(ClerkUserId(f"user_{n}"), fields))
         wanted.append(caught.value.refusals)
-    found = run(writer(shop), "customers", *([Write("create", f"user_{n}", f)] for n, f in enumerate(bad)))
+    found = run(writer(shop), "customers", *(Create(ClerkUserId(f"user_{n}"), f) for n, f in enumerate(bad)))
     errors = [found[n].error for n in range(len(bad))]
     assert [e.refusals if isinstance(e, Refused) else e for e in errors] == wanted
 

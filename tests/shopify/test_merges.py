@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.write import Delete, Merge, RequestErasure
 from reconciler.errors import AnswerLost, Refused
 from tests.shopify.conftest import Acme
 
@@ -21,7 +22,8 @@ def pair(ready: Acme) -> tuple[CustomerId, CustomerId]:
 def test_the_winner_is_whom_shopify_names_and_has_the_email_that_was_to_be_kept(
     ready: Acme, pair: tuple[CustomerId, CustomerId], kept: int, email: str
 ) -> None:
-    winner = ready.customers().merge(*pair, keep_email_of=pair[kept])
+    winner = ready.customers().send(Merge(*pair, keep_email_of=pair[kept])).customer
+    assert winner is not None
     seen = ready.customer(winner)
     assert (seen["email"], seen["phone"], list(seen["tags"])) == (email, "+16134505293", ["a", "b"])
     assert {ready.customer(each) is None for each in pair} == {True, False}
@@ -43,7 +45,7 @@ def test_a_preview_changes_nothing_and_names_winner_and_blockers(
     assert blocked.winner is None
     assert blocked.blockers == ("gift cards",)
     with pytest.raises(Refused) as caught:
-        shop.merge(one, other, keep_email_of=one)
+        shop.send(Merge(one, other, keep_email_of=one))
     assert caught.value.has("INVALID_CUSTOMER")
     assert "Ada" not in caught.value.message
     assert ready.sim.mutations == mutations + 1
@@ -62,7 +64,7 @@ def test_a_merge_that_fails_on_the_way_is_refused_with_the_reason(
 ) -> None:
     ready.sim.shop.failing_merges = 1
     with pytest.raises(Refused) as caught:
-        ready.customers().merge(*pair, keep_email_of=pair[0])
+        ready.customers().send(Merge(*pair, keep_email_of=pair[0]))
     assert caught.value.has("MERGE_FAILED")
     assert "merge in progress" in caught.value.message
     assert all(ready.customer(each) is not None for each in pair)
@@ -73,30 +75,31 @@ def test_the_end_of_a_merge_that_is_not_known_is_an_answer_lost(
 ) -> None:
     ready.sim.faults.add("status", on="customerMergeJobStatus", status=503, times=None)
     with pytest.raises(AnswerLost, match="had not ended after 120 s"):
-        ready.customers().merge(*pair, keep_email_of=pair[0])
+        ready.customers().send(Merge(*pair, keep_email_of=pair[0]))
     assert ready.slept == sorted(ready.slept)
     assert 120 <= sum(ready.slept) <= 125
 
 
 def test_a_bad_moment_while_waiting_does_not_lose_the_merge(ready: Acme, pair: tuple[CustomerId, CustomerId]) -> None:
     ready.sim.faults.add("lost_after", on="customerMergeJobStatus")
-    winner = ready.customers().merge(*pair, keep_email_of=pair[1])
+    winner = ready.customers().send(Merge(*pair, keep_email_of=pair[1])).customer
+    assert winner is not None
     assert ready.customer(winner)["email"] == "other@example.com"
 
 
 def test_who_is_gone_can_not_be_merged(ready: Acme, pair: tuple[CustomerId, CustomerId]) -> None:
     shop = ready.customers()
-    shop.delete(pair[0])
+    shop.send(Delete(pair[0]))
     with pytest.raises(Refused) as caught:
-        shop.merge(*pair, keep_email_of=pair[1])
+        shop.send(Merge(*pair, keep_email_of=pair[1]))
     assert caught.value.has("NOT_FOUND")
 
 
 def test_an_erasure_is_requested(ready: Acme, pair: tuple[CustomerId, CustomerId]) -> None:
     shop = ready.customers()
-    shop.request_erasure(pair[0])
+    shop.send(RequestErasure(pair[0]))
     assert ready.sim.counts["customerRequestDataErasure"] == 1
-    shop.delete(pair[1])
+    shop.send(Delete(pair[1]))
     with pytest.raises(Refused) as caught:
-        shop.request_erasure(pair[1])
+        shop.send(RequestErasure(pair[1]))
     assert caught.value.has("NOT_FOUND")

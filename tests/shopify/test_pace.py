@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from reconciler.core.model.write import Update
 from reconciler.errors import Throttled
 from reconciler.shopify.pace import Lane, Pace, Status
 from reconciler.simulator.graphql.costs import Bucket
@@ -201,7 +202,7 @@ def test_over_real_http_sixteen_threads_share_one_bucket_and_none_is_throttled(r
 
     def work(n: int) -> None:
         for turn in range(12):
-            port.update(customers[n], {"first_name": f"Name {turn}"})
+            port.send(Update(customers[n], {"first_name": f"Name {turn}"}))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
     for thread in threads:

@@ -17,12 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from reconciler.controller.act import Step, answered, claimed, noted
 from reconciler.controller.bulk.bulk_files import PIECE, BulkFiles
 from reconciler.controller.bulk.bulk_lines import Ride, Rides
-from reconciler.controller.carry import Door, Outcome, carried, looked, not_tried
 from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.execute import (
+    Outcome,
+    StoreAccess,
+    claim_written,
+    execute,
+    not_tried,
+    note_answer,
+    observe_users,
+    row_after,
+)
 from reconciler.controller.preconditions import Preconditions
+from reconciler.controller.step import Step
 from reconciler.core.model.action import Action
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
@@ -64,10 +73,10 @@ class _Names:
 
 
 class BulkRun:
-    """The part of one store's plan that goes by bulk. `door` is shut where the store can't be used any more."""
+    """The part of one store's plan that goes by bulk. `access` is refused where the store can't be used any more."""
 
-    def __init__(self, context: StoreContext, bulk: BulkContext, door: Door) -> None:
-        self._context, self._door = context, door
+    def __init__(self, context: StoreContext, bulk: BulkContext, access: StoreAccess) -> None:
+        self._context, self._access = context, access
         self._bulk = bulk = replace(bulk, sleep=partial(context.ending.slept, bulk.sleep))
         self._shop = context.store.shop
         self._files = BulkFiles(context, bulk)
@@ -96,13 +105,13 @@ class BulkRun:
             self._blocked = error
             return {}
         except AccessError as error:
-            self._door.shut = error
+            self._access.refused = error
             return {}
 
     def carried_out(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
         """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
-        if self._door.shut is not None:
-            yield from (not_tried(action, self._door.shut) for action in actions)
+        if self._access.refused is not None:
+            yield from (not_tried(action, self._access.refused) for action in actions)
             return
         self._plan, self._known = actions, _Names()
         if self._blocked is not None:
@@ -127,13 +136,13 @@ class BulkRun:
 
     def _enqueued(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
-            if self._door.shut is not None:
+            if self._access.refused is not None:
                 return
             self._go_on()
             try:
                 ready = preconditions.of(batch)
             except AccessError as error:
-                self._door.shut = error
+                self._access.refused = error
                 return
             except TemporaryError as error:
                 failed = [Outcome(a, "failed", error.message, error.hint, error=error) for a in batch]
@@ -146,7 +155,7 @@ class BulkRun:
     def _worked(self) -> Iterator[Outcome]:
         """Until no line waits and no file is under way, or the store can't be used."""
         pause_s, failures = PAUSE_FIRST_S, 0
-        while self._door.shut is None and not self._files.is_idle():
+        while self._access.refused is None and not self._files.is_idle():
             self._go_on()
             ended: list[tuple[BulkFile, BulkState | None]] = []
             try:
@@ -154,7 +163,7 @@ class BulkRun:
                 ended = self._files.ended()
                 failures = 0
             except AccessError as error:
-                self._door.shut = error
+                self._access.refused = error
                 break
             except (TemporaryError, PermanentError) as error:
                 failures += 1
@@ -172,9 +181,9 @@ class BulkRun:
             else:
                 self._bulk.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
-        if self._door.shut is not None:
+        if self._access.refused is not None:
             self._files.drop_unsent()
-            yield from self._left_over(self._door.shut)
+            yield from self._left_over(self._access.refused)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -186,7 +195,7 @@ class BulkRun:
                     self._go_on()
                     yield from self._settled(file, answers)
             except AccessError as error:
-                self._door.shut = self._door.shut or error
+                self._access.refused = self._access.refused or error
             except PermanentError as error:
                 self._context.warn(error.message)
             except TemporaryError as error:
@@ -199,7 +208,7 @@ class BulkRun:
             code = f" ({state.error_code})" if state is not None and state.error_code else ""
             self._context.warn(f"{self._context.store.name}: a bulk operation {ending}{code}")
         yield from self._unanswered(file, is_whole=state is not None and state.status == "completed")
-        if self._door.shut is None:
+        if self._access.refused is None:
             self._bulk.book.end_file(file)
 
     def _settled(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
@@ -234,18 +243,18 @@ class BulkRun:
             if answer.error is not None:
                 refused.append((ride, _as_single(answer.error, file)))
                 continue
-            step, call = ride.step, ride.call
+            step, planned = ride.step, ride.planned
             step.at = answer.customer or step.at
-            answered(step, call, answer.shown.get(step.at) if step.at is not None else None)
+            note_answer(step, planned, None, answer.shown.get(step.at, {}) if step.at is not None else {})
             moved = ride.moved_to is not None
             if moved:
                 refused.append((ride, AnswerLost(ROW_MOVED)))
                 if not _is_news(step):
                     continue
-            step.written.extend(call.covers)
+            step.written.extend(planned.covers)
             finished = ride.is_last and not moved
-            told_of = call.tells or call.covers
-            row, told = noted(step, self._of_plan(ride.line), told_of, finished=finished, healed=call.covers)
+            told_of = planned.tells or planned.covers
+            row, told = row_after(step, self._of_plan(ride.line), told_of, finished=finished, healed=planned.covers)
             rows.append(row.model_copy(update={"profile_digest": step.action.profile_digest}) if moved else row)
             events += told
             if moved:
@@ -261,7 +270,7 @@ class BulkRun:
             self._bulk.nudge(settled.losers)
         yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
         for ride in (ride for ride in rides if ride.line.user in settled.overtaken):
-            ride.step.written = [change for change in ride.step.written if change not in ride.call.covers]
+            ride.step.written = [change for change in ride.step.written if change not in ride.planned.covers]
             refused += [(ride, AnswerLost(ROW_MOVED))] if ride.moved_to is None else []
         yield from self._by_themselves(refused)
 
@@ -269,14 +278,14 @@ class BulkRun:
         """Lines without an answer: each customer is looked at. Many of an operation that failed go by bulk once more."""
         book = self._bulk.book
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
-        while self._door.shut is None and (lines := book.file_lines(file, limit=BATCH)):
+        while self._access.refused is None and (lines := book.file_lines(file, limit=BATCH)):
             self._go_on()
             rides = self._rides.of(lines)
             if many:
                 try:
                     rides = self._sent_again(rides)
                 except AccessError as error:
-                    self._door.shut = error
+                    self._access.refused = error
                     return
                 except TemporaryError as error:
                     self._context.warn(error.message)
@@ -286,9 +295,9 @@ class BulkRun:
         """A look at these: whoever still needs a write that may go by bulk waits for a file again; the rest is left."""
         by_user = {ride.line.user: ride for ride in rides}
         more = []
-        for step in looked(list(by_user), self._context, explicit=False):
+        for step in observe_users(list(by_user), self._context, explicit=False):
             ride = by_user[step.subject.user]
-            now = claimed(ride.step, step, self._of_plan(ride.line))
+            now = claim_written(ride.step, step, self._of_plan(ride.line))
             decided_anew = now is not step and ride.moved_to is not None
             if self._rides.may_ride(now) and not decided_anew:
                 if self._plan:
@@ -317,13 +326,13 @@ class BulkRun:
         ride, failed = ridden
         if self._context.ending.is_over:
             return None
-        if self._door.shut is not None:
-            return not_tried(ride.step.action, self._door.shut)
+        if self._access.refused is not None:
+            return not_tried(ride.step.action, self._access.refused)
         if failed is None and ride.line.position > 0:
             failed = AnswerLost(NO_ANSWER)
-        outcome = carried(ride.step, self._of_plan(ride.line), failed=failed)
+        outcome = execute(ride.step, self._of_plan(ride.line), failed=failed)
         if isinstance(outcome.error, AccessError):
-            self._door.shut = outcome.error
+            self._access.refused = outcome.error
         return outcome
 
     # --- ends -----------------------------------------------------------------------------------------------------
@@ -333,10 +342,10 @@ class BulkRun:
         self._context.warn(f"{self._context.store.name}: bulk operations can't be used now: {error.message}")
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
-            while self._door.shut is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
+            while self._access.refused is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
                 self._go_on()
                 yield from self._by_themselves([(ride, None) for ride in self._rides.of(lines)])
-        yield from self._left_over(self._door.shut or error)
+        yield from self._left_over(self._access.refused or error)
 
     def _left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Nobody knows what became of these, or nothing was tried."""

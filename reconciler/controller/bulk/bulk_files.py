@@ -16,8 +16,9 @@ from math import ceil
 from reconciler.controller.bulk.bulk_lines import Rides
 from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
-from reconciler.ports import BulkFile, BulkLine, BulkRepository, BulkState, Leases, Write
+from reconciler.ports import BulkFile, BulkLine, BulkRepository, BulkState, Leases
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
@@ -195,10 +196,10 @@ class BulkFiles:
         """How many lines left the queue in a file."""
         numbers: dict[ClerkUserId, int] = {}
 
-        def items() -> Iterator[list[Write]]:
-            for number, pairs in enumerate(self._rides.writes(rides_in, self._waiting(rides_in, most))):
-                numbers.update((line.user, number) for line, _ in pairs)
-                yield [write for _, write in pairs]
+        def items() -> Iterator[Write]:
+            for number, (lines, write) in enumerate(self._rides.writes(self._waiting(rides_in, most))):
+                numbers.update((line.user, number) for line in lines)
+                yield write
 
         upload = self._bulk.shop.upload(rides_in, items())
         for user in [user for user, number in numbers.items() if number >= upload.lines]:

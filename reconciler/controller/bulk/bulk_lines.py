@@ -7,22 +7,22 @@ else is made from it, from the row and from the mapping again, so that whoever t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from typing import Any
 
-from reconciler.controller.act import Call, Step, calls_of, has_moved
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import has_moved, placed, writes_left
 from reconciler.controller.joint_metafields import packed
 from reconciler.controller.scan import named
+from reconciler.controller.step import PlannedWrite, Step
 from reconciler.core.decide.written import as_written
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action
-from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Decision, Subject
+from reconciler.core.model.write import SetMetafields, Write
 from reconciler.core.plan.forecast import BULK_KINDS, forecast
-from reconciler.ports import NOTHING_SHOWN, BulkLine, Created, Shown, Write
+from reconciler.ports import FILE_KINDS, METAFIELDS_MAX, BulkLine
 
 
 def riding(
@@ -52,78 +52,30 @@ def _may_ride(action: Action) -> bool:
     return action.kind == "create" or all(c.field != "backlink" for c in action.changes)
 
 
-class _Recorder:
-    """ports.CustomerWriter as far as lines can say it: keeps the write instead of sending it."""
-
-    def __init__(self) -> None:
-        self.last: Write | None = None
-
-    def create(self, user: ClerkUserId, fields: MappingOf[str, Any]) -> Created:
-        self.last = Write("create", user, dict(fields))
-        return Created(CustomerId(""))
-
-    def update(self, customer: CustomerId, fields: MappingOf[str, Any]) -> Shown:
-        self.last = Write("update", customer, dict(fields))
-        return NOTHING_SHOWN
-
-    def add_tags(self, customer: CustomerId, tags: Sequence[str]) -> Shown:
-        self.last = Write("add_tags", customer, tuple(tags))
-        return NOTHING_SHOWN
-
-    def remove_tags(self, customer: CustomerId, tags: Sequence[str]) -> None:
-        self.last = Write("remove_tags", customer, tuple(tags))
-
-    def set_metafields(self, customer: CustomerId, values: MappingOf[str, tuple[str, str]]) -> Shown:
-        self.last = Write("set_metafields", customer, dict(values))
-        return NOTHING_SHOWN
-
-    def set_metafields_of(
-        self, values: MappingOf[CustomerId, MappingOf[str, tuple[str, str]]]
-    ) -> MappingOf[CustomerId, Shown]:
-        raise _unsayable("metafields of several customers", values)
-
-    def delete_metafields(self, customer: CustomerId, names: Sequence[str]) -> None:
-        self.last = Write("delete_metafields", customer, tuple(names))
-
-    def link(self, customer: CustomerId, user: ClerkUserId) -> None:
-        raise _unsayable("a back-link", customer, user)
-
-    def unlink(self, customer: CustomerId) -> None:
-        raise _unsayable("a back-link", customer)
-
-    def merge(self, one: CustomerId, other: CustomerId, *, keep_email_of: CustomerId) -> CustomerId:
-        raise _unsayable("a merge", one, other, keep_email_of)
-
-    def delete(self, customer: CustomerId) -> None:
-        raise _unsayable("a deletion", customer)
-
-    def request_erasure(self, customer: CustomerId) -> None:
-        raise _unsayable("an erasure", customer)
-
-
-def _unsayable(what: str, *of: object) -> AssertionError:
-    return AssertionError(f"{what} was let into a file, where riding() keeps it out: {of}")
-
-
 @dataclass(slots=True)
 class Ride:
-    """A line with the step it belongs to, as things stand now, and all calls of its action.
+    """A line with the step it belongs to, as things stand now, and all writes of its action.
 
     `moved_to`: the digest of her row, where it is not the one that the line rests on; None where it is.
     """
 
     line: BulkLine
     step: Step
-    calls: Sequence[Call]
+    writes: Sequence[PlannedWrite]
     moved_to: str | None = None
 
     @property
-    def call(self) -> Call:
-        return self.calls[self.line.position]
+    def planned(self) -> PlannedWrite:
+        return self.writes[self.line.position]
+
+    @property
+    def write(self) -> Write:
+        """What stands on the line."""
+        return placed(self.planned.write, self.step.at)
 
     @property
     def is_last(self) -> bool:
-        return self.line.position == len(self.calls) - 1
+        return self.line.position == len(self.writes) - 1
 
 
 class Rides:
@@ -131,8 +83,6 @@ class Rides:
 
     def __init__(self, context: StoreContext) -> None:
         self._context = context
-        self._recorder = _Recorder()
-        self._recording = replace(context, writer=self._recorder)
 
     def may_ride(self, step: Step) -> bool:
         """Whether there is something to be done by this step that lines can say."""
@@ -148,21 +98,20 @@ class Rides:
             plan_digest=self._context.plan_digest if plan_digest is None else plan_digest,
             tries=tries,
         )
-        return self._placed(line, step, list(calls_of(step, self._recording)))
+        return _placed(Ride(line, step, writes_left(step, self._context)))
 
     def following(self, ride: Ride) -> BulkLine:
-        """The line of the next call; the one before it was done on `ride.step.at`."""
+        """The line of the next write; the one before it was done on `ride.step.at`."""
         line = replace(
             ride.line, position=ride.line.position + 1, customer=ride.step.at, tries=0, file=None, number=None
         )
-        return self._placed(line, ride.step, ride.calls)
+        return _placed(Ride(line, ride.step, ride.writes))
 
-    def writes(self, rides_in: str, lines: Iterable[BulkLine]) -> Iterator[list[tuple[BulkLine, Write]]]:
+    def writes(self, lines: Iterable[BulkLine]) -> Iterator[tuple[list[BulkLine], Write]]:
         """What stands on each line of a file that takes these, made as it is asked for; customers share metafield lines."""
-        pairs = ((line, self._write(self._bare(line))) for line in lines)
-        if rides_in == "set_metafields":
-            return packed(pairs, lambda pair: len(pair[1].values))
-        return ([pair] for pair in pairs)
+        pairs = ((line, self._bare(line).write) for line in lines)
+        for group in packed(pairs, lambda pair: _metafields_in(pair[1])):
+            yield [line for line, _ in group], _joined([write for _, write in group])
 
     def of(self, lines: Sequence[BulkLine]) -> list[Ride]:
         """The lines with rows and mappings as they are now."""
@@ -176,8 +125,8 @@ class Rides:
         spec = self._spec(ride.step.action, subject, moved=moved_to is not None)
         step = Step(ride.step.action, subject, ride.step.decision.model_copy(update={"spec": spec}))
         step.at = ride.step.at
-        step.written = [change for call in ride.calls[: line.position] for change in call.covers]
-        return Ride(line, step, list(calls_of(step, self._recording)), moved_to)
+        step.written = [change for planned in ride.writes[: line.position] for change in planned.covers]
+        return Ride(line, step, writes_left(step, self._context), moved_to)
 
     def _spec(self, action: Action, subject: Subject, *, moved: bool) -> Spec | None:
         """What the row wants, or, where it has moved since, what it wanted of the fields that are written."""
@@ -192,14 +141,21 @@ class Rides:
         decision = Decision.model_validate_json(line.decision)
         assert decision.action is not None
         step = Step(decision.action, Subject(line.user, None, None), decision)
-        step.at = line.customer or step.at
-        return Ride(line, step, list(calls_of(step, self._recording)))
+        step.at = line.customer or decision.action.customer_id
+        return Ride(line, step, writes_left(step, self._context))
 
-    def _placed(self, line: BulkLine, step: Step, calls: Sequence[Call]) -> BulkLine:
-        return replace(line, rides_in=self._write(Ride(line, step, calls)).rides_in)
 
-    def _write(self, ride: Ride) -> Write:
-        ride.call.do()
-        write = self._recorder.last
-        assert write is not None
-        return write
+def _placed(ride: Ride) -> BulkLine:
+    """The line, with the file kind of its write."""
+    return replace(ride.line, rides_in=FILE_KINDS[type(ride.write)])
+
+
+def _metafields_in(write: Write) -> int:
+    """How many metafields a write sets; any other write fills a line alone."""
+    return sum(map(len, write.values.values())) if isinstance(write, SetMetafields) else METAFIELDS_MAX
+
+
+def _joined(writes: Sequence[Write]) -> Write:
+    """One write that does all of these, which set metafields where they are several."""
+    joined = [write.values for write in writes if isinstance(write, SetMetafields)]
+    return SetMetafields({c: v for values in joined for c, v in values.items()}) if len(writes) > 1 else writes[0]

@@ -1,0 +1,397 @@
+"""The only sender: the writes of an action in order, each recorded as soon as it is done, with bounded retries.
+
+Decides nothing: after a refusal or a lost answer the user is observed again, and what is due then is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from reconciler.controller.context import StoreContext
+from reconciler.controller.handover import Overtaken, Successors, begin_release, end_former
+from reconciler.controller.observe import claims_on
+from reconciler.controller.scan import Ask, decided, named
+from reconciler.controller.step import PlannedWrite, Step
+from reconciler.controller.writes import writes_of
+from reconciler.core.decide.absence import seen_again
+from reconciler.core.decide.record import after_look, after_write, new_row, waits_of, with_intent, with_refused
+from reconciler.core.decide.refused import WHOLE, tried_digest, whole_digest
+from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
+from reconciler.core.fields.desired import profile_digest
+from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.mapping import Mapping, RefusedValue
+from reconciler.core.model.store import DESTRUCTIVE
+from reconciler.core.model.view import Subject
+from reconciler.core.model.write import CREATED, DeleteMetafields, SetMetafields, Write
+from reconciler.core.plan import chains
+from reconciler.core.plan.circles import NOTHING
+from reconciler.errors import (
+    AccessError,
+    AnswerLost,
+    LeaseLost,
+    PermanentError,
+    ReconcilerError,
+    Refused,
+    TemporaryError,
+)
+from reconciler.ports import Answer, Shown
+
+ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
+OWN_GUARDS = frozenset({"relink", "merge", "release"})  # never done in the place of another kind: no plan has shown it
+WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
+
+Result = Literal["applied", "refused", "failed", "not tried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action. `refused`: the world had moved since the plan; `message` says how.
+
+    `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
+    `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it: Overtaken
+    where a release was not due any more, since `successor`, where one is known, adopts the customer.
+    """
+
+    action: Action
+    result: Result
+    message: str = ""
+    hint: str = ""
+    freed: frozenset[str] = NOTHING
+    holds: tuple[Hold, ...] = ()
+    error: ReconcilerError | None = None
+    successor: ClerkUserId | None = None
+
+
+def observe_users(users: Sequence[ClerkUserId], context: StoreContext, *, explicit: bool) -> list[Step]:
+    """A fresh look at these users, one step each; one without an action carries an empty update."""
+    readers, store = context.readers, context.store
+    subjects = _seen_again(named(users, store, readers), context)
+    claims = claims_on(subjects, readers.profiles, store)
+    ask = Ask(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
+    return [
+        Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.blocked)
+        for one in decided(subjects, store, readers, claims, ask)
+    ]
+
+
+def _seen_again(subjects: Sequence[Subject], context: StoreContext) -> list[Subject]:
+    """The same; a row that was missing and is there is noted first: what follows may fail, and the next read miss it."""
+    again = {s.user: row for s in subjects if (row := seen_again(s)) is not None}
+    if not again:
+        return [*subjects]
+    context.state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
+    return [replace(s, mapping=again.get(s.user, s.mapping)) for s in subjects]
+
+
+def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None = None) -> Outcome:
+    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another.
+
+    `failed`: the action was sent already in another way, and this is what became of it.
+    """
+    try:
+        return _execute(step, context, failed)
+    except (TemporaryError, PermanentError, AccessError) as error:
+        return Outcome(step.action, "failed", error.message, error.hint, error=error)
+
+
+def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) -> Outcome:
+    planned = step.action
+    freed = chains.gives_up(step.decision)
+    known = {(h.reason, h.field) for h in step.decision.holds}
+    message, wrote = "", False
+    for turn in range(ROUNDS):
+        met = _attempt(step, context, failed if turn == 0 else None)
+        message = met.message if met is not None else message
+        if met is None and step.action.kind != "merge":
+            return Outcome(planned, "applied", message, freed=freed, holds=_new(step, known))
+        if isinstance(met, Refused) and not _learned(met, step, context, again=turn > 0):
+            return Outcome(planned, "failed", message, met.hint, error=met)
+        wrote = wrote or bool(step.written)
+        before, step = step, observe_users([planned.clerk_user_id], context, explicit=False)[0]
+        if isinstance(met, AnswerLost):
+            step = _observe_claimed(before, step, context)
+        if step.decision.action is None:
+            record_decision(step, context)
+            if isinstance(met, Overtaken) and planned.kind == "release":
+                successor = step.decision.successor
+                return Outcome(planned, "refused", message, met.hint, error=met, successor=successor)
+            return _ended(Outcome(planned, "applied", message, freed=freed, holds=_new(step, known)), wrote=wrote)
+        if step.action.kind in OWN_GUARDS and step.action.kind != planned.kind:
+            message = f"the world has moved: {step.action.kind} is due now, which this plan does not show"
+            return Outcome(planned, "refused", message, f"the next plan shows the {step.action.kind}")
+    return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+
+
+def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
+    """The outcome where nothing is left to do: a failure where all of it is held, and nothing was written."""
+    if not outcome.holds or wrote or outcome.action.kind == "merge":
+        return outcome
+    reasons = ", ".join(sorted({h.reason for h in outcome.holds}))
+    return Outcome(outcome.action, "failed", f"{reasons}: {outcome.message}")
+
+
+def _observe_claimed(lost: Step, step: Step, context: StoreContext) -> Step:
+    """The look that followed, with what was ours by it; another look where her row has moved since the lost write."""
+    found = claim_written(lost, step, context)
+    if found is step or not has_moved(lost.action, step.subject):
+        return found
+    return observe_users([step.subject.user], context, explicit=False)[0]
+
+
+def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, ...]:
+    """What is held now and was not when the action was planned."""
+    return tuple(h for h in step.decision.holds if (h.reason, h.field) not in known)
+
+
+def _attempt(
+    step: Step, context: StoreContext, failed: ReconcilerError | None
+) -> Overtaken | AnswerLost | Refused | None:
+    """Send the action; what it met that a fresh look may lead on from, or None where it was done."""
+    try:
+        if failed is not None:
+            raise failed
+        _send_all(step, context)
+    except (Overtaken, AnswerLost, Refused) as error:
+        return error
+    return None
+
+
+def record_decision(step: Step, context: StoreContext) -> None:
+    """What a look taught that led to no write."""
+    row = after_look(step.subject, step.decision, context.store, now=context.clock.now())
+    if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
+        context.state.put_unmoved([(step.subject.read, row)])
+    elif row is not None:
+        context.state.put(row)
+
+
+@dataclass(slots=True)
+class StoreAccess:
+    """Whether a store can still be used, known at once to all who work on it: `refused` says why not."""
+
+    refused: AccessError | None = None
+
+
+def not_tried(action: Action, stopped: AccessError) -> Outcome:
+    return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
+
+
+def _nothing(user: ClerkUserId) -> Action:
+    return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
+
+
+def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:
+    """Whether a fresh look can lead on: the world moved, or what was refused can be left out from now on.
+
+    A refusal that names no field of the action is one of the whole action.
+    """
+    changes = {c.field: c for c in step.action.changes}
+    lost: dict[str, RefusedValue] = {}
+    moved = False
+    for refusal in refused.refusals:
+        names = _fields_of(refusal.field, changes)
+        if refusal.code in WORLD_MOVED and not again:
+            moved = True
+            continue
+        for name in names or [WHOLE]:
+            known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, context.store)
+            profile = step.action.profile_digest if refusal.code == "TAKEN" else ""  # the shop moves, not the value
+            lost[name] = RefusedValue(
+                digest=known, code=refusal.code, message=refusal.message, asked=context.explicit, profile=profile
+            )
+    if lost:
+        now = context.clock.now()
+        current = context.readers.mappings.get(context.store.shop, [step.subject.user]).get(step.subject.user)
+        context.state.put(with_refused(current or new_row(step.subject.user, context.store, now=now), lost))
+    return moved or bool(lost)
+
+
+def _fields_of(name: str | None, changes: dict[str, Change]) -> list[str]:
+    if name in changes:
+        return [name]
+    return [f for f in changes if name == "metafields" and f.startswith("metafields.")]
+
+
+def send(write: Write, context: StoreContext) -> Answer:
+    """Send one write, unless the claim that this context works under is lost: LeaseLost.
+
+    Shopify knows nothing of our leases: a write that left before the takeover may still arrive. It is harmless, since
+    every write may be sent twice, and the new holder observes before it acts.
+    """
+    if (fence := context.fence) is not None:
+        user, store = fence.claim.clerk_user_id, context.store
+        if not fence.queue.still_mine(fence.claim):
+            raise LeaseLost(f"another replica has taken over {user} in {store.name}")
+        row = context.readers.mappings.get(store.shop, [user]).get(user)
+        if row is not None and row.status == "erased":
+            raise LeaseLost(f"{user} was erased in {store.name} during the reconcile")
+    return context.writer.send(write)
+
+
+def writes_left(step: Step, context: StoreContext) -> list[PlannedWrite]:
+    """All writes of a step's action."""
+    is_assigned = step.action.clerk_user_id in context.readers.assigned
+    return writes_of(step.action, context.store, step.decision.customer, step.subject.mapping, is_assigned=is_assigned)
+
+
+def _send_all(step: Step, context: StoreContext) -> None:
+    """Send all writes of one action, the intent recorded first. Raises what a write raises; what was done is recorded.
+
+    Overtaken where another user or process came first to the customer: nothing was sent.
+    """
+    action = step.action
+    step.at = step.at or action.from_customer_id or action.customer_id
+    if action.former_user is not None:
+        end_former(action.former_user, context.store.shop, context.state, context.readers.mappings, context.clock)
+    if action.kind == "release":
+        _declare_release(step, context)
+    elif action.changes or action.kind in {"relink", "merge"}:
+        declare(step, context, intent_of(action, step.subject.parked))
+    writes = writes_left(step, context)
+    for position, planned in enumerate(writes):
+        if step.puts_off and planned.may_join:
+            step.rest = planned
+            return
+        answer = send(placed(planned.write, step.at), context)
+        note_answer(step, planned, answer.customer, next(iter(answer.shown.values()), {}))
+        step.written.extend(planned.covers)
+        last = position == len(writes) - 1
+        _record(step, context, planned.tells or planned.covers, finished=last and action.kind != "merge")
+    if not writes:
+        _record(step, context, (), finished=True)
+
+
+def placed(write: Write, customer: CustomerId | None) -> Write:
+    """The write on this customer, where it follows the create that made it."""
+    match write:
+        case SetMetafields(values) if customer is not None and CREATED in values:
+            return SetMetafields({customer: values[CREATED]})
+        case DeleteMetafields(at, names) if customer is not None and at == CREATED:
+            return DeleteMetafields(customer, names)
+        case _:
+            return write
+
+
+def note_answer(step: Step, planned: PlannedWrite, customer: CustomerId | None, shown: Shown) -> None:
+    """Note where the user is after the write, on the `customer` that its answer names, and what `shown` says of it."""
+    written = {change.field for change in planned.covers}
+    step.shown.update({name: value for name, value in shown.items() if name in written})
+    step.at = planned.moves_to or customer or step.at
+
+
+def record_joint(step: Step, context: StoreContext, planned: PlannedWrite, shown: Shown) -> None:
+    """Record the last write of an action, which was sent together with those of others; `shown`: this user's part."""
+    note_answer(step, planned, None, shown)
+    step.written.extend(planned.covers)
+    _record(step, context, planned.covers, finished=True)
+
+
+def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
+    """The answer to a write was lost, and this is the look that followed: what is there of it was ours, and is written down.
+
+    Else nobody could tell later what we set, and might clear or take back. Where her row has moved since, what was
+    decided rests on an agreement that has just become another: it is to be decided again.
+    """
+    customer = step.decision.customer
+    if customer is None or lost.action.kind not in {"create", "update", "adopt"}:
+        return step
+    sent = [c for c in lost.action.changes if c not in lost.written]
+    there = in_place(sent, customer, step.decision.spec)
+    if not there:
+        return step
+    moved = has_moved(lost.action, step.subject)
+    spec = step.decision.spec
+    update = {
+        "customer": as_before(customer, there),
+        "spec": as_written(spec, there) if moved and spec is not None else spec,
+    }
+    told = Step(lost.action, step.subject, step.decision.model_copy(update=update), written=list(there), at=customer.id)
+    row, events = row_after(told, context, there, finished=step.decision.action is None and not moved)
+    if moved:
+        row = row.model_copy(update={"profile_digest": lost.action.profile_digest})
+    context.state.put(row, *events)
+    lost.written.extend(there)
+    return Step(step.action, replace(step.subject, mapping=row, stored=None), step.decision, step.blocked)
+
+
+def has_moved(action: Action, subject: Subject) -> bool:
+    """Whether her row is not the one any more that the action rests on."""
+    return profile_digest(subject.profile) != action.profile_digest
+
+
+def declare(step: Step, context: StoreContext, intent: MappingOf[str, Any]) -> None:
+    """Write down what is about to be done in several steps."""
+    step.intent = intent
+    context.state.put(declared(step, context))
+
+
+def _declare_release(step: Step, context: StoreContext) -> None:
+    """Write down that the user is about to be released; what can't be taken back is not begun where a successor is there."""
+    customer = step.decision.customer
+    step.intent = intent_of(step.action, step.subject.parked)
+    begin_release(declared(step, context), step.subject.read, context.readers.mappings, context.state)
+    if step.action.how in DESTRUCTIVE and customer is not None:
+        successors = context.successors or Successors(context.store, context.readers, context.clock)
+        successors.refuse_succeeded(step.subject, customer)
+
+
+def declared(step: Step, context: StoreContext) -> Mapping:
+    """The row with what is about to be done, on which customer, and for which values: who frees those wakes the user."""
+    decision = step.decision
+    row = with_intent(step.subject.mapping, decision, context.store, step.intent or {}, now=context.clock.now())
+    known = decision.customer is not None and step.action.kind not in {"create", "adopt"}
+    customer = row.customer_id or (decision.customer.id if decision.customer is not None and known else None)
+    return row.model_copy(update={"customer_id": customer, **waits_of(decision)})
+
+
+def row_after(
+    step: Step,
+    context: StoreContext,
+    told: tuple[Change, ...],
+    *,
+    finished: bool,
+    healed: tuple[Change, ...] | None = None,
+) -> tuple[Mapping, list[Event]]:
+    """The row after a call, and what to tell of it. What is still missing of a new customer is no change of the config.
+
+    `healed`: as in `after_write`, where the subject's row was written since the action began.
+    """
+    assert step.at is not None
+    unfinished = {"kind": "create"} if step.action.kind == "create" else None
+    row = after_write(
+        step.subject.mapping,
+        step.decision,
+        step.subject.profile,
+        context.store,
+        customer_id=step.at,
+        written=tuple(step.written),
+        finished=finished,
+        now=context.clock.now(),
+        intent=step.intent or unfinished,
+        shown=step.shown,
+        healed=healed,
+    )
+    return row, [event_of(step, context, step.at, step.action.kind, told)] if told or finished else []
+
+
+def _record(step: Step, context: StoreContext, told: tuple[Change, ...], *, finished: bool) -> None:
+    row, events = row_after(step, context, told, finished=finished)
+    context.state.put(row, *events)
+
+
+def event_of(step: Step, context: StoreContext, customer: CustomerId, kind: str, told: tuple[Change, ...]) -> Event:
+    return Event(
+        at=context.clock.now(),
+        store=context.store.name,
+        shop=context.store.shop,
+        clerk_user_id=step.subject.user,
+        customer_id=customer,
+        kind=kind,
+        changes=tuple(c.model_dump(mode="json") for c in told),
+        plan_digest=context.plan_digest,
+    )

@@ -1,0 +1,118 @@
+"""Writes: one mutation each, as values. An action is a list of them, sent one by one or as the lines of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+
+CREATED: Final = CustomerId("")
+"""In the writes that follow a create: the customer that it makes."""
+
+Fields = Mapping[str, str | Sequence[str] | None]
+"""Values by our field names; of tags all of them."""
+
+Metafields = Mapping[str, tuple[str, str]]
+"""`NAMESPACE.KEY` to (value, type)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create the customer and its back-link in one idempotent step, keyed by the back-link."""
+
+    user: ClerkUserId
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Set only these of email, first_name, last_name, phone, locale, note; None clears."""
+
+    customer: CustomerId
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class AddTags:
+    """Add these tags, and touch no others."""
+
+    customer: CustomerId
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTags:
+    """Remove these tags, and touch no others."""
+
+    customer: CustomerId
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetafields:
+    """Set metafields of one or several customers: all of them, or none."""
+
+    values: Mapping[CustomerId, Metafields]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMetafields:
+    """Delete these metafields (`NAMESPACE.KEY`)."""
+
+    customer: CustomerId
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Write the back-link where there is none (compare-and-set)."""
+
+    customer: CustomerId
+    user: ClerkUserId
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """Remove the back-link."""
+
+    customer: CustomerId
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge two customers for good; the one that is left has the e-mail of `keep_email_of`."""
+
+    one: CustomerId
+    other: CustomerId
+    keep_email_of: CustomerId
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the customer."""
+
+    customer: CustomerId
+
+
+@dataclass(frozen=True, slots=True)
+class RequestErasure:
+    """Ask Shopify to erase the customer's personal data."""
+
+    customer: CustomerId
+
+
+Write = (
+    Create
+    | Update
+    | AddTags
+    | RemoveTags
+    | SetMetafields
+    | DeleteMetafields
+    | Link
+    | Unlink
+    | Merge
+    | Delete
+    | RequestErasure
+)

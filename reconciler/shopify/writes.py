@@ -1,0 +1,117 @@
+"""The one table from a write to its mutation, the same whether it is sent by itself or as a line of a file.
+
+Never addresses, consent, or a list of tags but at creation: those would overwrite what others wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.store import OWN_FIELDS
+from reconciler.core.model.write import (
+    AddTags,
+    Create,
+    Delete,
+    DeleteMetafields,
+    Fields,
+    Link,
+    Merge,
+    RemoveTags,
+    RequestErasure,
+    SetMetafields,
+    Unlink,
+    Update,
+    Write,
+)
+
+THEIR_NAME: Final[Mapping[str, str]] = {
+    "email": "email",
+    "first_name": "firstName",
+    "last_name": "lastName",
+    "phone": "phone",
+    "locale": "locale",
+    "note": "note",
+}
+assert set(THEIR_NAME) == set(OWN_FIELDS)
+BULK_DOCUMENTS: Final[Mapping[str, str]] = {
+    "customers": "customer_set",
+    "add_tags": "tags_add",
+    "remove_tags": "tags_remove",
+    "set_metafields": "bulk_metafields_set",
+    "delete_metafields": "metafields_delete",
+}
+"""The mutation of all lines of a file, by ports.FILE_KINDS; that of metafields shows their owners in its answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A document's name and its variables. `items`: our names of what a list in them holds; a refusal names its index."""
+
+    document: str
+    variables: dict[str, Any]
+    items: Sequence[str] = ()
+
+
+def mutation_of(write: Write, backlink: tuple[str, str]) -> Mutation:  # noqa: C901  a table
+    """The mutation of one write. `backlink`: namespace and key of the metafield that holds the Clerk user id."""
+    match write:
+        case Create(user, fields):
+            return Mutation("customer_set", _create(backlink, user, fields))
+        case Update(customer, fields):
+            return Mutation("customer_set", {"identifier": {"id": customer}, "input": _input(fields)})
+        case AddTags(customer, tags):
+            return Mutation("tags_add", {"id": customer, "tags": list(tags)})
+        case RemoveTags(customer, tags):
+            return Mutation("tags_remove", {"id": customer, "tags": list(tags)})
+        case SetMetafields(values):
+            sets = [
+                {"ownerId": customer, **_place(name), "value": value, "type": type_}
+                for customer, named in values.items()
+                for name, (value, type_) in named.items()
+            ]
+            return _metafields("metafields_set", sets, [name for named in values.values() for name in named])
+        case DeleteMetafields(customer, names):
+            return _metafields("metafields_delete", [{"ownerId": customer, **_place(name)} for name in names], names)
+        case Link(customer, user):
+            absent = {"value": user, "type": "id", "compareDigest": None}  # only where there is none
+            item = {"ownerId": customer, **_key(backlink), **absent}
+            return Mutation("metafields_set", {"metafields": [item]}, ("backlink",))
+        case Unlink(customer):
+            item = {"ownerId": customer, **_key(backlink)}
+            return Mutation("metafields_delete", {"metafields": [item]}, ("backlink",))
+        case Merge(one, other, keep_email_of):
+            return Mutation("customer_merge", {"one": one, "other": other, "keep": keep_email_of})
+        case Delete(customer):
+            return Mutation("customer_delete", {"id": customer})
+        case RequestErasure(customer):
+            return Mutation("customer_request_data_erasure", {"id": customer})
+
+
+def _create(backlink: tuple[str, str], user: ClerkUserId, fields: Fields) -> dict[str, Any]:
+    """Keyed by the back-link, so that one step creates the customer and the back-link."""
+    identifier = {"customId": {**_key(backlink), "value": user}}
+    sent = _input({name: value for name, value in fields.items() if name != "tags" and value is not None})
+    if fields.get("tags"):
+        sent["tags"] = list(fields["tags"] or ())
+    return {"identifier": identifier, "input": sent}
+
+
+def _input(fields: Fields) -> dict[str, Any]:
+    """None becomes null and clears."""
+    return {THEIR_NAME[name]: value for name, value in fields.items()}
+
+
+def _metafields(document: str, items: list[dict[str, str]], names: Sequence[str]) -> Mutation:
+    return Mutation(document, {"metafields": items}, [f"metafields.{name}" for name in names])
+
+
+def _place(name: str) -> dict[str, str]:
+    namespace, _, key = name.rpartition(".")
+    return {"namespace": namespace, "key": key}
+
+
+def _key(backlink: tuple[str, str]) -> dict[str, str]:
+    return {"namespace": backlink[0], "key": backlink[1]}
