@@ -41,7 +41,7 @@ def anchor(heading: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands below a heading of the third level, up to the next heading."""
+    """What is below a heading of the third level, up to the next heading."""
     found = re.search(rf"^### {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, heading
     return found[1]
