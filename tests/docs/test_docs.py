@@ -18,7 +18,7 @@ from tests.docs.generated import ROOT, error_classes
 from tests.standards.tree import modules, tracked
 
 PAGES = sorted(path for path in tracked() if path.suffix == ".md")
-DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
+DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 README_WORDS_MAX = 900
 ARCHITECTURE_LINES_MAX = 200
@@ -135,14 +135,19 @@ def test_pages_do_not_name_files_that_are_not_there() -> None:
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
-def test_decisions_are_numbered_without_gaps_and_say_what_and_why() -> None:
+def test_decisions_are_numbered_without_gaps_and_have_three_parts() -> None:
     assert [path.name[:4] for path in DECISIONS] == [f"{n:04}" for n in range(1, len(DECISIONS) + 1)]
     for path in DECISIONS:
         text = path.read_text(encoding="utf-8")
         assert text.startswith(f"# {path.name[:4]}: "), path.name
-        older, newer = ("**What.**", "**An example.**", "**Why"), ("**Context.**", "**Decision.**", "**Consequences.**")
-        for part in older if path.name < "0026" else newer:
-            assert part in text, f"{path.name}: {part}"
+        parts = re.findall(r"^## (.+)$", FENCE.sub("", text), re.MULTILINE)
+        assert parts == ["Context", "Decision", "Consequences"], path.name
+
+
+def test_the_list_of_decisions_has_each_with_its_title() -> None:
+    listed = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+?) \|", text_of("docs/decisions/README.md"), re.MULTILINE)
+    titles = [(path, path.read_text(encoding="utf-8").splitlines()[0]) for path in DECISIONS]
+    assert listed == [(path.name[:4], path.name, title.split(": ", maxsplit=1)[1]) for path, title in titles]
 
 
 def test_every_sample_is_explained_in_its_first_line() -> None:
