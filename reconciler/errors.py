@@ -1,27 +1,27 @@
-"""All errors of the house, split by who acts next.
+"""All errors of the program, split by who acts next.
 
 ::
 
     ReconcilerError
-    ├── TemporaryError            time: wait and look again
-    │   ├── AnswerLost            sent, but nobody knows whether it arrived: look before sending again
-    │   ├── PartUnreadable        an answer on many, of which some part can't be read: ask for fewer
+    ├── TemporaryError            time: wait and try again
+    │   ├── AnswerLost            sent, with an unknown result: observe before sending again
+    │   ├── PartUnreadable        a part of an answer about many cannot be read: ask for fewer
     │   └── Throttled             the bucket was empty
-    ├── PermanentError            a person or the profile: say so, don't try again
-    │   ├── Refused               Shopify said no, field by field
+    ├── PermanentError            an operator or the profile: report it, do not try again
+    │   ├── Refused               Shopify refused a write, field by field
     │   └── SetupError            the shop lacks something `bootstrap` makes
-    ├── AccessError               one store is suspended, the others go on
-    ├── SourceError               the profiles can't be trusted now: nobody is released, nothing is cleared
-    │   └── SourceBusy            a TemporaryError as well: the table is locked or slow, read it again later
-    ├── StateError                our own database can't be used
-    ├── LeaseLost                 another replica has taken the work over: drop what is in hand, nobody need act
-    ├── PlanRefused               a saved plan does not fit the world any more
-    ├── Unauthentic               a webhook that is not from whom it says: nobody acts
-    ├── NotAnEvent                an authentic webhook whose body makes no sense: nobody acts
+    ├── AccessError               one store is suspended, the others continue
+    ├── SourceError               the profiles cannot be trusted now: release no user, clear nothing
+    │   └── SourceBusy            a TemporaryError too: the table is locked or slow, read it later
+    ├── StateError                our own database cannot be used
+    ├── LeaseLost                 another replica has taken the work over: drop it
+    ├── PlanRefused               a saved plan no longer fits
+    ├── Unauthentic               a webhook without a valid signature: no one acts
+    ├── NotAnEvent                an authentic webhook with a body that is no event: no one acts
     ├── ConfigError               a file is wrong: refuse to start
     └── UsageError                the command line is wrong
 
-A message holds the values and the way out, never a secret nor personal data beyond the Clerk id.
+A message names the values and what to do, never a secret, and no personal data but the Clerk id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 
 class ReconcilerError(Exception):
-    """The one root. `hint` says what to do next, in one line; empty where the message says it."""
+    """The root of all errors. `hint` says in one line what to do next; it is empty if the message says so."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class ReconcilerError(Exception):
 
 
 class TemporaryError(ReconcilerError):
-    """Time heals it. `retry_after_s` is what the other side asked for, or None."""
+    """It passes with time. `retry_after_s` is what the other side asked for, or None."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -47,11 +47,11 @@ class TemporaryError(ReconcilerError):
 
 
 class AnswerLost(TemporaryError):
-    """The request left and no whole answer came back: it may have been carried out."""
+    """The request was sent and no complete answer came back: it may have been executed."""
 
 
 class PartUnreadable(TemporaryError):
-    """An answer that tells of many customers came, and what it tells of one of them failed or makes no sense."""
+    """An answer about many customers came, and the part of one of them failed or makes no sense."""
 
 
 class Throttled(TemporaryError):
@@ -59,7 +59,7 @@ class Throttled(TemporaryError):
 
 
 class PermanentError(ReconcilerError):
-    """Trying again changes nothing: a person, the profile or the config must change."""
+    """Trying again changes nothing: an operator or the profile must act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +92,35 @@ class SetupError(PermanentError):
 
 
 class AccessError(ReconcilerError):
-    """This store can't be used now: token, scope, frozen, locked or uninstalled. The others go on."""
+    """This store cannot be used now: token, scope, frozen, locked or uninstalled. The others continue."""
 
 
 class SourceError(ReconcilerError):
-    """The profile source can't be read in full; nothing may be concluded from what is missing in it."""
+    """The profiles cannot be read in full; nothing may be concluded from what is missing."""
 
 
 class SourceBusy(TemporaryError, SourceError):
-    """The profiles could not be read within the time that a read may take. Nothing is held any more: read again later."""
+    """The profiles could not be read within the time limit of a read. Nothing is held on the table: read again later."""
 
 
 class StateError(ReconcilerError):
-    """Our own database is away, older than this program, or not ours."""
+    """Our own database does not answer, is older than this program, or is not ours."""
 
 
 class LeaseLost(ReconcilerError):
-    """Another replica has taken this work over, since our lease had run out: what is in hand must be dropped."""
+    """Another replica has taken this work over, because our lease had ended: the work must be dropped."""
 
 
 class PlanRefused(ReconcilerError):
-    """A saved plan no longer fits the world, the config or its own seal."""
+    """A saved plan no longer fits the shop, the config or its own seal."""
 
 
 class Unauthentic(ReconcilerError):
-    """A webhook whose signature, time or sender does not hold."""
+    """A webhook with a wrong signature, time or sender."""
 
 
 class NotAnEvent(ReconcilerError):
-    """A webhook that is signed rightly, and whose body is not what its sender promises."""
+    """A webhook with a valid signature, and with a body that its sender does not document."""
 
 
 class ConfigError(ReconcilerError):
@@ -128,4 +128,4 @@ class ConfigError(ReconcilerError):
 
 
 class UsageError(ReconcilerError):
-    """The command line asks for something that can't be."""
+    """The command line asks for something that is not possible."""
