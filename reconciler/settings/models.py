@@ -37,7 +37,9 @@ def _default_columns() -> dict[str, str]:
 class ProfileSettings(_Part):
     """The table or view of profiles, and which of its columns mean what."""
 
-    url: DatabaseUrl | None = Field(default=None, repr=False, description="where the profiles are; default: state.url")
+    url: DatabaseUrl | None = Field(
+        default=None, repr=False, description="the database of the profiles; default: state.url"
+    )
     table: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         default="public.customers", description="a table or a view; on SQLite the default is `customers`"
     )
@@ -46,7 +48,7 @@ class ProfileSettings(_Part):
     )
     trust_email: TrustEmail = Field(
         default="verified",
-        description="whose e-mails may be used to find and take a customer; `verified` needs the column email_verified",
+        description="which emails may be used to adopt a customer; `verified` needs the column email_verified",
     )
 
     @field_validator("columns")
@@ -72,11 +74,13 @@ class ClerkSettings(_Part):
     """Clerk's webhooks and API."""
 
     webhook_secrets: tuple[SigningKey, ...] = Field(
-        default=(), description="signing secrets (whsec_…) of the endpoint; several while one is rotated"
+        default=(), description="signing secrets (whsec_…) of the endpoint; several during a rotation"
     )
-    secret_key: Token | None = Field(default=None, description="sk_live_… or sk_test_…: backfill and confirmation")
+    secret_key: Token | None = Field(
+        default=None, description="sk_live_… or sk_test_…: for backfill, and to confirm that a user is gone"
+    )
     api_url: str = Field(default="https://api.clerk.com/v1", description="Clerk's Backend API")
-    upsert_profiles: bool = Field(default=False, description="true: the webhook path writes the profile row first")
+    upsert_profiles: bool = Field(default=False, description="true: a webhook also writes the profile row")
     instance_id: str | None = Field(default=None, description="ins_…: events of any other Clerk instance are ignored")
 
     @field_validator("api_url")
@@ -88,19 +92,19 @@ class ClerkSettings(_Part):
 class ControllerSettings(_Part):
     """The always-on half."""
 
-    workers: Number = Field(default=8, ge=1, le=256, description="threads that look at users")
+    workers: Number = Field(default=8, ge=1, le=256, description="threads that reconcile users")
     resync_s: float = Field(
-        default=900, gt=0, allow_inf_nan=False, description="seconds between looks at what changed in each store"
+        default=900, gt=0, allow_inf_nan=False, description="seconds between incremental resyncs of a store"
     )
     full_resync_cron: str = Field(
-        default="0 3 * * *", description="when everything is looked at: minute, hour, day, month, weekday, in UTC"
+        default="0 3 * * *", description="when full resyncs start: minute, hour, day, month, weekday, in UTC"
     )
 
     absence_grace_s: float = Field(
         default=300,
         ge=0,
         allow_inf_nan=False,
-        description="a user whose row is missing is released when every read for so many seconds has missed it",
+        description="a user is released if every read for so many seconds has missed the row",
     )
 
     @field_validator("full_resync_cron")
@@ -122,10 +126,10 @@ class ServerSettings(_Part):
     """Where `run` listens."""
 
     host: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = "127.0.0.1"
-    port: Number = Field(default=8080, ge=0, le=65535, description="0: any free one")
-    public_url: str = Field(default="", description="https://…, where webhooks reach us; `bootstrap` subscribes it")
+    port: Number = Field(default=8080, ge=0, le=65535, description="0: any free port")
+    public_url: str = Field(default="", description="https://…, the address for webhooks; `bootstrap` subscribes it")
     console_token: Token | None = Field(
-        default=None, description="needed to change anything in the console, and to show it beyond loopback"
+        default=None, description="needed for changes in the console, and to open it beyond loopback"
     )
 
     @field_validator("public_url")
@@ -137,7 +141,7 @@ class ServerSettings(_Part):
 class Settings(_Part):
     """config/reconciler.yaml."""
 
-    version: Version = Field(description="of this file's format")
+    version: Version = Field(description="version of the file format")
     state: StateSettings = StateSettings()
     profiles: ProfileSettings = ProfileSettings()
     clerk: ClerkSettings = ClerkSettings()
@@ -162,10 +166,10 @@ class AuthSettings(_Part):
     """A fixed token; or client credentials; or those and a refresh token that rotates."""
 
     access_token: Token | None = Field(default=None, description="shpat_…: a fixed token of a custom app")
-    client_id: str | None = Field(default=None, description="client credentials, for shops of one's own organisation")
+    client_id: str | None = Field(default=None, description="client credentials, for shops of your organisation")
     client_secret: Token | None = None
     refresh_token: Token | None = Field(
-        default=None, description="with both above: a pair that rotates; needs RECONCILER_SECRET_KEY"
+        default=None, description="with both above: a token pair that rotates; needs RECONCILER_SECRET_KEY"
     )
 
     @model_validator(mode="after")
@@ -184,7 +188,7 @@ class StoreSettings(Store):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api_version: Annotated[str, StringConstraints(pattern=r"^20\d\d-(01|04|07|10)$")] = Field(
-        default="2026-10", exclude=True, description="of Shopify's Admin API: year and quarter"
+        default="2026-10", exclude=True, description="version of Shopify's Admin API: year and quarter"
     )
     admin_url: str | None = Field(
         default=None, exclude=True, description="replaces https://SHOP: scheme, host and port; http only to loopback"
@@ -223,6 +227,6 @@ class StoreSettings(Store):
 class StoresFile(_Part):
     """stores.yaml."""
 
-    version: Version = Field(description="of this file's format")
-    defaults: dict[str, Any] = Field(default={}, description="any key of a store but name and shop")
+    version: Version = Field(description="version of the file format")
+    defaults: dict[str, Any] = Field(default={}, description="any key of a store except name and shop")
     stores: tuple[StoreSettings, ...] = Field(min_length=1)

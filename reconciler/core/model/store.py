@@ -88,10 +88,12 @@ class Guards(_Part):
 class Accepted(_Part):
     """Drift that somebody has agreed to for a time: these fields of this user stay as they were edited in Shopify."""
 
-    user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)] = Field(description="her Clerk id")
+    user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)] = Field(
+        description="the Clerk user id"
+    )
     fields: tuple[str, ...] = Field(min_length=1, description="our names: email, tags, metafields.NAMESPACE.KEY, …")
-    until: date | datetime = Field(description="the last day, or the moment; from then on it is drift again")
-    why: Annotated[str, StringConstraints(min_length=1)] = Field(description="for whoever reads it next year")
+    until: date | datetime = Field(description="the last day, or the moment; after it the difference is drift again")
+    why: Annotated[str, StringConstraints(min_length=1)] = Field(description="the reason, for later readers")
 
     @field_validator("fields")
     @classmethod
@@ -114,46 +116,48 @@ class Store(_Part):
     """The policy of one store: whom it wants, which fields we own there, and what may happen by itself."""
 
     name: Annotated[StoreName, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = Field(
-        description="our name of the store, in commands, addresses and logs"
+        description="the name of the store in commands, URLs and logs"
     )
-    shop: ShopDomain = Field(description="the bare name: acme.myshopify.com")
-    where: Mapping[str, Any] = Field(default_factory=dict, description="all must match; a list means any of these")
+    shop: ShopDomain = Field(description="the domain: acme.myshopify.com")
+    where: Mapping[str, Any] = Field(
+        default_factory=dict, description="every line must match; a list means any of its values"
+    )
     backlink: Backlink = Field(default=Backlink(), description="the metafield that carries the Clerk user id")
     fields: FieldPolicies = Field(
         default=FieldPolicies(),
-        description="who owns each field: enforce (ours wins), fill (only where Shopify is blank), create_only, ignore",
+        description="who owns each field: enforce (the profile), fill (the first value), create_only, ignore",
     )
     tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)], ...] = Field(
-        default=(), description="tags that every customer of ours gets (250 at most); nobody else's are touched"
+        default=(), description="tags that every customer of ours gets (250 at most); other tags are not touched"
     )
     metafields: Mapping[str, MetafieldRule] = Field(
         default_factory=dict, description="NAMESPACE.KEY: where its value comes from, its type and policy"
     )
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
-        default=None, description="of phones without a country code; left out: such phones are held"
+        default=None, description="for phones without a country code; if not set, such phones are held"
     )
     require_email: bool = Field(
-        default=True, description="false: people without an e-mail are created by their back-link alone"
+        default=True, description="false: users without an email are created by their back-link alone"
     )
     on_leave: Literal["keep", "tag", "delete", "erase"] = Field(
-        default="keep", description="what becomes of the customer of somebody who is gone or not wanted any more"
+        default="keep", description="what happens to the customer of a user who has left or is not wanted any more"
     )
     leave_tag: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
         default="clerk-left", description="the tag of `on_leave: tag`"
     )
     on_email_conflict: Literal["relink", "merge", "hold"] = Field(
-        default="relink", description="what to do when her new e-mail is that of another customer"
+        default="relink", description="what to do if the new email is on a customer that no user owns"
     )
     on_missing: Literal["recreate", "hold"] = Field(
-        default="recreate", description="what to do when her customer was deleted in Shopify"
+        default="recreate", description="what to do if the customer was deleted in Shopify"
     )
-    heal_drift: Switch = Field(default="auto", description="hold: edits made in Shopify are shown, and wait")
-    roll_out: Switch = Field(default="auto", description="hold: what is new in profiles or config is shown, and waits")
+    heal_drift: Switch = Field(default="auto", description="hold: edits made in Shopify are shown and left")
+    roll_out: Switch = Field(default="auto", description="hold: changes of profiles or config are shown and wait")
     guards: Guards = Field(
-        default=Guards(), description="ceilings per kind of action, for one plan and for one hour of `run`"
+        default=Guards(), description="ceilings for each kind of action, in one plan and in one hour of `run`"
     )
-    accept: tuple[Accepted, ...] = Field(default=(), description="drift that is agreed to, each with an end")
-    paused: bool = Field(default=False, description="true: look and decide, but write nothing")
+    accept: tuple[Accepted, ...] = Field(default=(), description="drift that is accepted until a day")
+    paused: bool = Field(default=False, description="true: observe and decide, but write nothing")
     trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
     _domain: ShopDomain | None = PrivateAttr(default=None)
 
