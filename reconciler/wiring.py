@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import MirrorContext, Progress, stands
-from reconciler.controller.scan import Readers
+from reconciler.controller.observe import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
@@ -135,7 +135,7 @@ class Components:
                 components.__dict__[name] = self.__dict__[name]
         components._base = self._base or self
         components._clients = self._clients
-        for store in components.shop_keys.stores():
+        for store in components.shop_keys.stores:
             self._clients.hold(components._me, *_way_to(store))
         return components
 
@@ -184,7 +184,7 @@ class Components:
     def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
         """The same, each with the key under which the state keeps its shop, as far as it knows that."""
         wanted = self.configured_stores(names)
-        stores = {s.name: s for s in self.shop_keys.stores()}
+        stores = {s.name: s for s in self.shop_keys.stores}
         return tuple(stores[store.name] for store in wanted)
 
     def identified_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
@@ -200,7 +200,7 @@ class Components:
 
     def identify(self, name: StoreName) -> None:
         """Ask a store's shop for its gid, by which the state knows it; AccessError where it is another's shop."""
-        store = next(s for s in self.shop_keys.stores() if s.name == name)
+        store = next(s for s in self.shop_keys.stores if s.name == name)
         with closing(self._opened(store)) as client:
 
             def has_customers(was: StoreSettings) -> bool:

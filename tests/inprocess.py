@@ -24,13 +24,15 @@ from sqlalchemy import Engine, event
 
 from reconciler.controller.apply import Outcome, applied
 from reconciler.controller.context import StoreContext
+from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.controller.scan import Ask, Readers, ScanResult, approved, scan_store
+from reconciler.controller.scan import scan_store
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
+from reconciler.core.plan.gather import ScanResult, approved
 from reconciler.core.plan.plan import Plan, planned
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.client import ShopClient
@@ -323,7 +325,7 @@ class Rig:
         guards: bool = True,
     ) -> Planned:
         """Look, and decide."""
-        ask = Ask(
+        ask = ObserveOptions(
             now=self.clock.now(),
             users=None if users is None else [ClerkUserId(u) for u in users],
             explicit=explicit,

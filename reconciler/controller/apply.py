@@ -19,12 +19,12 @@ from reconciler.controller import joint_metafields
 from reconciler.controller.bulk.bulk_apply import BulkRun, Earlier
 from reconciler.controller.bulk.bulk_lines import riding
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome, StoreAccess, execute, not_tried, observe_users
+from reconciler.controller.execute import Outcome, StoreAccess, execute, not_tried
 from reconciler.controller.handover import Successors
-from reconciler.controller.parallel import Ended, Ending, merged
+from reconciler.controller.observe import observe_users
+from reconciler.controller.parallel import Cancellation, Cancelled, run_parallel
 from reconciler.controller.parking import park, unpark
 from reconciler.controller.preconditions import Preconditions, still_turns
-from reconciler.controller.scan import ScanResult
 from reconciler.controller.step import Step
 from reconciler.core.decide.record import after_look, with_failure
 from reconciler.core.model.action import Action, Hold
@@ -32,6 +32,7 @@ from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan import chains
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.pile import kept
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
@@ -83,7 +84,10 @@ def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
     successors = Successors(context.store, context.readers, context.clock)
-    context, access = replace(context, ending=Ending(context.ending), successors=successors), StoreAccess()
+    context, access = (
+        replace(context, cancellation=Cancellation(context.cancellation), successors=successors),
+        StoreAccess(),
+    )
     bulk = BulkRun(context, context.bulk, access) if context.bulk is not None else None
     before: Earlier = bulk.resumed() if bulk is not None else {}
     _record(scan_result, context, but=before.keys())
@@ -134,7 +138,9 @@ def _both_ways(
         return
     one_by_one = partial(_one_by_one, left, moving, run, context)
     halves: dict[str, Callable[[], Iterator[Outcome]]] = {"bulk": in_bulk, "one by one": one_by_one}
-    for _, outcome in merged(halves, context.ending, at_once=2, name=f"halves-{context.store.name}", one_ends_all=True):
+    for _, outcome in run_parallel(
+        halves, context.cancellation, at_once=2, name=f"halves-{context.store.name}", one_ends_all=True
+    ):
         yield outcome
 
 
@@ -153,7 +159,7 @@ def _one_by_one(
                 due = [a for a in moving.values() if rounds[a.clerk_user_id] == number]
                 for batch in batches(due, BATCH):
                     yield from run.batch(batch, pool)
-        except (Ended, GeneratorExit):
+        except (Cancelled, GeneratorExit):
             run.unpark()
             raise
         run.unpark()
@@ -174,7 +180,7 @@ class _Run:
         self._parked: dict[ClerkUserId, dict[str, str]] = {}
 
     def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        self._context.ending.check()
+        self._context.cancellation.check()
         steps: Sequence[Step | Outcome] = ()
         if self._access.refused is None:
             try:
@@ -214,7 +220,7 @@ class _Run:
 
     def _execute(self, step: Step) -> Outcome | None:
         """One action, if no other has found the store closed meanwhile; None where it should end before this one."""
-        if self._context.ending.is_over:
+        if self._context.cancellation.is_cancelled:
             return None
         if self._access.refused is not None:
             return not_tried(step.action, self._access.refused)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reconciler.controller.handover import Successors
-from reconciler.controller.parallel import Ending
-from reconciler.controller.scan import Readers
+from reconciler.controller.observe import Readers
+from reconciler.controller.parallel import NEVER, Cancellation
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Claim
 from reconciler.core.model.store import Store
@@ -65,7 +65,7 @@ class Fence:
 class StoreContext:
     """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
 
-    Without `bulk` everything is sent one by one. `ending` is over when nobody wants what is done any more. `successors` is
+    Without `bulk` everything is sent one by one. `cancellation` ends what is under way. `successors` is
     asked before a customer is deleted; None: each release asks for itself. `fence` is checked before each write.
     """
 
@@ -80,6 +80,6 @@ class StoreContext:
     explicit: bool = True
     insists: bool = False
     bulk: BulkContext | None = None
-    ending: Ending = field(default_factory=Ending)
+    cancellation: Cancellation = NEVER
     successors: Successors | None = None
     fence: Fence | None = None

@@ -5,18 +5,16 @@ Decides nothing: after a refusal or a lost answer the user is observed again, an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.handover import Overtaken, Successors, begin_release, end_former
-from reconciler.controller.observe import claims_on
-from reconciler.controller.scan import Ask, decided, named
+from reconciler.controller.observe import observe_users
 from reconciler.controller.step import PlannedWrite, Step
 from reconciler.controller.writes import writes_of
-from reconciler.core.decide.absence import seen_again
 from reconciler.core.decide.record import after_look, after_write, new_row, waits_of, with_intent, with_refused
 from reconciler.core.decide.refused import WHOLE, tried_digest, whole_digest
 from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
@@ -65,27 +63,6 @@ class Outcome:
     holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
     successor: ClerkUserId | None = None
-
-
-def observe_users(users: Sequence[ClerkUserId], context: StoreContext, *, explicit: bool) -> list[Step]:
-    """A fresh look at these users, one step each; one without an action carries an empty update."""
-    readers, store = context.readers, context.store
-    subjects = _seen_again(named(users, store, readers), context)
-    claims = claims_on(subjects, readers.profiles, store)
-    ask = Ask(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
-    return [
-        Step(one.decision.action or _nothing(one.subject.user), one.subject, one.decision, one.blocked)
-        for one in decided(subjects, store, readers, claims, ask)
-    ]
-
-
-def _seen_again(subjects: Sequence[Subject], context: StoreContext) -> list[Subject]:
-    """The same; a row that was missing and is there is noted first: what follows may fail, and the next read miss it."""
-    again = {s.user: row for s in subjects if (row := seen_again(s)) is not None}
-    if not again:
-        return [*subjects]
-    context.state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
-    return [replace(s, mapping=again.get(s.user, s.mapping)) for s in subjects]
 
 
 def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None = None) -> Outcome:
@@ -179,10 +156,6 @@ class StoreAccess:
 
 def not_tried(action: Action, stopped: AccessError) -> Outcome:
     return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
-
-
-def _nothing(user: ClerkUserId) -> Action:
-    return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
 
 
 def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
-from reconciler.controller.scan import Readers
+from reconciler.controller.observe import Readers
 from reconciler.core.decide.absence import is_living
 from reconciler.core.decide.record import succeeded
 from reconciler.core.decide.succession import is_leaving

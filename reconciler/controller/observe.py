@@ -1,29 +1,226 @@
-"""The half that looks: only reads, a bounded number of them, never a list and never a search.
+"""All that is read to decide about users, one or many, and the decision on it. Writes nothing to a shop.
 
-Mapped customers by id in batches; whoever has none by back-link; then by the e-mail and the phone that would be written.
+A bounded number of point reads, never a list and never a search: mapped customers by id in batches; users without one by
+back-link; then by the e-mail and the phone that would be written.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Final, Protocol
 
 from reconciler.controller.departures import Departures
+from reconciler.controller.step import Step
+from reconciler.core.decide.absence import PLANNED, Absence, seen_again
+from reconciler.core.decide.decide import decide, not_readable
+from reconciler.core.decide.mirrored import is_final
+from reconciler.core.decide.written import reclaimed
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, spec_of
 from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value
+from reconciler.core.model.action import Action
 from reconciler.core.model.customer import Customer
-from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.mapping import BACKLINK, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Spec, WantedField
 from reconciler.core.model.store import Store
-from reconciler.core.model.view import Rival, Subject, View
-from reconciler.errors import PermanentError
-from reconciler.ports import CustomerReader, MappingReader, ProfileReader
+from reconciler.core.model.view import Decision, Rival, Subject, View
+from reconciler.core.plan.chains import Blocked, blocked_of
+from reconciler.core.plan.vacated import once_free
+from reconciler.errors import PartUnreadable, PermanentError, SetupError
+from reconciler.ports import Clock, CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
+from reconciler.ports.profile_rows import UnwrittenReader
+
+REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
+Views = dict[ClerkUserId, View]
+Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """All that the looking half may touch in one store.
+
+    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody;
+    with `by_mirror`, who has moved is looked at in the mirror first, and in the shop where that is not enough.
+    `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
+    customers that an operator names for users. `unwritten`: rows that are still to be written, of users who may come after
+    one whose customer is to be deleted.
+    """
+
+    profiles: ProfileReader
+    customers: CustomerReader
+    mappings: MappingReader
+    pairs: PairReader | None = None
+    by_mirror: CustomerReader | None = None
+    absence: Absence = PLANNED
+    assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
+    unwritten: UnwrittenReader | None = None
+
+    @property
+    def rows(self) -> RowReader | None:
+        """The profiles as raw rows, by whose fingerprints pairs are remembered as equal; None where they can't be had."""
+        return self.profiles if isinstance(self.profiles, RowReader) else None
+
+    def departures(self, store: Store, now: datetime) -> Departures:
+        """Who has left and who comes after them, as of this moment."""
+        return Departures(store, self.profiles, self.mappings, self.absence, now, self.assigned, self.unwritten)
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveOptions:
+    """How to observe: which users (None: all), as of when, and what to leave out.
+
+    `explicit`: a person asked, so what Shopify refused is tried once more. `insists`: and named these very
+    users, so contested fields are written. `guards` False: nothing is withheld.
+    `keep_all`: the decisions themselves are wanted, also of those for whom there is nothing to do.
+    """
+
+    now: datetime
+    users: Collection[ClerkUserId] | None = None
+    explicit: bool = True
+    insists: bool = False
+    guards: bool = True
+    keep_all: bool = False
+
+
+class ObserveContext(Protocol):
+    """What it takes to observe single users now. All that it can write is that a missing row is there again."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def readers(self) -> Readers: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def insists(self) -> bool: ...
+
+    @property
+    def state(self) -> SightingWriter: ...
+
+
+class SightingWriter(Protocol):
+    """Records rows of the mapping table, where nobody wrote them since they were read."""
+
+    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
+
+
+def observe_users(users: Sequence[ClerkUserId], context: ObserveContext, *, explicit: bool) -> list[Step]:
+    """Observe these users now and decide: one step each, in key order; one without an action has an empty update."""
+    readers, store = context.readers, context.store
+    subjects = _with_sightings(subjects_of(users, store, readers), context.state)
+    claims = claims_on(subjects, readers.profiles, store)
+    options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
+    return [*decide_users(subjects, store, readers, claims, options)]
+
+
+def _with_sightings(subjects: list[Subject], state: SightingWriter) -> list[Subject]:
+    """The same; a row that was missing and is there is recorded first: what follows may fail, and the next read miss it."""
+    again = {s.user: row for s in subjects if (row := seen_again(s)) is not None}
+    if not again:
+        return subjects
+    state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
+    return [replace(s, mapping=again.get(s.user, s.mapping)) for s in subjects]
+
+
+def subjects_of(users: Collection[ClerkUserId], store: Store, readers: Readers) -> list[Subject]:
+    """These users with their rows and mappings as they are now.
+
+    Mappings are read first: a user may sign up and be mapped between the two reads, and a mapping without a row says that
+    the user left.
+    """
+    mappings = readers.mappings.get(store.shop, users)
+    profiles: dict[ClerkUserId, tuple[Profile, int | None]]
+    if (rows := readers.rows) is not None:
+        profiles = {profile.clerk_user_id: (profile, fp) for profile, fp in rows.rows_of(users).profiles()}
+    else:
+        profiles = {user: (profile, None) for user, profile in readers.profiles.get(users).items()}
+    return [Subject(u, *subject_parts(profiles.get(u), mappings.get(u))) for u in sorted(set(users))]
+
+
+def subject_parts(
+    row: tuple[Profile, int | None] | None, mapping: Mapping | None
+) -> tuple[Profile | None, Mapping | None, int | None]:
+    profile, fp = row if row is not None else (None, None)
+    return profile, mapping, fp
+
+
+def decide_users(
+    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, options: ObserveOptions
+) -> Iterator[Step]:
+    """Each user's step, in their order: decided by the mirror where that is enough, else by what the shop shows now."""
+    specs = specs_of(subjects, store)
+    found: dict[ClerkUserId, Step] = {}
+    if readers.by_mirror is not None and not options.keep_all:
+        mirrored = replace(readers, customers=readers.by_mirror)
+        by_mirror = _decide_users(subjects, specs, store, mirrored, claims, options, live=False)
+        found = {one.subject.user: one for one in by_mirror if is_final(one.subject, one.decision)}
+    left = [subject for subject in subjects if subject.user not in found]
+    if left:
+        theirs = {s.user: specs[s.user] for s in left if s.user in specs}
+        found |= {
+            one.subject.user: one for one in _decide_users(left, theirs, store, readers, claims, options, live=True)
+        }
+    return (found[subject.user] for subject in subjects)
+
+
+def _decide_users(
+    subjects: Sequence[Subject],
+    specs: MappingOf[ClerkUserId, Spec],
+    store: Store,
+    readers: Readers,
+    claims: Claims,
+    options: ObserveOptions,
+    *,
+    live: bool,
+) -> Iterator[Step]:
+    departures = readers.departures(store, options.now)
+    views, refusals = _readable_views(
+        subjects, lambda some: views_of(some, specs, store, readers.customers, readers.mappings, claims, departures)
+    )
+    for read_as in subjects:
+        view = views.get(read_as.user)
+        if view is None:
+            unreadable = not_readable(read_as.user, read_as.mapping, refusals[read_as.user].message)
+            yield _step_of(read_as, unreadable, None, live=live)
+            continue
+        s = reclaimed(read_as, view, specs.get(read_as.user))
+        judged = partial(
+            decide,
+            s.user,
+            s.profile,
+            s.mapping,
+            store=store,
+            now=options.now,
+            explicit=options.explicit,
+            insists=options.insists,
+            spec=specs.get(s.user),
+            absence=readers.absence,
+        )
+        decision = judged(view)
+        yield _step_of(s, decision, blocked_of(decision, partial(_if_free, judged, view, store)), live=live)
+
+
+def _step_of(subject: Subject, decision: Decision, blocked: Blocked | None, *, live: bool) -> Step:
+    """A user without an action has an empty update."""
+    nothing = Action(kind="update", clerk_user_id=subject.user, customer_id=None, changes=(), cost_points=0)
+    return Step(decision.action or nothing, subject, decision, blocked, live=live)
+
+
+def _if_free(judged: Callable[[View], Decision], view: View, store: Store, fields: frozenset[Unique]) -> Decision:
+    """The decision if these values were nobody's."""
+    return judged(once_free(view, store, fields))
 
 
 def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[ClerkUserId, ...]]:
@@ -50,7 +247,7 @@ def specs_of(subjects: Iterable[Subject], store: Store) -> dict[ClerkUserId, Spe
     return {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
 
 
-def look(
+def views_of(
     subjects: Sequence[Subject],
     specs: MappingOf[ClerkUserId, Spec],
     store: Store,
@@ -101,6 +298,39 @@ def look(
     if store.on_email_conflict != "merge":
         return views
     return {user: _previewed(view, current[user], user, customers) for user, view in views.items()}
+
+
+def _readable_views(subjects: Sequence[Subject], read: Callable[[Sequence[Subject]], Views]) -> tuple[Views, Refusals]:
+    """What the shop shows of these users, and for which of them it refuses to show anything.
+
+    One query holds many users, and the shop refuses all of it for one odd value, or fails at one customer. So it is sent
+    again in halves until that user is alone.
+
+    PermanentError or PartUnreadable where that is so of more than a few, or of everybody; AccessError, SetupError and any
+    other TemporaryError are the store's in any case.
+    """
+    refusals: Refusals = {}
+    views = _read_in_halves(subjects, read, refusals)
+    if refusals and not views:
+        raise next(iter(refusals.values()))
+    return views, refusals
+
+
+def _read_in_halves(
+    subjects: Sequence[Subject], read: Callable[[Sequence[Subject]], Views], refusals: Refusals
+) -> Views:
+    try:
+        return read(subjects)
+    except SetupError:
+        raise
+    except (PermanentError, PartUnreadable) as error:
+        if len(refusals) >= REFUSED_MAX:
+            raise
+        if len(subjects) == 1:
+            refusals[subjects[0].user] = error
+            return {}
+    half = len(subjects) // 2
+    return _read_in_halves(subjects[:half], read, refusals) | _read_in_halves(subjects[half:], read, refusals)
 
 
 def _former_links(

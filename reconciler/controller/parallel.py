@@ -1,6 +1,6 @@
 """Pieces of work side by side, each in a thread of its own: what they yield comes as it is known, and they end together.
 
-A thread can't be broken off from outside: whoever works for long asks `Ending` at moments at which it may end.
+A thread can't be broken off from outside: whoever works for long asks `Cancellation` at moments at which it may end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Final, TypeVar
 
 NAP_S = 1.0  # whoever waits asks so often whether it should end
 
@@ -19,33 +19,33 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-class Ended(Exception):
-    """Nobody wants this work any more: it ends where it is. No error, and nobody's to handle but `merged`'s."""
+class Cancelled(Exception):
+    """The work was cancelled and ends where it is. No error: only `run_parallel` handles it."""
 
 
-class Ending:
-    """Whether work should end where it is. One that was made `of` another ends with it, and not the other way round."""
+class Cancellation:
+    """Whether work should end where it is. One that was made `of` another is cancelled with it, and not the reverse."""
 
-    def __init__(self, of: Ending | None = None) -> None:
+    def __init__(self, of: Cancellation | None = None) -> None:
         self._of = of
         self._over = threading.Event()
 
-    def end(self) -> None:
-        """Ask for it; returns at once."""
+    def cancel(self) -> None:
+        """Ask the work to end; returns immediately."""
         self._over.set()
 
     @property
-    def is_over(self) -> bool:
-        """Whether somebody asked for it."""
-        return self._over.is_set() or (self._of is not None and self._of.is_over)
+    def is_cancelled(self) -> bool:
+        """Whether the work should end."""
+        return self._over.is_set() or (self._of is not None and self._of.is_cancelled)
 
     def check(self) -> None:
-        """Raise Ended where it is over."""
-        if self.is_over:
-            raise Ended
+        """Raise Cancelled where the work should end."""
+        if self.is_cancelled:
+            raise Cancelled
 
-    def slept(self, sleep: Callable[[float], None], seconds: float) -> None:
-        """Sleep so long, but not when it is over: raises Ended shortly afterwards."""
+    def sleep(self, sleep: Callable[[float], None], seconds: float) -> None:
+        """Sleep so long, but not when it is cancelled: raises Cancelled shortly afterwards."""
         while seconds > 0:
             self.check()
             sleep(min(seconds, NAP_S))
@@ -53,8 +53,17 @@ class Ending:
         self.check()
 
 
-def merged(
-    works: MappingOf[K, Callable[[], Iterator[T]]], ending: Ending, *, at_once: int, name: str, one_ends_all: bool
+NEVER: Final = Cancellation()
+"""That of work which runs to its end."""
+
+
+def run_parallel(
+    works: MappingOf[K, Callable[[], Iterator[T]]],
+    cancellation: Cancellation,
+    *,
+    at_once: int,
+    name: str,
+    one_ends_all: bool,
 ) -> Generator[tuple[K, T], None, None]:
     """What each work yields, with its name, as it is known; each in a thread, so many at once.
 
@@ -66,15 +75,15 @@ def merged(
     def run(key: K, work: Callable[[], Iterator[T]]) -> None:
         try:
             with closing(_through(work)) as items:
-                ending.check()
+                cancellation.check()
                 for item in items:
                     done.put((key, item))
-                    ending.check()
-        except Ended:
+                    cancellation.check()
+        except Cancelled:
             pass
         except BaseException:
             if one_ends_all:
-                ending.end()
+                cancellation.cancel()
             raise
         finally:
             done.put(None)
@@ -91,10 +100,10 @@ def merged(
                     yield item
         finally:
             if left:
-                ending.end()
+                cancellation.cancel()
     for future in running:
         future.result()
-    ending.check()
+    cancellation.check()
 
 
 def _through(work: Callable[[], Iterator[T]]) -> Generator[T, None, None]:

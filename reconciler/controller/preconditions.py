@@ -8,8 +8,8 @@ from datetime import timedelta
 from functools import cache
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome, observe_users
-from reconciler.controller.scan import ScanResult, named
+from reconciler.controller.execute import Outcome
+from reconciler.controller.observe import observe_users, subjects_of
 from reconciler.controller.step import Step
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
@@ -18,6 +18,7 @@ from reconciler.core.model.ids import UNIQUE, ClerkUserId
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Decision, Taken
 from reconciler.core.plan.free_phones import phone_of, without_phone
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.vacated import is_vacated
 from reconciler.ports import CustomerReader
 
@@ -93,7 +94,7 @@ def _still_waits(action: Action, step: Step) -> bool:
     if step.blocked is None:
         return False
     found = [step.blocked.granted(fields) for fields in (UNIQUE, UNIQUE[:1], UNIQUE[1:])]
-    return any(granted and _is_same(action, decision.action, parked=False) for decision, granted in found)
+    return any(spend_budget and _is_same(action, decision.action, parked=False) for decision, spend_budget in found)
 
 
 def _as_held(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
@@ -131,7 +132,7 @@ def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf) ->
     if not batch:
         return []
     held_of = holds.of([a.clerk_user_id for a in batch])
-    subjects = {s.user: s for s in named([a.clerk_user_id for a in batch], context.store, context.readers)}
+    subjects = {s.user: s for s in subjects_of([a.clerk_user_id for a in batch], context.store, context.readers)}
     ready: list[Step | Outcome] = []
     for action in batch:
         subject = subjects[action.clerk_user_id]

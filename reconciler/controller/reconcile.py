@@ -13,10 +13,10 @@ from typing import Literal
 from reconciler.controller import wait_cycles
 from reconciler.controller.completeness import sample
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome, execute, observe_users, record_decision
+from reconciler.controller.execute import Outcome, execute, record_decision
 from reconciler.controller.handover import Overtaken
+from reconciler.controller.observe import observe_users
 from reconciler.controller.parking import park
-from reconciler.controller.scan import ceiling_now
 from reconciler.controller.step import Step
 from reconciler.core.decide.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.actions import without_action
@@ -27,6 +27,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.store import DESTRUCTIVE, Ceiling
 from reconciler.core.plan import chains
+from reconciler.core.plan.guard import ceiling_now
 from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
 from reconciler.ports import Budgets, MappingReader
 
@@ -107,7 +108,7 @@ def _walked(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     if action is None:
         record_decision(step, context)
         return _nothing_to_do(step)
-    if not granted(action.kind, 1, context, budgets):
+    if not spend_budget(action.kind, 1, context, budgets):
         return over_budget(step, context)
     return _after(_execute(step, context, budgets), step, context)
 
@@ -156,10 +157,14 @@ def _nothing_to_do(step: Step) -> Reconciled:
     return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
-def granted(kind: Kind, count: int, context: StoreContext, budgets: Budgets) -> int:
+def spend_budget(kind: Kind, count: int, context: StoreContext, budgets: Budgets) -> int:
     """How many more of this kind may go within this hour's ceiling."""
-    ceiling = ceiling_now(context.store, kind, context.readers.mappings)
+    ceiling = ceiling_now(context.store, kind, lambda most: _mapped(context, most))
     return budgets.spend(context.store.shop, kind, context.clock.now(), count, ceiling)
+
+
+def _mapped(context: StoreContext, at_most: int) -> int:
+    return context.readers.mappings.count(context.store.shop, at_most=at_most)
 
 
 def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
@@ -175,7 +180,7 @@ def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
 def over_budget(step: Step, context: StoreContext) -> Reconciled:
     kind = step.action.kind
     ceiling: Ceiling = getattr(context.store.guards, kind)
-    allowed = ceiling_now(context.store, kind, context.readers.mappings)
+    allowed = ceiling_now(context.store, kind, lambda most: _mapped(context, most))
     few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
     message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
@@ -204,7 +209,7 @@ def _waits(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     if action is None:
         record_decision(step, context)
     elif not _gives_back(step):
-        if not granted(action.kind, 1, context, budgets):
+        if not spend_budget(action.kind, 1, context, budgets):
             return over_budget(step, context)
         outcome = _execute(step, context, budgets)
         if outcome.result != "applied":
@@ -247,7 +252,7 @@ def _parks(wait_cycle: wait_cycles.WaitCycle, action: Action, context: StoreCont
     step = wait_cycle.steps[action.clerk_user_id]
     turning = [d for d in wait_cycle.decisions.values() if d.action is not None and d.action.waits_for]
     hour = context.clock.now()
-    allowed = granted(action.kind, len(turning), context, budgets)
+    allowed = spend_budget(action.kind, len(turning), context, budgets)
     budgets.spend(context.store.shop, action.kind, hour, -allowed, 0)
     if allowed < len(turning):
         return over_budget(Step(action, step.subject, step.decision.model_copy(update={"action": action})), context)

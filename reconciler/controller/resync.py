@@ -19,17 +19,8 @@ from itertools import chain
 from reconciler.controller.completeness import without_successor
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import BULK_FROM, MirrorContext, catch_up, fill, seen_of, shape_of
-from reconciler.controller.observe import Claims, claims_of
-from reconciler.controller.scan import (
-    CHUNK,
-    Ask,
-    Readers,
-    ceiling_now,
-    decided,
-    named,
-    odd_ones,
-    source_is_there,
-)
+from reconciler.controller.observe import Claims, ObserveOptions, Readers, claims_of, decide_users, subjects_of
+from reconciler.controller.scan import CHUNK, odd_ones, source_is_there
 from reconciler.controller.stream import Part, Watch, parts_of
 from reconciler.controller.timestamps import Evidence, compare
 from reconciler.core.decide.absence import uncounted
@@ -44,7 +35,7 @@ from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.guard import ceiling_of, said_above
+from reconciler.core.plan.guard import ceiling_now, ceiling_of, said_above
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import Clock, MappingWriter, RequestQueue, ScanMark, ScanRepository, StoreFacts
 
@@ -237,7 +228,7 @@ def _vanished(desk: Desk, after: ClerkUserId | None, evidence: Evidence) -> _Van
     upto = seen[-1].user if len(seen) == limit else None
     if not found:
         return _Vanished((), upto, {}, compared.untold)
-    ceiling = ceiling_now(desk.store, "release", mappings)
+    ceiling = ceiling_now(desk.store, "release", lambda most: mappings.count(shop, at_most=most))
     if len(found) <= min(FEW, ceiling):
         return _Vanished(found, upto, {}, compared.untold)
     succeeded: list[ClerkUserId] = []
@@ -283,7 +274,7 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: Evidence) -> bool:
     store = desk.store
     findings: dict[ClerkUserId, str] = {}
     wanted = part.equal
-    looked = (named(users, store, desk.readers) for users in batches(part.users, CHUNK))
+    looked = (subjects_of(users, store, desk.readers) for users in batches(part.users, CHUNK))
     for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
         if not desk.go_on():
             return False
@@ -309,7 +300,7 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
     rows: list[tuple[Mapping | None, Mapping]] = []
     customers: dict[CustomerId, Customer] = {}
     wanted = 0
-    for one in decided(chunk, store, desk.readers, claims, Ask(now=now, explicit=False)):
+    for one in decide_users(chunk, store, desk.readers, claims, ObserveOptions(now=now, explicit=False)):
         subject, decision = one.subject, one.decision
         wanted += is_wanted(subject.profile, store) is not False
         if decision.customer is not None and one.live:

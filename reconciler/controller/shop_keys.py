@@ -34,11 +34,9 @@ class ShopKeys(Generic[S]):
         self._lock = threading.Lock()
         found = places([(store.name, store.domain) for store in stores], book.known_shops())
         self._stores = {store.name: store.kept_under(found[store.name].key) for store in stores}
+        self.stores = tuple(self._stores.values())
+        """As of now; replaced whole when a shop is identified."""
         self._unsure = {name for name, place in found.items() if not place.sure}
-
-    def stores(self) -> tuple[S, ...]:
-        with self._lock:
-            return tuple(self._stores.values())
 
     def unsure(self) -> tuple[StoreName, ...]:
         """Stores that must not be worked on before their shop was asked for its gid."""
@@ -64,6 +62,7 @@ class ShopKeys(Generic[S]):
         with self._lock:
             check_single(row, self._others(name))  # another may have been given it meanwhile
             self._stores[name] = store.kept_under(row.key)
+            self.stores = tuple(self._stores.values())
             self._unsure.discard(name)
             return self._stores[name]
 

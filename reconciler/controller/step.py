@@ -34,7 +34,8 @@ class Step:
 
     `blocked`: what may be decided where other users have the new e-mail or phone. `at` is the customer that the writes are
     on (None: that of the action); `intent` is kept in the row until the last write is done. `puts_off`: stop before a write
-    that may be sent together with those of others, and leave it in `rest`.
+    that may be sent together with those of others, and leave it in `rest`. `live`: decided by what the shop shows
+    now, and not by the mirror.
     """
 
     action: Action
@@ -47,3 +48,4 @@ class Step:
     intent: MappingOf[str, Any] | None = None
     puts_off: bool = False
     rest: PlannedWrite | None = None
+    live: bool = True

@@ -13,11 +13,13 @@ from typing import TypeVar
 from reconciler.controller.apply import Outcome
 from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.mirror import MirrorContext, Standing, stands
-from reconciler.controller.parallel import Ending, merged
-from reconciler.controller.scan import Ask, Progress, Readers, ScanResult, halves, scan_store
+from reconciler.controller.observe import ObserveOptions, Readers
+from reconciler.controller.parallel import Cancellation, run_parallel
+from reconciler.controller.scan import Progress, halves, scan_store
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import Plan, planned
 
 STORES_AT_ONCE = 8
@@ -56,7 +58,7 @@ def check_mirrors(desks: MappingOf[StoreName, MirrorContext]) -> dict[StoreName,
 
 def plan_stores(
     stores: MappingOf[StoreName, tuple[Store, Readers]],
-    ask: Ask,
+    ask: ObserveOptions,
     *,
     progress: Callable[[StoreName], Progress] | None = None,
     as_of: MappingOf[StoreName, datetime] | None = None,
@@ -86,14 +88,14 @@ def plan_stores(
 def plan_assigned(stores: MappingOf[StoreName, tuple[Store, Readers]], *, now: datetime) -> Planned:
     """The plan of those users only for whom `Readers.assigned` names customers, store by store."""
     work = {
-        name: partial(scan_store, store, readers, Ask(now=now, users=list(readers.assigned)))
+        name: partial(scan_store, store, readers, ObserveOptions(now=now, users=list(readers.assigned)))
         for name, (store, readers) in stores.items()
     }
     scan_result = side_by_side(work)
     return Planned(planned((s.plan for s in scan_result.values()), created_at=now), scan_result)
 
 
-def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: Ask) -> dict[StoreName, Moved]:
+def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: ObserveOptions) -> dict[StoreName, Moved]:
     both = {name: pair for name, (_, readers) in stores.items() if (pair := halves(readers, ask)) is not None}
     found: dict[StoreName, Moved] = {}
     for rows in {id(rows): rows for rows, _ in both.values()}.values():
@@ -119,6 +121,8 @@ def apply_stores(
     `carry` carries out one store's plan. An error that ends a store's work (our own database is away) is raised once
     the others are done. Whoever takes no more (Ctrl-C) ends them all, each where it may end.
     """
-    ending = Ending()
-    works = {name: partial(carry, scans[name], replace(each, ending=ending)) for name, each in context.items()}
-    yield from merged(works, ending, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)
+    cancellation = Cancellation()
+    works = {
+        name: partial(carry, scans[name], replace(each, cancellation=cancellation)) for name, each in context.items()
+    }
+    yield from run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.controller.scan import Readers
+from reconciler.controller.observe import Readers
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId

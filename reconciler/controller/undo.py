@@ -7,8 +7,8 @@ from collections.abc import Mapping as MappingOf
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import Outcome, event_of, send
+from reconciler.controller.observe import Readers
 from reconciler.controller.parking import park
-from reconciler.controller.scan import Readers
 from reconciler.controller.step import Step
 from reconciler.controller.writes import undo_writes_of
 from reconciler.core.decide.actions import customer_digest

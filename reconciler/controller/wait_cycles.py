@@ -10,7 +10,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import observe_users
+from reconciler.controller.observe import observe_users
 from reconciler.controller.step import Step
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.view import Decision

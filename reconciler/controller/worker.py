@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 
 from reconciler.controller.completeness import present_beside
 from reconciler.controller.context import Fence, StoreContext
+from reconciler.controller.observe import Readers
 from reconciler.controller.reconcile import Reconciled, reconcile
-from reconciler.controller.scan import Readers
 from reconciler.controller.without_users import WithoutUsers
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName

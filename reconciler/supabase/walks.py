@@ -27,7 +27,7 @@ SORTED_AT_ONCE = 2000
 Row = tuple[Any, ...]
 Walks = Callable[[ProfileTable], tuple[Walk, ...]]
 Build = Callable[[ProfileTable, ColumnElement[bool], ColumnElement[Any]], sa.Select[Any] | sa.CompoundSelect[Any]]
-Ask = Callable[[Callable[[ProfileTable], Any]], tuple[ProfileTable, list[Row]]]
+ObserveOptions = Callable[[Callable[[ProfileTable], Any]], tuple[ProfileTable, list[Row]]]
 
 
 def by_index(table: ProfileTable) -> tuple[Walk, ...]:
@@ -41,7 +41,13 @@ def by_value(table: ProfileTable) -> tuple[Walk, ...]:
 
 
 def pages(
-    ask: Ask, table: ProfileTable, build: Build, *, size: int, after: ClerkUserId | None = None, walks: Walks = by_index
+    ask: ObserveOptions,
+    table: ProfileTable,
+    build: Build,
+    *,
+    size: int,
+    after: ClerkUserId | None = None,
+    walks: Walks = by_index,
 ) -> Iterator[tuple[ProfileTable, list[Row]]]:
     """Rows in the order of these walks, about `size` at a time; rows of one key stay together.
 
@@ -54,7 +60,7 @@ def pages(
 
 
 def _walked(
-    ask: Ask,
+    ask: ObserveOptions,
     began: ProfileTable,
     walk_of: Callable[[ProfileTable], Walk],
     build: Build,
@@ -106,7 +112,7 @@ def _last_group(rows: Sequence[Row]) -> int:
 
 
 def keys_in_order(
-    ask: Ask,
+    ask: ObserveOptions,
     table: ProfileTable,
     build: Build,
     *,

@@ -17,7 +17,8 @@ from typing import Any
 from reconciler.controller.apply import applied
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import fill, stands
-from reconciler.controller.scan import Ask, scan_store
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan import scan_store
 from tests.benchmarks.served import Served, backlinks, served
 from tests.clock import WallClock
 
@@ -58,7 +59,9 @@ def _bulk(shop: Served) -> dict[str, Any]:
         raise RuntimeError(f"the mirror does not stand: {standing.doubt}")
     context = shop.store_context(client, bulk=True)
     by_mirror = ByMirror(shop.store, desk.mirror, context.readers.customers)
-    scan_result = scan_store(shop.store, replace(context.readers, by_mirror=by_mirror), Ask(now=WallClock().now()))
+    scan_result = scan_store(
+        shop.store, replace(context.readers, by_mirror=by_mirror), ObserveOptions(now=WallClock().now())
+    )
     planned_s = time.perf_counter() - began
     began, planning = time.perf_counter(), bucket.spent
     results = [o.result for o in applied(scan_result, context, fresh=True)]

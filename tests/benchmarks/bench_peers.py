@@ -21,7 +21,8 @@ from typing import Any
 import httpx
 
 from reconciler.controller.apply import applied
-from reconciler.controller.scan import Ask, scan_store
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan import scan_store
 from tests.benchmarks import scratch
 from tests.benchmarks.served import TOKEN, Served, served
 from tests.clock import WallClock
@@ -95,7 +96,7 @@ def _ours(shop: Served, *, bulk: bool) -> dict[str, Any]:
     client = shop.client()
     context = shop.store_context(client, bulk=bulk)
     spent, began = shop.sim.bucket.spent, time.perf_counter()
-    scan_result = scan_store(shop.store, context.readers, Ask(now=WallClock().now()))
+    scan_result = scan_store(shop.store, context.readers, ObserveOptions(now=WallClock().now()))
     results = [o.result for o in applied(scan_result, context, fresh=True)]
     client.close()
     failed = len(results) - results.count("applied")

@@ -31,13 +31,14 @@ from reconciler.cli.context import Context
 from reconciler.cli.files import plan_file as planfile
 from reconciler.controller.apply import applied
 from reconciler.controller.context import BulkContext, StoreContext
-from reconciler.controller.scan import Ask, Readers, ScanResult, approved
+from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.stores import Planned, plan_stores
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import Create, Write
+from reconciler.core.plan.gather import ScanResult, approved
 from reconciler.ports import Answer, BulkAnswer, BulkState, MappingWriter, StoreFacts, Upload
 from reconciler.settings import environment
 from reconciler.state.database.engine import open_engine
@@ -132,7 +133,7 @@ class _Place:
         )
 
     def planned(self) -> Planned:
-        found = plan_stores({NAME: (self.store, self.readers)}, Ask(now=WallClock().now()))
+        found = plan_stores({NAME: (self.store, self.readers)}, ObserveOptions(now=WallClock().now()))
         assert found.plan.stores[0].error is None, found.plan.stores[0].error
         return found
 

@@ -25,8 +25,8 @@ from typing import Any, Final, NoReturn
 import psycopg
 
 from reconciler.controller.mirror.mirror import MirrorContext
+from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.resync import Desk, Looked, look_at_changes
-from reconciler.controller.scan import Ask, Readers
 from reconciler.controller.stores import plan_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.fields.fingerprint import values_fp
@@ -261,7 +261,7 @@ def scan_result(place: Place) -> int:
         store.name: (store, Readers(profiles, unasked, state, pairs=state))
         for store in map(store_of, range(place.stores))
     }
-    plan = plan_stores(stores, Ask(now=AT)).plan
+    plan = plan_stores(stores, ObserveOptions(now=AT)).plan
     assert all(part.error is None for part in plan.stores), plan.stores
     assert (plan.summary.in_sync, plan.summary.actions, plan.summary.hold) == (place.rows * place.stores, 0, 0)
     profiles.close()

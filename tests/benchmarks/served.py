@@ -17,10 +17,12 @@ from sqlalchemy import Engine
 from reconciler.controller.context import BulkContext, StoreContext
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import MirrorContext
-from reconciler.controller.scan import Ask, Readers, ScanResult, scan_store
+from reconciler.controller.observe import ObserveOptions, Readers
+from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
+from reconciler.core.plan.gather import ScanResult
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
@@ -119,7 +121,7 @@ class Served:
         client = self.client()
         try:
             scan_result = scan_store(
-                self.store, self.store_context(client, bulk=False).readers, Ask(now=WallClock().now())
+                self.store, self.store_context(client, bulk=False).readers, ObserveOptions(now=WallClock().now())
             )
         finally:
             client.close()

@@ -12,8 +12,10 @@ from typing import Any
 
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import MirrorContext
-from reconciler.controller.scan import Ask, Readers, ScanResult, scan_store
+from reconciler.controller.observe import ObserveOptions, Readers
+from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import planned
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.listing import CustomerLists
@@ -81,7 +83,7 @@ class MirrorRig(BulkRig):
 
     def scan(self, *, fast: bool, guards: bool = True) -> ScanResult:
         """A look at everybody in the table as it is: by fingerprints and mirror, or live."""
-        ask = Ask(now=self.clock.now(), explicit=False, guards=guards)
+        ask = ObserveOptions(now=self.clock.now(), explicit=False, guards=guards)
         return scan_store(self.stores[NAME], self.readers_of(fast=fast), ask)
 
     def calls(self) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.scan import Ask, scan_store
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.supabase.chunks import Chunk
 from reconciler.supabase.profiles import TableProfiles
@@ -62,7 +63,7 @@ def test_a_user_who_is_mapped_between_two_reads_is_released_by_no_plan(
         with closing(Moved(f"sqlite:///{rig.path}", "customers", {c: c for c in COLUMNS})) as profiles:
             profiles.then = sign_up
             readers = replace(rig.readers_of(fast=fast), profiles=profiles)
-            found = scan_store(store, readers, Ask(now=rig.clock.now(), users=users))
+            found = scan_store(store, readers, ObserveOptions(now=rig.clock.now(), users=users))
         assert profiles.then is None, "the sign-up fell between two reads"
         assert found.plan.error is None
         assert {action.kind for action in found.plan.actions} <= {"create", "update"}

@@ -21,8 +21,8 @@ from reconciler.controller.mirror.mirror import (
     seen_of,
     stands,
 )
-from reconciler.controller.scan import ScanResult
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.plan.gather import ScanResult
 from reconciler.ports import CustomerLists, MirrorMark, Touched
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.faults import FaultKind

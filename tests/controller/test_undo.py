@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.scan import Ask, scan_store
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan import scan_store
 from reconciler.controller.undo import undo_plan, undone
 from reconciler.core.report.drift import drift_of, unswitched
 from tests.controller.test_apply import ADA, BOB, acme, at_rest, theirs
@@ -83,7 +84,9 @@ def test_drift_and_intent_are_told_apart(components: Rig) -> None:
     components.user("user_new", email="new@x.example.com")
     store = components.rotate("acme", heal_drift="hold", roll_out="hold", paused=True)
     scan_result = scan_store(
-        unswitched(store), components.readers(store), Ask(now=components.clock.now(), guards=False, keep_all=True)
+        unswitched(store),
+        components.readers(store),
+        ObserveOptions(now=components.clock.now(), guards=False, keep_all=True),
     )
     found = drift_of(store, scan_result.decisions.values())
     assert [(f.clerk_user_id, f.how) for f in found.drift] == [(ADA, "edited")]

@@ -17,7 +17,8 @@ import phonenumbers
 
 from reconciler.controller.apply import Outcome, applied
 from reconciler.controller.context import StoreContext
-from reconciler.controller.scan import Ask, Readers, ScanResult, approved, scan_store
+from reconciler.controller.observe import ObserveOptions, Readers
+from reconciler.controller.scan import scan_store
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import SCALARS
 from reconciler.core.model.customer import Customer, MetafieldValue
@@ -40,6 +41,7 @@ from reconciler.core.model.write import (
     Update,
     Write,
 )
+from reconciler.core.plan.gather import ScanResult, approved
 from reconciler.errors import Refusal, Refused
 from reconciler.ports import Answer, MergePreview, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid
@@ -342,7 +344,7 @@ class ModelWorld:
         return self.at
 
     def plan(self, users: Sequence[ClerkUserId] | None = None, *, explicit: bool = False) -> ScanResult:
-        ask = Ask(now=self.at, users=users, explicit=explicit)
+        ask = ObserveOptions(now=self.at, users=users, explicit=explicit)
         return scan_store(self.store, Readers(self.profiles, self.shop, self.state), ask)
 
     def apply(self, scan_result: ScanResult, *, fresh: bool = True) -> list[Outcome]:

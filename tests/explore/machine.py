@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import seen_of, shape_of
-from reconciler.controller.scan import Ask, Readers, scan_store
+from reconciler.controller.observe import ObserveOptions, Readers
+from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.core.plan.plan import planned
@@ -95,7 +96,7 @@ faults = st.lists(
 )
 
 
-def planned_by(store: Store, readers: Readers, ask: Ask) -> Planned:
+def planned_by(store: Store, readers: Readers, ask: ObserveOptions) -> Planned:
     """One store's plan by these readers."""
     scan_result = scan_store(store, readers, ask)
     return Planned(planned([scan_result.plan], created_at=ask.now), {store.name: scan_result})
@@ -252,7 +253,7 @@ class Parity(RuleBasedStateMachine):
         store = self.rig.stores[StoreName(name)]
         live = self.rig.readers(store)
         readers = replace(live, by_mirror=ByMirror(store, self.rig.state, live.customers))
-        ask = Ask(now=self.rig.clock.now(), explicit=False)
+        ask = ObserveOptions(now=self.rig.clock.now(), explicit=False)
         fast, whole = (planned_by(store, each, ask) for each in (readers, live))
         assert fast.plan.digest == whole.plan.digest, f"{fast.plan!r} is not {whole.plan!r}"
         if carry:

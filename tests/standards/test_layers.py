@@ -10,7 +10,7 @@ from typing import Any, Protocol, get_args, get_type_hints
 import pytest
 
 from reconciler import ports
-from reconciler.controller.scan import Readers
+from reconciler.controller.observe import Readers
 from reconciler.core.decide.absence import Absence
 from tests.standards.tree import ROOT, imported, modules, project
 

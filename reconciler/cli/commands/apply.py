@@ -27,12 +27,12 @@ from reconciler.cli.times import length_of
 from reconciler.cli.users import user_id
 from reconciler.controller.apply import Outcome, applied
 from reconciler.controller.context import BulkProgress, StoreContext
-from reconciler.controller.scan import ScanResult, approved
 from reconciler.controller.spool import Spool
 from reconciler.controller.stores import Planned, apply_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
+from reconciler.core.plan.gather import ScanResult, approved
 from reconciler.core.plan.plan import Plan, digest_of_stores
 from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PermanentError, PlanRefused, UsageError

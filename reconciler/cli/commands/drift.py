@@ -9,7 +9,7 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
 from reconciler.cli.render.plain import counted
-from reconciler.controller.scan import Ask
+from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.stores import plan_stores
 from reconciler.core.report.drift import Drift, StoreDrift, drift_of, unswitched
 from reconciler.wiring import Components
@@ -48,7 +48,7 @@ def drift_in(components: Components, names: Sequence[str]) -> Drift:
     chosen = components.identified_stores(names)
     now = components.clock.now()
     readers = {s.name: (unswitched(s), components.readers(s)) for s in chosen}
-    planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False, keep_all=True))
+    planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False, keep_all=True))
     stores = []
     for plan in planned.plan.stores:
         if plan.error is not None:

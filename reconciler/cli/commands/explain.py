@@ -9,9 +9,11 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
 from reconciler.cli.users import user_id, users_named
-from reconciler.controller.scan import Ask, ScanResult, scan_store
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan import scan_store
 from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.report.explain import Explained, ExplainedStore, explained, withheld_so_far
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
@@ -51,7 +53,7 @@ def _of(
     events = [
         asdict(e) | {"shop": store.domain} for e in components.state.events(user=user, shop=store.shop, limit=EVENTS)
     ]
-    ask = Ask(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
+    ask = ObserveOptions(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
     scan_result: ScanResult = scan_store(store, components.readers(store), ask)
     if scan_result.plan.error is not None:
         context.failed(store.name, scan_result.plan.error, scan_result.plan.error_hint)

@@ -16,8 +16,8 @@ from reconciler.cli.files.pairs import Pairs, pairs_in
 from reconciler.cli.render import outputs as render
 from reconciler.controller.apply import Outcome, applied
 from reconciler.controller.context import StoreContext
-from reconciler.controller.scan import ScanResult
 from reconciler.controller.stores import plan_assigned
+from reconciler.core.plan.gather import ScanResult
 
 FAILED = 1
 

@@ -16,7 +16,8 @@ from reconciler.cli.render.plain import clean, counted, time_text
 from reconciler.cli.users import user_id, users_named
 from reconciler.controller.mirror.mirror import BULK_FROM
 from reconciler.controller.mirror.remember import remember
-from reconciler.controller.scan import Ask, Progress
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan import Progress
 from reconciler.controller.stores import Planned, check_mirrors, plan_stores
 from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
@@ -114,7 +115,10 @@ def planned_by(
             return advance
 
         return plan_stores(
-            readers, Ask(now=components.clock.now(), users=names, insists=names is not None), progress=bar, as_of=as_of
+            readers,
+            ObserveOptions(now=components.clock.now(), users=names, insists=names is not None),
+            progress=bar,
+            as_of=as_of,
         )
 
 

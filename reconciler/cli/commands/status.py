@@ -8,7 +8,7 @@ from reconciler.cli.commands.plan import told_error
 from reconciler.cli.context import Context
 from reconciler.cli.render import certificate as render_certificate
 from reconciler.cli.render import outputs as render
-from reconciler.controller.scan import Ask
+from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.stores import plan_stores
 from reconciler.core.report.certificate import certificate as certificate_of
 from reconciler.manager.config_files import digest_of
@@ -42,7 +42,7 @@ def command(context: Context, stores: tuple[str, ...], certificate: bool, output
 def _certified(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
     now = components.clock.now()
     readers = {s.name: (s, components.readers(s)) for s in components.identified_stores(names)}
-    planned = plan_stores(readers, Ask(now=now, explicit=False, guards=False))
+    planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False))
     found = certificate_of(planned.scans.values(), at=now)
     if output == "json":
         click.echo(render_certificate.certificate_json(found))

@@ -27,9 +27,9 @@ from reconciler.controller.execute import (
     execute,
     not_tried,
     note_answer,
-    observe_users,
     row_after,
 )
+from reconciler.controller.observe import observe_users
 from reconciler.controller.preconditions import Preconditions
 from reconciler.controller.step import Step
 from reconciler.core.model.action import Action
@@ -77,7 +77,7 @@ class BulkRun:
 
     def __init__(self, context: StoreContext, bulk: BulkContext, access: StoreAccess) -> None:
         self._context, self._access = context, access
-        self._bulk = bulk = replace(bulk, sleep=partial(context.ending.slept, bulk.sleep))
+        self._bulk = bulk = replace(bulk, sleep=partial(context.cancellation.sleep, bulk.sleep))
         self._shop = context.store.shop
         self._files = BulkFiles(context, bulk)
         self._rides = Rides(context)
@@ -130,8 +130,8 @@ class BulkRun:
         return self._moved_to.get(action.clerk_user_id, action.profile_digest) if outcome.result == "applied" else None
 
     def _go_on(self) -> None:
-        """Ended where the other half of the plan has failed, LeaseLost where another process has taken over."""
-        self._context.ending.check()
+        """Cancelled where the other half of the plan has failed, LeaseLost where another process has taken over."""
+        self._context.cancellation.check()
         self._files.renew()
 
     def _enqueued(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
@@ -204,9 +204,9 @@ class BulkRun:
                     return  # again: what is settled is skipped
                 self._context.warn(error.message)
         if state is None or state.status != "completed":
-            ending = "is not known to the shop any more" if state is None else f"ended as {state.status}"
+            outcome = "is not known to the shop any more" if state is None else f"ended as {state.status}"
             code = f" ({state.error_code})" if state is not None and state.error_code else ""
-            self._context.warn(f"{self._context.store.name}: a bulk operation {ending}{code}")
+            self._context.warn(f"{self._context.store.name}: a bulk operation {outcome}{code}")
         yield from self._unanswered(file, is_whole=state is not None and state.status == "completed")
         if self._access.refused is None:
             self._bulk.book.end_file(file)
@@ -319,12 +319,12 @@ class BulkRun:
                 ]
                 self._bulk.book.settle_lines(self._shop, [], [], done=[line.user for line, _ in known])
                 yield from (self._told(outcome) for _, outcome in known)
-                self._context.ending.check()
+                self._context.cancellation.check()
 
     def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome | None:
         """None where it should end before this one: her line stays."""
         ride, failed = ridden
-        if self._context.ending.is_over:
+        if self._context.cancellation.is_cancelled:
             return None
         if self._access.refused is not None:
             return not_tried(ride.step.action, self._access.refused)

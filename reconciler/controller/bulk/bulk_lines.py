@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import has_moved, placed, writes_left
 from reconciler.controller.joint_metafields import packed
-from reconciler.controller.scan import named
+from reconciler.controller.observe import subjects_of
 from reconciler.controller.step import PlannedWrite, Step
 from reconciler.core.decide.written import as_written
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
@@ -116,7 +116,7 @@ class Rides:
     def of(self, lines: Sequence[BulkLine]) -> list[Ride]:
         """The lines with rows and mappings as they are now."""
         context = self._context
-        subjects = {s.user: s for s in named([line.user for line in lines], context.store, context.readers)}
+        subjects = {s.user: s for s in subjects_of([line.user for line in lines], context.store, context.readers)}
         return [self._ride(line, subjects[line.user]) for line in lines]
 
     def _ride(self, line: BulkLine, subject: Subject) -> Ride:

@@ -12,15 +12,12 @@ from typing import Any
 
 import msgspec
 
-from reconciler.core.decide.record import agreed
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
-from reconciler.core.model.view import Decision, Subject
 from reconciler.ports import CustomerReader, Known, KnownReader, MergePreview
 
 PREFIX = "metafields."
@@ -100,21 +97,3 @@ def shown(customer_id: CustomerId, known: Known, store: Store) -> Customer | Non
         **{name: values.get(name) for name in SCALARS},
     )
     return customer if observed_fp(customer) == known.fp else None
-
-
-def is_enough(subject: Subject, decision: Decision) -> bool:
-    """Whether a decision by the mirror needs no look at the shop: nothing is to be done, or said, or she is to be made."""
-    if decision.holds or decision.taken:
-        return False
-    if decision.action is None:
-        return not _is_older(subject.mapping, decision)
-    never_seen = subject.mapping is None or subject.mapping.customer_id is None
-    return decision.action.kind == "create" and decision.customer is None and never_seen
-
-
-def _is_older(mapping: Mapping | None, decision: Decision) -> bool:
-    """Whether what was agreed on last is another value than the mirror shows: we may have written it since she was seen."""
-    if mapping is None or decision.spec is None or decision.customer is None:
-        return False
-    now = agreed(mapping, decision.spec, decision.customer, written=())
-    return any(field not in now or now[field].value != before.value for field, before in mapping.applied.items())

@@ -5,10 +5,10 @@ Like the mirror it belongs to (docs/tasks/large-shops.md), this is a cache: it c
 
 from __future__ import annotations
 
-from reconciler.controller.scan import ScanResult
 from reconciler.core.model.batches import batches
 from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.model.store import Store
+from reconciler.core.plan.gather import ScanResult
 from reconciler.ports import State
 
 BATCH = 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +37,13 @@ def enough_of(ceiling: Ceiling) -> int | None:
     if ceiling.percent is None:
         return None
     return math.ceil(min(ceiling.max * 100 / ceiling.percent, COUNTABLE)) + 1 if ceiling.percent else 1
+
+
+def ceiling_now(store: Store, kind: Kind, count: Callable[[int], int]) -> int:
+    """How many actions of this kind may go. `count` counts the mappings, up to a number from which on more do not matter."""
+    ceiling: Ceiling = getattr(store.guards, kind)
+    enough = enough_of(ceiling)
+    return ceiling_of(ceiling, 0 if enough is None else count(enough))
 
 
 def said_above(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> str:
