@@ -40,7 +40,7 @@ from reconciler.server.app import Options, make_app
 from reconciler.server.starting import Front
 from reconciler.settings import Loaded
 from reconciler.state.database.clock import DatabaseClock
-from reconciler.state.database.sole import sole
+from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.requests.queue import new_owner
 from reconciler.wiring import Components
 
@@ -72,7 +72,7 @@ class Manager:
     ) -> None:
         """`front`: the port, where it is served already; else `host` and `port`, or those of the settings."""
         settings = components.loaded.settings
-        self._sole = sole(components.engine)
+        self._controller_lock = lock_controller(components.engine)
         self._files = files
         self._on_disk = FollowedFiles(files.paths, running=files.digest)
         self._config_problem: str | None = None
@@ -190,7 +190,7 @@ class Manager:
 
         A state that can't be written now, as on a full disk, is no reason to end: the leases run out by themselves.
         """
-        alone = self._sole is not None
+        alone = self._controller_lock is not None
         try:
             requests = self._components.queue.take_back(self._clock.now(), alone=alone)
             scans = self._components.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
@@ -237,8 +237,8 @@ class Manager:
         ):
             if not ended_within(self._intervals.step_s, step, name):
                 _log.warning("stop_step_abandoned", step=name, seconds=self._intervals.step_s)
-        if self._sole is not None:
-            self._sole.release()
+        if self._controller_lock is not None:
+            self._controller_lock.release()
         _log.info("stopped", worked=self._dispatcher.worked)
 
     def reload(self, *, settled_s: float = math.inf) -> None:

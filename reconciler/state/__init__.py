@@ -1,1 +1,1 @@
-"""Our own database: mappings, events, what is remembered of stores. Rows never leave this room."""
+"""Our own database: mappings, events, the queue, the mirror. Table rows never leave this package."""

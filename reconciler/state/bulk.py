@@ -1,4 +1,4 @@
-"""The book of bulk mutations behind its port. Plain rows: whole shops pass through here."""
+"""`BulkFiles`: files and lines of bulk mutations in the state. Plain rows, since whole shops pass through here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "nu
 
 
 class BulkFiles(Mappings):
-    """ports.BulkRepository on SQLite or Postgres."""
+    """`ports.BulkRepository` on SQLite or Postgres."""
 
     def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
         query = select(_file).where(_file.c.shopify_shop == shop).order_by(_file.c.begun_at, _file.c.path)
@@ -62,16 +62,16 @@ class BulkFiles(Mappings):
 
     def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
         row = {name: getattr(file, name) for name in _FILE} | {"shopify_shop": file.shop}
-        # bindparam's names must not be those of columns
+        # The names of bindparam must differ from those of columns.
         assign = (
             update(_line)
-            .where(_line.c.shopify_shop == file.shop, _line.c.clerk_user_id == bindparam("whose"))
+            .where(_line.c.shopify_shop == file.shop, _line.c.clerk_user_id == bindparam("user_is"))
             .values(file=file.key, number=bindparam("at"), tries=_line.c.tries + 1)
         )
         with writing(self._engine) as connection:
             connection.execute(_file.insert(), [row])
             for part in batches(numbers.items(), ASK):
-                connection.execute(assign, [{"whose": user, "at": number} for user, number in part])
+                connection.execute(assign, [{"user_is": user, "at": number} for user, number in part])
 
     def file_runs(self, file: BulkFile, operation: str) -> None:
         with writing(self._engine) as connection:
@@ -100,7 +100,7 @@ class BulkFiles(Mappings):
         overtaken: set[ClerkUserId] = set()
 
         def also(connection: Connection, kept: Sequence[Mapping]) -> None:
-            overtaken.clear()  # whoever loses against another writes once more
+            overtaken.clear()  # the transaction may run again after a lost race
             if before is not None:
                 overtaken.update({row.clerk_user_id for row in rows} - {row.clerk_user_id for row in kept})
             for users in parts([user for user in done if user not in overtaken]):
@@ -130,7 +130,7 @@ class BulkFiles(Mappings):
         return [_line_of(row) for row in self._rows(query)]
 
     def _enqueue(self, connection: Connection, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
-        """Of nobody who was erased meanwhile."""
+        """Insert or replace these lines, without those of erased users."""
         gone = erased_of(connection, shop, [line.user for line in lines])
         rows = [_line_row(shop, line) for line in lines if line.user not in gone]
         if rows:

@@ -1,4 +1,4 @@
-"""What the console asks of the state: people by name, their rows, and what was written lately."""
+"""`ConsoleReader`: the console's queries for people, their mappings and recent events."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's o
 
 
 class ConsoleReader(Database):
-    """Reads for people; bounded, by indexes."""
+    """Queries of the console. Each is bounded and served by an index."""
 
     def find_people(
         self, text: str, *, shops: Sequence[str], status: Status | None, reason: str | None, limit: int
     ) -> list[Mapping]:
-        """Rows whose user id, customer id or e-mail is, or begins with, this text; all where it is empty."""
+        """Return mappings of which the user id or e-mail begins with `text` or the customer id equals it; all if empty."""
         query = select(_mapping).where(_mapping.c.shopify_shop.in_(list(shops)))
         words = text.strip()
         if words:
@@ -46,12 +46,12 @@ class ConsoleReader(Database):
         return [mapping_of(row) for row in self._rows(ordered)]
 
     def person(self, user: ClerkUserId, *, shops: Sequence[str]) -> list[Mapping]:
-        """Her rows in these shops."""
+        """Return the mappings of this user in these shops, ordered by store."""
         query = select(_mapping).where(_mapping.c.clerk_user_id == user, _mapping.c.shopify_shop.in_(list(shops)))
         return [mapping_of(row) for row in self._rows(query.order_by(_mapping.c.store))]
 
     def recent_events(self, *, user: ClerkUserId | None, shops: Sequence[str], limit: int) -> list[Event]:
-        """Newest first."""
+        """Return events of these shops, newest first."""
         query = select(_event).where(_event.c.shopify_shop.in_(list(shops)))
         if user is not None:
             query = query.where(_event.c.clerk_user_id == user)

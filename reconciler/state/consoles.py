@@ -1,4 +1,4 @@
-"""Sessions of the console that were ended before their time, shared by all replicas."""
+"""Console sessions that a logout ended before they expired, shared by all replicas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.state.tables.mappings import Row, UtcDateTime
 
 
 class EndedSessionRow(Row, table=True):
-    """A session that was ended by a logout. Kept until the cookie would have run out by itself."""
+    """A session that a logout ended. The row stays until the cookie would have expired."""
 
     __tablename__ = "reconciler_ended_session"
     session: str = Field(primary_key=True)
@@ -25,14 +25,14 @@ _ended: Table = EndedSessionRow.__table__  # type: ignore[attr-defined]  # SQLMo
 
 
 class SessionTable(Database):
-    """Which sessions were ended."""
+    """The console sessions that were ended."""
 
     def end_session(self, session: str, *, until: datetime, now: datetime) -> None:
-        """Remember it until `until`; forget those whose time is over."""
+        """Mark the session as ended until `until`, and delete rows that have expired."""
         with writing(self._engine) as connection:
             connection.execute(delete(_ended).where(_ended.c.until < now))
-            self._inserted(connection, _ended, {"session": session, "until": until})
+            self._insert_new(connection, _ended, {"session": session, "until": until})
 
     def is_session_ended(self, session: str) -> bool:
-        """Whether the session was ended."""
+        """Return whether a logout ended this session."""
         return bool(self._rows(select(_ended.c.session).where(_ended.c.session == session)))

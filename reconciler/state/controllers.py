@@ -1,4 +1,4 @@
-"""Which replicas of `run` are there, and with which files: what `status` and the console compare the files with."""
+"""The running replicas of `run` and the digest of the files that each one uses, for `status` and the console."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
 from reconciler.state.tables.mappings import Row, UtcDateTime
 
-GONE_AFTER = timedelta(minutes=5)  # without a word for so long, a replica is gone
+GONE_AFTER = timedelta(minutes=5)  # a replica that has not reported for so long counts as stopped
 
 
 class ReplicaRow(Row, table=True):
-    """One replica of `run`. `config_problem`: why the files on disk are not what it runs; NULL where they are."""
+    """One replica of `run`. `config_problem` says why it does not run the files on disk; NULL if it does."""
 
     __tablename__ = "reconciler_replica"
     owner: str = Field(primary_key=True)
@@ -31,20 +31,20 @@ _replica: Table = ReplicaRow.__table__  # type: ignore[attr-defined]  # SQLModel
 
 
 class ReplicaTable(Database):
-    """The replicas that are there."""
+    """The running replicas."""
 
     def put_replica(self, replica: Replica) -> None:
-        """Say that it is there, and with which files; those of which nothing was heard for long are forgotten."""
+        """Record that the replica runs, with its files, and delete replicas that have not reported for `GONE_AFTER`."""
         with writing(self._engine) as connection:
             connection.execute(delete(_replica).where(_replica.c.seen_at < replica.seen_at - GONE_AFTER))
             self._upsert(connection, _replica, [replica.model_dump()])
 
     def forget_replica(self, owner: str) -> None:
-        """It has stopped."""
+        """Delete the row of a replica that stops."""
         with writing(self._engine) as connection:
             connection.execute(delete(_replica).where(_replica.c.owner == owner))
 
     def replicas(self, *, now: datetime) -> tuple[Replica, ...]:
-        """Those that were heard of lately, by owner."""
+        """Return the replicas that reported within `GONE_AFTER`, ordered by owner."""
         query = select(_replica).where(_replica.c.seen_at >= now - GONE_AFTER).order_by(_replica.c.owner)
         return tuple(Replica.model_validate(dict(row._mapping)) for row in self._rows(query))  # noqa: SLF001  SQLAlchemy's name

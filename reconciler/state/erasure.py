@@ -1,7 +1,7 @@
-"""What the law asks for: what is held of a person in a shop goes, in every table, in one transaction.
+"""Erase the data of a person in a shop from every table, in one transaction, as privacy law requires.
 
-A tombstone with her Clerk id stays, so that nobody makes her anew, and one of each of her customers in the mirror, so
-that a bulk result that is older than this brings nothing back. Rows of other users stay as they are.
+A tombstone with the Clerk user id stays, so that no customer is created for the user again. A tombstone of each of
+their customers stays in the mirror, so that older bulk results restore nothing. Rows of other users stay.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reconciler.state.profile_writes import forget_users
 from reconciler.state.tables.bulk import BulkLineRow
 from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.mirror import MirrorRow
-from reconciler.state.tables.sweeps import FindingRow
+from reconciler.state.tables.scans import FindingRow
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -30,7 +30,7 @@ _mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's
 _line: Table = BulkLineRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _customer = _mapping.c.shopify_customer_id
-REDACTED = "her data was redacted on request"
+REDACTED = "the data was redacted on request"
 _NOTHING: dict[str, Any] = {
     "email": None,
     "email_key": None,
@@ -41,7 +41,7 @@ _NOTHING: dict[str, Any] = {
     "wanted_digest": None,
     "absent_since": None,
     "left_row_at": None,
-    "profile_digest": "",  # digests of so little can be guessed
+    "profile_digest": "",  # a digest of so few values can be guessed
     "profile_fp": None,
     "observed_fp": None,
     "equal_fp": None,
@@ -50,14 +50,14 @@ _NOTHING: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """One user whose data went. `left`: her customer that holds her data in the shop all the same, as we have healed it."""
+    """One erased user. `left`: their customer that still holds personal data in the shop, because we wrote it again."""
 
     user: ClerkUserId
     left: CustomerId | None = None
 
 
 class Erasure(Database):
-    """customers/redact, carried out on the state."""
+    """Executes customers/redact on the state."""
 
     def redact(
         self,
@@ -68,34 +68,34 @@ class Erasure(Database):
         since: datetime | None,
         now: datetime,
     ) -> list[Erased]:
-        """What is held of these customers goes, and of the users they are: those are erased and never made anew.
+        """Erase what we keep of these customers and their users. The users become erased and get no customer again.
 
-        Hers is the user whose customer it is, whose address it has, or for whom another was made since it went. `since`:
-        when the shop redacted it; what we wrote on it later was her data again.
+        A user is affected if they own one of the customers, have its address, or got another customer after it was deleted.
+        `since`: when the shop redacted it; what we wrote to it later is personal data again.
         """
         key = normalise.email_key(email)
         with writing(self._engine) as connection:
-            empty = set(customers) - _written(connection, shop, customers, since)
-            found = _whose(connection, shop, customers, key)
+            empty = set(customers) - _customers_written(connection, shop, customers, since)
+            found = _lock_owners(connection, shop, customers, key)
             still = case((_customer.in_(sorted(empty)), None), else_=_customer)
             said = {"status": "erased", "reason": "Erased", "message": REDACTED, "left_at": now, "last_seen_at": now}
             for users in parts(found):
                 theirs = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
                 connection.execute(update(_mapping).where(*theirs).values(shopify_customer_id=still, **said))
-            hers_now = {customer for customer in found.values() if customer is not None}
-            gone = {*customers, *hers_now, *_mirrored(connection, shop, list(found), key)}
-            withdraw(connection, shop, list(found), gone)
+            present = {customer for customer in found.values() if customer is not None}
+            gone = {*customers, *present, *_mirrored_customers(connection, shop, list(found), key)}
+            erase_rows(connection, shop, list(found), gone)
             forget_users(connection, list(found), key)
             for part in parts(gone):
-                for table in (_event, _line):  # of others too: what they did with her customer
+                for table in (_event, _line):  # also lines of other users about these customers
                     on_theirs = (table.c.shopify_shop == shop, table.c.shopify_customer_id.in_(part))
                     connection.execute(delete(table).where(*on_theirs))
-                connection.execute(_mirror.insert(), [_gone(shop, customer, now) for customer in part])
+                connection.execute(_mirror.insert(), [_tombstone(shop, customer, now) for customer in part])
         return [Erased(user, None if left in empty else left) for user, left in sorted(found.items())]
 
 
-def withdraw(connection: Connection, shop: ShopDomain, users: Collection[str], customers: Collection[str]) -> None:
-    """What is held of these users beside their tombstones, and the mirror of these customers: all of it by keys."""
+def erase_rows(connection: Connection, shop: ShopDomain, users: Collection[str], customers: Collection[str]) -> None:
+    """Delete what we keep of these users beside their tombstones, and the mirror rows of these customers."""
     for part in parts(users):
         theirs = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part))
         connection.execute(update(_mapping).where(*theirs).values(_NOTHING))
@@ -108,7 +108,7 @@ def withdraw(connection: Connection, shop: ShopDomain, users: Collection[str], c
 
 
 def erased_of(connection: Connection, shop: ShopDomain, users: Collection[str]) -> dict[str, str | None]:
-    """Which of these users are erased, with the customer that is still to go."""
+    """Return the erased ones of these users, with the customer that is still to be erased."""
     found: dict[str, str | None] = {}
     for part in parts(users):
         query = select(_mapping.c.clerk_user_id, _customer).where(
@@ -118,10 +118,10 @@ def erased_of(connection: Connection, shop: ShopDomain, users: Collection[str]) 
     return found
 
 
-def _written(
+def _customers_written(
     connection: Connection, shop: ShopDomain, customers: Collection[str], since: datetime | None
 ) -> set[CustomerId]:
-    """Which of these we have written on since then."""
+    """Return the customers among these that we have written to since then."""
     if since is None:
         return set()
     query = select(_event.c.shopify_customer_id).where(
@@ -130,26 +130,26 @@ def _written(
     return {CustomerId(row[0]) for row in connection.execute(query)}
 
 
-def _whose(
+def _lock_owners(
     connection: Connection, shop: ShopDomain, customers: Collection[CustomerId], key: str | None
 ) -> dict[ClerkUserId, CustomerId | None]:
-    """Whose they are, with the customer each has now; their rows stay locked."""
+    """Return the users who own these customers, with each one's present customer; the rows stay locked."""
     named = sorted(customers)
     theirs: list[ColumnElement[bool]] = [_customer.in_(named)]
     if key is not None:
         theirs.append(_mapping.c.email_key == key)
-    anew = _made_anew(connection, shop, named)
+    recreated = _recreated_users(connection, shop, named)
     query = select(_mapping.c.clerk_user_id, _customer).where(
-        _mapping.c.shopify_shop == shop, or_(*theirs, _mapping.c.clerk_user_id.in_(sorted(anew)))
+        _mapping.c.shopify_shop == shop, or_(*theirs, _mapping.c.clerk_user_id.in_(sorted(recreated)))
     )
     rows = connection.execute(query.order_by(_mapping.c.clerk_user_id).with_for_update())
     return {ClerkUserId(user): CustomerId(customer) if customer else None for user, customer in rows}
 
 
-def _made_anew(connection: Connection, shop: ShopDomain, customers: Collection[str]) -> set[str]:
-    """Users who had one of these, and whose present customer was created for them after it was gone.
+def _recreated_users(connection: Connection, shop: ShopDomain, customers: Collection[str]) -> set[str]:
+    """Return users who had one of these customers, and got a new one after it was deleted.
 
-    Whoever has another because her address was taken, or because of a merge, is told from these by the event's kind.
+    The event's kind excludes users who have another customer because of a taken address or a merge.
     """
     had = select(_event.c.clerk_user_id, func.min(_event.c.id)).where(
         _event.c.shopify_shop == shop, _event.c.shopify_customer_id.in_(customers)
@@ -174,8 +174,8 @@ def _made_anew(connection: Connection, shop: ShopDomain, customers: Collection[s
     return {user for user, number in connection.execute(made) if number > since[user]}
 
 
-def _mirrored(connection: Connection, shop: ShopDomain, users: Collection[str], key: str | None) -> set[str]:
-    """Her customers as the mirror has them, by back-link or address."""
+def _mirrored_customers(connection: Connection, shop: ShopDomain, users: Collection[str], key: str | None) -> set[str]:
+    """Return the user's customers in the mirror, by back-link or address."""
     theirs: list[ColumnElement[bool]] = [_mirror.c.backlink.in_(part) for part in parts(users)]
     if key is not None:
         theirs.append(_mirror.c.email_key == key)
@@ -183,7 +183,7 @@ def _mirrored(connection: Connection, shop: ShopDomain, users: Collection[str], 
     return {row[0] for row in connection.execute(query)}
 
 
-def _gone(shop: ShopDomain, customer: str, now: datetime) -> dict[str, Any]:
-    """Not there, and nothing of her; what is seen of this customer from now on counts again."""
+def _tombstone(shop: ShopDomain, customer: str, now: datetime) -> dict[str, Any]:
+    """Return a mirror row without personal data, marked as gone; what is observed from now on counts again."""
     seen = {"observed": "{}", "seen_at": now, "moved_at": now, "source": "webhook", "gone": True}
     return {"shopify_shop": shop, "shopify_customer_id": customer, **seen}

@@ -1,4 +1,4 @@
-"""Leases and budgets: what several processes on one state agree on."""
+"""Leases and budgets, which the processes of one state share."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _budget: Table = BudgetRow.__table__  # type: ignore[attr-defined]
 
 
 class Leases(Database):
-    """ports.Leases. One statement takes a lease, so no lock is held and a transaction pooler does no harm."""
+    """`ports.Leases`. One statement takes a lease, so no lock is held and a transaction pooler works."""
 
     def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
         until = now + timedelta(seconds=ttl_s)
         first = {"name": name, "owner": owner, "fence": 1, "until": until}
         over = _lease.c.until <= now
-        # Longer than anybody may hold it, a program of an earlier version among them: a clock was set back.
+        # A lease that ends later than any holder may set was written by a clock that was ahead (or by an earlier version).
         wrong = _lease.c.until > now + max(timedelta(seconds=2 * ttl_s), LEASE_MAX)
         free = or_(over, wrong, _lease.c.owner == "")
         again = (
@@ -38,13 +38,13 @@ class Leases(Database):
             .returning(_lease.c.fence)
         )
         with writing(self._engine) as connection:
-            if self._inserted(connection, _lease, first):
+            if self._insert_new(connection, _lease, first):
                 return 1
             fence: int | None = connection.execute(again).scalar_one_or_none()
-        return self._inherited(name, owner, until) if fence is None else fence
+        return self._inherit(name, owner, until) if fence is None else fence
 
-    def _inherited(self, name: str, owner: str, until: datetime) -> int | None:
-        """From a holder whose process has provably ended: its lease protects nothing any more."""
+    def _inherit(self, name: str, owner: str, until: datetime) -> int | None:
+        """Take the lease over from a holder that has provably ended."""
         held = self._held(name)
         if held is None or not is_gone(held.owner):
             return None
@@ -79,16 +79,16 @@ class Leases(Database):
             connection.execute(update(_lease).where(theirs).values(owner="", until=now))
 
     def take_back_leases(self, prefix: str, *, now: datetime) -> int:
-        """All whose name begins so, from holders of whom none lives any more; how many. For whoever is alone on SQLite."""
+        """Release all leases with this prefix of ended holders; return how many. For the only process on SQLite."""
         held = and_(_lease.c.name.startswith(prefix, autoescape=True), _lease.c.owner != "")
         with writing(self._engine) as connection:
             return connection.execute(update(_lease).where(held).values(owner="", until=now)).rowcount
 
 
 class Budgets(Database):
-    """ports.Budgets. Hours that are over for two days are swept away when a new one begins.
+    """`ports.Budgets`. A new hour deletes the counts of hours older than two days.
 
-    A count below 0 gives back what was booked for something that did not come to pass.
+    A count below 0 returns what was spent on an action that did not happen.
     """
 
     def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
@@ -96,7 +96,7 @@ class Budgets(Database):
         this = and_(_budget.c.shopify_shop == shop, _budget.c.kind == kind, _budget.c.hour == start)
         first = {"shopify_shop": shop, "kind": kind, "hour": start, "spent": 0}
         with writing(self._engine) as connection:
-            if self._inserted(connection, _budget, first):
+            if self._insert_new(connection, _budget, first):
                 old = and_(_budget.c.shopify_shop == shop, _budget.c.hour < start - BUDGETS_KEPT)
                 connection.execute(delete(_budget).where(old))
             spent = int(connection.execute(select(_budget.c.spent).where(this).with_for_update()).scalar_one())

@@ -1,4 +1,4 @@
-"""The mapping table, the events beside it, and what is remembered of stores: ports.State."""
+"""`Mappings`: the mapping table, its events, and facts of stores."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.erasure import erased_of, withdraw
+from reconciler.state.erasure import erase_rows, erased_of
 from reconciler.state.mirror import equal
 from reconciler.state.tables.mappings import EventRow, MappingRow, StoreRow
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
-OWNERS = 1  # of the advisory locks, those for owners of customers
+OWNERS = 1  # class of advisory locks: changes of customers' owners
 TOMBSTONES = ("released", "erased")
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ _store: Table = StoreRow.__table__  # type: ignore[attr-defined]
 
 
 class Mappings(Database):
-    """ports.State on SQLite or Postgres."""
+    """`ports.State` on SQLite or Postgres."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
         found: dict[ClerkUserId, Mapping] = {}
@@ -181,11 +181,11 @@ class Mappings(Database):
         with writing(self._engine) as connection:
             self._upsert(connection, _store, [facts_row(facts)])
 
-    def _opening(self, connection: Connection) -> None:
-        """What comes first in the transaction of a mapping's write: nothing here; a claim's check in fenced.py."""
+    def _before_write(self, connection: Connection) -> None:
+        """Run first in the transaction of a mapping write. Nothing here; fenced.py checks its claim."""
 
-    def _lost(self, users: Sequence[ClerkUserId]) -> None:
-        """Told who lost a customer by a write: not kept here; kept with a claim in fenced.py."""
+    def _note_losers(self, users: Sequence[ClerkUserId]) -> None:
+        """Run after a write with the users who lost a customer by it. Nothing here; fenced.py keeps them."""
 
     def _put(
         self,
@@ -199,30 +199,30 @@ class Mappings(Database):
         ordered = sorted(mappings, key=lambda m: (m.shop, m.clerk_user_id))
 
         def work(connection: Connection) -> tuple[ClerkUserId, ...]:
-            # A row that was hers a moment ago may be another's now; whoever comes second sees that the next time.
-            self._opening(connection)
-            shown = equal.shown(connection, ordered)
+            # Another transaction may have just taken over the user's customer; a later one sees that in the next reconcile.
+            self._before_write(connection)
+            observed_fps = equal.lock_observed_fps(connection, ordered)
             tombs = _erased(connection, ordered)
-            kept = _lasting(ordered, tombs) if before is None else _unmoved(connection, ordered, before)
-            losers = _take_over(connection, kept)
+            kept = _without_erased(ordered, tombs) if before is None else _unchanged(connection, ordered, before)
+            losers = _free_customers(connection, kept)
             if kept:
-                self._upsert(connection, _mapping, [_row(m, shown) for m in kept], unless=_brings_back)
+                self._upsert(connection, _mapping, [_row(m, observed_fps) for m in kept], unless=_restores_erased)
             for row in kept:
                 if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
-                    withdraw(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
-            there = _lasting(kept, _erased(connection, kept)) if events else kept
-            if told := _tellable(events, ordered, there):
+                    erase_rows(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
+            there = _without_erased(kept, _erased(connection, kept)) if events else kept
+            if told := _events_of_kept(events, ordered, there):
                 connection.execute(_event.insert(), [event_row(event) for event in told])
             also(connection, kept)
             return losers
 
-        losers = self._won(work)
-        self._lost(losers)
+        losers = self._transact(work)
+        self._note_losers(losers)
         return losers
 
 
-def _row(mapping: Mapping, shown: equal.Shown) -> dict[str, Any]:
-    return mapping_row(mapping) | {"equal_fp": equal.equal_fp(mapping, shown)}
+def _row(mapping: Mapping, observed_fps: equal.ObservedFps) -> dict[str, Any]:
+    return mapping_row(mapping) | {"equal_fp": equal.equal_fp(mapping, observed_fps)}
 
 
 def _refuse_doubles(mappings: Sequence[Mapping]) -> None:
@@ -230,11 +230,11 @@ def _refuse_doubles(mappings: Sequence[Mapping]) -> None:
     customers = Counter((m.shop, m.customer_id) for m in mappings if m.customer_id is not None)
     for (shop, name), count in (users + customers).items():
         if count > 1:
-            raise StateError(f"{name} of {shop} stands in {count} rows that were to be written together")
+            raise StateError(f"{name} of {shop} appears in {count} rows of one write")
 
 
-def _now(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[ShopDomain, ClerkUserId], Mapping]:
-    """The rows of these users as they are, locked in key order until the transaction ends."""
+def _lock_rows(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[ShopDomain, ClerkUserId], Mapping]:
+    """Return the present rows of these users, locked in key order until the transaction ends."""
     found: dict[tuple[ShopDomain, ClerkUserId], Mapping] = {}
     for shop in sorted({m.shop for m in mappings}):
         for users in parts([m.clerk_user_id for m in mappings if m.shop == shop]):
@@ -244,13 +244,13 @@ def _now(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[Shop
     return found
 
 
-def _unmoved(
+def _unchanged(
     connection: Connection,
     mappings: Sequence[Mapping],
     before: MappingOf[tuple[ShopDomain, ClerkUserId], Mapping | None],
 ) -> list[Mapping]:
-    """Those whose row is as it was read."""
-    now = _now(connection, mappings)
+    """Return the mappings with rows that have not changed since they were read."""
+    now = _lock_rows(connection, mappings)
     return [m for m in mappings if now.get((m.shop, m.clerk_user_id)) == before[m.shop, m.clerk_user_id]]
 
 
@@ -262,8 +262,8 @@ def _erased(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[S
     }
 
 
-def _lasting(mappings: Sequence[Mapping], tombs: MappingOf[tuple[ShopDomain, str], str | None]) -> list[Mapping]:
-    """Those that would not bring an erased user back: whoever looked at her before the law did writes too late."""
+def _without_erased(mappings: Sequence[Mapping], tombs: MappingOf[tuple[ShopDomain, str], str | None]) -> list[Mapping]:
+    """Return the mappings that would not restore an erased user: such a write was decided before the erasure."""
     return [
         m
         for m in mappings
@@ -272,24 +272,24 @@ def _lasting(mappings: Sequence[Mapping], tombs: MappingOf[tuple[ShopDomain, str
     ]
 
 
-def _brings_back(new: Any) -> ColumnElement[bool]:
-    """The same, for one who is erased between our reading and our writing."""
+def _restores_erased(new: Any) -> ColumnElement[bool]:
+    """The same condition in SQL, for a user erased between our read and our write."""
     customer = _mapping.c.shopify_customer_id
     nothing = or_(new.shopify_customer_id.is_(None), new.shopify_customer_id == customer)
     return and_(_mapping.c.status == "erased", not_(and_(new.status == "erased", nothing)))
 
 
-def _tellable(events: Sequence[Event], mappings: Sequence[Mapping], kept: Sequence[Mapping]) -> list[Event]:
-    """Nothing is told of somebody whose row was not written."""
+def _events_of_kept(events: Sequence[Event], mappings: Sequence[Mapping], kept: Sequence[Mapping]) -> list[Event]:
+    """Return the events without those of users without a written row."""
     dropped = {(m.shop, m.clerk_user_id) for m in mappings} - {(m.shop, m.clerk_user_id) for m in kept}
     return [event for event in events if (event.shop, event.clerk_user_id) not in dropped]
 
 
-def _take_over(connection: Connection, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
-    """Free the customers that the new rows name from the rows that hold them; those of other users are the answer.
+def _free_customers(connection: Connection, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+    """Remove the customers of the new rows from the rows that hold them; return the other users who lost one.
 
-    Whoever changes an owner waits for others who do in this shop, then locks the rows in key order, which is the order
-    of every write: two processes never wait for each other.
+    A transaction that changes an owner waits for others that do in this shop. It then locks the rows in key order, as
+    every write does, so that two processes never deadlock.
     """
     losers: set[ClerkUserId] = set()
     for shop in sorted({m.shop for m in mappings}):
@@ -304,7 +304,7 @@ def _take_over(connection: Connection, mappings: Sequence[Mapping]) -> tuple[Cle
         named = set(wanted.values())
         moved = {user for user, customer in held.items() if customer in named and wanted.get(user) != customer}
         for users in parts(moved):
-            connection.execute(_emptied(shop, users))
+            connection.execute(_clear_customers(shop, users))
         losers |= moved - wanted.keys()
     return tuple(sorted(losers))
 
@@ -312,7 +312,7 @@ def _take_over(connection: Connection, mappings: Sequence[Mapping]) -> tuple[Cle
 def _holders(
     connection: Connection, shop: ShopDomain, wanted: MappingOf[ClerkUserId, CustomerId | None], *, lock: bool = False
 ) -> dict[ClerkUserId, CustomerId]:
-    """Who has which customer now, of these users and of these customers."""
+    """Return who holds which customer now, of these users and these customers."""
     found: dict[ClerkUserId, CustomerId] = {}
     for users in parts(wanted):
         customers = [customer for user in users if (customer := wanted[ClerkUserId(user)]) is not None]
@@ -326,8 +326,8 @@ def _holders(
     return found
 
 
-def _emptied(shop: ShopDomain, users: Sequence[str]) -> Any:
-    """The rows without their customer: what was agreed on there is nothing to go by any more."""
+def _clear_customers(shop: ShopDomain, users: Sequence[str]) -> Any:
+    """Clear the customer of these rows, and what was last applied to it."""
     tombstone = or_(*(_mapping.c.status == status for status in TOMBSTONES))
     return (
         update(_mapping)

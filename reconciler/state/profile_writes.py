@@ -1,8 +1,8 @@
-"""Writes of profile rows that are due, tombstones of users whom Clerk deleted, and rows that the table refuses.
+"""Pending writes of profile rows, tombstones of users that Clerk deleted, and rows that the table refused.
 
-What Clerk says is stored before it is written: so it survives the process, is written by any replica, and is written
-once it is newest, whatever order the events come in. One writer at a time per user: a claim ends with its lease, and its
-fencing number tells a late one.
+Each change from Clerk is stored before it is written. So it survives the process, any replica can write it, and only
+the newest is written whatever the order of events. One process writes a user at a time: its claim ends with a lease,
+and a fencing token detects a late write.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from reconciler.state.tables.mappings import UtcDateTime, indexed
 from reconciler.state.tables.profile_writes import ProfileWriteRow
 
 LEASE_S: Final = 30.0
-TRIED_MAX: Final = 16  # of what Clerk said while no write of a row was recorded, so much is kept
-REFUSED_MAX: Final = 10_000  # of more than these only the first are shown
+TRIED_MAX: Final = 16  # values from Clerk that are kept while no write of a row was recorded
+REFUSED_MAX: Final = 10_000  # only the first of these are listed
 
 _write: Table = ProfileWriteRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _user = _write.c.clerk_user_id
@@ -48,12 +48,12 @@ FORGOTTEN: Final[Mapping[str, Any]] = {
 
 
 class ProfileWrites(Database):
-    """Thread-safe; each call is durable when it returns."""
+    """Thread-safe. Each call is durable when it returns."""
 
     def accept(self, told: Sequence[ClerkChange], *, now: datetime) -> set[ClerkUserId]:
-        """Store what is to be written; gives the users of whom it is the newest. A late one changes nothing.
+        """Store changes to be written; return users with a newest change. Older ones change nothing.
 
-        The very newest is accepted again, so that columns that were emptied since are filled.
+        The newest one is accepted again, so that columns emptied since are filled.
         """
         if not told:
             return set()
@@ -62,7 +62,7 @@ class ProfileWrites(Database):
             ordered = sorted(told, key=lambda one: one.user)
             for one in ordered:
                 first = {"clerk_user_id": one.user, "generation": 0, "fencing": 0, "attempts": 0, "missing": False}
-                self._inserted(connection, _write, first)
+                self._insert_new(connection, _write, first)
             query = select(_write).where(_user.in_([one.user for one in ordered])).order_by(_user).with_for_update()
             rows = {row.clerk_user_id: row for row in connection.execute(query)}
             accepted = [one for one in ordered if _is_newest(one, rows[one.user])]
@@ -70,18 +70,18 @@ class ProfileWrites(Database):
                 connection.execute(update(_write).where(_user == one.user).values(_accepted(one, rows[one.user], now)))
             return {one.user for one in accepted}
 
-        return self._won(work)
+        return self._transact(work)
 
     def claim(
         self, *, now: datetime, limit: int, users: Collection[ClerkUserId] | None = None, due: bool = True
     ) -> list[WriteClaim]:
-        """Claim writes that are due and that nobody else has, of these users or of any. `due` False: not yet due too."""
+        """Claim due writes of these users, or of any, that no process holds. `due` False: also those not yet due."""
         free = or_(_write.c.lease_until.is_(None), _write.c.lease_until <= now, _over_long(now))
         wanted = [_write.c.due_at <= now if due else _write.c.due_at.is_not(None), free]
         if users is not None:
             wanted.append(_user.in_(list(users)))
         query = select(_user).where(*wanted).order_by(_write.c.due_at, _user).limit(limit)
-        if users is None and not self._rows(query):  # as a rule: then nothing is locked
+        if users is None and not self._rows(query):  # the usual case: nothing is locked
             return []
         locked = query if is_sqlite(self._engine) else query.with_for_update(skip_locked=True)
         with writing(self._engine) as connection:
@@ -98,16 +98,16 @@ class ProfileWrites(Database):
             return sorted((_claim_of(row) for row in connection.execute(taken)), key=lambda claim: claim.user)
 
     def settle(self, written: Sequence[tuple[WriteClaim, Mapping[str, Any] | None]], *, now: datetime) -> None:
-        """These are written, with what Clerk said: nothing is due any more, unless something newer came meanwhile.
+        """Record these writes with Clerk's values. Nothing is due any more unless a newer change arrived meanwhile.
 
-        A claim that does not hold any more changes nothing.
+        An expired claim changes nothing.
         """
         with writing(self._engine) as connection:
             for claim, last in sorted(written, key=lambda one: one[0].user):
-                connection.execute(update(_write).where(_mine(claim)).values(_settled(claim, last, now)))
+                connection.execute(update(_write).where(_mine(claim)).values(_written_values(claim, last, now)))
 
     def later(self, claim: WriteClaim, *, due_at: datetime, failed: bool = True) -> bool:
-        """It is still to be written, at that time; with `failed` False as if it had not been tried."""
+        """Postpone the write to `due_at`. With `failed` False it does not count as a try."""
         attempts = claim.attempts + 1 if failed else claim.attempts
         newer = _write.c.generation != claim.generation
         return self._end(
@@ -129,7 +129,7 @@ class ProfileWrites(Database):
         now: datetime,
         due_at: datetime,
     ) -> bool:
-        """The table refuses it, or a part (`last`: what was written): a hold, until a later write succeeds."""
+        """Record that the table refused the write or a part (`last`: what was written): a hold until a write succeeds."""
         newer = _write.c.generation != claim.generation
         values: dict[str, Any] = {
             "message": message,
@@ -142,7 +142,7 @@ class ProfileWrites(Database):
         return self._end(claim, values | ({"last": dict(last)} if last is not None else {}))
 
     def restore(self, claim: WriteClaim, told: ClerkChange, *, now: datetime) -> bool:
-        """Clerk still has the user whose deletion was told: no tombstone, and what Clerk says is to be written."""
+        """Remove the tombstone of a user who still exists in Clerk, and store Clerk's values to be written."""
         if told.profile is None:
             return False
         pending = {"profile": _dumped(told.profile), "fill_only": False}
@@ -150,13 +150,13 @@ class ProfileWrites(Database):
         return self._end(claim, values)
 
     def hurry(self, user: ClerkUserId, *, now: datetime) -> None:
-        """Try a refused write of this user again soon: the row may have been seen, or a person asks."""
+        """Make a refused write of this user due: the row may exist now, or a person asks."""
         waits = and_(_user == user, _write.c.refused_at.is_not(None), _write.c.due_at > now)
         with writing(self._engine) as connection:
             connection.execute(update(_write).where(waits).values(due_at=now))
 
     def refused(self, users: Collection[ClerkUserId] | None = None) -> dict[ClerkUserId, RefusedWrite]:
-        """The users whose row is refused: of these, or all (the first ten thousand)."""
+        """Return the refused writes of these users, or of all (the first ten thousand)."""
         query = select(_user, _write.c.message, _write.c.refused_at, _write.c.pending).order_by(_user)
         query = query.where(_write.c.refused_at.is_not(None))
         if users is None:
@@ -167,18 +167,18 @@ class ProfileWrites(Database):
         return {one.user: one for one in found}
 
     def refused_users(self) -> frozenset[ClerkUserId]:
-        """The users whose row is refused (the first ten thousand), by name alone."""
+        """Return the users with a refused write (the first ten thousand)."""
         query = select(_user).where(_write.c.refused_at.is_not(None)).order_by(_user).limit(REFUSED_MAX)
         return frozenset(ClerkUserId(row[0]) for row in self._rows(query))
 
     def known(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, WriteKnown]:
-        """The users that Clerk has told of, of these."""
+        """Return what is known of these users from Clerk; users without it are left out."""
         columns = (_user, _write.c.newest_at, _write.c.deleted_at, _write.c.last)
         found = [row for part in parts(users) for row in self._rows(select(*columns).where(_user.in_(part)))]
         return {ClerkUserId(row[0]): WriteKnown(row[1], row[2] is not None, row[3]) for row in found}
 
     def unwritten(self, emails: Collection[str]) -> list[Profile]:
-        """What Clerk says of users with these addresses (normalise.email_key), where it is not written yet."""
+        """Return pending profiles of users with these addresses (keys of `normalise.email_key`)."""
         waits = and_(_write.c.due_at.is_not(None), _write.c.deleted_at.is_(None))
         query = select(_write.c.pending).where(waits).order_by(_user)
         keys = [key for email in emails if (key := indexed(email)) is not None]
@@ -186,7 +186,7 @@ class ProfileWrites(Database):
         return [profile for row in rows if (profile := _profile_of(row[0])) is not None]
 
     def backlog(self, *, now: datetime) -> tuple[int, float]:
-        """How many rows are still to be written, refused ones left out, and for how many seconds the oldest has been due."""
+        """Return how many writes are pending, without refused ones, and how many seconds the oldest has been due."""
         waits = and_(_write.c.due_at.is_not(None), _write.c.refused_at.is_(None))
         rows = self._rows(select(_write.c.due_at).where(waits).limit(REFUSED_MAX))
         ages = [(now - row[0]).total_seconds() for row in rows]
@@ -198,15 +198,19 @@ class ProfileWrites(Database):
 
 
 def forget_users(connection: Connection, users: Collection[str], email_key: str | None) -> None:
-    """By law: what Clerk said of these users, and of whoever has this address, goes. Tombstones and times stay.
+    """Erase Clerk's values of these users and of all with this address. Tombstones and times stay.
 
-    What was still to be written stays due without its content: Clerk is asked for it, where there is a key.
+    A pending write stays due without its content: it is read from Clerk again if there is a key.
     """
     theirs: list[ColumnElement[bool]] = [_user.in_(part) for part in parts(users)]
     if email_key is not None:
         theirs.append(_write.c.email_key == email_key)
     if theirs:
-        values = {**FORGOTTEN, "fencing": _write.c.fencing + 1, "lease_until": None}  # a write in hand stores nothing
+        values = {
+            **FORGOTTEN,
+            "fencing": _write.c.fencing + 1,
+            "lease_until": None,
+        }  # a write in progress stores nothing
         connection.execute(update(_write).where(or_(*theirs)).values(values))
 
 
@@ -214,7 +218,7 @@ def _mine(claim: WriteClaim) -> ColumnElement[bool]:
     return and_(_user == claim.user, _write.c.fencing == claim.fencing, _write.c.lease_until.is_not(None))
 
 
-def _settled(claim: WriteClaim, last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
+def _written_values(claim: WriteClaim, last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
     newer = _write.c.generation != claim.generation
     email = indexed(normalise.email_key(last.get("email"))) if last is not None else None
     return {
@@ -235,7 +239,7 @@ def _at(moment: datetime) -> ColumnElement[Any]:
 
 
 def _over_long(now: datetime) -> ColumnElement[bool]:
-    """A lease longer than anybody may hold one: a clock was set back."""
+    """Return SQL for a lease that is longer than any holder may set: a clock was ahead."""
     return _write.c.lease_until > now + timedelta(seconds=2 * LEASE_S)
 
 
@@ -255,7 +259,7 @@ def _accepted(told: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     email = told.profile.email if told.profile is not None else None
     fill_only = told.at is None or (told.created and row.newest_at is None)
     if row.newest_at is not None and told.at == row.newest_at and row.pending is not None:
-        fill_only = bool(row.pending.get("fill_only"))  # sent again before it was written
+        fill_only = bool(row.pending.get("fill_only"))  # the event came again before the write
     pending: dict[str, Any] | None = None
     if told.profile is not None:
         pending = {"profile": _dumped(told.profile), "fill_only": fill_only, "tried": _tried(row)}
@@ -269,7 +273,7 @@ def _accepted(told: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
 
 
 def _tried(row: Any) -> list[Mapping[str, Any]]:
-    """What may be in the user's row though no write of it was recorded: what was to be written until now."""
+    """Return values that the user's row may hold although no write was recorded: those pending until now."""
     if row.pending is None:
         return []
     tried = [*row.pending.get("tried", ()), clerk_values(Profile.model_validate(row.pending["profile"]))]

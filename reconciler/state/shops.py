@@ -1,4 +1,4 @@
-"""Which shop had which name: what leads from a shop's gid to the key under which the state keeps it."""
+"""`ShopTable`: the names that shops have had, which lead from a shop's gid to its key in the state."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
 from reconciler.state.tables.mappings import Row, time_column
 
-SHOPS = 2  # of the advisory locks, those for the keys of shops
+SHOPS = 2  # class of advisory locks: keys of shops
 
 
 class ShopRow(Row, table=True):
-    """A name that a shop had. `gid` is empty where the state met the shop before gids were noted.
+    """A name that a shop had. `gid` is empty if the state recorded the shop before it stored gids.
 
     `shopify_shop` is the key of the shop's rows in all other tables. Rows stay, so that no shop is ever forgotten.
     """
@@ -35,10 +35,10 @@ _shop: Table = ShopRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 
 
 class ShopTable(Database):
-    """ports.ShopRepository on SQLite or Postgres."""
+    """`ports.ShopRepository` on SQLite or Postgres."""
 
     def known_shops(self) -> tuple[KnownShop, ...]:
-        """Each name of each shop that the state knows."""
+        """Return each name of each known shop."""
         query = select(_shop.c.name, _shop.c.gid, _shop.c.shopify_shop, _shop.c.store, _shop.c.named_at)
         return tuple(
             KnownShop(ShopDomain(name), gid, ShopDomain(key), StoreName(store), named_at)

@@ -1,4 +1,4 @@
-"""The state behind its ports: one short transaction a call, durable when it returns."""
+"""`StateStore`: the state behind its ports. Each call is one short transaction, durable when it returns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from reconciler.state.leases import Budgets, Leases
 from reconciler.state.mappings import Mappings
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
+from reconciler.state.scans import ScanTable
 from reconciler.state.shops import ShopTable
-from reconciler.state.sweeps import ScanTable
 from reconciler.state.tidy import Tidy
 from reconciler.state.tokens import AppliedPlans, Tokens
 
@@ -30,4 +30,4 @@ class StateStore(
     ReplicaTable,
     ShopTable,
 ):
-    """ports.State and the repositories of ports on SQLite or Postgres. Thread-safe."""
+    """`ports.State` and the repositories of the ports on SQLite or Postgres. Thread-safe."""

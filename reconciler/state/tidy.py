@@ -1,4 +1,4 @@
-"""What grows by itself is cut back: events that are older than anybody asks for."""
+"""`Tidy`: deletes old rows of tables that grow by themselves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tidy(Database):
     """Housekeeping."""
 
     def tidy(self, *, now: datetime) -> dict[str, int]:
-        """How many rows of each kind went."""
+        """Delete expired rows; return how many of each kind."""
         with writing(self._engine) as connection:
             gone = connection.execute(delete(_event).where(_event.c.at < now - EVENTS_KEPT))
             return {"events": gone.rowcount}

@@ -1,4 +1,4 @@
-"""The only secrets that are kept: rotated token pairs, encrypted. And the sealed plans that were applied."""
+"""`Tokens`: rotated token pairs, encrypted. `AppliedPlans`: the sealed plans that were applied."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _token: Table = TokenRow.__table__  # type: ignore[attr-defined]
 
 
 class Tokens(Database):
-    """Token pairs by shop, sealed with a key that is derived from RECONCILER_SECRET_KEY."""
+    """Token pairs by shop, encrypted with a key derived from RECONCILER_SECRET_KEY."""
 
     def __init__(self, engine: Engine, *, secret_key: str | None = None) -> None:
         super().__init__(engine)
         self._secret_key = secret_key
 
     def load_tokens(self, shop: ShopDomain) -> str | None:
-        """The shop's rotated token pair as it was stored, or None. ConfigError without the right key."""
+        """Return the shop's token pair as stored, or None. Raises ConfigError without the right key."""
         rows = self._rows(select(_token.c.sealed).where(_token.c.shopify_shop == shop))
         if not rows:
             return None
@@ -40,11 +40,12 @@ class Tokens(Database):
             return self._fernet().decrypt(rows[0][0].encode()).decode()
         except InvalidToken as error:
             raise ConfigError(
-                f"the stored tokens of {shop} were sealed with another key", hint="set RECONCILER_SECRET_KEY as it was"
+                f"the stored tokens of {shop} were sealed with another key",
+                hint="set RECONCILER_SECRET_KEY to its previous value",
             ) from error
 
     def store_tokens(self, shop: ShopDomain, tokens: str, at: datetime) -> None:
-        """Keep a rotated token pair, encrypted."""
+        """Store a rotated token pair, encrypted."""
         row = {"shopify_shop": shop, "sealed": self._fernet().encrypt(tokens.encode()).decode(), "stored_at": at}
         with writing(self._engine) as connection:
             self._upsert(connection, _token, [row])
@@ -52,7 +53,7 @@ class Tokens(Database):
     def _fernet(self) -> Fernet:
         if not self._secret_key:
             raise ConfigError(
-                "rotating tokens must be kept, and there is no key to encrypt them", hint="set RECONCILER_SECRET_KEY"
+                "rotating tokens must be stored, and there is no key to encrypt them", hint="set RECONCILER_SECRET_KEY"
             )
         from cryptography.fernet import Fernet  # noqa: PLC0415  as above
 
@@ -60,9 +61,9 @@ class Tokens(Database):
 
 
 class AppliedPlans(Database):
-    """Sealed plans: each may be applied once."""
+    """Sealed plans: each can be applied once."""
 
     def mark_applied(self, digest: str, at: datetime) -> bool:
-        """Remember that this sealed plan is being applied; False if it was before."""
+        """Record that this sealed plan is being applied; return False if it already was."""
         with writing(self._engine) as connection:
-            return self._inserted(connection, _plan, {"digest": digest, "applied_at": at})
+            return self._insert_new(connection, _plan, {"digest": digest, "applied_at": at})

@@ -158,9 +158,9 @@ def test_customers_may_change_hands_in_a_circle(state: StateStore) -> None:
 
 
 def test_two_rows_written_together_may_not_name_one_customer(state: StateStore) -> None:
-    with pytest.raises(StateError, match="stands in 2 rows"):
+    with pytest.raises(StateError, match="appears in 2 rows"):
         state.put_many([mapping("1", 7), mapping("2", 7)])
-    with pytest.raises(StateError, match="stands in 2 rows"):
+    with pytest.raises(StateError, match="appears in 2 rows"):
         state.put_many([mapping("1", 7), mapping("1", 8)])
     assert state.count(SHOP) == 0
     assert state.put_many([mapping("1", 7), mapping("2", 7, shop=OTHER)]) == ()

@@ -149,7 +149,7 @@ def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(street: Stree
     assert second.ended() == 1
     said = "".join(second.lines)
     assert f"another `reconciler run` (process {first.popen.pid}) has" in said
-    assert "hint: stop it first; for several at once use Postgres" in said
+    assert "hint: stop it first; for several, use Postgres" in said
     street.person("user_b")
     first.accepted("user.created", user_event("user_b"), "msg_1")
     until(lambda: len(street.emails()) == 2, "the first goes on")

@@ -8,7 +8,25 @@ import pytest
 
 from tests.standards.tree import ROOT, tracked
 
-CLEAN: tuple[str, ...] = ()
+CLEAN: tuple[str, ...] = (
+    "reconciler/state/bulk.py",
+    "reconciler/state/console_reader.py",
+    "reconciler/state/consoles.py",
+    "reconciler/state/controllers.py",
+    "reconciler/state/database",
+    "reconciler/state/erasure.py",
+    "reconciler/state/leases.py",
+    "reconciler/state/mappings.py",
+    "reconciler/state/mirror",
+    "reconciler/state/profile_writes.py",
+    "reconciler/state/requests",
+    "reconciler/state/scans.py",
+    "reconciler/state/shops.py",
+    "reconciler/state/store.py",
+    "reconciler/state/tables",
+    "reconciler/state/tidy.py",
+    "reconciler/state/tokens.py",
+)
 """Files and folders that hold none of the words; the aim is the whole project."""
 
 PEOPLE = ["sh" + "e", "he" + "r", "he" + "rs", "hers" + "elf", "wh" + "om", "who" + "ever", "who" + "se", "nob" + "ody"]
@@ -26,7 +44,7 @@ IMAGES = ["ho" + "use", "fl" + "oors?", "sta" + "irs", "ro" + "oms?", "corr" + "
 IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + "des?", "pi" + "les?", "str" + "eets?"]
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
 WORDS = re.compile(r"(?<![A-Za-z'])(" + "|".join(PEOPLE + PHRASES + IMAGES) + r")(?![A-Za-z'])", re.IGNORECASE)
-KEPT = re.compile("last_swe" + "ep_at|reconciler_swe" + "ep\\w*")
+KEPT = re.compile("last_swe" + "ep_at|reconciler_swe" + "ep\\w*|ri" + "des_in")
 """Names that users and databases rely on."""
 SUFFIXES = {".py", ".md", ".html", ".sql", ".yaml", ".toml"}
 

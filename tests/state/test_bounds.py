@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from reconciler.errors import StateError
-from reconciler.state.database.bounds import BOUNDS_MS, begin_with
-from reconciler.state.database.engine import open_engine, patient, reading, writing
+from reconciler.state.database.bounds import BOUNDS_MS, begin_statement
+from reconciler.state.database.engine import long_transactions, open_engine, reading, writing
 from tests import servers
 
 IDLE, LOCK, STATEMENT = BOUNDS_MS
@@ -32,7 +32,7 @@ def test_a_transaction_has_its_bounds_and_leaves_none_behind(url: str) -> None:
         assert shown(connection) == BOUNDS_MS
     with reading(engine) as connection:
         assert shown(connection) == dict.fromkeys(BOUNDS_MS, 0)
-    with writing(patient(engine)) as connection:
+    with writing(long_transactions(engine)) as connection:
         assert shown(connection)[STATEMENT] == 0
     engine.dispose()
 
@@ -82,5 +82,5 @@ def test_a_transaction_that_failed_ends_and_the_next_one_begins(url: str) -> Non
 
 
 def test_a_server_that_does_not_know_a_bound_is_not_asked_for_it() -> None:
-    assert begin_with({"a": 5, "b": 5}, {"a": 0}) == "BEGIN; SET LOCAL a = 5"
-    assert begin_with({"a": 5, "b": 5}, {"a": 3, "b": 9}) == "BEGIN; SET LOCAL b = 5"
+    assert begin_statement({"a": 5, "b": 5}, {"a": 0}) == "BEGIN; SET LOCAL a = 5"
+    assert begin_statement({"a": 5, "b": 5}, {"a": 3, "b": 9}) == "BEGIN; SET LOCAL b = 5"

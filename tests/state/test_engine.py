@@ -117,7 +117,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_of_the_write_is_there(tmp_path:
     state = StateStore(engine)
     with pytest.raises(StateError, match="disk is full") as caught:
         state.put_many([mapping(f"user_{n:05}") for n in range(5000)])
-    assert caught.value.hint == "make room where the state lies"
+    assert caught.value.hint == "free some space on the disk of the state"
     assert state.count(SHOP) == 0
     engine.dispose()
 

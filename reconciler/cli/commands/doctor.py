@@ -36,7 +36,7 @@ from reconciler.ports import ScanRepository
 from reconciler.settings import StoreSettings
 from reconciler.state.database.access import openings
 from reconciler.state.database.clock import DatabaseClock
-from reconciler.state.database.found import StateFound, find_state, looking_at
+from reconciler.state.database.found import StateFound, find_state, open_read_only
 from reconciler.state.database.schema import check as schema_differences
 from reconciler.supabase.inspection import inspect_profiles
 from reconciler.supabase.rights import rights_on
@@ -95,7 +95,7 @@ def state_found(components: Components) -> tuple[StateFound | None, tuple[Check,
 def _state(components: Components, found: StateFound) -> Iterator[Check]:
     yield from state_standing_checks(found)
     differences, open_to = list[str](), list[str]()
-    with looking_at(components.loaded.settings.state.url) as engine:
+    with open_read_only(components.loaded.settings.state.url) as engine:
         if not found.is_sqlite:
             yield state_clock_check(DatabaseClock(engine, components.clock).ahead_s())
         if found.is_usable:

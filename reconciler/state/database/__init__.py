@@ -1,1 +1,1 @@
-"""The connection to our own database: engine, schema, version, clock, locks."""
+"""The connection to our own database: engine, schema, version, clock and locks."""

@@ -1,11 +1,11 @@
-"""Who else may see the state: what `doctor` asks a Postgres for."""
+"""Grants that let other Postgres roles read the state, for `doctor`."""
 
 from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
 from reconciler.state.database.engine import SCHEMA, is_sqlite, reading
-from reconciler.state.database.schema import STRANGERS
+from reconciler.state.database.schema import API_ROLES
 
 _GRANTED = """
 SELECT r.rolname FROM pg_roles r
@@ -16,11 +16,11 @@ SELECT tablename FROM pg_tables WHERE schemaname = :schema AND NOT rowsecurity O
 
 
 def openings(engine: Engine) -> list[str]:
-    """What lets Supabase's API roles at our tables, a line each; empty where nothing does, and on SQLite."""
+    """Return one line for each way in which Supabase's API roles reach our tables; empty if none, and on SQLite."""
     if is_sqlite(engine):
         return []
     with reading(engine) as connection:
-        roles = connection.execute(text(_GRANTED), {"strangers": list(STRANGERS), "schema": SCHEMA}).scalars().all()
+        roles = connection.execute(text(_GRANTED), {"strangers": list(API_ROLES), "schema": SCHEMA}).scalars().all()
         tables = connection.execute(text(_OPEN), {"schema": SCHEMA}).scalars().all()
     return [f"{role} may use the schema {SCHEMA}" for role in roles] + [
         f"{SCHEMA}.{table} has no row level security" for table in tables

@@ -1,8 +1,8 @@
-"""Bounds on our transactions on Postgres: none outlives a few seconds, whatever becomes of the process that began it.
+"""Time limits of our Postgres transactions: a process that freezes or dies holds its locks for seconds only.
 
-They travel with BEGIN in one message, so that they cost no round trip, and are local to the transaction, so that a
-transaction pooler honours them and the next client of its connection never sees them. What the server, the database or
-the role sets is a bound already: ours never loosen it.
+The limits are sent in one message with BEGIN, so they cost no round trip. They are local to the transaction, so a
+transaction pooler honours them and does not pass them to the next client of the connection. A tighter limit of the
+server, the database or the role stays in force.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
 
-READS: Final = "reconciler_reads"  # execution option: on SQLite, this transaction need not keep writers out
-SINGLE: Final = "reconciler_single"  # execution option: each statement is a transaction of its own on Postgres
-PATIENT: Final = "reconciler_patient"  # execution option: this transaction may take as long as a migration does
+READS: Final = "reconciler_reads"  # execution option: this SQLite transaction does not block writers
+SINGLE: Final = "reconciler_single"  # execution option: on Postgres, each statement is its own transaction
+PATIENT: Final = "reconciler_patient"  # execution option: this transaction may take as long as a migration
 
 BOUNDS_MS: Final[Mapping[str, int]] = {
-    "idle_in_transaction_session_timeout": 8_000,  # a frozen process: its locks are free after so long
-    "lock_timeout": 10_000,  # longer than that: who waits for a frozen process gets the lock, not an error
+    "idle_in_transaction_session_timeout": 8_000,  # after so long, the locks of a frozen process are released
+    "lock_timeout": 10_000,  # longer than the above: a waiter behind a frozen process gets the lock, not an error
     "statement_timeout": 25_000,  # shorter than a lease
 }
 PATIENT_MS: Final[Mapping[str, int]] = {"idle_in_transaction_session_timeout": 60_000}
-_BOUNDS: Final = "reconciler_bounds"  # in the connection's info: what the server sets itself
+_BOUNDS: Final = "reconciler_bounds"  # key in the connection's info: the limits that the server sets
 _ASK: Final = "SELECT name, setting::bigint FROM pg_settings WHERE name = ANY(%s)"
 
 
-def bound(engine: Engine) -> None:
-    """Let each transaction of this engine on Postgres begin with its bounds. Its connections must be in autocommit."""
+def set_limits(engine: Engine) -> None:
+    """Begin each Postgres transaction of this engine with the limits. Its connections must be in autocommit."""
 
     @event.listens_for(engine, "connect")
     def learn(connection: Any, record: Any) -> None:
@@ -40,10 +40,10 @@ def bound(engine: Engine) -> None:
         if options.get(READS) or options.get(SINGLE):
             return
         ours = PATIENT_MS if options.get(PATIENT) else BOUNDS_MS
-        connection.exec_driver_sql(begin_with(ours, connection.info[_BOUNDS]))
+        connection.exec_driver_sql(begin_statement(ours, connection.info[_BOUNDS]))
 
 
-def begin_with(ours_ms: Mapping[str, int], server_ms: Mapping[str, int]) -> str:
-    """BEGIN and the bounds, but for those that the server knows not, or has set as tight itself (0 is none)."""
+def begin_statement(ours_ms: Mapping[str, int], server_ms: Mapping[str, int]) -> str:
+    """Return BEGIN and the limits that the server supports and has not set as tight itself (0 means no limit)."""
     tighter = [name for name, ms in ours_ms.items() if name in server_ms and not 0 < server_ms[name] <= ms]
     return "; ".join(["BEGIN", *(f"SET LOCAL {name} = {ours_ms[name]}" for name in tighter)])

@@ -1,7 +1,7 @@
-"""The database's time: one clock for all replicas that share a state, so that a lease is as long for one as for another.
+"""The database's time: one clock for all replicas that share a state, so leases have the same length for all.
 
-Asked now and then, and carried on by the local clock in between: a call costs nothing. Where a clock jumps in between,
-leases may end early or late by as much until the next asking; fencing numbers keep writes safe meanwhile.
+The offset is measured every few seconds and added to the local clock in between, so a call costs nothing. If a clock
+jumps in between, leases may end early or late until the next measurement; fencing tokens keep writes safe meanwhile.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from reconciler.state.database.engine import is_sqlite, reading
 from reconciler.state.tables.mappings import UtcDateTime
 
 EVERY_S = 60.0
-AGAIN_S = 2.0  # after an asking that failed
+AGAIN_S = 2.0  # until the next measurement, after one that failed
 
 _ASK = text("SELECT clock_timestamp() AS at").columns(at=UtcDateTime())
 
 
 class DatabaseClock:
-    """ports.Clock by the database's time; the local one where SQLite serves one process.
+    """`ports.Clock` with the database's time. With SQLite, which serves one process, the local time.
 
-    StateError while it has never said it; later on an outage is bridged by what was measured before.
+    Raises StateError until the first measurement succeeds. Later outages use the last measured offset.
     """
 
     def __init__(self, engine: Engine, local: Clock, *, every_s: float = EVERY_S) -> None:
@@ -42,25 +42,25 @@ class DatabaseClock:
         with self._lock:
             local = self._local.now()
             if self._asked_at is None or abs(local - self._asked_at) >= self._every:
-                self._ask_if_it_answers(local)
+                self._try_measure(local)
                 local = self._local.now()
             return local + self._ahead
 
     def ahead_s(self) -> float:
-        """How far the database's clock is ahead of ours, in seconds, as last measured: for `doctor`."""
+        """Return how many seconds the database's clock was ahead of ours at the last measurement, for `doctor`."""
         self.now()
         return self._ahead.total_seconds()
 
-    def _ask_if_it_answers(self, local: datetime) -> None:
-        """An outage stops no turn that is due: what was measured before still holds, until the database answers."""
+    def _try_measure(self, local: datetime) -> None:
+        """Measure the offset; if the database does not answer, keep the last one so that scheduled work continues."""
         try:
-            self._ask()
+            self._measure()
         except StateError:
             if self._asked_at is None:
                 raise
             self._asked_at = local - self._every + timedelta(seconds=AGAIN_S)
 
-    def _ask(self) -> None:
+    def _measure(self) -> None:
         with reading(self._engine) as connection:
             before = self._local.now()
             at: datetime = connection.execute(_ASK).scalar_one()

@@ -1,4 +1,4 @@
-"""The state as it is found, for `doctor`: nothing is made, upgraded or even switched to another mode by looking."""
+"""The state as found on disk or server, for `doctor`: read without creating, upgrading or switching anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = :schema
 
 @dataclass(frozen=True, slots=True)
 class StateFound:
-    """Where the state is, and how its schema stands to this program's. `trouble` keeps it from being made or written."""
+    """Where the state is, and how its schema compares to this program's. `trouble`: why it can't be created or written."""
 
     place: str
     standing: Standing
@@ -47,12 +47,12 @@ class StateFound:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can be read by this program as it is."""
+        """Return whether this program can read it as it is."""
         return self.standing == "current"
 
 
 def find_state(url: str) -> StateFound:
-    """Look, and change nothing. StateError where it can't be read."""
+    """Describe the state at this URL without changing it. Raises StateError if it can't be read."""
     address = rewritten(url)
     if address.startswith("sqlite"):
         path = Path(make_url(address).database or "")
@@ -61,10 +61,10 @@ def find_state(url: str) -> StateFound:
         hint = "give the program's user the right to write the folder and the file, or name another file in state.url"
         if not path.is_file():
             return StateFound(place, "absent", trouble=trouble, hint=hint if trouble else "")
-        with looking_at(url) as engine:
+        with open_read_only(url) as engine:
             version = _version(engine)
         return StateFound(place, _standing(version), version or "", trouble, hint if trouble else "")
-    with looking_at(url) as engine:
+    with open_read_only(url) as engine:
         version = _version(engine)
         standing = _standing(version)
         trouble, hint = ("", "") if version else _hidden(engine) or _may_make(engine)
@@ -79,15 +79,15 @@ def find_state(url: str) -> StateFound:
 
 
 @contextmanager
-def looking_at(url: str) -> Iterator[Engine]:
-    """An engine that makes no file: for SQLite one that can't write."""
+def open_read_only(url: str) -> Iterator[Engine]:
+    """Yield an engine that creates no file: for SQLite one that can't write."""
     address = rewritten(url)
     if not address.startswith("sqlite"):
         engine = open_engine(url)
     else:
         path = make_url(address).database or ""
-        # A reader of a file in WAL mode makes the log and its index beside it, unless the file is said not to change; it
-        # does not as long as there is no log.
+        # A reader of a file in WAL mode creates the log and its index, unless the file is declared immutable. It is
+        # declared so only while there is no log.
         mode = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
 
         def connect() -> sqlite3.Connection:
@@ -101,7 +101,7 @@ def looking_at(url: str) -> Iterator[Engine]:
 
 
 def _version(engine: Engine) -> str | None:
-    """The schema's version; None where there is no schema."""
+    """Return the schema's version; None without a schema."""
     if is_sqlite(engine):
         there, table = "SELECT 1 FROM sqlite_master WHERE name = :name", VERSION_TABLE
         asked = {"name": VERSION_TABLE}
@@ -124,7 +124,7 @@ def _standing(version: str | None) -> Standing:
 
 
 def _hidden(engine: Engine) -> tuple[str, str] | None:
-    """Row level security shows empty tables to a role that is not the owner: not the same as none."""
+    """Return the trouble and its hint if row level security hides the tables: the role then reads them as empty."""
     asked = {"name": f"{SCHEMA}.{VERSION_TABLE}"}
     query = "SELECT quote_ident(current_user) FROM to_regclass(:name) AS t WHERE row_security_active(t::oid)"
     with reading(engine) as connection:
@@ -142,7 +142,7 @@ def _may_make(engine: Engine) -> tuple[str, str]:
 
 
 def _unwritable(path: Path) -> str:
-    """What keeps us from writing this file and the log beside it; empty where nothing does."""
+    """Return what prevents us from writing this file and its log; empty if nothing does."""
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -1,7 +1,7 @@
-"""Names of processes that hold something, by which others on the same machine can prove that a holder is gone.
+"""Names of processes that hold a lease, by which processes on the same machine can prove that a holder has ended.
 
-Proven is little: the kernel knows no such process any more, or another one has its number. A process of another machine,
-of another container, or that is frozen, is never proven gone: its lease must run out.
+Proof exists only if the kernel no longer knows the process, or another process has its number. A process on another
+machine, in another container, or frozen, is never proven ended: its lease must expire.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from uuid import uuid4
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE: Final = Path("/proc/self/ns/pid")
-_DEAD: Final = frozenset("ZXx")  # of the states of a process: ended, and not waited for yet
+_DEAD: Final = frozenset("ZXx")  # process states of one that has ended and is not reaped yet
 
 
 def new_holder() -> str:
-    """A name that no other holder has: machine, process, when that began, and a number of its own, dots between."""
+    """Return a unique holder name: machine, process id, process start and a random number, separated by dots."""
     pid = os.getpid()
     return f"{_machine()}.{pid}.{_began(pid) or 0}.{uuid4().hex[:12]}"
 
 
 def is_gone(holder: str) -> bool:
-    """Whether the process of this holder has provably ended."""
+    """Return whether the holder's process has provably ended."""
     return (pid := _pid_here(holder)) is not None and not _lives(pid, began=int(holder.split(".")[2]))
 
 
 def where(holder: str) -> str:
-    """Where this holder is, for people."""
+    """Return the holder's location as text for messages."""
     pid = _pid_here(holder)
     return "elsewhere" if pid is None else f"process {pid} on this machine"
 
 
 def _pid_here(holder: str) -> int | None:
-    """The process of this holder, where it is or was one of this machine."""
+    """Return the holder's process id if it belongs to this machine, else None."""
     parts = holder.split(".")
     if len(parts) != 4 or not _machine() or parts[0] != _machine() or not parts[1].isdigit() or not parts[2].isdigit():  # noqa: PLR2004
         return None
@@ -46,7 +46,7 @@ def _pid_here(holder: str) -> int | None:
 
 @cache
 def _machine() -> str:
-    """This boot of this machine, as processes see each other in it; empty where the kernel does not say."""
+    """Return an id of this boot and process namespace; empty if the kernel does not provide it."""
     try:
         seen = f"{platform.node()} {_BOOT.read_text()} {_NAMESPACE.readlink()}"
     except OSError:
@@ -59,17 +59,17 @@ def _lives(pid: int, *, began: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is there, and another user's
+    except OSError:  # it exists and belongs to another user
         pass
     try:
         state = _stat(pid)[0]
-    except OSError:  # who it is can't be seen
+    except OSError:  # its identity is hidden from us
         return True
     return state not in _DEAD and began in {0, _began(pid)}
 
 
 def _began(pid: int) -> int | None:
-    """When this process began, in ticks since the boot; None where the kernel does not say."""
+    """Return when this process began, in ticks since boot; None if the kernel does not provide it."""
     try:
         return int(_stat(pid)[19])
     except OSError:
@@ -77,5 +77,5 @@ def _began(pid: int) -> int | None:
 
 
 def _stat(pid: int) -> list[str]:
-    """What follows the name of the program, which may hold anything."""
+    """Return the fields after the program's name, which may hold any character."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

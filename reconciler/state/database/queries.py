@@ -1,4 +1,4 @@
-"""What the parts of the state share: an engine, one query, one upsert that both databases understand."""
+"""`Database`: what the repositories of the state share: an engine, queries, retried transactions, upserts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 ASK = 500  # names in one IN list
 TRIES = 5
-# Unique violation, deadlock, serialization failure; a lock waited for too long, as behind a frozen process; and to be that
-# process, or one that had no processor for so long.
+# SQLSTATEs: unique violation, deadlock, serialization failure, lock timeout (for example behind a frozen process), and
+# idle-in-transaction timeout (this process was the frozen one).
 LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03", "25P03"})
 
 
 class Database:
-    """Thread-safe: each call takes a connection of its own."""
+    """An engine and its queries. Thread-safe: each call takes its own connection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -31,8 +31,8 @@ class Database:
         with reading(self._engine) as connection:
             return connection.execute(query).all()
 
-    def _won(self, work: Callable[[Connection], T]) -> T:
-        """What `work` gives in one transaction; begun again where another's made it lose a race."""
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        """Return the result of `work` in one transaction; repeat it if a concurrent transaction made it fail."""
         for left in reversed(range(TRIES)):
             try:
                 with writing(self._engine) as connection:
@@ -43,15 +43,15 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
     def _insert(self, table: Table) -> Any:
-        """An INSERT that has `on_conflict_…` on both databases."""
+        """Return an INSERT with `on_conflict_…` for this database."""
         if is_sqlite(self._engine):
             return sqlite.insert(table)
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes long to import, and SQLite does without
 
         return postgresql.insert(table)
 
-    def _inserted(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
-        """Insert this row unless its key is there; whether it was not. (Postgres' driver counts no rows of an INSERT.)"""
+    def _insert_new(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+        """Insert the row unless its key exists; return whether it was inserted. (Postgres' driver does not count rows.)"""
         key = next(iter(table.primary_key))
         statement = self._insert(table).values(row).on_conflict_do_nothing().returning(key)
         return connection.execute(statement).first() is not None
@@ -64,7 +64,7 @@ class Database:
         *,
         unless: Callable[[Any], ColumnElement[bool]] | None = None,
     ) -> None:
-        """`unless`: of the new row's columns, when the row that is there stays as it is."""
+        """Insert or replace rows. `unless`: a condition on the new row under which the existing row stays."""
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]
         values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
@@ -77,6 +77,6 @@ def _lost_race(cause: BaseException | None) -> bool:
 
 
 def parts(names: Collection[str]) -> Iterator[list[str]]:
-    """The names without doubles, sorted, as many as go into one statement."""
+    """Return the distinct names, sorted, in lists that fit into one statement."""
     ordered = sorted(set(names))
     return (ordered[i : i + ASK] for i in range(0, len(ordered), ASK))

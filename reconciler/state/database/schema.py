@@ -1,4 +1,4 @@
-"""The state's schema: made where there is none, upgraded step by step, never guessed."""
+"""The state's schema: created if missing, upgraded by migrations."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from reconciler.errors import StateError
-from reconciler.state.database.engine import SCHEMA, is_sqlite, patient, reading, writing
+from reconciler.state.database.engine import SCHEMA, is_sqlite, long_transactions, reading, writing
 from reconciler.state.database.version import MIGRATIONS, VERSION_TABLE
 from reconciler.state.tables import requests as requests_table
 from reconciler.state.tables.mappings import metadata
 
-LOCK_KEY = 7_305_811_905  # a number of our own: two starters never make the schema at once
-STRANGERS = ("anon", "authenticated", "service_role")
+LOCK_KEY = 7_305_811_905  # advisory lock, so that two processes never create the schema at the same time
+API_ROLES = ("anon", "authenticated", "service_role")
 
-requests_table.whole_for_postgres()
+requests_table.make_partial_on_postgres()
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Make the schema where there is none; upgrade SQLite. An older or newer Postgres schema is a StateError."""
+    """Create a missing schema; upgrade SQLite. Raises StateError for an older or newer Postgres schema."""
     head = _script().get_current_head()
     with reading(engine) as connection:
         current = _current(connection)
         if current is None:
-            _refuse_unseen(connection)
+            _refuse_hidden(connection)
     if current == head:
         return
     _refuse_newer(current)
@@ -40,13 +40,13 @@ def ensure_schema(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema to this program's; safe to repeat, and by two at once: the second waits, and finds it done."""
-    with writing(patient(engine)) as connection:
+    """Upgrade the schema to this program's version. Safe to repeat and to run concurrently: the second one waits."""
+    with writing(long_transactions(engine)) as connection:
         _upgrade(connection)
 
 
 def check(engine: Engine) -> list[str]:
-    """What differs between the schema and the tables of this program, a line each; StateError where it is newer."""
+    """Return the differences between the schema and this program's tables, one a line. StateError if it is newer."""
     with reading(engine) as connection:
         _refuse_newer(_current(connection))
         if _current(connection) != _script().get_current_head():
@@ -58,7 +58,7 @@ def check(engine: Engine) -> list[str]:
 
 
 def _refuse_newer(current: str | None) -> None:
-    """StateError where a newer program has made the schema."""
+    """Raise StateError if a newer program created the schema."""
     known = {revision.revision for revision in _script().walk_revisions()}
     if current is not None and current not in known:
         raise StateError(
@@ -69,7 +69,7 @@ def _refuse_newer(current: str | None) -> None:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-        if not _has_schema(connection):  # IF NOT EXISTS would ask for the right to create one even where it is there
+        if not _has_schema(connection):  # IF NOT EXISTS needs the right to create even if the schema exists
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
     _refuse_newer(_current(connection))
     config = Config()
@@ -77,7 +77,7 @@ def _upgrade(connection: Connection) -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.dialect.name == "postgresql":
-        _lock_out_strangers(connection)
+        _revoke_api_roles(connection)
 
 
 def _has_schema(connection: Connection) -> bool:
@@ -85,8 +85,8 @@ def _has_schema(connection: Connection) -> bool:
     return bool(found.scalar_one())
 
 
-def _refuse_unseen(connection: Connection) -> None:
-    """Row level security shows a role that is not the owner empty tables, without an error: not the same as none."""
+def _refuse_hidden(connection: Connection) -> None:
+    """Raise StateError if row level security hides our tables: a role that is not the owner reads them as empty."""
     if connection.dialect.name != "postgresql":
         return
     hidden = connection.execute(
@@ -103,10 +103,10 @@ def _refuse_unseen(connection: Connection) -> None:
         )
 
 
-def _lock_out_strangers(connection: Connection) -> None:
-    """Row level security on, and nothing granted: Supabase's API roles see none of it."""
+def _revoke_api_roles(connection: Connection) -> None:
+    """Enable row level security and revoke all grants: Supabase's API roles read none of our tables."""
     roles = connection.execute(
-        text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(STRANGERS)}
+        text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(API_ROLES)}
     ).scalars()
     for role in ["PUBLIC", *roles]:
         connection.execute(text(f"REVOKE ALL ON SCHEMA {SCHEMA} FROM {role}"))
@@ -134,7 +134,7 @@ def _context(connection: Connection) -> MigrationContext:
 
 
 def options(connection: Connection) -> dict[str, Any]:
-    """How Alembic is set up, for migrations and for comparing."""
+    """Return Alembic's options, for migrations and for comparing."""
     postgres = connection.dialect.name == "postgresql"
 
     def ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -154,8 +154,8 @@ def options(connection: Connection) -> dict[str, Any]:
 
 @cache
 def _without_schema() -> MetaData:
-    """The same tables as SQLite has them."""
+    """Return the same tables without a schema, as SQLite has them."""
     plain = MetaData()
     for table in metadata.tables.values():
-        table.to_metadata(plain, schema=None)  # type: ignore[arg-type]  # None is meant
+        table.to_metadata(plain, schema=None)  # type: ignore[arg-type]  # None removes the schema
     return plain

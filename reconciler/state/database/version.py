@@ -1,6 +1,7 @@
-"""Whether the schema is this program's own: what every command asks first, and answered without Alembic.
+"""Whether the schema has this program's version: every command asks this first.
 
-Alembic takes longer to import than most commands take to run. It has the last word wherever the answer is not yes.
+The check needs no Alembic, which takes longer to import than most commands take to run. Alembic decides whenever this
+check fails.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the schema is there, can be seen, and is at this program's version."""
+    """Return whether the schema exists, is visible, and has this program's version."""
     if is_sqlite(engine):
         there, table = f"SELECT 1 FROM sqlite_master WHERE name = '{VERSION_TABLE}'", VERSION_TABLE  # noqa: S608  ours
     else:
@@ -29,10 +30,10 @@ def is_current(engine: Engine) -> bool:
 
 
 def head() -> str:
-    """The newest migration's number, with which its file's name begins."""
+    """Return the number of the newest migration, with which its file name begins."""
     return max(known_versions())
 
 
 def known_versions() -> frozenset[str]:
-    """The numbers of all migrations of this program."""
+    """Return the numbers of all migrations of this program."""
     return frozenset(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))

@@ -1,6 +1,6 @@
-"""The mirror behind its port, and the one question of sweeps: which pairs are equal, and have not moved?
+"""`MirrorTable`: the mirror's customers, and which of them still equal their users' mappings.
 
-Whole-shop loops: Core statements and the driver's own rows, a bounded number of them at a time.
+Loops over whole shops: SQLAlchemy Core statements and plain driver tuples, a bounded number at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from reconciler.state.tables.rows import number_of
 
 PAGE = 500
 LOW = (1 << 32) - 1
-SURELY = timedelta(seconds=5)  # more than the whole seconds of a shop's times, and than two clocks may differ
+SURELY = timedelta(seconds=5)  # covers a shop's times in whole seconds and the difference between two clocks
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -51,9 +51,9 @@ _here = _mirror.c.gone == false()
 
 
 class MirrorTable(Database):
-    """ports.Mirror on SQLite or Postgres."""
+    """`ports.Mirror` on SQLite or Postgres."""
 
-    # --- what sweeps ask -----------------------------------------------------------------------------------------
+    # --- questions of a scan ---------------------------------------------------------------------------------------
 
     def pairs(
         self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
@@ -75,7 +75,7 @@ class MirrorTable(Database):
 
     def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
         moved_at, after = at, ""
-        while True:  # by the index on moved_at, never by way of the mappings: few have moved, all are mapped
+        while True:  # by the index on moved_at, not through the mappings: few customers moved, all are mapped
             later = or_(_mirror.c.moved_at > moved_at, and_(_mirror.c.moved_at == moved_at, _customer > after))
             query = select(_customer, _mirror.c.observed_fp, _mirror.c.gone, _mirror.c.moved_at)
             query = query.where(_mirror.c.shopify_shop == shop, _mirror.c.moved_at >= moved_at, later)
@@ -89,7 +89,7 @@ class MirrorTable(Database):
             moved_at, after = page[-1].moved_at, page[-1][0]
 
     def _differing(self, shop: ShopDomain, now: dict[str, int | None]) -> list[ClerkUserId]:
-        """Whose mapping was not found equal with what their customer shows now."""
+        """Return users with a mapping that does not equal what their customer shows now."""
         columns = (_user, _mapping.c.shopify_customer_id, _mapping.c.observed_fp)
         found: list[ClerkUserId] = []
         for part in parts(now):
@@ -101,7 +101,7 @@ class MirrorTable(Database):
             ]
         return found
 
-    # --- what is known of a few ----------------------------------------------------------------------------------
+    # --- known customers -------------------------------------------------------------------------------------------
 
     def is_whole(self, shop: ShopDomain) -> bool:
         doubted = select(_customer).where(_mirror.c.shopify_shop == shop, _here, _mirror.c.observed_fp.is_(None))
@@ -114,24 +114,24 @@ class MirrorTable(Database):
         return {CustomerId(row[0]): Known(row[1], row[2], row[3]) for rows in found for row in rows}
 
     def known_backlinks(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> set[ClerkUserId]:
-        return {ClerkUserId(user) for user in self._among(shop, _mirror.c.backlink, users)}
+        return {ClerkUserId(user) for user in self._values_among(shop, _mirror.c.backlink, users)}
 
     def known_emails(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
-        return self._among(shop, _mirror.c.email_key, keys)
+        return self._values_among(shop, _mirror.c.email_key, keys)
 
     def known_phones(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
-        return self._among(shop, _mirror.c.phone_key, keys)
+        return self._values_among(shop, _mirror.c.phone_key, keys)
 
-    def _among(self, shop: ShopDomain, column: ColumnElement[Any], values: Collection[str]) -> set[str]:
+    def _values_among(self, shop: ShopDomain, column: ColumnElement[Any], values: Collection[str]) -> set[str]:
         there = select(column).where(_mirror.c.shopify_shop == shop, _here)
         return {row[0] for part in parts(values) for row in self._rows(there.where(column.in_(part)))}
 
     def _raw(self, query: Any) -> list[Any]:
-        """The driver's own tuples: Row objects cost as much again."""
+        """Return the driver's tuples: SQLAlchemy's Row objects would double the cost."""
         with reading(self._engine) as connection:
             return list(connection.execute(query).cursor.fetchall())
 
-    # --- how it stands -------------------------------------------------------------------------------------------
+    # --- progress --------------------------------------------------------------------------------------------------
 
     def mirror_mark(self, shop: ShopDomain) -> MirrorMark:
         rows = self._rows(select(_mark).where(_mark.c.shopify_shop == shop))
@@ -156,7 +156,7 @@ class MirrorTable(Database):
     def begin_mirror(
         self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None, shape: str = ""
     ) -> MirrorMark:
-        last = self.mirror_mark(shop).complete_at  # later than the last one, whatever the clocks of two replicas say
+        last = self.mirror_mark(shop).complete_at  # later than the last one, even if the clocks of two replicas differ
         began_at = now if last is None or now > last else last + timedelta(microseconds=1)
         fresh = {"operation": operation, "began_at": began_at, "lines": 0, "expected": expected, "begun_shape": shape}
         with writing(self._engine) as connection:
@@ -174,11 +174,11 @@ class MirrorTable(Database):
                 values |= {"complete_at": began_at, "listed_at": began_at}
                 statement = update(_mirror).where(unseen).values(gone=true(), moved_at=now)
                 gone = connection.execute(statement).rowcount
-                equal.weigh_gone(connection, shop, now)
+                equal.update_equal_of_gone(connection, shop, now)
             connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(values))
             return gone
 
-        return self._won(end)
+        return self._transact(end)
 
     def unseen(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
         when = dict(touched)
@@ -196,7 +196,7 @@ class MirrorTable(Database):
         with writing(self._engine) as connection:
             connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(listed_at=at))
 
-    # --- what was seen -------------------------------------------------------------------------------------------
+    # --- observations ----------------------------------------------------------------------------------------------
 
     def put_seen(
         self,
@@ -217,20 +217,22 @@ class MirrorTable(Database):
                 before = known.get(customer)
                 if before is None or not (_is_newer(before, found, as_of) or _is_same(before, found)):
                     moved.append(_row(shop, found, as_of, now, source))
-            self._see(connection, shop, known, newest, as_of)
+            self._mark_seen(connection, shop, known, newest, as_of)
             if moved:
                 self._upsert(connection, _mirror, moved)
-            equal.weigh(connection, shop, newest if source == "read" else [row["shopify_customer_id"] for row in moved])
+            equal.update_equal(
+                connection, shop, newest if source == "read" else [row["shopify_customer_id"] for row in moved]
+            )
             if lines is not None:
                 connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(lines=lines))
             return len(moved)
 
-        return self._won(keep)
+        return self._transact(keep)
 
-    def _see(
+    def _mark_seen(
         self, connection: Connection, shop: ShopDomain, known: Any, newest: dict[CustomerId, Seen], as_of: datetime
     ) -> None:
-        """They were there at this time, whatever of it is kept; and when they were touched last."""
+        """Record that these customers existed at this time, and when the shop changed them last."""
         for part in parts([customer for customer, before in known.items() if not before.gone]):
             statement = update(_mirror).where(_mirror.c.shopify_shop == shop, _customer.in_(part))
             connection.execute(statement.where(_mirror.c.seen_at < as_of).values(seen_at=as_of))
@@ -251,12 +253,12 @@ class MirrorTable(Database):
             for part in parts(customers):
                 touched = update(_mirror).where(_mirror.c.shopify_shop == shop, _customer.in_(part), _here)
                 connection.execute(touched.values(values))
-            equal.weigh(connection, shop, customers)
+            equal.update_equal(connection, shop, customers)
 
-        self._won(mark)
+        self._transact(mark)
 
     def _known(self, connection: Connection, shop: ShopDomain, customers: Collection[str]) -> dict[Any, Any]:
-        """What is kept of these, locked in the order of all writes."""
+        """Return the mirror's rows of these customers, locked in the order of all writes."""
         columns = (_customer, _mirror.c.observed_fp, _mirror.c.updated_at, _mirror.c.moved_at, _mirror.c.gone)
         found: dict[Any, Any] = {}
         for part in parts(customers):
@@ -266,7 +268,7 @@ class MirrorTable(Database):
 
 
 def _equal(config: str) -> Case[Any]:
-    """The row's fingerprint of a mapping that is equal under this policy, else NULL."""
+    """Return SQL for the fingerprint of a mapping that is equal under this policy, else NULL."""
     return case(
         (and_(_mapping.c.status == "in_sync", _mapping.c.config_fp == number_of(config)), _mapping.c.equal_fp),
         else_=null(),
@@ -283,7 +285,7 @@ def _is_same(before: Any, found: Seen) -> bool:
 
 
 def _is_newer(before: Any, found: Seen, as_of: datetime) -> bool:
-    """Whether what is kept is newer: seen gone, or named by a webhook, after the shop was asked; else by her own time."""
+    """Return whether the kept row is newer: gone or named by a webhook after `as_of`, or updated later in the shop."""
     if before.gone or before.observed_fp is None:
         return bool(before.moved_at > as_of)
     if _is_later(before.updated_at, found.updated_at):

@@ -1,4 +1,4 @@
-"""What tells, beside the mappings, that not all is right: who waits for a look, and who has left since the last count."""
+"""`DoubtsTable`: counts of users of uncertain sync state: with a request in the queue, or having left."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from reconciler.state.database.queries import Database
 from reconciler.state.mappings import TOMBSTONES
 from reconciler.state.tables.mappings import MappingRow, UtcDateTime
 from reconciler.state.tables.requests import RequestRow
-from reconciler.state.tables.sweeps import FindingRow
+from reconciler.state.tables.scans import FindingRow
 
-ASKED_AT_ONCE = 500
-COUNTED_MAX = 10_000  # names that wait; of more nobody need know how many: the last full look has counted them
+NAMES_MAX = 500
+COUNTED_MAX = 10_000  # more names than these are not counted; the last full resync has counted them
 
 _mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _request: Table = RequestRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
@@ -26,13 +26,13 @@ _finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel
 
 
 class DoubtsTable(Database):
-    """Reads for `status`, the console and the metrics."""
+    """Queries for `status`, the console and the metrics."""
 
     def doubts(self, store: StoreName, shop: ShopDomain, *, counted_at: datetime | None) -> Doubts:
-        """Who waits in the queue or was found by a look that goes on; who has left since `counted_at`.
+        """Count users in the queue or found by a running scan, and users who left since `counted_at`.
 
-        A released user is unknown only by what may tell more than the release did: a request that came after it, or one
-        that was asked for more than once, so that its time is not known.
+        A released user counts as unknown only if a request may say more than the release: one that came after it, or one
+        added more than once, so that its time is not known.
         """
         lanes = _request.c.priority.in_(list(Priority))  # so that the index by priority and store serves
         once = case((_request.c.generation - _request.c.seen <= 1, _request.c.due_at))
@@ -41,7 +41,7 @@ class DoubtsTable(Database):
         finding = select(_finding.c.clerk_user_id, cast(null(), UtcDateTime()).label("asked_at"))
         found = finding.where(_finding.c.shopify_shop == shop).limit(COUNTED_MAX)
         names = union_all(*(select(each.subquery()) for each in (asked, found))).subquery()
-        dated = func.count(names.c.asked_at) == func.count()  # else one of them has no time
+        dated = func.count(names.c.asked_at) == func.count()  # otherwise one of them has no time
         waits = select(names.c.clerk_user_id, case((dated, func.max(names.c.asked_at))).label("asked_at"))
         waits_by = waits.group_by(names.c.clerk_user_id).subquery()
         theirs = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits_by.c.clerk_user_id)
@@ -49,17 +49,17 @@ class DoubtsTable(Database):
         told = and_(_mapping.c.left_at.is_not(None), waits_by.c.asked_at.is_not(None))
         covered = and_(told, waits_by.c.asked_at <= _mapping.c.left_at)
         back = and_(status == "released", not_(covered))
-        nobody = or_(status.is_(None), back)  # an erased one stays erased, for every caller
+        unknown = or_(status.is_(None), back)  # an erased one stays erased, for every caller
         query = select(
-            func.sum(case((status == "in_sync", 1), else_=0)), func.sum(case((nobody, 1), else_=0))
+            func.sum(case((status == "in_sync", 1), else_=0)), func.sum(case((unknown, 1), else_=0))
         ).select_from(waits_by.outerjoin(_mapping, theirs))
         in_sync, unknown = self._rows(query)[0]
         return Doubts(in_sync=in_sync or 0, unknown=unknown or 0, left=self._left(shop, counted_at))
 
     def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
-        """Which of these users have a request in the queue, or were found by a scan that goes on."""
+        """Return which of these users have a request in the queue or were found by a running scan."""
         found: set[ClerkUserId] = set()
-        for part in batches(users, ASKED_AT_ONCE):
+        for part in batches(users, NAMES_MAX):
             asked = select(_request.c.clerk_user_id).where(
                 _request.c.clerk_user_id.in_(part), _request.c.store == store
             )

@@ -1,4 +1,4 @@
-"""The mapping table under one claim: each write first makes sure, in its own transaction, that the claim still holds."""
+"""`FencedMappings`: the mapping table under a claim. Each write first checks, in its transaction, that the claim holds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from reconciler.state.requests.queue import fence
 
 
 class FencedMappings(Mappings):
-    """ports.ClaimedWriter: its writes raise LeaseLost, and change nothing, once another holder has the key."""
+    """`ports.ClaimedWriter`. A write raises LeaseLost and changes nothing once another holder claimed the request."""
 
     def __init__(self, engine: Engine, claim: Claim) -> None:
         super().__init__(engine)
         self._claim = claim
         self.losers: set[ClerkUserId] = set()
 
-    def _opening(self, connection: Connection) -> None:
+    def _before_write(self, connection: Connection) -> None:
         fence(connection, self._claim)
 
-    def _lost(self, users: Sequence[ClerkUserId]) -> None:
+    def _note_losers(self, users: Sequence[ClerkUserId]) -> None:
         self.losers.update(users)

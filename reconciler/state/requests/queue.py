@@ -1,13 +1,13 @@
-"""The queue of requests behind its port: one row a key, with the promises of a Kubernetes workqueue.
+"""The queue of requests: one row a request, with the guarantees of a Kubernetes workqueue.
 
-A key is in it once, and is never worked on twice at once, also by several processes; a nudge while it is worked on
-means one more look; a nudge cuts a backoff short. Postgres is the distributed engine, SQLite serves one process.
+A request is in the queue once, and two workers never reconcile it at the same time, even in several processes. A nudge
+during a reconcile causes one more reconcile. A nudge ends a backoff. Postgres serves many processes, SQLite one.
 
-A lease says who works on a key, and its fencing number which claim of the key that is. A holder that was frozen past
-its lease has lost it when another claims the key: `fence` refuses its late writes inside their own transaction.
-`now` is an argument; replicas that share a database should take it from `state.clock`, so that a lease is as long for
-one as for the other. Where their clocks differ all the same, a lease may end early and a look be made twice, but the
-writes of the first are fenced. Rows move through Core statements: a claim of a hundred keys is one round trip.
+A lease says who reconciles a request; its fencing token says which claim that is. A holder that was frozen beyond its
+lease loses it when another claims the request: `fence` refuses its late writes inside their own transaction. `now` is
+an argument. Replicas that share a database take it from `database.clock`, so that leases have the same length for all.
+If clocks differ all the same, a lease may end early and a reconcile run twice, but the writes of the first are fenced.
+Rows move through Core statements: a claim of a hundred requests is one round trip.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from reconciler.core.model.request import (
     resync_rank_at,
 )
 from reconciler.errors import LeaseLost
-from reconciler.state.database.engine import is_sqlite, reading, single, translated, writing
+from reconciler.state.database.engine import autocommitting, is_sqlite, reading, translate_errors, writing
 from reconciler.state.database.holder import is_gone, new_holder
 from reconciler.state.requests.statements import Statements
 
-CHUNK = 500  # keys written in one transaction, so that a nudge waits some ten milliseconds at most behind a resync
+CHUNK = 500  # requests added in one transaction, so that a nudge waits about 10 ms at most behind a resync
 _NEVER = timedelta(days=36_500)
-LEASE_MAX = timedelta(hours=1)  # longer than any lease that is given
+LEASE_MAX = timedelta(hours=1)  # longer than any lease that a holder sets
 
 _STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
 
 
 def new_owner() -> str:
-    """An identity for this process, which no other has or will have."""
+    """Return a unique identity for this process."""
     return new_holder()
 
 
 def fence(connection: Connection, claim: Claim) -> None:
-    """Call first inside the transaction of a write: raises LeaseLost unless the claim still holds.
+    """Raise LeaseLost unless the claim still holds. Call it first inside the transaction of a write.
 
-    Until that transaction ends nobody can take the key over, so the write is either before a takeover or not at all.
+    No process can take the request over until that transaction ends: the write comes before a takeover or not at all.
     """
     statements = _STATEMENTS[connection.dialect.name == "sqlite"]
     if connection.execute(statements.hold, _mine(claim)).first() is None:
@@ -64,14 +64,14 @@ def fence(connection: Connection, claim: Claim) -> None:
 
 
 class RequestTable:
-    """ports.RequestQueue on SQLite or Postgres. Thread-safe; each call is durable when it returns."""
+    """`ports.RequestQueue` on SQLite or Postgres. Thread-safe; each call is durable when it returns."""
 
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
         self._sql = _STATEMENTS[self._sqlite]
         self._whole = engine
-        self._engine = single(engine)  # each call is one statement, or several that may each stand alone
-        self._claiming = Lock()  # two threads of one owner would each see the other's room
+        self._engine = autocommitting(engine)  # each call is one statement, or several independent ones
+        self._claiming = Lock()  # two threads of one owner would each count the other's capacity
 
     def add(
         self,
@@ -128,23 +128,23 @@ class RequestTable:
             "until": now + timedelta(seconds=lease_s),
             "lease_max": now + LEASE_MAX,
             "limit": limit,
-            "ask": 2 * limit,  # another replica may hold the first ones at this very moment: skip them, and go on
+            "ask": 2 * limit,  # skip rows that another replica is claiming now
             "stores": json.dumps(sorted(stores.items())),
             "nudge_horizon": now,
             "retry_horizon": now + timedelta(seconds=HEAD_START_S[Priority.RETRY]),
             "resync_horizon": now + _NEVER,
         }
         with self._claiming:
-            rows = self._taken_in_steps(values) if self._sqlite else self._taken(values)
+            rows = self._claimed_in_steps(values) if self._sqlite else self._claimed(values)
         return [_claim_of(row, owner) for row in rows]
 
-    def _taken(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+    def _claimed(self, values: MappingOf[str, Any]) -> Sequence[Any]:
         with writing(self._engine) as connection:
             rows = connection.execute(self._sql.take, values).all()
         return sorted(rows, key=lambda row: (row.turn, row.store, row.clerk_user_id))
 
-    def _taken_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
-        """On SQLite: look first, so that an idle queue writes nothing and keeps no writer out."""
+    def _claimed_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+        """On SQLite, read first, so that an idle queue writes nothing and blocks no writer."""
         with reading(self._engine) as connection:
             picked = [tuple(row) for row in connection.execute(self._sql.picked, values)]
         if not picked:
@@ -164,7 +164,7 @@ class RequestTable:
             with writing(self._engine) as connection:
                 gone = connection.execute(self._sql.gone, values).all()
                 found |= {tuple(row): "done" for row in gone}
-                if len(gone) < len(claims):  # a statement of its own: a nudge may have come since the first began
+                if len(gone) < len(claims):  # a second statement: a nudge may have come since the first began
                     again = connection.execute(self._sql.again, values | {"now": now}).all()
                     found |= {tuple(row): "again" for row in again}
         return tuple(found.get(_name_of(claim), "lost") for claim in claims)
@@ -176,13 +176,13 @@ class RequestTable:
         return self._put_off(claim, due_at, reason, failed=False)
 
     def release(self, claims: Collection[Claim]) -> None:
-        self._run(self._sql.hand_back, {"claims": _claims_json(claims)})
+        self._execute(self._sql.hand_back, {"claims": _claims_json(claims)})
 
     def take_back(self, now: datetime, *, alone: bool = False) -> int:
-        """All that is in hand of processes that have provably ended; how many. `alone`: no other process is on the state.
+        """Release all requests held by processes that have provably ended; return how many.
 
-        Each counts as a look that failed, as when a lease runs out: at once the first time, then later and later, so
-        that what kills its process does not do so at full speed.
+        `alone`: no other process uses the state. Each counts as a failed reconcile, as when a lease expires: immediately the
+        first time, then with growing delays. So a request that kills its process does not do so at full speed.
         """
         gone = {owner: alone or is_gone(owner) for (owner,) in self._rows(self._sql.owners, {})}
         rows = [row for row in self._rows(self._sql.in_hand, {}) if gone.get(row.owner)] if any(gone.values()) else []
@@ -196,7 +196,7 @@ class RequestTable:
                 "failed": True,
             }
             mine = {"user": row.clerk_user_id, "store": row.store, "fencing": row.fencing}
-            self._run(self._sql.put_off, mine | values)
+            self._execute(self._sql.put_off, mine | values)
         return len(rows)
 
     def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
@@ -209,12 +209,12 @@ class RequestTable:
         return bool(self._rows(self._sql.mine, _mine(claim)))
 
     def check_writable(self) -> None:
-        """StateError where nothing can be written: a full disk, a file that is locked, a server that only reads.
+        """Raise StateError if nothing can be written: a full disk, a locked file, a read-only server.
 
-        Takes a number and gives it back: all of a claim but its row. On SQLite it is committed, since a transaction
-        that is rolled back never reaches the disk.
+        Takes a fencing token and deletes it, which is all of a claim but its row. On SQLite it commits, since a rolled back
+        transaction never reaches the disk.
         """
-        with translated(), self._whole.connect() as connection:
+        with translate_errors(), self._whole.connect() as connection:
             connection.execute(self._sql.next_number)
             if self._sqlite:
                 connection.execute(self._sql.spent_number)
@@ -243,19 +243,19 @@ class RequestTable:
         }
 
     def forget(self, store: StoreName) -> int:
-        return self._run(self._sql.forget, {"store": store})
+        return self._execute(self._sql.forget, {"store": store})
 
     def _add(self, part: Sequence[tuple[Request, datetime]], now: datetime, values: MappingOf[str, Any]) -> int:
         unique = {request.clerk_user_id + "\0" + request.store: (request, rank) for request, rank in part}
         rows = [[*request, self._sql.stamp(rank)] for _, (request, rank) in sorted(unique.items())]
-        return self._run(self._sql.add, {**values, "now": now, "requests": json.dumps(rows)})
+        return self._execute(self._sql.add, {**values, "now": now, "requests": json.dumps(rows)})
 
     def _put_off(self, claim: Claim, due_at: datetime, reason: str, *, failed: bool) -> bool:
         rank = rank_at(Priority.RETRY, due_at)
         values = {"due_at": due_at, "rank_at": rank, "reason": reason, "failed": failed}
-        return self._run(self._sql.put_off, _mine(claim) | values) == 1
+        return self._execute(self._sql.put_off, _mine(claim) | values) == 1
 
-    def _run(self, statement: Any, values: MappingOf[str, Any]) -> int:
+    def _execute(self, statement: Any, values: MappingOf[str, Any]) -> int:
         with writing(self._engine) as connection:
             return int(connection.execute(statement, values).rowcount)
 

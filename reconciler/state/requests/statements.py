@@ -1,8 +1,8 @@
-"""The queue's statements, one text for both databases: only the words in which they differ are filled in.
+"""The queue's SQL statements: one text for both databases, with placeholders for the parts that differ.
 
-Lists of requests travel as one JSON parameter, so that a statement is one round trip and one plan for any number of
-rows. Rows are always locked in the order of the key: two statements over many rows never wait for each other in a
-circle. Each statement relies on nothing but itself: no temporary table, no session setting, no lock that outlives it.
+Lists of requests are one JSON parameter, so a statement is one round trip and one plan for any number of rows. Rows
+are always locked in key order, so that two statements over many rows never deadlock. Each statement is independent:
+no temporary table, no session setting, no lock that outlives it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sqlalchemy.sql.selectable import TextualSelect
 from reconciler.core.model.request import DELETED, Priority
 from reconciler.state.tables.mappings import UtcDateTime
 
-# An add merges with the row that is there. A resync never cuts a backoff short: the key has its turn already.
+# An add merges with the existing row. A resync never ends a backoff: the request has its turn already.
 _IN_BACKOFF = "(excluded.priority = {resync} AND r.owner IS NULL AND r.attempts > 0 AND r.due_at > :now)"
-# A delayed add is remembered beside what is due, until a look begins after its time; of several the earliest.
+# A delayed add is kept beside what is due, until a reconcile begins after its time; of several, the earliest.
 _DELAYS = (
     "(excluded.due_at > :now AND (r.delayed_at IS NULL OR r.delayed_at <= :now OR r.delayed_at > excluded.due_at))"
 )
-# What changes nothing writes nothing: a resync over a queue that still waits leaves no dead rows behind.
+# An add that changes nothing writes nothing: a resync over a waiting queue leaves no dead rows.
 _CHANGES = """({delays} OR r.rank_at > excluded.rank_at
    OR (r.owner IS NOT NULL AND r.again_at IS NULL AND excluded.due_at <= :now)
    OR (r.owner IS NULL AND (r.due_at > excluded.due_at OR r.priority > excluded.priority))
@@ -55,48 +55,48 @@ ON CONFLICT (clerk_user_id, store) DO UPDATE SET
 WHERE NOT {in_backoff} AND {changes}
 """
 
-# A claim: of all lanes (a store's nudges, retries, resyncs) those whose first is oldest, their front by the index, what
-# the caps leave room for, then the oldest. Twice as many as wanted are looked at, for another replica may be taking
-# some at this moment: they are skipped. `:horizon` bounds a lane, for what is due ranks at most its lane's head start
-# ahead: keys in backoff behind it are never read.
+# A claim considers all lanes (a store's nudges, retries, resyncs). It takes those with the oldest first request, their
+# front by the index, what the caps leave capacity for, then the oldest. It reads twice as many as wanted, since another
+# replica may be taking some of them: locked rows are skipped. `:horizon` bounds a lane: a due request ranks at most its
+# lane's head start ahead, so keys in backoff behind it are never read.
 _LANE = """FROM {request} r WHERE r.store = {of}.store AND r.priority = {of}.priority
   AND r.rank_at <= {of}.horizon AND r.due_at <= :now AND {free} ORDER BY r.rank_at"""
 
-# A lease that ends later than anybody may hold one was written by a clock that ran ahead, and protects nothing.
+# A lease that ends later than any holder may set was written by a clock that was ahead, and protects nothing.
 _FREE = "(r.owner IS NULL OR r.lease_until <= :now OR r.lease_until > :lease_max)"
 
-# NOT INDEXED (on SQLite): by the row numbers found, whatever old statistics say. An owner's claims take room for as
-# long as they hold and no longer: an outage leaves claims behind that their owner knows nothing of, since the answer
-# was lost, or a worker that gave up.
+# NOT INDEXED (on SQLite): by the row numbers found, whatever old statistics say. An owner's claims count against the caps
+# while their leases hold. An outage can leave claims that their owner does not know of: the answer was lost, or a worker
+# gave up.
 _FRONT = """
-room AS (SELECT value->>0 AS store, CAST(value->>1 AS integer)
+space AS (SELECT value->>0 AS store, CAST(value->>1 AS integer)
               - (SELECT count(*) FROM {request} b WHERE b.owner = :owner AND b.store = value->>0
-                  AND b.lease_until > :now AND b.lease_until <= :lease_max) AS room
+                  AND b.lease_until > :now AND b.lease_until <= :lease_max) AS space
            FROM {stores}),
-lane AS (SELECT store, room, priority, horizon FROM room CROSS JOIN
+lane AS (SELECT store, space, priority, horizon FROM space CROSS JOIN
          (SELECT 0 AS priority, :nudge_horizon AS horizon UNION ALL SELECT 1, :retry_horizon
           UNION ALL SELECT 2, :resync_horizon) bound
-         WHERE room > 0),
+         WHERE space > 0),
 head AS MATERIALIZED (SELECT * FROM (SELECT lane.*, (SELECT r.rank_at {lane} LIMIT 1) AS first FROM lane) every
          WHERE first IS NOT NULL ORDER BY first LIMIT :ask),
-front AS (SELECT {front_row}, head.room FROM head CROSS JOIN {front_rows}),
-oldest AS MATERIALIZED (SELECT store, clerk_user_id, rank_at, room FROM
+front AS (SELECT {front_row}, head.space FROM head CROSS JOIN {front_rows}),
+oldest AS MATERIALIZED (SELECT store, clerk_user_id, rank_at, space FROM
            (SELECT front.*, row_number() OVER (PARTITION BY store ORDER BY rank_at) AS place FROM front) placed
-           WHERE place <= 2 * room ORDER BY rank_at LIMIT :ask),
+           WHERE place <= 2 * space ORDER BY rank_at LIMIT :ask),
 {locked}
 picked AS (SELECT store, clerk_user_id, rank_at AS turn FROM
            (SELECT {found}.*, row_number() OVER (PARTITION BY store ORDER BY rank_at, clerk_user_id) AS place
               FROM {found}) placed
-            WHERE place <= room ORDER BY rank_at, store, clerk_user_id LIMIT :limit)
+            WHERE place <= space ORDER BY rank_at, store, clerk_user_id LIMIT :limit)
 """
 
 _LOCKED = """
-locked AS (SELECT r.store, r.clerk_user_id, oldest.rank_at, oldest.room
+locked AS (SELECT r.store, r.clerk_user_id, oldest.rank_at, oldest.space
              FROM oldest JOIN {request} r ON r.clerk_user_id = oldest.clerk_user_id AND r.store = oldest.store
             WHERE r.due_at <= :now AND {free} ORDER BY oldest.rank_at FOR UPDATE OF r SKIP LOCKED),
 """
 
-# A dead owner's look counts as one that failed: what kills its process must not be tried at full speed for ever.
+# A reconcile of an ended owner counts as failed: a request that kills its process must not repeat at full speed.
 _TAKE = """
 UPDATE {request} AS r
    SET owner = :owner, lease_until = :until, fencing = {fencing}, rank_at = {least}(r.rank_at, :now),
@@ -108,12 +108,11 @@ RETURNING {r}store, {r}clerk_user_id, {r}fencing, {r}priority, {r}generation, {r
           {r}wants_updated_at, {r}explicit_generation > {r}seen AS explicit, {turn} AS turn
 """
 
-# When a look beside the present one is owed; null where none is.
+# When a further reconcile is owed; null if none is.
 _OWED_AT = "{least}(coalesce(again_at, delayed_at), coalesce(delayed_at, again_at))"
 
-# `lease_until` instead of `owner`, and one look-up a claim: so that Postgres goes by the key whatever it believes of the
-# table, and never through all that is in hand. (A LIMIT 1 would make it read a table it knows nothing of.) The claims
-# come in the order of the key.
+# `lease_until` instead of `owner`, and one lookup a claim: so Postgres uses the key whatever its statistics are, and never
+# reads all rows in progress. (A LIMIT 1 would make it scan a table without statistics.) The claims come in key order.
 _HELD = """
 WITH held AS (SELECT {claims_row}, CAST(value->>3 AS bigint) AS generation FROM {claims} {claims_join})"""
 _HELD_WHERE = """r.clerk_user_id = value->>1 AND r.store = value->>0 AND r.fencing = CAST(value->>2 AS bigint)
@@ -121,7 +120,7 @@ _HELD_WHERE = """r.clerk_user_id = value->>1 AND r.store = value->>0 AND r.fenci
 
 _MINE = "clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL"
 
-# CASE, since a plain `IS NULL` of columns without statistics counts as rare: Postgres would begin with the whole table.
+# CASE, since Postgres estimates `IS NULL` of columns without statistics as rare, and would begin with the whole table.
 _GONE = """
 DELETE FROM {request} WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
   AND CASE WHEN again_at IS NULL THEN delayed_at IS NULL ELSE false END
@@ -197,7 +196,7 @@ _TIMES = (
 
 
 class Statements:
-    """The texts for one database. On Postgres `take` is a whole claim; on SQLite it takes what `picked` names."""
+    """The statements for one database. On Postgres `take` is a whole claim; on SQLite it takes the rows of `picked`."""
 
     def __init__(self, *, sqlite: bool) -> None:
         self._words = _words(sqlite=sqlite)
@@ -227,12 +226,12 @@ class Statements:
         self.spent_number = self._text("DELETE FROM {fencing_table}")
 
     def stamp(self, moment: datetime) -> str:
-        """A time inside a JSON parameter, as this database writes it (SQLite: as SQLAlchemy stores it, to compare)."""
+        """Return a time for a JSON parameter, as this database compares it (SQLite: as SQLAlchemy stores it)."""
         return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f" if self._sqlite else "%Y-%m-%dT%H:%M:%S.%f+00:00")
 
     def _text(self, template: str) -> TextClause:
         filled = template
-        while "{" in filled:  # words hold words
+        while "{" in filled:  # placeholders hold placeholders
             filled = filled.format_map(self._words)
         made = text(filled)
         return made.bindparams(*(bindparam(name, type_=UtcDateTime()) for name in _TIMES if f":{name}" in filled))
@@ -270,9 +269,9 @@ def _words(*, sqlite: bool) -> Mapping[str, str]:
             "greatest": "max",
             "claims_row": "r.clerk_user_id, r.store",
             "claims_join": "JOIN {request} r ON {held_where}",
-            "share": "",  # a transaction that writes has begun IMMEDIATE: nobody else writes until it ends
+            "share": "",  # a writing transaction begins IMMEDIATE: no other writes until it ends
             "r": "",
-            "turn": "rank_at",  # the order is that of the keys picked
+            "turn": "rank_at",  # the order of the picked keys
             "fencing": ":fencing",
             "source": "json_each(:picked)",
             "source_user": "value->>1",

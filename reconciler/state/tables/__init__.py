@@ -1,1 +1,1 @@
-"""The tables, and rows turned into values."""
+"""The tables, and conversions between rows and values."""

@@ -1,4 +1,4 @@
-"""The rows of bulk mutations: files that lie ready or run, and whose next write stands on which of their lines."""
+"""Tables of bulk mutations: files that are ready or running, and the lines that hold users' next writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.state.tables.mappings import Row, key_column, time_column
 
 
 class BulkFileRow(Row, table=True):
-    """One file of writes, until its answers have been read to the end."""
+    """One file of writes, kept until all its answers have been read."""
 
     __tablename__ = "reconciler_bulk_file"
     key: str = Field(primary_key=True)
@@ -27,7 +27,7 @@ class BulkFileRow(Row, table=True):
 
 
 class BulkLineRow(Row, table=True):
-    """The next write of one user's action, from the moment it is decided to go by bulk until it is answered."""
+    """The next write of one user's action, from the decision to send it in bulk until its answer."""
 
     __tablename__ = "reconciler_bulk_line"
     shopify_shop: str = Field(sa_column=key_column(primary_key=True))

@@ -1,7 +1,7 @@
-"""The tables, as SQLModel classes. On Postgres they live in the schema `reconciler`, on SQLite they carry its prefix.
+"""The tables as SQLModel classes. On Postgres they are in the schema `reconciler`; on SQLite their names have its prefix.
 
-Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in a
-file of its own derives from `Row`, and is imported by schema.py, so that `db check` knows it.
+Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in
+its own file derives from `Row` and is imported by schema.py, so that `db check` knows it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ KEY_LETTERS_MAX = 600
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """timestamptz on Postgres, ISO text in UTC on SQLite; aware and UTC on our side."""
+    """timestamptz on Postgres, ISO text in UTC on SQLite; aware and UTC in Python."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is not None and value.tzinfo is None:
-            raise ValueError("a time without its zone: pass aware ones")
+            raise ValueError("a time without a zone: pass an aware datetime")
         return value.astimezone(UTC) if value is not None else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
@@ -43,17 +43,17 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def key_column(**options: Any) -> Column[str]:
-    """Text that is sorted by code point wherever it lies."""
+    """Return a text column that is sorted by code point on both databases."""
     return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
 
 
 def indexed(key: str | None) -> str | None:
-    """The key where an index can hold it: a row of Postgres's indexes has some 2,700 bytes. No longer one is any user's."""
+    """Return the key if an index can hold it (Postgres' limit is about 2,700 bytes), else None. No real key is longer."""
     return key if key is None or len(key) <= KEY_LETTERS_MAX else None
 
 
 class Json(TypeDecorator[Any]):
-    """JSONB on Postgres, text on SQLite; None is NULL, never the JSON word."""
+    """JSONB on Postgres, text on SQLite; None is NULL, not the JSON null."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
@@ -67,24 +67,24 @@ class Json(TypeDecorator[Any]):
 
 
 def json_column(*, nullable: bool = False) -> Column[Any]:
-    """A value of JSON."""
+    """Return a column for a JSON value."""
     return Column(Json(), nullable=nullable)
 
 
 def time_column(*, nullable: bool = True) -> Column[datetime]:
-    """A point in time, aware and UTC on our side."""
+    """Return a column for a time, aware and UTC in Python."""
     return Column(UtcDateTime(), nullable=nullable)
 
 
 class Row(SQLModel):
-    """What all our tables share: one metadata, which is not SQLModel's own. Validated by nobody, so built for nobody."""
+    """Base of all our tables: one metadata, separate from SQLModel's. Rows are not validated, so no validator is built."""
 
-    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel has one of its own
+    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel declares its own type
     metadata = metadata
 
 
 class MappingRow(Row, table=True):
-    """Which customer belongs to which user; unique in both directions per shop."""
+    """Which customer belongs to which user; unique per shop in both directions."""
 
     __tablename__ = "reconciler_mapping"
     shopify_shop: str = Field(sa_column=key_column(primary_key=True))
@@ -126,18 +126,18 @@ class MappingRow(Row, table=True):
         Index(
             "reconciler_mapping_absent",
             "shopify_shop",
-            sqlite_where=ABSENT,  # and see requests_table.whole_for_postgres
+            sqlite_where=ABSENT,  # for Postgres: requests_table.whole_for_postgres
         ),
-        # With the customer, so that mappings are counted without a look at their rows.
+        # With the customer, so that counts of mappings need only the index.
         Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),
-        # All that a sweep reads of a row: the rest, ten times as long, is not touched where nothing has moved.
+        # All that a scan reads of a row; the rest, ten times as long, is not read unless something moved.
         Index("reconciler_mapping_equal", "shopify_shop", "clerk_user_id", "status", "config_fp", "equal_fp"),
         {"schema": SCHEMA},
     )
 
 
 class EventRow(Row, table=True):
-    """One write that was carried out, with before and after values."""
+    """One write that was executed, with values before and after."""
 
     __tablename__ = "reconciler_event"
     id: int | None = Field(default=None, primary_key=True)
@@ -159,7 +159,7 @@ class EventRow(Row, table=True):
 
 
 class StoreRow(Row, table=True):
-    """What is remembered of a store between runs."""
+    """Facts of a store that are kept between runs."""
 
     __tablename__ = "reconciler_store"
     shopify_shop: str = Field(primary_key=True)
@@ -175,7 +175,7 @@ class StoreRow(Row, table=True):
 
 
 class AppliedPlanRow(Row, table=True):
-    """Sealed plans that were applied: each may be once."""
+    """Sealed plans that were applied; each can be applied once."""
 
     __tablename__ = "reconciler_applied_plan"
     digest: str = Field(primary_key=True)
@@ -184,7 +184,7 @@ class AppliedPlanRow(Row, table=True):
 
 
 class TokenRow(Row, table=True):
-    """A rotated token pair, encrypted: the only secret that is kept."""
+    """A rotated token pair, encrypted: the only secret that is stored."""
 
     __tablename__ = "reconciler_token"
     shopify_shop: str = Field(primary_key=True)
@@ -194,7 +194,7 @@ class TokenRow(Row, table=True):
 
 
 class BudgetRow(Row, table=True):
-    """How many actions of one kind the guards let pass in a shop in one hour of `run`."""
+    """How many actions of one kind the guards allowed in a shop in one hour of `run`."""
 
     __tablename__ = "reconciler_budget"
     shopify_shop: str = Field(primary_key=True)
@@ -205,7 +205,7 @@ class BudgetRow(Row, table=True):
 
 
 class LeaseRow(Row, table=True):
-    """Who holds what only one process may do. The row stays when it is given back, so that `fence` only ever grows."""
+    """The holder of a lease. The row stays after a release, so that `fence` only grows."""
 
     __tablename__ = "reconciler_lease"
     name: str = Field(primary_key=True)

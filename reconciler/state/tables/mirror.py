@@ -1,4 +1,4 @@
-"""The rows of the mirror: each shop's customers as they were last seen, and how far each shop's mirror is."""
+"""Tables of the mirror: each shop's customers as last observed, and the progress of each shop's mirror."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reconciler.state.tables.mappings import Row, key_column, time_column
 
 
 class MirrorRow(Row, table=True):
-    """One customer. `observed` is compact JSON in the shop's own names; `observed_fp` its fingerprint, NULL: not known now.
+    """One customer. `observed` is compact JSON in the shop's names; `observed_fp` is its fingerprint, NULL if unknown now.
 
-    `moved_at` is when that changed last; `gone` rows stay, so that what is older than that brings nobody back.
+    `moved_at` is the last change of that. Rows marked `gone` stay, so that an older observation does not restore them.
     """
 
     __tablename__ = "reconciler_mirror"
@@ -31,7 +31,7 @@ class MirrorRow(Row, table=True):
     source: str
     gone: bool = Field(default=False, sa_column=Column(Boolean(), nullable=False, server_default=false()))
     __table_args__ = (
-        # All that a sweep reads of a row: the rest is not touched where nothing has moved.
+        # All that a scan reads of a row; the rest is not read unless something moved.
         Index("reconciler_mirror_held", "shopify_shop", "shopify_customer_id", "observed_fp", "gone"),
         Index("reconciler_mirror_moved", "shopify_shop", "moved_at"),
         Index("reconciler_mirror_backlink", "shopify_shop", "backlink"),
@@ -42,7 +42,7 @@ class MirrorRow(Row, table=True):
 
 
 class MirrorMarkRow(Row, table=True):
-    """How far one shop's mirror is."""
+    """The progress of one shop's mirror."""
 
     __tablename__ = "reconciler_mirror_mark"
     shopify_shop: str = Field(primary_key=True)

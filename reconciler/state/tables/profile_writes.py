@@ -1,4 +1,4 @@
-"""The rows of what Clerk says of users: how new it is, what of it is still to be written, and what the table refused."""
+"""Table of changes from Clerk: their time, what is still to be written, and what the profiles table refused."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _KEY = String().with_variant(String(collation="C"), "postgresql")
 
 
 class ProfileWriteRow(Row, table=True):
-    """One user that Clerk has told of.
+    """One user with a change from Clerk.
 
-    `newest_at` is Clerk's time of the newest that was accepted, `deleted_at` a tombstone: whatever comes later is late.
-    `pending` is what is still to be written, `due_at` when (NULL: nothing is due), `last` what Clerk said when the row was
-    written last; these three and `message` hold personal data, as does `email_key`, by which erasure finds them.
-    `generation` grows with each that is accepted, `fencing` with each claim. `missing`: the row was not there when it was
-    refused.
+    `newest_at` is Clerk's time of the newest accepted change. `deleted_at` is a tombstone: later changes are ignored.
+    `pending` is what is still to be written, `due_at` when (NULL: nothing is due), `last` Clerk's values at the last write.
+    These three and `message` hold personal data, and so does `email_key`, by which erasure finds them.
+    `generation` grows with each accepted change, `fencing` with each claim. `missing`: the row did not exist when the write
+    was refused.
     """
 
     __tablename__ = "reconciler_profile_write"

@@ -1,4 +1,4 @@
-"""The rows of the queue: one a request, gone when nothing is owed. No job table: what can't exist can't be lost."""
+"""Tables of the queue: one row a request, deleted when no reconcile is owed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TAKEN = text("owner IS NOT NULL")
 
 
 class RequestRow(SQLModel, table=True):
-    """One request. `rank_at` is the order of the queue (core.request).
+    """One request. `rank_at` is the order of the queue (core/model/request.py).
 
-    `again_at`: since when another look has been owed, as it was asked for while being worked on. `delayed_at`: the
-    earliest look asked for at a later time, which one that begins before does not cover.
-    `generation` grows with each add that changed something, `seen` is the one the last finished look covered,
-    `explicit_generation` that of the last add by a person. The key begins with the user and the claims' index with the
-    priority, so that neither can stand in for the other: with statistics from an emptier hour Postgres would else read
-    all rows of a store to find one.
+    `again_at`: since when another reconcile is owed, because it was requested during a reconcile. `delayed_at`: the
+    earliest reconcile requested for a later time; one that begins before that does not cover it.
+    `generation` grows with each add that changed something, `seen` is the one that the last finished reconcile covered,
+    `explicit_generation` that of the last add by a person. The key begins with the user, and the index for claims with
+    the priority, so that neither can replace the other: with outdated statistics Postgres would otherwise read all rows
+    of a store to find one.
     """
 
     metadata = metadata
@@ -46,15 +46,15 @@ class RequestRow(SQLModel, table=True):
     reason: str
     __table_args__ = (
         Index("reconciler_request_rank", "priority", "store", "rank_at"),
-        Index("reconciler_request_owner", "owner", "store", sqlite_where=_TAKEN),  # and see whole_for_postgres
+        Index("reconciler_request_owner", "owner", "store", sqlite_where=_TAKEN),  # for Postgres: whole_for_postgres
         {"schema": SCHEMA},
     )
 
 
 class FencingRow(SQLModel, table=True):
-    """Where fencing numbers come from: this table's identity. It stays empty.
+    """The source of fencing tokens: this table's identity column. The table stays empty.
 
-    They must outlive the requests' rows: a key that is done and asked for again must not be given an old number.
+    Tokens must outlive the rows of requests: a request that is done and added again must not get an old token.
     """
 
     metadata = metadata
@@ -63,8 +63,8 @@ class FencingRow(SQLModel, table=True):
     __table_args__ = ({"schema": SCHEMA, "sqlite_autoincrement": True},)
 
 
-def whole_for_postgres() -> None:
-    """Make the indexes partial there as well. Said above, each command would import that dialect, which takes long."""
+def make_partial_on_postgres() -> None:
+    """Make the indexes partial on Postgres too. A declaration above would import that dialect, slowly, in each command."""
     partial = {"reconciler_request_owner": _TAKEN, "reconciler_mapping_absent": ABSENT}
     for index in (index for table in metadata.tables.values() for index in table.indexes):
         if index.name in partial:

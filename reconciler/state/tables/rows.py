@@ -1,4 +1,4 @@
-"""Rows of the state to values of the core, and back. Plain rows: a SQLModel object costs five times as much (2026-11)."""
+"""Conversions between rows and values of the core. Plain rows: a SQLModel object costs five times as much (2026-11)."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _SAME_NAME = (
 
 
 def number_of(digest: str) -> int:
-    """A digest as the number that an index holds: eight bytes where the text has sixteen."""
+    """Return a digest as a 64-bit number for an index: eight bytes instead of sixteen."""
     return int.from_bytes(bytes.fromhex(digest), "little", signed=True)
 
 
 def mapping_row(mapping: Mapping) -> dict[str, Any]:
-    """A mapping as its row."""
+    """Return the row of a mapping."""
     row = {name: getattr(mapping, name) for name in _SAME_NAME}
     return row | {
         "shopify_shop": mapping.shop,
@@ -60,7 +60,7 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
 
 
 def mapping_of(row: Any) -> Mapping:
-    """A mapping from its row."""
+    """Return the mapping of a row."""
     values: MappingOf[str, Any] = row._mapping  # noqa: SLF001  SQLAlchemy's documented name
     return Mapping(
         clerk_user_id=ClerkUserId(values["clerk_user_id"]),
@@ -71,7 +71,7 @@ def mapping_of(row: Any) -> Mapping:
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """An event as its row."""
+    """Return the row of an event."""
     return {
         "at": event.at,
         "store": event.store,
@@ -86,7 +86,7 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def event_of(row: Any) -> Event:
-    """An event from its row."""
+    """Return the event of a row."""
     return Event(
         at=row.at,
         store=StoreName(row.store),
@@ -101,7 +101,7 @@ def event_of(row: Any) -> Event:
 
 
 def facts_row(facts: StoreFacts) -> dict[str, Any]:
-    """What is remembered of a store as its row."""
+    """Return the row of a store's facts."""
     return {
         "shopify_shop": facts.shop,
         "store": facts.store,
@@ -116,7 +116,7 @@ def facts_row(facts: StoreFacts) -> dict[str, Any]:
 
 
 def facts_of(row: Any) -> StoreFacts:
-    """What is remembered of a store from its row."""
+    """Return the store's facts of a row."""
     return StoreFacts(
         store=StoreName(row.store),
         shop=ShopDomain(row.shopify_shop),

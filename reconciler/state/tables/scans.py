@@ -1,4 +1,4 @@
-"""The rows of looks at whole stores: how far each is, and what it found until it ends."""
+"""Tables of scans: their progress, and what they found until they end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reconciler.state.tables.mappings import Row, UtcDateTime, json_column
 _KEY = String().with_variant(String(collation="C"), "postgresql")
 
 
-class SweepRow(Row, table=True):
-    """One kind of look at one shop: the running one, or the last."""
+class ScanRow(Row, table=True):
+    """One kind of scan of one shop: the running one, or the last."""
 
     __tablename__ = "reconciler_sweep"
     shopify_shop: str = Field(primary_key=True)
@@ -31,7 +31,7 @@ class SweepRow(Row, table=True):
 
 
 class FindingRow(Row, table=True):
-    """A user for whom something is to be done, until the look that found it ends."""
+    """A user who needs a reconcile, until the scan that found them ends."""
 
     __tablename__ = "reconciler_finding"
     shopify_shop: str = Field(primary_key=True)

@@ -1,7 +1,7 @@
-"""One controller on an SQLite file: a lock of the operating system's beside it, freed by the kernel however its holder ends.
+"""One controller on an SQLite file, held by a lock of the operating system, which the kernel frees when its holder ends.
 
-Commands that write for moments (`apply`, `nudge`) need no such lock: SQLite makes them wait for each other. Postgres
-serves any number, and knows no such thing.
+Commands that write briefly (`apply`, `nudge`) need no such lock: SQLite makes them wait for each other. Postgres
+serves any number of controllers and needs no lock.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 from reconciler.errors import StateError
 from reconciler.state.database.engine import is_sqlite, reading
 
-# Beside the file, not on it: whoever closes a second descriptor of a database loses the locks that SQLite has on it.
+# Beside the file, not on it: closing a second descriptor of a database drops the locks that SQLite holds on it.
 SUFFIX = ".run"
 
 
-class Sole:
-    """While this is there and not released, no other process has one for the same file."""
+class ControllerLock:
+    """A lock on `path`. While it exists and is not released, no other process can create one for the same file."""
 
     def __init__(self, path: Path) -> None:
         descriptor = _opened(path)
@@ -33,22 +33,20 @@ class Sole:
             self.release()
             raise StateError(
                 f"another `reconciler run`{f' (process {holder})' if holder else ''} has {path.with_suffix('')}",
-                hint="stop it first; for several at once use Postgres in state.url",
+                hint="stop it first; for several, use Postgres in state.url",
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-def sole(engine: Engine) -> Sole | None:
-    """Be the only controller on this state, or raise StateError; None on Postgres, where nobody need be."""
+def lock_controller(engine: Engine) -> ControllerLock | None:
+    """Lock this state for one controller, or raise StateError. None on Postgres, which serves several."""
     if not is_sqlite(engine):
         return None
-    with reading(
-        engine
-    ) as connection:  # SQLite's own word for the file: absolute, links followed, whatever the URL says
+    with reading(engine) as connection:  # SQLite's own path: absolute, with links resolved
         name = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
     path = Path(name).resolve()
-    return Sole(path.with_name(path.name + SUFFIX))
+    return ControllerLock(path.with_name(path.name + SUFFIX))
 
 
 def _opened(path: Path) -> int:

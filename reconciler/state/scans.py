@@ -1,4 +1,4 @@
-"""The book of looks at whole stores behind its port."""
+"""`ScanTable`: the progress and findings of scans."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import ScanMark
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.sweeps import FindingRow, SweepRow
+from reconciler.state.tables.scans import FindingRow, ScanRow
 
-_sweep: Table = SweepRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_scan: Table = ScanRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 _finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
 
 
 class ScanTable(Database):
-    """ports.ScanRepository on SQLite or Postgres."""
+    """`ports.ScanRepository` on SQLite or Postgres."""
 
     def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
-        rows = self._rows(select(_sweep).where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind))
+        rows = self._rows(select(_scan).where(_scan.c.shopify_shop == shop, _scan.c.kind == kind))
         if not rows:
             return None
         row = rows[0]
@@ -49,7 +49,7 @@ class ScanTable(Database):
         }  # fmt: skip
         with writing(self._engine) as connection:
             connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
-            self._upsert(connection, _sweep, [row])
+            self._upsert(connection, _scan, [row])
         return fresh
 
     def note(
@@ -70,9 +70,9 @@ class ScanTable(Database):
             if rows:
                 self._upsert(connection, _finding, rows)
             connection.execute(
-                update(_sweep)
-                .where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind)
-                .values(cursor=cursor, looked_at=_sweep.c.looked_at + looked_at, wanted=_sweep.c.wanted + wanted)
+                update(_scan)
+                .where(_scan.c.shopify_shop == shop, _scan.c.kind == kind)
+                .values(cursor=cursor, looked_at=_scan.c.looked_at + looked_at, wanted=_scan.c.wanted + wanted)
             )
 
     def totals(self, shop: ShopDomain, kind: str) -> dict[str, int]:
@@ -111,7 +111,7 @@ class ScanTable(Database):
         with writing(self._engine) as connection:
             connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
             connection.execute(
-                update(_sweep)
-                .where(_sweep.c.shopify_shop == shop, _sweep.c.kind == kind)
+                update(_scan)
+                .where(_scan.c.shopify_shop == shop, _scan.c.kind == kind)
                 .values(finished_at=now, cursor=cursor, watermark=watermark, counted=list(counted))
             )
