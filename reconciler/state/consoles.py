@@ -34,5 +34,5 @@ class SessionTable(Database):
             self._insert_new(connection, _ended, {"session": session, "until": until})
 
     def is_session_ended(self, session: str) -> bool:
-        """Return whether a logout ended this session."""
+        """Return whether a logout ended the session."""
         return bool(self._rows(select(_ended.c.session).where(_ended.c.session == session)))
