@@ -155,6 +155,9 @@ class Dispatcher:
         claims = self._queue.claim(
             self.owner, self._clock.now(), limit=free, lease_s=self._intervals.lease_s, stores=caps
         )  # fmt: skip
+        busy = {claim.store for claim in claims} | {one.claim.store for one in held}
+        for name in (caps.keys() & self._took.keys()) - busy:  # else slow stores without a request keep the others out
+            self._took[name] = (now, self._took[name][1])
         for claim in claims:
             with self._changed:
                 self._in_hand[claim.request, claim.fencing] = InHand(claim, time.monotonic())

@@ -27,6 +27,21 @@ NOTICED_S = (
 HANGING = ("hang-1", "hang-2", "hang-3")
 
 
+def test_slow_stores_that_have_no_request_keep_no_other_slow_store_waiting(tmp_path: Path) -> None:
+    names = [f"acme-{number}" for number in range(5)]
+    with a_street(tmp_path, *names) as street:
+        street.person("user_a")
+        with street.replica(slow_s=0.0) as run:  # each store is slow after its first request
+            run.looked_at_all()
+            for number, name in enumerate([*names, *reversed(names)]):
+                street.person("user_a", first_name=f"Ada{number}")
+                run.nudge("user_a", store=name)
+                until(
+                    lambda n=name, m=number: street.customers(n)["user_a@example.com"]["firstName"] == f"Ada{m}",  # type: ignore[misc]
+                    f"{name} is served",
+                )
+
+
 def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_goes_through(tmp_path: Path) -> None:
     with a_street(tmp_path, US, *HANGING) as street, street.replica(slow_s=0.1) as run:
         run.looked_at_all()
