@@ -1,0 +1,14 @@
+"""One request reads straight down: queue, worker, reconcile, observe, decide, writes, execute, state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.benchmarks.trace_path import webhook
+
+
+def test_one_webhook_makes_at_most_twelve_stops_in_the_controller(tmp_path: Path) -> None:
+    stops = webhook(tmp_path).stops
+    assert stops[:3] == ["worker", "reconcile", "observe"]
+    assert stops[-3:] == ["execute", "reconcile", "worker"]
+    assert len(stops) <= 12, stops
