@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Engine
 
-from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
+from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import MirrorContext, Progress, stands
 from reconciler.controller.observe import Readers

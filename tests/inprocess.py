@@ -22,11 +22,12 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.apply import applied
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.reconcile import Reconciled, reconcile
 from reconciler.controller.scan import scan_store
+from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping

@@ -16,16 +16,14 @@ from functools import partial
 from itertools import groupby
 
 from reconciler.controller import joint_metafields
-from reconciler.controller.bulk.bulk_apply import BulkRun, Earlier
-from reconciler.controller.bulk.bulk_lines import riding
-from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome, StoreAccess, execute, not_tried
+from reconciler.controller.context import BulkPart, Earlier, StoreContext
+from reconciler.controller.execute import execute, not_tried
 from reconciler.controller.handover import Successors
 from reconciler.controller.observe import observe_users
 from reconciler.controller.parallel import Cancellation, Cancelled, run_parallel
 from reconciler.controller.parking import park, unpark
 from reconciler.controller.preconditions import Preconditions, still_turns
-from reconciler.controller.step import Step
+from reconciler.controller.step import Outcome, Step, StoreAccess
 from reconciler.core.decide.record import after_look, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
@@ -88,7 +86,7 @@ def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> 
         replace(context, cancellation=Cancellation(context.cancellation), successors=successors),
         StoreAccess(),
     )
-    bulk = BulkRun(context, context.bulk, access) if context.bulk is not None else None
+    bulk = context.bulk.begin(context, access) if context.bulk is not None else None
     before: Earlier = bulk.resumed() if bulk is not None else {}
     _record(scan_result, context, but=before.keys())
     left = scan_result.plan.actions
@@ -96,19 +94,17 @@ def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> 
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
     preconditions = partial(_recheck, scan_result, context, before, fresh=fresh)
-    yield from _both_ways(
-        left, bulk, _Run(context, preconditions(), access), partial(preconditions, in_bulk=True), context
-    )
+    yield from _both_ways(left, bulk, _Run(context, preconditions(), access), preconditions, context)
     if not fresh and access.refused is None:
         _note_held(scan_result.plan.holds, context)
 
 
 def _recheck(
-    scan_result: ScanResult, context: StoreContext, before: Earlier, *, fresh: bool, in_bulk: bool = False
+    scan_result: ScanResult, context: StoreContext, before: Earlier, bulk: BulkPart | None = None, *, fresh: bool
 ) -> Preconditions:
     """One for each thread: it remembers how far it has read. What goes by bulk is too much to be looked for in the shop."""
-    if in_bulk and context.bulk is not None:
-        preconditions = Preconditions(scan_result, context, fresh=fresh, by_mirror=context.bulk.by_mirror)
+    if bulk is not None:
+        preconditions = Preconditions(scan_result, context, fresh=fresh, by_mirror=bulk.by_mirror)
     else:
         preconditions = Preconditions(scan_result, context, fresh=fresh)
     preconditions.look_at(before)
@@ -117,9 +113,9 @@ def _recheck(
 
 def _both_ways(
     actions: Collection[Action],
-    bulk: BulkRun | None,
+    bulk: BulkPart | None,
     run: _Run,
-    preconditions: Callable[[], Preconditions],
+    preconditions: Callable[[BulkPart], Preconditions],
     context: StoreContext,
 ) -> Iterator[Outcome]:
     """By bulk what is worth it, and beside it one by one what is left: two threads, and no user is in both.
@@ -127,12 +123,12 @@ def _both_ways(
     Whoever waits for another's address, or is waited for, goes by herself when it is her turn.
     """
     moving = chains.entangled(actions)
-    rides = riding(actions, context, but=moving) if bulk is not None else None
-    if bulk is None or rides is None:
+    by_bulk = bulk.selection(actions, but=moving) if bulk is not None else None
+    if bulk is None or by_bulk is None:
         yield from _one_by_one(actions, moving, run, context)
         return
-    in_bulk = partial(bulk.carried_out, kept(actions, rides), preconditions())
-    left = kept(actions, lambda action: not rides(action))
+    in_bulk = partial(bulk.carried_out, kept(actions, by_bulk), preconditions(bulk).of)
+    left = kept(actions, lambda action: not by_bulk(action))
     if next(iter(left), None) is None:
         yield from in_bulk()
         return

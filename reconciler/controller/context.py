@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
+from typing import Protocol
 
 from reconciler.controller.handover import Successors
 from reconciler.controller.observe import Readers
 from reconciler.controller.parallel import NEVER, Cancellation
+from reconciler.controller.step import Outcome, Step, StoreAccess
+from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Claim
 from reconciler.core.model.store import Store
 from reconciler.ports import (
-    BulkRepository,
-    BulkWriter,
     Clock,
     CustomerReader,
     CustomerWriter,
-    Leases,
     MappingWriter,
     RequestQueue,
 )
 
+Earlier = MappingOf[ClerkUserId, str | None]
+"""Users whose writes an earlier run left: the digest of the row that was carried out to its end, or None."""
 
-@dataclass(frozen=True, slots=True)
-class BulkProgress:
-    """How far the operations under way are: lines run, of how many, and the seconds left (None: nobody can tell yet)."""
-
-    run: int
-    lines: int
-    left_s: float | None
+Check = Callable[[Sequence[Action]], list[Step | Outcome]]
+"""Each action with what it rests on now, or why it does not fit any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class BulkContext:
-    """What carries out large plans. `always`: also small ones, where the forecast would not.
+class BulkPart(Protocol):
+    """The part of one store's plan that goes by bulk operations."""
 
-    `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
-    called now and then while operations are under way, `nudge` with users who lost a customer to another user by an answer.
-    `by_mirror` gives the customers by the mirror, if that stands now: creates are looked for there before they go into a
-    file. Their key makes one harmless of whom it does not know, but a guest it does not know would be adopted unguarded.
-    """
+    def resumed(self) -> Earlier:
+        """Resume what an earlier run left, to its end, and say what became of whom."""
 
-    shop: BulkWriter
-    book: BulkRepository
-    leases: Leases
-    sleep: Callable[[float], None]
-    always: bool = False
-    lines_min: int = 1000
-    tell: Callable[[BulkProgress], None] = lambda _progress: None
-    by_mirror: Callable[[], CustomerReader | None] = lambda: None
-    nudge: Callable[[Collection[ClerkUserId]], None] = lambda _users: None
+    def selection(self, actions: Collection[Action], *, but: Container[ClerkUserId]) -> Callable[[Action], bool] | None:
+        """Which of a plan's actions go by bulk; none of the users in `but`. None: none does."""
+
+    def by_mirror(self) -> CustomerReader | None:
+        """The customers by the mirror, where that is current: creates are looked for there first."""
+
+    def carried_out(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
+        """Check each action, send it by bulk and read the answer; outcomes come as they are known."""
+
+
+class BulkTier(Protocol):
+    """The optional bulk tier, as `apply` knows it."""
+
+    def begin(self, context: StoreContext, access: StoreAccess) -> BulkPart:
+        """Begin with one store's plan. `access` is refused where the store can't be used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class StoreContext:
     workers: int = 4
     explicit: bool = True
     insists: bool = False
-    bulk: BulkContext | None = None
+    bulk: BulkTier | None = None
     cancellation: Cancellation = NEVER
     successors: Successors | None = None
     fence: Fence | None = None

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.handover import Overtaken, Successors, begin_release, end_former
 from reconciler.controller.observe import observe_users
-from reconciler.controller.step import PlannedWrite, Step
+from reconciler.controller.step import Outcome, PlannedWrite, Step
 from reconciler.controller.writes import writes_of
 from reconciler.core.decide.record import after_look, after_write, new_row, waits_of, with_intent, with_refused
 from reconciler.core.decide.refused import WHOLE, tried_digest, whole_digest
@@ -21,13 +21,12 @@ from reconciler.core.decide.written import as_before, as_written, in_place, inte
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.event import Event
-from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.mapping import Mapping, RefusedValue
 from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.model.view import Subject
 from reconciler.core.model.write import CREATED, DeleteMetafields, SetMetafields, Write
 from reconciler.core.plan import chains
-from reconciler.core.plan.circles import NOTHING
 from reconciler.errors import (
     AccessError,
     AnswerLost,
@@ -42,27 +41,6 @@ from reconciler.ports import Answer, Shown
 ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
 OWN_GUARDS = frozenset({"relink", "merge", "release"})  # never done in the place of another kind: no plan has shown it
 WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
-
-Result = Literal["applied", "refused", "failed", "not tried"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one action. `refused`: the world had moved since the plan; `message` says how.
-
-    `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
-    `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it: Overtaken
-    where a release was not due any more, since `successor`, where one is known, adopts the customer.
-    """
-
-    action: Action
-    result: Result
-    message: str = ""
-    hint: str = ""
-    freed: frozenset[str] = NOTHING
-    holds: tuple[Hold, ...] = ()
-    error: ReconcilerError | None = None
-    successor: ClerkUserId | None = None
 
 
 def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None = None) -> Outcome:
@@ -145,13 +123,6 @@ def record_decision(step: Step, context: StoreContext) -> None:
         context.state.put_unmoved([(step.subject.read, row)])
     elif row is not None:
         context.state.put(row)
-
-
-@dataclass(slots=True)
-class StoreAccess:
-    """Whether a store can still be used, known at once to all who work on it: `refused` says why not."""
-
-    refused: AccessError | None = None
 
 
 def not_tried(action: Action, stopped: AccessError) -> Outcome:

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome, execute, placed, record_joint, send
-from reconciler.controller.step import Step
+from reconciler.controller.execute import execute, placed, record_joint, send
+from reconciler.controller.step import Outcome, Step
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.write import Metafields, SetMetafields
 from reconciler.core.plan import chains

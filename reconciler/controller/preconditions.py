@@ -8,9 +8,8 @@ from datetime import timedelta
 from functools import cache
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome
 from reconciler.controller.observe import observe_users, subjects_of
-from reconciler.controller.step import Step
+from reconciler.controller.step import Outcome, Step
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action, Hold

@@ -11,14 +11,13 @@ query fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import Protocol
 
 from reconciler.controller.completeness import without_successor
-from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import BULK_FROM, MirrorContext, catch_up, fill, seen_of, shape_of
 from reconciler.controller.observe import Claims, ObserveOptions, Readers, claims_of, decide_users, subjects_of
 from reconciler.controller.scan import CHUNK, odd_ones, source_is_there
 from reconciler.controller.stream import Part, Watch, parts_of
@@ -36,9 +35,18 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.guard import ceiling_now, ceiling_of, said_above
-from reconciler.errors import PermanentError, TemporaryError
-from reconciler.ports import Clock, MappingWriter, RequestQueue, ScanMark, ScanRepository, StoreFacts
+from reconciler.ports import (
+    Clock,
+    CustomerReader,
+    MappingWriter,
+    PairReader,
+    RequestQueue,
+    ScanMark,
+    ScanRepository,
+    StoreFacts,
+)
 
+BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
 FULL, CHANGES = "full", "changes"
 BLOCKED = "blocked"  # another user's customer has her new address: her own look sees to that, whatever the guards say
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
@@ -46,6 +54,26 @@ SLICE = 1000  # mapped users of a large shop of whom one look at changes asks wh
 FEW = 20  # vanished ones in a slice that need no look at all the others
 
 GoOn = Callable[[], bool]
+
+
+class MirrorTier(Protocol):
+    """The optional mirror of one store, as a resync knows it."""
+
+    @property
+    def pairs(self) -> PairReader:
+        """The mapped users whose customer has not moved, by the mirror."""
+
+    def is_as_of(self, since: datetime) -> bool:
+        """Whether the mirror shows the shop as it was at this time, or later: brought up to date where it does not."""
+
+    def by_mirror(self, live: CustomerReader) -> CustomerReader:
+        """The customers by the mirror, and by `live` where that can't tell."""
+
+    def note_read(self, customers: Sequence[Customer], *, as_of: datetime) -> None:
+        """Keep what the shop showed of these customers at this time."""
+
+    def moved_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
+        """Catch the mirror up, and give users whose customer moved since; nobody where there is no mirror."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +88,7 @@ class Desk:
     clock: Clock
     go_on: GoOn
     interval_s: float
-    mirror: MirrorContext
+    mirror: MirrorTier
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +112,7 @@ def full_look(desk: Desk) -> Looked:
     if not desk.go_on():
         return Looked(whole=False)
     if not live:
-        by_mirror = ByMirror(store, desk.mirror.mirror, desk.readers.customers)
+        by_mirror = desk.mirror.by_mirror(desk.readers.customers)
         desk = replace(desk, readers=replace(desk.readers, by_mirror=by_mirror))
     changes = book.mark(store.shop, CHANGES)
     untold = _evidence(desk, changes.watermark if changes is not None else None)
@@ -106,22 +134,13 @@ def _parts(desk: Desk, after: ClerkUserId | None, *, live: bool) -> Iterator[Par
     """
     rows = desk.readers.rows
     assert rows is not None
-    watch = Watch(desk.store, desk.mirror.mirror, live=live)
+    watch = Watch(desk.store, desk.mirror.pairs, live=live)
     return (part for _, part in parts_of([watch], rows, after=after))
 
 
 def _is_mirrored(desk: Desk, since: datetime) -> bool:
     """Whether the mirror shows a large shop as it was at this time, or later: brought up to date where it does not."""
-    shop = desk.store.shop
-    if not _is_large(desk):
-        return False
-    mark = desk.mirror.mirror.mirror_mark(shop)
-    if mark.complete_at is not None and mark.complete_at >= since and mark.shape == shape_of(desk.store):
-        return True
-    try:
-        return fill(desk.mirror).whole
-    except (TemporaryError, PermanentError):
-        return False  # the live look is dearer, and as good
+    return _is_large(desk) and desk.mirror.is_as_of(since)
 
 
 def _is_large(desk: Desk) -> bool:
@@ -259,14 +278,9 @@ def _less_overlap(at: datetime) -> datetime:
 
 def _moved_in_shop(desk: Desk, watermark: datetime | None) -> int:
     """Queue whose customer has moved by what the mirror learned since; the live look of each says what of it is true."""
-    mirror, store = desk.mirror, desk.store
-    if watermark is None or mirror.mirror.mirror_mark(store.shop).complete_at is None:
+    if watermark is None:
         return 0
-    try:
-        catch_up(mirror)
-    except (TemporaryError, PermanentError):
-        return 0  # the next full look reads everything
-    return sum(_queue(desk, users, "shop") for users in mirror.mirror.moved_since(store.shop, _less_overlap(watermark)))
+    return sum(_queue(desk, users, "shop") for users in desk.mirror.moved_since(_less_overlap(watermark)))
 
 
 def _look_at(part: Part, claims: Claims, desk: Desk, untold: Evidence) -> bool:
@@ -283,8 +297,7 @@ def _look_at(part: Part, claims: Claims, desk: Desk, untold: Evidence) -> bool:
         asked_at = desk.clock.now()
         found, customers, more = _decide(chunk, claims, desk)
         if part.users and customers:  # what a look has taught needs no other
-            seen = [seen_of(customer) for customer in customers]
-            desk.mirror.mirror.put_seen(store.shop, seen, as_of=asked_at, now=desk.clock.now(), source="read")
+            desk.mirror.note_read(customers, as_of=asked_at)
         untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
         findings |= found
         wanted += more

@@ -1,16 +1,18 @@
-"""Step: an action that fits the world, with what it was decided on, and how far its writes have come."""
+"""What passes between the modules of the controller: a step, its writes, and what became of it. Data only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from reconciler.core.model.action import Action, Change
-from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.model.write import Write
 from reconciler.core.plan.chains import Blocked
+from reconciler.core.plan.circles import NOTHING
+from reconciler.errors import AccessError, ReconcilerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class PlannedWrite:
 
 @dataclass(slots=True)
 class Step:
-    """`written` grows write by write, and `shown` is what the answers show of it.
+    """An action that fits the world, with what it was decided on, and how far its writes have come.
+
+    `written` grows write by write, and `shown` is what the answers show of it.
 
     `blocked`: what may be decided where other users have the new e-mail or phone. `at` is the customer that the writes are
     on (None: that of the action); `intent` is kept in the row until the last write is done. `puts_off`: stop before a write
@@ -49,3 +53,32 @@ class Step:
     puts_off: bool = False
     rest: PlannedWrite | None = None
     live: bool = True
+
+
+Result = Literal["applied", "refused", "failed", "not tried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action. `refused`: the world had moved since the plan; `message` says how.
+
+    `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
+    `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it: Overtaken
+    where a release was not due any more, since `successor`, where one is known, adopts the customer.
+    """
+
+    action: Action
+    result: Result
+    message: str = ""
+    hint: str = ""
+    freed: frozenset[str] = NOTHING
+    holds: tuple[Hold, ...] = ()
+    error: ReconcilerError | None = None
+    successor: ClerkUserId | None = None
+
+
+@dataclass(slots=True)
+class StoreAccess:
+    """Whether a store can still be used, known at once to all who work on it: `refused` says why not."""
+
+    refused: AccessError | None = None

@@ -10,12 +10,11 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from reconciler.controller.apply import Outcome
 from reconciler.controller.context import StoreContext
-from reconciler.controller.mirror.mirror import MirrorContext, Standing, stands
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.parallel import Cancellation, run_parallel
 from reconciler.controller.scan import Progress, halves, scan_store
+from reconciler.controller.step import Outcome
 from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
@@ -49,11 +48,6 @@ class Planned:
     scans: MappingOf[StoreName, ScanResult]
     passed_over: MappingOf[StoreName, PassedOver] = field(default_factory=dict)
     narrowed: bool = False
-
-
-def check_mirrors(desks: MappingOf[StoreName, MirrorContext]) -> dict[StoreName, Standing]:
-    """Catch up each store's mirror, in a thread of its own, and say on which of them a plan may rest."""
-    return side_by_side({name: partial(stands, desk) for name, desk in desks.items()})
 
 
 def plan_stores(

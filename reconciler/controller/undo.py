@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import Outcome, event_of, send
+from reconciler.controller.execute import event_of, send
 from reconciler.controller.observe import Readers
 from reconciler.controller.parking import park
-from reconciler.controller.step import Step
+from reconciler.controller.step import Outcome, Step
 from reconciler.controller.writes import undo_writes_of
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.record import with_refused

@@ -30,7 +30,8 @@ from reconciler.cli.commands.plan import save, show
 from reconciler.cli.context import Context
 from reconciler.cli.files import plan_file as planfile
 from reconciler.controller.apply import applied
-from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.stores import Planned, plan_stores
 from reconciler.core.model.event import Event

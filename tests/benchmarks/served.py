@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.controller.mirror.mirror import MirrorContext
 from reconciler.controller.observe import ObserveOptions, Readers

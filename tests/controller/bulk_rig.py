@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.apply import Outcome
-from reconciler.controller.context import BulkContext, StoreContext
+from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.context import StoreContext
+from reconciler.controller.step import Outcome
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.controller.apply import applied
+from reconciler.controller.bulk.context import BulkContext
 from reconciler.core.model.write import AddTags, Write
 from reconciler.errors import LeaseLost
 from reconciler.simulator.faults import FaultKind
@@ -295,7 +296,7 @@ def test_a_user_who_loses_a_customer_to_an_answer_is_nudged(rig: BulkRig) -> Non
     rig.while_waiting = relink
     nudged: list[str] = []
     planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
-    assert context.bulk is not None
+    assert isinstance(context.bulk, BulkContext)
     list(applied(planned.scans[NAME], replace(context, bulk=replace(context.bulk, nudge=nudged.extend)), fresh=True))
     assert nudged == [user_of(1)]
     rig.requested(NAME, user_of(1))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.controller.apply import applied
+from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.mirror.by_mirror import ByMirror, shown
 from reconciler.controller.mirror.mirror import fill, seen_of
 from reconciler.core.model.customer import Customer, MetafieldValue
@@ -193,7 +194,7 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     rig.by_bulk = True
     one = rig.stores[NAME]
     context = rig.store_context(one)
-    assert context.bulk is not None
+    assert isinstance(context.bulk, BulkContext)
     customers = ByMirror(one, rig.state, rig.customers(one)) if stands else None
     bulk = replace(context.bulk, by_mirror=lambda: customers)
     before = rig.calls()

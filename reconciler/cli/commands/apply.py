@@ -25,9 +25,11 @@ from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.times import length_of
 from reconciler.cli.users import user_id
-from reconciler.controller.apply import Outcome, applied
-from reconciler.controller.context import BulkProgress, StoreContext
+from reconciler.controller.apply import applied
+from reconciler.controller.bulk.context import BulkProgress
+from reconciler.controller.context import StoreContext
 from reconciler.controller.spool import Spool
+from reconciler.controller.step import Outcome
 from reconciler.controller.stores import Planned, apply_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order

@@ -14,8 +14,9 @@ from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_co
 from reconciler.cli.context import Context, poured
 from reconciler.cli.files.pairs import Pairs, pairs_in
 from reconciler.cli.render import outputs as render
-from reconciler.controller.apply import Outcome, applied
+from reconciler.controller.apply import applied
 from reconciler.controller.context import StoreContext
+from reconciler.controller.step import Outcome
 from reconciler.controller.stores import plan_assigned
 from reconciler.core.plan.gather import ScanResult
 

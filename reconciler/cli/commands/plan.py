@@ -14,11 +14,12 @@ from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, counted, time_text
 from reconciler.cli.users import user_id, users_named
-from reconciler.controller.mirror.mirror import BULK_FROM
+from reconciler.controller.mirror.check_mirrors import check_mirrors
 from reconciler.controller.mirror.remember import remember
 from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.resync import BULK_FROM
 from reconciler.controller.scan import Progress
-from reconciler.controller.stores import Planned, check_mirrors, plan_stores
+from reconciler.controller.stores import Planned, plan_stores
 from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError

@@ -11,27 +11,19 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from reconciler.controller.bulk.bulk_files import PIECE, BulkFiles
-from reconciler.controller.bulk.bulk_lines import Ride, Rides
-from reconciler.controller.context import BulkContext, StoreContext
-from reconciler.controller.execute import (
-    Outcome,
-    StoreAccess,
-    claim_written,
-    execute,
-    not_tried,
-    note_answer,
-    row_after,
-)
+from reconciler.controller.bulk.bulk_lines import Ride, Rides, riding
+from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.context import Check, Earlier, StoreContext
+from reconciler.controller.execute import claim_written, execute, not_tried, note_answer, row_after
 from reconciler.controller.observe import observe_users
-from reconciler.controller.preconditions import Preconditions
-from reconciler.controller.step import Step
+from reconciler.controller.step import Outcome, Step, StoreAccess
 from reconciler.core.model.action import Action
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
@@ -39,7 +31,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
-from reconciler.ports import METAFIELDS_MAX, BulkAnswer, BulkFile, BulkLine, BulkState
+from reconciler.ports import METAFIELDS_MAX, BulkAnswer, BulkFile, BulkLine, BulkState, CustomerReader
 
 BATCH = 200
 PAUSE_FIRST_S = 1.0
@@ -47,9 +39,6 @@ PAUSE_MAX_S = 15.0
 FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
 ROW_MOVED = "her row has changed while its line was under way"
-
-Earlier = MappingOf[ClerkUserId, str | None]
-"""Whom an earlier run left on the way: the digest of the row that was carried out to its end, or None."""
 
 
 class _Names:
@@ -108,7 +97,16 @@ class BulkRun:
             self._access.refused = error
             return {}
 
-    def carried_out(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
+    def selection(self, actions: Collection[Action], *, but: Container[ClerkUserId]) -> Callable[[Action], bool] | None:
+        """controller.context.BulkPart."""
+        rate = self._context.readers.customers.restore_rate()
+        return riding(actions, rate, always=self._bulk.always, but=but)
+
+    def by_mirror(self) -> CustomerReader | None:
+        """controller.context.BulkPart."""
+        return self._bulk.by_mirror()
+
+    def carried_out(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
         """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
         if self._access.refused is not None:
             yield from (not_tried(action, self._access.refused) for action in actions)
@@ -119,7 +117,7 @@ class BulkRun:
             return
         try:
             with self._files.held():
-                yield from self._enqueued(actions, preconditions)
+                yield from self._enqueued(actions, check)
                 yield from self._worked()
         except TemporaryError as error:
             yield from self._left_over(error)
@@ -134,13 +132,13 @@ class BulkRun:
         self._context.cancellation.check()
         self._files.renew()
 
-    def _enqueued(self, actions: Collection[Action], preconditions: Preconditions) -> Iterator[Outcome]:
+    def _enqueued(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
             if self._access.refused is not None:
                 return
             self._go_on()
             try:
-                ready = preconditions.of(batch)
+                ready = check(batch)
             except AccessError as error:
                 self._access.refused = error
                 return

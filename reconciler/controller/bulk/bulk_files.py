@@ -14,7 +14,8 @@ from itertools import islice
 from math import ceil
 
 from reconciler.controller.bulk.bulk_lines import Rides
-from reconciler.controller.context import BulkContext, BulkProgress, StoreContext
+from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.context import StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError

@@ -26,7 +26,7 @@ from reconciler.ports import FILE_KINDS, METAFIELDS_MAX, BulkLine
 
 
 def riding(
-    actions: Collection[Action], context: StoreContext, *, but: Container[ClerkUserId]
+    actions: Collection[Action], restore_rate: float, *, always: bool, but: Container[ClerkUserId]
 ) -> Callable[[Action], bool] | None:
     """Which of a plan's actions should go by bulk; None where there is none, or that is not worth it.
 
@@ -34,15 +34,13 @@ def riding(
     in no order. Nor one that takes a customer over: its back-link is written only where there is none, which no line can
     say.
     """
-    if context.bulk is None:
-        return None
 
     def rides(action: Action) -> bool:
         return _may_ride(action) and action.clerk_user_id not in but
 
-    if context.bulk.always:
+    if always:
         return rides if any(map(rides, actions)) else None
-    worth = forecast(filter(rides, actions), context.readers.customers.restore_rate()).bulk_worth_it
+    worth = forecast(filter(rides, actions), restore_rate).bulk_worth_it
     return rides if worth else None
 
 

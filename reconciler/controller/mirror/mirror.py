@@ -6,20 +6,30 @@ may lag, and is not used for long: `stands` says when a scan may rest on it (doc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from reconciler.controller.mirror.by_mirror import ByMirror
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import metafields_of, observed_fp, scalars_of, values_json
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
-from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.store import Store
 from reconciler.errors import AccessError, PermanentError, StateError, TemporaryError
-from reconciler.ports import BulkReader, BulkState, Clock, CustomerLists, CustomerReader, Mirror, MirrorMark, Seen
+from reconciler.ports import (
+    BulkReader,
+    BulkState,
+    Clock,
+    CustomerLists,
+    CustomerReader,
+    Mirror,
+    MirrorMark,
+    PairReader,
+    Seen,
+)
 
-BULK_FROM = 20_000  # people; fewer are read live in less time than a bulk query takes to come back
 BATCH = 1000
 READ = 250
 OVERLAP = timedelta(hours=1)  # the search index lags, by half an hour at the worst: lately touched ones are read again
@@ -50,6 +60,36 @@ class MirrorContext:
     clock: Clock
     wait: Callable[[float], bool]
     progress: Callable[[Progress], None] = lambda _progress: None
+
+    @property
+    def pairs(self) -> PairReader:
+        """controller.resync.MirrorTier, as the methods below."""
+        return self.mirror
+
+    def is_as_of(self, since: datetime) -> bool:
+        mark = self.mirror.mirror_mark(self.store.shop)
+        if mark.complete_at is not None and mark.complete_at >= since and mark.shape == shape_of(self.store):
+            return True
+        try:
+            return fill(self).whole
+        except (TemporaryError, PermanentError):
+            return False  # live reads cost more, and are as good
+
+    def by_mirror(self, live: CustomerReader) -> CustomerReader:
+        return ByMirror(self.store, self.mirror, live)
+
+    def note_read(self, customers: Sequence[Customer], *, as_of: datetime) -> None:
+        seen = [seen_of(customer) for customer in customers]
+        self.mirror.put_seen(self.store.shop, seen, as_of=as_of, now=self.clock.now(), source="read")
+
+    def moved_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
+        if self.mirror.mirror_mark(self.store.shop).complete_at is None:
+            return ()
+        try:
+            catch_up(self)
+        except (TemporaryError, PermanentError):
+            return ()  # the next full resync reads everything
+        return self.mirror.moved_since(self.store.shop, at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,47 @@
+"""What the bulk tier works with in one store, beside what the controller does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from reconciler.controller.context import BulkPart, StoreContext
+from reconciler.controller.step import StoreAccess
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.ports import BulkRepository, BulkWriter, CustomerReader, Leases
+
+
+@dataclass(frozen=True, slots=True)
+class BulkProgress:
+    """How far the operations under way are: lines run, of how many, and the seconds left (None: nobody can tell yet)."""
+
+    run: int
+    lines: int
+    left_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkContext:
+    """What carries out large plans. `always`: also small ones, where the forecast would not.
+
+    `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
+    called now and then while operations are under way, `nudge` with users who lost a customer to another user by an answer.
+    `by_mirror` gives the customers by the mirror, if that stands now: creates are looked for there before they go into a
+    file. Their key makes one harmless of whom it does not know, but a guest it does not know would be adopted unguarded.
+    """
+
+    shop: BulkWriter
+    book: BulkRepository
+    leases: Leases
+    sleep: Callable[[float], None]
+    always: bool = False
+    lines_min: int = 1000
+    tell: Callable[[BulkProgress], None] = lambda _progress: None
+    by_mirror: Callable[[], CustomerReader | None] = lambda: None
+    nudge: Callable[[Collection[ClerkUserId]], None] = lambda _users: None
+
+    def begin(self, context: StoreContext, access: StoreAccess) -> BulkPart:
+        """controller.context.BulkTier."""
+        from reconciler.controller.bulk.bulk_apply import BulkRun  # noqa: PLC0415  it works with this class
+
+        return BulkRun(context, self, access)
