@@ -24,7 +24,7 @@ from reconciler.controller.parallel import Cancellation, Cancelled, run_parallel
 from reconciler.controller.parking import park, unpark
 from reconciler.controller.preconditions import Preconditions, still_turns
 from reconciler.controller.step import Outcome, Step, StoreAccess
-from reconciler.core.decide.record import after_look, with_failure
+from reconciler.core.decide.record import row_after_observation, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
@@ -284,7 +284,7 @@ def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
             now, rows = context.clock.now(), []
             for step in observe_users(batch, context, explicit=context.explicit):
                 if step.decision.action is None:
-                    row = after_look(step.subject, step.decision, context.store, now=now)
+                    row = row_after_observation(step.subject, step.decision, context.store, now=now)
                     rows += [(step.subject.read, row)] if row is not None else []
             context.state.put_unmoved(rows)
     except (TemporaryError, PermanentError, AccessError) as error:

@@ -15,8 +15,15 @@ from reconciler.controller.handover import Overtaken, Successors, begin_release,
 from reconciler.controller.observe import observe_users
 from reconciler.controller.step import Outcome, PlannedWrite, Step
 from reconciler.controller.writes import writes_of
-from reconciler.core.decide.record import after_look, after_write, new_row, waits_of, with_intent, with_refused
-from reconciler.core.decide.refused import WHOLE, tried_digest, whole_digest
+from reconciler.core.decide.record import (
+    new_row,
+    row_after_observation,
+    row_after_write,
+    waits_of,
+    with_intent,
+    with_refused,
+)
+from reconciler.core.decide.refused import WHOLE, refused_value_digest, whole_digest
 from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.action import Action, Change, Hold
@@ -118,7 +125,7 @@ def _attempt(
 
 def record_decision(step: Step, context: StoreContext) -> None:
     """What a look taught that led to no write."""
-    row = after_look(step.subject, step.decision, context.store, now=context.clock.now())
+    row = row_after_observation(step.subject, step.decision, context.store, now=context.clock.now())
     if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
         context.state.put_unmoved([(step.subject.read, row)])
     elif row is not None:
@@ -143,7 +150,11 @@ def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool
             moved = True
             continue
         for name in names or [WHOLE]:
-            known = tried_digest(changes[name]) if names else whole_digest(step.action, step.decision, context.store)
+            known = (
+                refused_value_digest(changes[name])
+                if names
+                else whole_digest(step.action, step.decision, context.store)
+            )
             profile = step.action.profile_digest if refusal.code == "TAKEN" else ""  # the shop moves, not the value
             lost[name] = RefusedValue(
                 digest=known, code=refusal.code, message=refusal.message, asked=context.explicit, profile=profile
@@ -303,11 +314,11 @@ def row_after(
 ) -> tuple[Mapping, list[Event]]:
     """The row after a call, and what to tell of it. What is still missing of a new customer is no change of the config.
 
-    `healed`: as in `after_write`, where the subject's row was written since the action began.
+    `healed`: as in `row_after_write`, where the subject's row was written since the action began.
     """
     assert step.at is not None
     unfinished = {"kind": "create"} if step.action.kind == "create" else None
-    row = after_write(
+    row = row_after_write(
         step.subject.mapping,
         step.decision,
         step.subject.profile,

@@ -16,10 +16,10 @@ from typing import Final, Protocol
 
 from reconciler.controller.departures import Departures
 from reconciler.controller.step import Step
-from reconciler.core.decide.absence import PLANNED, Absence, seen_again
-from reconciler.core.decide.decide import decide, not_readable
+from reconciler.core.decide.absence import PLANNED, Absence, without_absence
+from reconciler.core.decide.decide import decide, unreadable_decision
 from reconciler.core.decide.mirrored import is_final
-from reconciler.core.decide.written import reclaimed
+from reconciler.core.decide.written import claim_unrecorded_write
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, spec_of
 from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value
@@ -127,7 +127,7 @@ def observe_users(users: Sequence[ClerkUserId], context: ObserveContext, *, expl
 
 def _with_sightings(subjects: list[Subject], state: SightingWriter) -> list[Subject]:
     """The same; a row that was missing and is there is recorded first: what follows may fail, and the next read miss it."""
-    again = {s.user: row for s in subjects if (row := seen_again(s)) is not None}
+    again = {s.user: row for s in subjects if (row := without_absence(s)) is not None}
     if not again:
         return subjects
     state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
@@ -192,10 +192,10 @@ def _decide_users(
     for read_as in subjects:
         view = views.get(read_as.user)
         if view is None:
-            unreadable = not_readable(read_as.user, read_as.mapping, refusals[read_as.user].message)
+            unreadable = unreadable_decision(read_as.user, read_as.mapping, refusals[read_as.user].message)
             yield _step_of(read_as, unreadable, None, live=live)
             continue
-        s = reclaimed(read_as, view, specs.get(read_as.user))
+        s = claim_unrecorded_write(read_as, view, specs.get(read_as.user))
         judged = partial(
             decide,
             s.user,

@@ -24,7 +24,7 @@ from reconciler.controller.stream import Part, Watch, parts_of
 from reconciler.controller.timestamps import Evidence, compare
 from reconciler.core.decide.absence import uncounted
 from reconciler.core.decide.cost import MUTATION_POINTS
-from reconciler.core.decide.record import after_look, new_row
+from reconciler.core.decide.record import new_row, row_after_observation
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.action import KINDS, Kind
 from reconciler.core.model.batches import batches
@@ -328,7 +328,7 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
         elif decision.action is not None:
             findings[subject.user] = decision.action.kind
         else:
-            row = after_look(subject, decision, store, now=now)
+            row = row_after_observation(subject, decision, store, now=now)
             rows += [(subject.read, row)] if row is not None else []
     losers = desk.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
     _queue(desk, losers, "address")

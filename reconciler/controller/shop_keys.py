@@ -11,7 +11,7 @@ from reconciler.core.decide.shop_identity import (
     check_key,
     check_single,
     claims_unseen,
-    identified,
+    identify_shop,
     is_news,
     places,
 )
@@ -52,7 +52,7 @@ class ShopKeys(Generic[S]):
             store, others = self._stores[name], self._others(name)
         known = self._book.known_shops()
         named = (name, store.domain)
-        row = identified(named, gid, known, now=self._clock.now())
+        row = identify_shop(named, gid, known, now=self._clock.now())
         former = claims_unseen(named, known)
         if former is not None and not any(r.gid == gid for r in known) and former.key not in others:
             was = store.kept_under(former.key)
@@ -75,7 +75,7 @@ def check_shop(store: Store, gid: str, *, book: ShopRepository, clock: Clock) ->
     """Make sure that the shop that answers is the one of this store, and note its gid; AccessError where it is not."""
     known = book.known_shops()
     named = (store.name, store.domain)
-    row = identified(named, gid, known, now=clock.now())
+    row = identify_shop(named, gid, known, now=clock.now())
     if claims_unseen(named, known) is not None and not any(r.gid == gid for r in known):
         raise AccessError(
             f"{store.domain} is a new name of a shop, or another shop than store {store.name} had",
@@ -91,7 +91,7 @@ def _note(row: KnownShop, key: ShopDomain, book: ShopRepository, clock: Clock) -
     if book.put_shop(row):
         return
     known = book.known_shops()
-    check_key(identified((row.store, row.name), row.gid, known, now=clock.now()), key, known)
+    check_key(identify_shop((row.store, row.name), row.gid, known, now=clock.now()), key, known)
 
 
 def has_customers_of(store: Store, customers: CustomerReader, mappings: MappingReader) -> bool:

@@ -91,8 +91,8 @@ def example() -> Plan:
         ),
     )
     holds: tuple[Hold, ...] = (
-        hold("user_5", "EmailTaken", "her e-mail is also that of user_6"),
-        hold("user_6", "EmailTaken", "her e-mail is also that of user_5"),
+        hold("user_5", "EmailTaken", "the e-mail is also claimed by user_6"),
+        hold("user_6", "EmailTaken", "the e-mail is also claimed by user_5"),
         hold(
             "user_7",
             "EmailUnverified",

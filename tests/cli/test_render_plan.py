@@ -26,7 +26,7 @@ def text_of(plan: Plan, *, width: int = 80, terminal: bool = False, everything: 
 
 def evil_plan() -> Plan:
     action = update("user_1", 7, change("first_name", "Ada", EVIL), change("tags", [], [EVIL]))
-    held = hold("user_2", "EmailTaken", f"her e-mail is also that of {EVIL}")
+    held = hold("user_2", "EmailTaken", f"the e-mail is also claimed by {EVIL}")
     return planned([store_plan("acme-us", (action,), (held,))], created_at=AT)
 
 
@@ -79,8 +79,8 @@ acme-us  acme-us.myshopify.com
       tags: + club  (config changed)
       user_10, user_11, user_12
   ! EmailTaken 2  the operator acts  docs/errors.md#emailtaken
-      user_5  her e-mail is also that of user_6
-      user_6  her e-mail is also that of user_5
+      user_5  the e-mail is also claimed by user_6
+      user_6  the e-mail is also claimed by user_5
   ! EmailUnverified 2  the profile must change  docs/errors.md#emailunverified
       the profile's e-mail is not verified, so it is neither written nor used
       user_7, user_8
@@ -273,8 +273,8 @@ the operator acts, see [GuardExceeded](docs/errors.md#guardexceeded)
 
 the operator acts, see [EmailTaken](docs/errors.md#emailtaken)
 
-- `user_5`: `her e-mail is also that of user_6`
-- `user_6`: `her e-mail is also that of user_5`
+- `user_5`: `the e-mail is also claimed by user_6`
+- `user_6`: `the e-mail is also claimed by user_5`
 
 #### held, EmailUnverified: 2
 

@@ -27,7 +27,7 @@ def test_any_number_of_failures_waits_some_time_and_never_longer_than_the_cap(
 
 @pytest.mark.parametrize(("attempts", "fraction"), [(0, 0.5), (-1, 0.5), (1, 1.5), (1, -0.1), (1, float("nan"))])
 def test_what_can_be_no_attempt_or_no_fraction_is_an_error(attempts: int, fraction: float) -> None:
-    with pytest.raises(ValueError, match=r"attempts counts|lies between"):
+    with pytest.raises(ValueError, match=r"attempts must be|fraction must be"):
         delay_s(attempts, fraction)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from reconciler.core.decide.decide import customer_digest, decide
-from reconciler.core.decide.refused import tried_digest
+from reconciler.core.decide.refused import refused_value_digest
 from reconciler.core.model.mapping import RefusedValue
 from reconciler.core.model.store import Accepted
 from reconciler.core.model.view import Rival, Taken, View
@@ -261,7 +261,7 @@ def test_two_customers_become_one_where_merging_is_allowed_and_nothing_forbids_i
     assert (kind(found), after(found)) == ("merge", {"backlink": ADA})
 
 
-@pytest.mark.parametrize(("blockers", "says"), [(("gift cards",), "gift cards"), (None, "could not be previewed")])
+@pytest.mark.parametrize(("blockers", "says"), [(("gift cards",), "gift cards"), (None, "preview of the merge failed")])
 def test_a_merge_shopify_forbids_is_held_in_shopifys_words(blockers: tuple[str, ...] | None, says: str) -> None:
     there = same(ada)
     later = profile(ADA, email="new@x.example.com", last_name="B")
@@ -345,7 +345,7 @@ def test_the_one_with_a_row_moves_on_although_her_backlink_was_taken_off() -> No
 
 def _refused(code: str = "INVALID", field: str = "last_name", *, asked: bool = False) -> dict[str, RefusedValue]:
     change = changed(field, None, "B")
-    return {field: RefusedValue(digest=tried_digest(change), code=code, message="no", asked=asked)}
+    return {field: RefusedValue(digest=refused_value_digest(change), code=code, message="no", asked=asked)}
 
 
 def test_a_refused_value_is_not_sent_again_by_itself() -> None:
@@ -381,20 +381,24 @@ def test_what_a_person_took_back_waits_until_the_profile_moves() -> None:
 
 def test_a_phone_shopify_says_is_taken_is_held_as_taken() -> None:
     there = same(ada)
-    refused = RefusedValue(digest=tried_digest(changed("phone", None, "+16134505293")), code="TAKEN", message="taken")
+    refused = RefusedValue(
+        digest=refused_value_digest(changed("phone", None, "+16134505293")), code="TAKEN", message="taken"
+    )
     found = decided(profile(ADA, phone="+16134505293"), settled(ada, there, refused={"phone": refused}), mapped=there)
     assert held(found) == {("PhoneTaken", "phone")}
 
 
 def test_a_new_customer_without_its_email_is_not_made() -> None:
-    refused = RefusedValue(digest=tried_digest(changed("email", None, ada.email)), code="INVALID", message="no")
+    refused = RefusedValue(digest=refused_value_digest(changed("email", None, ada.email)), code="INVALID", message="no")
     found = decided(ada, mapping(ADA, None, refused={"email": refused}))
     assert found.action is None
     assert held(found) == {("Rejected", "email")}
 
 
 def test_a_new_customer_is_made_without_what_was_refused() -> None:
-    refused = RefusedValue(digest=tried_digest(changed("first_name", None, "User_Ada")), code="INVALID", message="no")
+    refused = RefusedValue(
+        digest=refused_value_digest(changed("first_name", None, "User_Ada")), code="INVALID", message="no"
+    )
     found = decided(ada, mapping(ADA, None, refused={"first_name": refused}))
     assert after(found) == {"email": ada.email, "backlink": ADA}
     assert held(found) == {("Rejected", "first_name")}

@@ -1,4 +1,4 @@
-"""The three-way diff: what should be, what is, and what we last agreed on."""
+"""The three-way diff of spec, observed customer and last-applied fields."""
 
 from __future__ import annotations
 

@@ -10,15 +10,15 @@ import pytest
 from reconciler.core.decide.absence import Absence, missing_hold, missing_row
 from reconciler.core.decide.record import (
     SEEN_EVERY,
-    after_look,
-    after_write,
     agreed,
     new_row,
+    row_after_observation,
+    row_after_write,
     with_intent,
     with_refused,
 )
 from reconciler.core.fields.desired import config_digest, profile_digest, spec_of
-from reconciler.core.fields.spellings import learned
+from reconciler.core.fields.spellings import spellings_of
 from reconciler.core.model.action import Change
 from reconciler.core.model.mapping import BACKLINK, NO_FINGERPRINTS, Mapping, RefusedValue
 from reconciler.core.model.view import Decision, Subject
@@ -42,12 +42,12 @@ RUN = Absence(grace_s=300)
 
 
 def row_after_look(who: Any, row: Mapping | None, decision: Decision, **policy: Any) -> Mapping | None:
-    return after_look(Subject(ADA, who, row), decision, store(**policy), now=NOW)
+    return row_after_observation(Subject(ADA, who, row), decision, store(**policy), now=NOW)
 
 
 def written(decision: Decision, row: Mapping | None, who: Any, *changes: Change, **more: Any) -> Mapping:
     given = {"customer_id": gid(7), "finished": True, **more}
-    return after_write(row, decision, who, store(), written=changes, now=NOW, **given)
+    return row_after_write(row, decision, who, store(), written=changes, now=NOW, **given)
 
 
 # --- after a look --------------------------------------------------------------------------------------------------
@@ -93,8 +93,8 @@ def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
     assert first is not None
     again = decided(ada, first, by_backlink=same(ada), mapped=same(ada))
     soon, later = NOW + SEEN_EVERY - timedelta(seconds=1), NOW + SEEN_EVERY
-    assert after_look(Subject(ADA, ada, first), again, store(), now=soon) is None
-    moved = after_look(Subject(ADA, ada, first), again, store(), now=later)
+    assert row_after_observation(Subject(ADA, ada, first), again, store(), now=soon) is None
+    moved = row_after_observation(Subject(ADA, ada, first), again, store(), now=later)
     assert moved is not None
     assert moved.last_seen_at == later
     assert moved.first_seen_at == NOW
@@ -104,7 +104,7 @@ def test_another_policy_moves_the_row_at_once() -> None:
     first = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
     assert first is not None
     again = decided(ada, first, mapped=same(ada))
-    assert after_look(Subject(ADA, ada, first), again, store(country="CA"), now=NOW) is not None
+    assert row_after_observation(Subject(ADA, ada, first), again, store(country="CA"), now=NOW) is not None
 
 
 def test_a_followed_backlink_moves_the_row_to_the_other_customer_and_forgets_what_was_agreed_on_the_first() -> None:
@@ -262,7 +262,7 @@ def test_what_is_hidden_for_a_time_is_not_forgotten() -> None:
     row = settled(ada, same(ada, 7, policy), policy)
     hidden = same(ada, 7, policy, email=None, tags=(), unknown=dict.fromkeys(("email", "tags"), "more"))
     decision = decided(ada, row, policy, mapped=hidden, by_backlink=hidden)
-    found = after_look(Subject(ADA, ada, row), decision, policy, now=NOW)
+    found = row_after_observation(Subject(ADA, ada, row), decision, policy, now=NOW)
     assert found is not None
     assert (found.status, found.reason, found.email) == ("held", "Unreadable", row.email)
     assert found.applied["tags"] == row.applied["tags"]
@@ -321,4 +321,4 @@ def test_that_a_person_tried_a_refused_value_is_known_until_there_is_another() -
 def test_of_two_tags_that_the_shop_respells_each_gets_the_more_similar_one() -> None:
     wide, hyphen = "\uff41\uff50\uff50\uff0d\uff55\uff53\uff45\uff52", "wave\u20116"
     for sent in (["app-user", "wave-6"], ["wave-6", "app-user"]):
-        assert learned(sent, frozenset(), [wide, hyphen]) == {"app-user": wide, "wave-6": hyphen}
+        assert spellings_of(sent, frozenset(), [wide, hyphen]) == {"app-user": wide, "wave-6": hyphen}

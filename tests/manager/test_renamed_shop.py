@@ -149,7 +149,7 @@ def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_a
         before = street.mutations()
         street.stores[US] |= {"shop": "acme-third.myshopify.com", "admin_url": eu["admin_url"], "auth": eu["auth"]}
         street.write()
-        until(lambda: "another store in stores.yaml has" in str(suspended(run, US)), "it says which shop that is")
+        until(lambda: "of another store in stores.yaml" in str(suspended(run, US)), "it says which shop that is")
         assert street.mutations() == before
 
 

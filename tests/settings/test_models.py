@@ -226,7 +226,7 @@ def test_admin_url_may_be_another_host_or_this_machine(files: Files, url: str) -
 def test_a_shop_is_a_bare_name_of_myshopify(files: Files, shop: str) -> None:
     [line] = files.refused(stores=STORES.replace("one.myshopify.com", shop))
     assert line.startswith("stores.yaml:4: stores[0].shop: ")
-    assert "is not a bare shop name such as acme.myshopify.com" in line
+    assert "is not a shop domain such as acme.myshopify.com" in line
 
 
 @pytest.mark.parametrize("name", ["a b", "../x", "", "a/b", "'1' '"])

@@ -92,7 +92,7 @@ def test_a_known_name_is_refused_where_another_shop_answers(known: Village, is_k
     before = known.mutations
     said = known("plan", "--output", "json")
     assert said.code == 1
-    assert "that is another shop" in errors(said)[US]
+    assert "another shop answers now" in errors(said)[US]
     assert "hint: correct shop, admin_url or auth" in said.err
     known.apply(code=1)
     known.apply("--user", "user_ada", code=1)
@@ -191,7 +191,7 @@ def test_doctor_says_that_a_shop_is_another(known: Village) -> None:
     known.store.update({"admin_url": known.server.url(OTHER), "auth": {"access_token": f"token-{EU}"}})
     said = known("doctor", "--output", "json")
     found: list[Any] = [c for c in said.json["checks"] if c["area"] == US and c["level"] == "failed"]
-    assert any("that is another shop" in c["message"] for c in found)
+    assert any("another shop answers now" in c["message"] for c in found)
 
 
 def test_a_renamed_shop_is_asked_with_the_token_pair_that_it_gave_last(

@@ -1,6 +1,6 @@
-"""Absence: what proves that a user's profile is gone, and what the state says of a user until that is proven.
+"""Absence: when a missing profile row proves that the user has left, and the mapping until then.
 
-A row that is missing proves nothing by itself: a table may be reloaded, renamed or empty for a moment.
+A missing row alone is no proof: a table may be reloaded, renamed or empty for a short time.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
 
 TOMBSTONES = frozenset({"released", "erased"})
-SIGHTING_MAX = timedelta(days=1)  # an older first sighting counts no more, whatever was read since
-LATE_MIN_S = (
-    15.0  # a read may come so much later than it was due, or half the grace later, without breaking the absence
-)
-AGAIN_FIRST_S = 10.0  # the row of a table that was reloaded is back soon
+SIGHTING_MAX = timedelta(days=1)  # an older first sighting does not count
+LATE_MIN_S = 15.0  # a read may be late by this, or by half the grace, without restarting the absence
+AGAIN_FIRST_S = 10.0  # the first pause: the row of a reloaded table is back soon
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """What counts as proof that a missing row means a user who left.
+    """When a missing row counts as proof that the user has left.
 
-    `grace_s`: seconds for which every read misses the row, from the first to the last. None: the plan that a person reads
-    is proof enough.
-    `gone`: users who are gone for another reason: a signed `user.deleted`, or a 404 of Clerk's API.
+    `grace_s`: seconds from the first to the last read, all of which must miss the row. None: no grace, since an
+    operator reads the plan. `gone`: users known to have left otherwise: by a signed `user.deleted`, or a 404 of Clerk's
+    API.
     """
 
     grace_s: float | None = None
@@ -44,7 +42,7 @@ class Absence:
         return since is not None and now - since >= timedelta(seconds=self.grace_s)
 
     def again_s(self, mapping: Mapping | None, now: datetime) -> float:
-        """Seconds until the next look at a user whose row is missing: soon, then later, at last when the grace ends."""
+        """Seconds until the next read of a missing row: growing pauses, the last one until the grace ends."""
         since = self.first_seen(mapping, now)
         return self._pause_s((now - since).total_seconds() if since is not None else 0.0)
 
@@ -52,10 +50,10 @@ class Absence:
         return max(min(max(so_far_s, AGAIN_FIRST_S), (self.grace_s or 0.0) - so_far_s), 0.05)
 
     def first_seen(self, mapping: Mapping | None, now: datetime) -> datetime | None:
-        """When the row was first seen missing; None where it was not, or where that says nothing any more.
+        """When the row was first found missing; None where it was not, or where that no longer counts.
 
-        Each read says when the next is due. Where that is missed (the table or the shop did not answer, or the store was
-        suspended) the row may have been there in between, so that the next read is a first one again.
+        Each read sets the time of the next one. If that is missed (the table or the shop did not answer, or the store
+        was suspended), the row may have been present in between, and the absence restarts.
         """
         if (
             mapping is None
@@ -70,34 +68,34 @@ class Absence:
 
 
 PLANNED = Absence()
-"""For plans that a person reads."""
+"""The absence for plans that an operator reads."""
 
 
 def uncounted(now: datetime) -> datetime:
-    """As `absent_since` of a row that was missing while the table did not look whole: that it was, but no first sighting."""
+    """The `absent_since` of a row that was missing from an incomplete table: it does not count as a first sighting."""
     return now - 2 * SIGHTING_MAX
 
 
 def is_living(mapping: Mapping | None) -> bool:
-    """Whether there is a mapping that is no tombstone."""
+    """Whether there is a mapping that is not a tombstone."""
     return mapping is not None and mapping.status not in TOMBSTONES
 
 
 def missing_hold(user: ClerkUserId, mapping: Mapping | None, absence: Absence, now: datetime) -> Hold:
-    """Says that the row is missing, and when the user is released."""
+    """The hold of a user without a row; its message has the time of the release."""
     since = absence.first_seen(mapping, now) or now
     until = since + timedelta(seconds=absence.grace_s or 0.0)
     message = (
-        f"the profile row is missing since {since:%Y-%m-%d %H:%M:%S} UTC; "
+        f"the profile row has been missing since {since:%Y-%m-%d %H:%M:%S} UTC; "
         f"the user is released if it is still missing at {until:%H:%M:%S} UTC"
     )
     return hold(user, mapping, "RowMissing", message)
 
 
 def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, since: datetime | None) -> Mapping:
-    """The mapping of a user whose row is missing. All that is known of the user stays as it was.
+    """The mapping of a user without a row: pending, with all else unchanged.
 
-    `since`: when it was first seen missing; None where no read counts so far, since the table did not look whole.
+    `since`: when the row was first found missing; None where no read counts yet, because the table seemed incomplete.
     """
     update = {
         "store": store.name,
@@ -112,12 +110,12 @@ def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, si
 
 
 def is_missing(profile: Profile | None, mapping: Mapping | None) -> bool:
-    """Whether a user whom we manage has no row."""
+    """Whether a mapped user has no row."""
     return profile is None and is_living(mapping)
 
 
-def seen_again(subject: Subject) -> Mapping | None:
-    """The mapping of a user whose row is there, and was missing before; None where it says nothing of that."""
+def without_absence(subject: Subject) -> Mapping | None:
+    """The mapping without `absent_since` of a user with a row again; None where it had none."""
     mapping = subject.mapping
     if subject.profile is None or mapping is None or mapping.absent_since is None:
         return None

@@ -1,4 +1,4 @@
-"""Actions made of changes, and decisions held whole."""
+"""Build actions from changes, and withhold actions of decisions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def action_of(
     *,
     moved_from: Customer | None = None,
 ) -> Action:
-    """The action, with the digests of what it was decided on."""
+    """The action, with the digests of the profile and the customers that it was decided on."""
     seen = (customer_digest(customer), customer_digest(moved_from)) if moved_from else customer_digest(customer)
     former = case.view.former(customer) if customer is not None and kind in {"adopt", "relink"} else None
     return Action(
@@ -39,13 +39,13 @@ def action_of(
 
 
 def full_name(customer: Customer | None) -> str | None:
-    """First and last name as one text; None where there is neither."""
+    """First and last name in one string; None without either."""
     names = (customer.first_name, customer.last_name) if customer else ()
     return " ".join(name for name in names if name) or None
 
 
 def customer_digest(customer: Customer | None) -> str:
-    """Of what a decision is taken on; the time of the last change and digests left out."""
+    """The digest of the observed values that affect a decision."""
     if customer is None:
         return digest(None)
     values = {name: value.value for name, value in customer.metafields.items()}
@@ -53,27 +53,27 @@ def customer_digest(customer: Customer | None) -> str:
     return digest({**seen, "unknown": sorted(customer.unknown)}, values)
 
 
-def rolled(decision: Decision, store: Store) -> Decision:
-    """Creates, adoptions, re-links, merges and releases are intent: roll_out: hold keeps them back whole."""
+def withhold_roll_out(decision: Decision, store: Store) -> Decision:
+    """Withhold a create, adopt, relink, merge or release where the store has `roll_out: hold`."""
     if store.roll_out == "auto" or decision.action is None:
         return decision
-    return withheld(decision, "RollOutHeld", f"{decision.action.kind} waits: roll_out says hold")
+    return withhold(decision, "RollOutHeld", f"{decision.action.kind} is held by `roll_out: hold`")
 
 
-def drift_held(decision: Decision, store: Store) -> Decision:
-    """Her customer was deleted in Shopify: heal_drift: hold keeps the new one back."""
+def withhold_drift(decision: Decision, store: Store) -> Decision:
+    """Withhold the create after a deletion in Shopify where the store has `heal_drift: hold`."""
     if store.heal_drift == "auto" or decision.action is None:
         return decision
-    message = f"the customer is gone from the shop; {decision.action.kind} waits: heal_drift says hold"
-    return withheld(decision, "DriftHeld", message)
+    message = f"the customer was deleted in Shopify; {decision.action.kind} is held by `heal_drift: hold`"
+    return withhold(decision, "DriftHeld", message)
 
 
-def withheld(decision: Decision, reason: str, message: str) -> Decision:
-    """The same decision, held; the hold carries the action that waits."""
+def withhold(decision: Decision, reason: str, message: str) -> Decision:
+    """Replace the decision's action by a hold that carries the action."""
     held = hold(decision.clerk_user_id, decision.customer, reason, message, action=decision.action)
     return without_action(decision, held)
 
 
 def without_action(decision: Decision, *holds: Hold) -> Decision:
-    """The same decision, held."""
+    """Replace the decision's action by these holds."""
     return decision.model_copy(update={"action": None, "holds": (*decision.holds, *holds), "status": "held"})

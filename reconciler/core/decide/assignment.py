@@ -1,4 +1,4 @@
-"""Assignment: an operator names the customer of a user, as `mappings import` does; or why that can't be."""
+"""Assignment of a customer to a user by an operator (`mappings import`), and why one may be impossible."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import View
 
 
-def unassignable(
+def assignment_hold(
     user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store
 ) -> Hold | None:
-    """The hold of a user whose assignment can't be; None where it can, or where none was asked for."""
+    """The hold of an impossible assignment; None where it is possible, or was not requested."""
     if view.assigned_to is None:
         return None
     why = _why_not(user, profile, mapping, view, store)
     if why is None:
         return None
-    message = f"{view.assigned_to} is not assigned to this user: {why}"
+    message = f"{view.assigned_to} can't be assigned to this user: {why}"
     return hold(user, view.assigned or mapping, "CannotAssign", message)
 
 
@@ -30,7 +30,7 @@ def _why_not(
     user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store
 ) -> str | None:
     if is_wanted(profile, store) is not True:
-        return "there is no profile row of the user that this store wants"
+        return "this store does not want the user, or the profile row is missing"
     theirs = view.mapped if view.mapped is not None and view.mapped.backlink in {None, user} else None
     current = view.by_backlink or theirs
     if current is not None:
@@ -40,4 +40,4 @@ def _why_not(
     owner = view.owner(view.assigned)
     if owner in {None, user} or is_free_for(mapping, view.former(view.assigned)):
         return None
-    return f"it belongs to {owner}"
+    return f"the customer belongs to {owner}"

@@ -1,4 +1,4 @@
-"""Case: everything that a decision about one user rests on."""
+"""Case: the input of a decision about one user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reconciler.core.model.view import Taken, View
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything one decision rests on. `insists`: a person applies to this very user."""
+    """The input of one decision. `insists`: an operator applies to this very user."""
 
     user: ClerkUserId
     profile: Profile
@@ -30,11 +30,11 @@ class Case:
 
     @property
     def claimed_too(self) -> Taken:
-        """The e-mail that the user should have, where other users claim it as well."""
+        """The e-mail of the user, which other users also claim."""
         return Taken(field="email", key=self._wanted_key("email"))
 
     def taken(self, field: Unique, other: Customer, owner: str | None) -> Taken:
-        """That this customer has the value of this field that the user should have: who frees it wakes the user."""
+        """The value of this field that the user should have and the other customer has."""
         named = ClerkUserId(owner) if owner is not None and owner != self.user else None
         return Taken(field=field, key=self._wanted_key(field), owner=named, customer_id=other.id)
 

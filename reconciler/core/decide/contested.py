@@ -1,8 +1,8 @@
-"""Fields that another system changes back repeatedly (docs/rules.md, rule 7). The mapping holds what was healed before.
+"""Contested fields: another system repeatedly changes them back (docs/rules.md, rule 7). The mapping counts the heals.
 
-Two installations with different profiles, or an identity provider that imports claims at every sign-in, would else write
-by turns for ever. A field that was changed after our write three times within a day is held until the profile, the
-policy, or a person who applies to this user moves it.
+Without this, two installations with different profiles, or an identity provider that imports claims at every sign-in,
+would overwrite each other forever. A field that was changed after our write three times within a day is held until the
+profile or the policy changes, or an operator applies to this user.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from reconciler.core.model.mapping import Applied, Heal, Mapping
 
 TIMES = 3  # changes back within WITHIN that make a field contested
 WITHIN = timedelta(hours=24)
-Contest = tuple[str, tuple[Heal, ...]]  # a contested field, and when it was changed back
+Contest = tuple[str, tuple[Heal, ...]]  # a contested field, and the changes that others made
 
 
 def contested_by(mapping: Mapping | None, change: Change, now: datetime) -> tuple[Heal, ...]:
-    """When the field was changed after our write, this time included, and to what; empty where it is not contested."""
+    """The changes by others of a contested field, this one included; empty where it is not contested."""
     base = mapping.applied.get(change.field) if mapping is not None else None
     if base is None or change.why != "drift":
         return ()
@@ -33,7 +33,7 @@ def contested_by(mapping: Mapping | None, change: Change, now: datetime) -> tupl
 def with_heals(
     applied: MappingOf[str, Applied], before: Mapping | None, written: Iterable[Change], now: datetime
 ) -> dict[str, Applied]:
-    """What was agreed on, with the drift that has just been written over. A contested field that was written starts anew."""
+    """The last-applied fields with the drift that was just healed. Writing a contested field restarts its count."""
     found = dict(applied)
     for change in written:
         base = found.get(change.field)
@@ -46,7 +46,7 @@ def with_heals(
 
 
 def with_contest(applied: MappingOf[str, Applied], contests: Iterable[Contest]) -> dict[str, Applied]:
-    """What was agreed on, with the changes back for which these fields are held: they stay contested."""
+    """The last-applied fields with the heals of these contested fields, so that they stay contested."""
     found = dict(applied)
     for field, heals in contests:
         if (base := found.get(field)) is not None:
@@ -55,18 +55,18 @@ def with_contest(applied: MappingOf[str, Applied], contests: Iterable[Contest]) 
 
 
 def kept_heals(found: Applied, before: Applied | None) -> Applied:
-    """The same agreement as before keeps what was healed; another value or rule begins without."""
+    """The new last-applied value with the earlier heals, if value and rule are the same."""
     if before is None or not before.heals or before.config != found.config or before.value != found.value:
         return found
     return found.model_copy(update={"heals": before.heals})
 
 
 def message_of(change: Change, heals: tuple[Heal, ...]) -> str:
-    """What happened to which field, with values and times, and what ends it."""
-    told = ", ".join(f"'{heal.value}' at {heal.at:%Y-%m-%d %H:%M} UTC" for heal in heals)
+    """The message of the hold: the field, the values and times, and how to end the contest."""
+    changes = ", ".join(f"'{heal.value}' at {heal.at:%Y-%m-%d %H:%M} UTC" for heal in heals)
     return (
-        f"{change.field} was changed after our write {len(heals)} times within 24 h: {told}. Another app, an identity "
-        "provider or a second installation writes it too: end one of the two, or set another policy for the field"
+        f"{change.field} was changed after our write {len(heals)} times within 24 h: {changes}. Another app, an identity "
+        "provider or a second installation also writes it: stop one of them, or set another policy for the field"
     )
 
 

@@ -1,4 +1,4 @@
-"""What one action costs at a shop, in points.
+"""The cost of one action in points of the shop.
 
 A mutation that selects scalars only costs 10 points (Shopify Admin API 2026-10, measured 2026).
 """
@@ -13,7 +13,7 @@ MUTATION_POINTS = 10
 
 
 def points_of(kind: Kind, changes: tuple[Change, ...], how: str = "") -> int:
-    """What carrying out one action costs at the shop: ten points a mutation."""
+    """Points that executing one action costs: ten for each mutation."""
     if kind == "release" and how in DESTRUCTIVE:
         return MUTATION_POINTS
     fields = {c.field for c in changes}
@@ -29,7 +29,7 @@ def points_of(kind: Kind, changes: tuple[Change, ...], how: str = "") -> int:
     taken_over = any(c.field == "backlink" and c.before is not None and c.after is not None for c in changes)
     calls += bool(scalars) + ("backlink" in fields) + taken_over
     if kind == "relink":
-        calls += 4  # the old customer: back-link off, our tags off, the trace; the new one: an older trace off
+        calls += 4  # old customer: remove back-link and our tags, set the trace; new customer: remove an older trace
     if kind == "merge":
         calls += 1
     return MUTATION_POINTS * calls

@@ -1,7 +1,7 @@
-"""The one pure function that decides: profile, mapping, view and policy in; an action, holds, or nothing out.
+"""decide: from profile, mapping, view and policy to an action, holds, or nothing. Pure.
 
-`plan`, `apply`, `run`, scans and nudges all call it, so what `plan` shows is what `run` does. The rules are stated in
-docs/rules.md: here are identity, creates and releases (1 to 3, 6), in `patch.py` the patch of a known customer (4, 5).
+`plan`, `apply`, `run`, scans and nudges all call it, so `run` does what `plan` shows. docs/rules.md states the rules:
+identity, creates and releases (1 to 3, 6) are here, the patch of a known customer (4, 5) is in `patch.py`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.core.decide.absence import PLANNED, Absence, is_missing, missing_hold
-from reconciler.core.decide.actions import action_of, customer_digest, drift_held, full_name, rolled, withheld
-from reconciler.core.decide.assignment import unassignable
+from reconciler.core.decide.actions import (
+    action_of,
+    customer_digest,
+    full_name,
+    withhold,
+    withhold_drift,
+    withhold_roll_out,
+)
+from reconciler.core.decide.assignment import assignment_hold
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
-from reconciler.core.decide.patch import doubts_of, patched, phone_holds, phone_in_the_way, rival_holds
+from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds, rival_holds, taken_phone
 from reconciler.core.decide.redacted import redacted_hold
-from reconciler.core.decide.refused import refusal_digest, refused_whole, without_refused
+from reconciler.core.decide.refused import refusal_digest, whole_refusal, without_refused
 from reconciler.core.decide.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
 from reconciler.core.decide.tombstone import is_from_before
 from reconciler.core.fields import normalise
@@ -46,19 +53,18 @@ def decide(
     spec: Spec | None = None,
     absence: Absence = PLANNED,
 ) -> Decision:
-    """The rules of docs/rules.md for one user in one store. `explicit`: a person asked, so refused values are tried again.
+    """Apply the rules of docs/rules.md to one user in one store.
 
-    `insists`: a person applies to this very user, so that contested fields are written once more.
-
-    `spec`: that of this profile in this store, where it was worked out to look for the user. `absence`: what proves that
-    a user without a row has left.
+    `explicit`: an operator asked, so refused values are tried again. `insists`: an operator applies to this very user,
+    so contested fields are written again. `spec`: the spec of this profile, if already computed. `absence`: when a
+    missing row proves that the user has left.
     """
     wanted = is_wanted(profile, store)
-    if (unassigned := unassignable(user, profile, mapping, view, store)) is not None:
+    if (unassigned := assignment_hold(user, profile, mapping, view, store)) is not None:
         return Decision(clerk_user_id=user, holds=(unassigned,))
     if wanted is None:
         assert profile is not None
-        message = f"whether this store wants the user can't be told: {'; '.join(undecided_by(profile, store))}"
+        message = f"whether this store wants the user is unknown: {'; '.join(undecided_by(profile, store))}"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
     if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):
@@ -72,25 +78,33 @@ def decide(
             successor=view.successor,
         )
     if not wanted or profile is None:
-        leaving = _leave(user, profile, mapping, view, store)
-        return _paused(without_refused(_spelt(leaving, mapping, view), mapping, store, explicit=explicit), store)
+        leaving = _decide_leaving(user, profile, mapping, view, store)
+        return _withhold_while_paused(
+            without_refused(_with_sent_values(leaving, mapping, view), mapping, store, explicit=explicit), store
+        )
     if mapping is not None and mapping.status == "erased":
-        held = hold(user, mapping, "Erased", "her data was erased on request; `mappings forget` lifts it")
+        held = hold(user, mapping, "Erased", "personal data was erased on request; `mappings forget` ends this hold")
         return Decision(clerk_user_id=user, holds=(held,), status="erased")
     if is_from_before(mapping, profile, store):
         left = f"{mapping.left_at:%Y-%m-%d %H:%M:%S} UTC" if mapping is not None and mapping.left_at else "then"
-        message = f"stale row: the user was released at {left}, and the row is older and differs from the one of then"
+        message = f"stale row: the user was released at {left}, and this older row differs from the row of that time"
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
     case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now, insists)
-    customer, taken_by = _who(case)
+    customer, taken_by = _find_customer(case)
     if (redacted := redacted_hold(user, mapping, customer)) is not None:
         return Decision(clerk_user_id=user, holds=(redacted,), status="held", customer=customer)
-    decision = _newcomer(case, taken_by) if customer is None else _patched(case, customer, explicit=explicit)
-    return _paused(without_refused(_spelt(decision, mapping, view), mapping, store, explicit=explicit), store)
+    decision = (
+        _decide_without_customer(case, taken_by)
+        if customer is None
+        else _decide_patch(case, customer, explicit=explicit)
+    )
+    return _withhold_while_paused(
+        without_refused(_with_sent_values(decision, mapping, view), mapping, store, explicit=explicit), store
+    )
 
 
-def _spelt(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
-    """The decision that knows how we sent what its customer shows, and whether the mapped one is another."""
+def _with_sent_values(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
+    """The decision with the values as we sent them, and whether the mapped customer is another existing one."""
     customer = decision.customer
     if customer is None:
         return decision
@@ -99,26 +113,26 @@ def _spelt(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
     return decision.model_copy(update={"sent": sent, "mapped_stays": stays}) if sent or stays else decision
 
 
-def _patched(case: Case, customer: Customer, *, explicit: bool) -> Decision:
-    """The patch; where the shop has refused this very merge, without it, so that the rest goes."""
-    decision = patched(case, customer)
+def _decide_patch(case: Case, customer: Customer, *, explicit: bool) -> Decision:
+    """The patch; without a merge that Shopify has refused, so that the other changes are written."""
+    decision = decide_patch(case, customer)
     if decision.action is None or decision.action.kind != "merge":
         return decision
-    refused = refused_whole(decision, case.mapping, case.store, explicit=explicit)
+    refused = whole_refusal(decision, case.mapping, case.store, explicit=explicit)
     if refused is None:
         return decision
     view = case.view.model_copy(update={"merge_blockers": (refused.message,)})
-    return patched(replace(case, view=view), customer)
+    return decide_patch(replace(case, view=view), customer)
 
 
-def not_readable(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decision:
-    """Of a user whom the shop does not tell of, alone among others: nothing is done, and nothing is concluded."""
-    message = f"the shop does not show whether the user has a customer: {why}"
+def unreadable_decision(user: ClerkUserId, mapping: Mapping | None, why: str) -> Decision:
+    """The decision to hold a user if the shop failed to return their customer, while it returned those of others."""
+    message = f"the shop did not return whether the user has a customer: {why}"
     return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Unreadable", message),), status="held")
 
 
-def _who(case: Case) -> tuple[Customer | None, str | None]:
-    """The user's customer: by back-link, else the mapped one, else by e-mail; and who owns the e-mail if it is taken."""
+def _find_customer(case: Case) -> tuple[Customer | None, str | None]:
+    """The user's customer (by back-link, mapping, assignment or e-mail), and the owner of the e-mail if it is taken."""
     view, user = case.view, case.user
     if view.by_backlink is not None:
         return view.by_backlink, None
@@ -136,37 +150,39 @@ def _who(case: Case) -> tuple[Customer | None, str | None]:
     return None, owner
 
 
-def _newcomer(case: Case, taken_by: str | None) -> Decision:
-    """No customer was found, or the mapped one is gone: create one, or hold."""
+def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
+    """The decision for a user without a customer, or with a deleted one: create one, or hold."""
     user, mapping, spec, view, store = case.user, case.mapping, case.spec, case.view, case.store
     gone = mapping is not None and mapping.customer_id is not None and mapping.status != "released"
     rivals = rival_holds(case, None)
     if rivals:
-        return _held(case, rivals, case.claimed_too)
+        return _held_decision(case, rivals, case.claimed_too)
     if taken_by is not None and view.by_email is not None:
-        message = f"her e-mail belongs to the customer of {taken_by}"
+        message = f"the e-mail belongs to the customer of {taken_by}"
         taken = case.taken("email", view.by_email, taken_by)
-        return _held(case, (hold(user, view.by_email, "EmailTaken", message, "email"),), taken)
+        return _held_decision(case, (hold(user, view.by_email, "EmailTaken", message, "email"),), taken)
     if gone and store.on_missing == "hold":
-        message = "her customer is gone from the shop, and on_missing says hold"
-        return _held(case, (hold(user, mapping, "CustomerMissing", message),))
+        message = "the customer was deleted in Shopify, and the user is held by `on_missing: hold`"
+        return _held_decision(case, (hold(user, mapping, "CustomerMissing", message),))
     if view.by_email is not None and is_left_behind(view.by_email, mapping) and spec.value("email") is not None:
-        return _held(case, (left_behind_hold(user, None, view.by_email),), case.taken("email", view.by_email, None))
+        return _held_decision(
+            case, (left_behind_hold(user, None, view.by_email),), case.taken("email", view.by_email, None)
+        )
     if view.by_email is not None and spec.value("email") is not None:
-        message = "a customer with her e-mail exists, nobody owns it, and trust_email forbids to take it"
+        message = "a customer without a user has the e-mail, and trust_email forbids adopting it"
         taken = case.taken("email", view.by_email, None)
-        return _held(case, (hold(user, view.by_email, "EmailConflict", message, "email"),), taken)
-    doubts = doubts_of(case, mapping)
+        return _held_decision(case, (hold(user, view.by_email, "EmailConflict", message, "email"),), taken)
+    doubts = doubt_holds(case, mapping)
     values = {f: w.value for f, w in spec.fields.items() if w.value is not None}
-    phone_taken = phone_in_the_way(case, None, values.get("phone"))
+    phone_taken = taken_phone(case, None, values.get("phone"))
     if phone_taken is not None:
         values.pop("phone")
         doubts += phone_holds(case, None, phone_taken)
     nameless = not ({"email", "phone", "first_name", "last_name"} & values.keys())
     if ("email" not in values and store.require_email and store.fields.email != "ignore") or nameless:
         email_doubts = tuple(h for h in doubts if h.field == "email")
-        missing = hold(user, mapping, "NoEmail", "the profile has no e-mail, and this store needs one", "email")
-        return _held(case, email_doubts or (missing,), phone_taken)
+        missing = hold(user, mapping, "NoEmail", "the profile has no e-mail, and this store requires one", "email")
+        return _held_decision(case, email_doubts or (missing,), phone_taken)
     why: Why = "drift" if gone else "profile changed"
     changes = [Change(field=f, before=None, after=v, why=why) for f, v in values.items()]
     if spec.tags:
@@ -175,16 +191,18 @@ def _newcomer(case: Case, taken_by: str | None) -> Decision:
     action = action_of(case, "create", None, tuple(changes))
     in_the_way = (phone_taken,) if phone_taken is not None else ()
     decision = Decision(clerk_user_id=user, action=action, holds=doubts, spec=spec, taken=in_the_way)
-    return drift_held(decision, store) if gone else rolled(decision, store)
+    return withhold_drift(decision, store) if gone else withhold_roll_out(decision, store)
 
 
-def _held(case: Case, holds: tuple[Hold, ...], taken: Taken | None = None) -> Decision:
+def _held_decision(case: Case, holds: tuple[Hold, ...], taken: Taken | None = None) -> Decision:
     in_the_way = (taken,) if taken is not None else ()
     return Decision(clerk_user_id=case.user, holds=holds, spec=case.spec, status="held", taken=in_the_way)
 
 
-def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store) -> Decision:
-    """The store does not want the user: nothing without a mapping, else a release by `on_leave`."""
+def _decide_leaving(
+    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store
+) -> Decision:
+    """The decision for a user that the store does not want: nothing without a mapping, else a release by `on_leave`."""
     if mapping is None or mapping.status == "erased":
         return Decision(clerk_user_id=user, status=mapping.status if mapping else None)
     customer = view.by_backlink or view.mapped
@@ -195,7 +213,7 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     if mapping.customer_id is None or customer is None:
         return Decision(clerk_user_id=user, status="released")
     how = store.on_leave
-    if view.successor is not None:  # who adopts the customer, so that nothing is done to it here
+    if view.successor is not None:  # the successor adopts the customer: do not change it here
         status: Status = "pending" if how in DESTRUCTIVE else "released"
         return Decision(clerk_user_id=user, customer=customer, status=status, successor=view.successor)
     if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.heirs)) is not None:
@@ -204,7 +222,7 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
     changes: list[Change] = []
     holds: list[Hold] = []
     if how == "delete" and customer.can_delete is not True:
-        message = "Shopify can't delete a customer with orders; she is tagged"
+        message = "Shopify can't delete a customer with orders: the customer is tagged instead"
         holds.append(hold(user, customer, "CannotDelete", message))
         how = "tag"
     if how == "tag" and store.leave_tag.casefold() not in normalise.tag_keys(customer.tags):
@@ -225,16 +243,16 @@ def _leave(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, 
         name=full_name(customer),
     )
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, status="released")
-    return rolled(decision, store)
+    return withhold_roll_out(decision, store)
 
 
-def _paused(decision: Decision, store: Store) -> Decision:
+def _withhold_while_paused(decision: Decision, store: Store) -> Decision:
     if not store.paused or decision.action is None:
         return decision
-    return withheld(decision, "StorePaused", f"{decision.action.kind} waits: the store is paused")
+    return withhold(decision, "StorePaused", f"{decision.action.kind} is held: the store is paused")
 
 
 __all__ = [
-    "WHO_ACTS", "Decision", "Rival", "View", "customer_digest", "decide", "digest", "not_readable", "owned_tags",
-    "points_of", "refusal_digest",
+    "WHO_ACTS", "Decision", "Rival", "View", "customer_digest", "decide", "digest", "owned_tags",
+    "points_of", "refusal_digest", "unreadable_decision",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""The patch of a user who has a customer (docs/rules.md, rules 4 and 5). A field that must wait is held and blocks no other.
+"""The patch of a user with a customer (docs/rules.md, rules 4 and 5). A held field does not block other fields.
 
-The new e-mail may be another customer's: then it is re-linked, merged, held, or waits until it is free.
+If the new e-mail belongs to another customer, the user is re-linked, merged or held, or waits until the e-mail is free.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.decide.actions import (
     action_of,
-    rolled,
+    withhold_roll_out,
 )
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.contested import Contest, contested_by, message_of
@@ -23,7 +23,7 @@ from reconciler.core.fields.diff import (
     comparable,
     is_in_place,
     observed_value,
-    unseen,
+    unobserved_fields,
 )
 from reconciler.core.model.action import Change, Hold, Kind, Why
 from reconciler.core.model.customer import Customer
@@ -35,7 +35,7 @@ from reconciler.core.model.view import Decision, Taken
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
-    """The new e-mail is on another customer: whose (None: nobody's), the hold that says so, and whether it may be taken."""
+    """Another customer has the new e-mail: its owner (None: no user), the hold, and whether it may be taken."""
 
     other: Customer
     owner: str | None
@@ -44,8 +44,8 @@ class _Conflict:
     takable: bool = True
 
 
-def patched(case: Case, customer: Customer) -> Decision:
-    """The minimal patch of this customer, or what stands in its way."""
+def decide_patch(case: Case, customer: Customer) -> Decision:
+    """Decide the minimal patch of this customer, or the holds that prevent it."""
     mapping = case.mapping
     known = customer.backlink == case.user or (mapping is not None and mapping.customer_id == customer.id)
     rivals = rival_holds(case, customer)
@@ -58,43 +58,43 @@ def patched(case: Case, customer: Customer) -> Decision:
         changes = [c.model_copy(update={"why": "profile changed"}) for c in changes]
     accepted: tuple[str, ...] = ()
     if known:
-        changes, accepted = _agreed_to(case, changes)
-    changes, contested, contests = _uncontested(case, customer, changes)
+        changes, accepted = _without_accepted(case, changes)
+    changes, contested, contests = _without_contested(case, customer, changes)
     if known and (link := _contested_link(case, customer)) is not None:
         contested, contests = [*contested, link[0]], (*contests, link[1])
     email = next((c for c in changes if c.field == "email"), None)
     conflict = _conflict(case, customer) if email is not None and not rivals else None
     held_back = email is not None and email.why == "drift" and case.store.heal_drift == "hold"
-    back = _given_back(case, customer)
+    back = _unparking_changes(case, customer)
     if conflict is not None and conflict.owner is None and known and not held_back and not back:
-        resolved = _other_customer(case, customer, conflict)
+        resolved = _relink_or_merge(case, customer, conflict)
         if resolved is not None:
             return resolved
-    holds = [*contested, *doubts_of(case, customer), *_no_email(case, customer)]
+    holds = [*contested, *doubt_holds(case, customer), *_no_email_holds(case, customer)]
     if email is not None and rivals:
         holds += rivals
     if conflict is not None:
         holds.append(conflict.hold)
     phone = next((c.after for c in changes if c.field == "phone"), None)
-    in_the_way = phone_in_the_way(case, customer, phone)
+    in_the_way = taken_phone(case, customer, phone)
     holds += phone_holds(case, customer, in_the_way)
-    decision = _patch(case, customer, changes, holds, known=known, back=back)
+    decision = _decide_changes(case, customer, changes, holds, known=known, back=back)
     taken = [conflict.taken] if conflict is not None else [case.claimed_too] if email is not None and rivals else []
     taken += [in_the_way] if in_the_way is not None else []
     return decision.model_copy(update={"accepted": accepted, "contests": contests, "taken": tuple(taken)})
 
 
-def _no_email(case: Case, customer: Customer) -> tuple[Hold, ...]:
-    """The profile's address went: the customer's stays, since it is how she logs in and is written to."""
+def _no_email_holds(case: Case, customer: Customer) -> tuple[Hold, ...]:
+    """The hold of a removed e-mail: the customer keeps theirs, which they need to log in and to receive messages."""
     wanted = case.spec.fields.get("email")
     if wanted is None or wanted.value is not None or wanted.policy != "enforce" or not case.store.require_email:
         return ()
-    message = "the profile has no e-mail any more; her customer's is never cleared"
+    message = "the profile no longer has an e-mail; the customer's e-mail is never cleared"
     return (hold(case.user, customer, "NoEmail", message, "email"),)
 
 
-def _given_back(case: Case, customer: Customer) -> tuple[Change, ...]:
-    """The values that were taken off for a moment and are still missing: they come back where no new ones are written."""
+def _unparking_changes(case: Case, customer: Customer) -> tuple[Change, ...]:
+    """The changes that restore parked values which are still missing, where no new values are written."""
     parked = case.mapping.parked if case.mapping is not None and case.mapping.customer_id == customer.id else {}
     return tuple(
         Change(field=field, before=None, after=value, why="profile changed")
@@ -104,7 +104,7 @@ def _given_back(case: Case, customer: Customer) -> tuple[Change, ...]:
 
 
 def _is_cleared(case: Case, field: str, parked: str) -> bool:
-    """Whether the profile has no such value any more, and the parked one was ours: then it stays away."""
+    """Whether the profile no longer has a value and the parked one was ours: then it is not restored."""
     wanted = case.spec.fields.get(field)
     base = case.mapping.applied.get(field) if case.mapping is not None else None
     if field == "email" or wanted is None or wanted.policy != "enforce" or wanted.value is not None:
@@ -112,7 +112,7 @@ def _is_cleared(case: Case, field: str, parked: str) -> bool:
     return base is not None and base.ours and comparable(field, base.value) == comparable(field, parked)
 
 
-def _patch(
+def _decide_changes(
     case: Case,
     customer: Customer,
     changes: list[Change],
@@ -125,14 +125,14 @@ def _patch(
     blocked = {h.field for h in holds}
     changes = [c for c in changes if c.field not in blocked]
     if known:
-        changes, held = _switched(case, customer, changes)
+        changes, held = _withhold_by_switches(case, customer, changes)
         holds = holds + held
     changes += [c for c in back if c.field not in {other.field for other in changes}]
-    last = _last_identity(user, customer, changes)
+    last = _last_identity_holds(user, customer, changes)
     changes = [c for c in changes if c.field not in {h.field for h in last}]
     holds = holds + last
     if not {"backlink"} & {*customer.unknown, *blocked}:
-        link, held = _backlink(case, customer, known=known)
+        link, held = _backlink_changes(case, customer, known=known)
         changes, holds = changes + link, holds + held
     if not changes:
         status: Status = "held" if holds else "in_sync"
@@ -141,14 +141,16 @@ def _patch(
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
     if known:
         return decision
-    return rolled(decision.model_copy(update={"inherited": inherited(case.view.former(customer), customer)}), store)
+    return withhold_roll_out(
+        decision.model_copy(update={"inherited": inherited(case.view.former(customer), customer)}), store
+    )
 
 
-def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
-    """Write the back-link where the customer does not carry it, and remove the one that the config named before.
+def _backlink_changes(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
+    """The changes that write a missing back-link, and remove the one of an earlier config; or a hold.
 
-    A customer of ours without it is drift, unless the config names another metafield since it was written: then it is
-    config, and `roll_out` holds it.
+    A missing back-link on a mapped customer is drift, unless the config has renamed the metafield: then `roll_out`
+    applies.
     """
     missing = customer.backlink != case.user
     renamed = known and is_renamed(case.mapping, case.store)
@@ -166,7 +168,7 @@ def _backlink(case: Case, customer: Customer, *, known: bool) -> tuple[list[Chan
 
 
 def _link_change(case: Case, customer: Customer, *, known: bool) -> Change:
-    """The back-link to be written, and why: what we are in the middle of is no edit of staff."""
+    """The change that writes the back-link. During an unfinished action of ours, a missing one is not drift."""
     ours = case.mapping is not None and case.mapping.intent is not None
     renamed = known and is_renamed(case.mapping, case.store)
     why: Why = "config changed" if renamed else "drift" if known and not ours else "profile changed"
@@ -174,7 +176,7 @@ def _link_change(case: Case, customer: Customer, *, known: bool) -> Change:
 
 
 def _contested_link(case: Case, customer: Customer) -> tuple[Hold, Contest] | None:
-    """The hold of a back-link that others remove again and again; None where it may be written, or is there."""
+    """The hold of a back-link that others repeatedly remove; None where it is present or may be written."""
     if customer.backlink == case.user or "backlink" in customer.unknown or case.insists:
         return None
     change = _link_change(case, customer, known=True)
@@ -183,25 +185,25 @@ def _contested_link(case: Case, customer: Customer) -> tuple[Hold, Contest] | No
     heals = contested_by(case.mapping, change, case.now)
     if not heals:
         return None
-    return _contested(case, customer, change, heals), ("backlink", heals)
+    return _contested_hold(case, customer, change, heals), ("backlink", heals)
 
 
 def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | None:
-    """The switch that holds this back; None where it may go."""
+    """The hold of `heal_drift` or `roll_out` on the back-link; None where it may be written."""
     action = action_of(case, "update", customer, tuple(changes))
     if changes[0].why == "drift" and case.store.heal_drift == "hold":
-        message = "the back-link was removed in Shopify, and heal_drift says hold"
+        message = "the back-link was removed in Shopify, and is held by `heal_drift: hold`"
         return hold(case.user, customer, "DriftHeld", message, "backlink", action)
     if changes[0].why == "config changed" and case.store.roll_out == "hold":
-        message = f"the back-link is to be {case.store.backlink.name} (config changed), and roll_out says hold"
+        message = f"the back-link moves to {case.store.backlink.name} (config changed), and is held by `roll_out: hold`"
         return hold(case.user, customer, "RollOutHeld", message, "backlink", action)
     return None
 
 
-def _uncontested(
+def _without_contested(
     case: Case, customer: Customer, changes: list[Change]
 ) -> tuple[list[Change], list[Hold], tuple[Contest, ...]]:
-    """Without the fields that another system changes back, unless a person applies to this user; and a hold for each."""
+    """The changes without contested fields, the holds of these, and the contests. All changes if an operator insists."""
     if case.insists or case.store.heal_drift == "hold":
         return changes, [], ()
     kept: list[Change] = []
@@ -212,31 +214,31 @@ def _uncontested(
         if not heals:
             kept.append(change)
             continue
-        holds.append(_contested(case, customer, change, heals))
+        holds.append(_contested_hold(case, customer, change, heals))
         contests.append((change.field, heals))
     return kept, holds, tuple(contests)
 
 
-def _contested(case: Case, customer: Customer, change: Change, heals: tuple[Heal, ...]) -> Hold:
+def _contested_hold(case: Case, customer: Customer, change: Change, heals: tuple[Heal, ...]) -> Hold:
     action = action_of(case, "update", customer, (change,))
     return hold(case.user, customer, "Contested", message_of(change, heals), change.field, action)
 
 
-def _agreed_to(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:
-    """Without the drift that the config agrees to for now."""
+def _without_accepted(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:
+    """The changes without accepted drift, and the accepted fields."""
     fields = case.store.accepts(case.user, case.now)
     left = [c for c in changes if c.why != "drift" or c.field not in fields]
     return left, tuple(c.field for c in changes if c not in left)
 
 
-# --- the new e-mail is another customer's --------------------------------------------------------------------------
+# --- the new e-mail belongs to another customer ---------------------------------------------------------------------
 
 
 def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
-    """Two users, one address: the one with the mapping keeps it; two without are both held.
+    """The hold of an e-mail that several users claim: the mapped user keeps it; without a mapping, all are held.
 
-    Her own mapping must be a row, as her rival's must: where the state was lost, two who are known by their back-links
-    alone would else both pass, and end on one customer.
+    Back-links do not count: after a loss of the state, two users with back-links would both pass and end on one
+    customer.
     """
     spec, user, mapping = case.spec, case.user, case.mapping
     adopts = spec.lookup_email is not None and case.view.by_email is not None
@@ -252,11 +254,11 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     if not in_the_way:
         return ()
     names = ", ".join(sorted(r.clerk_user_id for r in in_the_way))
-    return (hold(user, customer, "EmailTaken", f"her e-mail is also that of {names}", "email"),)
+    return (hold(user, customer, "EmailTaken", f"the e-mail is also claimed by {names}", "email"),)
 
 
 def _has_its_email(case: Case, customer: Customer) -> bool:
-    """Whether the customer has the e-mail that it should have."""
+    """Whether the customer has the wanted e-mail."""
     wanted = case.spec.fields.get("email")
     if wanted is None:
         return customer.email is None
@@ -280,16 +282,16 @@ def _conflict(case: Case, customer: Customer) -> _Conflict | None:
             other, None, held, case.taken("email", other, None), takable=case.store.on_email_conflict == "relink"
         )
     if owner is not None and owner != case.user:
-        message = f"her new e-mail belongs to the customer of {owner}"
+        message = f"the new e-mail belongs to the customer of {owner}"
         held = hold(case.user, customer, "EmailTaken", message, "email")
         return _Conflict(other, owner, held, case.taken("email", other, owner))
-    message = f"her new e-mail belongs to {other.id}, a customer that nobody owns"
+    message = f"the new e-mail belongs to {other.id}, a customer without a user"
     held = hold(case.user, customer, "EmailConflict", message, "email")
     return _Conflict(other, None, held, case.taken("email", other, None))
 
 
-def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Decision | None:
-    """Nobody owns the customer that has her new e-mail: she moves to it, or both become one; None where it is held."""
+def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Decision | None:
+    """Re-link to, or merge with, the customer without a user that has the new e-mail; None where that is held."""
     policy = case.store.on_email_conflict
     if policy == "hold" or case.spec.lookup_email is None or not conflict.takable:
         return None
@@ -297,18 +299,18 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
     if policy == "merge":
         kind = "merge"
         if case.view.merge_blockers is None or case.view.merge_blockers:
-            blockers = "; ".join(case.view.merge_blockers or ("the merge could not be previewed",))
-            message = f"{conflict.hold.message}, and Shopify does not merge them: {blockers}"
+            blockers = "; ".join(case.view.merge_blockers or ("the preview of the merge failed",))
+            message = f"{conflict.hold.message}, and Shopify refuses to merge them: {blockers}"
             held = conflict.hold.model_copy(update={"message": message})
-            return _unmerged(case, customer, held, conflict)
+            return _patch_without_merge(case, customer, held, conflict)
     other = conflict.other
     changes = changes_between(case.spec, other, case.view.former(other)) if kind == "relink" else ()
-    holds = [*doubts_of(case, other)]
+    holds = [*doubt_holds(case, other)]
     phone = next((c.after for c in changes if c.field == "phone"), None)
     had = as_sent(case.mapping, customer, "phone")
     left_behind = phone is not None and comparable("phone", had) == comparable("phone", phone)
     seen = case.view.model_copy(update={"by_phone": customer}) if left_behind else case.view
-    in_the_way = phone_in_the_way(replace(case, view=seen), other, phone)
+    in_the_way = taken_phone(replace(case, view=seen), other, phone)
     holds += phone_holds(case, other, in_the_way)
     blocked = {h.field for h in holds}
     kept = [c.model_copy(update={"why": "profile changed"}) for c in changes if c.field not in blocked]
@@ -318,37 +320,37 @@ def _other_customer(case: Case, customer: Customer, conflict: _Conflict) -> Deci
         clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
         inherited=inherited(case.view.former(other), other), taken=(in_the_way,) if in_the_way is not None else (),
     )  # fmt: skip
-    return rolled(decision, case.store)
+    return withhold_roll_out(decision, case.store)
 
 
-def _unmerged(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -> Decision:
-    """Shopify does not merge the two: everything but the e-mail goes."""
-    changes = _others(case, customer)
-    in_the_way = phone_in_the_way(case, customer, next((c.after for c in changes if c.field == "phone"), None))
-    holds = [*doubts_of(case, customer), held, *phone_holds(case, customer, in_the_way)]
-    decision = _patch(case, customer, changes, holds, known=True)
+def _patch_without_merge(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -> Decision:
+    """The patch without a merge that Shopify refuses: all changes but the e-mail."""
+    changes = _changes_except_email(case, customer)
+    in_the_way = taken_phone(case, customer, next((c.after for c in changes if c.field == "phone"), None))
+    holds = [*doubt_holds(case, customer), held, *phone_holds(case, customer, in_the_way)]
+    decision = _decide_changes(case, customer, changes, holds, known=True)
     taken = (conflict.taken, *([in_the_way] if in_the_way is not None else []))
     return decision.model_copy(update={"taken": taken})
 
 
-def _others(case: Case, customer: Customer) -> list[Change]:
+def _changes_except_email(case: Case, customer: Customer) -> list[Change]:
     return [c for c in changes_between(case.spec, customer, case.mapping) if c.field != "email"]
 
 
 # --- parts ---------------------------------------------------------------------------------------------------------
 
 
-def doubts_of(case: Case, at: Mapping | Customer | None) -> tuple[Hold, ...]:
-    """What the profile can't give us, and what the shop does not show, a hold each."""
+def doubt_holds(case: Case, at: Mapping | Customer | None) -> tuple[Hold, ...]:
+    """The holds of fields that the profile can't provide, and of fields that the shop did not return."""
     holds = tuple(hold(case.user, at, d.reason, d.message, d.field) for d in case.spec.doubts)
-    return (*holds, *_unreadable(case, at)) if isinstance(at, Customer) and at.unknown else holds
+    return (*holds, *_unreadable_holds(case, at)) if isinstance(at, Customer) and at.unknown else holds
 
 
-def _unreadable(case: Case, customer: Customer) -> list[Hold]:
-    """What Shopify does not show of her, by the access that it needs: it may be equal, and nobody can say so."""
+def _unreadable_holds(case: Case, customer: Customer) -> list[Hold]:
+    """The holds of fields that Shopify did not return, one for each access that they need."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     on_it = case.mapping is not None and case.mapping.customer_id == customer.id
-    hidden = list(unseen(case.spec, customer, case.mapping if on_it else None))
+    hidden = list(unobserved_fields(case.spec, customer, case.mapping if on_it else None))
     if "backlink" in customer.unknown and case.view.by_backlink is None:
         hidden.append("backlink")
     for name in hidden:
@@ -358,15 +360,15 @@ def _unreadable(case: Case, customer: Customer) -> list[Hold]:
             case.user,
             customer,
             "Unreadable",
-            f"Shopify shows no {', '.join(names)} that can be read: whether that is equal can't be said; needed: {access}",
+            f"Shopify did not return {', '.join(names)}: whether they are in sync is unknown; needed: {access}",
             ", ".join(names),
         )
         for access, names in found.items()
     ]
 
 
-def phone_in_the_way(case: Case, customer: Customer | None, phone: object) -> Taken | None:
-    """That another customer has the phone that would be written; None where it is free."""
+def taken_phone(case: Case, customer: Customer | None, phone: object) -> Taken | None:
+    """The phone to be written that another customer has; None where it is free."""
     other = case.view.by_phone
     if phone is None or other is None or (customer is not None and other.id == customer.id):
         return None
@@ -374,23 +376,23 @@ def phone_in_the_way(case: Case, customer: Customer | None, phone: object) -> Ta
 
 
 def phone_holds(case: Case, customer: Customer | None, taken: Taken | None) -> tuple[Hold, ...]:
-    """What says so: it holds the phone alone."""
+    """The hold of a taken phone; other fields are not held."""
     if taken is None:
         return ()
-    whose = f"the customer of {taken.owner}" if taken.owner is not None else "a customer of no other user"
-    message = f"the phone belongs to {taken.customer_id}, {whose}; the other fields are written all the same"
+    owner = f"the customer of {taken.owner}" if taken.owner is not None else "a customer of no other user"
+    message = f"the phone belongs to {taken.customer_id}, {owner}; the other fields are written"
     return (hold(case.user, customer, "PhoneTaken", message, "phone"),)
 
 
-def _switched(case: Case, customer: Customer, changes: list[Change]) -> tuple[list[Change], list[Hold]]:
-    """The two switches: what was edited in Shopify, and what is not rolled out yet."""
+def _withhold_by_switches(case: Case, customer: Customer, changes: list[Change]) -> tuple[list[Change], list[Hold]]:
+    """The changes that `heal_drift` and `roll_out` allow, and the holds of the others."""
     kept: list[Change] = []
     holds: list[Hold] = []
     for change in changes:
         name = "heal_drift" if change.why == "drift" else "roll_out"
         reason = "DriftHeld" if change.why == "drift" else "RollOutHeld"
         if (case.store.heal_drift if change.why == "drift" else case.store.roll_out) == "hold":
-            message = f"{change.field} differs ({change.why}), and {name} says hold"
+            message = f"{change.field} differs ({change.why}), and is held by `{name}: hold`"
             action = action_of(case, "update", customer, (change,))
             holds.append(hold(case.user, customer, reason, message, change.field, action))
         else:
@@ -398,12 +400,12 @@ def _switched(case: Case, customer: Customer, changes: list[Change]) -> tuple[li
     return kept, holds
 
 
-def _last_identity(user: ClerkUserId, customer: Customer, changes: list[Change]) -> list[Hold]:
-    """Shopify keeps one of name, phone and e-mail on every customer: what would clear the last is held."""
+def _last_identity_holds(user: ClerkUserId, customer: Customer, changes: list[Change]) -> list[Hold]:
+    """The holds of changes that would clear the last of name, phone and e-mail, one of which Shopify requires."""
     after = {f: observed_value(customer, f) for f in ("email", "phone", "first_name", "last_name")}
     after.update({c.field: c.after for c in changes if c.field in after})
     cleared = [c for c in changes if c.field in after and c.after is None]
     if not cleared or any(after.values()):
         return []
-    message = "Shopify needs a name, a phone or an e-mail: the last one is not cleared"
+    message = "Shopify requires a name, a phone or an e-mail: the last one is not cleared"
     return [hold(user, customer, "Rejected", message, c.field) for c in cleared]

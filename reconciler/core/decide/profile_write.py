@@ -1,4 +1,4 @@
-"""What is known of one user's profile row as Clerk tells of it: the writes that are due, and those that were refused."""
+"""Writes of profile rows from Clerk's data: those that are due, and those that were refused."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Outcome = Literal["written", "kept", "deleted"]
 
 @dataclass(frozen=True, slots=True)
 class RowWrite:
-    """What one row is to hold. `last`: what `clerk_values` gave when it was last written, None where that is not known.
+    """The write of one row. `last`: the `clerk_values` of the last write, None where they are unknown.
 
-    `tried`: what it gave since, for writes that may have reached the row without being recorded. `fill_only`: only empty
-    columns take a value; a row that is missing is made all the same.
+    `tried`: later ones, for writes that may have reached the row without being recorded. `fill_only`: only empty
+    columns get a value; a missing row is created anyway.
     """
 
     profile: Profile
@@ -38,7 +38,7 @@ class RowWrite:
 
 @dataclass(frozen=True, slots=True)
 class RowWritten:
-    """What became of one row: "deleted" where it is marked so and left alone. `held`: why a part was left as it is."""
+    """The outcome of one write; "deleted": the row is marked deleted and was not changed. `held`: why a part was not."""
 
     outcome: Outcome
     held: str | None = None
@@ -46,9 +46,9 @@ class RowWritten:
 
 @dataclass(frozen=True, slots=True)
 class ClerkChange:
-    """What Clerk says of one user. `at`: Clerk's own time of it; `deleted_at`: when Clerk deleted the user.
+    """Clerk's data of one user. `at`: Clerk's time of the change; `deleted_at`: when Clerk deleted the user.
 
-    `created`: of somebody who has just signed up; what the app has put into the row by then is the app's.
+    `created`: the user has just signed up; values that the app has already set in the row are kept.
     """
 
     user: ClerkUserId
@@ -60,11 +60,12 @@ class ClerkChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteClaim:
-    """One row to be written, claimed until its lease ends. `profile` is None where only its deletion is to be marked,
-    or where what Clerk said was erased: then Clerk is asked.
+    """One row to write, claimed until its lease ends. `profile` is None where only the deletion must be marked, or
+    where Clerk's data was erased from the state: then Clerk is queried.
 
-    `last` and `tried` are those of RowWrite. `generation` and `fencing` tell whether this is still the newest, and
-    whether the claim still holds. `attempts` failed before; `refused` as a row that was not there.
+    `last` and `tried` are those of RowWrite. `generation` shows whether this is still the newest write, `fencing`
+    whether the claim is still valid. `attempts` counts failures; `refused`: the table refused the row while it was
+    missing.
     """
 
     user: ClerkUserId
@@ -79,13 +80,13 @@ class WriteClaim:
     tried: tuple[Mapping[str, Any], ...] = ()
 
     def row_write(self, profile: Profile) -> RowWrite:
-        """The write of this row; one that was missing when it was refused may be the app's by now."""
+        """The write of this row; a row that was refused while missing may have been created by the app since."""
         return RowWrite(profile, self.last, self.fill_only or self.refused, self.tried)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteKnown:
-    """What is known of a user's row: Clerk's time of the newest, whether Clerk deleted the user, what was written last."""
+    """Clerk's time of a user's newest write, whether Clerk deleted the user, and the values last written."""
 
     newest_at: datetime | None
     deleted: bool
@@ -94,7 +95,7 @@ class WriteKnown:
 
 @dataclass(frozen=True, slots=True)
 class RefusedWrite:
-    """A row that the profiles' table refuses, or a part of it, and why. `profile`: what Clerk says, where it is kept."""
+    """A row, or a part of it, that the profiles table refuses, and why. `profile`: Clerk's data, where it is kept."""
 
     user: ClerkUserId
     message: str
@@ -106,7 +107,9 @@ class RefusedWrite:
         return normalise.email_key(self.profile.email) if self.profile is not None else None
 
     def concerns(self, store: Store) -> bool:
-        """Whether the store may want this user: what Clerk does not say is no reason against it, the app may say it."""
+        """Whether the store may want this user. Values that Clerk does not have count as matching: the app may set
+        them.
+        """
         return self.profile is None or may_want(self.profile, store)
 
     def hold(self, mapping: MappingRow | None) -> Hold:
@@ -114,7 +117,7 @@ class RefusedWrite:
 
 
 def shown_mapping(store: Store, refused: RefusedWrite, mapping: MappingRow | None) -> MappingRow:
-    """The mapping with the refusal as its hold; one is made up for a user without any. A tombstone stays what it is."""
+    """The mapping, or a new one, with the refusal as its hold. Held, released and erased mappings stay unchanged."""
     if mapping is None:
         return MappingRow(
             clerk_user_id=refused.user,

@@ -1,4 +1,4 @@
-"""What the state should say of a user after a look or a write: the new row of the mapping table."""
+"""The new row of the mapping table after an observation or a write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fields.fingerprint import observed_fp
-from reconciler.core.fields.spellings import as_shown, is_shown, learned, respelt_tags
+from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags, spellings_of
 from reconciler.core.model.action import Change, Hold
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
@@ -33,20 +33,20 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
 
 NOTHING_SHOWN: MappingOf[str, Any] = {}
-SEEN_EVERY = timedelta(hours=1)  # an unchanged row is written at most this often, only to move last_seen_at
+SEEN_EVERY = timedelta(hours=1)  # the interval at which an unchanged row is written to update last_seen_at
 
 
-def after_look(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
-    """The row after a look that led to no write; None where no row is needed or nothing in it would change.
+def row_after_observation(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
+    """The row after an observation without a write; None where no row is needed or it would not change.
 
-    By the fingerprint of the subject's row an equal pair is remembered as such.
+    Stores the fingerprints of a pair that is equal, if the fingerprint of the subject's row is known.
     """
-    row = looked_row(subject, decision, store, now=now)
+    row = observed_row(subject, decision, store, now=now)
     return row if row is not None and is_news(subject.mapping, row, now=now) else None
 
 
-def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
-    """The same, also where nothing in it would change."""
+def observed_row(subject: Subject, decision: Decision, store: Store, *, now: datetime) -> Mapping | None:
+    """The row after an observation without a write, even if unchanged; None where no row is needed."""
     mapping = subject.mapping
     if decision.status is None or (mapping is None and decision.status == "released"):
         return None
@@ -65,7 +65,7 @@ def looked_row(subject: Subject, decision: Decision, store: Store, *, now: datet
     return row.model_copy(update=_fingerprints(mapping, row, decision, subject.row_fp))
 
 
-def after_write(
+def row_after_write(
     mapping: Mapping | None,
     decision: Decision,
     profile: Profile | None,
@@ -79,12 +79,12 @@ def after_write(
     shown: MappingOf[str, Any] = NOTHING_SHOWN,
     healed: tuple[Change, ...] | None = None,
 ) -> Mapping:
-    """The row after these changes were written on this customer, and the shop answered by showing this (`shown`).
+    """The row after these changes were written on this customer. `shown`: the fields in the shop's answer.
 
     `healed`: those of them that `mapping` does not know of yet; None: all.
 
-    `finished` is False while more calls of the same action follow; `intent` says what those will do, where a crash in
-    between must be told from somebody's edit.
+    `finished` is False while more writes of the action follow. `intent` describes these, so that a crash in between is
+    distinguished from an edit.
     """
     row = _base_row(mapping, decision, profile, store, now=now)
     seen = next(
@@ -117,7 +117,7 @@ def after_write(
 
 
 def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Mapping:
-    """The row that remembers what Shopify refused, so that it is not asked again until something moves."""
+    """The row with refused values, which are not sent again until something changes."""
     merged = dict(mapping.refused)
     for field, value in refused.items():
         before = merged.get(field)
@@ -129,10 +129,7 @@ def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Map
 def with_failure(
     mapping: Mapping | None, user: ClerkUserId, store: Store, *, reason: str, message: str, now: datetime
 ) -> Mapping | None:
-    """The row after an action that was not carried out: pending, with what stopped it.
-
-    None where the row says something that a failure does not change: held, released or erased.
-    """
+    """The row after an action that was not executed: pending, with the cause. None for a held, released or erased row."""
     if mapping is not None and mapping.status not in {"in_sync", "pending"}:
         return None
     row = mapping or new_row(user, store, now=now)
@@ -148,14 +145,14 @@ def with_intent(
     *,
     now: datetime,
 ) -> Mapping:
-    """The row before the first call of an action that must not be taken for somebody's edit if it ends half-way."""
+    """The row before the first write of an action, so that an interrupted action is not mistaken for an edit."""
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
     update = {"intent": intent, "status": "pending", "last_seen_at": now, **NO_FINGERPRINTS}
     return row.model_copy(update=update)
 
 
 def succeeded(row: Mapping, *, now: datetime) -> Mapping:
-    """The tombstone of a user whose customer another user adopts; the customer goes over when that user's row names it."""
+    """The tombstone of a user after another user adopts the customer. It keeps the customer id until that user has it."""
     gone = {
         "status": "released",
         "reason": None,
@@ -169,7 +166,7 @@ def succeeded(row: Mapping, *, now: datetime) -> Mapping:
 
 
 def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
-    """The first row of a user in a shop, before anything is known of her there."""
+    """The first row of a user in a shop, before any observation there."""
     return Mapping(clerk_user_id=user, store=store.name, shop=store.shop, first_seen_at=now, last_seen_at=now)
 
 
@@ -181,9 +178,9 @@ def agreed(
     written: tuple[Change, ...],
     shown: MappingOf[str, Any] = NOTHING_SHOWN,
 ) -> dict[str, Applied]:
-    """Per field what spec and customer now agree on; a field on which they differ keeps what was agreed before.
+    """The last-applied fields. A field on which spec and customer differ keeps its earlier value.
 
-    `shown`: what the shop's answers to these writes show, by field; what they did not show is missing.
+    `shown`: the fields in the shop's answers to these writes; others are missing.
     """
     same_customer = mapping is not None and mapping.customer_id in {None, customer.id}
     base: dict[str, Applied] = dict(mapping.applied) if mapping is not None and same_customer else {}
@@ -217,7 +214,7 @@ def agreed(
 def _with_link(
     applied: MappingOf[str, Applied], backlink: str | None, row: Mapping, store: Store
 ) -> dict[str, Applied]:
-    """With the metafield that carries the back-link now: where the config names another one later, this is to be removed."""
+    """Add the metafield of the back-link, which must be removed if the config renames it later."""
     found = dict(applied)
     known = found.get(BACKLINK)
     if backlink == row.clerk_user_id and (known is None or known.config != store.backlink.name):
@@ -232,7 +229,7 @@ def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:
 def _with_spelling(
     found: Applied, field: str, wanted: WantedField, now: MappingOf[str, Any], before: Applied | None
 ) -> Applied:
-    """With what the shop shows for this value, where that is no spelling that we know; what is not shown stays as known."""
+    """Add the shop's spelling of this value, if it is an unknown one; without an answer, keep the known spelling."""
     if found.value is None:
         return found
     if field not in now:
@@ -247,7 +244,7 @@ def _with_spelling(
 def _agreed_tags(
     before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None, shown: Sequence[str] | None
 ) -> Applied:
-    """Our tags after a look or a write. `after`: those that were meant to be there, `shown`: those that the answer shows."""
+    """Our tags after an observation or a write. `after`: the tags that were written, `shown`: those in the answer."""
     owned = {t.casefold(): t for t in (before.value["owned"] if before else ())}
     had = normalise.tag_keys(customer.tags)
     respelt = dict(respelt_tags(before))
@@ -255,14 +252,12 @@ def _agreed_tags(
     if after is not None:
         added = [t for t in after if t.casefold() not in had]
         if shown is not None:
-            respelt |= learned(added, had, shown)
+            respelt |= spellings_of(added, had, shown)
         ours = [name for t in added if (name := as_shown(t, respelt)) is not None]
         owned.update({t.casefold(): t for t in ours})
         now = shown if shown is not None else [name for t in after if (name := as_shown(t, respelt)) is not None]
     present = normalise.tag_keys(now)
-    known = {
-        t.casefold() for t in (before.value["agreed"] if before else ())
-    }  # one that is gone was agreed on all the same
+    known = {t.casefold() for t in (before.value["agreed"] if before else ())}  # also tags that were removed since
     value: dict[str, Any] = {
         "owned": sorted(tag for key, tag in owned.items() if key in present),
         "agreed": sorted(t for t in spec.tags if t.casefold() in known or is_shown(t, present, respelt)),
@@ -317,13 +312,13 @@ def _base_row(
         and not still_gone
         and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id)
     ):
-        # One that is only to be adopted is not the user's yet: what holds that back must hold it at the next look, too.
+        # Not a customer that is yet to be adopted: what holds the adoption must also hold it next time.
         update |= {"customer_id": customer.id, "email": _email(customer, row)}
     return row.model_copy(update=update)
 
 
 def waits_of(decision: Decision) -> dict[str, str | None]:
-    """What the row says of the values that this decision waits for, and of the customers that have them."""
+    """The columns for the values that this decision waits for, and for the customers that have them."""
     found: dict[str, str | None] = dict(NO_WAITS)
     for taken in decision.taken:
         found |= {f"waits_for_{taken.field}": taken.key or None, f"waits_at_{taken.field}": taken.customer_id}
@@ -331,14 +326,14 @@ def waits_of(decision: Decision) -> dict[str, str | None]:
 
 
 def _intent_of(row: Mapping, decision: Decision) -> MappingOf[str, Any] | None:
-    """What the row is in the middle of after a look: a deletion that waits for a successor, or what it was before."""
+    """The intent after an observation: a deletion that waits for a successor, or the unfinished earlier one."""
     if decision.successor is not None and decision.status == "pending" and not decision.missing:
         return {"kind": SUCCESSION, "to": decision.successor}
     return row.intent if _is_under_way(row, decision) else None
 
 
 def _is_under_way(row: Mapping, decision: Decision) -> bool:
-    """Whether what the row is in the middle of is not over: what it parked, or a new e-mail that another user still has."""
+    """Whether the intent is unfinished: values are parked, or another user still has the new e-mail."""
     taken = {t.field for t in decision.taken}
     if row.parked:
         return not taken.isdisjoint(row.parked)
@@ -346,14 +341,14 @@ def _is_under_way(row: Mapping, decision: Decision) -> bool:
 
 
 def _left_row_at(row: Mapping, profile: Profile | None, *, still_gone: bool) -> datetime | None:
-    """The time of the row with which a user left; a row that came later, or that is missing, is none."""
+    """`updated_at` of the row with which the user left; None where the row is missing."""
     if profile is None:
         return None
     return row.left_row_at if still_gone else profile.updated_at
 
 
 def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> dict[str, str | None]:
-    """Of the row as it is, and as the store last wanted it; a row that is missing changes neither."""
+    """The digests of the row now, and when the store last wanted it; a missing row changes neither."""
     if profile is None or still_gone:
         return {"profile_digest": row.profile_digest, "wanted_digest": row.wanted_digest}
     now = profile_digest(profile)
@@ -361,7 +356,7 @@ def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone:
 
 
 def _email(customer: Customer, row: Mapping) -> str | None:
-    """The customer's address as we know it: as we sent it, and where it is not shown to us, as it was last."""
+    """The customer's e-mail, as we sent it; the last known one, where Shopify does not return it."""
     hidden = "email" in customer.unknown and row.customer_id == customer.id
     return row.email if hidden else as_sent(row, customer, "email")
 
@@ -369,9 +364,9 @@ def _email(customer: Customer, row: Mapping) -> str | None:
 def _fingerprints(
     mapping: Mapping | None, row: Mapping, decision: Decision, row_fp: int | None
 ) -> dict[str, int | None]:
-    """Of a pair that is equal, whole and the user's own: both. What was equal before stays so while the row says the same.
+    """The fingerprints of an equal pair. Without a new row fingerprint, the old ones stay while the row is unchanged.
 
-    Equal by an agreement that has an end (`accepted`), or as far as we were shown, is not equal for good.
+    A pair with accepted drift, or with fields that Shopify did not return, does not count as equal.
     """
     customer = decision.customer
     equal = decision.status == "in_sync" and decision.action is None and not decision.holds and not decision.accepted
@@ -382,13 +377,13 @@ def _fingerprints(
         if seen is not None:
             return {"profile_fp": row_fp, "observed_fp": seen}
         return {}
-    if mapping is None or _said(mapping) != _said(row):
+    if mapping is None or _content(mapping) != _content(row):
         return {}
     return {"profile_fp": mapping.profile_fp, "observed_fp": mapping.observed_fp}
 
 
-def _said(row: Mapping) -> Mapping:
-    """What the row says of the user, without when it was looked at and by what it was known to be equal."""
+def _content(row: Mapping) -> Mapping:
+    """The row without `last_seen_at` and fingerprints."""
     return row.model_copy(update={"last_seen_at": None, **NO_FINGERPRINTS})
 
 
@@ -400,9 +395,9 @@ def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, 
 
 
 def is_news(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
-    """Whether a row says anything new, or was not written for so long that it should be.
+    """Whether a row has changed, or was last written more than SEEN_EVERY ago.
 
-    Of a row that is missing each read counts (core/decide/absence.py).
+    For a missing profile row each read counts (core/decide/absence.py).
     """
     if before is None or before.last_seen_at is None or now - before.last_seen_at >= SEEN_EVERY:
         return True

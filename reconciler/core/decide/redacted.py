@@ -1,4 +1,4 @@
-"""Customers whose personal data was erased in Shopify: nothing is written on them, and no other is made."""
+"""Customers with personal data erased in Shopify: they are not written, and no new customer is created."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ IDENTITY = ("email", "phone", "first_name", "last_name")
 
 
 def is_redacted(customer: Customer) -> bool:
-    """Whether the customer has neither e-mail, phone nor name. Only an erasure leaves one so: Shopify refuses any other way.
+    """Whether the customer has neither e-mail, phone nor name, which Shopify allows only after an erasure.
 
-    What is not shown to us says nothing.
+    False if Shopify did not return one of these fields.
     """
     return all(getattr(customer, field) is None and field not in customer.unknown for field in IDENTITY)
 
 
 def redacted_hold(user: ClerkUserId, mapping: Mapping | None, customer: Customer | None) -> Hold | None:
-    """The hold of a user whose customer was redacted, or was when it was last there; None where it was not.
+    """The hold of a user with a customer that is redacted, or was before it disappeared; None otherwise.
 
-    The webhook `customers/redact` says the same, but not every app is sent it.
+    The webhook `customers/redact` reports the same, but not every app receives it.
     """
     if customer is not None and is_redacted(customer):
         message = (
-            f"{customer.id} has neither name, e-mail nor phone, as Shopify leaves it when personal data was erased: "
-            "they are not written again; to begin anew, remove its back-link, then `mappings forget` the user"
+            f"{customer.id} has no name, e-mail and phone, because its personal data was erased in Shopify: they are not "
+            "written again; to start over, remove its back-link, then `mappings forget` the user"
         )
         return hold(user, customer, "Erased", message)
     if customer is None and mapping is not None and mapping.status == "held" and mapping.reason == "Erased":
-        message = "the customer is gone, and its personal data was erased before; `mappings forget` lifts it"
+        message = "the customer was deleted after its personal data was erased; `mappings forget` ends this hold"
         return hold(user, mapping, "Erased", message)
     return None

@@ -1,4 +1,4 @@
-"""What Shopify refused, or a person took back, is not tried again until something has moved."""
+"""Refused and undone changes, which are not tried again until something has changed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision
 
 UNDONE = "UNDONE"
-WHOLE = "*"  # in place of a field: the action was refused, and no field of it was named
-IDENTITIES = frozenset({"email", "phone", "first_name", "last_name"})  # Shopify keeps one of these on every customer
-NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to carry out
+WHOLE = "*"  # in place of a field: Shopify refused the action without naming a field
+IDENTITIES = frozenset({"email", "phone", "first_name", "last_name"})  # Shopify requires one of these
+NEEDED: MappingOf[Kind, frozenset[str]] = {  # fields without which the action is not executed
     "create": frozenset({"backlink", "email"}),
     "adopt": frozenset({"backlink"}),
     "relink": frozenset({"backlink", "email"}),
@@ -28,17 +28,17 @@ NEEDED: MappingOf[Kind, frozenset[str]] = {  # without these there is nothing to
 
 
 def refusal_digest(change: Change) -> str:
-    """Names a value that was taken back: what was to be written over what. What others add to the tags moves nothing."""
+    """The digest of an undone change: the values before and after. Tags that others add do not change it."""
     if change.field == "tags":
         before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
         return digest("tags", sorted(before - after), sorted(after - before))
     return digest(change.field, change.before, change.after)
 
 
-def tried_digest(change: Change) -> str:
-    """Names a value that was refused. The value or the field must move; of tags the list that there would be.
+def refused_value_digest(change: Change) -> str:
+    """The digest of a refused change: the values before and after, or the new list of tags.
 
-    A tag that somebody takes off makes room for ours; that we took some off ourselves before the refusal moves nothing.
+    It changes if another app removes a tag (ours may fit then), and not if we remove one.
     """
     if change.field == "tags":
         return digest("tags", "list", sorted(normalise.tag_keys(change.after)))
@@ -46,9 +46,9 @@ def tried_digest(change: Change) -> str:
 
 
 def whole_digest(action: Action, decision: Decision, store: Store) -> str:
-    """Names an action that was refused as a whole. Profile, policy or customer must move.
+    """The digest of an action that was refused as a whole. It changes with profile, policy or customer.
 
-    Of a merge only what may stand in its way counts of the two, since the rest of the patch is written meanwhile.
+    For a merge, of both customers only the values count that may prevent it, since other fields are written meanwhile.
     """
     seen: object = action.customer_digest
     if action.kind == "merge":
@@ -57,8 +57,8 @@ def whole_digest(action: Action, decision: Decision, store: Store) -> str:
     return digest(WHOLE, action.kind, action.how, seen, action.profile_digest, config_digest(store))
 
 
-def refused_whole(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> RefusedValue | None:
-    """The refusal of this very action, if it still holds; None where it may go, or be tried once more."""
+def whole_refusal(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> RefusedValue | None:
+    """The refusal of this very action, if it still applies; None where the action may be tried."""
     refused = mapping.refused.get(WHOLE) if mapping is not None else None
     if refused is None or decision.action is None or (explicit and not refused.asked):
         return None
@@ -66,33 +66,33 @@ def refused_whole(decision: Decision, mapping: Mapping | None, store: Store, *, 
 
 
 def park_key(field: Unique) -> str:
-    """By what a mapping remembers that this value could not be taken off its customer for a moment."""
+    """The key in `Mapping.refused` for a value that Shopify refused to clear temporarily."""
     return f"park {field}"
 
 
 def park_digest(field: Unique, customer: Customer, profile: str, store: Store) -> str:
-    """Names the attempt to take a value off. Profile, policy or customer must move; `profile` is its digest."""
+    """The digest of an attempt to park a value. It changes with profile (given as digest), policy or customer."""
     return digest(park_key(field), customer_digest(customer), profile, config_digest(store))
 
 
 def undo_key(customer: CustomerId) -> str:
-    """By what a mapping remembers that what was written on this customer could not be taken back."""
+    """The key in `Mapping.refused` for a refused undo on this customer."""
     return f"undo {customer}"
 
 
 def undo_digest(customer_seen: str, profile: str | None, store: Store) -> str:
-    """Names the attempt to take back what is on a customer. Profile, policy or customer must move; given are digests."""
+    """The digest of an undo. It changes with profile, policy or customer (profile and customer are given as digests)."""
     return digest("undo", customer_seen, profile, config_digest(store))
 
 
 def refused_undo(action: Action, mapping: Mapping | None, store: Store) -> Hold | None:
-    """The hold of a way back that Shopify has refused, where nothing has moved since."""
+    """The hold of an undo that Shopify has refused, while nothing has changed since."""
     if mapping is None or action.customer_id is None:
         return None
     refused = mapping.refused.get(undo_key(action.customer_id))
     if refused is None or refused.digest != undo_digest(action.customer_digest, mapping.profile_digest, store):
         return None
-    message = f"Shopify refused to take this back: {refused.message}; it is tried again once the customer has changed"
+    message = f"Shopify refused to undo this: {refused.message}; it is tried again after the customer has changed"
     found = hold(action.clerk_user_id, mapping, "CannotUndo", message)
     return found.model_copy(update={"customer_id": action.customer_id})
 
@@ -100,7 +100,7 @@ def refused_undo(action: Action, mapping: Mapping | None, store: Store) -> Hold 
 def _unparkable(
     decision: Decision, action: Action, mapping: Mapping, store: Store, *, explicit: bool
 ) -> dict[Unique, str]:
-    """The values that Shopify has refused to take off this customer, with its words."""
+    """The fields that Shopify has refused to clear temporarily on this customer, with its messages."""
     found: dict[Unique, str] = {}
     for field in UNIQUE:
         refused, customer = mapping.refused.get(park_key(field)), decision.customer
@@ -112,16 +112,16 @@ def _unparkable(
 
 
 def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> Decision:
-    """The decision less what was refused.
+    """The decision without refused changes.
 
-    What no person's command has tried yet, one tries once; never what was undone.
+    An explicit command tries each refused change once, but never an undone one.
     """
     action = decision.action
     if action is None or mapping is None or not mapping.refused:
         return decision
     unparkable = _unparkable(decision, action, mapping, store, explicit=explicit)
     decision = decision.model_copy(update={"unparkable": unparkable}) if unparkable else decision
-    whole = refused_whole(decision, mapping, store, explicit=explicit)
+    whole = whole_refusal(decision, mapping, store, explicit=explicit)
     if whole is not None:
         message = f"Shopify refused the {action.kind}: {whole.message}"
         held = hold(action.clerk_user_id, decision.customer or mapping, "Rejected", message)
@@ -130,19 +130,19 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
     kept: list[Change] = []
     for change in action.changes:
         refused = mapping.refused.get(change.field)
-        if refused is None or not _stands(refused, change, action.profile_digest, explicit=explicit):
+        if refused is None or not _still_applies(refused, change, action.profile_digest, explicit=explicit):
             kept.append(change)
             continue
         reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
         message = f"Shopify refused {change.field}: {refused.message}"
         if refused.code == UNDONE:
-            reason, message = "Undone", f"{change.field} was taken back by `undo`; it waits until the profile moves"
+            reason, message = "Undone", f"{change.field} was reverted by `undo`; it is held until the profile changes"
         holds.append(hold(action.clerk_user_id, decision.customer or mapping, reason, message, change.field))
-    return decision if len(kept) == len(action.changes) else less(decision, action, tuple(kept), tuple(holds))
+    return decision if len(kept) == len(action.changes) else with_changes(decision, action, tuple(kept), tuple(holds))
 
 
-def less(decision: Decision, action: Action, kept: tuple[Change, ...], holds: tuple[Hold, ...]) -> Decision:
-    """The decision with these changes of its action alone; with none of it, where that can't be carried out."""
+def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], holds: tuple[Hold, ...]) -> Decision:
+    """The decision with only these changes in its action; held without an action, where the rest can't be executed."""
     needed = NEEDED.get(action.kind, frozenset()) & {c.field for c in action.changes}
     lost_key = not needed <= {c.field for c in kept}
     nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]
@@ -153,9 +153,9 @@ def less(decision: Decision, action: Action, kept: tuple[Change, ...], holds: tu
     return decision.model_copy(update={"action": patched, "holds": holds})
 
 
-def _stands(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:
-    """Whether the refusal still speaks of this change."""
-    known = refusal_digest(change) if refused.code == UNDONE else tried_digest(change)
+def _still_applies(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:
+    """Whether the refusal still applies to this change."""
+    known = refusal_digest(change) if refused.code == UNDONE else refused_value_digest(change)
     if refused.digest != known or (refused.profile and refused.profile != profile):
         return False
     return refused.code == UNDONE or refused.asked or not explicit

@@ -1,7 +1,7 @@
-"""Which shop is which: by its gid, which never changes, while its myshopify name may.
+"""The identity of shops: by gid, which never changes, while the myshopify domain may.
 
-The state keeps everything of a shop under one key, the name by which it met the shop first. Whatever the shop is called
-later, in stores.yaml or by Shopify, leads to that key through its gid (decision 0024).
+The state stores a shop under one key, its first known domain. The gid leads from any later domain of the shop to that key
+(decision 0024).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.errors import AccessError
 
-UNSEEN = ""  # the gid of a shop that the state has known since before gids were noted
+UNSEEN = ""  # the gid of a shop that was recorded by a version without gids
 Named = tuple[StoreName, ShopDomain]
-"""A store of stores.yaml, and the name of its shop there."""
+"""A store of stores.yaml, and the domain of its shop there."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownShop:
-    """A name that a shop had: `gid` answered to `name` when the config of `store` led there, since `named_at`."""
+    """A domain that a shop has or had: `gid` answered at `name` for the config of `store`, first at `named_at`."""
 
     name: ShopDomain
     gid: str
@@ -29,20 +29,20 @@ class KnownShop:
     named_at: datetime
 
     def of(self, key: ShopDomain) -> KnownShop:
-        """The same name of a shop that is kept under this key."""
+        """The same record with another key of the shop."""
         return replace(self, key=key)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Under which key the state keeps a store's shop. Where it is not `sure`, the shop must be asked for its gid first."""
+    """The key of a store's shop in the state. If it is not `sure`, the shop must be queried for its gid first."""
 
     key: ShopDomain
     sure: bool
 
 
 def places(stores: Iterable[Named], known: Collection[KnownShop]) -> dict[StoreName, Place]:
-    """Where the state keeps the shop of each store, as far as can be told without asking the shops."""
+    """The place of each store's shop in the state, as far as it is known without querying the shops."""
     holders, last = _by_name(known), _by_store(known)
     left, found = list(stores), dict[StoreName, Place]()
 
@@ -55,8 +55,8 @@ def places(stores: Iterable[Named], known: Collection[KnownShop]) -> dict[StoreN
                 left.remove((store, name))
 
     place({n: r if (r := holders.get(n[1])) and r.store == n[0] else None for n in left}, sure=True)
-    place({n: last.get(n[0]) for n in left}, sure=False)  # the store's shop has another name
-    place({n: holders.get(n[1]) for n in left}, sure=False)  # the store has another name, or the name another shop
+    place({n: last.get(n[0]) for n in left}, sure=False)  # the shop may be renamed
+    place({n: holders.get(n[1]) for n in left}, sure=False)  # the store may be renamed, or the domain reused
     keys, taken = {row.key for row in known}, {each.key for each in found.values()}
     for store, name in left:
         met = name in keys
@@ -64,10 +64,11 @@ def places(stores: Iterable[Named], known: Collection[KnownShop]) -> dict[StoreN
     return found
 
 
-def identified(named: Named, gid: str, known: Collection[KnownShop], *, now: datetime) -> KnownShop:
-    """The shop with this gid, which answered to this name; AccessError where the name is known as that of another shop.
+def identify_shop(named: Named, gid: str, known: Collection[KnownShop], *, now: datetime) -> KnownShop:
+    """The record of the shop with this gid that answered at this domain.
 
-    Two known shops may have swapped names: that is so where the store's own shop answered.
+    AccessError if the domain is known as that of another shop, unless the store's own shop answered: two known shops may
+    have swapped domains.
     """
     store, name = named
     holder, own = _by_name(known).get(name), _by_store(known).get(store)
@@ -75,10 +76,9 @@ def identified(named: Named, gid: str, known: Collection[KnownShop], *, now: dat
     is_own = own is not None and own.gid == gid
     if holder is not None and holder.gid not in {UNSEEN, gid} and not is_own and not _has_moved(holder, known):
         raise AccessError(
-            f"{name} is known to the state as the shop {holder.gid} of store {holder.store}, and {gid} answers now: "
-            "that is another shop",
-            hint="correct shop, admin_url or auth of the store in stores.yaml; if the former shop was renamed, name its"
-            " new shop there as well",
+            f"{name} was the shop {holder.gid} of store {holder.store}, but another shop answers now: {gid}",
+            hint="correct shop, admin_url or auth of the store in stores.yaml; if the former shop was renamed, set its"
+            " new domain there as well",
         )
     if rows:
         key = rows[0].key
@@ -91,52 +91,52 @@ def identified(named: Named, gid: str, known: Collection[KnownShop], *, now: dat
 
 
 def is_news(row: KnownShop, known: Collection[KnownShop]) -> bool:
-    """Whether this says more than the state knows: another name, or another store that leads there."""
+    """Whether this record is new: the shop has another domain, or another store leads to it."""
     last = max((r for r in known if r.gid == row.gid), key=lambda r: r.named_at, default=None)
     return last is None or (last.name, last.key, last.store) != (row.name, row.key, row.store)
 
 
 def check_key(row: KnownShop, key: ShopDomain, known: Collection[KnownShop]) -> None:
-    """AccessError where a store was taken for another shop than it is."""
+    """Raise AccessError if the record has another key than was assumed for the store."""
     if row.key == key:
         return
     others = sorted({f"{r.store} ({r.name})" for r in known if r.key == row.key and r.store != row.store})
     if others:
         raise AccessError(
             f"{row.name} is the same shop as that of store {', '.join(others)}: {row.gid}",
-            hint="name each shop once in stores.yaml; a store that is renamed keeps what is known of its shop",
+            hint="list each shop once in stores.yaml; a renamed store keeps the state of its shop",
         )
     raise AccessError(
-        f"{row.name} is the shop {row.gid}, and not the one that store {row.store} had until now",
-        hint="it is asked again which shop it is: repeat the command",
+        f"{row.name} is the shop {row.gid}, not the former shop of store {row.store}",
+        hint="repeat the command: it queries the identity of the shop again",
     )
 
 
 def claims_unseen(named: Named, known: Collection[KnownShop]) -> KnownShop | None:
-    """The shop that the store had before gids were noted, where stores.yaml gives it another name now."""
+    """The store's shop from a version without gids, where stores.yaml has another domain now; None otherwise."""
     own = _by_store(known).get(named[0])
     return own if own is not None and own.gid == UNSEEN and own.name != named[1] else None
 
 
 def check_single(row: KnownShop, taken: Container[ShopDomain]) -> None:
-    """AccessError where another store of the same file has this shop."""
+    """Raise AccessError if another store of the same file has this shop."""
     if row.key in taken:
         raise AccessError(
-            f"{row.name} is a shop that another store in stores.yaml has already: {row.gid}",
-            hint="name each shop once in stores.yaml",
+            f"{row.name} is already the shop of another store in stores.yaml: {row.gid}",
+            hint="list each shop once in stores.yaml",
         )
 
 
 def _by_name(known: Iterable[KnownShop]) -> dict[ShopDomain, KnownShop]:
-    """Who answered last to each name."""
+    """The shop that last answered at each domain."""
     return {row.name: row for row in sorted(known, key=lambda row: row.named_at)}
 
 
 def _by_store(known: Iterable[KnownShop]) -> dict[StoreName, KnownShop]:
-    """The shop that each store led to last."""
+    """The last known shop of each store."""
     return {row.store: row for row in sorted(known, key=lambda row: row.named_at)}
 
 
 def _has_moved(holder: KnownShop, known: Iterable[KnownShop]) -> bool:
-    """Whether this shop was seen under another name since."""
+    """Whether this shop has since answered at another domain."""
     return any(r.gid == holder.gid and r.name != holder.name and r.named_at > holder.named_at for r in known)

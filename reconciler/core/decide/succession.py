@@ -1,7 +1,7 @@
-"""Succession: the customer of a user who left is free for a user with the same verified e-mail.
+"""Succession: the customer of a user who has left is free for a user with the same verified e-mail.
 
-So who deletes the account and signs up again is served, and so is a move to another Clerk instance. Never free is a customer
-whose user was erased, one of a user whom our state does not know, and one that a re-link left behind.
+This serves users who delete their account and sign up again, and a move to another Clerk instance. Never free are
+customers of erased users, of users that the state does not know, and customers that a re-link left behind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reconciler.core.model.store import Store
 
 
 def has_left(profile: Profile | None, mapping: Mapping | None, store: Store, absence: Absence, now: datetime) -> bool:
-    """Whether the user of this mapping is released, or known to be gone, so that the customer is free."""
+    """Whether the user of this mapping is released, or known to have left, so that the customer is free."""
     if mapping is None or mapping.status == "erased":
         return False
     if profile is None:
@@ -45,20 +45,19 @@ def has_customer(mapping: Mapping | None) -> bool:
 
 
 def is_leaving(mapping: Mapping | None) -> bool:
-    """Whether the release of this user has begun, and is not known to have ended."""
+    """Whether a release of this user has begun and is not recorded as finished."""
     return is_living(mapping) and mapping is not None and (mapping.intent or {}).get("kind") == RELEASE
 
 
 def is_succeeded(mapping: Mapping) -> bool:
-    """Whether the user has left, and what `on_leave` deletes waits for the user who is to adopt the customer."""
+    """Whether the user has left, and a destructive `on_leave` waits for the adoption of the customer."""
     return (mapping.intent or {}).get("kind") == SUCCESSION
 
 
 def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
     """Whether this user may take the customer of a user who has left.
 
-    While the release of that user is still to come, only the user may that the release makes way for (`heirs_of`).
-    While it is under way, no user may.
+    Before the release of that user, only the heir (`heirs_of`) may. During the release, no user may.
     """
     if former is None or is_leaving(former):
         return False
@@ -66,7 +65,7 @@ def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
 
 
 def addresses_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
-    """The e-mail of a customer, as a claimant's profile may spell it; where Shopify does not show it, the one we know of."""
+    """The keys of a customer's e-mail in the spellings of a claimant; the last known one, if Shopify does not return it."""
     hidden = "email" in customer.unknown
     known = mapping.email if hidden and mapping is not None else as_sent(mapping, customer, "email")
     found = (normalise.email_key(known), normalise.email_key(normalise.bare_email(known)))
@@ -82,11 +81,10 @@ def heirs_of(
     *,
     unwritten: Iterable[Profile] = (),
 ) -> tuple[ClerkUserId, ...]:
-    """The users who claim a customer's verified e-mail, if none has a customer: one may adopt it, several may not yet.
+    """The users who claim a customer's verified e-mail, sorted: a single one may adopt the customer.
 
-    `keys` are those of the e-mail (`addresses_of`); `unwritten` claimants whose rows are still to be written.
-
-    Nothing where one of them has a customer already: that user keeps it, and has the address when this one is gone.
+    `keys` are those of the e-mail (`addresses_of`). `unwritten` are claimants with rows that are still to be written.
+    Empty if one of them already has a customer: that user keeps it, and gets the e-mail after the release.
     """
     wanted = [profile for profile in claimants if is_wanted(profile, store) is True]
     wanted += [profile for profile in unwritten if may_want(profile, store)]
@@ -104,23 +102,23 @@ def heirs_of(
 
 
 def kept_hold(user: ClerkUserId, customer: Customer, mapping: Mapping, heirs: Collection[ClerkUserId]) -> Hold | None:
-    """Why the customer of a user who has left is neither deleted nor erased; None where that may be.
+    """The hold of a destructive release; None where it may be executed.
 
-    Several users claim it, or it is unknown who does, since its e-mail is neither shown nor known.
+    The customer is kept if several users claim it, or if its e-mail, and so the claimants, are unknown.
     """
     if heirs:
         return _contended_hold(user, customer, heirs)
     if "email" not in customer.unknown or mapping.email is not None:
         return None
     message = (
-        f"the user has left, and Shopify does not show us the e-mail of {customer.id}: who may come after the user can't be "
-        f"told, so it is kept; needed: {customer.unknown['email']}"
+        f"the user has left, and Shopify does not return the e-mail of {customer.id}: whether another user may adopt it "
+        f"is unknown, so it is kept; needed: {customer.unknown['email']}"
     )
     return hold(user, customer, "CannotDelete", message)
 
 
 def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[ClerkUserId]) -> Hold:
-    """Says that several users claim the customer of a user who has left, which the policy would delete or erase."""
+    """The hold of a destructive release while several users claim the customer."""
     names = ", ".join(heirs)
     message = (
         f"the user has left, and {names} claim the e-mail of {customer.id}: it is not deleted, since one of them may adopt "
@@ -130,7 +128,7 @@ def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[Clerk
 
 
 def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bool:
-    """Whether a re-link left this customer behind, and not that of the very user who is on `current` now."""
+    """Whether a re-link left this customer behind, and it was not a re-link to `current`."""
     if customer.moved_to is None:
         return False
     at = current.id if isinstance(current, Customer) else current.customer_id if current is not None else None
@@ -138,16 +136,16 @@ def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bo
 
 
 def left_behind_hold(user: ClerkUserId, at: Customer | None, other: Customer) -> Hold:
-    """Says that the address belongs to a customer that a re-link left behind, with its orders and notes."""
+    """The hold of an e-mail that belongs to a customer that a re-link left behind, with its orders and notes."""
     message = (
-        f"the e-mail belongs to {other.id}, which a re-link left behind for {other.moved_to}: it is taken by no user; "
+        f"the e-mail belongs to {other.id}, which a re-link left behind for {other.moved_to}: no user can adopt it; "
         "change its e-mail in Shopify, or assign it with `reconciler mappings import`"
     )
     return hold(user, at or other, "EmailConflict", message, "email")
 
 
 def inherited(former: Mapping | None, customer: Customer) -> dict[str, Applied]:
-    """What the mapping of the user who left this customer agreed on there; not the back-link, which is written again."""
+    """The last-applied fields of the former user of this customer, without the back-link, which is written again."""
     if former is None or former.customer_id != customer.id:
         return {}
     return {field: agreed for field, agreed in former.applied.items() if field != BACKLINK}

@@ -1,4 +1,4 @@
-"""When the tombstone of a released user stands, and which rows undo the release."""
+"""Tombstones of released users: which profile rows are older and do not reverse the release."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from reconciler.core.model.store import Store
 
 
 def is_from_before(mapping: Mapping | None, profile: Profile, store: Store) -> bool:
-    """Whether a tombstone stands: the row is no newer than it, and is not the row that was there before the release."""
+    """Whether the row is older than the tombstone, and not the row of the user before the release."""
     if mapping is None or mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
         return False
     if mapping.customer_id is None:
-        return False  # there was never a customer here, or another user has it now: nothing is brought back
+        return False  # there was no customer here, or another user has it now
     if profile.updated_at > mapping.left_at:
         return False
     if mapping.left_row_at is not None and profile.updated_at >= mapping.left_row_at:
-        return False  # it is the row with which the user left, changed since: by its own clock it is not older
+        return False  # the row with which the user left was changed since, by its own clock
     if profile_digest(profile) in {mapping.profile_digest, mapping.wanted_digest}:
         return False
     return mapping.wanted_digest is not None or not _is_as_agreed(mapping, spec_of(profile, store))
 
 
 def _is_as_agreed(mapping: Mapping, spec: Spec) -> bool:
-    """Whether the row says what was last agreed on. Of releases that were written before their row's digest was kept."""
+    """Whether the row matches the last-applied fields; for releases by versions that did not store `wanted_digest`."""
     enforced = {field: wanted for field, wanted in spec.fields.items() if wanted.policy == "enforce"}
     known = {field: mapping.applied.get(field) for field in enforced}
     return bool(mapping.applied) and all(

@@ -1,4 +1,4 @@
-"""Writes that are told of late: the answer was lost, or came after the row and the customer had moved on. Values only."""
+"""Writes with a lost answer, or with an answer after the row or the customer has changed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from reconciler.core.model.view import Subject, View
 
 
 def intent_of(action: Action, parked: MappingOf[str, str]) -> dict[str, Any]:
-    """What the row says before the first call of an action: a crash must not lose which values are ours.
+    """The intent that is recorded before the first write of an action, so that a crash does not lose which values are ours.
 
-    `kind` is "write" where a look that finds nothing of it done may forget it. What is `parked` is remembered on.
+    `kind` is "write" where an observation without any of the changes may drop the intent. `parked` values stay recorded.
     """
     changes = [{"field": c.field, "before": c.before, "after": c.after} for c in action.changes]
     kind = action.kind if action.kind in {"create", "relink", "merge", RELEASE} else "write"
@@ -28,11 +28,11 @@ def intent_of(action: Action, parked: MappingOf[str, str]) -> dict[str, Any]:
     return {**found, "parked": dict(parked)} if parked else found
 
 
-def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
-    """The subject after a write that was declared and never recorded: what the customer shows of it is ours.
+def claim_unrecorded_write(subject: Subject, view: View, spec: Spec | None) -> Subject:
+    """The subject with an intended, unrecorded write: those of its changes that the customer has count as ours.
 
-    Without this, a value that the profile gives up later would stay in the shop, and so would a tag of an older
-    configuration: nothing is cleared that we did not set.
+    Without this, a value that the profile removes later, or a tag of an older config, would never be cleared, since only
+    our own values are.
     """
     mapping = subject.mapping
     if mapping is None or mapping.intent is None or "changes" not in mapping.intent:
@@ -58,7 +58,7 @@ def reclaimed(subject: Subject, view: View, spec: Spec | None) -> Subject:
 def _as_ours(
     mapping: Mapping, changes: Iterable[Change], customer: Customer, spec: Spec | None
 ) -> MappingOf[str, Applied]:
-    """Call by call: tags are added before others are taken off, and either may be all that was done."""
+    """The last-applied fields with the changes that the customer has. Tags may have been added and not yet removed."""
     applied = dict(mapping.applied) if mapping.customer_id in {None, customer.id} else {}
     owned = {t.casefold(): t for t in owned_tags(mapping)} if applied else {}
     wanted = spec.fields if spec is not None else {}
@@ -77,12 +77,12 @@ def _as_ours(
 
 
 def in_place(changes: Iterable[Change], customer: Customer, spec: Spec | None) -> tuple[Change, ...]:
-    """Those of these changes that the customer shows as done."""
+    """The changes that the customer has."""
     return tuple(c for c in changes if c.field not in customer.unknown and _is_there(c, customer, spec))
 
 
 def as_before(customer: Customer, changes: Iterable[Change]) -> Customer:
-    """The customer as she was before these changes were written; other people's tags stay as they are."""
+    """The customer before these changes were written; tags of others stay."""
     update: dict[str, Any] = {}
     metafields = dict(customer.metafields)
     for change in changes:
@@ -101,7 +101,7 @@ def as_before(customer: Customer, changes: Iterable[Change]) -> Customer:
 
 
 def as_written(spec: Spec, changes: Iterable[Change]) -> Spec:
-    """The spec with the values that were written, so that they count as agreed even where the row wants others by now."""
+    """The spec with the written values, so that they count as last-applied even if the row has changed meanwhile."""
     fields = dict(spec.fields)
     for change in changes:
         if change.field in fields:

@@ -1,1 +1,1 @@
-"""The fields of a customer: from a profile to the spec, and how a spec is compared with what a shop shows."""
+"""The fields of a customer: how the spec is derived from a profile, and compared with the observed customer."""

@@ -1,4 +1,4 @@
-"""The metafield that carries the back-link: whether the config names another one by now."""
+"""Whether the config has renamed the metafield that carries the back-link."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from reconciler.core.model.store import Store
 
 
 def is_renamed(mapping: Mapping | None, store: Store) -> bool:
-    """Whether the config names another back-link than the one that this customer was given last.
+    """Whether the config names another metafield than the one last written on this customer.
 
-    A row of an earlier version does not say which that was: there another config since then is reason enough.
+    A mapping of an earlier version does not record that metafield: there, any change of the config counts.
     """
     if mapping is None:
         return False

@@ -1,7 +1,4 @@
-"""From a profile and a store's policy to the spec: the fields of the customer that we own, as they should be.
-
-The second step of the walk. Knows nothing of what the shop holds now.
-"""
+"""The spec of a user, derived from the profile and the store's policy; independent of the observed customer."""
 
 from __future__ import annotations
 
@@ -24,20 +21,20 @@ from reconciler.core.model.store import Policy, Store
 _canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False).encode
 
 _EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
-"""In JSON: a text, or a number as Python writes very small and very large ones, which Shopify takes for none."""
+"""In JSON: a string, or a number with an exponent, which Shopify does not accept as a number."""
 
 _WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
 SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
 def digest(*parts: Any) -> str:
-    """Sixteen hex digits that stay the same from process to process."""
+    """A digest of 16 hex digits, equal in every process."""
     return hashlib.blake2b(_canonical(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What of a policy is the same for every profile: asked once a user, and worked out once a store."""
+    """Values derived from a policy that are the same for every profile; computed once for each store."""
 
     config: str
     fields: Mapping[str, str]
@@ -48,7 +45,7 @@ class _Rules:
 
 
 class _This:
-    """One store object as a key: policies hold mappings and can't be hashed, but they never change."""
+    """A store object as a cache key, by identity: policies are immutable but not hashable."""
 
     __slots__ = ("store",)
 
@@ -76,17 +73,17 @@ def _rules(this: _This) -> _Rules:
 
 
 def config_digest(store: Store) -> str:
-    """Of everything in the policy that shapes a spec or a decision, so that a plan can tell that it has moved."""
+    """The digest of everything in the policy that affects a spec or a decision; a plan detects changes by it."""
     return _rules(_This(store)).config
 
 
 def profile_digest(profile: Profile | None) -> str:
-    """Of what the row says; the time of its last change left out."""
+    """The digest of a profile without `updated_at`."""
     return digest(None if profile is None else profile.model_dump(mode="json", exclude={"updated_at", "mapped"}))
 
 
 def is_wanted(profile: Profile | None, store: Store) -> bool | None:
-    """Whether the store should have this person; None where the row can't tell (then nothing may be concluded)."""
+    """Whether the store wants this user; None where a deciding column can't be read."""
     if profile is None or profile.deleted:
         return False
     answers = [matches(profile, path, rule) for path, rule in store.where.items()]
@@ -96,7 +93,9 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
 
 
 def may_want(profile: Profile, store: Store) -> bool:
-    """Whether the store may want this user, by what Clerk alone says: what it does not say the app may say in the row."""
+    """Whether the store may want this user, judged by Clerk's data alone; the app may set values that Clerk does not
+    have.
+    """
     return all(
         profile.value_at(path) is None or matches(profile, path, rule) is not False
         for path, rule in store.where.items()
@@ -104,7 +103,7 @@ def may_want(profile: Profile, store: Store) -> bool:
 
 
 def undecided_by(profile: Profile, store: Store) -> list[str]:
-    """What is wrong with the columns that would say whether the store should have this user, each cause once."""
+    """The problems of the columns that decide whether the store wants this user, each cause once."""
     deciding = {"deleted_at", *(path.split(".", maxsplit=1)[0] for path in store.where)}
     fields: dict[str, set[str]] = {}
     for problem in profile.problems:
@@ -144,7 +143,7 @@ def spec_of(profile: Profile, store: Store) -> Spec:
         for p in profile.problems
         if p.field not in {"email", "phone", "email_verified", *(d.field for d in doubts)} and p.field in rules.columns
     )
-    doubts = _told_once(doubts)
+    doubts = _group_by_cause(doubts)
     email = normalise.email(profile.email)
     trusted = store.trust_email == "always" or (store.trust_email == "verified" and profile.email_verified is True)
     usable = email is not None and trusted and not any(d.field == "email" for d in doubts)
@@ -157,8 +156,8 @@ def spec_of(profile: Profile, store: Store) -> Spec:
     )
 
 
-def _told_once(doubts: list[Doubt]) -> list[Doubt]:
-    """What is wrong with several fields for one reason is one doubt, which names them."""
+def _group_by_cause(doubts: list[Doubt]) -> list[Doubt]:
+    """Combine doubts of several fields with one cause into one doubt that names the fields."""
     alike: dict[tuple[str, str], list[Doubt]] = {}
     for doubt in doubts:
         alike.setdefault((doubt.reason, doubt.message), []).append(doubt)
@@ -195,11 +194,11 @@ def _scalar(profile: Profile, store: Store, field: str) -> Any:
         try:
             return normalise.phone(value, store.country)
         except ValueError as error:
-            raise _DoubtError("PhoneInvalid", f"the profile's phone is left out: {error}") from error
+            raise _DoubtError("PhoneInvalid", f"the profile's phone is not written: {error}") from error
     clean = {"locale": normalise.locale, "note": normalise.note}.get(field, normalise.name)(value)
     limit = normalise.NOTE_MAX if field == "note" else normalise.NAME_MAX
     if clean is not None and len(clean) > limit:
-        raise _DoubtError("Rejected", f"{field} has {len(clean)} characters; Shopify takes {limit} at most")
+        raise _DoubtError("Rejected", f"{field} has {len(clean)} characters; Shopify accepts {limit} at most")
     return clean
 
 
@@ -210,11 +209,11 @@ def _email(profile: Profile, store: Store) -> str | None:
     unseen = normalise.unseen_in(email)
     if unseen is not None:
         message = (
-            f"the profile's e-mail has an invisible character in it (U+{ord(unseen):04X}): write it anew in the profile"
+            f"the profile's e-mail contains an invisible character (U+{ord(unseen):04X}): enter it again in the profile"
         )
         raise _DoubtError("EmailInvalid", message)
     if not normalise.email_is_valid(email):
-        raise _DoubtError("EmailInvalid", "the profile's e-mail is none that Shopify takes")
+        raise _DoubtError("EmailInvalid", "Shopify does not accept the profile's e-mail: correct it in the profile")
     if store.trust_email == "verified" and profile.email_verified is not True:
         raise _DoubtError("EmailUnverified", "the profile's e-mail is not verified, so it is neither written nor used")
     return email
@@ -248,7 +247,7 @@ def _unreadable(profile: Profile, field: str) -> bool:
 
 
 def matches(profile: Profile, path: str, rule: Any) -> bool | None:
-    """Whether the value at this path is what a `where` asks for; None where it can't be read."""
+    """Whether the value at this path matches a rule of `where`; None where the column can't be read."""
     if _unreadable(profile, path.split(".", maxsplit=1)[0]):
         return None
     value = profile.value_at(path)
@@ -266,5 +265,5 @@ def _same(value: Any, option: Any) -> bool:
 
 
 def _composed(value: Any) -> str:
-    """As text, whose letters with accents are one character each: the same word may be written in two ways."""
+    """The value as text in Unicode form NFC, so that composed and decomposed accents are equal."""
     return unicodedata.normalize("NFC", str(value))

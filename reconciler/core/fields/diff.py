@@ -1,6 +1,6 @@
-"""The three-way diff: what should be, what is, and what we last agreed on. Says for each field who moved.
+"""The three-way diff of spec, observed customer and last-applied fields. Finds for each field which side changed.
 
-deepdiff works only here, and only on pairs that are already known to differ: it costs a thousand times a comparison.
+deepdiff is used only here, and only on pairs that are known to differ: it costs a thousand times a comparison.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reconciler.core.model.spec import Spec, WantedField
 
 
 def comparable(field: str, value: str | None, type_: str = "") -> str | None:
-    """A field's value as it counts for equality, after Shopify's own normalisation."""
+    """A field's value in a form for comparison, after Shopify's normalisation."""
     match field:
         case "email":
             return normalise.email_key(value)
@@ -35,7 +35,7 @@ def comparable(field: str, value: str | None, type_: str = "") -> str | None:
 
 
 def observed_value(customer: Customer, field: str) -> str | None:
-    """What the customer shows for one of our fields."""
+    """The customer's value of one of our fields."""
     if field in SCALARS:
         value: str | None = getattr(customer, field)
         return value
@@ -44,9 +44,9 @@ def observed_value(customer: Customer, field: str) -> str | None:
 
 
 def is_in_place(field: str, wanted: WantedField, observed: str | None, base: Applied | None) -> bool:
-    """Whether the shop shows what it should: the same value, or the very thing that it showed when we sent this value.
+    """Whether the observed value is the wanted one, or the spelling that Shopify returned for it.
 
-    `base`: what was agreed on with this customer, if anything was.
+    `base`: the last-applied value of this customer, if any.
     """
     should_be = comparable(field, wanted.value, wanted.type)
     if comparable(field, observed, wanted.type) == should_be:
@@ -55,24 +55,24 @@ def is_in_place(field: str, wanted: WantedField, observed: str | None, base: App
 
 
 def is_respelt(base: Applied | None, observed: str | None) -> bool:
-    """Whether this is what the shop showed for the value that we sent last, in a spelling of its own."""
+    """Whether this is the spelling that Shopify returned for the value that we sent last."""
     return base is not None and base.respelt and base.shown == observed
 
 
 def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
-    """What was agreed on with this very customer."""
+    """The last-applied value of a field of this very customer."""
     return mapping.applied.get(field) if mapping is not None and mapping.customer_id == customer.id else None
 
 
 def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | None:
-    """What the customer shows for a field; where the shop spells what we sent in its own way: what we sent."""
+    """The observed value of a field; as we sent it, where Shopify returns another spelling."""
     observed = observed_value(customer, field)
     base = agreed_on(mapping, customer, field)
     return base.value if base is not None and is_respelt(base, observed) else observed
 
 
 def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
-    """The e-mail and the phone of this customer as we sent them, where the shop shows them in a spelling of its own."""
+    """E-mail and phone of this customer as we sent them, where Shopify returns another spelling."""
     found: dict[str, str] = {}
     for field in UNIQUE:
         base = agreed_on(mapping, customer, field)
@@ -82,26 +82,28 @@ def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
 
 
 def changes_between(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[Change, ...]:
-    """The minimal patch that makes the customer as it should be, field by field in the order of the spec."""
+    """The minimal patch from the observed customer to the spec, in the order of the spec."""
     found = [_field_change(field, wanted, customer, mapping) for field, wanted in spec.fields.items()]
     found.append(_tags_change(spec, customer, mapping))
     return tuple(change for change in found if change is not None)
 
 
-def unseen(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[str, ...]:
-    """The fields that Shopify did not show and of which something is owed: nobody can say that they are equal."""
+def unobserved_fields(spec: Spec, customer: Customer, mapping: Mapping | None) -> tuple[str, ...]:
+    """The fields that Shopify did not return and that may have to be written: whether they are equal is unknown."""
     if not customer.unknown:
         return ()
     found = [
-        field for field, wanted in spec.fields.items() if field in customer.unknown and _owed(field, wanted, mapping)
+        field
+        for field, wanted in spec.fields.items()
+        if field in customer.unknown and _may_be_owed(field, wanted, mapping)
     ]
     if "tags" in customer.unknown and (spec.tags or owned_tags(mapping)):
         found.append("tags")
     return tuple(found)
 
 
-def _owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bool:
-    """Whether the field may have to be written, whatever it holds: a value that should be there, or ours to be cleared."""
+def _may_be_owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bool:
+    """Whether the field may have to be written: it should have a value, or one of ours must be cleared."""
     if wanted.policy not in {"enforce", "fill"}:
         return False
     base = mapping.applied.get(field) if mapping else None
@@ -109,7 +111,7 @@ def _owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bool:
 
 
 def explained(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """In words, what differs between two whole values that are known to differ (for `explain` and the logs)."""
+    """The differences between two dicts that are known to differ, as text lines."""
     from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
 
     return str(DeepDiff(before, after, ignore_order=True, verbose_level=2).pretty()).splitlines()
@@ -131,13 +133,13 @@ def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: 
     return Change(field=field, before=observed, after=wanted.value, why=why)
 
 
-def _is_on(mapping: Mapping | None, customer: Customer) -> bool:
-    """Whether it was agreed on there: where a back-link was followed, the other customer's values are not ours."""
+def _is_mapped_to(mapping: Mapping | None, customer: Customer) -> bool:
+    """Whether the mapping's last-applied fields are those of this customer."""
     return mapping is not None and mapping.customer_id == customer.id
 
 
 def _may_clear(field: str, observed: str | None, base: Applied | None, type_: str) -> bool:
-    """Only what we set ourselves, and only while it is still what we set. The e-mail never."""
+    """Whether a field may be cleared: only a value that we set, while it is unchanged; the e-mail never."""
     if field == "email" or base is None or not base.ours:
         return False
     return is_respelt(base, observed) or comparable(field, base.value, type_) == comparable(field, observed, type_)
@@ -145,7 +147,7 @@ def _may_clear(field: str, observed: str | None, base: Applied | None, type_: st
 
 def _why(field: str, should_be: str | None, base: Applied | None, wanted: WantedField, mapping: Mapping | None) -> Why:
     if mapping is not None and mapping.intent is not None:
-        return "profile changed"  # what differs may be our own half-done step, never somebody's edit
+        return "profile changed"  # the difference may come from our own unfinished action
     if base is None:
         known = mapping is not None and bool(mapping.applied)
         refused = mapping is not None and field in mapping.refused
@@ -156,7 +158,7 @@ def _why(field: str, should_be: str | None, base: Applied | None, wanted: Wanted
 
 
 def owned_tags(mapping: Mapping | None) -> tuple[str, ...]:
-    """The tags that we added and no others, as the shop shows them."""
+    """The tags that we added, as Shopify returns them."""
     base = mapping.applied.get("tags") if mapping else None
     return tuple(base.value["owned"]) if base else ()
 
@@ -168,7 +170,7 @@ def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Cha
     respelt = respelt_tags(agreed_on(mapping, customer, "tags"))
     wanted = normalise.tag_keys(shown for tag in spec.tags if (shown := as_shown(tag, respelt)))
     missing = [tag for tag in spec.tags if not is_shown(tag, present, respelt)]
-    owned = owned_tags(mapping) if _is_on(mapping, customer) else ()
+    owned = owned_tags(mapping) if _is_mapped_to(mapping, customer) else ()
     stale = {t.casefold() for t in owned} & present - wanted
     if not missing and not stale:
         return None

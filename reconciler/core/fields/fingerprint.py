@@ -1,8 +1,8 @@
-"""Fingerprints: eight bytes that say whether a profile row or an observed customer is what it was.
+"""Fingerprints: 64-bit digests of profile rows and observed customers, to detect changes.
 
-Whole-shop loops compare these instead of building values, so everything here works on plain tuples (msgspec encodes them;
-a fingerprint costs half a microsecond, a Profile twenty). Two processes, two machines and two versions of Python give the
-same number: Python's own `hash()` would not.
+Scans compare fingerprints instead of building models, so this module works on plain tuples, encoded by msgspec: a
+fingerprint takes half a microsecond, a Profile twenty. Unlike Python's own `hash()`, a fingerprint is equal in every
+process, on every machine and in every version of Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from reconciler.core.fields.desired import SCALARS
 from reconciler.core.model.customer import Customer
 
-VERSION: Final = "1"  # goes up when a row or a customer is read in another way: then everything is looked at once more
+VERSION: Final = "1"  # increase it when rows or customers are parsed differently: then every user is reconciled again
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=repr).encode
 _encode_json: Final = msgspec.json.Encoder(enc_hook=str).encode
@@ -24,7 +24,7 @@ _from_bytes: Final = int.from_bytes
 
 
 def row_fingerprinter(shape: str) -> Callable[[Sequence[Any]], int]:
-    """The function that gives a raw row's fingerprint. `shape` names table and columns: other columns, other numbers."""
+    """A function that computes the fingerprint of a raw row. `shape` names table and columns, and changes the result."""
     begun = blake2b(_bytes(("row", VERSION, shape)), digest_size=8)
 
     def fingerprint(row: Sequence[Any]) -> int:
@@ -38,10 +38,10 @@ def row_fingerprinter(shape: str) -> Callable[[Sequence[Any]], int]:
 def values_fp(
     scalars: Sequence[str | None], tags: Iterable[str], backlink: str | None, metafields: Iterable[tuple[str, str, str]]
 ) -> int:
-    """Of what a shop shows of one customer, whichever way it was read.
+    """The fingerprint of an observed customer, independent of how it was read.
 
-    `scalars` are email, first_name, last_name, phone, locale and note; `metafields` name, value and type of those that
-    exist. Whether she can be deleted and when she was touched last don't count: no equal pair becomes unequal by them.
+    `scalars` are email, first_name, last_name, phone, locale and note; `metafields` are name, value and type of those
+    that exist. `can_delete` and `updated_at` are left out, because they do not affect equality.
     """
     parts = (*scalars, sorted(tags), backlink, sorted(metafields))
     hashed = blake2b(_bytes(parts), digest_size=8, person=b"observed1")
@@ -51,7 +51,7 @@ def values_fp(
 def values_json(
     scalars: Sequence[str | None], tags: Sequence[str], backlink: str | None, metafields: Iterable[tuple[str, str, str]]
 ) -> str:
-    """The same values as compact JSON in our names, what is not there left out: to be read by people, and kept."""
+    """The values of `values_fp` as compact JSON with our field names, without missing ones; for storage and display."""
     found: dict[str, Any] = {name: value for name, value in zip(SCALARS, scalars, strict=True) if value is not None}
     if tags:
         found["tags"] = tags
@@ -62,18 +62,18 @@ def values_json(
 
 
 def scalars_of(customer: Customer) -> tuple[str | None, ...]:
-    """Her plain fields in the order of `values_fp`."""
+    """The customer's scalar fields in the order of `values_fp`."""
     c = customer
     return (c.email, c.first_name, c.last_name, c.phone, c.locale, c.note)
 
 
 def metafields_of(customer: Customer) -> list[tuple[str, str, str]]:
-    """Name, value and type of each."""
+    """Name, value and type of each metafield."""
     return [(name, found.value, found.type) for name, found in customer.metafields.items()]
 
 
 def observed_fp(customer: Customer) -> int | None:
-    """The same of a customer; None where something was not shown to us: then nothing can be said to be equal."""
+    """The fingerprint of a customer; None where Shopify did not return a field, since equality is unknown then."""
     if customer.unknown:
         return None
     return values_fp(scalars_of(customer), customer.tags, customer.backlink, metafields_of(customer))
@@ -82,5 +82,5 @@ def observed_fp(customer: Customer) -> int | None:
 def _bytes(parts: Sequence[Any]) -> bytes:
     try:
         return _encode(parts)
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):  # half a character, or a number beyond 64 bits
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):  # a lone surrogate, or a number above 64 bits
         return repr(parts).encode("utf-8", "surrogatepass")

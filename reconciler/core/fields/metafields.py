@@ -1,7 +1,7 @@
-"""Values of metafields by their types, in a form in which two spellings of one value are equal.
+"""Metafield values by type, in a form in which two spellings of one value are equal.
 
-What Shopify makes of a value was read from recordings of real shops (Admin API 2025-01 to 2026-04, read 2026-11-29): times
-get an offset and lose fractions, decimals end after nine places, units are upper case, keys of objects have another order.
+Source: recordings of real shops (Admin API 2025-01 to 2026-04, read 2026-11-29). Shopify adds an offset to times and
+drops their fractions, truncates decimals after nine places, writes units in upper case and reorders keys of objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PLACES_PRECISION: Final = 200  # more digits than any number that Shopify takes
 
 
 def comparable(value: str | None, type_: str) -> str | None:
-    """The value in a form that can be compared; blank is None, and what makes no sense for its type stays text."""
+    """The value in a form for comparison. Blank is None; a value that does not fit its type stays text."""
     text = (value or "").strip()
     if not text:
         return None
@@ -30,7 +30,7 @@ def comparable(value: str | None, type_: str) -> str | None:
 
 
 def sendable(text: str, type_: str) -> str:
-    """The value as Shopify takes it: decimals without an exponent, which it calls no number.
+    """The value in the form that Shopify accepts: decimals without an exponent.
 
     >>> sendable("1E-7", "number_decimal"), sendable("[0.0000001, 2]", "list.number_decimal")
     ('0.0000001', '["0.0000001", "2"]')
@@ -47,7 +47,7 @@ def sendable(text: str, type_: str) -> str:
 
 
 def _is_read_with_exponent(value: object) -> bool:
-    """Whether a program that reads this number as a float writes it with an exponent."""
+    """Whether a program that parses this number as a float writes it with an exponent."""
     return _has_exponent(value if isinstance(value, str) else repr(float(value)) if isinstance(value, Decimal) else "")
 
 
@@ -56,7 +56,7 @@ def _has_exponent(text: str) -> bool:
 
 
 def _plain(value: str | Decimal) -> str:
-    """The number in digits; what is no number, or one of more digits than Shopify takes, as it is."""
+    """The number without an exponent; unchanged if it is not a number, or has more digits than Shopify accepts."""
     try:
         number = Decimal(value)
     except ArithmeticError:
@@ -72,7 +72,7 @@ def _form_of(type_: str) -> Callable[[str], str]:
 
 
 def _list(text: str, element: str) -> str:
-    """Each element as its own type has it, whether it is written as a text or not."""
+    """Each element in the form of its own type, whether it is a JSON string or not."""
     content = _parsed(text)
     if not isinstance(content, list):
         return _written(content)
@@ -88,7 +88,7 @@ def _decimal(text: str) -> str:
     number = Decimal(text)
     if not number.is_finite():
         raise ValueError("no finite number")
-    if isinstance(exponent := number.as_tuple().exponent, int) and exponent < -9:  # noqa: PLR2004  the places that are kept
+    if isinstance(exponent := number.as_tuple().exponent, int) and exponent < -9:  # noqa: PLR2004  Shopify keeps nine places
         number = number.quantize(DECIMAL_PLACES, ROUND_DOWN, Context(prec=_PLACES_PRECISION))
     return _number(number)
 
@@ -110,7 +110,7 @@ def _moment(text: str) -> str:
 
 
 def _numbers(text: str) -> str:
-    """An object whose numbers may be texts, and whose words may have any case: a rating, money, a weight."""
+    """An object with numbers that may be strings and words in any case: a rating, money, a weight."""
     content = _parsed(text)
     if not isinstance(content, dict):
         return _written(content)
@@ -131,7 +131,7 @@ def _lines(text: str) -> str:
 
 
 def _other(text: str) -> str:
-    """Of a type that is not known here: a measurement (there are some forty of them), or text."""
+    """A value of an unlisted type: a measurement (there are some forty types), or text."""
     if text.startswith("{"):
         content = _parsed(text)
         if isinstance(content, dict) and {"value", "unit"} == content.keys():
@@ -144,7 +144,7 @@ def _parsed(text: str) -> object:
 
 
 def _written(content: object) -> str:
-    """JSON without blanks, keys in order, numbers by value."""
+    """JSON without blanks, with sorted keys and normalised numbers."""
     if isinstance(content, Decimal):
         return _number(content)
     if isinstance(content, dict):
@@ -156,7 +156,7 @@ def _written(content: object) -> str:
 
 
 def _number(number: Decimal) -> str:
-    """By its value; a float would make one of two long numbers."""
+    """The number by its value; a float would make two long numbers equal."""
     if not number.is_finite():
         return str(number)
     normal = number.normalize(Context(prec=max(1, len(number.as_tuple().digits))))

@@ -1,9 +1,9 @@
-"""Values as Shopify stores them, so that what we compare is what it would make of our words.
+"""Values as Shopify stores them, for comparison.
 
-Shopify Admin API 2026-10, read 2026-11-23: blank names and phones become null; white space inside an e-mail is removed and
-its case does not count for uniqueness; phones are stored as E.164; tags are trimmed, split at commas, unique ignoring case,
-and come back sorted ignoring case. Whether names are trimmed and e-mails folded when stored is not known: comparing here
-survives both.
+Shopify Admin API 2026-10, read 2026-11-23: blank names and phones become null. White space inside an e-mail is removed,
+and its case does not count for uniqueness. Phones are stored as E.164. Tags are trimmed, split at commas, unique
+ignoring case, and returned sorted ignoring case. It is unknown whether names are trimmed and e-mails lower-cased when
+stored: the comparison works in both cases.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NOTE_MAX = 5000
 EMAIL_MAX = 255
 TAGS_MAX = 250
 
-# What Shopify accepts, on the strict side: one @, no blanks, a domain of labels with a dot.
+# Somewhat stricter than Shopify: one @, no blanks, a domain of labels with a dot.
 _EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]+@(?:[^\s@.<>()\[\],;:\\\"]+\.)+[^\s@.<>()\[\],;:\\\"]{2,}")
 _SPACE = re.compile(r"\s+")
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _UNSEEN = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
-)  # shown as nothing, though they count as letters or marks
+)  # invisible, although Unicode classifies them as letters or marks
 
 
 def name(value: str | None) -> str | None:
@@ -34,7 +34,7 @@ def name(value: str | None) -> str | None:
 
 
 def note(value: str | None) -> str | None:
-    """A note: blank is None; line ends are one character, and blanks at the ends don't count."""
+    """A note: trimmed, with line ends of one character; blank is None."""
     return (value or "").replace("\r\n", "\n").strip() or None
 
 
@@ -48,23 +48,23 @@ def locale(value: str | None) -> str | None:
 
 
 def email(value: str | None) -> str | None:
-    """An e-mail as it is written: white space at the ends removed; blank is None."""
+    """An e-mail in its own spelling: trimmed; blank is None."""
     return (value or "").strip() or None
 
 
 def email_key(value: str | None) -> str | None:
-    """What makes two e-mails one: all white space removed, lower case. Plus and dot variants stay different."""
+    """The key by which two e-mails are equal: no white space, lower case. Plus and dot variants stay different."""
     return _SPACE.sub("", value or "").lower() or None
 
 
 def email_is_valid(value: str) -> bool:
-    """Whether Shopify would take it, as far as its known rules go, and it is what it looks like."""
+    """Whether Shopify accepts the e-mail, as far as its rules are known, and it has no invisible character."""
     known = len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value) is not None and ".." not in value
     return known and unseen_in(value) is None
 
 
 def unseen_in(value: str) -> str | None:
-    """The first invisible or bidirectional character: by it, two e-mails look like one and are two. None: there is none."""
+    """The first invisible or bidirectional character, which makes different e-mails appear equal; None without one."""
     return next((c for c in value if _is_unseen(c)), None)
 
 
@@ -78,19 +78,21 @@ def _is_unseen(character: str) -> bool:
 def phone(value: str | None, country: str | None) -> str | None:
     """E.164, or None where blank.
 
-    Raises ValueError, which says why, for what is none, and for one without a country code where no country is given.
+    ValueError with the cause, if it is not a phone, or has no country code and no country is given.
     """
     text = (value or "").strip()
     return phones.e164(text, country) if text else None
 
 
 def phone_key(value: str | None) -> str | None:
-    """What makes two stored phones one: digits and plus only."""
+    """The key by which two stored phones are equal: digits and plus only."""
     return re.sub(r"[^+\d]", "", value or "") or None
 
 
 def tags(values: Iterable[str]) -> tuple[str, ...]:
-    """Tags as Shopify gives them back: trimmed, split, unique ignoring case (first casing wins), sorted ignoring case."""
+    """Tags as Shopify returns them: trimmed, split, unique ignoring case (the first spelling wins), sorted ignoring
+    case.
+    """
     kept: dict[str, str] = {}
     for value in values:
         for part in value.split(","):
@@ -101,7 +103,7 @@ def tags(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def tag_keys(values: Iterable[str]) -> frozenset[str]:
-    """The same without their casing, which Shopify may change on its own."""
+    """The tags in lower case, since Shopify may change their case."""
     return frozenset(tag.casefold() for tag in tags(values))
 
 

@@ -1,7 +1,7 @@
-"""Phone numbers as people write them, read as E.164; whatever might become a number that was not written is refused.
+"""Phone numbers as people write them, parsed to E.164. Ambiguous texts are refused rather than guessed.
 
-Shopify takes a phone that can be dialled from anywhere, and refuses letters (live replies of the Admin API, read
-2026-11-29). phonenumbers alone is too generous for that: it drops letters, words and the `.0` that a spreadsheet adds.
+Shopify accepts phones that can be dialled internationally and refuses letters (live replies of the Admin API, read
+2026-11-29). phonenumbers alone accepts too much: it drops letters, words and the `.0` that a spreadsheet adds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
-NOT_A_PHONE: Final = "it is no phone number"
-NOT_TAKEN: Final = "it is no phone number that Shopify takes"
+NOT_A_PHONE: Final = "it is not a phone number"
+NOT_TAKEN: Final = "it is not a phone number that Shopify takes"
 _NO_COUNTRY: Final = "it has no country code, and the store names no country"
 _PLAIN: Final = str.maketrans(  # hyphens, dashes and the full-width forms of the usual separators
     {**dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d", "-"),
      "\uff0b": "+", "\uff08": "(", "\uff09": ")", "\uff0e": ".", "\uff0f": "/"}
 )  # fmt: skip
-_SECOND: Final = re.compile(r"\D0\d{6,}\Z")  # behind a whole number: another one
+_SECOND: Final = re.compile(r"\D0\d{6,}\Z")  # a second number after a complete one
 _WRITTEN: Final = re.compile(r"\(?\+?[(\d][\d ().\-/]*[\d)]")
 _DECIMAL_TAIL: Final = re.compile(r"\+?\d+\.\d{1,2}|\d\.\d{6,}")
 _DATE: Final = re.compile(r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])")
@@ -36,8 +36,8 @@ _WHOLE_DIGITS_MIN: Final = 6
 def e164(text: str, country: str | None) -> str:
     """The number as E.164. `country`: where a number without a country code is dialled.
 
-    Raises ValueError, which says why, for what is no number, for a number that can be dialled locally only, and for one
-    without a country code that is not valid in the country.
+    ValueError with the cause, if the text is not a phone number, can be dialled locally only, or has no country code
+    and is not valid in the country.
     """
     written = _plain(text)
     if written.startswith("+"):
@@ -48,7 +48,7 @@ def e164(text: str, country: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text with ASCII digits, blanks and hyphens; ValueError where there is anything but digits and separators."""
+    """The text with ASCII digits, blanks and hyphens. ValueError if it has other characters."""
     characters = (_digit(c) or (" " if unicodedata.category(c) == "Zs" else c) for c in text.strip())
     plain = "".join(characters).translate(_PLAIN)
     if not _WRITTEN.fullmatch(plain) or any(p.fullmatch(plain) for p in (_DECIMAL_TAIL, _DATE, _DATE_BACKWARDS)):
@@ -61,12 +61,12 @@ def _plain(text: str) -> str:
 
 
 def _digit(character: str) -> str:
-    """A decimal digit of any script in ASCII; empty for everything else."""
+    """A decimal digit of any script as ASCII; empty for other characters."""
     return str(unicodedata.decimal(character)) if character.isdecimal() else ""
 
 
 def _is_one_number(plain: str) -> bool:
-    """Whether this is not a list of two: a slash may stand once, behind an area code, and no second number may follow."""
+    """Whether this is a single number: at most one slash, after an area code, and no second number."""
     second = _SECOND.search(plain)
     if second and len(re.sub(r"\D", "", plain[: second.start()])) >= _WHOLE_DIGITS_MIN:
         return False
@@ -83,7 +83,7 @@ def _is_one_number(plain: str) -> bool:
 
 
 def _international(written: str) -> str:
-    import phonenumbers  # noqa: PLC0415  sixty modules, which nobody needs who has no phone to look at
+    import phonenumbers  # noqa: PLC0415  sixty modules, only needed for phones
 
     number = _parsed(written, None)
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
@@ -92,10 +92,10 @@ def _international(written: str) -> str:
 
 
 def _national(written: str, country: str | None) -> str:
-    """A number that is valid in the country, or one that only lacks its plus.
+    """A number that is valid in the country, or one that only lacks its plus sign.
 
-    Where the digits begin with the country's own code and are valid behind a plus, they are read so: Germany has no fixed
-    length, and `4915112345678` is valid there as it stands, too.
+    Digits that begin with the country's own code and are valid after a plus sign are parsed as international: Germany
+    has no fixed length, and `4915112345678` would also be valid as a national number.
     """
     import phonenumbers  # noqa: PLC0415  as above
 
@@ -116,7 +116,7 @@ def _national(written: str, country: str | None) -> str:
 
 
 def _with_plus(written: str) -> PhoneNumber | None:
-    """The same digits as a valid international number; None where they are none, or are grouped in another way."""
+    """The digits as a valid international number; None where they are not valid, or their groups contradict that."""
     import phonenumbers  # noqa: PLC0415  as above
 
     groups = _GROUPS.findall(written)
@@ -124,8 +124,8 @@ def _with_plus(written: str) -> PhoneNumber | None:
         number = _parsed(f"+{''.join(groups)}", None)
     except ValueError:
         return None
-    stands_alone = len(groups) == 1 or groups[0] == str(number.country_code)
-    return number if stands_alone and phonenumbers.is_valid_number(number) else None
+    is_grouped_so = len(groups) == 1 or groups[0] == str(number.country_code)
+    return number if is_grouped_so and phonenumbers.is_valid_number(number) else None
 
 
 def _parsed(written: str, country: str | None) -> PhoneNumber:

@@ -1,7 +1,6 @@
-"""What the shop shows for what we sent, where no rule foresees it: remembered, so that it is no drift and not written again.
+"""Spellings that Shopify returns for tags that we sent, where no rule predicts them: they count as equal, not as drift.
 
-Nothing here knows how a value is normalised. A pair is remembered when Shopify answers a write, from its own answer: what is
-seen at a later look may be somebody's edit.
+A pair of spellings is learned from Shopify's answer to a write only: a later observation may show an edit.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from reconciler.core.fields import normalise
 from reconciler.core.model.mapping import Applied
 
 Respelt = Mapping[str, str | None]
-"""By the key of a tag that we sent: the tag that is shown for it; None: nothing is."""
+"""By the key of a tag that we sent: the tag that Shopify returns for it; None: no tag."""
 
 
 def respelt_tags(base: Applied | None) -> Respelt:
-    """The tags that are shown in another spelling than they were sent."""
+    """The tags that Shopify returns in another spelling than we sent."""
     found: Respelt = base.value.get("respelt", {}) if base is not None else {}
     return found
 
 
 def is_shown(tag: str, present: Collection[str], respelt: Respelt) -> bool:
-    """Whether a tag that should be there is, by itself or by what the shop makes of it. `present` are keys."""
+    """Whether a tag is present, in its own or in Shopify's spelling. `present` are keys."""
     key = tag.casefold()
     if key in present:
         return True
@@ -35,15 +34,15 @@ def is_shown(tag: str, present: Collection[str], respelt: Respelt) -> bool:
 
 
 def as_shown(tag: str, respelt: Respelt) -> str | None:
-    """The tag as the shop shows it; None where it shows nothing for it."""
+    """The tag as Shopify returns it; None where it returns no tag for it."""
     return respelt.get(tag.casefold(), tag)
 
 
-def learned(sent: Iterable[str], before: Collection[str], shown: Iterable[str]) -> dict[str, str | None]:
-    """Of tags that were added: what stands for each that does not stand there by its own name.
+def spellings_of(sent: Iterable[str], before: Collection[str], shown: Iterable[str]) -> dict[str, str | None]:
+    """Shopify's spelling of each added tag that is not returned in its own spelling.
 
-    `before` are keys of the tags that were there. Tags are paired by likeness, the most similar first; None where no new
-    tag is left.
+    `before` are keys of the tags before the write. Tags are paired by similarity, the most similar first; None where no
+    new tag is left.
     """
     there = {tag.casefold(): tag for tag in normalise.tags(shown)}
     lost = [tag for tag in sent if tag.casefold() not in there]
@@ -59,6 +58,6 @@ def learned(sent: Iterable[str], before: Collection[str], shown: Iterable[str]) 
 
 
 def _likeness(one: str, other: str) -> float:
-    """How similar two tags are, from 0 to 1; wide letters and other forms of hyphens and blanks count as the plain ones."""
+    """The similarity of two tags, from 0 to 1, in Unicode form NFKC."""
     plain, shown = (unicodedata.normalize("NFKC", tag).casefold() for tag in (one, other))
     return SequenceMatcher(None, plain, shown).ratio()

@@ -1,1 +1,1 @@
-"""Values that the rest is about: users, customers, mappings, stores, requests, actions and holds."""
+"""The data of the product: profiles, customers, mappings, stores, requests, actions and holds."""

@@ -1,4 +1,4 @@
-"""What a decision yields: an action (one step of a plan) or a hold (a decision not to act, and who must act)."""
+"""What a decision yields: an action (one step of a plan) or a hold (a decision not to act)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Value(BaseModel):
 
 
 class Change(_Value):
-    """One field, before and after. Tags are whole sorted lists; the rest is text or None."""
+    """The change of one field. `before` and `after` are sorted lists for tags, else text or None."""
 
     field: str
     before: Any
@@ -30,14 +30,14 @@ class Change(_Value):
 
 
 class Action(_Value):
-    """One step: everything `apply` needs to know beside the store. `how` is the on_leave of a release, else empty.
+    """One step of a plan: everything that `apply` needs besides the store. `how` is the on_leave of a release, else
+    empty.
 
-    `profile_digest` and `customer_digest` say which row and which customer it was decided on. A re-link or merge comes
-    `from_customer_id` and ends on `customer_id`. `waits_for` are the users whose customers must give up the new e-mail
-    or phone first; `park` are the fields whose values this customer is without for a moment, so that a circle of such waits
-    ends. `former_user` is the
-    user who left the customer that is taken.
-    `email` and `name` are those of the customer it is about, as the shop shows them; None for a create.
+    `profile_digest` and `customer_digest` identify the row and the customer that it was decided on. A re-link or merge
+    goes from `from_customer_id` to `customer_id`. `waits_for` are users with customers that must give up the new e-mail
+    or phone first. `park` are the fields that are cleared temporarily on this customer, to break a circle of such
+    waits. `former_user` is the released user of the customer that is taken. `email` and `name` are those of the
+    customer, as Shopify returns them; None for a create.
     """
 
     kind: Kind
@@ -57,9 +57,9 @@ class Action(_Value):
 
 
 class Hold(_Value):
-    """A decision not to act: a reason from docs/errors.md, what it means here, and who must act.
+    """A decision not to act: a reason from docs/errors.md, a message for this case, and who must act.
 
-    `action` is what would be done without this hold: where a guard, a pause or a switch withholds it, whole or in part.
+    `action` is what would be done without this hold, where a guard, a pause or a switch withholds all or part of it.
     """
 
     clerk_user_id: ClerkUserId
@@ -72,20 +72,20 @@ class Hold(_Value):
 
 
 def sorted_actions(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """By kind in the order of KINDS, then by user."""
+    """Sort actions by kind in the order of KINDS, then by user."""
     return tuple(sorted(actions, key=action_order))
 
 
 def sorted_holds(holds: Iterable[Hold]) -> tuple[Hold, ...]:
-    """By user, then reason."""
+    """Sort holds by user, then reason, then field."""
     return tuple(sorted(holds, key=hold_order))
 
 
 def action_order(action: Action) -> tuple[int, ClerkUserId]:
-    """What actions are sorted by."""
+    """The sort key of actions."""
     return _RANKS[action.kind], action.clerk_user_id
 
 
 def hold_order(hold: Hold) -> tuple[ClerkUserId, str, str]:
-    """What holds are sorted by."""
+    """The sort key of holds."""
     return hold.clerk_user_id, hold.reason, hold.field or ""

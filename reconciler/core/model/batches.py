@@ -1,4 +1,4 @@
-"""So many at a time: what is long is never held whole."""
+"""Batches of an iterable that is too long to hold in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in their order, `size` at a time; the last ones are fewer, and none is empty."""
+    """Yield the items in their order, `size` at a time. The last batch may be smaller; none is empty."""
     left = iter(items)
     while batch := list(islice(left, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Customer: one customer as Shopify shows it, in our names. Knows nothing of users or policies."""
+"""Customer: one customer as Shopify returns it, in our field names. Independent of users and policies."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.model.ids import CustomerId
 
-TRACE_KEY = "moved_to"  # beside the back-link, on a customer that was left: where its user went
+TRACE_KEY = "moved_to"  # a metafield next to the back-link: the customer to which a re-link moved the user
 
 
 class MetafieldValue(BaseModel):
-    """A metafield's value as text, its type, and the digest that Shopify compares on writing."""
+    """A metafield's value as text, its type, and the digest that Shopify compares when it is written."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,11 +23,11 @@ class MetafieldValue(BaseModel):
 
 
 class Customer(BaseModel):
-    """What was observed. A field named in `unknown` was not shown to us: it is None here and means nothing;
-    its value there says what access it needs.
+    """The observed customer.
 
-    `metafields` holds those that were asked for and exist, by `NAMESPACE.KEY`; `backlink` is the Clerk user id. `moved_to`
-    is the customer to which the user of this one was re-linked; it is read where a customer is looked for by e-mail.
+    `unknown` maps each field that Shopify did not return to the access that it needs; such a field is None here.
+    `metafields` holds those that were requested and exist, by `NAMESPACE.KEY`. `backlink` is the Clerk user id.
+    `moved_to` is the customer to which the user of this one was re-linked; only a search by e-mail reads it.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""Event: one write that was carried out, with the values before and after; what `undo` and `explain` read."""
+"""Event: the record of one write, with the values before and after. `undo` and `explain` read events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One write that was carried out, or a decision worth telling; `changes` are {field, before, after, why}."""
+    """One executed write, or a notable decision. `changes` are {field, before, after, why}."""
 
     at: datetime
     store: StoreName

@@ -1,4 +1,4 @@
-"""Names of things. NewTypes, so that a user is never passed where a customer is meant."""
+"""Ids as NewTypes, so that mypy refuses a user id in place of a customer id."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ ClerkUserId = NewType("ClerkUserId", str)  # user_…
 StoreName = NewType("StoreName", str)  # as in stores.yaml
 ShopDomain = NewType("ShopDomain", str)  # acme-us.myshopify.com
 CustomerId = NewType("CustomerId", str)  # gid://shopify/Customer/7
-Unique = Literal["email", "phone"]  # fields of which no two customers of a shop may have the same value
+Unique = Literal["email", "phone"]  # fields that are unique among the customers of a shop
 UNIQUE: Final[tuple[Unique, ...]] = ("email", "phone")

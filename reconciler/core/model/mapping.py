@@ -1,4 +1,4 @@
-"""Mapping: which customer is which user's in which shop, and what we last agreed on there."""
+"""Mapping: which customer belongs to which user in which shop, and the last-applied fields."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
 
-BACKLINK = "backlink"  # in `Mapping.applied`: `config` names the metafield that carries the user id
-RELEASE = "release"  # the kind of the intent of a user who is being released: no other user may have the customer yet
-SUCCESSION = "succession"  # the kind of the intent of a user who has left, and whose customer another user is to adopt
-PARK = "park"  # the kind of the intent of a user whose values are parked: by field, in `parked`
+BACKLINK = "backlink"  # a key of `Mapping.applied`: its `config` names the metafield that carries the user id
+# Kinds of `Mapping.intent`:
+RELEASE = "release"  # a release has begun: no other user may have the customer yet
+SUCCESSION = "succession"  # the user has left, and another user is about to adopt the customer
+PARK = "park"  # values are parked: by field, in `parked`
 Status = Literal["in_sync", "pending", "held", "released", "erased"]
 NO_WAITS: Final[MappingOf[str, None]] = {
     "waits_for_email": None, "waits_for_phone": None, "waits_at_email": None, "waits_at_phone": None,
@@ -22,7 +23,7 @@ NO_FINGERPRINTS: Final[MappingOf[str, None]] = {"profile_fp": None, "observed_fp
 
 
 class Heal(BaseModel):
-    """A value that somebody wrote over ours, and when we saw it."""
+    """A value that overwrote ours in Shopify, and when we observed it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,13 +32,12 @@ class Heal(BaseModel):
 
 
 class Applied(BaseModel):
-    """What a field was when spec and customer last agreed.
+    """A field as it was when spec and customer last agreed.
 
-    `value` is what the spec said (for tags: the list of those we added); `ours` says that we wrote it (only then may it
-    be cleared); `config` is the digest of the rule that shaped it, so that a change of rule can be told from a change
-    of profile.
-    `respelt`: the shop shows `shown` for it, which no rule of ours makes of `value`. `heals`: what others wrote over it
-    lately (core/decide/contested.py).
+    `value` is that of the spec (for tags: the list of those we added). `ours`: we wrote it; only then may it be
+    cleared. `config` is the digest of the field's rule, to distinguish a changed rule from a changed profile.
+    `respelt`: Shopify returns `shown` for it, which our normalisation does not derive from `value`. `heals`: what
+    others recently wrote over it (core/decide/contested.py).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,9 +51,9 @@ class Applied(BaseModel):
 
 
 class RefusedValue(BaseModel):
-    """A value Shopify refused: digest of the value, its words, and whether it was a person's command that tried it.
+    """A value that Shopify refused: its digest, Shopify's code and message, and whether an operator's command tried it.
 
-    `profile`: the digest of the row it was decided on, where the refusal ends as soon as that row moves.
+    `profile`: the digest of the row that it was decided on, where the refusal ends as soon as that row changes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,16 +68,15 @@ class RefusedValue(BaseModel):
 class Mapping(BaseModel):
     """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone.
 
-    `intent` says what an action of several steps is in the middle of, so that a crash is finished by the next look;
-    `waits_for_email` and `waits_for_phone` are the values (email_key and phone_key form) that another customer still has,
-    `waits_at_email` and `waits_at_phone` that customer, where it is known. The three fingerprints
-    (core/fields/fingerprint.py) are those of the row, the policy and the customer when the pair was last found equal; any
-    other write clears them, so that a pair is passed over only while nothing at all has moved.
+    `intent` describes an action of several writes that has begun, so that the next reconcile can finish it after a
+    crash. `waits_for_email` and `waits_for_phone` are values (email_key and phone_key form) that another customer still
+    has; `waits_at_email` and `waits_at_phone` are that customer, where it is known. The fingerprints
+    (core/fields/fingerprint.py) are those of the row and the customer when both were last found equal. Any other write
+    clears them, so that a scan skips a pair only while nothing has changed.
 
-    `profile_digest` is that of the row at the last look at which there was one, `wanted_digest` that of the row when the
-    store last wanted it. `absent_since`: when the row was first seen missing (core/decide/absence.py); None
-    as soon as it is there.
-    `left_row_at`: the time of the row that was there when the user was released; None where none was, or is any more.
+    `profile_digest` is that of the row when it was last present, `wanted_digest` that of the row when the store last
+    wanted it. `absent_since`: when the row was first found missing (core/decide/absence.py); None while it is present.
+    `left_row_at`: `updated_at` of the row when the user was released; None without a row.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -111,22 +110,22 @@ class Mapping(BaseModel):
 
     @property
     def awaited(self) -> tuple[str, ...]:
-        """The keys of the values that this user waits for."""
+        """The keys of the e-mail and phone that this user waits for."""
         return tuple(key for key in (self.waits_for_email, self.waits_for_phone) if key is not None)
 
     @property
     def awaited_at(self) -> tuple[CustomerId, ...]:
-        """The customers that have them."""
+        """The customers that still have the awaited values."""
         return tuple(at for at in (self.waits_at_email, self.waits_at_phone) if at is not None)
 
     @property
     def parked(self) -> dict[str, str]:
-        """The values that this user's customer is without for a moment, so that a circle turns."""
+        """The values that were cleared temporarily on this user's customer, by field."""
         intent = self.intent if self.intent is not None else {}
         beside = intent if intent.get("kind") == PARK else {}  # where an earlier version wrote them
         found = intent.get("parked", beside)
         return {field: found[field] for field in UNIQUE if found.get(field) is not None}
 
     def named(self, shop: ShopDomain) -> Mapping:
-        """The same row with this name of its shop, to be shown."""
+        """The same row with another name of its shop, for display."""
         return self.model_copy(update={"shop": shop})

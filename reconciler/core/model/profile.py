@@ -1,4 +1,4 @@
-"""Profile: what Supabase says of one person. Says nothing of any shop."""
+"""Profile: one row of the profiles table, independent of any shop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROFILE_FIELDS = (
 
 
 class Problem(BaseModel):
-    """A column that could not be understood: which of our fields, and why (without its value)."""
+    """A column that could not be parsed: which of our fields, and why (without its value)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,11 +35,11 @@ class Problem(BaseModel):
 
 
 class Profile(BaseModel):
-    """One row of the profiles, read in any usual spelling.
+    """One row of the profiles table, parsed.
 
-    `mapped` names the fields the table really has: a field outside it is *absent* (we know nothing), a field inside
-    it that is None is *null* (the row says there is none). `problems` are columns that could not be understood; their
-    fields are None here and count as unknown, never as null.
+    `mapped` names the fields that the table has. A field outside it is *absent* (its value is unknown); a field inside
+    it that is None is *null* (there is no value). `problems` are columns that could not be parsed: their fields are
+    None here and count as unknown, never as null.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,11 +61,11 @@ class Profile(BaseModel):
     problems: tuple[Problem, ...] = ()
 
     def knows(self, field: str) -> bool:
-        """Whether the row tells of this field: mapped, and understood."""
+        """Whether the value of this field is known: its column is mapped and was parsed."""
         return field in self.mapped and all(p.field != field for p in self.problems)
 
     def value_at(self, path: str) -> Any:
-        """The value at `first_name` or `metadata.a.b`; None where there is none."""
+        """The value at a path such as `first_name` or `metadata.a.b`; None where there is none."""
         head, *rest = path.split(".")
         value: Any = getattr(self, head, None)
         for key in rest:

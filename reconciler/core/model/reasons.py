@@ -1,4 +1,4 @@
-"""Reasons: every word by which a decision not to act is known, and who must act. docs/errors.md has a heading for each."""
+"""The reasons of holds, and who must act on each. docs/errors.md has a heading for every reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHO_ACTS: MappingOf[str, WhoActs] = {
     "Undone": "operator",
     "CannotUndo": "operator",
 }
-STATUS_REASONS = ("Failed", "Queued")  # why a mapping is pending, where that is no decision
+STATUS_REASONS = ("Failed", "Queued")  # reasons of a pending mapping that come from no decision
 
 
 def hold(
@@ -47,9 +47,9 @@ def hold(
     field: str | None = None,
     action: Action | None = None,
 ) -> Hold:
-    """A hold of this user; `at` names the customer, where one is known. `field`: only this part of the patch waits.
+    """A hold of this user. `at` gives the customer, where one is known. `field`: only this part of the patch waits.
 
-    `action`: what would be done without the hold, where it withholds something that could be done.
+    `action`: what would be done without the hold, where it withholds an action.
     """
     customer = at.id if isinstance(at, Customer) else at.customer_id if at else None
     return Hold(

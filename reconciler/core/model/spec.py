@@ -10,7 +10,7 @@ from reconciler.core.model.store import Policy
 
 
 class WantedField(BaseModel):
-    """One field as it should be (None: the profile says there is none), by which policy, and the digest of its rule."""
+    """One field as it should be (None: the profile has no value), its policy, and the digest of its rule."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,7 +21,7 @@ class WantedField(BaseModel):
 
 
 class Doubt(BaseModel):
-    """A field that the profile can't give us: the reason of the hold and what to say."""
+    """A field that can't be derived from the profile: the reason and the message of its hold."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,9 +31,9 @@ class Doubt(BaseModel):
 
 
 class Spec(BaseModel):
-    """What one user's customer should be in one store. A field that is missing here is none of our business now.
+    """The fields of one user's customer in one store, as they should be. A field that is missing here is not managed.
 
-    `lookup_email` is the address by which an existing customer may be found and taken; None where it must not be.
+    `lookup_email` is the address by which an existing customer may be found and adopted; None where that is forbidden.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +45,6 @@ class Spec(BaseModel):
     doubts: tuple[Doubt, ...] = ()
 
     def value(self, field: str) -> str | None:
-        """The value that should be there; None where there is none or we don't know."""
+        """The value that the field should have; None where there is none or it is unknown."""
         wanted = self.fields.get(field)
         return wanted.value if wanted else None

@@ -1,4 +1,4 @@
-"""Store: the policy of one shop, as decided in stores.yaml. Holds no secret and no address to call."""
+"""Store: the policy of one shop from stores.yaml. Holds no secret and no URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Switch = Literal["auto", "hold"]
 TrustEmail = Literal["verified", "always", "never"]
 
 SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
-DESTRUCTIVE = frozenset({"delete", "erase"})  # `on_leave`: what can't be taken back
+DESTRUCTIVE = frozenset({"delete", "erase"})  # values of `on_leave` that can't be reverted
 TAGS_MAX = 250  # of one customer, Shopify's own limit
 NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
 OWN_FIELDS = ("email", "first_name", "last_name", "phone", "locale", "note")
@@ -50,7 +50,7 @@ class FieldPolicies(_Part):
 
 
 class MetafieldRule(_Part):
-    """One metafield of ours: where its value comes from, its Shopify type and who owns it."""
+    """One metafield that we manage: the source of its value, its Shopify type and its policy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -63,12 +63,12 @@ class MetafieldRule(_Part):
     def _known(cls, source: str) -> str:
         known = (*OWN_FIELDS, "image_url", "clerk_user_id")
         if source not in known and not source.startswith("metadata."):
-            raise ValueError(f"'{source}' is no field of a profile: use one of {', '.join(known)} or metadata.…")
+            raise ValueError(f"'{source}' is not a field of a profile: use one of {', '.join(known)} or metadata.…")
         return source
 
 
 class Ceiling(_Part):
-    """How many actions of one kind may pass; both bounds hold."""
+    """How many actions of one kind may be executed; both bounds apply."""
 
     max: int = Field(ge=0, description="a count")
     percent: float | None = Field(default=None, ge=0, le=100, description="of the store's mappings")
@@ -86,7 +86,7 @@ class Guards(_Part):
 
 
 class Accepted(_Part):
-    """Drift that somebody has agreed to for a time: these fields of this user stay as they were edited in Shopify."""
+    """Accepted drift: until a date, these fields of this user stay as they were edited in Shopify."""
 
     user: Annotated[ClerkUserId, StringConstraints(min_length=1, max_length=255)] = Field(
         description="the Clerk user id"
@@ -101,11 +101,11 @@ class Accepted(_Part):
         known = (*OWN_FIELDS, "tags", "backlink")
         for name in fields:
             if name not in known and not name.startswith("metafields."):
-                raise ValueError(f"'{name}' is no field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
+                raise ValueError(f"'{name}' is not a field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
         return fields
 
     def holds_at(self, now: datetime) -> bool:
-        """Whether it has not expired: a day lasts to its end (UTC)."""
+        """Whether the acceptance has not expired: a day lasts until its end (UTC)."""
         if isinstance(self.until, datetime):
             moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
             return now < moment
@@ -113,7 +113,7 @@ class Accepted(_Part):
 
 
 class Store(_Part):
-    """The policy of one store: whom it wants, which fields we own there, and what may happen by itself."""
+    """The policy of one store: which users it wants, which fields we own there, and which actions need approval."""
 
     name: Annotated[StoreName, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = Field(
         description="the name of the store in commands, URLs and logs"
@@ -131,7 +131,7 @@ class Store(_Part):
         default=(), description="tags that every customer of ours gets (250 at most); other tags are not touched"
     )
     metafields: Mapping[str, MetafieldRule] = Field(
-        default_factory=dict, description="NAMESPACE.KEY: where its value comes from, its type and policy"
+        default_factory=dict, description="NAMESPACE.KEY: the source of its value, its type and its policy"
     )
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
         default=None, description="for phones without a country code; if not set, such phones are held"
@@ -163,11 +163,11 @@ class Store(_Part):
 
     @property
     def domain(self) -> ShopDomain:
-        """The shop's name as stores.yaml has it; `shop` is its key in the state, which a renamed shop keeps."""
+        """The shop's domain in stores.yaml. `shop` is its key in the state, which a renamed shop keeps."""
         return self._domain or self.shop
 
     def kept_under(self, key: ShopDomain) -> Self:
-        """This store, whose shop the state keeps under this key."""
+        """This store with another key of its shop in the state."""
         if key == self.shop:
             return self
         kept = self.model_copy(update={"shop": key})
@@ -178,11 +178,11 @@ class Store(_Part):
     @classmethod
     def _bare_shop(cls, shop: ShopDomain) -> ShopDomain:
         if not SHOP_PATTERN.fullmatch(shop):
-            raise ValueError(f"'{shop}' is not a bare shop name such as acme.myshopify.com")
+            raise ValueError(f"'{shop}' is not a shop domain such as acme.myshopify.com")
         return shop
 
     def accepts(self, user: ClerkUserId, now: datetime) -> frozenset[str]:
-        """The fields of this user whose drift is agreed to now."""
+        """The fields of this user with accepted drift at this time."""
         return frozenset(f for a in self.accept if a.user == user and a.holds_at(now) for f in a.fields)
 
     @field_validator("tags")
@@ -190,29 +190,27 @@ class Store(_Part):
     def _single_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         for tag in tags:
             if "," in tag:
-                raise ValueError(f"'{tag}' has a comma: Shopify would split it; write a list of two tags")
+                raise ValueError(f"'{tag}' contains a comma, at which Shopify splits tags: write a list of two tags")
         if len(tags) > TAGS_MAX:
-            raise ValueError(f"{len(tags)} tags: a customer of Shopify's has {TAGS_MAX} at most")
+            raise ValueError(f"{len(tags)} tags: a customer can have {TAGS_MAX} at most")
         if len({t.casefold() for t in tags}) != len(tags):
-            raise ValueError("the same tag stands here twice (Shopify ignores case)")
+            raise ValueError("a tag is listed twice (Shopify ignores case)")
         return tags
 
     @field_validator("leave_tag")
     @classmethod
     def _one_tag(cls, tag: str) -> str:
         if "," in tag:
-            raise ValueError(f"'{tag}' has a comma: Shopify would make two tags of it")
+            raise ValueError(f"'{tag}' contains a comma, at which Shopify splits tags")
         return tag
 
     @model_validator(mode="after")
-    def _backlink_is_nobodys_rule(self) -> Self:
+    def _backlink_has_no_rule(self) -> Self:
         own = f"{self.backlink.namespace}.{self.backlink.key}"
         if own in self.metafields:
-            raise ValueError(
-                f"metafields.{own} is the back-link, the key of every write: it can't have a rule of its own"
-            )
+            raise ValueError(f"metafields.{own} is the back-link, which can't have a rule: remove it from metafields")
         if self.leave_tag.casefold() in {t.casefold() for t in self.tags}:
-            raise ValueError(f"leave_tag '{self.leave_tag}' is also one of tags: nobody could tell who has left")
+            raise ValueError(f"leave_tag '{self.leave_tag}' is also in tags: choose a tag that only released users get")
         return self
 
     @field_validator("metafields")
@@ -223,5 +221,5 @@ class Store(_Part):
             if len(namespace) not in NAMESPACE_LENGTHS or len(key) not in KEY_LENGTHS:
                 raise ValueError(f"'{name}' is not NAMESPACE.KEY (3 to 255 and 2 to 64 characters)")
         if len(rules) > 24:  # noqa: PLR2004  metafieldsSet takes 25, one is the back-link's
-            raise ValueError("more than 24 metafields: Shopify sets 25 in one call, and one is the back-link")
+            raise ValueError("more than 24 metafields: Shopify sets 25 in one call, one of them the back-link")
         return rules

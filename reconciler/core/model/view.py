@@ -1,4 +1,4 @@
-"""View: what the looking half saw of one user in one shop, and what was decided on it. Values only."""
+"""View: what was observed for one user in one shop; and Decision: what follows from it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from reconciler.core.model.spec import Spec
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One user to look at: her name, her row (None: gone) and her mapping (None: never seen in this shop).
+    """One user to decide about: the id, the profile (None: no row) and the mapping (None: new in this shop).
 
-    `row_fp` is the fingerprint of the very row that `profile` was made of, where that is known. `stored` is the mapping as
-    it was read, where `mapping` says more: of a write that was sent and never recorded.
+    `row_fp` is the fingerprint of the row of `profile`, where it is known. `stored` is the mapping as it was read,
+    where `mapping` also includes a write that was sent and never recorded.
     """
 
     user: ClerkUserId
@@ -32,17 +32,17 @@ class Subject:
 
     @property
     def read(self) -> Mapping | None:
-        """The mapping as it was read from the state: what a conditional write compares with."""
+        """The mapping as it was read from the state, for conditional writes."""
         return self.stored if self.stored is not None else self.mapping
 
     @property
     def parked(self) -> dict[str, str]:
-        """The values that the customer is without for a moment, by field."""
+        """The values that were cleared temporarily on the customer, by field."""
         return self.mapping.parked if self.mapping is not None else {}
 
 
 class Rival(BaseModel):
-    """Another user of ours who claims the same e-mail in this store, and whether she has a customer here."""
+    """Another user who claims the same e-mail in this store, and whether they have a customer here."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,15 +51,15 @@ class Rival(BaseModel):
 
 
 class View(BaseModel):
-    """None: looked for, and not there (or no reason to look).
+    """The customers that were found for one user. None: not found, or not searched.
 
-    `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are free for
-    a user with the same verified e-mail. `heirs` claim the e-mail of the customer of this user, who leaves, and have none:
-    one alone is the `successor`, who may adopt it.
-    `merge_blockers` is what Shopify says against merging the user's customer with `by_email` (None: it was not asked).
-    `assigned_to` is the customer that an operator names for the user, `assigned` that customer where it is there.
-    `former_link` names the metafield that carried the back-link before the config named another, where it still holds this
-    user's id on the mapped customer.
+    `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are
+    free for a user with the same verified e-mail. `heirs` are users without a customer who claim the e-mail of the
+    customer of this leaving user; a single one is the `successor`, who may adopt the customer. `merge_blockers` are
+    Shopify's objections to merging the user's customer with `by_email` (None: not requested). `assigned_to` is the
+    customer that an operator assigned to the user, `assigned` that customer where it exists. `former_link` names the
+    metafield of the back-link before a change of the config, where it still holds this user's id on the mapped
+    customer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,24 +79,24 @@ class View(BaseModel):
 
     @property
     def successor(self) -> ClerkUserId | None:
-        """Who may adopt the customer of this user, who leaves; None where there is none, or several."""
+        """The user who may adopt the customer of this leaving user; None where there is none, or several."""
         return self.heirs[0] if len(self.heirs) == 1 else None
 
     def owner(self, customer: Customer) -> str | None:
-        """Whose customer this is: by its back-link, else by our mappings; None for nobody's."""
+        """The user of this customer, by its back-link, else by our mappings; None where it has no user."""
         return customer.backlink or self.owners.get(customer.id)
 
     def former(self, customer: Customer) -> Mapping | None:
-        """The mapping of the user who had this customer and has left; None where it is another's, or nobody's."""
+        """The mapping of the user who had this customer and has left; None where there is no such user."""
         owner = self.owner(customer)
         return self.formers.get(ClerkUserId(owner)) if owner is not None else None
 
 
 class Taken(BaseModel):
-    """A value that the user should have and another customer has: its key, and whose customer that is, where it is known.
+    """A value that the user should have and another customer still has.
 
-    `key` is as in core/plan/chains.py. `owner` is another of our users, who may give it up; None where no user has it, or
-    where users without a customer claim one e-mail.
+    `key` is as in core/plan/chains.py. `owner` is the user of that customer, who may give the value up; None where it
+    has no user, or where users without a customer claim one e-mail.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -108,27 +108,28 @@ class Taken(BaseModel):
 
     @property
     def place(self) -> str:
-        """Where the value is: it becomes free when that customer gets another one, however the shop spells it."""
+        """The field and customer of the value. It becomes free when that customer gets another value."""
         return place_of(self.field, self.customer_id)
 
 
 def place_of(field: str, customer_id: CustomerId | None) -> str:
-    """A field of a customer, as one text."""
+    """A field of a customer as one string."""
     return f"{field} of {customer_id}"
 
 
 class Decision(BaseModel):
-    """What is to be done for one user in one store, and what the state should say of it if nothing is done.
+    """The action and the holds for one user in one store, and what the mapping records if no action is executed.
 
-    `customer` is whom the user is on, None where nobody is known; `status` None means: no row is needed. `taken` are
-    values that another customer still has: where it gives them up first, the decision is another (core/plan/chains.py).
-    `target` is the customer that a re-link or merge ends on. `accepted` are drifted fields that the config agrees to,
-    `contests` those that others change back, with when and to what. `missing_since`: when the profile row was first seen
-    missing, which proves nothing yet. `inherited` is what a former user's mapping agreed on with the customer that is
-    adopted, `successor` who adopts the customer of this user, who has left or is about to. `lost`: the mapped customer
-    is another user's by its back-link, so that the row gives it up. `sent`: the e-mail and phone of `customer` as we
-    sent them, where the shop shows them in a spelling of its own. `mapped_stays`: the mapped customer is still there, though
-    `customer` is another one. `unparkable`: the values that Shopify refused to take off `customer` for a moment, and why.
+    `customer` is the user's customer, None where there is none. `status` None: no mapping row is needed. `taken`:
+    values that another customer still has; if it gives them up first, the decision changes (core/plan/chains.py).
+    `target`: the customer of the user after a re-link or merge. `accepted`: drifted fields that the config accepts.
+    `contests`: fields that others change back, when and to what. `missing_since`: when the profile row was first found
+    missing, while that is no proof that the user has left. `inherited`: the last-applied fields of a former user of the
+    customer that is adopted. `successor`: the user who adopts the customer of this user, who has left or is leaving.
+    `lost`: the back-link of the mapped customer names another user, so that the mapping gives the customer up. `sent`:
+    e-mail and phone of `customer` as we sent them, where Shopify returns another spelling. `mapped_stays`: the mapped
+    customer still exists, although `customer` is another one. `unparkable`: fields that Shopify refused to clear
+    temporarily on `customer`, with its messages.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -153,10 +154,10 @@ class Decision(BaseModel):
 
     @property
     def missing(self) -> bool:
-        """Whether the profile row is not there, which proves nothing yet."""
+        """Whether the profile row is missing, which is no proof yet that the user has left."""
         return self.missing_since is not None
 
     def value(self, field: Unique) -> str | None:
-        """The e-mail or phone of `customer`, as we sent it where the shop is known to spell it in its own way."""
+        """The e-mail or phone of `customer`; as we sent it, where Shopify is known to return another spelling."""
         shown: str | None = getattr(self.customer, field) if self.customer is not None else None
         return self.sent.get(field, shown) if shown is not None else None

@@ -17,7 +17,7 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.core.decide.refused import less
+from reconciler.core.decide.refused import with_changes
 from reconciler.core.fields import normalise
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import ClerkUserId
@@ -62,7 +62,7 @@ def without_phone(decision: Decision, held: Hold) -> Decision:
     if action is None or key is None:
         return decision
     kept = tuple(c for c in action.changes if c.field != "phone")
-    found = less(decision, action, kept, (*decision.holds, held))
+    found = with_changes(decision, action, kept, (*decision.holds, held))
     return found.model_copy(update={"taken": (*decision.taken, Taken(field="phone", key=key))})
 
 

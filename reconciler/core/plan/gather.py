@@ -13,7 +13,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.core.decide.record import is_news, looked_row
+from reconciler.core.decide.record import is_news, observed_row
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.action import KINDS, Action, Hold, Kind, action_order, hold_order
 from reconciler.core.model.ids import ClerkUserId
@@ -237,12 +237,12 @@ class Gathered:
         action, known = decision.action, subject.mapping
         found = {"action": action, "holds": decision.holds, "in_sync": decision.status == "in_sync" and action is None}
         if action is None:
-            row = looked_row(subject, decision, self._store, now=self._now)
+            row = observed_row(subject, decision, self._store, now=self._now)
             return _Outcome(**found, row=_Row(row=row, known=known) if row is not None else None)
         withheld = None
         if self._guards:
             unsaid = _held(decision, hold(subject.user, known, "GuardExceeded", ""))
-            row = looked_row(subject, unsaid, self._store, now=self._now)
+            row = observed_row(subject, unsaid, self._store, now=self._now)
             assert row is not None
             withheld = _Row(row=row, known=known if known is not None and known.status == "held" else None)
         return _Outcome(**found, if_withheld=withheld, frees=chains.frees(decision))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.core.decide.actions import withheld
+from reconciler.core.decide.actions import withhold
 from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value, owned_tags
 from reconciler.core.model.action import Action, Hold, WhoActs
@@ -123,9 +123,9 @@ def withheld_so_far(subject: Subject, decision: Decision, *, suspended: str | No
     if decision.action is None:
         return decision
     if suspended is not None:
-        return withheld(decision, "StoreSuspended", suspended)
+        return withhold(decision, "StoreSuspended", suspended)
     if row is not None and row.status == "held" and row.reason == "GuardExceeded":
-        return withheld(decision, "GuardExceeded", row.message or "a guard holds this")
+        return withhold(decision, "GuardExceeded", row.message or "a guard holds this")
     return decision
 
 
