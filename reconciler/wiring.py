@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import MirrorContext, Progress, stands
+from reconciler.controller.mirror.mirror import MirrorContext, Progress, check_mirror
 from reconciler.controller.observe import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.absence import Absence
@@ -289,8 +289,10 @@ class Components:
         """What carries out large plans. `always`: small ones too."""
 
         def by_mirror() -> ByMirror | None:
-            standing = stands(self.mirror(store, wait=lambda _seconds: False))
-            return ByMirror(store, self.state, self._customers(store, "sweep")) if standing.as_of is not None else None
+            mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
+            return (
+                ByMirror(store, self.state, self._customers(store, "sweep")) if mirror_check.as_of is not None else None
+            )
 
         def nudge(users: Collection[ClerkUserId]) -> None:
             requests = [Request(store.name, user) for user in sorted(users)]

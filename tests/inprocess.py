@@ -22,10 +22,10 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions, Readers
-from reconciler.controller.reconcile import Reconciled, reconcile
+from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.controller.scan import scan_store
 from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
@@ -344,7 +344,7 @@ class Rig:
         outcomes: list[Outcome] = []
         for name, scan_result in what.scans.items():
             let = approved(scan_result) if approve else scan_result
-            outcomes.extend(applied(let, self.store_context(self.stores[name], explicit=explicit), fresh=fresh))
+            outcomes.extend(apply_plan(let, self.store_context(self.stores[name], explicit=explicit), fresh=fresh))
         return outcomes
 
     def cycle(
@@ -362,13 +362,13 @@ class Rig:
         cycle.mutations = self.mutations() - before
         return cycle
 
-    def requested(self, store: str, *users: str, turns: int = 40) -> list[tuple[str, Reconciled]]:
+    def requested(self, store: str, *users: str, turns: int = 40) -> list[tuple[str, ReconcileResult]]:
         """These requests worked on one by one, as a worker of `run` does, and then whoever they nudge.
 
         A request that waits or failed is not looked at again by itself: only a nudge brings it back here.
         """
         queue = [ClerkUserId(u) for u in users]
-        done: list[tuple[str, Reconciled]] = []
+        done: list[tuple[str, ReconcileResult]] = []
         context = self.store_context(self.stores[StoreName(store)])
         while queue and len(done) < turns:
             user = queue.pop(0)

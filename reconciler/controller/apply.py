@@ -39,10 +39,10 @@ BATCH = 100
 RECORDS = 500
 
 
-def applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Iterator[Outcome]:
+def apply_plan(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Iterator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known. A user whose action failed is pending from then on."""
     failed: list[Outcome] = []
-    outcomes = _applied(scan_result, context, fresh=fresh)
+    outcomes = _apply(scan_result, context, fresh=fresh)
     try:
         for outcome in outcomes:
             if outcome.result != "applied":
@@ -71,7 +71,7 @@ def _record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
     context.state.put_unmoved(rows)
 
 
-def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
+def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
     """Carry out a store's plan; outcomes come as they are known.
 
     With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
@@ -87,14 +87,14 @@ def _applied(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> 
         StoreAccess(),
     )
     bulk = context.bulk.begin(context, access) if context.bulk is not None else None
-    before: Earlier = bulk.resumed() if bulk is not None else {}
+    before: Earlier = bulk.resume() if bulk is not None else {}
     _record(scan_result, context, but=before.keys())
     left = scan_result.plan.actions
     if before:
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
     preconditions = partial(_recheck, scan_result, context, before, fresh=fresh)
-    yield from _both_ways(left, bulk, _Run(context, preconditions(), access), preconditions, context)
+    yield from _apply_with_bulk(left, bulk, _SinglePart(context, preconditions(), access), preconditions, context)
     if not fresh and access.refused is None:
         _note_held(scan_result.plan.holds, context)
 
@@ -111,10 +111,10 @@ def _recheck(
     return preconditions
 
 
-def _both_ways(
+def _apply_with_bulk(
     actions: Collection[Action],
     bulk: BulkPart | None,
-    run: _Run,
+    run: _SinglePart,
     preconditions: Callable[[BulkPart], Preconditions],
     context: StoreContext,
 ) -> Iterator[Outcome]:
@@ -125,14 +125,14 @@ def _both_ways(
     moving = chains.entangled(actions)
     by_bulk = bulk.selection(actions, but=moving) if bulk is not None else None
     if bulk is None or by_bulk is None:
-        yield from _one_by_one(actions, moving, run, context)
+        yield from _apply_singly(actions, moving, run, context)
         return
-    in_bulk = partial(bulk.carried_out, kept(actions, by_bulk), preconditions(bulk).of)
+    in_bulk = partial(bulk.apply_actions, kept(actions, by_bulk), preconditions(bulk).of)
     left = kept(actions, lambda action: not by_bulk(action))
     if next(iter(left), None) is None:
         yield from in_bulk()
         return
-    one_by_one = partial(_one_by_one, left, moving, run, context)
+    one_by_one = partial(_apply_singly, left, moving, run, context)
     halves: dict[str, Callable[[], Iterator[Outcome]]] = {"bulk": in_bulk, "one by one": one_by_one}
     for _, outcome in run_parallel(
         halves, context.cancellation, at_once=2, name=f"halves-{context.store.name}", one_ends_all=True
@@ -140,8 +140,8 @@ def _both_ways(
         yield outcome
 
 
-def _one_by_one(
-    actions: Collection[Action], moving: MappingOf[ClerkUserId, Action], run: _Run, context: StoreContext
+def _apply_singly(
+    actions: Collection[Action], moving: MappingOf[ClerkUserId, Action], run: _SinglePart, context: StoreContext
 ) -> Iterator[Outcome]:
     """In rounds, so that who waits for another's address goes after her; in batches, with a few calls at once."""
     rounds = chains.waves(moving)
@@ -166,7 +166,7 @@ def _is_done(action: Action, before: Earlier) -> bool:
     return before.get(action.clerk_user_id) == action.profile_digest
 
 
-class _Run:
+class _SinglePart:
     """One plan being carried out one by one in one store: what stops it, and who gave up values for a moment."""
 
     def __init__(self, context: StoreContext, preconditions: Preconditions, access: StoreAccess) -> None:
@@ -291,4 +291,4 @@ def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
         context.warn(f"{context.store.name}: who is held could not be looked at again: {error.message}")
 
 
-__all__ = ["Outcome", "applied"]
+__all__ = ["Outcome", "apply_plan"]

@@ -33,7 +33,7 @@ Check = Callable[[Sequence[Action]], list[Step | Outcome]]
 class BulkPart(Protocol):
     """The part of one store's plan that goes by bulk operations."""
 
-    def resumed(self) -> Earlier:
+    def resume(self) -> Earlier:
         """Resume what an earlier run left, to its end, and say what became of whom."""
 
     def selection(self, actions: Collection[Action], *, but: Container[ClerkUserId]) -> Callable[[Action], bool] | None:
@@ -42,7 +42,7 @@ class BulkPart(Protocol):
     def by_mirror(self) -> CustomerReader | None:
         """The customers by the mirror, where that is current: creates are looked for there first."""
 
-    def carried_out(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
+    def apply_actions(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
         """Check each action, send it by bulk and read the answer; outcomes come as they are known."""
 
 

@@ -57,7 +57,7 @@ class Preconditions:
         unseen = [a for a in batch if a.clerk_user_id not in planned]
         ready: list[Step | Outcome] = _creates(unseen, self._context, self._holds)
         held = self._holds.of(list(planned)) if planned else {}
-        for found in self._looked(planned.values()):
+        for found in self._observe(planned.values()):
             action = planned[found.subject.user]
             step = _as_held(found, action, held[action.clerk_user_id])
             if _is_same(action, step.decision.action, parked=step.subject.user in parked) or _is_part(
@@ -68,7 +68,7 @@ class Preconditions:
                 ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
         return ready
 
-    def _looked(self, actions: Iterable[Action]) -> Iterator[Step]:
+    def _observe(self, actions: Iterable[Action]) -> Iterator[Step]:
         creates: list[ClerkUserId] = []
         others: list[ClerkUserId] = []
         for action in actions:

@@ -35,7 +35,7 @@ Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "no
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciled:
+class ReconcileResult:
     """What became of one request. `nudge`: who should be looked at now because of it.
 
     `waiting`: another user's customer still has a new value of this one, and may give it up. `early`: the row is older than
@@ -62,7 +62,7 @@ def reconcile(
     *,
     wants_updated_at: datetime | None = None,
     is_gone: Callable[[ClerkUserId], bool | None] = lambda _user: None,
-) -> Reconciled:
+) -> ReconcileResult:
     """Look at one user, decide, act within the hour's budget, and write down.
 
     `wants_updated_at`: the row should be at least this new. `is_gone`: asked of a user without a row; True if Clerk has the
@@ -75,10 +75,10 @@ def reconcile(
         context = replace(context, readers=replace(context.readers, absence=known))
         step = observe_users([user], context, explicit=context.explicit)[0]
     if _is_missing(step, wants_updated_at):
-        return Reconciled("early", early=True)
+        return ReconcileResult("early", early=True)
     if (missing := _missing(step, context)) is not None:
         return missing
-    result = _walked(step, context, budgets)
+    result = _act(step, context, budgets)
     heir = step.decision.successor
     others = [*([heir] if heir is not None else []), *_rivals_left(step, context), *_heirs(step, context)]
     result = replace(result, nudge=(*result.nudge, *(u for u in others if u not in result.nudge)))
@@ -101,19 +101,19 @@ def _heirs(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     return _others(step, *context.readers.mappings.waiting_at(context.store.shop, [customer.id]))
 
 
-def _walked(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
+def _act(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
     if step.blocked is not None:
-        return _waits(step, context, budgets)
+        return _act_on_rest(step, context, budgets)
     action = step.decision.action
     if action is None:
         record_decision(step, context)
         return _nothing_to_do(step)
     if not spend_budget(action.kind, 1, context, budgets):
         return over_budget(step, context)
-    return _after(_execute(step, context, budgets), step, context)
+    return _result_of(_execute(step, context, budgets), step, context)
 
 
-def _missing(step: Step, context: StoreContext) -> Reconciled | None:
+def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
     """What becomes of a user whose row is missing; None where the row is there, or the user is known to have left.
 
     A read counts only while the table looks whole otherwise: SourceError where it has no row at all.
@@ -133,7 +133,7 @@ def _missing(step: Step, context: StoreContext) -> Reconciled | None:
     if is_news(mapping, row, now=now):
         context.state.put_unmoved([(subject.read, row)])
     again_s = absence.again_s(mapping, now) if found.looks_whole else max(absence.grace_s or 0.0, AGAIN_FIRST_S)
-    return Reconciled("held", reasons=("RowMissing",), again_s=again_s)
+    return ReconcileResult("held", reasons=("RowMissing",), again_s=again_s)
 
 
 def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:
@@ -148,13 +148,13 @@ def _is_missing(step: Step, wanted: datetime | None) -> bool:
     return step.subject.mapping is None or step.subject.mapping.status not in {"released", "erased"}
 
 
-def _nothing_to_do(step: Step) -> Reconciled:
+def _nothing_to_do(step: Step) -> ReconcileResult:
     reasons = tuple(sorted({h.reason for h in step.decision.holds}))
     if reasons:
-        return Reconciled("held", reasons=reasons)
+        return ReconcileResult("held", reasons=reasons)
     if step.decision.status == "pending" and step.decision.successor is not None:
-        return Reconciled("waiting")  # what `on_leave` deletes is due after all if the successor goes, too
-    return Reconciled("in_sync" if step.decision.status == "in_sync" else "nothing")
+        return ReconcileResult("waiting")  # what `on_leave` deletes is due after all if the successor goes, too
+    return ReconcileResult("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
 def spend_budget(kind: Kind, count: int, context: StoreContext, budgets: Budgets) -> int:
@@ -177,7 +177,7 @@ def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
     return outcome
 
 
-def over_budget(step: Step, context: StoreContext) -> Reconciled:
+def over_budget(step: Step, context: StoreContext) -> ReconcileResult:
     kind = step.action.kind
     ceiling: Ceiling = getattr(context.store.guards, kind)
     allowed = ceiling_now(context.store, kind, lambda most: _mapped(context, most))
@@ -185,24 +185,24 @@ def over_budget(step: Step, context: StoreContext) -> Reconciled:
     message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
     record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
-    return Reconciled("held", reasons=("GuardExceeded",), over_budget=True)
+    return ReconcileResult("held", reasons=("GuardExceeded",), over_budget=True)
 
 
-def _after(outcome: Outcome, step: Step, context: StoreContext) -> Reconciled:
+def _result_of(outcome: Outcome, step: Step, context: StoreContext) -> ReconcileResult:
     if isinstance(outcome.error, Overtaken) and outcome.result == "refused":
         heir = outcome.successor
         still_due = heir is not None and context.store.on_leave in DESTRUCTIVE  # if the successor goes, too
-        return Reconciled("waiting" if still_due else "nothing", nudge=(heir,) if heir is not None else ())
+        return ReconcileResult("waiting" if still_due else "nothing", nudge=(heir,) if heir is not None else ())
     if outcome.result != "applied":
-        return Reconciled("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
+        return ReconcileResult("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
     waiting = _waiting_for(outcome, context)
     reasons = tuple(sorted({h.reason for h in (*step.decision.holds, *outcome.holds)}))
-    return Reconciled(
+    return ReconcileResult(
         "applied", nudge=waiting, reasons=reasons, kind=outcome.action.kind, points=outcome.action.cost_points
     )
 
 
-def _waits(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
+def _act_on_rest(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
     """Customers of other users have new values of this one: the rest of the patch goes, then who comes next is nudged."""
     action = step.decision.action
     waiting: tuple[ClerkUserId, ...] = ()
@@ -213,13 +213,13 @@ def _waits(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
             return over_budget(step, context)
         outcome = _execute(step, context, budgets)
         if outcome.result != "applied":
-            return _after(outcome, step, context)
+            return _result_of(outcome, step, context)
         waiting = _waiting_for(outcome, context)
-    result = _in_turn(step, context, budgets)
+    result = _take_turn(step, context, budgets)
     return replace(result, nudge=_others(step, *result.nudge, *waiting))
 
 
-def _in_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
+def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
     """Whose turn it is: that of who breaks the circle, else of who has the values.
 
     The row says by now who waits, and only then are others looked at. So of two who look at the same time one sees both, and
@@ -230,24 +230,28 @@ def _in_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconciled:
     wait_cycle = wait_cycles.wait_cycle(step, context)
     now = wait_cycle.steps.get(user) or (observe_users([user], context, explicit=False)[0] if is_news else step)
     if now.blocked is None:
-        return _walked(now, context, budgets)
+        return _act(now, context, budgets)
     mine = wait_cycle.decisions.get(user)
     if mine is not None and mine.action is not None and mine.action.waits_for:
         if mine.action.park:
-            return _parks(wait_cycle, mine.action, context, budgets)
+            return _park(wait_cycle, mine.action, context, budgets)
         parkers = [u for u, d in wait_cycle.decisions.items() if d.action is not None and d.action.park]
-        return Reconciled("waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step))
+        return ReconcileResult(
+            "waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step)
+        )
     if now.decision.action is not None and _gives_back(now):
-        return _after(_execute(now, context, budgets), now, context)
+        return _result_of(_execute(now, context, budgets), now, context)
     if mine is not None and mine.action is None:
         record_decision(Step(step.action, now.subject, mine), context)
     owned = chains.owned(step.decision)
     nudged = _others(step, *(taken.owner for taken in owned if taken.owner is not None)) if is_news else ()
     is_awaited = is_news or any(taken.field == "email" for taken in owned)
-    return Reconciled("waiting" if is_awaited else "held", nudge=nudged, reasons=_reasons(step))
+    return ReconcileResult("waiting" if is_awaited else "held", nudge=nudged, reasons=_reasons(step))
 
 
-def _parks(wait_cycle: wait_cycles.WaitCycle, action: Action, context: StoreContext, budgets: Budgets) -> Reconciled:
+def _park(
+    wait_cycle: wait_cycles.WaitCycle, action: Action, context: StoreContext, budgets: Budgets
+) -> ReconcileResult:
     """Park what breaks the circle, if this hour's budget is enough for all who wait in it; who waits for it goes next."""
     step = wait_cycle.steps[action.clerk_user_id]
     turning = [d for d in wait_cycle.decisions.values() if d.action is not None and d.action.waits_for]
@@ -259,7 +263,7 @@ def _parks(wait_cycle: wait_cycles.WaitCycle, action: Action, context: StoreCont
     parked = park(step, context, action.park)
     keys = [key for field, value in parked.items() if (key := chains.key_of(field, value)) is not None]
     waiting = waiting_on(keys, action, context.readers.mappings, context.store.shop)
-    return Reconciled("waiting", nudge=_others(step, *waiting), reasons=_reasons(step))
+    return ReconcileResult("waiting", nudge=_others(step, *waiting), reasons=_reasons(step))
 
 
 def _gives_back(step: Step) -> bool:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from reconciler.controller.completeness import without_successor
 from reconciler.controller.observe import Claims, ObserveOptions, Readers, claims_of, decide_users, subjects_of
-from reconciler.controller.scan import CHUNK, odd_ones, source_is_there
+from reconciler.controller.scan import CHUNK, check_source, odd_ones
 from reconciler.controller.stream import Part, Watch, parts_of
 from reconciler.controller.timestamps import Evidence, compare
 from reconciler.core.decide.absence import uncounted
@@ -77,7 +77,7 @@ class MirrorTier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ResyncContext:
     """All that a look at a whole store in `run` works with. `go_on` is False as soon as it should stop where it is."""
 
     store: Store
@@ -92,7 +92,7 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ResyncResult:
     """What a look came to. `whole` False: it was stopped, and goes on from there the next time."""
 
     whole: bool
@@ -102,106 +102,106 @@ class Looked:
     held: dict[str, int] | None = None
 
 
-def full_look(desk: Desk) -> Looked:
+def full_resync(context: ResyncContext) -> ResyncResult:
     """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later."""
-    store, book = desk.store, desk.book
-    source_is_there(store, desk.readers)
-    mapped = desk.readers.mappings.count(store.shop)
-    mark = book.begin(store.shop, FULL, now=desk.clock.now(), total=desk.readers.profiles.count())
-    live = not _is_mirrored(desk, mark.started_at)
-    if not desk.go_on():
-        return Looked(whole=False)
+    store, book = context.store, context.book
+    check_source(store, context.readers)
+    mapped = context.readers.mappings.count(store.shop)
+    mark = book.begin(store.shop, FULL, now=context.clock.now(), total=context.readers.profiles.count())
+    live = not _is_mirrored(context, mark.started_at)
+    if not context.go_on():
+        return ResyncResult(whole=False)
     if not live:
-        by_mirror = desk.mirror.by_mirror(desk.readers.customers)
-        desk = replace(desk, readers=replace(desk.readers, by_mirror=by_mirror))
+        by_mirror = context.mirror.by_mirror(context.readers.customers)
+        context = replace(context, readers=replace(context.readers, by_mirror=by_mirror))
     changes = book.mark(store.shop, CHANGES)
-    untold = _evidence(desk, changes.watermark if changes is not None else None)
+    untold = _evidence(context, changes.watermark if changes is not None else None)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
-    for part in _parts(desk, mark.cursor, live=live):
-        if not desk.go_on():
-            return Looked(whole=False)
+    for part in _parts(context, mark.cursor, live=live):
+        if not context.go_on():
+            return ResyncResult(whole=False)
         if claims is None and (part.users or part.odd):
-            claims = claims_of(desk.readers.profiles.sharing_email(), store)
-        if not _look_at(part, claims or {}, desk, untold):
-            return Looked(whole=False)
-    return _ended(desk, mapped, mark.started_at, untold.untold) if desk.go_on() else Looked(whole=False)
+            claims = claims_of(context.readers.profiles.sharing_email(), store)
+        if not _look_at(part, claims or {}, context, untold):
+            return ResyncResult(whole=False)
+    return _ended(context, mapped, mark.started_at, untold.untold) if context.go_on() else ResyncResult(whole=False)
 
 
-def _parts(desk: Desk, after: ClerkUserId | None, *, live: bool) -> Iterator[Part]:
+def _parts(context: ResyncContext, after: ClerkUserId | None, *, live: bool) -> Iterator[Part]:
     """All users behind this one, a part at a time: those who have not moved as a number, the rest by name.
 
     `live`: no mirror is new enough to pass over anyone.
     """
-    rows = desk.readers.rows
+    rows = context.readers.rows
     assert rows is not None
-    watch = Watch(desk.store, desk.mirror.pairs, live=live)
+    watch = Watch(context.store, context.mirror.pairs, live=live)
     return (part for _, part in parts_of([watch], rows, after=after))
 
 
-def _is_mirrored(desk: Desk, since: datetime) -> bool:
+def _is_mirrored(context: ResyncContext, since: datetime) -> bool:
     """Whether the mirror shows a large shop as it was at this time, or later: brought up to date where it does not."""
-    return _is_large(desk) and desk.mirror.is_as_of(since)
+    return _is_large(context) and context.mirror.is_as_of(since)
 
 
-def _is_large(desk: Desk) -> bool:
+def _is_large(context: ResyncContext) -> bool:
     """Whether very many users are mapped, or wanted as far as the last look knows; before the first all rows may be."""
-    shop, mappings = desk.store.shop, desk.readers.mappings
+    shop, mappings = context.store.shop, context.readers.mappings
     if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM:
         return True
     facts = mappings.facts(shop)
     if facts is not None and facts.profiles is not None:
         return facts.profiles >= BULK_FROM
-    return desk.readers.profiles.count(at_most=BULK_FROM) == BULK_FROM
+    return context.readers.profiles.count(at_most=BULK_FROM) == BULK_FROM
 
 
-def look_at_changes(desk: Desk) -> Looked:
+def incremental_resync(context: ResyncContext) -> ResyncResult:
     """Queue whoever's row moved since the last look, or whose mapping was made under another config, or whose row went.
 
     The first one goes on from the full look. Costs what has changed, and a slice of the keys: rows that went leave no
     trace, so that each look compares the next slice of the mapped users with the rows, beginning again at the end. A
     shop that is not large is one slice.
     """
-    store, book, profiles = desk.store, desk.book, desk.readers.profiles
-    source_is_there(store, desk.readers)
-    mark = book.begin(store.shop, CHANGES, now=desk.clock.now())
+    store, book, profiles = context.store, context.book, context.readers.profiles
+    check_source(store, context.readers)
+    mark = book.begin(store.shop, CHANGES, now=context.clock.now())
     full = book.mark(store.shop, FULL)
     watermark = mark.watermark or (full.watermark if full else None)
-    if watermark is not None and watermark > desk.clock.now():
+    if watermark is not None and watermark > context.clock.now():
         watermark = None  # written by a clock that was wrong: read everything once
     since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
     suspects = _suspects(mark, full)
     if suspects:  # rows change here without their `updated_at`
         since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    evidence = _evidence(desk, watermark)
+    evidence = _evidence(context, watermark)
     queued = looked_at = 0
     config = config_digest(store)
     for changed in profiles.changed_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
-        if not desk.go_on():
-            return Looked(whole=False)
-        rows = desk.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
+        if not context.go_on():
+            return ResyncResult(whole=False)
+        rows = context.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
         subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
         evidence.note((p, row.profile_digest) for p in changed if (row := rows.get(p.clerk_user_id)))
-        queued += _queue(desk, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
+        queued += _queue(context, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
         looked_at += len(changed)
-    vanished = _vanished(desk, mark.cursor, evidence)
+    vanished = _vanished(context, mark.cursor, evidence)
     if vanished is None:
-        return Looked(whole=False)
-    queued += _queue(desk, _back(desk), "profile") + _queue(desk, vanished.untold, "profile")
-    queued += _queue(desk, vanished.users, "vanished") + _moved_in_shop(desk, watermark)
+        return ResyncResult(whole=False)
+    queued += _queue(context, _back(context), "profile") + _queue(context, vanished.untold, "profile")
+    queued += _queue(context, vanished.users, "vanished") + _moved_in_shop(context, watermark)
     book.finish(
         store.shop,
         CHANGES,
-        now=desk.clock.now(),
+        now=context.clock.now(),
         watermark=mark.started_at,
         cursor=vanished.upto,
         counted=evidence.told_of(suspects),
     )
-    return Looked(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
+    return ResyncResult(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
 
 
-def _evidence(desk: Desk, watermark: datetime | None) -> Evidence:
+def _evidence(context: ResyncContext, watermark: datetime | None) -> Evidence:
     """What a look that began then must have seen, if rows say when they changed."""
-    return Evidence(desk.store, desk.readers, _less_overlap(watermark) if watermark is not None else None)
+    return Evidence(context.store, context.readers, _less_overlap(watermark) if watermark is not None else None)
 
 
 def _suspects(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]:
@@ -233,31 +233,31 @@ class _Vanished:
     untold: Sequence[ClerkUserId] = ()
 
 
-def _vanished(desk: Desk, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
+def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
     """Who of the next slice of mapped users has no row any more; None: stopped on the way.
 
     Where many went, all keys are compared, and above the ceiling nobody goes: half a table is no news. Those whose address
     another row has are not counted: they may have a new id, and nothing is released where their customers are adopted.
     """
-    shop, mappings, profiles = desk.store.shop, desk.readers.mappings, desk.readers.profiles
+    shop, mappings, profiles = context.store.shop, context.readers.mappings, context.readers.profiles
     limit = SLICE if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM else BULK_FROM
     seen = mappings.seen_rows(shop, after=after, limit=limit)
-    compared = compare(seen, desk.readers, evidence)
+    compared = compare(seen, context.readers, evidence)
     found = compared.missing
     upto = seen[-1].user if len(seen) == limit else None
     if not found:
         return _Vanished((), upto, {}, compared.untold)
-    ceiling = ceiling_now(desk.store, "release", lambda most: mappings.count(shop, at_most=most))
+    ceiling = ceiling_now(context.store, "release", lambda most: mappings.count(shop, at_most=most))
     if len(found) <= min(FEW, ceiling):
         return _Vanished(found, upto, {}, compared.untold)
     succeeded: list[ClerkUserId] = []
     alone: list[ClerkUserId] = []
     gone, at = 0, None
     while users := mappings.living(shop, after=at, limit=SLICE):
-        if not desk.go_on():
+        if not context.go_on():
             return None
         missing = profiles.vanished(users)
-        released = without_successor(missing, desk.store, profiles, mappings) if missing else missing
+        released = without_successor(missing, context.store, profiles, mappings) if missing else missing
         gone += len(released)
         alone = sorted({*alone, *released}) if gone <= ceiling else []
         succeeded += sorted(missing - released)
@@ -266,54 +266,56 @@ def _vanished(desk: Desk, after: ClerkUserId | None, evidence: Evidence) -> _Van
     return _Vanished([*succeeded, *alone], upto, held, compared.untold)
 
 
-def _back(desk: Desk) -> list[ClerkUserId]:
+def _back(context: ResyncContext) -> list[ClerkUserId]:
     """Users whose row was missing at the last look and is there again, whatever its `updated_at` says."""
-    missed = desk.readers.mappings.missed(desk.store.shop, limit=BULK_FROM)
-    return sorted(set(missed) - desk.readers.profiles.vanished(missed)) if missed else []
+    missed = context.readers.mappings.missed(context.store.shop, limit=BULK_FROM)
+    return sorted(set(missed) - context.readers.profiles.vanished(missed)) if missed else []
 
 
 def _less_overlap(at: datetime) -> datetime:
     return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
 
 
-def _moved_in_shop(desk: Desk, watermark: datetime | None) -> int:
+def _moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
     """Queue whose customer has moved by what the mirror learned since; the live look of each says what of it is true."""
     if watermark is None:
         return 0
-    return sum(_queue(desk, users, "shop") for users in desk.mirror.moved_since(_less_overlap(watermark)))
+    return sum(_queue(context, users, "shop") for users in context.mirror.moved_since(_less_overlap(watermark)))
 
 
-def _look_at(part: Part, claims: Claims, desk: Desk, untold: Evidence) -> bool:
+def _look_at(part: Part, claims: Claims, context: ResyncContext, untold: Evidence) -> bool:
     """Look at whom the part names, and write the whole of it down; False where it was stopped on the way."""
-    store = desk.store
+    store = context.store
     findings: dict[ClerkUserId, str] = {}
     wanted = part.equal
-    looked = (subjects_of(users, store, desk.readers) for users in batches(part.users, CHUNK))
-    for chunk in chain(looked, [odd_ones(part.odd, store, desk.readers)]):
-        if not desk.go_on():
+    looked = (subjects_of(users, store, context.readers) for users in batches(part.users, CHUNK))
+    for chunk in chain(looked, [odd_ones(part.odd, store, context.readers)]):
+        if not context.go_on():
             return False
         if not chunk:
             continue
-        asked_at = desk.clock.now()
-        found, customers, more = _decide(chunk, claims, desk)
+        asked_at = context.clock.now()
+        found, customers, more = _decide(chunk, claims, context)
         if part.users and customers:  # what a look has taught needs no other
-            desk.mirror.note_read(customers, as_of=asked_at)
+            context.mirror.note_read(customers, as_of=asked_at)
         untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
         findings |= found
         wanted += more
     if part.upto is not None:
-        desk.book.note(store.shop, FULL, cursor=part.upto, looked_at=part.rows, wanted=wanted, findings=findings)
+        context.book.note(store.shop, FULL, cursor=part.upto, looked_at=part.rows, wanted=wanted, findings=findings)
     return True
 
 
-def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
+def _decide(
+    chunk: Sequence[Subject], claims: Claims, context: ResyncContext
+) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
     """What is to be done for each, whom the shop itself showed, and how many are wanted; what a look teaches is kept."""
-    store, now = desk.store, desk.clock.now()
+    store, now = context.store, context.clock.now()
     findings: dict[ClerkUserId, str] = {}
     rows: list[tuple[Mapping | None, Mapping]] = []
     customers: dict[CustomerId, Customer] = {}
     wanted = 0
-    for one in decide_users(chunk, store, desk.readers, claims, ObserveOptions(now=now, explicit=False)):
+    for one in decide_users(chunk, store, context.readers, claims, ObserveOptions(now=now, explicit=False)):
         subject, decision = one.subject, one.decision
         wanted += is_wanted(subject.profile, store) is not False
         if decision.customer is not None and one.live:
@@ -330,14 +332,14 @@ def _decide(chunk: Sequence[Subject], claims: Claims, desk: Desk) -> tuple[dict[
         else:
             row = row_after_observation(subject, decision, store, now=now)
             rows += [(subject.read, row)] if row is not None else []
-    losers = desk.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
-    _queue(desk, losers, "address")
+    losers = context.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
+    _queue(context, losers, "address")
     return findings, list(customers.values()), wanted
 
 
-def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> Looked:
+def _ended(context: ResyncContext, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> ResyncResult:
     """Hold what is above a ceiling, queue the rest, close the book."""
-    store, book = desk.store, desk.book
+    store, book = context.store, context.book
     totals = book.totals(store.shop, FULL)
     held: dict[str, int] = {}
     queued = 0
@@ -345,16 +347,16 @@ def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[Clerk
         count = totals.get(kind, 0)
         if count > ceiling_of(getattr(store.guards, kind), mapped):
             held[kind] = count
-            _hold(desk, kind, count, mapped)
+            _hold(context, kind, count, mapped)
         elif count:
-            queued += sum(_queue(desk, users, kind, count) for users in book.findings(store.shop, FULL, kind))
-    queued += sum(_queue(desk, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
+            queued += sum(_queue(context, users, kind, count) for users in book.findings(store.shop, FULL, kind))
+    queued += sum(_queue(context, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
     mark = book.mark(store.shop, FULL)
     looked_at, wanted = (mark.looked_at, mark.wanted) if mark else (0, 0)
-    now = desk.clock.now()
+    now = context.clock.now()
     book.finish(store.shop, FULL, now=now, watermark=started_at, counted=untold)
-    before = desk.readers.mappings.facts(store.shop)
-    desk.state.put_facts(
+    before = context.readers.mappings.facts(store.shop)
+    context.state.put_facts(
         StoreFacts(
             store.name,
             store.shop,
@@ -364,26 +366,26 @@ def _ended(desk: Desk, mapped: int, started_at: datetime, untold: Sequence[Clerk
             suspended_reason=before.suspended_reason if before else None,
         )
     )
-    return Looked(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held)
+    return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held)
 
 
-def _hold(desk: Desk, kind: Kind, count: int, mapped: int) -> None:
+def _hold(context: ResyncContext, kind: Kind, count: int, mapped: int) -> None:
     """Say in each row that a guard holds it; the plan shows the same, and `apply --approve` lets it go.
 
     The row counts as looked at: the next look at changes does not let them go one by one.
     """
-    store, now = desk.store, desk.clock.now()
+    store, now = context.store, context.clock.now()
     message = said_above(kind, count, getattr(store.guards, kind), mapped)
-    for users in desk.book.findings(store.shop, FULL, kind):
-        known = desk.readers.mappings.get(store.shop, users)
-        profiles = desk.readers.profiles.get(users)
+    for users in context.book.findings(store.shop, FULL, kind):
+        known = context.readers.mappings.get(store.shop, users)
+        profiles = context.readers.profiles.get(users)
         rows = []
         for user in users:
             row = known.get(user) or new_row(user, store, now=now)
             told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
             seen = {"config_digest": config_digest(store), **_as_seen(profiles.get(user), now)}
             rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
-        desk.state.put_unmoved(rows)
+        context.state.put_unmoved(rows)
 
 
 def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:
@@ -393,13 +395,13 @@ def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:
     return {"absent_since": uncounted(now)}
 
 
-def _queue(desk: Desk, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
+def _queue(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
     """Ask for a look at each, as a part `of` so many. They come of age one by one, over the time that all may take."""
     if not users:
         return 0
-    takes_s = 2 * of * MUTATION_POINTS / desk.readers.customers.restore_rate()
-    interval_s = max(desk.interval_s, takes_s)
-    return desk.queue.add_all(desk.store.name, users, desk.clock.now(), interval_s=interval_s, reason=reason)
+    takes_s = 2 * of * MUTATION_POINTS / context.readers.customers.restore_rate()
+    interval_s = max(context.interval_s, takes_s)
+    return context.queue.add_all(context.store.name, users, context.clock.now(), interval_s=interval_s, reason=reason)
 
 
 def _has_moved(subject: Subject, store: Store, config: str) -> bool:

@@ -74,7 +74,7 @@ def _scan(
     mapped = readers.mappings.count(store.shop)
     gathered = Gathered(store, now=options.now, guards=options.guards, keep_all=options.keep_all, piles=Spool)
     if options.users is None:
-        source_is_there(store, readers)
+        check_source(store, readers)
         if moved is None and (both := halves(readers, options)) is not None:
             moved = moved_in([(store, both[1])], both[0])[0]
     if moved is not None:
@@ -99,7 +99,7 @@ def _chunks(
     if users is not None:
         subjects = subjects_of(users, store, readers)
         if any(s.profile is None and s.mapping is not None for s in subjects):
-            source_is_there(store, readers)
+            check_source(store, readers)
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
     found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
@@ -133,7 +133,7 @@ def odd_ones(profiles: Sequence[Profile], store: Store, readers: Readers) -> lis
     return [Subject(p.clerk_user_id, p, mappings.get(p.clerk_user_id)) for p in profiles]
 
 
-def source_is_there(store: Store, readers: Readers) -> None:
+def check_source(store: Store, readers: Readers) -> None:
     """Raise SourceError where mappings exist but no row does: nothing may be concluded from an empty source."""
     if readers.profiles.count(at_most=1) == 0 and (mapped := readers.mappings.count(store.shop)):
         raise SourceError(

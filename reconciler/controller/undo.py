@@ -63,7 +63,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanRe
     return ScanResult(plan=plan, withheld=guard.withheld, whole=False)
 
 
-def undone(scan_result: ScanResult, context: StoreContext) -> Iterator[Outcome]:
+def apply_undo(scan_result: ScanResult, context: StoreContext) -> Iterator[Outcome]:
     """Carry the way back out, one by one: whoever gives a back-link or an address up goes before whoever gets it back."""
     stopped: AccessError | None = None
     ordered = chains.in_turn(sorted(scan_result.plan.actions, key=_gives_up_first))

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from reconciler.controller.completeness import present_beside
 from reconciler.controller.context import Fence, StoreContext
 from reconciler.controller.observe import Readers
-from reconciler.controller.reconcile import Reconciled, reconcile
+from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.controller.without_users import WithoutUsers
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
@@ -54,12 +54,12 @@ class Pauses:
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
+class WorkResult:
     """What became of one claim, for logs and counters. `retry_after_s` is None where the request is done."""
 
     claim: Claim
     verdict: Verdict
-    result: Reconciled | None = None
+    result: ReconcileResult | None = None
     error: ReconcilerError | None = None
     retry_after_s: float | None = None
 
@@ -91,18 +91,18 @@ class Worker:
     on_access_error: Callable[[StoreName, AccessError], None]
     pauses: Pauses = Pauses()
 
-    def work(self, claim: Claim) -> Worked:
+    def work(self, claim: Claim) -> WorkResult:
         """Look, decide, act; then say to the queue what becomes of the request."""
         try:
             with self.stores.store_context(claim.store) as context:
                 if context is None:
                     self.queue.done([claim], self.clock.now())
-                    return Worked(claim, "nothing")
-                return self._looked(claim, context)
+                    return WorkResult(claim, "nothing")
+                return self._reconcile(claim, context)
         except ConfigError as error:  # of this store alone: a way to its token that can't be gone
-            return self._failed(claim, AccessError(error.message, hint=error.hint), None)
+            return self._fail(claim, AccessError(error.message, hint=error.hint), None)
 
-    def _looked(self, claim: Claim, context: StoreContext) -> Worked:
+    def _reconcile(self, claim: Claim, context: StoreContext) -> WorkResult:
         state = self.stores.mappings_under(claim)
         try:
             result = reconcile(
@@ -113,15 +113,15 @@ class Worker:
                 is_gone=lambda user: self._is_gone_now(user, context),
             )
         except LeaseLost as lost:
-            return Worked(claim, "lost", error=lost)
+            return WorkResult(claim, "lost", error=lost)
         except SourceError as away:
             return self._put_off(claim, "source", away)
         except (TemporaryError, PermanentError, AccessError) as error:
-            return self._failed(claim, error, None)
+            return self._fail(claim, error, None)
         finally:
             self._nudge(claim, state.losers)
         if result.error is not None:
-            return self._failed(claim, result.error, result)
+            return self._fail(claim, result.error, result)
         return self._ended(claim, result)
 
     def _nudge(self, claim: Claim, users: Collection[ClerkUserId]) -> None:
@@ -165,12 +165,12 @@ class Worker:
             return None
         return wanted if self.clock.now() - wanted < timedelta(seconds=self.pauses.early_for_s) else None
 
-    def _ended(self, claim: Claim, result: Reconciled) -> Worked:
+    def _ended(self, claim: Claim, result: ReconcileResult) -> WorkResult:
         now = self.clock.now()
         self._nudge(claim, result.nudge)
         if result.result == "failed":  # the world moved while it was looked at: another look tells
             return self._retry(claim, "permanent", None, result, self.pauses.permanent_first_s)
-        worked = Worked(claim, result.result, result)
+        worked = WorkResult(claim, result.result, result)
         if result.early:
             return self._later(worked, self._early_s(claim, now), claim.reason)
         if result.again_s is not None:
@@ -187,7 +187,7 @@ class Worker:
         age_s = (now - claim.wants_updated_at).total_seconds() if claim.wants_updated_at else 0.0
         return min(max(age_s / 2, self.pauses.early_first_s), self.pauses.early_last_s)
 
-    def _failed(self, claim: Claim, error: ReconcilerError, result: Reconciled | None) -> Worked:
+    def _fail(self, claim: Claim, error: ReconcilerError, result: ReconcileResult | None) -> WorkResult:
         if isinstance(error, AccessError):
             self.on_access_error(claim.store, error)
             return self._put_off(claim, "access", error)
@@ -200,22 +200,22 @@ class Worker:
         claim: Claim,
         verdict: Verdict,
         error: ReconcilerError | None,
-        result: Reconciled | None,
+        result: ReconcileResult | None,
         first_s: float | None,
-    ) -> Worked:
+    ) -> WorkResult:
         attempt = claim.attempts + 1
         fraction = fraction_of(claim.store, claim.clerk_user_id, attempt)
         pause_s = delay_s(attempt, fraction) if first_s is None else delay_s(attempt, fraction, base_s=first_s)
         if isinstance(error, TemporaryError) and error.retry_after_s is not None:
             pause_s = max(pause_s, error.retry_after_s)
         if not self.queue.retry(claim, self.clock.now(), delay_s=pause_s, reason=claim.reason):
-            return Worked(claim, "lost", result, error)
-        return Worked(claim, verdict, result, error, pause_s)
+            return WorkResult(claim, "lost", result, error)
+        return WorkResult(claim, verdict, result, error, pause_s)
 
-    def _put_off(self, claim: Claim, verdict: Verdict, error: ReconcilerError) -> Worked:
-        return self._later(Worked(claim, verdict, error=error), self.pauses.away_s, claim.reason)
+    def _put_off(self, claim: Claim, verdict: Verdict, error: ReconcilerError) -> WorkResult:
+        return self._later(WorkResult(claim, verdict, error=error), self.pauses.away_s, claim.reason)
 
-    def _later(self, worked: Worked, pause_s: float, reason: str) -> Worked:
+    def _later(self, worked: WorkResult, pause_s: float, reason: str) -> WorkResult:
         due_at = self.clock.now() + timedelta(seconds=pause_s)
         if not self.queue.later(worked.claim, due_at, reason=reason):
             return replace(worked, verdict="lost")
@@ -236,4 +236,4 @@ def cap_of(workers: int, stores: int) -> int:
     return workers if stores <= 1 else (workers + 1) // 2
 
 
-__all__ = ["ADDRESS", "DELETED", "Pauses", "StoreProvider", "Worked", "Worker", "cap_of"]
+__all__ = ["ADDRESS", "DELETED", "Pauses", "StoreProvider", "WorkResult", "Worker", "cap_of"]

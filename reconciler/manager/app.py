@@ -15,7 +15,7 @@ from typing import Literal
 import structlog
 
 from reconciler.controller.profile_rows import RowDone
-from reconciler.controller.worker import Worked, Worker
+from reconciler.controller.worker import Worker, WorkResult
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
@@ -421,7 +421,7 @@ class Manager:
         self._schedule.look_now(store)
         self._dispatcher.wake()
 
-    def _worked(self, done: Worked, seconds: float) -> None:
+    def _worked(self, done: WorkResult, seconds: float) -> None:
         waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
         self._metrics.worked(done, seconds, waited_s)
         self._failing.worked(done)

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from reconciler.controller.worker import Worked, Worker
+from reconciler.controller.worker import Worker, WorkResult
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim, Request
@@ -46,7 +46,7 @@ class Dispatcher:
         owner: str,
         workers: int,
         caps: Caps,
-        on_worked: Callable[[Worked, float], None],
+        on_worked: Callable[[WorkResult, float], None],
         intervals: Intervals,
     ) -> None:
         self.owner = owner

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from reconciler.controller.worker import Worked
+from reconciler.controller.worker import WorkResult
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import StatusRow
@@ -125,7 +125,7 @@ class Metrics:
         """From now on, ask this at each scrape."""
         self.registry.register(_Asked(known))
 
-    def worked(self, done: Worked, seconds: float, waited_s: float) -> None:
+    def worked(self, done: WorkResult, seconds: float, waited_s: float) -> None:
         """One look ended."""
         result = {"applied": "success", "in_sync": "success", "nothing": "success", "held": "success"}.get(
             done.verdict, "requeue_after" if done.error is None else "error"

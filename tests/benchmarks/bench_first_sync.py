@@ -14,9 +14,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import fill, stands
+from reconciler.controller.mirror.mirror import check_mirror, fill
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
 from tests.benchmarks.served import Served, backlinks, served
@@ -52,19 +52,19 @@ def _bulk(shop: Served) -> dict[str, Any]:
     """All of it: the mirror filled, the plan made by it, the writes."""
     bucket, client = shop.bucket(rate=RATE, size=SIZE), shop.client()
     began = time.perf_counter()
-    desk = shop.mirror(client)
-    fill(desk)
-    standing = stands(desk)
-    if standing.as_of is None:
-        raise RuntimeError(f"the mirror does not stand: {standing.doubt}")
+    mirror = shop.mirror(client)
+    fill(mirror)
+    checked = check_mirror(mirror)
+    if checked.as_of is None:
+        raise RuntimeError(f"the mirror is not current: {checked.doubt}")
     context = shop.store_context(client, bulk=True)
-    by_mirror = ByMirror(shop.store, desk.mirror, context.readers.customers)
+    by_mirror = ByMirror(shop.store, mirror.mirror, context.readers.customers)
     scan_result = scan_store(
         shop.store, replace(context.readers, by_mirror=by_mirror), ObserveOptions(now=WallClock().now())
     )
     planned_s = time.perf_counter() - began
     began, planning = time.perf_counter(), bucket.spent
-    results = [o.result for o in applied(scan_result, context, fresh=True)]
+    results = [o.result for o in apply_plan(scan_result, context, fresh=True)]
     took_s = time.perf_counter() - began
     client.close()
     if results.count("applied") != len(results) or len(backlinks(shop.sim)) != len(results):
@@ -85,7 +85,9 @@ def _bulk(shop: Served) -> dict[str, Any]:
 def _points_one_by_one(shop: Served) -> float:
     scan_result = shop.plan()
     bucket, client = shop.bucket(rate=100_000, size=100_000), shop.client()
-    done = sum(o.result == "applied" for o in applied(scan_result, shop.store_context(client, bulk=False), fresh=True))
+    done = sum(
+        o.result == "applied" for o in apply_plan(scan_result, shop.store_context(client, bulk=False), fresh=True)
+    )
     client.close()
     return round(bucket.spent / done, 2)
 
@@ -97,7 +99,7 @@ def _paced(shop: Served, seconds: int) -> dict[str, Any]:
     shop.sim.calls.clear()
     began = shop.sim.shop.clock()
     done = 0
-    outcomes = applied(scan_result, shop.store_context(client, bulk=False), fresh=True)
+    outcomes = apply_plan(scan_result, shop.store_context(client, bulk=False), fresh=True)
     for outcome in outcomes:
         done += outcome.result == "applied"
         if shop.sim.shop.clock() - began > BURST_S + seconds:

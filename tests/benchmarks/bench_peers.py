@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
 from tests.benchmarks import scratch
@@ -97,7 +97,7 @@ def _ours(shop: Served, *, bulk: bool) -> dict[str, Any]:
     context = shop.store_context(client, bulk=bulk)
     spent, began = shop.sim.bucket.spent, time.perf_counter()
     scan_result = scan_store(shop.store, context.readers, ObserveOptions(now=WallClock().now()))
-    results = [o.result for o in applied(scan_result, context, fresh=True)]
+    results = [o.result for o in apply_plan(scan_result, context, fresh=True)]
     client.close()
     failed = len(results) - results.count("applied")
     took_s = time.perf_counter() - began

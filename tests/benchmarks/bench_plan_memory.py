@@ -29,7 +29,7 @@ from sqlalchemy import event
 from reconciler.cli.commands.plan import save, show
 from reconciler.cli.context import Context
 from reconciler.cli.files import plan_file as planfile
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions, Readers
@@ -155,7 +155,7 @@ class _Place:
                 bulk=BulkContext(self.shop, self.state, self.state, sleep=_never, always=True),
             )
         results = [0, 0]
-        for outcome in applied(scan_result, context, fresh=fresh):
+        for outcome in apply_plan(scan_result, context, fresh=fresh):
             results[outcome.result == "applied"] += 1
         assert results[0] == 0, results
         return results[1]

@@ -26,7 +26,7 @@ import psycopg
 
 from reconciler.controller.mirror.mirror import MirrorContext
 from reconciler.controller.observe import ObserveOptions, Readers
-from reconciler.controller.resync import Desk, Looked, look_at_changes
+from reconciler.controller.resync import ResyncContext, ResyncResult, incremental_resync
 from reconciler.controller.stores import plan_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.fields.fingerprint import values_fp
@@ -299,11 +299,11 @@ def _touch(place: Place, first: int, at: datetime) -> None:
         connection.commit()
 
 
-def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: Any) -> Looked:
+def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: Any) -> ResyncResult:
     store, unasked = store_of(0), _Unasked()
     shop: Any = unasked
     mirror = MirrorContext(store, state, shop, shop, shop, _Clock(), wait=lambda _seconds: True)
-    desk = Desk(
+    context = ResyncContext(
         store=store,
         readers=Readers(profiles, shop, state),
         state=state,
@@ -314,7 +314,7 @@ def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: An
         interval_s=900.0,
         mirror=mirror,
     )
-    return look_at_changes(desk)
+    return incremental_resync(context)
 
 
 def _state(place: Place) -> tuple[Any, StateStore]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store
 from reconciler.errors import AccessError, SourceError
@@ -449,5 +449,6 @@ def test_what_was_done_is_recorded_with_before_and_after(components: Rig) -> Non
 def test_an_empty_plan_sends_nothing(components: Rig) -> None:
     scan_result = components.plan().scans[components.stores[next(iter(components.stores))].name]
     assert (
-        list(applied(scan_result, components.store_context(next(iter(components.stores.values()))), fresh=True)) == []
+        list(apply_plan(scan_result, components.store_context(next(iter(components.stores.values()))), fresh=True))
+        == []
     )

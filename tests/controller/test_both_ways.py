@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import event
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.step import Outcome
 from reconciler.controller.stores import apply_stores
 from reconciler.errors import LeaseLost, StateError
@@ -33,12 +33,14 @@ def rig(tmp_path: Path) -> Iterator[BulkRig]:
         yield made
 
 
-def carried_out(rig: BulkRig) -> Generator[Outcome, None, None]:
+def apply_actions(rig: BulkRig) -> Generator[Outcome, None, None]:
     planned = rig.plan()
     kinds = Counter(a.kind for a in planned.plan.stores[0].actions)
     assert kinds == {"adopt": GUESTS, "create": PEOPLE - GUESTS}
     scan_result = planned.scans[NAME]
-    return cast("Generator[Outcome, None, None]", applied(scan_result, rig.store_context(rig.stores[NAME]), fresh=True))
+    return cast(
+        "Generator[Outcome, None, None]", apply_plan(scan_result, rig.store_context(rig.stores[NAME]), fresh=True)
+    )
 
 
 def ended(rig: BulkRig) -> None:
@@ -76,7 +78,7 @@ def test_who_goes_one_by_one_does_not_wait_for_operations(rig: BulkRig) -> None:
 
     rig.while_waiting = while_waiting
     found: list[Outcome] = []
-    for outcome in carried_out(rig):
+    for outcome in apply_actions(rig):
         found.append(outcome)
         if Counter(o.action.kind for o in found)["adopt"] == GUESTS and not singles_are_done.is_set():
             assert bulk_waits.wait(WAIT_S)
@@ -96,7 +98,7 @@ def test_access_that_is_refused_to_bulk_operations_stops_single_calls(rig: BulkR
     bulk_is_refused, waited = threading.Event(), list[bool]()
     on_first_single_call(rig, lambda: waited.append(bulk_is_refused.wait(WAIT_S)))
     found: list[Outcome] = []
-    for outcome in carried_out(rig):
+    for outcome in apply_actions(rig):
         found.append(outcome)
         if outcome.result == "not tried":
             bulk_is_refused.set()
@@ -113,7 +115,7 @@ def test_access_that_is_refused_to_a_single_call_stops_bulk_operations(rig: Bulk
     """The operation would never end: only who hears of the refusal stops waiting for it."""
     rig.acme.shop.bulk_rows_per_s = NEVER
     rig.acme.faults.add("missing_scope", on="metafieldsSet")
-    found = list(carried_out(rig))
+    found = list(apply_actions(rig))
     told = outcomes(found)
     assert len(told) == len(found) == PEOPLE
     assert Counter(told.values()) == {
@@ -133,7 +135,7 @@ def test_an_error_that_ends_the_bulk_half_ends_the_other_and_is_raised(rig: Bulk
     rig.acme.shop.bulk_rows_per_s = NEVER
     rig.while_waiting = frozen
     with pytest.raises(LeaseLost):
-        list(carried_out(rig))
+        list(apply_actions(rig))
     ended(rig)
 
 
@@ -149,14 +151,14 @@ def test_an_error_that_ends_the_single_half_ends_the_other_and_is_raised(rig: Bu
 
     on_first_single_call(rig, away.set)
     with pytest.raises(StateError):
-        list(carried_out(rig))
+        list(apply_actions(rig))
     away.clear()
     ended(rig)
 
 
 def test_whoever_takes_no_more_outcomes_leaves_nothing_running(rig: BulkRig) -> None:
     rig.acme.shop.bulk_rows_per_s = NEVER
-    taken = carried_out(rig)
+    taken = apply_actions(rig)
     first = next(taken)
     assert (first.action.kind, first.result) == ("adopt", "applied")
     taken.close()
@@ -168,7 +170,7 @@ def test_whoever_takes_no_more_of_many_stores_leaves_nothing_running_in_any(rig:
     """While nobody has an outcome to tell: the operation would never end, and the single calls are over."""
     rig.acme.shop.bulk_rows_per_s = NEVER
     planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
-    taken = apply_stores(planned.scans, {NAME: context}, partial(applied, fresh=True))
+    taken = apply_stores(planned.scans, {NAME: context}, partial(apply_plan, fresh=True))
     for _ in range(GUESTS):
         name, outcome = next(taken)
         assert (name, outcome.action.kind, outcome.result) == (NAME, "adopt", "applied")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.core.model.write import AddTags, Write
 from reconciler.errors import LeaseLost
@@ -297,7 +297,7 @@ def test_a_user_who_loses_a_customer_to_an_answer_is_nudged(rig: BulkRig) -> Non
     nudged: list[str] = []
     planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
     assert isinstance(context.bulk, BulkContext)
-    list(applied(planned.scans[NAME], replace(context, bulk=replace(context.bulk, nudge=nudged.extend)), fresh=True))
+    list(apply_plan(planned.scans[NAME], replace(context, bulk=replace(context.bulk, nudge=nudged.extend)), fresh=True))
     assert nudged == [user_of(1)]
     rig.requested(NAME, user_of(1))
     links = [c.backlink for c in rig.people(NAME).values()]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain
@@ -180,7 +180,7 @@ def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: 
     context = rig.store_context(rig.stores[NAME])
     assert isinstance(context.bulk, BulkContext)
     book = cast("BulkRepository", Settling(context.bulk.book, lambda: change(rig, a_worker)))
-    found = list(applied(planned.scans[NAME], replace(context, bulk=replace(context.bulk, book=book)), fresh=True))
+    found = list(apply_plan(planned.scans[NAME], replace(context, bulk=replace(context.bulk, book=book)), fresh=True))
     assert [o.result for o in found] == ["applied"] * PEOPLE
     changed(rig)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.mirror.by_mirror import ByMirror, shown
 from reconciler.controller.mirror.mirror import fill, seen_of
@@ -33,7 +33,7 @@ def made(rig: MirrorRig) -> None:
     """Everybody in the shop by one plan, and the shop in the mirror."""
     populate(rig, PEOPLE)
     rig.pour()
-    list(applied(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
+    list(apply_plan(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
     rig.clock.sleep(5)
     fill(rig.mirror())
 
@@ -55,7 +55,7 @@ def test_a_first_plan_of_people_whom_the_shop_does_not_know_asks_it_nothing(rig:
     assert asked(rig, before) == []
     assert fast.plan.summary.create == PEOPLE
     assert digest(rig, fast) == digest(rig, rig.scan(fast=False, guards=False))
-    outcomes = list(applied(fast, rig.store_context(rig.stores[NAME]), fresh=True))
+    outcomes = list(apply_plan(fast, rig.store_context(rig.stores[NAME]), fresh=True))
     assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
     assert rig.scan(fast=False).plan.summary.actions == 0
 
@@ -103,7 +103,7 @@ def test_what_was_written_since_the_mirror_saw_her_is_not_forgotten(rig: MirrorR
         fast = rig.scan(fast=True)
         assert [a.clerk_user_id for a in fast.plan.actions] == [user_of(3)]
         assert digest(rig, fast) == digest(rig, rig.scan(fast=False))
-        list(applied(fast, rig.store_context(rig.stores[NAME]), fresh=True))
+        list(apply_plan(fast, rig.store_context(rig.stores[NAME]), fresh=True))
 
 
 def test_whoever_is_gone_from_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
@@ -181,7 +181,7 @@ def test_the_mirror_answers_for_those_whom_it_knows_and_the_shop_for_the_rest(ri
 
 @pytest.mark.parametrize("stands", [True, False])
 def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by_bulk(
-    rig: MirrorRig, *, stands: bool
+    rig: MirrorRig, *, check_mirror: bool
 ) -> None:
     populate(rig, PEOPLE)
     rig.pour()
@@ -189,16 +189,16 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     fill(rig.mirror())
     scan_result = rig.scan(fast=False, guards=False)
     adopted = [a.clerk_user_id for a in scan_result.plan.actions if a.kind == "adopt"]
-    if stands:  # one whom neither plan nor mirror know of: Shopify refuses, and she is looked at
+    if check_mirror:  # one whom neither plan nor mirror know of: Shopify refuses, and she is looked at
         rig.acme.shop.staff_create(email=str(rig.profiles.rows[ClerkUserId(user_of(6))].email))
     rig.by_bulk = True
     one = rig.stores[NAME]
     context = rig.store_context(one)
     assert isinstance(context.bulk, BulkContext)
-    customers = ByMirror(one, rig.state, rig.customers(one)) if stands else None
+    customers = ByMirror(one, rig.state, rig.customers(one)) if check_mirror else None
     bulk = replace(context.bulk, by_mirror=lambda: customers)
     before = rig.calls()
-    outcomes = list(applied(scan_result, replace(context, bulk=bulk), fresh=False))
+    outcomes = list(apply_plan(scan_result, replace(context, bulk=bulk), fresh=False))
     assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
     assert adopted == [user_of(5)]
     assert asked(rig, before).count("customerByIdentifier") == 6  # three of hers, and three of one, or of all at once

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.reconcile import Reconciled, reconcile
+from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
@@ -73,7 +73,7 @@ class World(Rig):
 
         self.transport.coming = coming
 
-    def work(self, user: str, name: str = "acme") -> Reconciled:
+    def work(self, user: str, name: str = "acme") -> ReconcileResult:
         """One request, as a worker of `run` does it; who is nudged is not looked at."""
         return reconcile(ClerkUserId(user), self.store_context(self.stores[StoreName(name)]), self.state)
 
@@ -180,7 +180,7 @@ def test_a_successor_who_looks_while_the_deletion_is_under_way_takes_no_customer
     customer = world.at(ADA)
     world.leave(ADA)
     how = world.stores[StoreName("acme")].on_leave
-    seen: list[Reconciled] = []
+    seen: list[ReconcileResult] = []
 
     def meanwhile() -> None:
         arrives(world)

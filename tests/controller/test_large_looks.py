@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.controller import resync
 from reconciler.controller.reconcile import reconcile
-from reconciler.controller.resync import FULL, Desk, full_look, look_at_changes
+from reconciler.controller.resync import FULL, ResyncContext, full_resync, incremental_resync
 from reconciler.core.decide.absence import Absence
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Request
@@ -30,14 +30,14 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorRig]:
     monkeypatch.setattr(resync, "BULK_FROM", 10)
     with MirrorRig(tmp_path) as made:
         made.settle(PEOPLE)
-        full_look(desk(made))  # everybody is remembered as equal
+        full_resync(context(made))  # everybody is remembered as equal
         yield made
 
 
-def desk(rig: MirrorRig) -> Desk:
+def context(rig: MirrorRig) -> ResyncContext:
     engine = rig._engine
     assert engine is not None
-    return Desk(
+    return ResyncContext(
         store=rig.stores[NAME],
         readers=rig.readers_of(fast=False),
         state=rig.state,
@@ -50,9 +50,9 @@ def desk(rig: MirrorRig) -> Desk:
     )
 
 
-def carefully(rig: MirrorRig) -> Desk:
+def carefully(rig: MirrorRig) -> ResyncContext:
     """For which a missing row is no proof by itself, and above two releases none is let go."""
-    made = desk(rig)
+    made = context(rig)
     guards = made.store.guards.model_copy(update={"release": Ceiling(max=2)})
     store = made.store.model_copy(update={"guards": guards})
     return replace(made, store=store, readers=replace(made.readers, absence=Absence(grace_s=300)))
@@ -64,7 +64,7 @@ def nodes_read(rig: MirrorRig) -> int:
 
 def test_a_full_look_reads_nobody_who_has_not_moved(rig: MirrorRig) -> None:
     before = nodes_read(rig)
-    found = full_look(desk(rig))
+    found = full_resync(context(rig))
     assert (found.whole, found.looked_at, found.wanted, found.queued) == (True, PEOPLE, PEOPLE, 0)
     assert nodes_read(rig) == before
 
@@ -73,8 +73,8 @@ def test_a_nudge_never_waits_for_all_that_a_look_has_found(rig: MirrorRig) -> No
     for number in range(PEOPLE):
         rig.acme.shop.staff_edit(customer(rig, number), last_name="Edited")
     rig.clock.sleep(10)
-    looking = desk(rig)
-    assert full_look(looking).queued == PEOPLE
+    looking = context(rig)
+    assert full_resync(looking).queued == PEOPLE
     rig.clock.sleep(500)
     looking.queue.add([Request(NAME, ClerkUserId("user_new"))], rig.clock.now(), reason="webhook")
     taken = looking.queue.claim("one", rig.clock.now(), limit=PEOPLE + 1, lease_s=30, stores={NAME: PEOPLE + 1})
@@ -86,7 +86,7 @@ def test_a_full_look_finds_what_was_edited_and_deleted_in_the_shop(rig: MirrorRi
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(10)
-    assert full_look(desk(rig)).queued == 2
+    assert full_resync(context(rig)).queued == 2
 
 
 def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_time(rig: MirrorRig) -> None:
@@ -96,7 +96,7 @@ def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_ti
     for user in list(rows)[5:]:
         del rig.profiles.rows[user]
     rig.pour()
-    assert full_look(looking).held == {"release": PEOPLE - 5}
+    assert full_resync(looking).held == {"release": PEOPLE - 5}
     assert (
         len(rig.state.missed(looking.store.shop, limit=PEOPLE)) == PEOPLE - 5
     )  # which resyncs of changes ask for again
@@ -116,18 +116,18 @@ def test_where_the_bulk_query_fails_everybody_is_looked_at_live(rig: MirrorRig) 
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.acme.shop.staff_bulk_fault(status="FAILED", error_code="INTERNAL_SERVER_ERROR", after_rows=3)
     before = nodes_read(rig)
-    found = full_look(desk(rig))
+    found = full_resync(context(rig))
     assert (found.whole, found.looked_at, found.queued) == (True, PEOPLE, 1)
     assert nodes_read(rig) > before
 
 
 def test_looks_at_changes_find_who_came_and_who_changed(rig: MirrorRig) -> None:
-    look_at_changes(desk(rig))
+    incremental_resync(context(rig))
     rig.clock.sleep(1000)
     rig.user(user_of(3), first_name="Adah")
     rig.user("user_new", email="new@x.example.com")
     rig.pour()
-    assert look_at_changes(desk(rig)).queued == 2
+    assert incremental_resync(context(rig)).queued == 2
 
 
 def test_looks_at_changes_find_who_went_slice_by_slice(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +136,8 @@ def test_looks_at_changes_find_who_went_slice_by_slice(rig: MirrorRig, monkeypat
     for user in gone:
         rig.leave(user)
     rig.pour()
-    assert [look_at_changes(desk(rig)).queued for _ in range(4)] == [1, 1, 1, 0]
-    assert look_at_changes(desk(rig)).queued == 0  # they wait already; the slices begin anew
+    assert [incremental_resync(context(rig)).queued for _ in range(4)] == [1, 1, 1, 0]
+    assert incremental_resync(context(rig)).queued == 0  # they wait already; the slices begin anew
 
 
 def test_half_a_table_in_one_slice_makes_a_look_compare_all_keys_and_release_nobody(
@@ -147,41 +147,41 @@ def test_half_a_table_in_one_slice_makes_a_look_compare_all_keys_and_release_nob
     monkeypatch.setattr(resync, "FEW", 2)
     guards = rig.stores[NAME].guards.model_copy(update={"release": Ceiling(max=6)})  # more than went from one slice
     rig.stores[NAME] = rig.stores[NAME].model_copy(update={"guards": guards})
-    look_at_changes(desk(rig))
+    incremental_resync(context(rig))
     for number in range(0, PEOPLE, 2):
         rig.leave(user_of(number))
     rig.pour()
-    found = look_at_changes(desk(rig))
+    found = incremental_resync(context(rig))
     assert (found.whole, found.queued, found.held) == (True, 0, {"release": PEOPLE // 2})
 
 
 def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> None:
-    full_look(desk(rig))
-    look_at_changes(desk(rig))
+    full_resync(context(rig))
+    incremental_resync(context(rig))
     rig.clock.sleep(1000)
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(5)
-    assert look_at_changes(desk(rig)).queued == 1
+    assert incremental_resync(context(rig)).queued == 1
 
 
 def test_a_full_look_that_was_stopped_reads_only_the_rows_behind_it(rig: MirrorRig) -> None:
-    looking = desk(rig)
+    looking = context(rig)
     shop = looking.store.shop
     looking.book.begin(shop, FULL, now=rig.clock.now())
     looking.book.note(shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
     with closing(Scanned.of(rig)) as profiles:
-        found = full_look(replace(looking, readers=replace(looking.readers, profiles=profiles)))
+        found = full_resync(replace(looking, readers=replace(looking.readers, profiles=profiles)))
     assert (found.whole, found.looked_at, found.wanted) == (True, PEOPLE, PEOPLE)
     assert profiles.scans == [user_of(9)]
 
 
 def test_a_full_look_that_must_stop_while_the_mirror_is_filled_looks_at_nobody(rig: MirrorRig) -> None:
-    looking = desk(rig)
+    looking = context(rig)
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(10)
     with closing(Scanned.of(rig)) as profiles:
         readers = replace(looking.readers, profiles=profiles)
-        found = full_look(replace(looking, readers=readers, go_on=lambda: False))
+        found = full_resync(replace(looking, readers=readers, go_on=lambda: False))
     assert (found.whole, found.queued, profiles.scans) == (False, 0, [])
     mark = rig.state.mark(looking.store.shop, FULL)
     assert mark is not None
@@ -213,7 +213,7 @@ def test_a_first_look_at_many_rows_goes_by_the_mirror_and_later_ones_only_where_
         populate(rig, PEOPLE)
         rig.pour()
         before = rig.calls()
-        found = full_look(desk(rig))
+        found = full_resync(context(rig))
         assert (found.whole, found.looked_at, found.wanted) == (True, PEOPLE, 0 if live else PEOPLE)
         assert found.queued == found.wanted
         assert {root for call in list(rig.acme.calls)[before:] for root in call.roots} == {
@@ -221,6 +221,6 @@ def test_a_first_look_at_many_rows_goes_by_the_mirror_and_later_ones_only_where_
         }  # fmt: skip
         rig.clock.sleep(60)
         before = rig.calls()
-        full_look(desk(rig))
+        full_resync(context(rig))
         roots = {root for call in list(rig.acme.calls)[before:] for root in call.roots}
         assert ("bulkOperationRunQuery" not in roots) == live

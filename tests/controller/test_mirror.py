@@ -40,12 +40,12 @@ def told(rig: MirrorRig) -> list[Any]:
 
 
 def test_a_bulk_line_and_a_point_read_of_one_customer_are_the_same_to_the_mirror(rig: MirrorRig) -> None:
-    desk = rig.mirror()
-    operation = desk.bulk.start()
-    while (state := desk.bulk.state(operation)) is not None and state.status == "running":
+    context = rig.mirror()
+    operation = context.bulk.start()
+    while (state := context.bulk.state(operation)) is not None and state.status == "running":
         pass
-    lines = {s.customer_id: s for part in desk.bulk.lines(operation) for s in desk.lists.seen_in(part)}
-    read = {i: seen_of(c) for i, c in desk.customers.by_ids(list(lines)).items()}
+    lines = {s.customer_id: s for part in context.bulk.lines(operation) for s in context.lists.seen_in(part)}
+    read = {i: seen_of(c) for i, c in context.customers.by_ids(list(lines)).items()}
     assert lines == read
     assert len(lines) == SHOP_PEOPLE
 

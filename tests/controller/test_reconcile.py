@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.controller.completeness import sample
 from reconciler.controller.context import StoreContext
-from reconciler.controller.reconcile import Reconciled, reconcile
+from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.core.decide.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.store import Store
@@ -294,7 +294,7 @@ def test_an_action_never_turns_into_a_release_on_the_way(components: Rig) -> Non
 
 def until_proven(
     user: str, context: StoreContext, components: Rig, *, late_s: float = 0.0, looks_max: int = 100
-) -> Reconciled:
+) -> ReconcileResult:
     """Reconcile a user without a row whenever that is due, until it is known to have left."""
     for _ in range(looks_max):
         found = reconcile(ClerkUserId(user), context, components.state)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.controller import spool, stream
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.mirror.mirror import fill
 from reconciler.controller.stream import Moved, Part, Watch, moved_in, parts_of
 from reconciler.core.model.ids import ClerkUserId
@@ -32,7 +32,7 @@ def settle(rig: MirrorRig, *, people: int = PEOPLE) -> None:
     populate(rig, people)
     rig.pour()
     for _ in range(2):
-        list(applied(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
+        list(apply_plan(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
     fill(rig.mirror())
 
 
@@ -78,7 +78,7 @@ def test_whoever_is_agreed_to_for_a_time_is_always_looked_at(rig: MirrorRig) -> 
     settle(rig)
     accept = [{"user": user_of(7), "fields": ["note"], "until": "2099-01-01", "why": "asked for"}]
     rig.rotate(NAME, accept=accept)
-    list(applied(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
+    list(apply_plan(rig.scan(fast=False), rig.store_context(rig.stores[NAME]), fresh=True))
     assert moved(rig) == [user_of(7)]
 
 
@@ -141,7 +141,7 @@ def test_random_edits_on_all_sides_give_the_same_plan_fast_and_live(rig: MirrorR
         known = {m.clerk_user_id: m for m in rig.mappings(NAME)}
         taught = {u for u, row in learned(live).items() if _said(row) != _said(known.get(ClerkUserId(u)))}
         assert taught <= learned(fast).keys()
-        list(applied(fast, rig.store_context(rig.stores[NAME]), fresh=True))
+        list(apply_plan(fast, rig.store_context(rig.stores[NAME]), fresh=True))
     rig.clock.sleep(4000)
     fill(rig.mirror())
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
-from reconciler.controller.undo import undo_plan, undone
+from reconciler.controller.undo import apply_undo, undo_plan
 from reconciler.core.report.drift import drift_of, unswitched
 from tests.controller.test_apply import ADA, BOB, acme, at_rest, theirs
 from tests.inprocess import Rig
@@ -31,7 +31,7 @@ def take_back(components: Rig) -> tuple[set[str], set[str]]:
     store = next(iter(components.stores.values()))
     events = components.state.events(since=components.clock.now() - timedelta(minutes=30))
     scan_result = undo_plan(store, components.readers(store), events)
-    results = {str(o.result) for o in undone(scan_result, components.store_context(store))}
+    results = {str(o.result) for o in apply_undo(scan_result, components.store_context(store))}
     return results, {h.reason for h in scan_result.plan.holds}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import phonenumbers
 
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
@@ -353,7 +353,7 @@ class ModelWorld:
         context = StoreContext(
             self.store, readers, self.shop, self.state, self, lambda _said: None, workers=1, explicit=False
         )
-        return list(applied(approved(scan_result), context, fresh=fresh))
+        return list(apply_plan(approved(scan_result), context, fresh=fresh))
 
     def cycle(self) -> ScanResult:
         """Look and apply; gives what was planned."""

@@ -107,7 +107,7 @@ def test_what_looks_does_not_know_the_writers(module: str) -> None:
 
 
 def test_commands_that_only_read_never_ask_for_hands() -> None:
-    acting = ("StoreContext", "apply_stores", "applied", "reconciled", "CustomerWriter", "ShopMaker")
+    acting = ("StoreContext", "apply_stores", "apply_plan", "reconcile", "CustomerWriter", "ShopMaker")
     for command in READING_COMMANDS:
         tree = modules().get(f"reconciler/cli/commands/{command}.py")
         if tree is not None:

@@ -25,7 +25,7 @@ from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.times import length_of
 from reconciler.cli.users import user_id
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.spool import Spool
@@ -95,11 +95,11 @@ def command(
             return FAILED
         if seal and not components.state.mark_applied(seal, components.clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
-        results = carried_out(
+        results = apply_each(
             context,
             components,
             planned,
-            carry=partial(applied, fresh=planfile_ is None),
+            carry=partial(apply_plan, fresh=planfile_ is None),
             bulk=bulk,
             insists=planned.narrowed,
         )
@@ -174,7 +174,7 @@ def saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tup
     return Planned(saved.plan, scan_result, narrowed=saved.narrowed), seal
 
 
-def carried_out(
+def apply_each(
     context: Context,
     components: Components,
     planned: Planned,

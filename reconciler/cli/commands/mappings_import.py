@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from reconciler.cli.approval import approval
-from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_code
+from reconciler.cli.commands.apply import apply_each, approved_by, ask, exit_code
 from reconciler.cli.context import Context, poured
 from reconciler.cli.files.pairs import Pairs, pairs_in
 from reconciler.cli.render import outputs as render
-from reconciler.controller.apply import applied
+from reconciler.controller.apply import apply_plan
 from reconciler.controller.context import StoreContext
 from reconciler.controller.step import Outcome
 from reconciler.controller.stores import plan_assigned
@@ -50,7 +50,7 @@ def command(
             planned = approved_by(planned, approve)
         if not ask(context, planned, output=output, yes=yes, again=approval("mappings", "import", str(file))):
             return FAILED
-        results = carried_out(context, components, planned, carry=partial(_carried, pairs))
+        results = apply_each(context, components, planned, carry=partial(_carried, pairs))
     if output == "json":
         poured(render.results_json(results, planned.plan.digest))
     else:
@@ -61,4 +61,4 @@ def command(
 def _carried(pairs: Pairs, scan_result: ScanResult, store_context: StoreContext) -> Iterator[Outcome]:
     """Each action is checked against the world once more: by the same pairs."""
     readers = replace(store_context.readers, assigned=pairs[store_context.store.name])
-    return applied(scan_result, replace(store_context, readers=readers), fresh=True)
+    return apply_plan(scan_result, replace(store_context, readers=readers), fresh=True)

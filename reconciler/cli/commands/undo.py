@@ -8,11 +8,11 @@ from functools import partial
 import click
 
 from reconciler.cli.approval import approval
-from reconciler.cli.commands.apply import approved_by, ask, carried_out, exit_code, tell
+from reconciler.cli.commands.apply import apply_each, approved_by, ask, exit_code, tell
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.stores import Planned, side_by_side
-from reconciler.controller.undo import undo_plan, undone
+from reconciler.controller.undo import apply_undo, undo_plan
 from reconciler.core.plan.plan import planned
 from reconciler.errors import PermanentError, UsageError
 from reconciler.wiring import Components
@@ -55,7 +55,7 @@ def command(
             context.say(f"taking back what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
         if not ask(context, back, output=output, yes=yes, again=again):
             return FAILED
-        results = carried_out(context, components, back, carry=undone)
+        results = apply_each(context, components, back, carry=apply_undo)
     tell(context, results, back.plan.digest, output)
     return exit_code(context, back, results)
 

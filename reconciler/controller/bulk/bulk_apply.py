@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.controller.bulk.bulk_files import PIECE, BulkFiles
-from reconciler.controller.bulk.bulk_lines import Ride, Rides, riding
+from reconciler.controller.bulk.bulk_lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.context import Check, Earlier, StoreContext
 from reconciler.controller.execute import claim_written, execute, not_tried, note_answer, row_after
@@ -69,7 +69,7 @@ class BulkRun:
         self._bulk = bulk = replace(bulk, sleep=partial(context.cancellation.sleep, bulk.sleep))
         self._shop = context.store.shop
         self._files = BulkFiles(context, bulk)
-        self._rides = Rides(context)
+        self._bulk_lines = BulkLines(context)
         self._plan: Collection[Action] = ()
         self._known = _Names()
         self._otherwise: dict[ClerkUserId, Action] = {}
@@ -77,7 +77,7 @@ class BulkRun:
         self._moved_to: dict[ClerkUserId, str] = {}
         self._blocked: ReconcilerError | None = None
 
-    def resumed(self) -> Earlier:
+    def resume(self) -> Earlier:
         """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing.
 
         Where that can't be done now, nothing new goes by bulk either: older values could be written after newer ones.
@@ -88,7 +88,7 @@ class BulkRun:
         try:
             with self._files.held():
                 self._files.take_over()
-                return {o.action.clerk_user_id: self._row_of(o) for o in self._worked()}
+                return {o.action.clerk_user_id: self._row_of(o) for o in self._work()}
         except (TemporaryError, PermanentError) as error:
             self._context.warn(f"{self._context.store.name}: they can't be gone on with now: {error.message}")
             self._blocked = error
@@ -100,27 +100,27 @@ class BulkRun:
     def selection(self, actions: Collection[Action], *, but: Container[ClerkUserId]) -> Callable[[Action], bool] | None:
         """controller.context.BulkPart."""
         rate = self._context.readers.customers.restore_rate()
-        return riding(actions, rate, always=self._bulk.always, but=but)
+        return select_for_bulk(actions, rate, always=self._bulk.always, but=but)
 
     def by_mirror(self) -> CustomerReader | None:
         """controller.context.BulkPart."""
         return self._bulk.by_mirror()
 
-    def carried_out(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
+    def apply_actions(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
         """Each action checked against the world, sent by bulk, and read back; outcomes come as they are known."""
         if self._access.refused is not None:
             yield from (not_tried(action, self._access.refused) for action in actions)
             return
         self._plan, self._known = actions, _Names()
         if self._blocked is not None:
-            yield from self._left_over(self._blocked)
+            yield from self._report_left_over(self._blocked)
             return
         try:
             with self._files.held():
-                yield from self._enqueued(actions, check)
-                yield from self._worked()
+                yield from self._enqueue(actions, check)
+                yield from self._work()
         except TemporaryError as error:
-            yield from self._left_over(error)
+            yield from self._report_left_over(error)
 
     def _row_of(self, outcome: Outcome) -> str | None:
         """The digest of the row that was carried out to its end, the line's or the one it moved to; None: none was."""
@@ -132,7 +132,7 @@ class BulkRun:
         self._context.cancellation.check()
         self._files.renew()
 
-    def _enqueued(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
+    def _enqueue(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
         for batch in batches(actions, BATCH):
             if self._access.refused is not None:
                 return
@@ -148,9 +148,9 @@ class BulkRun:
                 continue
             yield from (self._told(each) for each in ready if isinstance(each, Outcome))
             steps = [each for each in ready if isinstance(each, Step)]
-            self._bulk.book.enqueue_lines(self._shop, [self._rides.first(step) for step in steps])
+            self._bulk.book.enqueue_lines(self._shop, [self._bulk_lines.first(step) for step in steps])
 
-    def _worked(self) -> Iterator[Outcome]:
+    def _work(self) -> Iterator[Outcome]:
         """Until no line waits and no file is under way, or the store can't be used."""
         pause_s, failures = PAUSE_FIRST_S, 0
         while self._access.refused is None and not self._files.is_idle():
@@ -166,14 +166,14 @@ class BulkRun:
             except (TemporaryError, PermanentError) as error:
                 failures += 1
                 if failures == FAILURES_MAX:
-                    yield from self._given_up(error)
+                    yield from self._give_up(error)
                     return
             unread = self._unread.total()
             for file, state in ended:
                 yield from self._read(file, state)
             tired, self._files.tired = self._files.tired, []
-            again = (ride for part in batches(tired, BATCH) for ride in self._rides.of(part))
-            yield from self._by_themselves((ride, None) for ride in again)
+            again = (bulk_step for part in batches(tired, BATCH) for bulk_step in self._bulk_lines.of(part))
+            yield from self._execute_singly((bulk_step, None) for bulk_step in again)
             if (ended or tired) and self._unread.total() == unread:
                 pause_s = PAUSE_FIRST_S
             else:
@@ -181,7 +181,7 @@ class BulkRun:
                 pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
         if self._access.refused is not None:
             self._files.drop_unsent()
-            yield from self._left_over(self._access.refused)
+            yield from self._report_left_over(self._access.refused)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class BulkRun:
             try:
                 for answers in self._bulk.shop.answers(state.operation, file.rides_in):
                     self._go_on()
-                    yield from self._settled(file, answers)
+                    yield from self._settle(file, answers)
             except AccessError as error:
                 self._access.refused = self._access.refused or error
             except PermanentError as error:
@@ -205,15 +205,15 @@ class BulkRun:
             outcome = "is not known to the shop any more" if state is None else f"ended as {state.status}"
             code = f" ({state.error_code})" if state is not None and state.error_code else ""
             self._context.warn(f"{self._context.store.name}: a bulk operation {outcome}{code}")
-        yield from self._unanswered(file, is_whole=state is not None and state.status == "completed")
+        yield from self._settle_unanswered(file, is_whole=state is not None and state.status == "completed")
         if self._access.refused is None:
             self._bulk.book.end_file(file)
 
-    def _settled(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
+    def _settle(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
         """Of some users at a time, for a line of metafields holds up to 25 of them."""
         by_number = {answer.line: answer for answer in answers}
         for lines in batches(self._lines(file, sorted(by_number)), PIECE):
-            yield from self._settled_now(file, lines, by_number)
+            yield from self._settle_batch(file, lines, by_number)
 
     def _lines(self, file: BulkFile, numbers: Sequence[int]) -> Iterator[BulkLine]:
         """Those with these numbers that are not settled yet, a few numbers at a time."""
@@ -221,7 +221,7 @@ class BulkRun:
         for part in batches(numbers, size):
             yield from self._bulk.book.file_lines(file, numbers=part)
 
-    def _settled_now(
+    def _settle_batch(
         self, file: BulkFile, lines: Sequence[BulkLine], by_number: MappingOf[int, BulkAnswer]
     ) -> Iterator[Outcome]:
         """Rows, events and the next writes of those who were written, in one go; then those who were refused, or moved.
@@ -234,118 +234,126 @@ class BulkRun:
         events: list[Event] = []
         done: list[Outcome] = []
         more: list[BulkLine] = []
-        refused: list[tuple[Ride, ReconcilerError | None]] = []
-        rides = self._rides.of(lines)
-        for ride in rides:
-            answer = by_number[ride.line.number if ride.line.number is not None else -1]
+        refused: list[tuple[BulkStep, ReconcilerError | None]] = []
+        is_selected = self._bulk_lines.of(lines)
+        for bulk_step in is_selected:
+            answer = by_number[bulk_step.line.number if bulk_step.line.number is not None else -1]
             if answer.error is not None:
-                refused.append((ride, _as_single(answer.error, file)))
+                refused.append((bulk_step, _as_single(answer.error, file)))
                 continue
-            step, planned = ride.step, ride.planned
+            step, planned = bulk_step.step, bulk_step.planned
             step.at = answer.customer or step.at
             note_answer(step, planned, None, answer.shown.get(step.at, {}) if step.at is not None else {})
-            moved = ride.moved_to is not None
+            moved = bulk_step.moved_to is not None
             if moved:
-                refused.append((ride, AnswerLost(ROW_MOVED)))
+                refused.append((bulk_step, AnswerLost(ROW_MOVED)))
                 if not _is_news(step):
                     continue
             step.written.extend(planned.covers)
-            finished = ride.is_last and not moved
+            finished = bulk_step.is_last and not moved
             told_of = planned.tells or planned.covers
-            row, told = row_after(step, self._of_plan(ride.line), told_of, finished=finished, healed=planned.covers)
+            row, told = row_after(
+                step, self._of_plan(bulk_step.line), told_of, finished=finished, healed=planned.covers
+            )
             rows.append(row.model_copy(update={"profile_digest": step.action.profile_digest}) if moved else row)
             events += told
             if moved:
                 continue
-            if ride.is_last:
+            if bulk_step.is_last:
                 done.append(Outcome(step.action, "applied", freed=chains.gives_up(step.decision)))
             else:
-                more.append(self._rides.following(ride))
+                more.append(self._bulk_lines.following(bulk_step))
         users = [outcome.action.clerk_user_id for outcome in done]
-        before = {ride.line.user: ride.step.subject.mapping for ride in rides}
+        before = {bulk_step.line.user: bulk_step.step.subject.mapping for bulk_step in is_selected}
         settled = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more, before=before)
         if settled.losers:
             self._bulk.nudge(settled.losers)
         yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
-        for ride in (ride for ride in rides if ride.line.user in settled.overtaken):
-            ride.step.written = [change for change in ride.step.written if change not in ride.planned.covers]
-            refused += [(ride, AnswerLost(ROW_MOVED))] if ride.moved_to is None else []
-        yield from self._by_themselves(refused)
+        for bulk_step in (bulk_step for bulk_step in is_selected if bulk_step.line.user in settled.overtaken):
+            bulk_step.step.written = [
+                change for change in bulk_step.step.written if change not in bulk_step.planned.covers
+            ]
+            refused += [(bulk_step, AnswerLost(ROW_MOVED))] if bulk_step.moved_to is None else []
+        yield from self._execute_singly(refused)
 
-    def _unanswered(self, file: BulkFile, *, is_whole: bool) -> Iterator[Outcome]:
+    def _settle_unanswered(self, file: BulkFile, *, is_whole: bool) -> Iterator[Outcome]:
         """Lines without an answer: each customer is looked at. Many of an operation that failed go by bulk once more."""
         book = self._bulk.book
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
         while self._access.refused is None and (lines := book.file_lines(file, limit=BATCH)):
             self._go_on()
-            rides = self._rides.of(lines)
+            is_selected = self._bulk_lines.of(lines)
             if many:
                 try:
-                    rides = self._sent_again(rides)
+                    is_selected = self._send_again(is_selected)
                 except AccessError as error:
                     self._access.refused = error
                     return
                 except TemporaryError as error:
                     self._context.warn(error.message)
-            yield from self._by_themselves([(ride, AnswerLost(NO_ANSWER)) for ride in rides])
+            yield from self._execute_singly([(bulk_step, AnswerLost(NO_ANSWER)) for bulk_step in is_selected])
 
-    def _sent_again(self, rides: Sequence[Ride]) -> list[Ride]:
+    def _send_again(self, is_selected: Sequence[BulkStep]) -> list[BulkStep]:
         """A look at these: whoever still needs a write that may go by bulk waits for a file again; the rest is left."""
-        by_user = {ride.line.user: ride for ride in rides}
+        by_user = {bulk_step.line.user: bulk_step for bulk_step in is_selected}
         more = []
         for step in observe_users(list(by_user), self._context, explicit=False):
-            ride = by_user[step.subject.user]
-            now = claim_written(ride.step, step, self._of_plan(ride.line))
-            decided_anew = now is not step and ride.moved_to is not None
-            if self._rides.may_ride(now) and not decided_anew:
+            bulk_step = by_user[step.subject.user]
+            now = claim_written(bulk_step.step, step, self._of_plan(bulk_step.line))
+            decided_anew = now is not step and bulk_step.moved_to is not None
+            if self._bulk_lines.may_go_by_bulk(now) and not decided_anew:
                 if self._plan:
-                    self._otherwise.setdefault(step.subject.user, ride.step.action)
-                more.append(self._rides.first(now, tries=ride.line.tries, plan_digest=ride.line.plan_digest))
+                    self._otherwise.setdefault(step.subject.user, bulk_step.step.action)
+                more.append(
+                    self._bulk_lines.first(now, tries=bulk_step.line.tries, plan_digest=bulk_step.line.plan_digest)
+                )
         self._bulk.book.settle_lines(self._shop, [], [], more=more)
         waiting = {line.user for line in more}
-        return [ride for ride in rides if ride.line.user not in waiting]
+        return [bulk_step for bulk_step in is_selected if bulk_step.line.user not in waiting]
 
-    def _by_themselves(self, rides: Iterable[tuple[Ride, ReconcilerError | None]]) -> Iterator[Outcome]:
+    def _execute_singly(self, is_selected: Iterable[tuple[BulkStep, ReconcilerError | None]]) -> Iterator[Outcome]:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
         with ThreadPoolExecutor(self._context.workers, thread_name_prefix="bulk") as pool:
-            for part in batches(rides, BATCH):
-                self._moved_to |= {ride.line.user: ride.moved_to for ride, _ in part if ride.moved_to is not None}
+            for part in batches(is_selected, BATCH):
+                self._moved_to |= {
+                    bulk_step.line.user: bulk_step.moved_to for bulk_step, _ in part if bulk_step.moved_to is not None
+                }
                 known = [
-                    (ride.line, outcome)
-                    for (ride, _), outcome in zip(part, pool.map(self._alone, part), strict=True)
+                    (bulk_step.line, outcome)
+                    for (bulk_step, _), outcome in zip(part, pool.map(self._alone, part), strict=True)
                     if outcome is not None and not isinstance(outcome.error, AccessError)
                 ]
                 self._bulk.book.settle_lines(self._shop, [], [], done=[line.user for line, _ in known])
                 yield from (self._told(outcome) for _, outcome in known)
                 self._context.cancellation.check()
 
-    def _alone(self, ridden: tuple[Ride, ReconcilerError | None]) -> Outcome | None:
+    def _alone(self, ridden: tuple[BulkStep, ReconcilerError | None]) -> Outcome | None:
         """None where it should end before this one: her line stays."""
-        ride, failed = ridden
+        bulk_step, failed = ridden
         if self._context.cancellation.is_cancelled:
             return None
         if self._access.refused is not None:
-            return not_tried(ride.step.action, self._access.refused)
-        if failed is None and ride.line.position > 0:
+            return not_tried(bulk_step.step.action, self._access.refused)
+        if failed is None and bulk_step.line.position > 0:
             failed = AnswerLost(NO_ANSWER)
-        outcome = execute(ride.step, self._of_plan(ride.line), failed=failed)
+        outcome = execute(bulk_step.step, self._of_plan(bulk_step.line), failed=failed)
         if isinstance(outcome.error, AccessError):
             self._access.refused = outcome.error
         return outcome
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def _given_up(self, error: ReconcilerError) -> Iterator[Outcome]:
+    def _give_up(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Bulk operations can't be used now: what waits is sent by itself; what runs is left to a later run."""
         self._context.warn(f"{self._context.store.name}: bulk operations can't be used now: {error.message}")
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
             while self._access.refused is None and (lines := book.next_lines(self._shop, rides_in, limit=BATCH)):
                 self._go_on()
-                yield from self._by_themselves([(ride, None) for ride in self._rides.of(lines)])
-        yield from self._left_over(self._access.refused or error)
+                yield from self._execute_singly([(bulk_step, None) for bulk_step in self._bulk_lines.of(lines)])
+        yield from self._report_left_over(self._access.refused or error)
 
-    def _left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
+    def _report_left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
         """Nobody knows what became of these, or nothing was tried."""
         plan, self._plan = self._plan, ()
         for action in self._known.others(plan):

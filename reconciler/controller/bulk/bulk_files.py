@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import islice
 from math import ceil
 
-from reconciler.controller.bulk.bulk_lines import Rides
+from reconciler.controller.bulk.bulk_lines import BulkLines
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -45,7 +45,7 @@ class BulkFiles:
     def __init__(self, context: StoreContext, bulk: BulkContext) -> None:
         self._context, self._bulk = context, bulk
         self._shop = context.store.shop
-        self._rides = Rides(context)
+        self._bulk_lines = BulkLines(context)
         self._lease = _lease(self._shop)
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
@@ -59,7 +59,7 @@ class BulkFiles:
     def held(self) -> Iterator[None]:
         """Within, this process alone works with the store's files. TemporaryError where another does, for long."""
         for turn in range(ceil(LEASE_S / LEASE_PAUSE_S) + 1):
-            if self._acquired():
+            if self._acquire():
                 break
             if turn == 0:
                 self._tell_who_holds_it()
@@ -101,7 +101,7 @@ class BulkFiles:
             over.set()
             keeper.join(LEASE_PAUSE_S)
 
-    def _acquired(self) -> bool:
+    def _acquire(self) -> bool:
         leases, now = self._bulk.leases, self._context.clock.now()
         self._fence = leases.acquire(self._lease, self._owner, ttl_s=LEASE_S, now=now)
         return self._fence is not None
@@ -151,7 +151,7 @@ class BulkFiles:
                 if tired := self._tired(rides_in, most):
                     self.tired += tired
                     break  # they wait until they have been sent, and what is behind them, too
-                left -= self._handed_over(rides_in, most)
+                left -= self._upload_lines(rides_in, most)
                 free -= 1
 
     def ended(self) -> list[tuple[BulkFile, BulkState | None]]:
@@ -193,12 +193,12 @@ class BulkFiles:
         """The first of these lines that were in files often enough."""
         return list(islice((line for line in self._waiting(rides_in, most) if line.tries >= TRIES_MAX), PIECE))
 
-    def _handed_over(self, rides_in: str, most: int) -> int:
+    def _upload_lines(self, rides_in: str, most: int) -> int:
         """How many lines left the queue in a file."""
         numbers: dict[ClerkUserId, int] = {}
 
         def items() -> Iterator[Write]:
-            for number, (lines, write) in enumerate(self._rides.writes(self._waiting(rides_in, most))):
+            for number, (lines, write) in enumerate(self._bulk_lines.writes(self._waiting(rides_in, most))):
                 numbers.update((line.user, number) for line in lines)
                 yield write
 

@@ -25,7 +25,7 @@ from reconciler.core.plan.forecast import BULK_KINDS, forecast
 from reconciler.ports import FILE_KINDS, METAFIELDS_MAX, BulkLine
 
 
-def riding(
+def select_for_bulk(
     actions: Collection[Action], restore_rate: float, *, always: bool, but: Container[ClerkUserId]
 ) -> Callable[[Action], bool] | None:
     """Which of a plan's actions should go by bulk; None where there is none, or that is not worth it.
@@ -35,23 +35,23 @@ def riding(
     say.
     """
 
-    def rides(action: Action) -> bool:
-        return _may_ride(action) and action.clerk_user_id not in but
+    def is_selected(action: Action) -> bool:
+        return _may_go_by_bulk(action) and action.clerk_user_id not in but
 
     if always:
-        return rides if any(map(rides, actions)) else None
-    worth = forecast(filter(rides, actions), restore_rate).bulk_worth_it
-    return rides if worth else None
+        return is_selected if any(map(is_selected, actions)) else None
+    worth = forecast(filter(is_selected, actions), restore_rate).bulk_worth_it
+    return is_selected if worth else None
 
 
-def _may_ride(action: Action) -> bool:
+def _may_go_by_bulk(action: Action) -> bool:
     if action.kind not in BULK_KINDS or action.waits_for or action.park:
         return False
     return action.kind == "create" or all(c.field != "backlink" for c in action.changes)
 
 
 @dataclass(slots=True)
-class Ride:
+class BulkStep:
     """A line with the step it belongs to, as things stand now, and all writes of its action.
 
     `moved_to`: the digest of her row, where it is not the one that the line rests on; None where it is.
@@ -76,15 +76,15 @@ class Ride:
         return self.line.position == len(self.writes) - 1
 
 
-class Rides:
+class BulkLines:
     """Makes lines of steps, steps of lines, and writes of both. Sends nothing."""
 
     def __init__(self, context: StoreContext) -> None:
         self._context = context
 
-    def may_ride(self, step: Step) -> bool:
+    def may_go_by_bulk(self, step: Step) -> bool:
         """Whether there is something to be done by this step that lines can say."""
-        return step.decision.action is not None and _may_ride(step.action) and bool(step.action.changes)
+        return step.decision.action is not None and _may_go_by_bulk(step.action) and bool(step.action.changes)
 
     def first(self, step: Step, *, tries: int = 0, plan_digest: str | None = None) -> BulkLine:
         """The line of a step that begins."""
@@ -96,14 +96,19 @@ class Rides:
             plan_digest=self._context.plan_digest if plan_digest is None else plan_digest,
             tries=tries,
         )
-        return _placed(Ride(line, step, writes_left(step, self._context)))
+        return _placed(BulkStep(line, step, writes_left(step, self._context)))
 
-    def following(self, ride: Ride) -> BulkLine:
+    def following(self, bulk_step: BulkStep) -> BulkLine:
         """The line of the next write; the one before it was done on `ride.step.at`."""
         line = replace(
-            ride.line, position=ride.line.position + 1, customer=ride.step.at, tries=0, file=None, number=None
+            bulk_step.line,
+            position=bulk_step.line.position + 1,
+            customer=bulk_step.step.at,
+            tries=0,
+            file=None,
+            number=None,
         )
-        return _placed(Ride(line, ride.step, ride.writes))
+        return _placed(BulkStep(line, bulk_step.step, bulk_step.writes))
 
     def writes(self, lines: Iterable[BulkLine]) -> Iterator[tuple[list[BulkLine], Write]]:
         """What stands on each line of a file that takes these, made as it is asked for; customers share metafield lines."""
@@ -111,20 +116,20 @@ class Rides:
         for group in packed(pairs, lambda pair: _metafields_in(pair[1])):
             yield [line for line, _ in group], _joined([write for _, write in group])
 
-    def of(self, lines: Sequence[BulkLine]) -> list[Ride]:
+    def of(self, lines: Sequence[BulkLine]) -> list[BulkStep]:
         """The lines with rows and mappings as they are now."""
         context = self._context
         subjects = {s.user: s for s in subjects_of([line.user for line in lines], context.store, context.readers)}
         return [self._ride(line, subjects[line.user]) for line in lines]
 
-    def _ride(self, line: BulkLine, subject: Subject) -> Ride:
-        ride = self._bare(line)
-        moved_to = profile_digest(subject.profile) if has_moved(ride.step.action, subject) else None
-        spec = self._spec(ride.step.action, subject, moved=moved_to is not None)
-        step = Step(ride.step.action, subject, ride.step.decision.model_copy(update={"spec": spec}))
-        step.at = ride.step.at
-        step.written = [change for planned in ride.writes[: line.position] for change in planned.covers]
-        return Ride(line, step, writes_left(step, self._context), moved_to)
+    def _ride(self, line: BulkLine, subject: Subject) -> BulkStep:
+        bulk_step = self._bare(line)
+        moved_to = profile_digest(subject.profile) if has_moved(bulk_step.step.action, subject) else None
+        spec = self._spec(bulk_step.step.action, subject, moved=moved_to is not None)
+        step = Step(bulk_step.step.action, subject, bulk_step.step.decision.model_copy(update={"spec": spec}))
+        step.at = bulk_step.step.at
+        step.written = [change for planned in bulk_step.writes[: line.position] for change in planned.covers]
+        return BulkStep(line, step, writes_left(step, self._context), moved_to)
 
     def _spec(self, action: Action, subject: Subject, *, moved: bool) -> Spec | None:
         """What the row wants, or, where it has moved since, what it wanted of the fields that are written."""
@@ -134,18 +139,18 @@ class Rides:
         spec = spec_of(profile, store)
         return as_written(spec, action.changes) if moved else spec
 
-    def _bare(self, line: BulkLine) -> Ride:
+    def _bare(self, line: BulkLine) -> BulkStep:
         """Enough to know the write: neither row nor mapping is asked for."""
         decision = Decision.model_validate_json(line.decision)
         assert decision.action is not None
         step = Step(decision.action, Subject(line.user, None, None), decision)
         step.at = line.customer or decision.action.customer_id
-        return Ride(line, step, writes_left(step, self._context))
+        return BulkStep(line, step, writes_left(step, self._context))
 
 
-def _placed(ride: Ride) -> BulkLine:
+def _placed(bulk_step: BulkStep) -> BulkLine:
     """The line, with the file kind of its write."""
-    return replace(ride.line, rides_in=FILE_KINDS[type(ride.write)])
+    return replace(bulk_step.line, rides_in=FILE_KINDS[type(bulk_step.write)])
 
 
 def _metafields_in(write: Write) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from functools import partial
 
-from reconciler.controller.mirror.mirror import MirrorContext, Standing, stands
+from reconciler.controller.mirror.mirror import MirrorCheck, MirrorContext, check_mirror
 from reconciler.controller.stores import side_by_side
 from reconciler.core.model.ids import StoreName
 
 
-def check_mirrors(desks: MappingOf[StoreName, MirrorContext]) -> dict[StoreName, Standing]:
+def check_mirrors(desks: MappingOf[StoreName, MirrorContext]) -> dict[StoreName, MirrorCheck]:
     """Catch up each store's mirror, in a thread of its own, and say on which of them a plan may rest."""
-    return side_by_side({name: partial(stands, desk) for name, desk in desks.items()})
+    return side_by_side({name: partial(check_mirror, context) for name, context in desks.items()})

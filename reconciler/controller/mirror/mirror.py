@@ -103,7 +103,7 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MirrorCheck:
     """Whether a look at everybody may pass over who has not moved: the mirror is as the shop's list was at `as_of`.
 
     None: it may not. `doubt` says why, where there is a mirror at all.
@@ -113,28 +113,30 @@ class Standing:
     doubt: str = ""
 
 
-def stands(desk: MirrorContext) -> Standing:
+def check_mirror(context: MirrorContext) -> MirrorCheck:
     """Catch the mirror up, and say whether a look may rest on it. Asks nothing where no bulk look was ever complete.
 
     The list of who was touched names nobody who was deleted; so the shop must have exactly as many customers as the
     mirror. It lags, too, and a newcomer would make up for somebody who was deleted; so the mirror is first told of all
     newcomers. Whatever goes wrong here is a reason to read everybody live, and no error.
     """
-    mark = desk.mirror.mirror_mark(desk.store.shop)
+    mark = context.mirror.mirror_mark(context.store.shop)
     if mark.complete_at is None:
-        return Standing()
-    if mark.shape != shape_of(desk.store):
+        return MirrorCheck()
+    if mark.shape != shape_of(context.store):
         other = "for another back-link or other metafields" if mark.shape is not None else "by an earlier version"
-        return Standing(doubt=f"its mirror was filled {other}")
-    if not is_fresh(mark, desk.clock.now()):
-        return Standing(doubt=f"its mirror is of {mark.complete_at:%Y-%m-%d %H:%M} UTC, which is too long ago")
+        return MirrorCheck(doubt=f"its mirror was filled {other}")
+    if not is_fresh(mark, context.clock.now()):
+        return MirrorCheck(doubt=f"its mirror is of {mark.complete_at:%Y-%m-%d %H:%M} UTC, which is too long ago")
     try:
-        standing = _counted(desk)
-        return standing if standing.as_of is not None else _counted(desk)  # somebody may have come after the list
+        mirror_check = _counted(context)
+        return (
+            mirror_check if mirror_check.as_of is not None else _counted(context)
+        )  # somebody may have come after the list
     except AccessError:
-        return Standing()  # the live look says it
+        return MirrorCheck()  # the live look says it
     except (PermanentError, StateError, TemporaryError) as error:
-        return Standing(doubt=f"its mirror can't be brought up to date: {error.message}")
+        return MirrorCheck(doubt=f"its mirror can't be brought up to date: {error.message}")
 
 
 def shape_of(store: Store) -> str:
@@ -147,61 +149,61 @@ def is_fresh(mark: MirrorMark, now: datetime) -> bool:
     return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
 
 
-def _counted(desk: MirrorContext) -> Standing:
+def _counted(context: MirrorContext) -> MirrorCheck:
     """Caught up, and compared with how many customers the shop has.
 
     Counted before newcomers are read: one who comes in between then makes the mirror larger, and is never one whom the
     shop counted and the mirror does not know, who would hide that somebody was deleted.
     """
-    as_of = desk.clock.now()
-    catch_up(desk)
-    there = desk.lists.count()
+    as_of = context.clock.now()
+    catch_up(context)
+    there = context.lists.count()
     if there is None:
-        return Standing(doubt="the shop does not say exactly how many customers it has")
-    _take_in_newcomers(desk)
-    known = desk.mirror.mirrored(desk.store.shop)
+        return MirrorCheck(doubt="the shop does not say exactly how many customers it has")
+    _take_in_newcomers(context)
+    known = context.mirror.mirrored(context.store.shop)
     if there != known:
-        return Standing(doubt=f"the shop has {there:,} customers, its mirror {known:,}")
-    return Standing(as_of)
+        return MirrorCheck(doubt=f"the shop has {there:,} customers, its mirror {known:,}")
+    return MirrorCheck(as_of)
 
 
-def fill(desk: MirrorContext) -> Filled:
+def fill(context: MirrorContext) -> Filled:
     """Bring the mirror up to date by a bulk query: goes on with one that is under way, and with its lines where it was.
 
     TemporaryError: it failed, was cancelled or took more than a day. What it had found by then is in the mirror, and
     nobody counts as gone by it. The next call begins anew.
     """
-    shop, mirror = desk.store.shop, desk.mirror
+    shop, mirror = context.store.shop, context.mirror
     mark = mirror.mirror_mark(shop)
-    state = desk.bulk.state(mark.operation) if mark.operation is not None else None
-    if state is not None and mark.begun_shape != shape_of(desk.store):  # its lines would be read for others
+    state = context.bulk.state(mark.operation) if mark.operation is not None else None
+    if state is not None and mark.begun_shape != shape_of(context.store):  # its lines would be read for others
         if state.status == "running":
-            desk.bulk.cancel(state.operation)
+            context.bulk.cancel(state.operation)
         state = None
     if state is None or (state.status == "expired"):
-        mark = _begun(desk)
+        mark = _begun(context)
     assert mark.operation is not None
     assert mark.began_at is not None
-    state = _ended(desk, mark.operation, mark.began_at)
+    state = _ended(context, mark.operation, mark.began_at)
     if state is None:
         return Filled(whole=False, lines=mark.lines)
     complete = state.status == "completed"
     moved, lines = 0, mark.lines
     if state.readable:
         try:
-            for part in desk.bulk.lines(mark.operation, skip=mark.lines, batch=BATCH):
+            for part in context.bulk.lines(mark.operation, skip=mark.lines, batch=BATCH):
                 lines += len(part)
-                now = desk.clock.now()
+                now = context.clock.now()
                 moved += mirror.put_seen(
-                    shop, desk.lists.seen_in(part), as_of=mark.began_at, now=now, source="bulk", lines=lines
+                    shop, context.lists.seen_in(part), as_of=mark.began_at, now=now, source="bulk", lines=lines
                 )
-                desk.progress(Progress("storing", lines, state.objects or None))
-                if not desk.wait(0):
+                context.progress(Progress("storing", lines, state.objects or None))
+                if not context.wait(0):
                     return Filled(whole=False, lines=lines, moved=moved)
         except PermanentError:
-            mirror.end_mirror(shop, complete=False, now=desk.clock.now())  # the result is no more: begin anew
+            mirror.end_mirror(shop, complete=False, now=context.clock.now())  # the result is no more: begin anew
             raise
-    gone = mirror.end_mirror(shop, complete=complete, now=desk.clock.now())
+    gone = mirror.end_mirror(shop, complete=complete, now=context.clock.now())
     if not complete:
         why = f" ({state.error_code})" if state.error_code else ""
         raise TemporaryError(
@@ -211,40 +213,40 @@ def fill(desk: MirrorContext) -> Filled:
     return Filled(whole=True, lines=lines, moved=moved, gone=gone)
 
 
-def catch_up(desk: MirrorContext) -> int:
+def catch_up(context: MirrorContext) -> int:
     """Read whoever was touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
 
     Whom the mirror has surely seen since she was touched is not read again, though the lists overlap. Nothing is done
     without a complete bulk look before, which saw all that was touched until then. PermanentError where too many were
     touched: a bulk look is due.
     """
-    shop, mirror = desk.store.shop, desk.mirror
+    shop, mirror = context.store.shop, context.mirror
     mark = mirror.mirror_mark(shop)
     if mark.listed_at is None or mark.complete_at is None:
         return 0
     since = _untold_since(mark.listed_at, mark.complete_at)
-    began_at = desk.clock.now()
+    began_at = context.clock.now()
     moved = 0
     known: set[str] = set()
-    for page in desk.lists.touched_since(since):
+    for page in context.lists.touched_since(since):
         fresh = mirror.unseen(shop, [one for one in page if one[0] not in known])
         known.update(customer for customer, _ in page)
-        moved += _read(desk, fresh)
+        moved += _read(context, fresh)
     mirror.listed(shop, began_at)
     return moved
 
 
-def _take_in_newcomers(desk: MirrorContext) -> None:
+def _take_in_newcomers(context: MirrorContext) -> None:
     """Read whoever came lately and is not in the mirror, newest first; one small page where few came.
 
     As far back as the index may not tell yet, but not behind the last bulk query, which saw everybody. That a newcomer is
     known is no sign that older ones are: the index need not tell of them in their order. PermanentError: too many.
     """
-    shop, mirror = desk.store.shop, desk.mirror
+    shop, mirror = context.store.shop, context.mirror
     complete_at = mirror.mirror_mark(shop).complete_at
-    since = _untold_since(desk.clock.now(), complete_at) if complete_at is not None else None
-    for page in desk.lists.newest():
-        _read(desk, mirror.unseen(shop, page))
+    since = _untold_since(context.clock.now(), complete_at) if complete_at is not None else None
+    for page in context.lists.newest():
+        _read(context, mirror.unseen(shop, page))
         if page and since is not None and page[-1][1] < since:
             return
 
@@ -254,19 +256,19 @@ def _untold_since(at: datetime, complete_at: datetime) -> datetime:
     return max(at - OVERLAP, complete_at - CLOCKS)
 
 
-def _read(desk: MirrorContext, customers: list[CustomerId]) -> int:
+def _read(context: MirrorContext, customers: list[CustomerId]) -> int:
     """Keep what these show now, by point reads; how many had moved. Who is not found is gone."""
-    shop, mirror = desk.store.shop, desk.mirror
+    shop, mirror = context.store.shop, context.mirror
     moved = 0
     for part in batches(customers, READ):
-        as_of = desk.clock.now()
-        found = desk.customers.by_ids(part)
+        as_of = context.clock.now()
+        found = context.customers.by_ids(part)
         moved += mirror.put_seen(
-            shop, [seen_of(c) for c in found.values()], as_of=as_of, now=desk.clock.now(), source="list"
+            shop, [seen_of(c) for c in found.values()], as_of=as_of, now=context.clock.now(), source="list"
         )
         gone = [i for i in part if i not in found]
         if gone:
-            mirror.touch(shop, gone, now=desk.clock.now(), gone=True)
+            mirror.touch(shop, gone, now=context.clock.now(), gone=True)
     return moved
 
 
@@ -284,34 +286,34 @@ def seen_of(customer: Customer) -> Seen:
     )
 
 
-def _begun(desk: MirrorContext) -> MirrorMark:
+def _begun(context: MirrorContext) -> MirrorMark:
     """A new bulk query. Its time is taken before it is asked for: who is made later is seen by it or by a later look."""
-    now = desk.clock.now()
-    expected = desk.lists.count()
-    operation = desk.bulk.start()
-    shape = shape_of(desk.store)
-    return desk.mirror.begin_mirror(desk.store.shop, operation, now=now, expected=expected, shape=shape)
+    now = context.clock.now()
+    expected = context.lists.count()
+    operation = context.bulk.start()
+    shape = shape_of(context.store)
+    return context.mirror.begin_mirror(context.store.shop, operation, now=now, expected=expected, shape=shape)
 
 
-def _ended(desk: MirrorContext, operation: str, began_at: datetime) -> BulkState | None:
+def _ended(context: MirrorContext, operation: str, began_at: datetime) -> BulkState | None:
     """The query's end; None where the process should stop. Looks less and less often, twice a minute at last."""
-    expected = desk.mirror.mirror_mark(desk.store.shop).expected
+    expected = context.mirror.mirror_mark(context.store.shop).expected
     pause = POLL_FIRST_S
     while True:
-        state = desk.bulk.state(operation)
+        state = context.bulk.state(operation)
         if state is None:
-            desk.mirror.end_mirror(desk.store.shop, complete=False, now=desk.clock.now())
-            raise TemporaryError(f"{desk.store.shop}: the shop knows no {operation} any more", hint="start anew")
+            context.mirror.end_mirror(context.store.shop, complete=False, now=context.clock.now())
+            raise TemporaryError(f"{context.store.shop}: the shop knows no {operation} any more", hint="start anew")
         if state.status != "running":
             return state
-        desk.progress(Progress("running", state.objects, expected))
-        if desk.clock.now() - began_at > RUNS_MAX:
-            desk.bulk.cancel(operation)
-            desk.mirror.end_mirror(desk.store.shop, complete=False, now=desk.clock.now())
+        context.progress(Progress("running", state.objects, expected))
+        if context.clock.now() - began_at > RUNS_MAX:
+            context.bulk.cancel(operation)
+            context.mirror.end_mirror(context.store.shop, complete=False, now=context.clock.now())
             raise TemporaryError(
-                f"{desk.store.shop}: the bulk query ran for more than a day and was cancelled",
+                f"{context.store.shop}: the bulk query ran for more than a day and was cancelled",
                 hint="reconciler backfill shopify, which begins anew",
             )
-        if not desk.wait(pause):
+        if not context.wait(pause):
             return None
         pause = min(pause * 1.5, POLL_LAST_S)

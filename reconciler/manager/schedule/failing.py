@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from reconciler.controller.worker import Worked
+from reconciler.controller.worker import WorkResult
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import PermanentError, ReconcilerError, StateError, TemporaryError
 from reconciler.manager.running_config import RunningConfig
@@ -41,7 +41,7 @@ class FailingStores:
         """The same kind of work has ended well."""
         self._remember(name, what, None)
 
-    def worked(self, done: Worked) -> None:
+    def worked(self, done: WorkResult) -> None:
         """What became of one request."""
         name = done.claim.store
         with self._lock:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from reconciler.controller.resync import CHANGES, FULL, Desk, Looked, full_look, look_at_changes
+from reconciler.controller.resync import CHANGES, FULL, ResyncContext, ResyncResult, full_resync, incremental_resync
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.bulk_advice import BulkAdvice
@@ -70,7 +70,7 @@ class ScheduledScans:
 
         `whole`: one that goes on where an earlier one stopped is not enough, since those before were seen otherwise.
         """
-        ended = self._look(name, FULL, full_look, since)
+        ended = self._look(name, FULL, full_resync, since)
         if ended == "elsewhere":  # who looks at it may be at its changes: the full look is still to be taken
             return ended if self._is_under_way(name, FULL) else "busy"
         return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
@@ -83,8 +83,10 @@ class ScheduledScans:
         with self._running.components() as components:
             full = components.state.mark(store.shop, FULL)
         if full is not None and full.finished_at is None:
-            return self._look(name, FULL, full_look, full.started_at)
-        return self._look(name, CHANGES, look_at_changes, self._clock.now() - timedelta(seconds=self._interval_s / 2))
+            return self._look(name, FULL, full_resync, full.started_at)
+        return self._look(
+            name, CHANGES, incremental_resync, self._clock.now() - timedelta(seconds=self._interval_s / 2)
+        )
 
     def renew(self) -> None:
         """Hold on to the leases of the looks that go on, however long one chunk takes; a lost one ends its look."""
@@ -116,10 +118,12 @@ class ScheduledScans:
             mark = components.state.mark(store.shop, kind)
         return mark is not None and mark.finished_at is None
 
-    def _look(self, name: StoreName, kind: str, look: Callable[[Desk], Looked], since: datetime) -> Ended:
+    def _look(
+        self, name: StoreName, kind: str, look: Callable[[ResyncContext], ResyncResult], since: datetime
+    ) -> Ended:
         began = time.monotonic()
         found = self._under_lease(name, kind, look, since)
-        if not isinstance(found, Looked):
+        if not isinstance(found, ResyncResult):
             return found
         if found.held:
             _log.warning("guard_exceeded", store=name, scan=kind, held=found.held, hint="reconciler plan shows them")
@@ -136,8 +140,8 @@ class ScheduledScans:
         return ended
 
     def _under_lease(
-        self, name: StoreName, kind: str, look: Callable[[Desk], Looked], since: datetime
-    ) -> Looked | Ended:
+        self, name: StoreName, kind: str, look: Callable[[ResyncContext], ResyncResult], since: datetime
+    ) -> ResyncResult | Ended:
         """What the look found, while no other looks at the store; or why it was not done: an end since then, for one."""
         store = self._running.store(name)
         if self._done_since(name, kind, since):
@@ -166,8 +170,13 @@ class ScheduledScans:
                 components.state.release_lease(key, self._owner, fence, now=self._clock.now())
 
     def _done(
-        self, components: Components, store: StoreSettings, kind: str, look: Callable[[Desk], Looked], lease: _Lease
-    ) -> Looked | Ended:
+        self,
+        components: Components,
+        store: StoreSettings,
+        kind: str,
+        look: Callable[[ResyncContext], ResyncResult],
+        lease: _Lease,
+    ) -> ResyncResult | Ended:
         ended: Ended
         try:
             found = look(self._desk(components, store, lease))
@@ -184,11 +193,11 @@ class ScheduledScans:
         self._metrics.scanned(store.name, kind, ended)
         return ended
 
-    def _desk(self, components: Components, store: StoreSettings, lease: _Lease) -> Desk:
+    def _desk(self, components: Components, store: StoreSettings, lease: _Lease) -> ResyncContext:
         def go_on() -> bool:
             return lease.held and not self._stopping() and self._running.store(store.name) == store
 
-        return Desk(
+        return ResyncContext(
             store=store,
             readers=replace(components.readers(store), absence=components.absence),
             state=components.state,

@@ -15,11 +15,11 @@ from reconciler.controller.mirror.mirror import (
     CLOCKS,
     COMPLETE_MAX,
     OVERLAP,
-    Standing,
+    MirrorCheck,
+    check_mirror,
     fill,
     is_fresh,
     seen_of,
-    stands,
 )
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
@@ -67,10 +67,10 @@ class _Meanwhile:
         return getattr(self._lists, name)
 
 
-def planned(rig: MirrorRig) -> tuple[Standing, ScanResult]:
+def planned(rig: MirrorRig) -> tuple[MirrorCheck, ScanResult]:
     """As the command line plans: by the mirror where it stands, else live."""
-    standing = stands(rig.mirror())
-    return standing, rig.scan(fast=standing.as_of is not None)
+    mirror_check = check_mirror(rig.mirror())
+    return mirror_check, rig.scan(fast=mirror_check.as_of is not None)
 
 
 def roots(rig: MirrorRig, since: int) -> list[str]:
@@ -90,8 +90,8 @@ def acts_on(scan_result: ScanResult) -> list[str]:
 def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: MirrorRig) -> None:
     live = rig.scan(fast=False)
     before = rig.calls()
-    standing, scan_result = planned(rig)
-    assert standing.as_of is not None
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.as_of is not None
     assert roots(rig, before) == ["customers", "customersCount", "customers"]
     assert scan_result.plan.summary.in_sync == PEOPLE
     assert digest(rig, scan_result) == digest(rig, live)
@@ -103,7 +103,7 @@ def test_whoever_was_touched_lately_is_read_once_though_the_lists_overlap(rig: M
     asked = []
     for _ in range(3):
         before = rig.calls()
-        assert stands(rig.mirror()).as_of is not None
+        assert check_mirror(rig.mirror()).as_of is not None
         asked.append(roots(rig, before))
         rig.clock.sleep(60)
     counted = ["customersCount", "customers"]
@@ -124,15 +124,15 @@ def test_two_edits_within_a_second_are_seen_though_the_mirror_was_read_between_t
 def test_who_was_edited_by_staff_is_seen(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(5)
-    standing, scan_result = planned(rig)
-    assert (standing.as_of is not None, acts_on(scan_result)) == (True, [user_of(4)])
+    mirror_check, scan_result = planned(rig)
+    assert (mirror_check.as_of is not None, acts_on(scan_result)) == (True, [user_of(4)])
 
 
 def test_who_was_deleted_is_seen_by_counting_though_no_list_names_her(rig: MirrorRig) -> None:
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(5)
-    standing, scan_result = planned(rig)
-    assert standing == Standing(doubt=f"the shop has {PEOPLE - 1} customers, its mirror {PEOPLE}")
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check == MirrorCheck(doubt=f"the shop has {PEOPLE - 1} customers, its mirror {PEOPLE}")
     assert acts_on(scan_result) == [user_of(5)]
 
 
@@ -140,22 +140,22 @@ def test_who_was_deleted_is_seen_though_a_guest_came_at_the_same_time(rig: Mirro
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.acme.shop.staff_create(email="guest@x.example.com")
     rig.clock.sleep(5)
-    standing, scan_result = planned(rig)
-    assert (standing.as_of, acts_on(scan_result)) == (None, [user_of(5)])
+    mirror_check, scan_result = planned(rig)
+    assert (mirror_check.as_of, acts_on(scan_result)) == (None, [user_of(5)])
 
 
 def test_the_list_begins_an_hour_before_the_last_one_and_never_before_what_the_bulk_query_saw(rig: MirrorRig) -> None:
-    desk = rig.mirror()
-    lists = _Since(desk.lists)
-    mark = rig.state.mirror_mark(desk.store.shop)
+    context = rig.mirror()
+    lists = _Since(context.lists)
+    mark = rig.state.mirror_mark(context.store.shop)
     assert mark.complete_at is not None
     for wanted in (mark.complete_at - CLOCKS, None):
-        before = rig.state.mirror_mark(desk.store.shop).listed_at
+        before = rig.state.mirror_mark(context.store.shop).listed_at
         assert before is not None
-        assert stands(replace(desk, lists=lists)).as_of is not None
+        assert check_mirror(replace(context, lists=lists)).as_of is not None
         assert lists.asked.pop() == (wanted or before - OVERLAP)
         rig.clock.sleep(7200)
-        assert stands(rig.mirror()).as_of is not None
+        assert check_mirror(rig.mirror()).as_of is not None
 
 
 class _Since:
@@ -182,28 +182,30 @@ class _Since:
 )
 def test_a_mirror_that_was_filled_for_other_metafields_does_not_stand(rig: MirrorRig, policy: dict[str, Any]) -> None:
     rig.rotate(NAME, **policy)
-    assert stands(rig.mirror()) == Standing(doubt="its mirror was filled for another back-link or other metafields")
+    assert check_mirror(rig.mirror()) == MirrorCheck(
+        doubt="its mirror was filled for another back-link or other metafields"
+    )
     fill(rig.mirror())
-    assert stands(rig.mirror()).as_of is not None
+    assert check_mirror(rig.mirror()).as_of is not None
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
 def test_guests_who_came_are_taken_in_and_the_mirror_stands(rig: MirrorRig) -> None:
     rig.acme.shop.staff_create(email="guest@x.example.com")
     rig.clock.sleep(5)
-    standing, scan_result = planned(rig)
-    assert (standing.as_of is not None, acts_on(scan_result)) == (True, [])
+    mirror_check, scan_result = planned(rig)
+    assert (mirror_check.as_of is not None, acts_on(scan_result)) == (True, [])
 
 
 def test_one_who_came_and_is_not_in_the_index_yet_is_taken_in(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     come(rig, 1)
-    standing, scan_result = planned(rig)
-    assert (standing.as_of is not None, acts_on(scan_result)) == (True, [])
+    mirror_check, scan_result = planned(rig)
+    assert (mirror_check.as_of is not None, acts_on(scan_result)) == (True, [])
     rig.clock.sleep(60)  # a shop's times are whole seconds: whom it made in this one is read twice
     for read in (["nodes"], []):
         before = rig.calls()
-        assert stands(rig.mirror()).as_of is not None
+        assert check_mirror(rig.mirror()).as_of is not None
         assert roots(rig, before) == ["customers", "customersCount", "customers", *read]
 
 
@@ -212,8 +214,8 @@ def test_who_was_deleted_is_seen_though_one_came_whom_the_index_does_not_tell_of
     rig.acme.shop.staff_delete(customer(rig, 5))
     come(rig, 1)
     rig.clock.sleep(5)
-    standing, scan_result = planned(rig)
-    assert standing == Standing(doubt=f"the shop has {PEOPLE} customers, its mirror {PEOPLE + 1}")
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check == MirrorCheck(doubt=f"the shop has {PEOPLE} customers, its mirror {PEOPLE + 1}")
     assert acts_on(scan_result) == [user_of(5)]
 
 
@@ -224,8 +226,8 @@ def test_newcomers_are_read_page_by_page_until_they_are_all_known(rig: MirrorRig
     come(rig, many)
     rig.clock.sleep(30)
     before = rig.calls()
-    standing, scan_result = planned(rig)
-    assert standing.doubt == f"the shop has {PEOPLE + many - 1:,} customers, its mirror {PEOPLE + many:,}"
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.doubt == f"the shop has {PEOPLE + many - 1:,} customers, its mirror {PEOPLE + many:,}"
     first = ["customers", "customersCount", "customers", "nodes", "customers", "nodes", "customers"]
     again = ["customers", "customersCount", "customers", "customers", "customers"]
     assert roots(rig, before)[: len(first + again)] == first + again
@@ -236,14 +238,14 @@ def test_a_newcomer_is_found_behind_newer_ones_whom_the_mirror_knows(rig: Mirror
     rig.acme.shop.search_lag_s = LAG_S
     rig.acme.shop.staff_delete(customer(rig, 5))
     come(rig, 1)
-    desk, newer = rig.mirror(), come(rig, 2 * NEWEST_FIRST, "newer")
+    context, newer = rig.mirror(), come(rig, 2 * NEWEST_FIRST, "newer")
     rig.clock.sleep(60)
-    found = [seen_of(each) for each in desk.customers.by_ids(newer).values()]
+    found = [seen_of(each) for each in context.customers.by_ids(newer).values()]
     now = rig.clock.now()
-    assert desk.mirror.put_seen(desk.store.shop, found, as_of=now, now=now, source="list") == len(newer)
+    assert context.mirror.put_seen(context.store.shop, found, as_of=now, now=now, source="list") == len(newer)
     rig.clock.sleep(5)
-    standing, scan_result = planned(rig)
-    assert (standing.as_of, acts_on(scan_result)) == (None, [user_of(5)])
+    mirror_check, scan_result = planned(rig)
+    assert (mirror_check.as_of, acts_on(scan_result)) == (None, [user_of(5)])
 
 
 def test_newcomers_from_before_the_last_bulk_query_are_not_paged_through(rig: MirrorRig) -> None:
@@ -252,24 +254,24 @@ def test_newcomers_from_before_the_last_bulk_query_are_not_paged_through(rig: Mi
     fill(rig.mirror())
     rig.clock.sleep(5)
     before = rig.calls()
-    assert stands(rig.mirror()).as_of is not None
+    assert check_mirror(rig.mirror()).as_of is not None
     assert roots(rig, before) == ["customers", "customersCount", "customers"]
 
 
 def test_those_who_come_while_it_counts_are_no_doubt(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
-    desk = rig.mirror()
-    lists = _Meanwhile(desk.lists, lambda when: come(rig, 1, when))
-    assert stands(replace(desk, lists=lists)).as_of is not None
+    context = rig.mirror()
+    lists = _Meanwhile(context.lists, lambda when: come(rig, 1, when))
+    assert check_mirror(replace(context, lists=lists)).as_of is not None
 
 
 def test_those_who_come_while_it_counts_hide_nobody_who_was_deleted(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     rig.acme.shop.staff_delete(customer(rig, 5))
-    desk = rig.mirror()
-    lists = _Meanwhile(desk.lists, lambda when: come(rig, 1, when))
+    context = rig.mirror()
+    lists = _Meanwhile(context.lists, lambda when: come(rig, 1, when))
     doubt = f"the shop has {PEOPLE + 1} customers, its mirror {PEOPLE + 2}"
-    assert stands(replace(desk, lists=lists)) == Standing(doubt=doubt)
+    assert check_mirror(replace(context, lists=lists)) == MirrorCheck(doubt=doubt)
 
 
 def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,9 +279,9 @@ def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig, monke
     rig.acme.shop.search_lag_s = LAG_S
     come(rig, NEWEST_FIRST)
     before = rig.calls()
-    standing, scan_result = planned(rig)
-    assert standing.as_of is None
-    assert "more than 20 customers came lately" in standing.doubt
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.as_of is None
+    assert "more than 20 customers came lately" in mirror_check.doubt
     assert scan_result.plan.summary.in_sync == PEOPLE
     assert roots(rig, before).count("customers") == 2
 
@@ -299,8 +301,8 @@ def test_a_row_that_changed_came_or_went_is_seen(rig: MirrorRig) -> None:
     rig.user("user_new", email="new@x.example.com")
     rig.leave(user_of(8))
     rig.pour()
-    standing, scan_result = planned(rig)
-    assert standing.as_of is not None
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.as_of is not None
     assert {action.clerk_user_id: action.kind for action in scan_result.plan.actions} == {
         user_of(7): "update", user_of(8): "release", "user_new": "create",
     }  # fmt: skip
@@ -309,16 +311,16 @@ def test_a_row_that_changed_came_or_went_is_seen(rig: MirrorRig) -> None:
 
 def test_a_policy_that_changed_is_seen_by_all(rig: MirrorRig) -> None:
     rig.stores[NAME] = rig.stores[NAME].model_copy(update={"tags": ("app-user", "vip")})
-    standing, scan_result = planned(rig)
-    assert standing.as_of is not None
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.as_of is not None
     assert scan_result.plan.summary.update == PEOPLE
 
 
 def test_two_customers_that_were_merged_are_seen(rig: MirrorRig) -> None:
     rig.acme.shop.staff_merge(customer(rig, 1), customer(rig, 2))
     rig.clock.sleep(60)
-    standing, scan_result = planned(rig)
-    assert standing.as_of is None
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.as_of is None
     assert digest(rig, scan_result) == digest(rig, rig.scan(fast=False))
     assert acts_on(scan_result) != []
 
@@ -326,8 +328,8 @@ def test_two_customers_that_were_merged_are_seen(rig: MirrorRig) -> None:
 def test_a_mirror_of_the_day_before_yesterday_is_not_used(rig: MirrorRig) -> None:
     rig.clock.sleep(COMPLETE_MAX.total_seconds() - 86_400 + 60)
     calls = rig.calls()
-    standing, scan_result = planned(rig)
-    assert (standing.as_of, "too long ago" in standing.doubt) == (None, True)
+    mirror_check, scan_result = planned(rig)
+    assert (mirror_check.as_of, "too long ago" in mirror_check.doubt) == (None, True)
     assert scan_result.plan.summary.in_sync == PEOPLE
     assert [call.roots for call in list(rig.acme.calls)[calls:]] == [("nodes",)]
 
@@ -335,7 +337,7 @@ def test_a_mirror_of_the_day_before_yesterday_is_not_used(rig: MirrorRig) -> Non
 def test_a_shop_without_a_mirror_is_asked_nothing_for_it(tmp_path: Path) -> None:
     with MirrorRig(tmp_path) as empty:
         calls = empty.calls()
-        assert stands(empty.mirror()) == Standing()
+        assert check_mirror(empty.mirror()) == MirrorCheck()
         assert empty.calls() == calls
 
 
@@ -343,24 +345,24 @@ def test_a_shop_without_a_mirror_is_asked_nothing_for_it(tmp_path: Path) -> None
 @pytest.mark.parametrize("root", ["customers", "customersCount"])
 def test_a_list_or_a_count_that_fails_is_a_doubt_and_no_error(rig: MirrorRig, kind: FaultKind, root: str) -> None:
     rig.acme.faults.add(kind, on=root, times=50)
-    standing, scan_result = planned(rig)
-    assert standing.as_of is None
-    assert standing.doubt
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check.as_of is None
+    assert mirror_check.doubt
     assert scan_result.plan.summary.in_sync == PEOPLE
 
 
 def test_a_list_of_newcomers_that_fails_is_a_doubt(rig: MirrorRig) -> None:
     fault = rig.acme.faults.add("null_payload", on="customers", when=lambda sent: "first" in sent, times=None)
-    standing, scan_result = planned(rig)
+    mirror_check, scan_result = planned(rig)
     assert fault.hits
-    assert (standing.as_of, "the list did not come" in standing.doubt) == (None, True)
+    assert (mirror_check.as_of, "the list did not come" in mirror_check.doubt) == (None, True)
     assert scan_result.plan.summary.in_sync == PEOPLE
 
 
 def test_a_count_that_is_not_exact_is_a_doubt(rig: MirrorRig) -> None:
     body = json.dumps({"data": {"customersCount": {"count": PEOPLE, "precision": "AT_LEAST"}}})
     rig.acme.faults.add("html", on="customersCount", body=body, times=2)
-    assert stands(rig.mirror()) == Standing(doubt="the shop does not say exactly how many customers it has")
+    assert check_mirror(rig.mirror()) == MirrorCheck(doubt="the shop does not say exactly how many customers it has")
 
 
 def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,13 +370,13 @@ def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.M
     for number in range(251):
         rig.acme.shop.staff_create(email=f"guest{number}@x.example.com")
     rig.clock.sleep(5)
-    assert "were touched since" in stands(rig.mirror()).doubt
+    assert "were touched since" in check_mirror(rig.mirror()).doubt
 
 
 def test_a_shop_that_lets_nobody_in_says_so_once_in_the_look(rig: MirrorRig) -> None:
     rig.acme.tokens.revoke_all()
-    standing, scan_result = planned(rig)
-    assert standing == Standing()
+    mirror_check, scan_result = planned(rig)
+    assert mirror_check == MirrorCheck()
     assert scan_result.plan.error is not None
     assert scan_result.plan.error.startswith("StoreSuspended")
 
