@@ -37,13 +37,30 @@ def test_replicas_whose_clocks_differ_agree_on_the_databases_time(engine: Engine
         assert -3660 < fast.ahead_s() < -3540
 
 
-def test_a_clock_that_jumps_is_put_right_at_the_next_asking(engine: Engine) -> None:
+def test_a_wall_clock_that_jumps_changes_nothing_even_while_the_database_is_away(
+    postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    engine = open_engine(postgres.url(postgres_database()))
     local = Skewed(0)
-    clock = DatabaseClock(engine, local, every_s=60)
+    clock = DatabaseClock(engine, local)
     clock.now()
-    local.wrong = timedelta(seconds=-86_400)
-    if engine.dialect.name != "sqlite":
+    for seconds in (-86_400, 3600):
+        local.wrong = timedelta(seconds=seconds)
         assert abs(clock.now() - WallClock().now()) < timedelta(seconds=60)
+    with postgres.away():
+        assert abs(clock.now() - WallClock().now()) < timedelta(seconds=60)
+    engine.dispose()
+
+
+def test_what_the_database_says_is_taken_over_again_and_again(
+    postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    """The steady clock is frozen here: only the database's answers can move the time on."""
+    engine = open_engine(postgres.url(postgres_database()))
+    clock = DatabaseClock(engine, WallClock(), every_s=0.0, steady_s=lambda: 0.0)
+    first = clock.now()
+    assert clock.now() > first
+    engine.dispose()
 
 
 def test_a_database_that_is_away_is_an_error_and_no_guess() -> None:

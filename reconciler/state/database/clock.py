@@ -1,11 +1,13 @@
-"""The database's time: one clock for all replicas that share a state, so leases have the same length for all.
+"""The database's time: one clock for all replicas that share a state, so that a lease is as long for one as for another.
 
-The offset is measured every few seconds and added to the local clock in between, so a call costs nothing. If a clock
-jumps in between, leases may end early or late until the next measurement; fencing tokens keep writes safe meanwhile.
+The database is asked now and then; in between a steady clock of this machine counts on, so that a call costs nothing. A
+wall clock that jumps changes nothing, not even while the database does not answer.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Lock
 
@@ -17,53 +19,60 @@ from reconciler.state.database.engine import is_sqlite, reading
 from reconciler.state.tables.mappings import UtcDateTime
 
 EVERY_S = 60.0
-AGAIN_S = 2.0  # until the next measurement, after one that failed
+AGAIN_S = 2.0  # after the database did not answer
 
 _ASK = text("SELECT clock_timestamp() AS at").columns(at=UtcDateTime())
 
 
-class DatabaseClock:
-    """`ports.Clock` with the database's time. With SQLite, which serves one process, the local time.
+def steady_s() -> float:
+    """Seconds that never jump; they count while the machine sleeps, where the system has such a clock."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
-    Raises StateError until the first measurement succeeds. Later outages use the last measured offset.
+
+class DatabaseClock:
+    """ports.Clock by the database's time; the local one where SQLite serves one process.
+
+    StateError until the database has answered once; a later outage is bridged by the steady clock.
     """
 
-    def __init__(self, engine: Engine, local: Clock, *, every_s: float = EVERY_S) -> None:
-        self._engine = engine
-        self._local = local
-        self._every = timedelta(seconds=every_s)
+    def __init__(
+        self, engine: Engine, local: Clock, *, every_s: float = EVERY_S, steady_s: Callable[[], float] = steady_s
+    ) -> None:
+        self._engine, self._local = engine, local
+        self._every_s, self._steady_s = every_s, steady_s
         self._lock = Lock()
         self._ahead = timedelta()
-        self._asked_at: datetime | None = None
+        self._base: tuple[datetime, float] | None = None  # the database's time, and the steady clock's at that moment
+        self._ask_at_s = 0.0
 
     def now(self) -> datetime:
         if is_sqlite(self._engine):
             return self._local.now()
         with self._lock:
-            local = self._local.now()
-            if self._asked_at is None or abs(local - self._asked_at) >= self._every:
-                self._try_measure(local)
-                local = self._local.now()
-            return local + self._ahead
+            if self._base is None or self._steady_s() >= self._ask_at_s:
+                self._base = self._ask(self._base)
+            at, since_s = self._base
+            return at + timedelta(seconds=self._steady_s() - since_s)
 
     def ahead_s(self) -> float:
-        """Return how many seconds the database's clock was ahead of ours at the last measurement, for `doctor`."""
+        """How far the database's clock is ahead of ours, in seconds, as last measured: for `doctor`."""
         self.now()
         return self._ahead.total_seconds()
 
-    def _try_measure(self, local: datetime) -> None:
-        """Measure the offset; if the database does not answer, keep the last one so that scheduled work continues."""
+    def _ask(self, base: tuple[datetime, float] | None) -> tuple[datetime, float]:
+        """The new base; the one before where the database does not answer."""
         try:
-            self._measure()
+            with reading(self._engine) as connection:
+                before_s = self._steady_s()
+                at: datetime = connection.execute(_ASK).scalar_one()
+                after_s = self._steady_s()
         except StateError:
-            if self._asked_at is None:
+            if base is None:
                 raise
-            self._asked_at = local - self._every + timedelta(seconds=AGAIN_S)
-
-    def _measure(self) -> None:
-        with reading(self._engine) as connection:
-            before = self._local.now()
-            at: datetime = connection.execute(_ASK).scalar_one()
-            after = self._local.now()
-        self._ahead = at - (before + (after - before) / 2)
-        self._asked_at = after
+            self._ask_at_s = self._steady_s() + min(AGAIN_S, self._every_s)
+            return base
+        self._ask_at_s = after_s + self._every_s
+        half_s = (after_s - before_s) / 2
+        self._ahead = at + timedelta(seconds=half_s) - self._local.now()
+        return at, after_s - half_s
