@@ -40,6 +40,7 @@ REFUSED = (
     "lacks a column that is mapped",
     "has no column",
     "there is no table",
+    "is not what it was",  # the column went while the start read the table
 )
 """Why a start may be refused here: while stores.yaml is broken, or a column or the table is away."""
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at",

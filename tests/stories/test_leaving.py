@@ -99,6 +99,20 @@ def test_two_users_whose_customers_staff_merged_both_have_one_again(four: Villag
     four.settles()
 
 
+def test_a_phone_that_the_user_no_longer_has_goes_from_the_customer_that_staff_merged_it_into(four: Village) -> None:
+    """Staff merge the customer into a stranger, and before the next run the profile's phone is cleared."""
+    four.store["fields"] = {"phone": "enforce"}
+    four.user("ada", phone="+12125550142")
+    four.apply()
+    stranger = four.staff("create", email="stranger@example.com", first_name="Stan")
+    four.staff("merge", keep=stranger.id, other=four.theirs("ada").id)
+    assert four.theirs("ada").phone == "+12125550142"
+    four.user("ada", phone=None)
+    four.apply()
+    assert (four.theirs("ada").email, four.theirs("ada").phone) == (mail("ada"), None)
+    four.settles()
+
+
 # --- leaving -------------------------------------------------------------------------------------------------------
 
 

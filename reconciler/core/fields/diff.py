@@ -60,8 +60,19 @@ def is_respelt(base: Applied | None, observed: str | None) -> bool:
 
 
 def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
-    """The last-applied value of a field of this very customer."""
-    return mapping.applied.get(field) if mapping is not None and mapping.customer_id == customer.id else None
+    """The last-applied value of a field of this very customer.
+
+    Staff may merge the user's customer into another: back-link, email and phone move with it. The shop holds each email
+    and phone once, so one that this customer shows as it was last applied is the one that was applied.
+    """
+    if mapping is None:
+        return None
+    base = mapping.applied.get(field)
+    if mapping.customer_id == customer.id or base is None:
+        return base
+    moved = field in UNIQUE and customer.backlink == mapping.clerk_user_id and base.value is not None
+    same = moved and comparable(field, observed_value(customer, field)) == comparable(field, base.value)
+    return base if same else None
 
 
 def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | None:
