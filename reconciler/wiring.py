@@ -33,6 +33,7 @@ from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import CustomerLists
 from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
+from reconciler.state.database.clock import DatabaseClock
 from reconciler.state.database.engine import open_engine
 from reconciler.state.database.version import is_current
 from reconciler.state.profile_writes import ProfileWrites
@@ -71,6 +72,11 @@ class Components:
     def __exit__(self, *_: object) -> None:
         self.cut_off()
         self._open.close()
+
+    @cached_property
+    def state_clock(self) -> DatabaseClock:
+        """The time of all that the state stores: the same for every process that shares it. StateError."""
+        return DatabaseClock(self.engine, self.clock)
 
     @cached_property
     def engine(self) -> Engine:
@@ -252,7 +258,7 @@ class Components:
             bulk=ShopBulkReader(client, store),
             lists=CustomerLists(client, store),
             customers=self._customers(store, "sweep"),
-            clock=self.clock,
+            clock=self.state_clock,
             wait=wait,
             progress=progress,
         )
@@ -264,7 +270,7 @@ class Components:
             readers=self.readers(store, lane=lane),
             writer=self._customers(store, lane),
             state=self.state,
-            clock=self.clock,
+            clock=self.state_clock,
             warn=self._warn,
             plan_digest=plan_digest,
         )
@@ -296,7 +302,7 @@ class Components:
 
         def nudge(users: Collection[ClerkUserId]) -> None:
             requests = [Request(store.name, user) for user in sorted(users)]
-            self.queue.add(requests, self.clock.now(), reason=ADDRESS)
+            self.queue.add(requests, self.state_clock.now(), reason=ADDRESS)
 
         return BulkContext(
             shop=ShopBulkWriter(self.client(store), store),

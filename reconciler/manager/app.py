@@ -39,7 +39,6 @@ from reconciler.manager.shutdown import ended_within
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import Front
 from reconciler.settings import Loaded
-from reconciler.state.database.clock import DatabaseClock
 from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.requests.queue import new_owner
 from reconciler.wiring import Components
@@ -85,7 +84,7 @@ class Manager:
         self._wishes: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
         self._reading = threading.Lock()
         workers = settings.controller.workers
-        self._clock = DatabaseClock(components.engine, components.clock)
+        self._clock = components.state_clock
         self._metrics = Metrics(workers)
         self._metrics.follow(s.name for s in components.stores())
         self._running = RunningConfig(

@@ -93,7 +93,7 @@ def command(
         again = approval("apply", *file, stores=stores, users=users, live=live)
         if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
             return FAILED
-        if seal and not components.state.mark_applied(seal, components.clock.now()):
+        if seal and not components.state.mark_applied(seal, components.state_clock.now()):
             raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
         results = apply_each(
             context,

@@ -81,9 +81,11 @@ def _written(context: Context, components: Components, users: ClerkUsers) -> Tal
     def nudge(done: Sequence[RowDone]) -> None:
         """A row brought in late carries the time of its last change, which may lie long before the last resync."""
         requests = [Request(store.name, row.user) for store in stores for row in done]
-        components.queue.add(requests, components.clock.now(), priority=Priority.RESYNC, reason="backfill")
+        components.queue.add(requests, components.state_clock.now(), priority=Priority.RESYNC, reason="backfill")
 
-    writer = RowWriter(lambda: components.upserts, components.profile_writes, components.clock, ask=None, nudge=nudge)
+    writer = RowWriter(
+        lambda: components.upserts, components.profile_writes, components.state_clock, ask=None, nudge=nudge
+    )
     try:
         for to_write in _surveyed(context, components, users, tally, "writing profile rows"):
             write_rows(to_write, writer.write_now, tally)

@@ -29,5 +29,7 @@ def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -
             context.warn(f"the profiles can't be read, so these users are taken as named: {error.message}")
             named = [ClerkUserId(user) for user in dict.fromkeys(users)]
         requests = [Request(store.name, user) for store in chosen for user in named]
-        components.queue.add(requests, components.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
+        components.queue.add(
+            requests, components.state_clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True
+        )
         context.say(f"enqueued {counted(len(requests), 'request')}: a running controller takes them")

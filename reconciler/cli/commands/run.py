@@ -146,7 +146,7 @@ def _are_settled(components: Components, files: Files, tell: Callable[[str], Non
     takes such a change late (`FollowedFiles`), and one that starts beside it no earlier.
     """
     try:
-        others = {replica.config_digest for replica in components.state.replicas(now=components.clock.now())}
+        others = {replica.config_digest for replica in components.state.replicas(now=components.state_clock.now())}
     except StateError as error:
         if not is_away(error):
             raise

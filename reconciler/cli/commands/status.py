@@ -29,7 +29,7 @@ def command(context: Context, stores: tuple[str, ...], certificate: bool, output
         if certificate:
             return _certified(context, components, stores, output)
         rows = status_rows_of(components, components.stores(stores))
-        now = components.clock.now()
+        now = components.state_clock.now()
         replicas = components.state.replicas(now=now)
     if output == "json":
         click.echo(render.status_json(rows, now, replicas))
