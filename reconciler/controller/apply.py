@@ -1,8 +1,8 @@
-"""Carry out a plan: each action is checked against the world, carried out, and written down before the next.
+"""Apply a plan: each action is checked against the row and the customer, executed, and recorded before the next.
 
 Everything may be done twice and the process may die between any two lines: a create is sent by back-link, an adoption
-writes the back-link first, steps that must not be taken for an edit declare themselves, and the next look goes on from
-whatever is there.
+writes the back-link first, steps that must not be taken for an edit declare themselves, and the next plan continues from
+what is there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RECORDS = 500
 
 
 def apply_plan(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Iterator[Outcome]:
-    """Carry out a store's plan; outcomes come as they are known. A user whose action failed is pending from then on."""
+    """Apply a store's plan; outcomes come as they are known. A user whose action failed is pending from then on."""
     failed: list[Outcome] = []
     outcomes = _apply(scan_result, context, fresh=fresh)
     try:
@@ -72,12 +72,12 @@ def _record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
 
 
 def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
-    """Carry out a store's plan; outcomes come as they are known.
+    """Apply a store's plan; outcomes come as they are known.
 
-    With `fresh` the plan was made just now, and creates are sent without another look at the shop as long as it is
+    With `fresh` the plan was made just now, and creates are sent without observing the shop again as long as it is
     young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits
     for another's address goes in a later round. A store whose access is refused stops there: the rest is reported as
-    not tried. What is large enough goes by bulk operations, where the hands have them, and the rest beside it.
+    not tried. What is large enough goes by bulk operations, where the context has a bulk tier, and the rest beside it.
 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
@@ -102,7 +102,7 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
 def _recheck(
     scan_result: ScanResult, context: StoreContext, before: Earlier, bulk: BulkPart | None = None, *, fresh: bool
 ) -> Preconditions:
-    """One for each thread: it remembers how far it has read. What goes by bulk is too much to be looked for in the shop."""
+    """One for each thread: it remembers how far it has read. What goes by bulk is too much to search in the shop."""
     if bulk is not None:
         preconditions = Preconditions(scan_result, context, fresh=fresh, by_mirror=bulk.by_mirror)
     else:
@@ -120,7 +120,7 @@ def _apply_with_bulk(
 ) -> Iterator[Outcome]:
     """By bulk what is worth it, and beside it one by one what is left: two threads, and no user is in both.
 
-    Whoever waits for another's address, or is waited for, goes by herself when it is her turn.
+    A user who waits for another's address, or is waited for, is executed singly in turn.
     """
     moving = chains.entangled(actions)
     by_bulk = bulk.selection(actions, but=moving) if bulk is not None else None
@@ -143,7 +143,7 @@ def _apply_with_bulk(
 def _apply_singly(
     actions: Collection[Action], moving: MappingOf[ClerkUserId, Action], run: _SinglePart, context: StoreContext
 ) -> Iterator[Outcome]:
-    """In rounds, so that who waits for another's address goes after her; in batches, with a few calls at once."""
+    """In rounds, so that a user who waits for another's address comes later; in batches, with a few calls at a time."""
     rounds = chains.waves(moving)
     with ThreadPoolExecutor(context.workers, thread_name_prefix=f"apply-{context.store.name}") as pool:
         run.park(moving)
@@ -162,7 +162,7 @@ def _apply_singly(
 
 
 def _is_done(action: Action, before: Earlier) -> bool:
-    """Whether a run that was gone on with has just done this for the same row."""
+    """Whether a resumed run has just done this for the same row."""
     return before.get(action.clerk_user_id) == action.profile_digest
 
 
@@ -228,7 +228,7 @@ class _SinglePart:
     def park(self, actions: MappingOf[ClerkUserId, Action]) -> None:
         """Break the circles: some give their values up for a moment, if nothing has moved since the plan was made.
 
-        Where that fails, everybody in it is refused by name in turn, and the next look finds what became of it.
+        Where that fails, each action in it is refused in turn, and the next plan shows what is due.
         """
         for wait_cycle in chains.knots(actions):
             with self._forgiving():
@@ -244,7 +244,7 @@ class _SinglePart:
                     park(step, self._context, fields[step.subject.user])
 
     def unpark(self) -> None:
-        """Who gave values up and got no others has them again; if not here, then by the next look."""
+        """Give values back to customers that got no others; if not here, the next plan does."""
         for user, values in self._parked.items():
             with self._forgiving():
                 step = observe_users([user], self._context, explicit=False)[0]
@@ -264,7 +264,7 @@ class _SinglePart:
 
 
 def _record(scan_result: ScanResult, context: StoreContext, *, but: Container[ClerkUserId]) -> None:
-    """What the look alone has taught: followed back-links, holds, what is in sync."""
+    """Record what the scan alone has shown: followed back-links, holds, what is in sync."""
     for rows in batches(scan_result.rows, RECORDS):
         context.state.put_many([row for row in rows if row.clerk_user_id not in but])
     if scan_result.whole and scan_result.plan.error is None:
@@ -274,9 +274,9 @@ def _record(scan_result: ScanResult, context: StoreContext, *, but: Container[Cl
 
 
 def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
-    """Look again at whom a plan that was not made just now holds, and write down what is true of them.
+    """Observe again the users that a plan which was not made just now holds, and record what is true of them.
 
-    Not at what a guard withholds: that is of the plan, and not of its users.
+    Not those that a guard withholds: that is of the plan, and not of its users.
     """
     users = (user for user, _ in groupby(h.clerk_user_id for h in holds if h.reason != "GuardExceeded"))
     try:
@@ -288,7 +288,7 @@ def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
                     rows += [(step.subject.read, row)] if row is not None else []
             context.state.put_unmoved(rows)
     except (TemporaryError, PermanentError, AccessError) as error:
-        context.warn(f"{context.store.name}: who is held could not be looked at again: {error.message}")
+        context.warn(f"{context.store.name}: held users could not be observed again: {error.message}")
 
 
 __all__ = ["Outcome", "apply_plan"]

@@ -1,6 +1,6 @@
-"""Whether the profiles table looks whole from one store, before anything is concluded from a row that is missing.
+"""Whether the profiles table appears whole from one store, before anything is concluded from a row that is missing.
 
-Reads a bounded number of rows: a look at a whole store compares all of them and asks the guards.
+Reads a bounded number of rows: a scan compares all of them and asks the guards.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sample:
     def message(self) -> str:
         return (
             f"the profile row is missing, and so are those of {self.missing} of {self.asked} mapped users of this store: "
-            "the table may be loading, so nobody is released; `reconciler apply` releases them after showing the plan"
+            "the table may be loading, so no user is released; `reconciler apply` releases them after showing the plan"
         )
 
 
@@ -49,7 +49,7 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
     """
     profiles, mappings = readers.profiles, readers.mappings
     if profiles.count(at_most=1) == 0:
-        raise SourceError("the profiles are empty: nobody is released", hint="reconciler doctor")
+        raise SourceError("the profiles are empty: no user is released", hint="reconciler doctor")
     users = mappings.living(store.shop, after=None, limit=SAMPLE)
     if len(users) == SAMPLE:
         users = sorted({*users[:HALF], *_neighbours(user, store, mappings)})
@@ -77,7 +77,7 @@ def _neighbours(user: ClerkUserId, store: Store, mappings: MappingReader) -> lis
 def without_successor(
     users: Collection[ClerkUserId], store: Store, profiles: ProfileReader, mappings: MappingReader
 ) -> frozenset[ClerkUserId]:
-    """Those of these users without a row whose address no row has: the others may have a new id."""
+    """Those of these users without a row with an address that no row has: the others may have a new id."""
     rows = mappings.get(store.shop, users)
     keys = {user: key for user in users if (row := rows.get(user)) and (key := normalise.email_key(row.email))}
     claimed = {normalise.email_key(profile.email) for profile in profiles.sharing_email(set(keys.values()))}

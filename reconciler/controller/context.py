@@ -40,7 +40,7 @@ class BulkPart(Protocol):
         """Which of a plan's actions go by bulk; none of the users in `but`. None: none does."""
 
     def by_mirror(self) -> CustomerReader | None:
-        """The customers by the mirror, where that is current: creates are looked for there first."""
+        """The customers by the mirror, where that is current: creates are searched there first."""
 
     def apply_actions(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
         """Check each action, send it by bulk and read the answer; outcomes come as they are known."""
@@ -63,7 +63,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class StoreContext:
-    """All that the acting half needs in one store. `workers` are the calls that may be under way at once.
+    """What is needed to plan and write in one store. `workers`: so many calls may be under way at the same time.
 
     Without `bulk` everything is sent one by one. `cancellation` ends what is under way. `successors` is
     asked before a customer is deleted; None: each release asks for itself. `fence` is checked before each write.

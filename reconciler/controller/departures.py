@@ -1,4 +1,4 @@
-"""Who of the users that a look meets has left, and who may adopt the customers of those who leave. Reads only."""
+"""Which users have left a store, and which users may adopt the customers of those who leave. Reads only."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from reconciler.ports.profile_rows import UnwrittenReader
 
 @dataclass(frozen=True, slots=True)
 class Departures:
-    """Asked by one look, as of one moment. Nothing is read where no other user's customer is met and no user leaves.
+    """As of one moment. Nothing is read where no other user's customer is met and no user leaves.
 
-    `assigned` are pairs that an operator names: then a user whom neither the state nor the table knows has left as well.
+    `assigned` are pairs that an operator names: then a user that neither the state nor the table knows has left as well.
     """
 
     store: Store

@@ -45,13 +45,13 @@ from reconciler.errors import (
 )
 from reconciler.ports import Answer, Shown
 
-ROUNDS = 5  # fresh looks after a refusal or a lost answer, before a person is told
+ROUNDS = 5  # observations after a refusal or a lost answer, before a person has to act
 OWN_GUARDS = frozenset({"relink", "merge", "release"})  # never done in the place of another kind: no plan has shown it
 WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
 
 
 def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None = None) -> Outcome:
-    """The bounded loop of act, and look again where the answer was lost or Shopify says that the world is another.
+    """Send the action, and observe again where the answer was lost or Shopify's state is another: a bounded loop.
 
     `failed`: the action was sent already in another way, and this is what became of it.
     """
@@ -86,7 +86,7 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
         if step.action.kind in OWN_GUARDS and step.action.kind != planned.kind:
             message = f"the world has moved: {step.action.kind} is due now, which this plan does not show"
             return Outcome(planned, "refused", message, f"the next plan shows the {step.action.kind}")
-    return Outcome(planned, "failed", f"given up after {ROUNDS} looks: {message}")
+    return Outcome(planned, "failed", f"given up after {ROUNDS} attempts: {message}")
 
 
 def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
@@ -98,7 +98,7 @@ def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
 
 
 def _observe_claimed(lost: Step, step: Step, context: StoreContext) -> Step:
-    """The look that followed, with what was ours by it; another look where her row has moved since the lost write."""
+    """The step after a lost answer, with what of it was ours; observed once more if the row changed since the lost write."""
     found = claim_written(lost, step, context)
     if found is step or not has_moved(lost.action, step.subject):
         return found
@@ -113,7 +113,7 @@ def _new(step: Step, known: Collection[tuple[str, str | None]]) -> tuple[Hold, .
 def _attempt(
     step: Step, context: StoreContext, failed: ReconcilerError | None
 ) -> Overtaken | AnswerLost | Refused | None:
-    """Send the action; what it met that a fresh look may lead on from, or None where it was done."""
+    """Send the action; what it met that observing again may resolve, or None where it was done."""
     try:
         if failed is not None:
             raise failed
@@ -124,7 +124,7 @@ def _attempt(
 
 
 def record_decision(step: Step, context: StoreContext) -> None:
-    """What a look taught that led to no write."""
+    """Record what was observed and led to no write."""
     row = row_after_observation(step.subject, step.decision, context.store, now=context.clock.now())
     if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
         context.state.put_unmoved([(step.subject.read, row)])
@@ -137,7 +137,7 @@ def not_tried(action: Action, stopped: AccessError) -> Outcome:
 
 
 def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:
-    """Whether a fresh look can lead on: the world moved, or what was refused can be left out from now on.
+    """Whether observing again can help: Shopify's state moved, or what was refused can be left out from now on.
 
     A refusal that names no field of the action is one of the whole action.
     """
@@ -247,9 +247,9 @@ def record_joint(step: Step, context: StoreContext, planned: PlannedWrite, shown
 
 
 def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
-    """The answer to a write was lost, and this is the look that followed: what is there of it was ours, and is written down.
+    """Record as ours what is there of a write with a lost answer, by the observation that followed.
 
-    Else nobody could tell later what we set, and might clear or take back. Where her row has moved since, what was
+    Otherwise it would not be known later what we set, and might clear or revert. Where the row changed since, what was
     decided rests on an agreement that has just become another: it is to be decided again.
     """
     customer = step.decision.customer
@@ -275,7 +275,7 @@ def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
 
 
 def has_moved(action: Action, subject: Subject) -> bool:
-    """Whether her row is not the one any more that the action rests on."""
+    """Whether the row is no longer the one that the action rests on."""
     return profile_digest(subject.profile) != action.profile_digest
 
 
@@ -312,7 +312,7 @@ def row_after(
     finished: bool,
     healed: tuple[Change, ...] | None = None,
 ) -> tuple[Mapping, list[Event]]:
-    """The row after a call, and what to tell of it. What is still missing of a new customer is no change of the config.
+    """The row after a write, and the events of it. What is still missing of a new customer is no change of the config.
 
     `healed`: as in `row_after_write`, where the subject's row was written since the action began.
     """

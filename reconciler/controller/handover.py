@@ -2,8 +2,8 @@
 
 A release is declared in the mapping of its user before its first call, and only where the mapping still holds the customer.
 An adoption marks that mapping as released before its first call, and only where no release is declared there. The second
-of both finds the mapping moved, and looks again. Before a customer is deleted or erased, the profiles are asked once more
-who may adopt it.
+of both finds the mapping moved, and is decided again. Before a customer is deleted or erased, the profiles are read once
+more for users who may adopt it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ASKED_FOR_S = 1.0  # how long an answer that was given to many is used
 
 
 class Overtaken(TemporaryError):
-    """Another user or process came first to this customer, or may adopt it: nothing was sent, look again."""
+    """Another user or process came first to this customer, or may adopt it: nothing was sent, observe again."""
 
 
 def begin_release(row: Mapping, decided_on: Mapping | None, mappings: MappingReader, state: MappingWriter) -> None:
@@ -77,7 +77,7 @@ def _row_of(user: ClerkUserId, shop: ShopDomain, mappings: MappingReader) -> Map
 class Successors:
     """Who may adopt the customers of users who are released now; asked of the profiles just before each is deleted.
 
-    The first hundred releases ask one by one. After them users who were named together (`expect`) are one question, whose
+    The first hundred releases ask one by one. After them users who were named together (`expect`) are one question; its
     answer is used for a second.
     """
 

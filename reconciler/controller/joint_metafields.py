@@ -1,6 +1,6 @@
-"""Metafields of several new customers in one call: ten points for 25 values, whoever they belong to.
+"""Metafields of several new customers in one call: ten points for 25 values of any customers.
 
-Each customer's row stands in the state as `pending` by then, so that a death in between is healed by her next look.
+Each mapping is `pending` by then, so that the next reconcile completes what a killed process left.
 """
 
 from __future__ import annotations

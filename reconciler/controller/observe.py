@@ -48,8 +48,8 @@ Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 class Readers:
     """All that the looking half may touch in one store.
 
-    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a look at everybody;
-    with `by_mirror`, who has moved is looked at in the mirror first, and in the shop where that is not enough.
+    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a scan of all users; with
+    `by_mirror`, the others are observed in the mirror first, and in the shop where that is not enough.
     `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
     customers that an operator names for users. `unwritten`: rows that are still to be written, of users who may come after
     one whose customer is to be deleted.
@@ -66,7 +66,7 @@ class Readers:
 
     @property
     def rows(self) -> RowReader | None:
-        """The profiles as raw rows, by whose fingerprints pairs are remembered as equal; None where they can't be had."""
+        """The profiles as raw rows, with their fingerprints; None where the source has no such rows."""
         return self.profiles if isinstance(self.profiles, RowReader) else None
 
     def departures(self, store: Store, now: datetime) -> Departures:
@@ -80,7 +80,7 @@ class ObserveOptions:
 
     `explicit`: a person asked, so what Shopify refused is tried once more. `insists`: and named these very
     users, so contested fields are written. `guards` False: nothing is withheld.
-    `keep_all`: the decisions themselves are wanted, also of those for whom there is nothing to do.
+    `keep_all`: the decisions themselves are wanted, also for users with nothing to do.
     """
 
     now: datetime
@@ -111,7 +111,7 @@ class ObserveContext(Protocol):
 
 
 class SightingWriter(Protocol):
-    """Records rows of the mapping table, where nobody wrote them since they were read."""
+    """Records rows of the mapping table, unless they were written since they were read."""
 
     def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
 
@@ -219,7 +219,7 @@ def _step_of(subject: Subject, decision: Decision, blocked: Blocked | None, *, l
 
 
 def _if_free(judged: Callable[[View], Decision], view: View, store: Store, fields: frozenset[Unique]) -> Decision:
-    """The decision if these values were nobody's."""
+    """The decision if no customer had these values."""
     return judged(once_free(view, store, fields))
 
 
@@ -243,7 +243,7 @@ def claims_on(subjects: Sequence[Subject], profiles: ProfileReader, store: Store
 
 
 def specs_of(subjects: Iterable[Subject], store: Store) -> dict[ClerkUserId, Spec]:
-    """What is wanted of those who are wanted: by it they are looked for, and then decided on."""
+    """The specs of the users whom this store wants."""
     return {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
 
 
@@ -306,7 +306,7 @@ def _readable_views(subjects: Sequence[Subject], read: Callable[[Sequence[Subjec
     One query holds many users, and the shop refuses all of it for one odd value, or fails at one customer. So it is sent
     again in halves until that user is alone.
 
-    PermanentError or PartUnreadable where that is so of more than a few, or of everybody; AccessError, SetupError and any
+    PermanentError or PartUnreadable where that is so of more than a few users, or of all; AccessError, SetupError and any
     other TemporaryError are the store's in any case.
     """
     refusals: Refusals = {}
@@ -412,7 +412,7 @@ def _by_phone(
 
 
 def _is_other(customer: Customer, spec: Spec, field: str, value: str, mapping: Mapping | None) -> bool:
-    """Whether the value would be written: not where it is there, nor where nobody can say what is there."""
+    """Whether the value would be written: not where it is there, nor where it is not known what is there."""
     wanted = spec.fields.get(field) or WantedField(value=value, policy="enforce", config="")
     base = agreed_on(mapping, customer, field)
     return field not in customer.unknown and not is_in_place(field, wanted, observed_value(customer, field), base)
@@ -428,7 +428,7 @@ def _owners(
 def _strangers(
     seen: MappingOf[ClerkUserId, tuple[Customer | None, ...]], owners: MappingOf[CustomerId, ClerkUserId]
 ) -> set[ClerkUserId]:
-    """Other users to whom the customers belong that these users' addresses lead to."""
+    """Other users who own the customers that these users' addresses lead to."""
     found: set[ClerkUserId] = set()
     for user, customers in seen.items():
         named = {ClerkUserId(c.backlink) if c.backlink else owners.get(c.id) for c in customers if c is not None}
@@ -455,12 +455,12 @@ def _rivals(user: ClerkUserId, spec: Spec | None, claims: Claims, mapped: frozen
 
 
 def _previewed(view: View, current: Customer | None, user: ClerkUserId, customers: CustomerReader) -> View:
-    """With what Shopify says against merging her customer with the one that has her new e-mail, where that may come."""
+    """With what Shopify says against merging the customer with the one that has the new e-mail, where that may be due."""
     other = view.by_email
     if current is None or other is None or other.id == current.id or view.owner(other) not in {None, user}:
         return view
     try:
         blockers = customers.merge_preview(current.id, other.id).blockers
-    except PermanentError as error:  # of these two customers, or of merges: everything else of this store is looked at
-        blockers = (f"the shop does not tell whether they can be merged: {error.message}",)
+    except PermanentError as error:  # of these two customers, or of merges: everything else of this store is observed
+        blockers = (f"the shop does not say whether they can be merged: {error.message}",)
     return view.model_copy(update={"merge_blockers": blockers})

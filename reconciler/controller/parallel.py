@@ -1,6 +1,6 @@
 """Pieces of work side by side, each in a thread of its own: what they yield comes as it is known, and they end together.
 
-A thread can't be broken off from outside: whoever works for long asks `Cancellation` at moments at which it may end.
+A thread can't be broken off from outside: long work checks `Cancellation` where it may end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
-NAP_S = 1.0  # whoever waits asks so often whether it should end
+NAP_S = 1.0  # a wait checks so often whether it should end
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def run_parallel(
     """What each work yields, with its name, as it is known; each in a thread, so many at once.
 
     An error that ends one is raised when all have ended; with `one_ends_all` the others are asked to end, too. So they
-    are when nobody takes any more: closing this waits until they have.
+    are when this is closed, which waits until they have ended.
     """
     done: SimpleQueue[tuple[K, T] | None] = SimpleQueue()
 

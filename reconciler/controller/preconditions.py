@@ -21,13 +21,13 @@ from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.vacated import is_vacated
 from reconciler.ports import CustomerReader
 
-UNSEEN_FOR = timedelta(minutes=2)  # so long nobody else is expected to have made a customer that the plan creates
+UNSEEN_FOR = timedelta(minutes=2)  # so long no other writer is expected to have made a customer that the plan creates
 
 
 class Preconditions:
-    """Checks the actions of one plan. `fresh`: it was made just now, so its creates need no other look while it is young.
+    """Checks one plan's actions. `fresh`: it was made just now, and its creates are not observed again while it is young.
 
-    With `by_mirror` creates are looked for in the mirror, where that stands, and in the shop only where it can't tell.
+    With `by_mirror` creates are searched in the mirror, where that is current, and in the shop only where it can't tell.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Preconditions:
         self._holds = _HoldsOf(scan_result.plan.holds)
 
     def look_at(self, users: Iterable[ClerkUserId]) -> None:
-        """Something has happened to these since the plan was made: they are looked at whatever is planned."""
+        """These users changed since the plan was made: they are observed whatever is planned."""
         self._seen.update(users)
 
     def of(self, batch: Sequence[Action], *, parked: Container[ClerkUserId] = ()) -> list[Step | Outcome]:
@@ -82,7 +82,7 @@ class Preconditions:
 
 
 def still_turns(wait_cycle: Sequence[Action], steps: Sequence[Step]) -> bool:
-    """Whether everybody in a circle, and all who hang on it, wait as planned: else it would stop half-way round."""
+    """Whether all users in a cycle, and all who wait for it, wait as planned: otherwise it would stop half-way."""
     now = {s.subject.user: s for s in steps}
     return all(_still_waits(a, now[a.clerk_user_id]) for a in wait_cycle)
 
@@ -138,7 +138,7 @@ def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf) ->
         if subject.profile is None or profile_digest(subject.profile) != action.profile_digest:
             ready.append(Outcome(action, "refused", "the profile has changed since the plan was made"))
         elif not is_wanted(subject.profile, context.store):
-            ready.append(Outcome(action, "refused", "the store does not want her any more"))
+            ready.append(Outcome(action, "refused", "the store does not want this user any more"))
         else:
             spec = spec_of(subject.profile, context.store)
             held = held_of[subject.user]
@@ -157,7 +157,7 @@ def _phone_awaited(spec: Spec, holds: Iterable[Hold]) -> tuple[Taken, ...]:
 
 
 def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
-    """Whether what is due now is what was planned; whoever was parked has another customer than the plan saw.
+    """Whether what is due now is what was planned; a customer that was parked is another than the plan saw.
 
     So has who takes the customer of a user who was to be released first: the release was checked against it.
 

@@ -1,6 +1,6 @@
-"""The corridor: one request walked from its name to its status. Read, decide, act, write down; then say what follows.
+"""One request, from its name to its status: observe, decide, execute, record; then say what follows.
 
-Touches only the customer of the user it was called for: whoever must move first is nudged, and comes back by herself.
+Writes only to the customer of the user it was called for: users who must move first are nudged, and reconciled in turn.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "no
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """What became of one request. `nudge`: who should be looked at now because of it.
+    """What became of one request. `nudge`: users to reconcile now because of it.
 
     `waiting`: another user's customer still has a new value of this one, and may give it up. `early`: the row is older than
-    the event that asked, or not there yet (then nothing was done): look again shortly. `over_budget`: look again in the
-    next hour. `again_s`: look again then, since a missing row proves nothing yet. `kind` and `points` tell what was carried
+    the event that asked, or not there yet (then nothing was done): reconcile again shortly. `over_budget`: again in the
+    next hour. `again_s`: again then, since a missing row proves nothing yet. `kind` and `points` are what was carried
     out; `reasons` why something was not.
     """
 
@@ -63,10 +63,10 @@ def reconcile(
     wants_updated_at: datetime | None = None,
     is_gone: Callable[[ClerkUserId], bool | None] = lambda _user: None,
 ) -> ReconcileResult:
-    """Look at one user, decide, act within the hour's budget, and write down.
+    """Observe one user, decide, execute within the hour's budget, and record.
 
-    `wants_updated_at`: the row should be at least this new. `is_gone`: asked of a user without a row; True if Clerk has the
-    user no more, None where that can't be said.
+    `wants_updated_at`: the row should be at least this new. `is_gone`: asked of a user without a row; True if Clerk
+    no longer has the user, None if that can't be said.
     """
     step = observe_users([user], context, explicit=context.explicit)[0]
     if step.decision.missing and is_gone(user):
@@ -116,7 +116,7 @@ def _act(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult
 def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
     """What becomes of a user whose row is missing; None where the row is there, or the user is known to have left.
 
-    A read counts only while the table looks whole otherwise: SourceError where it has no row at all.
+    A read counts only while the table appears whole otherwise: SourceError where it has no row at all.
     """
     subject, absence, now = step.subject, context.readers.absence, context.clock.now()
     mapping = subject.mapping
@@ -137,12 +137,12 @@ def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
 
 
 def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:
-    """Whether the row does not show yet what the event tells of. It is acted on all the same: it may never show it."""
+    """Whether the row does not show yet what the event reports. It is used all the same: it may never show it."""
     return wanted is not None and profile is not None and profile.updated_at is not None and profile.updated_at < wanted
 
 
 def _is_missing(step: Step, wanted: datetime | None) -> bool:
-    """Whether an event tells of a user whose row is not there yet: nobody is released by that."""
+    """Whether an event is about a user whose row is not there yet: that releases no user."""
     if wanted is None or step.subject.profile is not None:
         return False
     return step.subject.mapping is None or step.subject.mapping.status not in {"released", "erased"}
@@ -168,7 +168,7 @@ def _mapped(context: StoreContext, at_most: int) -> int:
 
 
 def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
-    """Carry it out. What surely did not come to pass is given back: a shop that is down spends no budget."""
+    """Execute it. The budget of what was surely not sent is given back: a shop that is down spends none."""
     hour = context.clock.now()
     outcome = execute(step, context)
     unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
@@ -220,10 +220,10 @@ def _act_on_rest(step: Step, context: StoreContext, budgets: Budgets) -> Reconci
 
 
 def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
-    """Whose turn it is: that of who breaks the circle, else of who has the values.
+    """Find whose turn it is: the user who breaks the cycle, else the users who have the values.
 
-    The row says by now who waits, and only then are others looked at. So of two who look at the same time one sees both, and
-    who frees a value after this look finds the user among those who wait for it.
+    The row says by now who waits, and only then are others observed. So of two concurrent reconciles one sees both, and a
+    user who frees a value later finds this user among those who wait for it.
     """
     user, awaited = step.subject.user, {taken.key for taken in step.decision.taken}
     is_news = not awaited <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}

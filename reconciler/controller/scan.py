@@ -1,7 +1,7 @@
-"""A look at a whole store, or at some of its users: one plan. Streams in chunks; changes nothing.
+"""A scan of a whole store, or of some of its users: one plan. Streams in chunks; changes nothing.
 
-Who has not moved since a look found her equal may be passed over (`Readers.pairs`): only where the mirror is as new as the
-look itself, or where what it does not know of may wait for the next one. Without it everybody is looked at, live.
+Users who were equal and have not moved since may be passed over (`Readers.pairs`): only where the mirror is as new as the
+scan itself, or where what it does not know may wait for the next one. Without it all users are observed, live.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def scan_store(
     progress: Progress | None = None,
     moved: Moved | None = None,
 ) -> ScanResult:
-    """The plan of one store; a store that can't be looked at comes back with its error in place.
+    """The plan of one store; a store that can't be scanned comes back with its error in place.
 
     `moved`: what a pass over the profiles found, made for several stores at once; else it is made here where it may be.
     """
@@ -63,7 +63,7 @@ def scan_store(
 
 
 def halves(readers: Readers, options: ObserveOptions) -> tuple[RowReader, PairReader] | None:
-    """What it takes to pass over who has not moved; None where everybody must be looked at, or each decision is wanted."""
+    """What it takes to pass over users who have not moved; None where all must be observed, or each decision is wanted."""
     rows, pairs = readers.rows, readers.pairs
     return None if rows is None or pairs is None or options.users is not None or options.keep_all else (rows, pairs)
 
@@ -103,7 +103,7 @@ def _chunks(
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
     found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
-    claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
+    claims: Claims | None = None  # a pass over all rows of its own: not made where there is no user to observe
     for chunk in batches(found, CHUNK):
         if moved is None:
             chunk = _asked_again(chunk, store, readers)  # noqa: PLW2901  the same users
@@ -113,7 +113,7 @@ def _chunks(
 
 
 def _asked_again(chunk: list[Subject], store: Store, readers: Readers) -> list[Subject]:
-    """The same users; whose row a scan did not show is read by name: the table may have been replaced below the scan."""
+    """The same users; rows that the scan did not show are read by name: the table may have been replaced meanwhile."""
     missing = [s.user for s in chunk if is_missing(s.profile, s.mapping)]
     if not missing:
         return chunk
@@ -137,7 +137,7 @@ def check_source(store: Store, readers: Readers) -> None:
     """Raise SourceError where mappings exist but no row does: nothing may be concluded from an empty source."""
     if readers.profiles.count(at_most=1) == 0 and (mapped := readers.mappings.count(store.shop)):
         raise SourceError(
-            f"the profiles are empty, but {store.domain} has {mapped} mapped users: nobody is released",
+            f"the profiles are empty, but {store.domain} has {mapped} mapped users: no user is released",
             hint="check the table, the role's rights and row level security with `reconciler doctor`",
         )
 

@@ -1,4 +1,4 @@
-"""Which shop each store has: told by its gid, so that a renamed shop keeps all that the state stores of it."""
+"""Which shop each store has: by its gid, so that a renamed shop keeps all that the state stores of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reconciler.core.model.store import Store
 from reconciler.errors import AccessError
 from reconciler.ports import Clock, CustomerReader, MappingReader, ShopRepository
 
-SAMPLE = 20  # customers by which a shop is recognised whose gid the state does not know
+SAMPLE = 20  # customers by which a shop is recognised if the state does not know its gid
 
 S = TypeVar("S", bound=Store)
 
@@ -44,7 +44,7 @@ class ShopKeys(Generic[S]):
             return tuple(sorted(self._unsure))
 
     def identify(self, name: StoreName, gid: str, has_customers_of: Callable[[S], bool]) -> S:
-        """The store with the right key, now that its shop has told its gid; AccessError where it is another shop's.
+        """The store with the right key, now that the gid of its shop is known; AccessError where it is another shop's.
 
         `has_customers_of` says whether the shop has the customers that the state keeps under a store's key.
         """

@@ -79,6 +79,6 @@ class Outcome:
 
 @dataclass(slots=True)
 class StoreAccess:
-    """Whether a store can still be used, known at once to all who work on it: `refused` says why not."""
+    """Whether a store can still be used, shared by all threads that work on it: `refused` says why not."""
 
     refused: AccessError | None = None

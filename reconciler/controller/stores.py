@@ -27,7 +27,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """So many of a store's users count as in sync without a look: nothing of theirs had moved by its mirror at this time.
+    """So many of a store's users count as in sync unread: by its mirror nothing of theirs had moved at this time.
 
     `decided`: so many more were decided on by what the mirror shows, or does not show, of them.
     """
@@ -39,7 +39,7 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan of several stores, and per store what was found on the way; who was not looked at, where a mirror stood.
+    """A plan of several stores, and per store what was found on the way, and how many users were passed over.
 
     `narrowed`: it is of users that a person named.
     """
@@ -57,7 +57,7 @@ def plan_stores(
     progress: Callable[[StoreName], Progress] | None = None,
     as_of: MappingOf[StoreName, datetime] | None = None,
 ) -> Planned:
-    """Look at each store in a thread of its own; the plan is the same whatever order they end in.
+    """Scan each store in a thread of its own; the plan is the same whatever order they end in.
 
     Stores that may pass over who has not moved share one pass over the profiles; `as_of` says how old their mirrors are.
     """
@@ -80,7 +80,7 @@ def plan_stores(
 
 
 def plan_assigned(stores: MappingOf[StoreName, tuple[Store, Readers]], *, now: datetime) -> Planned:
-    """The plan of those users only for whom `Readers.assigned` names customers, store by store."""
+    """The plan of those users only that `Readers.assigned` names customers for, store by store."""
     work = {
         name: partial(scan_store, store, readers, ObserveOptions(now=now, users=list(readers.assigned)))
         for name, (store, readers) in stores.items()
@@ -99,24 +99,24 @@ def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: ObserveOpti
 
 
 def side_by_side(work: MappingOf[StoreName, Callable[[], Found]]) -> dict[StoreName, Found]:
-    """Each store's look in a thread of its own."""
+    """Each store's work in a thread of its own."""
     with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
-        found = {name: pool.submit(look) for name, look in work.items()}
+        found = {name: pool.submit(each) for name, each in work.items()}
         return {name: future.result() for name, future in found.items()}
 
 
 def apply_stores(
     scans: MappingOf[StoreName, ScanResult],
     context: MappingOf[StoreName, StoreContext],
-    carry: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
+    apply: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
 ) -> Generator[tuple[StoreName, Outcome], None, None]:
-    """Carry out each store's plan in a thread of its own; outcomes of all stores come as they are known.
+    """Apply each store's plan in a thread of its own; outcomes of all stores come as they are known.
 
-    `carry` carries out one store's plan. An error that ends a store's work (our own database is away) is raised once
-    the others are done. Whoever takes no more (Ctrl-C) ends them all, each where it may end.
+    `apply` applies one store's plan. An error that ends a store's work (our own database is away) is raised once
+    the others are done. Closing this (Ctrl-C) cancels them all, each where it may end.
     """
     cancellation = Cancellation()
     works = {
-        name: partial(carry, scans[name], replace(each, cancellation=cancellation)) for name, each in context.items()
+        name: partial(apply, scans[name], replace(each, cancellation=cancellation)) for name, each in context.items()
     }
     yield from run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)

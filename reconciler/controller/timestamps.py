@@ -27,7 +27,7 @@ ROWS_AT_ONCE = 1000
 class Evidence:
     """What changed rows say of `updated_at`. `before`: a row with an older one was read by the last resync as it was.
 
-    `untold` are users whose row changed without it, `told` counts those whose row changed with it.
+    `untold` are users with a row that changed without it, `told` counts rows that changed with it.
     """
 
     store: Store
@@ -37,9 +37,9 @@ class Evidence:
     told: int = 0
 
     def note(self, changed: Iterable[tuple[Profile, str]]) -> list[ClerkUserId]:
-        """Judge rows by the digest that each had at the last look; gives the users whose row changed without it.
+        """Judge rows by the digest that each had at the last scan; gives the users with a row that changed without it.
 
-        Whose request waits in the queue proves nothing: the change may be known already.
+        A user with a request in the queue proves nothing: the change may be known already.
         """
         old: list[ClerkUserId] = []
         for profile, digest in changed:
@@ -55,7 +55,7 @@ class Evidence:
         return untold
 
     def told_of(self, users_before: Sequence[ClerkUserId]) -> tuple[ClerkUserId, ...]:
-        """By whom it is known now that the column can't be trusted; nobody where rows change together with it again."""
+        """Users by whom the column is known to be wrong; none where rows change together with it again."""
         if self.untold:
             return tuple(dict.fromkeys([*self.untold, *users_before]))[:UNTOLD_MAX]
         return () if self.told else tuple(users_before)
@@ -63,14 +63,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A slice of the mapped users, compared with their rows: who has none, and whose changed without its `updated_at`."""
+    """A slice of the mapped users, compared with their rows: `untold` have one that changed without its `updated_at`."""
 
     missing: Sequence[ClerkUserId]
     untold: Sequence[ClerkUserId]
 
 
 def compare(seen: Sequence[SeenRow], readers: Readers, evidence: Evidence) -> Compared:
-    """Compare these users' rows with what they were at the last look: by fingerprint, where one is known."""
+    """Compare these users' rows with what they were at the last scan: by fingerprint, where one is known."""
     rows = readers.rows
     if rows is None:
         return Compared(sorted(readers.profiles.vanished([one.user for one in seen])), ())

@@ -32,14 +32,14 @@ from reconciler.core.plan.plan import StorePlan, summed
 from reconciler.core.plan.undo import after_undo, way_back
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
-LOOK = 200
+BATCH = 200
 
 
 def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanResult:
-    """The plan of the way back in one store; one that can't be looked at comes back with its error in place."""
+    """The plan of the way back in one store; one that can't be read comes back with its error in place."""
     ids = sorted({e.customer_id for e in events if e.customer_id is not None})
     try:
-        customers = {k: v for part in batches(ids, LOOK) for k, v in readers.customers.by_ids(part).items()}
+        customers = {k: v for part in batches(ids, BATCH) for k, v in readers.customers.by_ids(part).items()}
         mappings = readers.mappings.get(store.shop, sorted({e.clerk_user_id for e in events}))
     except ReconcilerError as error:
         plan = StorePlan(store=store.name, shop=store.domain, error=error.message, error_hint=error.hint)
@@ -64,7 +64,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanRe
 
 
 def apply_undo(scan_result: ScanResult, context: StoreContext) -> Iterator[Outcome]:
-    """Carry the way back out, one by one: whoever gives a back-link or an address up goes before whoever gets it back."""
+    """Apply the way back, one by one: a customer gives a back-link or an address up before another gets it back."""
     stopped: AccessError | None = None
     ordered = chains.in_turn(sorted(scan_result.plan.actions, key=_gives_up_first))
     parked = _parked(ordered, context)
@@ -89,7 +89,7 @@ def _gives_up_first(action: Action) -> tuple[int, str, str]:
 def _parked(actions: Sequence[Action], context: StoreContext) -> dict[ClerkUserId, dict[str, str]]:
     """Break the circles of e-mails and phones: some customers are without theirs for a moment. What was taken off, by user.
 
-    Where that fails the actions are refused in turn, and the next look gives the values back by the intent.
+    Where that fails the actions are refused in turn, and the next reconcile gives the values back by the intent.
     """
     found: dict[ClerkUserId, dict[str, str]] = {}
     for action in (a for a in actions if a.park and a.customer_id is not None):
@@ -118,7 +118,7 @@ def _step(action: Action, context: StoreContext) -> Step | None:
 
 
 def _taken_back(action: Action, context: StoreContext, parked: MappingOf[str, str]) -> Outcome:
-    """One action, if its customer is still as it was planned on; an answer that was lost is looked for once."""
+    """One action, if its customer is still as it was planned on; after a lost answer it is observed once more."""
     message = ""
     for _ in range(2):
         step = _step(action, context)

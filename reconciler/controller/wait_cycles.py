@@ -1,7 +1,7 @@
-"""Who waits for what another user has, one request at a time: the circle is found in the state, then looked at in the shop.
+"""Who waits for what another user has, one request at a time: the cycle is found in the state, then observed in the shop.
 
 Each row says which customers have what its user waits for. So a circle of any length is seen by the last of its users who
-is looked at, at the price of a few reads of the state; only where it closes are its users looked at together.
+is reconciled, at the price of a few reads of the state; only where it closes are its users observed together.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from reconciler.core.plan import chains
 
 @dataclass(frozen=True, slots=True)
 class WaitCycle:
-    """All for whom a user waits, in one step or several, and what is decided for them together; empty: it is no circle."""
+    """All users that a user waits for, in one step or several, and what is decided for them together; empty: no cycle."""
 
     decisions: MappingOf[ClerkUserId, Decision] = field(default_factory=dict)
     steps: MappingOf[ClerkUserId, Step] = field(default_factory=dict)
 
 
 def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
-    """The circle that this user is part of, as the state tells it, and as the shop shows it now."""
+    """The cycle that this user is part of, by the state, and by what the shop shows now."""
     user = step.subject.user
     waits_on = _all_reached(step, context)
     is_parked = step.subject.mapping is not None and bool(step.subject.mapping.parked)
@@ -40,7 +40,7 @@ def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
 
 
 def _all_reached(step: Step, context: StoreContext) -> dict[ClerkUserId, set[ClerkUserId]]:
-    """For whom this user waits, for whom those do, and so on, by what the rows say."""
+    """The users that this one waits for, those that they wait for, and so on, by the rows."""
     mappings, shop = context.readers.mappings, context.store.shop
     found = {step.subject.user: {t.owner for t in chains.owned(step.decision) if t.owner is not None}}
     left = set(found[step.subject.user]) - found.keys()

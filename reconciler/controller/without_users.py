@@ -1,4 +1,4 @@
-"""The profiles without somebody whom Clerk says is gone, though her row is still there."""
+"""The profiles without users that Clerk reports as deleted, though their rows are still there."""
 
 from __future__ import annotations
 

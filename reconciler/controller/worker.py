@@ -1,7 +1,7 @@
-"""One claim worked on, from the queue and back to it: what becomes of the request is decided here, and nowhere else.
+"""One claim, from the queue and back to it: only this module decides what becomes of the request.
 
-Errors by who acts next: time (another look, later and later), a person or the profile (a long pause, no hot loop), the
-store (suspended, the others go on), the profiles or our own database away (wait, decide nothing).
+Errors by who acts next: time (another attempt, later and later), a person or the profile (a long pause, no hot loop), the
+store (suspended, the others continue), the profiles or our own database away (wait, decide nothing).
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Verdict = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Seconds until the next look at somebody for whom one look is not enough."""
+    """Seconds until the next reconcile of a user for whom one is not enough."""
 
-    early_first_s: float = 1.0  # the row is older than the event: the next look, then later and later
+    early_first_s: float = 1.0  # the row is older than the event: the next attempt, then later and later
     early_last_s: float = 120.0
     early_for_s: float = 600.0  # after this the row is taken as it is: the event's change may never reach it
-    waiting_first_s: float = 60.0  # another user's customer has the address: by then, if nobody nudges before
+    waiting_first_s: float = 60.0  # another user's customer has the address: by then, if no nudge comes before
     waiting_next_s: float = 300.0
-    away_s: float = 5.0  # the profiles can't be read: the look is put off, and counts no attempt
+    away_s: float = 5.0  # the profiles can't be read: the reconcile is put off, and counts no attempt
     permanent_first_s: float = 60.0  # a person or the profile must act: the first pause
 
 
@@ -76,7 +76,7 @@ class StoreProvider(Protocol):
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
         """Whether Clerk has this user no more; None where it can't say. TemporaryError: ask again later.
 
-        `present` gives mapped users whose rows are there: Clerk has them, where its answers are about our users at all.
+        `present` gives mapped users whose rows are there: Clerk has them, if its answers are about our users at all.
         """
 
 
@@ -92,7 +92,7 @@ class Worker:
     pauses: Pauses = Pauses()
 
     def work(self, claim: Claim) -> WorkResult:
-        """Look, decide, act; then say to the queue what becomes of the request."""
+        """Reconcile, then tell the queue what becomes of the request."""
         try:
             with self.stores.store_context(claim.store) as context:
                 if context is None:
@@ -142,7 +142,7 @@ class Worker:
         )
 
     def _readers_after_deletion(self, user: ClerkUserId, store: Store, readers: Readers) -> Readers:
-        """Clerk told of a deletion: proof where the row is gone as well, or where Clerk's API has the user no more."""
+        """Clerk reported a deletion: proof if the row is gone as well, or if Clerk's API no longer has the user."""
         there = bool(readers.profiles.get([user]))
         if there and not self.stores.is_gone(user, lambda: present_beside(user, store, readers)):
             return readers
@@ -168,7 +168,7 @@ class Worker:
     def _ended(self, claim: Claim, result: ReconcileResult) -> WorkResult:
         now = self.clock.now()
         self._nudge(claim, result.nudge)
-        if result.result == "failed":  # the world moved while it was looked at: another look tells
+        if result.result == "failed":  # Shopify or the row changed during the reconcile: another one shows
             return self._retry(claim, "permanent", None, result, self.pauses.permanent_first_s)
         worked = WorkResult(claim, result.result, result)
         if result.early:
@@ -223,13 +223,13 @@ class Worker:
 
 
 def next_hour_s(claim: Claim, now: datetime) -> float:
-    """Until the next hour's budget is there, and some seconds more, so that not everybody comes in one moment."""
+    """Until the next hour's budget is there, and some seconds more, so that not all users come in one moment."""
     hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     return (hour - now).total_seconds() + NEXT_HOUR_SPREAD_S * fraction_of(claim.store, claim.clerk_user_id)
 
 
 def cap_of(workers: int, stores: int) -> int:
-    """How many of one store's requests may be in hand at once: one store never takes all workers.
+    """How many of one store's requests may be in work at the same time: one store never takes all workers.
 
     Half of them are enough for what a shop's bucket lets through: ten writes a second, of a third of a second each.
     """

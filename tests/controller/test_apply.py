@@ -351,7 +351,7 @@ def test_an_answer_that_is_lost_for_good_is_given_up_and_told(components: Rig) -
     components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
     outcome = components.cycle().outcomes[0]
     assert (outcome.result, components.people("acme")) == ("failed", {})
-    assert outcome.message.startswith("given up after 5 looks")
+    assert outcome.message.startswith("given up after 5 attempts")
     components.sim("acme").faults.clear()
     components.cycle()
     at_rest(components)
@@ -419,7 +419,7 @@ def test_access_that_ends_while_parking_stops_the_store(components: Rig) -> None
 def test_an_empty_source_releases_nobody_and_says_so(components: Rig) -> None:
     three(components)
     components.profiles.rows.clear()
-    with pytest.raises(SourceError, match="nobody is released"):
+    with pytest.raises(SourceError, match="no user is released"):
         components.plan()
 
 

@@ -56,7 +56,7 @@ def test_a_shop_that_never_answers_one_kind_of_write_is_given_up_and_healed_late
     results = busy.apply(code=1)
     failed = results["stores"][0]["failed"]
     assert failed
-    assert all("given up after 5 looks" in each["message"] for each in failed)
+    assert all("given up after 5 attempts" in each["message"] for each in failed)
     busy.shop().faults.clear()
     busy.apply()
     all_is_done(busy)
