@@ -1,1 +1,1 @@
-"""Words in, text out: one file a command."""
+"""The command line: one module for each command, and the modules that print results."""

@@ -1,4 +1,4 @@
-"""`python -m reconciler.cli`: the command line without its script."""
+"""`python -m reconciler.cli`: runs the command line without the installed script."""
 
 from reconciler.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What every command shares: the settings files, the house they describe, and where words go."""
+"""What every command shares: the settings files, the components built from them, and the output streams."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
 from reconciler.wiring import Components
 
-PARTS_AT_ONCE = 1000
+BATCH_PARTS = 1000
 
 
-def poured(parts: Iterable[str]) -> None:
-    """A long text to stdout as it comes, and the end of a line."""
-    for block in batches(parts, PARTS_AT_ONCE):
+def print_parts(parts: Iterable[str]) -> None:
+    """Print a long text to stdout part by part, then end the line."""
+    for block in batches(parts, BATCH_PARTS):
         click.echo("".join(block), nl=False)
     click.echo()
 
 
 class Output(Console):
-    """Stdout for people. A reader that has gone is told to the command, which may have more to say than to leave."""
+    """Stdout for people. A closed pipe raises BrokenPipeError, so that the command can report it before it exits."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, "stdout was closed")
@@ -40,7 +40,7 @@ class Output(Console):
 
 @dataclass
 class Context:
-    """Options given before the command. Data goes to stdout, everything else to `err`."""
+    """The options before the command, and the output streams. Data goes to stdout, everything else to `err`."""
 
     config: Path | None = None
     stores: Path | None = None
@@ -51,25 +51,25 @@ class Context:
 
     @cached_property
     def loaded(self) -> settings.Loaded:
-        """Both files, read and checked."""
-        return self.read()
+        """Both settings files, read and validated on first use."""
+        return self.read_settings()
 
-    def read(self) -> settings.Loaded:
-        """Both files as they are now; ConfigError where they can't be read."""
+    def read_settings(self) -> settings.Loaded:
+        """Read both files as they are now. ConfigError if one can't be read or is not valid."""
         return settings.load(self.config, self.stores, settings.environment())
 
-    def read_again(self) -> None:
-        """Read both files again; what was read before stays where they can't be read (ConfigError)."""
-        self.__dict__["loaded"] = self.read()
+    def reload_settings(self) -> None:
+        """Read both files again. On ConfigError, the settings that were read before remain."""
+        self.__dict__["loaded"] = self.read_settings()
 
     @property
     def paths(self) -> tuple[Path, Path]:
-        """Where both settings files are."""
+        """The paths of both settings files."""
         return settings.paths(self.config, self.stores, settings.environment())
 
     @contextmanager
     def components(self, *, warn: Callable[[str], None] | None = None) -> Iterator[Components]:
-        """The house, closed afterwards. `warn`: where its warnings go, if not to stderr in plain words."""
+        """The components, closed at the end. `warn` takes their warnings; the default prints them to stderr."""
         key = settings.environment().get("RECONCILER_SECRET_KEY")
         with Components(self.loaded, warn=warn or self.warn, state_key=key) as components:
             yield components
@@ -80,16 +80,16 @@ class Context:
     def say(self, message: str) -> None:
         self.err.print(message, markup=False)
 
-    def failed(self, store: str, message: str, hint: str | None = None) -> None:
-        """What failed in a store, on stderr: a line that says where and what, and one that says what to do next."""
+    def report_failure(self, store: str, message: str, hint: str | None = None) -> None:
+        """Print two lines to stderr: the store and what failed in it, and what to do next."""
         click.echo(f"error: {clean(store)}: {sentence(message)}", err=True)
         click.echo(f"hint: {sentence(hint or f'reconciler doctor --store {store}')}", err=True)
 
     @contextmanager
-    def outlasting(self) -> Iterator[None]:
-        """Print to stdout within; where its reader has gone (`| head`), the command goes on, and says so on stderr.
+    def tolerate_closed_stdout(self) -> Iterator[None]:
+        """Print to stdout within this context. If the reader has closed it (`| head`), warn on stderr and continue.
 
-        For commands that change something: what they did must be told. `out_closed` is set then.
+        For commands that change something and must report it. Sets `out_closed` if stdout is closed.
         """
         try:
             yield
@@ -97,19 +97,19 @@ class Context:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.out_closed = True
-            self.warn("stdout was closed by its reader: what is done is said here")
+            self.warn("the reader closed stdout: the results are printed here")
 
-    def confirmed(self, question: str, *, waiting: str) -> bool:
-        """Whether a person says yes; PermanentError where there is nobody to ask. `waiting` says what waits for it."""
+    def confirm(self, question: str, *, waiting: str) -> bool:
+        """Ask `question` and return the answer. `waiting` names what needs it. PermanentError without a terminal."""
         if not sys.stdin.isatty():
-            raise PermanentError(f"{waiting}, and there is no terminal to ask", hint="add --yes")
+            raise PermanentError(f"{waiting}, and there is no terminal to ask on", hint="add --yes")
         if click.confirm(question, default=False, err=True):
             return True
-        self.say("nothing was done")
+        self.say("nothing was changed")
         return False
 
     def progress(self) -> Progress:
-        """Bars on stderr, only where it is a terminal."""
+        """Progress bars on stderr; disabled if it is not a terminal."""
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(),

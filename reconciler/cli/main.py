@@ -1,6 +1,6 @@
-"""The entrance: options that stand before every command, and how errors and exit codes look.
+"""The entry point: the options before every command, error messages and exit codes.
 
-Commands live in files of their own and are imported when they are used, so that `--help` stays quick.
+Each command has its own module, which is imported when the command runs, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
-ALONE = "alone"  # what the command's context holds before it is made, where the process ends with the command
-FAULT = "a fault of this program: say `reconciler --debug …` once more and report what it prints"
+ALONE = "alone"  # the initial context object if the process ends with the command
+FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
 # command: (module below reconciler.cli.commands, one line for --help)
 COMMANDS = {
-    "plan": ("plan", "Show what would change; change nothing."),
-    "apply": ("apply", "Carry out a plan: a saved one, or one made, shown and confirmed now."),
-    "run": ("run", "The controller: keep the shops equal until SIGTERM."),
-    "nudge": ("nudge", "Ask a running controller to look at users now."),
-    "drift": ("drift", "What was changed in Shopify behind us, apart from what is not rolled out yet."),
-    "undo": ("undo", "The way back from what was written, planned and confirmed."),
-    "status": ("status", "What the state knows of each store."),
-    "explain": ("explain", "Why a user is as she is in each shop, and what would happen next."),
-    "mappings": ("mappings", "Which customer is which user's, in which shop."),
-    "backfill": ("backfill", "What no event told of: users of Clerk, customers of a shop."),
-    "bootstrap": ("bootstrap", "Show, then make what a shop needs."),
-    "doctor": ("doctor", "Check database, tokens, scopes and shops; say what to do."),
+    "plan": ("plan", "Show what would change, without changing anything."),
+    "apply": ("apply", "Apply a saved plan, or make one, show it and apply it."),
+    "run": ("run", "Run the controller: keep the shops in sync until SIGTERM."),
+    "nudge": ("nudge", "Reconcile users ahead of schedule in a running controller."),
+    "drift": ("drift", "Report changes made in Shopify since the last sync."),
+    "undo": ("undo", "Revert recent writes, after showing the plan."),
+    "status": ("status", "Show the sync state of each store."),
+    "explain": ("explain", "Explain a user's sync state in each shop."),
+    "mappings": ("mappings", "List, import or forget mappings of users to customers."),
+    "backfill": ("backfill", "Read users from Clerk, or customers into a shop's mirror."),
+    "bootstrap": ("bootstrap", "Show what a shop lacks, then create it."),
+    "doctor": ("doctor", "Check databases, tokens, scopes and shops, and explain how to fix them."),
     "simulate": ("simulate", "Serve a simulated Shopify on loopback."),
-    "demo": ("demo", "Two simulated shops, 200 people, from nothing to an empty plan."),
-    "db": ("db", "The state's schema: upgrade it, check it; the SQL of an outbox."),
-    "schema": ("schema", "JSON Schemas of both settings files."),
+    "demo": ("demo", "Sync 200 users to two simulated shops, step by step."),
+    "db": ("db", "Upgrade or check the state's schema; print the SQL of an outbox."),
+    "schema": ("schema", "Print the JSON Schemas of both settings files."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported only when one is run."""
+    """A group that imports a command's module only when the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's call
         return list(COMMANDS)
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        gc.disable()  # what is imported stays: looking through it again and again is a tenth of the time it takes
+        gc.disable()  # imported objects stay alive; collecting during the import takes a tenth of its time
         try:
             module = importlib.import_module(f"reconciler.cli.commands.{COMMANDS[cmd_name][0]}")
         finally:
@@ -88,75 +88,78 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None: 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--config", type=click.Path(path_type=Path), metavar="PATH", help="The controller's file [config/reconciler.yaml]."
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The controller's settings [config/reconciler.yaml].",
 )
-@click.option("--stores", type=click.Path(path_type=Path), metavar="PATH", help="The shops' file [stores.yaml].")
+@click.option("--stores", type=click.Path(path_type=Path), metavar="PATH", help="The stores' settings [stores.yaml].")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None, stores: Path | None, debug: bool) -> None:  # noqa: FBT001  click's call
-    """Keep the Customers of Shopify shops equal to the user profiles in a Supabase table."""
+    """Keep the customers of Shopify shops equal to the user profiles in a Supabase table."""
     from reconciler.cli.context import Context  # noqa: PLC0415  keeps --help quick
 
     ctx.obj = Context(config=config, stores=stores, debug=debug)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0, what the command says, 1 for errors, 64 for usage."""
+    """Run the command line and exit: 0 or the command's own code, 1 for errors, 64 for wrong usage."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of few letters still gets its answer
+            stream.reconfigure(errors="backslashreplace")  # for a terminal that can't show every character
     code = run(sys.argv[1:] if argv is None else argv, alone=True)
-    gc.freeze()  # or the interpreter looks through all that was imported once more before it ends, for a tenth of a second
+    gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)
 
 
 def run(argv: list[str], *, alone: bool = False) -> int:
-    """The exit code of one command line. `alone`: the process is there for nothing else."""
+    """Run one command line and return its exit code. `alone`: the process runs nothing else."""
     try:
         result: Any = cli.main(args=argv, prog_name="reconciler", standalone_mode=False, obj=ALONE if alone else None)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:
-        _say("stopped: nothing more was done")
+        _print_error("interrupted: nothing more was changed")
         return EXIT_FAILED
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "reconciler"
-        _say(error.format_message(), f"{path} --help")
+        _print_error(error.format_message(), f"{path} --help")
         return EXIT_USAGE
     except click.ClickException as error:
-        _say(error.format_message())
+        _print_error(error.format_message())
         return EXIT_FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python warns again at exit
         return EXIT_FAILED
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            return _unexpected(argv, error)
-        _say("there is no room left for what is written", "make room where the output, the state and TMPDIR lie")
+            return _report_unexpected(argv, error)
+        _print_error("no space left on the device", "free space where the output, the state and TMPDIR are")
         return EXIT_FAILED
     except ReconcilerError as error:
-        _traceback(argv)
-        _say(error.message, error.hint)
+        _print_traceback(argv)
+        _print_error(error.message, error.hint)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except Exception as error:  # noqa: BLE001  the front door: tracebacks are for --debug only
-        return _unexpected(argv, error)
+    except Exception as error:  # noqa: BLE001  the entry point: only --debug shows tracebacks
+        return _report_unexpected(argv, error)
     return result if isinstance(result, int) else 0
 
 
-def _unexpected(argv: list[str], error: Exception) -> int:
-    _traceback(argv)
+def _report_unexpected(argv: list[str], error: Exception) -> int:
+    _print_traceback(argv)
     at = traceback.extract_tb(error.__traceback__)[-1]
-    _say(f"unexpected {type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}", FAULT)
+    _print_error(f"unexpected {type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}", FAULT)
     return EXIT_FAILED
 
 
-def _traceback(argv: list[str]) -> None:
+def _print_traceback(argv: list[str]) -> None:
     if "--debug" in argv:
         traceback.print_exc()
 
 
-def _say(message: str, hint: str = "") -> None:
+def _print_error(message: str, hint: str = "") -> None:
     from reconciler.cli.render.plain import clean  # noqa: PLC0415  keeps --help quick
 
     for line in message.splitlines() or [""]:

@@ -1,4 +1,4 @@
-"""Times as people write them: `90m`, `2h`, `1d`, or a moment in ISO 8601."""
+"""Parse durations (`90m`, `2h`, `1d`) and moments (ISO 8601) of the command line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def length_of(text: str) -> timedelta:
-    """A length of time; UsageError for anything else."""
+def duration_of(text: str) -> timedelta:
+    """The duration that `text` names, such as `90m`. UsageError for anything else."""
     found = _LENGTH.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"'{text}' is no length of time", hint="write 45s, 90m, 2h or 1d")
+        raise UsageError(f"'{text}' is not a duration", hint="write 45s, 90m, 2h or 1d")
     try:
         return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
     except OverflowError as error:
@@ -23,9 +23,9 @@ def length_of(text: str) -> timedelta:
 
 
 def moment_of(text: str, now: datetime) -> datetime:
-    """A moment in the past, or a length of time before now; a moment without a zone is UTC.
+    """The moment that `text` names: a time in the past, or a duration before `now`. A time without a zone is UTC.
 
-    UsageError for anything else. Callers print the moment with its zone, so that nothing is assumed silently.
+    UsageError for anything else. Callers print the moment with its zone, so that the user sees what was assumed.
     """
     moment = _moment_of(text, now)
     if moment > now:
@@ -37,8 +37,8 @@ def moment_of(text: str, now: datetime) -> datetime:
 def _moment_of(text: str, now: datetime) -> datetime:
     try:
         if _LENGTH.fullmatch(text.strip()):
-            return now - length_of(text)
+            return now - duration_of(text)
         moment = datetime.fromisoformat(text.strip())
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"'{text}' is no moment", hint="write 2026-11-23T09:00Z, or 90m, 2h, 1d ago") from error
+        raise UsageError(f"'{text}' is not a time", hint="write 2026-11-23T09:00Z, or 90m, 2h, 1d ago") from error

@@ -1,4 +1,4 @@
-"""Users as they are named on a command line: by Clerk id, e-mail or customer."""
+"""Resolve the users that a command line names: by Clerk id, e-mail or customer."""
 
 from __future__ import annotations
 
@@ -14,51 +14,53 @@ from reconciler.state.console_reader import ConsoleReader
 from reconciler.wiring import Components
 
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
-FOUND_MAX = 20  # rows that are looked through for one e-mail
+FOUND_MAX = 20  # rows that are compared for one e-mail
 
 
 def user_id(value: str) -> str:
-    """The name of a user. An empty one is wrong usage: a variable of the shell that was not set, as a rule."""
+    """The user argument, if it is not empty. An empty one is usually an unset shell variable: BadParameter."""
     if not value.strip():
-        raise click.BadParameter("the id of a user is empty")
+        raise click.BadParameter("the user id is empty")
     return value
 
 
-def customer_named(word: str) -> CustomerId | None:
-    """The customer that a number, a gid or an admin URL names."""
+def customer_id_in(word: str) -> CustomerId | None:
+    """The customer that a number, a gid or an admin URL names, or None."""
     number = _CUSTOMER.fullmatch(word)
     return CustomerId(f"gid://shopify/Customer/{number.group(1)}") if number is not None else None
 
 
-def users_named(components: Components, words: Sequence[str]) -> list[ClerkUserId]:
-    """The users that these words name: a Clerk id, an e-mail in any case, or a customer as number, gid or admin URL.
+def resolve_users(components: Components, words: Sequence[str]) -> list[ClerkUserId]:
+    """Find the users that these words name: a Clerk id, an e-mail in any case, or a customer (number, gid, admin URL).
 
-    PermanentError where one names no user whom a profile or a mapping knows, or more than one. SourceError where the
-    profiles would have to be read and can't be.
+    PermanentError if a word matches no profile and no mapping, or several users. SourceError if the profiles must be
+    read and can't be.
     """
     found: dict[ClerkUserId, None] = {}
     unknown: list[str] = []
     for word in dict.fromkeys(word.strip() for word in words):
-        users = _users_of(components, word)
+        users = _matching_users(components, word)
         if len(users) > 1:
-            raise PermanentError(f"'{word}' names several users: {', '.join(users)}", hint="name one by its Clerk id")
+            raise PermanentError(
+                f"'{word}' matches several users: {', '.join(users)}", hint="use one of these Clerk ids"
+            )
         if not users:
             unknown.append(word)
         found |= dict.fromkeys(users)
     if unknown:
         raise PermanentError(
-            f"nothing is known of {', '.join(unknown)}: no profile and no mapping has this id, e-mail or customer",
-            hint="look for a misspelling; `reconciler mappings list` shows who is mapped",
+            f"unknown: {', '.join(unknown)}: no profile and no mapping has this id, e-mail or customer",
+            hint="check the spelling; `reconciler mappings list` shows the mapped users",
         )
     return list(found)
 
 
-def _users_of(components: Components, word: str) -> list[ClerkUserId]:
+def _matching_users(components: Components, word: str) -> list[ClerkUserId]:
     user = ClerkUserId(word)
     shops = [store.shop for store in components.stores()]
     if any(components.state.get(shop, [user]) for shop in shops) or components.profile_writes.refused([user]):
         return [user]
-    customer = customer_named(word)
+    customer = customer_id_in(word)
     if customer is not None:
         owners = sorted({o for shop in shops for o in components.state.owners(shop, [customer]).values()})
         if owners:

@@ -47,7 +47,7 @@ def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: Town) ->
     engine.dispose()
     said = ready("apply", "--yes", "--bulk", "never")
     assert said.code == 1
-    assert "1 bulk operation of an earlier run may still be under way" in said.err
+    assert "1 bulk operation of an earlier run may still be running" in said.err
     assert f"hint: reconciler apply --store {US} --bulk auto" in said.err
     assert ready.customers() == ready.customers(EU) == {}
     assert ready("apply", "--yes", "--bulk", "never", "--store", EU).code == 0

@@ -20,18 +20,18 @@ def test_what_a_shop_lacks_is_shown_and_made_and_a_second_run_finds_nothing(town
     first = town("bootstrap", "--yes")
     assert first.code == 0
     assert first.out.count("+ metafield definition clerk.user_id of type id, unique, on customers") == 2
-    assert "✓ made 2 things" in first.out
+    assert "✓ created 2 things" in first.out
     made = town.mutations
     second = town("bootstrap", "--yes")
     assert second.code == 0
-    assert second.out.count("✓ nothing to make") == 2
+    assert second.out.count("✓ nothing to create") == 2
     assert town.mutations == made
 
 
 def test_without_a_terminal_and_a_yes_nothing_is_made(town: Town) -> None:
     said = town("bootstrap")
     assert said.code == 1
-    assert "error: 2 things to make, and there is no terminal to ask" in said.err
+    assert "error: 2 things to create, and there is no terminal to ask on" in said.err
     assert "hint: add --yes" in said.err
     assert town.mutations == 0
 

@@ -110,7 +110,7 @@ def test_a_large_table_in_which_no_index_finds_an_address_is_named(app: AppDatab
     app.make('clerk_user_id text primary key, "E-mail" text', rows)
     app.columns(clerk_user_id="clerk_user_id", email="E-mail")
     check = app.the_odd("index")
-    assert "finds the users of an address, of 50,000 rows" in check["message"]
+    assert "finds the users of an e-mail (50,000 rows)" in check["message"]
     app.run(check["hint"])
     assert app.odd() == []
 
@@ -129,7 +129,7 @@ def test_a_large_table_in_which_no_index_finds_an_address_is_named(app: AppDatab
         ("emails text[]", "array['a@example.com']", {"email": "emails"}, "values", "of type text[], an array"),
         ("status text", "'active'", {"deleted_at": "status"}, "values", "neither a time nor yes or no"),
         ("is_active boolean", "true", {"deleted_at": "is_active"}, "deleted_at", "says the opposite"),
-        ("gone boolean", "true", {"deleted_at": "gone"}, "deleted_at", "no user is left"),
+        ("gone boolean", "true", {"deleted_at": "gone"}, "deleted_at", "no user remains"),
         ("meta text", "'no json'", {"metadata": "meta"}, "values", "metadata is no JSON"),
         ("seen text", "'yesterday'", {"updated_at": "seen"}, "values", "updated_at is no time"),
         ("verified text", "'pending'", {"email_verified": "verified"}, "values", "neither yes nor no"),

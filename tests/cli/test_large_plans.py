@@ -16,7 +16,7 @@ from rich.console import Console
 
 from reconciler.cli.files import json_document as document
 from reconciler.cli.files import plan_file as planfile
-from reconciler.cli.files.json_document import Document
+from reconciler.cli.files.json_document import JsonReader
 from reconciler.cli.render import html as render_html
 from reconciler.cli.render import outputs as render
 from reconciler.controller import spool
@@ -63,7 +63,7 @@ def in_a_file(plan: Plan) -> Plan:
 
 def text_of(plan: Plan, *, everything: bool) -> str:
     console = Console(file=io.StringIO(), width=80)
-    render.plan_text(plan, console, everything=everything)
+    render.print_plan(plan, console, everything=everything)
     said = console.file
     assert isinstance(said, io.StringIO)
     return said.getvalue()
@@ -101,7 +101,7 @@ def test_failures_without_number_are_told_in_order(small: None) -> None:
     assert [f["clerk_user_id"] for f in body["stores"][0]["failed"]] == ["u1", "u3", "u5", "u7", "u9"]
     assert body["stores"][0] == result.model_dump(mode="json")
     console = Console(file=io.StringIO(), width=80)
-    render.results_text([result], console)
+    render.print_results([result], console)
     assert "5 not applied" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -204,7 +204,7 @@ anything = st.recursive(
 )
 
 
-def walked(at: Document, like: Any) -> Any:
+def walked(at: JsonReader, like: Any) -> Any:
     """Read member by member and item by item, as deep as it goes."""
     if isinstance(like, dict):
         return {name: walked(at, like[name]) for name in at.members()}
@@ -220,7 +220,7 @@ def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, bl
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(document, "BLOCK", block)
         for whole in (True, False):
-            at = Document(io.StringIO(text))
+            at = JsonReader(io.StringIO(text))
             assert (at.value() if whole else walked(at, value)) == value
             at.end()
 

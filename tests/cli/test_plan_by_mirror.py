@@ -7,7 +7,7 @@ import pytest
 from reconciler.core.model.ids import CustomerId
 from tests.cli.town import EU, US, Said, Town
 
-PASSED = "passed over as unmoved at"
+PASSED = "skipped as unchanged by the mirror of"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_shop_with_a_mirror_is_asked_who_was_touched_and_how_many_there_are(
     said, asked = read(mirrored, US, "plan")
     assert said.code == 0
     assert {"customers", "customersCount"} <= asked
-    assert f"{US}: 1 user passed over as unmoved, 1 user decided on without the shop at" in said.out
+    assert f"{US}: 1 user skipped as unchanged, 1 user decided without reading the shop by the mirror of" in said.out
     assert f"{EU}:" not in said.out
     assert said.out.count("0 actions") == 1
 
@@ -65,7 +65,7 @@ def test_a_live_plan_reads_everybody(mirrored: Town) -> None:
 def test_with_many_people_and_no_mirror_it_says_what_would_spare_the_shop(
     mirrored: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hint = f"hint: reconciler backfill shopify --store {EU}"
+    hint = f"hint: after reconciler backfill shopify --store {EU} plans"
     assert "hint:" not in mirrored("plan").err
     monkeypatch.setattr("reconciler.cli.commands.plan.BULK_FROM", 3)
     said = mirrored("plan").err
@@ -77,7 +77,7 @@ def test_one_who_was_deleted_makes_it_read_everybody_and_say_why(mirrored: Town)
     mirrored.shop().shop.staff_delete(customer(mirrored, "bob@example.com"))
     said = mirrored("plan", "--output", "json")
     assert acts(said) == {"user_bob": "create"}
-    assert f"{US}: everybody is read from the shop, for the shop has 1 customers, its mirror 2" in said.err
+    assert f"{US}: every customer is read from the shop: the shop has 1 customers, its mirror 2" in said.err
 
 
 def test_one_who_was_deleted_is_not_hidden_by_a_guest_whom_the_index_does_not_tell_of(mirrored: Town) -> None:
@@ -86,7 +86,7 @@ def test_one_who_was_deleted_is_not_hidden_by_a_guest_whom_the_index_does_not_te
     mirrored.shop().shop.staff_guest_checkout("guest@example.com")
     said = mirrored("plan", "--output", "json")
     assert acts(said) == {"user_bob": "create"}
-    assert f"{US}: everybody is read from the shop, for the shop has 2 customers, its mirror 3" in said.err
+    assert f"{US}: every customer is read from the shop: the shop has 2 customers, its mirror 3" in said.err
 
 
 def test_what_apply_plans_by_the_mirror_it_carries_out_and_a_second_run_does_nothing(mirrored: Town) -> None:
@@ -131,4 +131,4 @@ def test_a_list_that_fails_is_no_failure_of_the_plan(mirrored: Town) -> None:
     mirrored.shop().faults.add("null_payload", on="customers", times=None)
     said = mirrored("plan", "--output", "json")
     assert (said.code, acts(said)) == (0, {"user_ada": "update"})
-    assert f"{US}: everybody is read from the shop, for its mirror can't be brought up to date" in said.err
+    assert f"{US}: every customer is read from the shop: its mirror can't be brought up to date" in said.err

@@ -19,7 +19,7 @@ EVIL = "x\x1b[2J\x1b]0;title\x07\u202eevil\x9b31m|`<script>alert(1)</script>`` @
 
 def text_of(plan: Plan, *, width: int = 80, terminal: bool = False, everything: bool = False) -> str:
     def draw(console: Console) -> None:
-        render.plan_text(plan, console, everything=everything)
+        render.print_plan(plan, console, everything=everything)
 
     return shown(draw, width=width, terminal=terminal)
 
@@ -57,28 +57,28 @@ acme-us  acme-us.myshopify.com
       metafields.clerk.avatar_url: https://img.example.com/user_2Nq8Vb1RkYxW3cTfZs5LhJ0aMdF.png ·
       tags: app-user
 
-  adopt  1 customer who was there before, now linked  (profile changed)
+  adopt  1 existing customer to link to a user  (profile changed)
   & user_3  customer 7  edsger@example.com
       first_name: Edsger
       tags: + app-user
 
-  update  1 customer whose fields change
+  update  1 customer with changed fields
   ~ user_4  customer 8  Ada Byron  customer-8@example.com
       first_name: Ada → Adah  (profile changed)
       phone: +16134505293 → –  (profile changed)
       last_name: Staff Edit → Byron  (drift)
       tags: + new-tag - old-tag  (config changed)
 
-  release  1 customer we let go of
+  release  1 customer to release
   - user_9  customer 9  on_leave: keep
 
   held  7 decisions not to act
-  ! GuardExceeded 3  the operator acts  docs/errors.md#guardexceeded
+  ! GuardExceeded 3  the operator must act  docs/errors.md#guardexceeded
       3 update actions are above the ceiling of 2
   ~ 3 times update
       tags: + club  (config changed)
       user_10, user_11, user_12
-  ! EmailTaken 2  the operator acts  docs/errors.md#emailtaken
+  ! EmailTaken 2  the operator must act  docs/errors.md#emailtaken
       user_5  the e-mail is also claimed by user_6
       user_6  the e-mail is also claimed by user_5
   ! EmailUnverified 2  the profile must change  docs/errors.md#emailunverified
@@ -88,7 +88,7 @@ acme-us  acme-us.myshopify.com
   forecast  80 points, about 0.8 s at the shop's restore rate
 
 5 actions, 7 holds, 283 in sync, 1 store could not be planned
-3 actions held by a guard; to let exactly these go:
+3 actions withheld by a guard; to approve exactly these:
   reconciler apply --approve sha256:DIGEST
 digest sha256:DIGEST
 made at 2026-11-23 09:00 UTC
@@ -114,7 +114,7 @@ def test_colour_is_only_for_terminals() -> None:
 
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:
-    text = shown(lambda console: render.plan_text(example(), console), encoding="ascii")
+    text = shown(lambda console: render.print_plan(example(), console), encoding="ascii")
     assert "first_name: Ada -> Adah" in text
 
 
@@ -242,13 +242,13 @@ hint: `install the app anew, or set its token`
   - `tags`: added `app-user`
   - `backlink`: `user_2Nq8Vb1RkYxW3cTfZs5LhJ0aMdF`
 
-#### adopt: 1 customer who was there before, now linked
+#### adopt: 1 existing customer to link to a user
 
 - `user_3` customer 7 `edsger@example.com` (profile changed)
   - `first_name`: `Edsger`
   - `tags`: added `app-user`
 
-#### update: 1 customer whose fields change
+#### update: 1 customer with changed fields
 
 - `user_4` customer 8 `Ada Byron` `customer-8@example.com`
   - `first_name`: `Ada` → `Adah` (profile changed)
@@ -256,13 +256,13 @@ hint: `install the app anew, or set its token`
   - `last_name`: `Staff Edit` → `Byron` (drift)
   - `tags`: added `new-tag`, removed `old-tag` (config changed)
 
-#### release: 1 customer we let go of
+#### release: 1 customer to release
 
 - `user_9` customer 9 on_leave: keep
 
 #### held, GuardExceeded: 3
 
-the operator acts, see [GuardExceeded](docs/errors.md#guardexceeded)
+the operator must act, see [GuardExceeded](docs/errors.md#guardexceeded)
 
 `3 update actions are above the ceiling of 2`
 
@@ -271,7 +271,7 @@ the operator acts, see [GuardExceeded](docs/errors.md#guardexceeded)
 
 #### held, EmailTaken: 2
 
-the operator acts, see [EmailTaken](docs/errors.md#emailtaken)
+the operator must act, see [EmailTaken](docs/errors.md#emailtaken)
 
 - `user_5`: `the e-mail is also claimed by user_6`
 - `user_6`: `the e-mail is also claimed by user_5`
@@ -286,7 +286,7 @@ Forecast: 80 points, about 0.8 s at the shop's restore rate
 
 </details>
 
-**3 actions held by a guard.** To let exactly these go: `reconciler apply --approve sha256:DIGEST`
+**3 actions withheld by a guard.** To approve exactly these: `reconciler apply --approve sha256:DIGEST`
 
 Made at 2026-11-23 09:00 UTC, digest `sha256:DIGEST`.\
 """)

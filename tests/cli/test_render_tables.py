@@ -88,20 +88,20 @@ MAPPINGS = [
 
 
 def test_status_shows_parity_and_what_asks_for_attention() -> None:
-    assert shown(lambda console: render.status_text(ROWS, console)) == snapshot("""\
-store    profiles  mapped  in sync  pending  held  parity  last look, UTC  \n\
+    assert shown(lambda console: render.print_status(ROWS, console)) == snapshot("""\
+store    profiles  mapped  in sync  pending  held  parity  last scan, UTC  \n\
 ───────────────────────────────────────────────────────────────────────────
 acme-eu         0       0        0        0     0   0.0 %  never           \n\
 acme-us   100,000  99,990   99,988        2    10  99.9 %  2026-11-23 09:00
 
 acme-eu  acme-eu.myshopify.com
-  never looked at as a whole, so its parity is not known: reconciler apply, or
-  reconciler run
+  never fully scanned, so its parity is unknown: reconciler apply, or reconciler
+  run
 
 acme-us  acme-us.myshopify.com
   suspended: the shop refuses the token
   hint: reconciler doctor
-  the oldest request waits for 3.2 s
+  the oldest request has waited for 3.2 s
   ! NoEmail 8  docs/errors.md#noemail
   ! EmailTaken 2  docs/errors.md#emailtaken
 """)
@@ -118,16 +118,15 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
             "bulk": bulk_progress(began, 400, 300, 100, files=2, operations=1, now=AT),
         }
     )  # fmt: skip
-    assert shown(lambda console: render.status_text([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
-  a look at everybody is under way: 5,000 of 20,000 rows, until about 2026-11-23
-  09:30 UTC
-  a bulk query fills its mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000
+    assert shown(lambda console: render.print_status([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
+  full scan in progress: 5,000 of 20,000 rows, until about 2026-11-23 09:30 UTC
+  a bulk query fills the mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000
   customers stored, until about 2026-11-23 09:30 UTC
-  writes by bulk since 2026-11-23 08:50 UTC, 2 files, 1 operation under way: 100
-  of 400 lines answered, 100 more wait for a file, until about 2026-11-23 09:40
-  UTC
-  its mirror is of 2026-11-21 09:00 UTC, caught up 2026-11-23 08:50 UTC
-  too old for plans to rest on: reconciler backfill shopify
+  bulk writes in progress since 2026-11-23 08:50 UTC, 2 files, 1 operation
+  running: 100 of 400 lines done, 100 more not in a file yet, until about
+  2026-11-23 09:40 UTC
+  mirror filled 2026-11-21 09:00 UTC, updated 2026-11-23 08:50 UTC
+  too old to be used by plans: reconciler backfill shopify
 """)
     told = json.loads(render.status_json([row], AT))["stores"][0]
     assert told["mirror"] == {
@@ -142,7 +141,7 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
 
 
 def test_parity_is_never_rounded_up_to_a_hundred() -> None:
-    assert "99.9 %" in shown(lambda console: render.status_text(ROWS, console))
+    assert "99.9 %" in shown(lambda console: render.print_status(ROWS, console))
 
 
 def test_status_as_json_has_the_promised_keys() -> None:
@@ -158,7 +157,7 @@ def test_status_as_json_has_the_promised_keys() -> None:
 
 
 def test_results_name_each_action_that_was_not_applied() -> None:
-    assert shown(lambda console: render.results_text(RESULTS, console)) == snapshot("""\
+    assert shown(lambda console: render.print_results(RESULTS, console)) == snapshot("""\
 
 acme-us
   120 created · 1 updated · 1 not applied · 3 held
@@ -171,7 +170,7 @@ acme-eu
   nothing to do
 
 acme-fr
-  nothing was done: StoreSuspended: the shop refuses the token
+  nothing was applied: StoreSuspended: the shop refuses the token
 """)
 
 
@@ -183,7 +182,7 @@ def test_results_as_json_carry_the_digest() -> None:
 
 
 def test_mappings_are_one_line_each() -> None:
-    assert shown(lambda console: render.mappings_text(MAPPINGS, console)) == snapshot("""\
+    assert shown(lambda console: render.print_mappings(MAPPINGS, console)) == snapshot("""\
 user     store     customer   e-mail            status      \n\
 ────────────────────────────────────────────────────────────
 user_1   acme-us   7          ada@example.com   in sync     \n\
@@ -224,7 +223,7 @@ def test_mappings_as_json_have_the_promised_keys() -> None:
 
 def test_no_mappings_are_an_empty_list() -> None:
     assert json.loads("".join(render.mappings_json([]))) == []
-    assert "0 mappings" in shown(lambda console: render.mappings_text([], console))
+    assert "0 mappings" in shown(lambda console: render.print_mappings([], console))
 
 
 def test_times_are_told_in_utc() -> None:

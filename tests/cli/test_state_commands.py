@@ -34,7 +34,7 @@ def test_status_tells_parity_and_who_is_held(ready: Town) -> None:
 def test_status_before_anything_was_looked_at(town: Town) -> None:
     said = town("status")
     assert said.code == 0
-    assert "never looked at as a whole" in said.out
+    assert "never fully scanned" in said.out
     row = town("status", "--output", "json").json["stores"][0]
     assert (row["last_sweep_at"], row["parity"]) == (None, 0.0)
     assert "never looked at" in row["parity_note"]
@@ -69,7 +69,7 @@ def test_status_tells_how_old_a_mirror_is(ready: Town) -> None:
     ready("backfill", "shopify", "--store", US)
     told = {s["store"]: s for s in ready("status", "--output", "json").json["stores"]}
     assert (told[EU]["mirror"], told[US]["mirror"]["operation"], told[US]["mirror"]["fresh"]) == (None, None, True)
-    assert "its mirror is of " in ready("status").out
+    assert "mirror filled " in ready("status").out
 
 
 def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
@@ -81,7 +81,7 @@ def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
         ]
         state.enqueue_lines(SHOP, lines)
     assert (of_us(ready)["bulk"]["files"], of_us(ready)["bulk"]["waiting"]) == (0, 3)
-    assert "writes by bulk: 0 of 0 lines answered, 3 more wait for a file" in ready("status").out
+    assert "bulk writes in progress: 0 of 0 lines done, 3 more not in a file yet" in ready("status").out
     with state_of(ready) as state:
         for key, user in (("one", "a"), ("two", "b")):
             file = BulkFile(key=key, shop=SHOP, rides_in="customers", path="p", digest="d", lines=1, begun_at=NOW)
@@ -95,8 +95,8 @@ def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
     }  # fmt: skip
     said = " ".join(ready("status").out.split())
     assert told["abandoned"]
-    assert f"to go on: reconciler apply --store {US} --bulk auto" in said
-    assert "2 files, 1 operation under way: 1 of 2 lines answered, 1 more wait for a file" in said
+    assert f"to continue: reconciler apply --store {US} --bulk auto" in said
+    assert "2 files, 1 operation running: 1 of 2 lines done, 1 more not in a file yet" in said
 
 
 def test_status_names_no_command_while_an_apply_works_on_its_bulk_operations(ready: Town) -> None:
@@ -121,9 +121,9 @@ def test_status_tells_how_far_a_mirror_is_filled(ready: Town) -> None:
         "operation": "gid://shopify/BulkOperation/9", "lines": 2, "expected": 4, "complete_at": complete_at,
     }  # fmt: skip
     said = " ".join(ready("status", "--store", US).out.split())
-    assert "a bulk query fills its mirror since" in said
+    assert "a bulk query fills the mirror since" in said
     assert ": 2 of 4 customers stored" in said
-    assert "its mirror is of" in said
+    assert "mirror filled" in said
     assert ready("backfill", "shopify", "--store", US).code == 0
     assert (of_us(ready)["mirror"]["operation"], of_us(ready)["mirror"]["lines"]) == (None, 0)
 
@@ -137,8 +137,8 @@ def test_status_tells_how_far_a_running_look_is(ready: Town) -> None:
     sweep = of_us(ready)["sweep"]
     assert (sweep["looked_at"], sweep["total"], sweep["ends_at"] > sweep["started_at"]) == (1000, 4000, True)
     said = " ".join(ready("status", "--store", US).out.split())
-    assert "a look at everybody is under way: 1,000 of 4,000 rows, until about " in said
-    assert "under way" not in ready("status", "--store", EU).out
+    assert "full scan in progress: 1,000 of 4,000 rows, until about " in said
+    assert "in progress" not in ready("status", "--store", EU).out
     with state_of(ready) as state:
         state.finish(SHOP, FULL, now=began, watermark=began)
     assert of_us(ready)["sweep"] is None
@@ -179,7 +179,7 @@ def test_a_user_is_forgotten_and_found_again_by_her_back_link(ready: Town) -> No
 def test_nobody_unknown_is_forgotten(ready: Town) -> None:
     said = ready("mappings", "forget", "user_nobody", "--yes")
     assert said.code == 64
-    assert "no mapping of user_nobody is known" in said.err
+    assert "user_nobody has no mapping" in said.err
 
 
 def test_the_schema_is_made_and_checked(town: Town) -> None:

@@ -65,8 +65,8 @@ def test_a_no_writes_nothing_and_a_yes_applies(ready: Town) -> None:
     before = ready.mutations
     no = typed(ready, "n\n", "apply", "--store", US)
     assert no.code == 1
-    assert "Carry out these 2 actions? [y/N]" in no.plain
-    assert "nothing was done" in no.plain
+    assert "Apply these 2 actions? [y/N]" in no.plain
+    assert "nothing was changed" in no.plain
     assert ready.mutations == before
     yes = typed(ready, "y\n", "apply", "--store", US)
     assert yes.code == 0

@@ -36,7 +36,7 @@ def a_worker(rig: BulkRig, user: str) -> None:
 WORKERS = pytest.mark.parametrize("worker", [nobody, a_worker], ids=["alone", "beside a worker"])
 
 
-@pytest.fixture(params=["auto", "hold"], ids=["drift is healed", "drift is held"])
+@pytest.fixture(params=["auto", "hold"], ids=["drift is corrected", "drift is held"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BulkRig]:
     with BulkRig(tmp_path, heal_drift=request.param, fields={"phone": "enforce"}) as made:
         populate(made, PEOPLE)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from reconciler.cli.main import COMMANDS, cli
-from reconciler.cli.render.outputs import plan_text
+from reconciler.cli.render.outputs import print_plan
 from reconciler.core.plan.plan import Plan
 from reconciler.errors import ReconcilerError
 from reconciler.settings import json_schemas
@@ -56,7 +56,7 @@ def first_plan() -> str:
 
 def _printed(plan: Plan) -> str:
     page = io.StringIO()
-    plan_text(plan, Console(file=page, width=WIDTH, highlight=False))
+    print_plan(plan, Console(file=page, width=WIDTH, highlight=False))
     return f"```text\n{page.getvalue().rstrip()}\n```"
 
 

@@ -65,7 +65,7 @@ def test_an_approval_is_of_the_plan_that_was_read_and_of_no_other(six: Village) 
     before, mutations = six.everybody(), six.mutations
     said = six("apply", "--yes", "--approve", read)
     assert said.code == 1
-    assert "read the plan again" in said.err
+    assert "review the plan again" in said.err
     assert (six.everybody(), six.mutations) == (before, mutations)
     now = six("plan", "--output", "json").json["digest"]
     assert now != read

@@ -57,7 +57,7 @@ def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two
     two.staff("merge", keep=guest, other=two.theirs("ada").id)
     said = two("drift")
     assert said.code == 3
-    assert "1 drifted, 0 not rolled out yet" in said.out, "merged and edited is one user"
+    assert "1 drifted, 0 not applied yet" in said.out, "merged and edited is one user"
     (store,) = two("drift", "--output", "json").json["stores"]
     assert store["summary"]["drift"] == 1
     two.shop().faults.add("status", status=402, times=None)

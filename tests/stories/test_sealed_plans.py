@@ -198,7 +198,7 @@ def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(du
     due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
     path = saved(due, "the.plan")
     digest = json.loads(path.read_text())["plan"]["digest"]
-    assert "read the plan again" in refused_whole(due, path, "--approve", "sha256:" + "0" * 64)
+    assert "review the plan again" in refused_whole(due, path, "--approve", "sha256:" + "0" * 64)
     assert apply(due, path, "--approve", digest)["applied"]["update"] == 2
     due.settles()
 
@@ -267,7 +267,7 @@ def test_a_plan_is_written_anew_for_its_owner_only_and_never_through_a_link(due:
     link.symlink_to(other)
     said = due("plan", "--out", str(link))
     assert said.code == 1
-    assert "is no plain file" in said.err
+    assert "is not a regular file" in said.err
     assert other.read_text() == "untouched"
 
 

@@ -91,7 +91,7 @@ def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_th
     said = two("apply", "--yes")
     assert said.code == 1
     *_, what, hint = said.err.splitlines()
-    assert what.startswith(f"error: {US}: 2 actions not carried out, the first for user_")
+    assert what.startswith(f"error: {US}: 2 actions not applied, the first for user_")
     assert "is frozen" in what
     assert hint.startswith("hint: ")
 

@@ -40,7 +40,7 @@ def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
     four.user("again", email=mail("ada"), first_name="Ada", last_name=None)
     (action,) = four.plan()["actions"]
     assert (action["kind"], action["clerk_user_id"], action["former_user"]) == ("adopt", "user_again", "user_ada")
-    assert "of user_ada, who has left" in " ".join(four("plan").out.split())
+    assert "of the released user user_ada" in " ".join(four("plan").out.split())
     sent = four.mutations
     four.apply()
     assert four.mutations - sent == action["cost_points"] / 10

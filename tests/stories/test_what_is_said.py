@@ -104,7 +104,7 @@ def test_explain_says_what_the_guard_holds(two: Village) -> None:
 def test_an_unknown_user_is_an_error_and_nothing_is_done(two: Village, command: str) -> None:
     said = two(*command.split(), "user_typo")
     assert said.code == 1
-    assert "nothing is known of user_typo" in said.err
+    assert "unknown: user_typo" in said.err
     assert "hint:" in said.err
     assert {row["status"] for row in two.mappings().values()} == {"in_sync"}
 

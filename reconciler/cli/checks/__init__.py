@@ -1,1 +1,1 @@
-"""What `doctor` and `bootstrap` check: values in, findings out."""
+"""The checks of `doctor` and `bootstrap`: functions from observed values to findings."""

@@ -1,4 +1,4 @@
-"""What `doctor` asks Clerk's API: whether the secret key is of the instance in which the users of the profiles sign in."""
+"""The Clerk check of `doctor`: whether the secret key is of the instance to which the users of the profiles belong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.wiring import Components
 
 
 def clerk_instance_checks(components: Components) -> Iterator[Check]:
-    """Nothing where no key is set, or where it is none; errors as of the profiles and of `ClerkUsers.get`."""
+    """One check; none if no valid key is set. Raises the errors of the profiles and of `ClerkUsers.get`."""
     key = components.loaded.settings.clerk.secret_key
     clerk = components.clerk if key is not None and is_secret_key(key.get_secret_value()) else None
     if clerk is None:
@@ -23,19 +23,19 @@ def clerk_instance_checks(components: Components) -> Iterator[Check]:
     try:
         sight = key_sight(clerk, users)
     except TemporaryError as error:
-        yield _check("warning", f"not known: {error.message}", error.hint)
+        yield _check("warning", f"unknown: {error.message}", error.hint)
         return
     if not sight.asked:
-        yield _check("ok", "not known: no profile row has an id of Clerk's to ask for")
+        yield _check("ok", "unknown: no profile row has a Clerk user id to look up")
     elif not sight.is_ours:
         yield _check("failed", sight.message, HINT)
     else:
         has = counted(sight.asked - len(sight.unknown), "user")
-        yield _check("ok", f"the key's instance has {has} of {sight.asked} that were asked for")
+        yield _check("ok", f"the key's instance has {has} of the {sight.asked} looked up")
 
 
 def _some_users(components: Components) -> Sequence[ClerkUserId]:
-    """A few users of the first rows, spread over them."""
+    """Up to ASKED_MAX users, spread over the first rows."""
     rows = next(iter(components.profiles.scan()), [])
     users = [row.clerk_user_id for row in rows if row.clerk_user_id.startswith(CLERK_ID) and not row.deleted]
     return users[:: max(1, len(users) // ASKED_MAX)][:ASKED_MAX]

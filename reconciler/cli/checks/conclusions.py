@@ -1,4 +1,4 @@
-"""What `doctor` concludes from what it saw: values in, lines of ok, warning or failed out. Reads nothing itself."""
+"""The checks of `doctor` as functions: from observed values to results (ok, warning, failed). They read nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.cli.checks.shop_needs import TOPICS, Seen, has_scope, missing_topics, webhook_uri, wrong_definition
+from reconciler.cli.checks.shop_needs import TOPICS, ShopSetup, has_scope, missing_topics, webhook_uri, wrong_definition
 from reconciler.core.model.store import Store
 from reconciler.core.plan.guard import shut
 from reconciler.ports import Definition, ShopFacts, Subscription
@@ -23,13 +23,13 @@ Level = Literal["ok", "warning", "failed"]
 SUPPORTED_MONTHS = 12  # a quarterly version at least (shopify.dev, versioning, read 2026-11-23)
 SOON_DAYS = 90
 CLOCK_S = 60.0
-KEY_BYTES = range(16, 65)  # Svix signs with 24; its own bounds for keys that people bring are wider
+KEY_BYTES = range(16, 65)  # Svix generates 24; it accepts other lengths for imported keys
 WHSEC = "whsec_"
 _REVOKE = "revoke select on {table} from anon, authenticated;"
 
 
 class Check(BaseModel):
-    """One line: what was looked at, how it is, and what to do where it is not right."""
+    """One line of the report: what was checked, its level, a message, and a hint if there is something to do."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,23 +41,23 @@ class Check(BaseModel):
 
 
 def token_check(domain: str, store: StoreSettings) -> Check:
-    """Whether the shop that answered is the one that is meant."""
+    """Whether the shop that answered is the configured one."""
     if domain == store.domain:
         return Check(area=store.name, what="token", level="ok", message=f"works for {domain}")
     return Check(
         area=store.name,
         what="token",
         level="failed",
-        message=f"the shop that answers is {domain}, stores.yaml says {store.domain}",
-        hint="if the shop was renamed, write its new name into stores.yaml: what is known of it stays; else correct shop, "
-        "admin_url or auth of this store there before anything is written",
+        message=f"the shop that answers is {domain}, but stores.yaml says {store.domain}",
+        hint="if the shop was renamed, set its new name in stores.yaml: its state is kept; otherwise correct shop, "
+        "admin_url or auth of this store in stores.yaml before you apply",
     )
 
 
 def shop_checks(
-    seen: Seen, store: StoreSettings, settings: Settings, *, now: datetime, monotonic_s: float
+    seen: ShopSetup, store: StoreSettings, settings: Settings, *, now: datetime, monotonic_s: float
 ) -> Iterator[Check]:
-    """All that can be said of a shop that answered. `monotonic_s` is the monotonic clock at `now`."""
+    """All checks of a shop that answered. `monotonic_s` is the monotonic clock at `now`."""
     yield token_check(seen.facts.domain, store)
     yield scope_check(seen.facts.scopes, store)
     yield version_check(seen.facts, store, now.date())
@@ -70,18 +70,18 @@ def shop_checks(
 
 
 def guard_check(store: StoreSettings, mappings: int) -> Check:
-    """Percentages of few mappings may let nobody go: nothing is wrong with that, if one knows."""
+    """Which kinds of action the guards withhold in every plan: a percentage of few mappings may allow none."""
     closed = shut(store, mappings)
     if not closed:
-        return Check(area=store.name, what="guards", level="ok", message="each kind may go")
-    kinds = ", ".join(f"{kind} (one from {needed} on)" for kind, needed in closed.items())
-    message = f"by their percent of {mappings} mappings none may go of {kinds}: these wait for `apply --approve`"
+        return Check(area=store.name, what="guards", level="ok", message="every kind of action is possible")
+    kinds = ", ".join(f"{kind} (needs {needed})" for kind, needed in closed.items())
+    message = f"with {mappings} mappings the percentages allow no {kinds}: such actions need `apply --approve`"
     return Check(area=store.name, what="guards", level="ok", message=message)
 
 
 def scopes_needed(store: Store) -> dict[str, str]:
-    """Each scope that this store's policy needs, and what for."""
-    needed = {"read_customers": "to look", "write_customers": "to write"}
+    """Each scope that this store's policy needs, with its purpose."""
+    needed = {"read_customers": "to read", "write_customers": "to write"}
     if store.on_email_conflict == "merge":
         needed |= dict.fromkeys(("read_customer_merge", "write_customer_merge"), "for on_email_conflict: merge")
     if store.on_leave == "erase":
@@ -93,7 +93,7 @@ def scope_check(scopes: frozenset[str], store: Store) -> Check:
     needed = scopes_needed(store)
     missing = [f"{scope} ({why})" for scope, why in needed.items() if not has_scope(scopes, scope)]
     if missing:
-        hint = "give the app these scopes in Shopify, and let the shop accept them"
+        hint = "grant the app these scopes in Shopify, and have the shop accept them"
         return Check(
             area=store.name, what="scopes", level="failed", message=f"missing: {', '.join(missing)}", hint=hint
         )
@@ -101,26 +101,26 @@ def scope_check(scopes: frozenset[str], store: Store) -> Check:
 
 
 def version_check(facts: ShopFacts, store: StoreSettings, today: date) -> Check:
-    """The version that really answered: Shopify silently takes the oldest it has for one that is gone."""
+    """Whether the configured API version answered: for a retired one Shopify silently uses its oldest version."""
     asked, answered = store.api_version, facts.api_version
     newest = max((v for v in facts.supported_versions if v[:2] == "20"), default=answered)
     hint = f"read Shopify's changelog, then set api_version: {newest!r}"
     if answered != asked:
-        message = f"{asked} was asked for and {answered} answered: Shopify does not serve {asked}"
+        message = f"api_version is {asked}, but {answered} answered: Shopify does not serve {asked}"
         return Check(area=store.name, what="API version", level="failed", message=message, hint=hint)
     if facts.supported_versions and answered not in facts.supported_versions:
-        message = f"{answered} is not supported any more"
+        message = f"{answered} is no longer supported"
         return Check(area=store.name, what="API version", level="failed", message=message, hint=hint)
     end = supported_until(answered)
     left = (end - today).days
-    message = f"{answered}, supported until {end} at least"
+    message = f"{answered}, supported until at least {end}"
     level: Level = "warning" if left < SOON_DAYS else "ok"
     words = f"{message}: {left} days left" if level == "warning" else message
     return Check(area=store.name, what="API version", level=level, message=words, hint="" if level == "ok" else hint)
 
 
 def supported_until(version: str) -> date:
-    """The first day on which a quarterly version need not answer any more."""
+    """The first day on which Shopify may retire this quarterly version."""
     year, month = (int(part) for part in version.split("-"))
     return date(year + SUPPORTED_MONTHS // 12, month, 1)
 
@@ -132,46 +132,52 @@ def definition_check(definition: Definition | None, store: Store) -> Check:
         message, hint = f"there is no metafield definition {name}", f"reconciler bootstrap --store {store.name}"
         return Check(area=store.name, what="back-link", level="failed", message=message, hint=hint)
     if wrong:
-        hint = "take it off in Shopify's settings and run bootstrap, or set another backlink"
+        hint = "delete it in Shopify's settings and run bootstrap, or set another backlink"
         return Check(area=store.name, what="back-link", level="failed", message=wrong, hint=hint)
-    pinned = "pinned" if definition.pinned else "not pinned: staff do not see it at once"
+    pinned = "pinned" if definition.pinned else "not pinned: staff must open all metafields to see it"
     message = f"metafield definition {name} of type id, unique, {pinned}"
     return Check(area=store.name, what="back-link", level="ok", message=message)
 
 
-def webhook_checks(seen: Seen, store: StoreSettings, settings: Settings) -> Iterator[Check]:
-    """Subscriptions that are there, those that Shopify has dropped, and the secret they are signed with."""
+def webhook_checks(seen: ShopSetup, store: StoreSettings, settings: Settings) -> Iterator[Check]:
+    """Whether every topic has a subscription, and whether a secret to verify the webhooks is set."""
     public_url = settings.server.public_url
     uri = webhook_uri(public_url, store.name)
     if not public_url:
-        message = "none wanted: server.public_url is not set, so drift is seen by resyncs only"
+        message = "not used: server.public_url is not set, so only resyncs find drift"
         yield Check(area=store.name, what="webhooks", level="ok", message=message)
         return
     if not uri:
-        message = f"server.public_url is {public_url}, and Shopify sends to https only"
+        message = f"server.public_url is {public_url}, but Shopify sends to https only"
         yield Check(area=store.name, what="webhooks", level="failed", message=message, hint="set an https:// address")
         return
-    yield _subscribed(seen.subscriptions, uri, seen.facts.scopes, store)
+    yield _subscription_check(seen.subscriptions, uri, seen.facts.scopes, store)
     if store.webhook_secret is None and store.auth.client_secret is None:
-        message = "there is no secret to check Shopify's webhooks with: all are refused"
+        message = "no secret to verify Shopify's webhooks is set: all are refused"
         hint = "set webhook_secret (the app's client secret) in stores.yaml"
         yield Check(area=store.name, what="webhook secret", level="failed", message=message, hint=hint)
 
 
-def _subscribed(subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str], store: Store) -> Check:
+def _subscription_check(subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str], store: Store) -> Check:
     missing, notes = missing_topics(subscriptions, uri, scopes)
     hint = f"reconciler bootstrap --store {store.name}"
     if missing:
-        message = f"not there, or dropped by Shopify after failed deliveries: {', '.join(missing)}"
+        message = f"missing, or removed by Shopify after failed deliveries: {', '.join(missing)}"
         return Check(area=store.name, what="webhooks", level="failed", message=message, hint=hint)
     path = f"/webhooks/shopify/{store.name}"
     strays = sorted({s.uri for s in subscriptions if s.uri != uri and s.uri.endswith(path)})
     if strays:
-        message = f"also sent to {', '.join(strays)}"
-        return Check(area=store.name, what="webhooks", level="warning", message=message, hint="delete those in Shopify")
+        message = f"webhooks are also sent to {', '.join(strays)}"
+        return Check(
+            area=store.name,
+            what="webhooks",
+            level="warning",
+            message=message,
+            hint="delete these subscriptions in Shopify",
+        )
     if notes:
         return Check(
-            area=store.name, what="webhooks", level="warning", message="; ".join(notes), hint="give the app that scope"
+            area=store.name, what="webhooks", level="warning", message="; ".join(notes), hint="grant the app that scope"
         )
     return Check(area=store.name, what="webhooks", level="ok", message=f"{len(TOPICS)} topics to {uri}")
 
@@ -179,12 +185,12 @@ def _subscribed(subscriptions: Sequence[Subscription], uri: str, scopes: frozens
 def clock_check(
     server_time: datetime | None, store: Store, asked_at: datetime, answered_at: datetime | None = None
 ) -> Check:
-    """How far the shop's clock is from ours. It was read somewhen between our question and its answer."""
+    """The difference between the shop's clock and ours. The shop read its clock between `asked_at` and `answered_at`."""
     if server_time is None:
-        return Check(area=store.name, what="clocks", level="warning", message="the shop's reply has no date")
+        return Check(area=store.name, what="clocks", level="warning", message="the shop's response has no Date header")
     late = (server_time - (answered_at or asked_at)).total_seconds()
     apart = max(0.0, late, (asked_at - server_time).total_seconds())
-    message = f"{apart:.0f} s apart from the shop's"
+    message = f"{apart:.0f} s from the shop's clock"
     if apart > CLOCK_S:
         hint = "set this machine's clock (NTP): webhooks older than five minutes are refused"
         return Check(area=store.name, what="clocks", level="warning", message=message, hint=hint)
@@ -192,17 +198,17 @@ def clock_check(
 
 
 def state_clock_check(ahead_s: float) -> Check:
-    """How far the clock of the state's database is ahead of this machine's."""
-    message = f"{abs(ahead_s):.0f} s apart from the database's"
+    """The difference between the clocks of the state's database and of this machine."""
+    message = f"{abs(ahead_s):.0f} s from the database's clock"
     if abs(ahead_s) > CLOCK_S:
-        hint = "set this machine's clock, or the database's (NTP): times in the state and in the profiles are compared"
+        hint = "synchronise both clocks (NTP): times in the state and in the profiles are compared"
         return Check(area="state", what="clocks", level="warning", message=message, hint=hint)
     return Check(area="state", what="clocks", level="ok", message=message)
 
 
-def state_standing_checks(found: StateFound) -> Iterator[Check]:
-    """Where the state is, and whether this program can use its schema."""
-    message = f"{found.place}, {'not there yet' if found.standing == 'absent' and found.is_sqlite else 'answers'}"
+def state_schema_checks(found: StateFound) -> Iterator[Check]:
+    """Whether the state's database answers, and whether this program can use its schema."""
+    message = f"{found.place}, {'not created yet' if found.standing == 'absent' and found.is_sqlite else 'answers'}"
     if found.trouble:
         yield Check(
             area="state", what="database", level="failed", message=f"{found.place}: {found.trouble}", hint=found.hint
@@ -210,25 +216,27 @@ def state_standing_checks(found: StateFound) -> Iterator[Check]:
     else:
         yield Check(area="state", what="database", level="ok", message=message)
     if found.standing == "absent" and not found.trouble:
-        message = "there is none yet: the first command that needs it makes it"
+        message = "not created yet: the first command that needs it creates it"
         yield Check(area="state", what="schema", level="ok", message=message)
     elif found.standing == "newer":
-        message = f"it is at {found.version}, which is newer than this program"
+        message = f"version {found.version} is newer than this program"
         yield Check(area="state", what="schema", level="failed", message=message, hint="upgrade customer-parity")
     elif found.standing == "older":
-        hint = "reconciler db upgrade" if not found.is_sqlite else "reconciler db upgrade; or the next command does it"
+        hint = (
+            "reconciler db upgrade" if not found.is_sqlite else "reconciler db upgrade; the next command also does it"
+        )
         level: Level = "warning" if found.is_sqlite else "failed"
-        message = f"it is at {found.version}, this program needs {head()}"
+        message = f"version is {found.version}, this program needs {head()}"
         yield Check(area="state", what="schema", level=level, message=message, hint=hint)
 
 
 def clerk_checks(settings: Settings) -> Iterator[Check]:
-    """Clerk's secrets as far as their form tells; none of them is shown."""
+    """Whether Clerk's secrets have the right form. No message contains a secret."""
     secrets = settings.clerk.webhook_secrets
     for place, secret in enumerate(secrets):
         yield secret_check(secret.get_secret_value(), f"webhook_secrets[{place}]")
     if not secrets:
-        message = "none given: Clerk's webhooks are refused, changes are seen by resyncs only"
+        message = "not set: Clerk's webhooks are refused, only resyncs find changes"
         yield Check(
             area="clerk",
             what="webhook_secrets",
@@ -242,33 +250,33 @@ def clerk_checks(settings: Settings) -> Iterator[Check]:
             area="clerk",
             what="secret_key",
             level="ok" if right else "failed",
-            message="well formed" if right else "it is no secret key: those begin with sk_live_ or sk_test_",
+            message="well formed" if right else "not a secret key: those begin with sk_live_ or sk_test_",
             hint="" if right else "copy it from Clerk's dashboard, API keys",
         )
 
 
 def is_secret_key(text: str) -> bool:
-    """Whether this has the form of a secret key of Clerk's."""
+    """Whether this has the form of a Clerk secret key."""
     return text.startswith(("sk_live_", "sk_test_"))
 
 
 def rights_check(rights: Rights | None, settings: Settings) -> Iterator[Check]:
-    """What the role may do beside reading, and who else may read."""
+    """Whether the role has more rights than it needs, and whether Supabase's API exposes the table."""
     if rights is None:
         return
     apart = settings.profiles.url not in {None, settings.state.url}
     if rights.superuser:
-        hint = "give the reconciler a role of its own: grant usage on the schema and select on the table, no more"
+        hint = "create a role for the reconciler that has only usage on the schema and select on the table"
         message = f"{rights.role} is a superuser"
         yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
     elif rights.writes and apart and not settings.clerk.upsert_profiles:
         hint = f"revoke insert, update, delete on {rights.table} from {rights.role};"
-        message = f"{rights.role} may write the profiles, and only has to read them"
+        message = f"{rights.role} may write the profiles, but only needs to read them"
         yield Check(area="profiles", what="role", level="warning", message=message, hint=hint)
     else:
         yield Check(area="profiles", what="role", level="ok", message=f"{rights.role}, sees every row")
     if rights.public:
-        message = "Supabase's API shows the table to whoever has the app's public key"
+        message = "Supabase's API exposes the table to everyone who has the app's public key"
         hint = {
             "v": f"alter view {rights.table} set (security_invoker = true); and row level security on the tables below",
             "m": _REVOKE.format(table=rights.table),
@@ -278,7 +286,7 @@ def rights_check(rights: Rights | None, settings: Settings) -> Iterator[Check]:
 
 
 def secret_check(secret: str, what: str) -> Check:
-    """A signing secret is `whsec_` and base64 of 24 bytes or so; much else would silently be taken for another key."""
+    """Whether a signing secret is `whsec_` and base64 of 16 to 64 bytes. Other text would silently yield a wrong key."""
     hint = "copy the endpoint's signing secret from Clerk's dashboard, Webhooks"
     text = secret.strip()
     body = text.removeprefix(WHSEC)
@@ -286,11 +294,11 @@ def secret_check(secret: str, what: str) -> Check:
     try:
         size = len(base64.b64decode(padded, validate=True))
     except (binascii.Error, ValueError):
-        message = "after whsec_ there must be base64: this would be a wrong key, and every webhook refused"
+        message = "what follows whsec_ is not base64: every webhook would be refused"
         return Check(area="clerk", what=what, level="failed", message=message, hint=hint)
     if size not in KEY_BYTES:
-        message = f"the key in it has {size} bytes, and Clerk's have 24"
+        message = f"the key has {size} bytes, but Clerk's keys have 24"
         return Check(area="clerk", what=what, level="failed", message=message, hint=hint)
     if not text.startswith(WHSEC):
-        return Check(area="clerk", what=what, level="warning", message="it does not begin with whsec_", hint=hint)
+        return Check(area="clerk", what=what, level="warning", message="does not begin with whsec_", hint=hint)
     return Check(area="clerk", what=what, level="ok", message=f"well formed, {size} bytes")

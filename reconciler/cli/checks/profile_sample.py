@@ -1,4 +1,4 @@
-"""What the first rows of the profiles tell `doctor`: how many can be used, and what stands against the others."""
+"""A sample of the profiles for `doctor`: counts over the first rows, and the problems found in them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CLERK_ID = "user_"
 
 
 @dataclass
-class Sample:
-    """Counts over the rows that were looked at. `problems` are counted by message, each user once a message."""
+class ProfileSample:
+    """Counts over the sampled rows. `problems` counts users by message; `example` names one user for each message."""
 
     rows: int = 0
     deleted: int = 0
@@ -28,7 +28,7 @@ class Sample:
     example: dict[str, str] = field(default_factory=dict)
 
     def add(self, profile: Profile, now: datetime) -> None:
-        """Count one row."""
+        """Add one row to the counts."""
         self.rows += 1
         self.deleted += profile.deleted
         self.without_email += profile.email is None
@@ -40,9 +40,9 @@ class Sample:
             self.example.setdefault(message, profile.clerk_user_id)
 
 
-def sample_of(chunks: Iterable[list[Profile]], now: datetime) -> Sample:
-    """The first ROWS_MAX rows."""
-    sample = Sample()
+def sample_of(chunks: Iterable[list[Profile]], now: datetime) -> ProfileSample:
+    """The counts over the first chunks, until they hold ROWS_MAX rows."""
+    sample = ProfileSample()
     for profiles in chunks:
         for profile in profiles:
             sample.add(profile, now)

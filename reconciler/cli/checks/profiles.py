@@ -1,4 +1,4 @@
-"""What `doctor` concludes of the profiles' table and of its rows. Reads nothing itself."""
+"""The checks of `doctor` on the profiles table and its rows, as functions of what was read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from reconciler.cli.checks.conclusions import Check, Level
-from reconciler.cli.checks.profile_sample import Sample
+from reconciler.cli.checks.profile_sample import ProfileSample
 from reconciler.cli.render.plain import counted
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.settings import Settings
@@ -14,9 +14,9 @@ from reconciler.supabase.inspection import Inspection
 from reconciler.supabase.limits import LOCK_S, STATEMENT_S
 
 AREA = "profiles"
-LARGE_BY_EMAIL = 50_000  # rows: from here on to ask who else has an address takes a tenth of a second and more
-LARGE = 10_000  # rows: from here on a look at one user without an index takes its time
-STILL_MIN = 20  # rows that were never updated, before that is worth a word
+LARGE_BY_EMAIL = 50_000  # rows above which finding an e-mail without an index takes a tenth of a second or more
+LARGE = 10_000  # rows above which reading one user without an index is slow
+STILL_MIN = 20  # never-updated rows below which there is no warning
 PRESENT = ("active", "enabled", "current", "alive", "valid", "present")
 
 
@@ -25,7 +25,7 @@ def _check(what: str, level: Level, message: str, hint: str = "") -> Check:
 
 
 def table_checks(found: Inspection, rows: int, settings: Settings) -> Iterator[Check]:
-    """The table's kind, its key and indexes, and the limits of the role."""
+    """Checks of the table's kind, its key, its indexes, the role's limits and `updated_at`."""
     yield from _kind_checks(found)
     yield from _key_checks(found, rows)
     yield from _limit_checks(found)
@@ -36,41 +36,40 @@ def table_checks(found: Inspection, rows: int, settings: Settings) -> Iterator[C
 
 def _kind_checks(found: Inspection) -> Iterator[Check]:
     if found.kind == "m":
-        hint = f"name the table below it, or often enough: refresh materialized view {found.table};"
-        yield _check("kind", "warning", "it is a materialized view: changes are seen after a REFRESH only", hint)
+        hint = f"use the underlying table, or run regularly: refresh materialized view {found.table};"
+        yield _check("kind", "warning", "a materialized view: changes are visible only after a REFRESH", hint)
     elif found.kind == "f":
-        hint = "profiles of another server: set profiles.url to that server, where its indexes and limits count"
-        yield _check(
-            "kind", "warning", "it is a foreign table: limits and indexes of the other server are unknown", hint
-        )
+        hint = "set profiles.url to the server that holds the table"
+        yield _check("kind", "warning", "a foreign table: limits and indexes of the other server are unknown", hint)
 
 
 def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
     if found.kind not in {"r", "p"}:
         return
     if not found.is_unique:
-        message = f"{found.key} is not unique: nothing keeps a user from having two rows, and such a user is held"
+        message = f"{found.key} is not unique: a user may have two rows, and such a user is held"
         parted = (
-            "a unique index of a partitioned table must hold its partition key: see that the app makes one row a user"
+            "a unique index of a partitioned table must contain the partition key: ensure that the app writes one row "
+            "for each user"
         )
         yield _check("key", "warning", message, parted if found.kind == "p" else _index(found, found.key, "unique "))
     if rows < LARGE:
         return
     if not found.is_indexed:
-        message = f"{found.key} has no index, of {counted(rows, 'row')}: each look at one user reads the whole table"
+        message = f"{found.key} has no index ({counted(rows, 'row')}): every read of one user scans the whole table"
         yield _check("index", "warning", message, _index(found, found.key))
     if found.updated and not found.is_updated_indexed:
-        message = f"{found.updated} has no index, of {counted(rows, 'row')}: each resync reads the whole table"
+        message = f"{found.updated} has no index ({counted(rows, 'row')}): every resync scans the whole table"
         yield _check("index", "warning", message, _index(found, found.updated))
     if rows >= LARGE_BY_EMAIL and not found.is_email_indexed:
         message = (
-            f"no index finds the users of an address, of {counted(rows, 'row')}: each look at one reads the whole table"
+            f"no index finds the users of an e-mail ({counted(rows, 'row')}): every such read scans the whole table"
         )
         yield _check("index", "warning", message, _index(found, found.email))
 
 
 def _index(found: Inspection, column: str, unique: str = "") -> str:
-    """The statement that makes it, without keeping writers out where that can be."""
+    """The statement that creates the index, `concurrently` where possible."""
     words = column.strip('"').replace('"', "")
     how = f'"{words}_index"' if not found.is_postgres else "concurrently" if found.kind == "r" else ""
     return " ".join(f"create {unique}index {how} on {found.table} ({column});".split())
@@ -83,7 +82,7 @@ def _limit_checks(found: Inspection) -> Iterator[Check]:
     )
     for name, set_ms, ours_s in limits:
         if 0 < set_ms < ours_s * 1000:
-            message = f"{found.role} has a {name} of {set_ms} ms: reads of a large table may not end within it"
+            message = f"{found.role} has a {name} of {set_ms} ms: reads of a large table may take longer"
             hint = f"alter role {found.role} set {name} = '{ours_s:.0f}s';"
             yield _check("limits", "warning", message, hint)
 
@@ -93,85 +92,81 @@ def _updated_checks(found: Inspection, rows: int, settings: Settings) -> Iterato
         return
     if found.moved_by:
         if settings.clerk.upsert_profiles:
-            message = f"the trigger {found.moved_by} sets {found.updated}: it holds the time of our write, not Clerk's"
-            hint = f"nothing is lost by it; where others want Clerk's time: drop trigger {found.moved_by} on {found.table};"
+            message = f"the trigger {found.moved_by} sets {found.updated} to the time of our write, instead of Clerk's"
+            hint = f"nothing is lost by it; to keep Clerk's time: drop trigger {found.moved_by} on {found.table};"
             yield _check("updated_at", "warning", message, hint)
         return
     trigger = (
-        "let the app set it at each change, or: create extension if not exists moddatetime; "
+        "have the app set it on each change, or: create extension if not exists moddatetime; "
         f"create trigger set_updated_at before update on {found.table} for each row execute function "
         f"moddatetime({found.updated});"
         if found.role
-        else "let the app set it at each change, or leave profiles.columns.updated_at out"
+        else "have the app set it on each change, or remove profiles.columns.updated_at"
     )
     if found.still is not None and found.still >= STILL_MIN:
-        message = (
-            f"{found.updated} equals created_at in all {counted(found.still, 'row')}: it does not move with changes"
-        )
+        message = f"{found.updated} equals created_at in all {counted(found.still, 'row')}: changes do not update it"
         yield _check("updated_at", "warning", message, trigger)
     elif found.still is None and found.updated_by_default and rows:
-        message = f"{found.updated} is set when a row is made, and no trigger moves it afterwards: the app must"
+        message = f"{found.updated} is set when a row is inserted, and no trigger updates it afterwards: the app must"
         yield _check("updated_at", "warning", message, trigger)
 
 
 def _write_checks(found: Inspection) -> Iterator[Check]:
-    """What `clerk.upsert_profiles` needs."""
+    """Whether the role has the rights that `clerk.upsert_profiles` needs."""
     if found.is_read_only:
         hint = "set profiles.url to the primary server, or set clerk.upsert_profiles: false"
-        yield _check("writing", "failed", "this server or role takes no writes, and clerk.upsert_profiles is on", hint)
+        yield _check("writing", "failed", "this server or role is read-only, but clerk.upsert_profiles is on", hint)
     policy = f"create policy reconciler_writes on {found.table} for all to {found.role} using (true) with check (true);"
     lacking = [word for word, may in (("insert", found.may_insert), ("update", found.may_update)) if not may]
     if lacking:
         message = (
-            f"row level security lets {found.role} {' and '.join(lacking)} no row, and clerk.upsert_profiles is on"
+            f"row level security lets {found.role} {' and '.join(lacking)} no row, but clerk.upsert_profiles is on"
         )
         yield _check("writing", "failed", message, policy)
     elif not found.may_all:
-        message = f"policies let {found.role} write some rows of {found.table} only: others will be refused"
+        message = f"policies let {found.role} write only some rows of {found.table}: the others are refused"
         yield _check("writing", "warning", message, policy)
 
 
-def row_checks(sample: Sample, found: Inspection | None, settings: Settings) -> Iterator[Check]:
-    """Whether the rows can be used."""
+def row_checks(sample: ProfileSample, found: Inspection | None, settings: Settings) -> Iterator[Check]:
+    """Checks of the values in the sampled rows."""
     if not sample.rows:
         return
     columns = settings.profiles.columns
     for message, count in sample.problems.most_common():
         level: Level = "failed" if 2 * count >= sample.rows else "warning"
-        words = f"{message}: {_share(count, sample)}, {sample.example[message]} for one"
-        yield _check("values", level, words, _way_out(message, found, settings))
+        words = f"{message}: {_share(count, sample)}, for example {sample.example[message]}"
+        yield _check("values", level, words, _fix_hint(message, found, settings))
     if sample.deleted == sample.rows or _says_present(columns.get("deleted_at", "")):
         yield _deletion_check(sample, columns["deleted_at"])
     if "email" in columns and sample.without_email == sample.rows:
-        hint = "map profiles.columns.email to the column with the address"
+        hint = "map profiles.columns.email to the column with the e-mail"
         yield _check("email", "warning", f"no row has an e-mail in {columns['email']}", hint)
     elif settings.profiles.trust_email == "verified" and not sample.verified:
-        message = f"{columns['email_verified']} is true in no row: with trust_email: verified no address is used"
-        hint = "map email_verified to the column that Clerk's verification is kept in, or set profiles.trust_email"
+        message = f"{columns['email_verified']} is true in no row: with trust_email: verified no e-mail is used"
+        hint = "map email_verified to the column with Clerk's verification, or set profiles.trust_email"
         yield _check("email", "warning", message, hint)
     if sample.ahead:
         message = f"{columns['updated_at']} is in the future: {_share(sample.ahead, sample)}"
-        hint = "a time without a zone is read as UTC: make it timestamptz, or write it in UTC"
+        hint = "a time without a zone is read as UTC: use timestamptz, or write UTC"
         yield _check("updated_at", "warning", message, hint)
     if not sample.clerk_ids:
-        message = (
-            f"no value of {columns['clerk_user_id']} begins with user_, as Clerk's ids do: webhooks will find no row"
-        )
+        message = f"no value of {columns['clerk_user_id']} begins with user_, as Clerk's ids do: webhooks match no row"
         hint = "map profiles.columns.clerk_user_id to the column with Clerk's id"
         yield _check("key", "warning", message, hint)
 
 
-def _deletion_check(sample: Sample, column: str) -> Check:
+def _deletion_check(sample: ProfileSample, column: str) -> Check:
     hint = (
-        "deleted_at is a time of deletion, or true where the user is deleted; for the opposite make a view with "
+        "deleted_at is the time of deletion, or true if the user is deleted; for the opposite create a view with "
         f"(not {column}) as is_deleted; and map deleted_at: is_deleted"
     )
     if _says_present(column):
         message = (
-            f"deleted_at is mapped to {column}, whose name says the opposite: {_share(sample.deleted, sample)} deleted"
+            f"deleted_at is mapped to {column}, a name that says the opposite: {_share(sample.deleted, sample)} deleted"
         )
         return _check("deleted_at", "failed", message, hint)
-    message = f"{column} marks {_share(sample.deleted, sample)} as deleted: no user is left"
+    message = f"{column} marks {_share(sample.deleted, sample)} as deleted: no user remains"
     return _check("deleted_at", "failed", message, hint)
 
 
@@ -180,13 +175,13 @@ def _says_present(column: str) -> bool:
     return bool(words) and not {"not", "in", "un", "no"} & set(words) and any(word in PRESENT for word in words)
 
 
-def _share(count: int, sample: Sample) -> str:
+def _share(count: int, sample: ProfileSample) -> str:
     if count == sample.rows:
         return f"all {counted(count, 'row')}" if count > 1 else "the only row"
     return f"{count:,} of {counted(sample.rows, 'row')}"
 
 
-def _way_out(message: str, found: Inspection | None, settings: Settings) -> str:
+def _fix_hint(message: str, found: Inspection | None, settings: Settings) -> str:
     table = found.table if found is not None else settings.profiles.table
     key = found.key if found is not None else settings.profiles.columns["clerk_user_id"]
     if "rows have this key" in message:
@@ -194,7 +189,7 @@ def _way_out(message: str, found: Inspection | None, settings: Settings) -> str:
     if message.startswith("deleted_at"):
         column = settings.profiles.columns["deleted_at"]
         return (
-            f"deleted_at is a time, or yes or no; for words make a view of {table} with ({column} = 'deleted') as "
+            f"deleted_at is a time or a boolean; for words create a view of {table} with ({column} = 'deleted') as "
             "is_deleted; and map deleted_at: is_deleted"
         )
     if "is mapped to the column" in message:
@@ -203,7 +198,7 @@ def _way_out(message: str, found: Inspection | None, settings: Settings) -> str:
 
 
 def url_checks(url: str) -> Iterator[Check]:
-    """What the URL says of the way to the server."""
+    """Whether the URL turns TLS off."""
     parts = urlsplit(url)
     modes = parse_qs(parts.query).get("sslmode", [])
     if (
@@ -212,7 +207,7 @@ def url_checks(url: str) -> Iterator[Check]:
         and modes
         and modes[-1] in {"disable", "allow", "prefer"}
     ):
-        message = f"sslmode={modes[-1]}: passwords and profiles may cross the network in clear text"
+        message = f"sslmode={modes[-1]}: passwords and profiles may cross the network unencrypted"
         yield _check(
             "TLS", "warning", message, "remove it (require is the default here), or use verify-full with sslrootcert"
         )

@@ -1,4 +1,4 @@
-"""What a shop needs so that it can be kept in parity, and what of it is there: for `bootstrap` and `doctor`."""
+"""What a shop must have to be kept in sync, and what it lacks: for `bootstrap` and `doctor`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TOPIC_SCOPES = {"CUSTOMERS_MERGE": "read_customer_merge"}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a shop showed of its set-up."""
+class ShopSetup:
+    """The set-up of a shop as observed."""
 
     facts: ShopFacts
     definition: Definition | None
@@ -33,7 +33,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What is missing in one shop. `wrong` can't be made right by making something: a person must look."""
+    """What one shop lacks. `wrong` is a problem that creating something can't fix: the operator must act on `hint`."""
 
     definition: bool
     topics: tuple[str, ...]
@@ -47,52 +47,52 @@ class Needs:
         return self.definition + len(self.topics)
 
 
-def look(reader: ShopReader, store: StoreSettings) -> Seen:
-    """Read what is there; changes nothing."""
+def read_setup(reader: ShopReader, store: StoreSettings) -> ShopSetup:
+    """Read the shop's facts, the back-link's definition and the webhook subscriptions. Changes nothing."""
     link = store.backlink
-    return Seen(reader.facts(), reader.definition(link.namespace, link.key), reader.subscriptions())
+    return ShopSetup(reader.facts(), reader.definition(link.namespace, link.key), reader.subscriptions())
 
 
-def needs_of(seen: Seen, store: StoreSettings, public_url: str) -> Needs:
-    """What is missing, of what this shop should have."""
+def needs_of(seen: ShopSetup, store: StoreSettings, public_url: str) -> Needs:
+    """What this shop lacks."""
     wrong = wrong_definition(seen.definition, store.backlink)
     uri = webhook_uri(public_url, store.name)
     topics, notes = missing_topics(seen.subscriptions, uri, seen.facts.scopes)
     if public_url and not uri:
-        notes = (f"no webhooks: server.public_url is {public_url}, and Shopify sends to https only",)
+        notes = (f"no webhooks: server.public_url is {public_url}, but Shopify sends to https only",)
     return Needs(
         definition=seen.definition is None,
         topics=topics,
         uri=uri,
         wrong=wrong,
-        hint="take the other definition off in Shopify's settings, or set another backlink" if wrong else "",
+        hint="delete the other definition in Shopify's settings, or set another backlink" if wrong else "",
         notes=notes,
     )
 
 
 def webhook_uri(public_url: str, store: str) -> str:
-    """Where Shopify sends this store's webhooks; empty where it can't send any."""
+    """The address for this store's webhooks; empty if `public_url` is not https."""
     if not public_url.lower().startswith("https://"):
         return ""
     return f"{public_url.rstrip('/')}/webhooks/shopify/{store}"
 
 
 def wrong_definition(definition: Definition | None, link: Backlink) -> str:
-    """What is wrong with the back-link's definition; empty where nothing is, or there is none yet."""
+    """What is wrong with the back-link's definition; empty if it is right or does not exist yet."""
     name = f"{link.namespace}.{link.key}"
     if definition is None:
         return ""
     if definition.type != ID_TYPE:
-        return f"the metafield definition {name} is of type {definition.type}, and a back-link needs type id"
+        return f"the metafield definition {name} is of type {definition.type}, but a back-link needs type id"
     if not definition.unique:
-        return f"the metafield definition {name} lets two customers carry one value, and a back-link must be unique"
+        return f"the metafield definition {name} lets two customers have the same value, but a back-link must be unique"
     return ""
 
 
 def missing_topics(
     subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Topics without a subscription to this address, and notes on those that the token's scopes don't allow."""
+    """Topics without a subscription to `uri`, and notes on those that the token's scopes don't allow."""
     if not uri:
         return (), ()
     there = {s.topic for s in subscriptions if s.uri == uri}
@@ -103,5 +103,5 @@ def missing_topics(
 
 
 def has_scope(scopes: frozenset[str], scope: str) -> bool:
-    """Whether the token may; `write_` of something includes reading it."""
+    """Whether the token has the scope; `write_` includes `read_`."""
     return not scope or scope in scopes or scope.replace("read_", "write_", 1) in scopes

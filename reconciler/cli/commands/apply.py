@@ -1,4 +1,4 @@
-"""`reconciler apply`: a saved plan, or one that is made, shown and confirmed now."""
+"""`reconciler apply`: applies a saved plan, or makes a plan, shows it and applies it after a confirmation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pathlib import Path
 import click
 from rich.progress import Progress, TaskID
 
-from reconciler.cli.approval import approval
-from reconciler.cli.commands.plan import planned_by, show, told_error
-from reconciler.cli.context import Context, poured
+from reconciler.cli.approval import approval_command
+from reconciler.cli.commands.plan import make_plan, report_error, show
+from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
-from reconciler.cli.times import length_of
+from reconciler.cli.times import duration_of
 from reconciler.cli.users import user_id
 from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkProgress
@@ -47,20 +47,18 @@ MAX_AGE = "24h"
 
 @click.command("apply")
 @click.argument("planfile_", metavar="[PLANFILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
-@click.option(
-    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; may be repeated."
-)
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--live", is_flag=True, help="Read every customer for the plan, whatever the shop's mirror says.")
-@click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the plan with this digest.")
+@click.option("--live", is_flag=True, help="Read every customer for the plan; ignore the shop's mirror.")
+@click.option("--approve", metavar="DIGEST", help="Apply also what the guards withhold in the plan with this digest.")
 @click.option("--max-age", metavar="T", help=f"Refuse a saved plan that is older.  [default: {MAX_AGE}]")
 @click.option(
     "--bulk",
     type=click.Choice(["auto", "never", "always"]),
     default="auto",
     show_default=True,
-    help="Send creates and updates as bulk operations: where the forecast says that it pays, never, or always.",
+    help="Send creates and updates as bulk operations: if the forecast says it is faster, never, or always.",
 )
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
@@ -76,66 +74,68 @@ def command(
     bulk: str,
     output: str,
 ) -> int:
-    """Carry out a plan: each mapping is written before the next action, and a second run does nothing."""
+    """Apply a plan. Each mapping is recorded before the next action, and a second run does nothing."""
     if planfile_ is not None and (stores or users or live):
-        raise UsageError("a saved plan is applied as it is", hint="leave out --store, --user and --live, or PLANFILE")
+        raise UsageError("a saved plan is applied as it is", hint="omit --store, --user and --live, or PLANFILE")
     if planfile_ is None and max_age is not None:
-        raise UsageError("--max-age is for a saved plan", hint="leave it out, or name the file: reconciler apply FILE")
-    oldest = length_of(max_age or MAX_AGE)
+        raise UsageError("--max-age is for a saved plan", hint="omit it, or name the file: reconciler apply FILE")
+    oldest = duration_of(max_age or MAX_AGE)
     with context.components() as components:
         if planfile_:
             planned, seal = saved_plan(planfile_, components, max_age=oldest)
         else:
-            planned, seal = planned_by(context, components, stores, users, live=live), ""
+            planned, seal = make_plan(context, components, stores, users, live=live), ""
         if approve is not None:
-            planned = approved_by(planned, approve)
+            planned = approve_withheld(planned, approve)
         file = [str(planfile_)] if planfile_ else []
-        again = approval("apply", *file, stores=stores, users=users, live=live)
-        if not ask(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
+        again = approval_command("apply", *file, stores=stores, users=users, live=live)
+        if not show_and_confirm(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
             return FAILED
         if seal and not components.state.mark_applied(seal, components.state_clock.now()):
-            raise PlanRefused(f"{planfile_} was applied before: a sealed plan applies once", hint="plan again")
+            raise PlanRefused(f"{planfile_} was already applied: a saved plan applies once", hint="plan again")
         results = apply_each(
             context,
             components,
             planned,
-            carry=partial(apply_plan, fresh=planfile_ is None),
+            apply_store=partial(apply_plan, fresh=planfile_ is None),
             bulk=bulk,
             insists=planned.narrowed,
         )
-    tell(context, results, planned.plan.digest, output)
+    report_results(context, results, planned.plan.digest, output)
     return exit_code(context, planned, results)
 
 
-def tell(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
-    """What became of the plan: on stdout, or, where its reader has gone, on stderr."""
-    with context.outlasting():
+def report_results(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
+    """Print the results to stdout or, if it is closed, to stderr."""
+    with context.tolerate_closed_stdout():
         if output == "json":
-            poured(render.results_json(results, digest))
+            print_parts(render.results_json(results, digest))
         else:
-            render.results_text(results, context.out)
+            render.print_results(results, context.out)
     if context.out_closed:
-        render.results_text(results, context.err)
+        render.print_results(results, context.err)
 
 
 def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]) -> int:
-    """0 where all went well; else 1, and what failed stands on stderr, store by store."""
-    failed = [told_error(context, store) for store in planned.plan.stores]
+    """0 if nothing failed; otherwise 1, after printing what failed in each store to stderr."""
+    failed = [report_error(context, store) for store in planned.plan.stores]
     for result in results:
         first = next(iter(result.failed), None)
         if first is not None:
-            what = f"{counted(len(result.failed), 'action')} not carried out, the first for {first.clerk_user_id}"
+            what = f"{counted(len(result.failed), 'action')} not applied, the first for {first.clerk_user_id}"
             hint = first.hint or f"reconciler explain {first.clerk_user_id}"
-            context.failed(result.store, f"{what}: {first.message}", hint)
+            context.report_failure(result.store, f"{what}: {first.message}", hint)
             failed.append(True)
     return FAILED if any(failed) else 0
 
 
-def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str) -> bool:
-    """Show the plan, and ask whether it may go; nothing is asked where there is nothing to do.
+def show_and_confirm(
+    context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str
+) -> bool:
+    """Show the plan, ask for a confirmation and return the answer. True without asking if there is nothing to do.
 
-    A plan that is `known`, as it was saved after it was shown, is not shown once more where nothing is asked. `again` is
-    the command that approves what is withheld, less the digest.
+    A `known` plan (saved, so it was shown before) is summarised only if no confirmation is needed. `again` is the command
+    that approves the withheld actions, without the digest.
     """
     actions = planned.plan.summary.actions
     if known and yes:
@@ -144,15 +144,15 @@ def ask(context: Context, planned: Planned, *, output: str, yes: bool, known: bo
             f"digest {planned.plan.digest}"
         )
     elif output == "text":
-        with context.outlasting():
+        with context.tolerate_closed_stdout():
             show(context, planned, "text", approve=again)
     elif actions and not yes:
-        render.plan_text(planned.plan, context.err, approve=again)
-    return not actions or yes or _confirmed(context, actions)
+        render.print_plan(planned.plan, context.err, approve=again)
+    return not actions or yes or _confirm_actions(context, actions)
 
 
 def saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
-    """A saved plan that still fits the config and is not too old, and its seal; refused whole otherwise."""
+    """Load a saved plan and its seal. PlanRefused if it is too old, or the config of one of its stores has changed."""
     saved, seal = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
     age = components.clock.now() - saved.plan.created_at
     if age > max_age:
@@ -164,9 +164,9 @@ def saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tup
     for part in saved.plan.stores:
         store = known.get(part.store)
         if store is None or store.domain != part.shop:
-            raise PlanRefused(f"{path} speaks of store {part.store}, which is not configured", hint="plan again")
+            raise PlanRefused(f"{path} contains store {part.store}, which is not configured", hint="plan again")
         if part.error is None and config_digest(store) != part.config_digest:
-            raise PlanRefused(f"{path} is refused whole: the config of {part.store} has changed", hint="plan again")
+            raise PlanRefused(f"{path} is refused: the config of {part.store} has changed", hint="plan again")
     scan_result = {
         p.store: ScanResult(plan=p, withheld=saved.withheld.get(str(p.store), ()), whole=False)
         for p in saved.plan.stores
@@ -179,18 +179,18 @@ def apply_each(
     components: Components,
     planned: Planned,
     *,
-    carry: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
+    apply_store: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
     bulk: str = "never",
     insists: bool = False,
 ) -> tuple[ApplyResult, ...]:
-    """Apply each store's part and count what became of it. `bulk`: auto, never or always."""
+    """Apply the plan of each store and count the outcomes. `bulk`: auto, never or always."""
     chosen = (
         {s.name: s for s in components.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
         if any(p.error is None for p in planned.plan.stores)
         else {}
     )
     if bulk == "never":
-        _refuse_overtaking(components, chosen.values())
+        _refuse_pending_bulk(components, chosen.values())
     store_contexts = {
         name: replace(components.store_context(store, plan_digest=planned.plan.digest), insists=insists)
         for name, store in chosen.items()
@@ -204,13 +204,13 @@ def apply_each(
         }
         if bulk != "never":
             for name, store in chosen.items():
-                told = partial(_tell_bulk, progress, bars[name], name)
+                show_progress = partial(_show_bulk, progress, bars[name], name)
                 store_contexts[name] = replace(
-                    store_contexts[name], bulk=components.bulk(store, always=bulk == "always", tell=told)
+                    store_contexts[name], bulk=components.bulk(store, always=bulk == "always", tell=show_progress)
                 )
         with closing(
-            apply_stores(planned.scans, store_contexts, carry)
-        ) as outcomes:  # Ctrl-C ends what is under way first
+            apply_stores(planned.scans, store_contexts, apply_store)
+        ) as outcomes:  # on Ctrl-C, actions in progress end first
             for name, outcome in outcomes:
                 tallies[name].add(outcome)
                 progress.advance(bars[name], 1)
@@ -218,18 +218,18 @@ def apply_each(
     return tuple(_result(p.store, planned.scans[p.store], tallies, seconds) for p in planned.plan.stores)
 
 
-def _refuse_overtaking(components: Components, stores: Iterable[StoreSettings]) -> None:
-    """PermanentError where bulk operations of an earlier run may still write older values after ours."""
+def _refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]) -> None:
+    """PermanentError if bulk operations of an earlier run may still write older values after ours."""
     for store in stores:
         if files := components.state.bulk_files(store.shop):
             raise PermanentError(
-                f"{store.name}: {counted(len(files), 'bulk operation')} of an earlier run may still be under way, "
-                "and would write older values after these",
-                hint=f"reconciler apply --store {store.name} --bulk auto goes on with them first",
+                f"{store.name}: {counted(len(files), 'bulk operation')} of an earlier run may still be running, "
+                "and would overwrite newer values",
+                hint=f"reconciler apply --store {store.name} --bulk auto finishes them first",
             )
 
 
-def _tell_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkProgress) -> None:
+def _show_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkProgress) -> None:
     left = f", about {seconds_text(so_far.left_s)} left" if so_far.left_s else ""
     lines = f"{so_far.run:,} of {so_far.lines:,} lines run{left}" if so_far.lines else "reading answers"
     progress.update(bar, description=f"applying to {name} in bulk: {lines}")
@@ -276,11 +276,11 @@ def _result(
     )
 
 
-def approved_by(planned: Planned, digest: str) -> Planned:
-    """With what the guards held let go, if this is the plan that was read."""
+def approve_withheld(planned: Planned, digest: str) -> Planned:
+    """The plan with the withheld actions approved. PlanRefused if `digest` is not this plan's digest."""
     if digest != planned.plan.digest:
         raise PlanRefused(
-            f"what was approved is {digest}, but the plan is {planned.plan.digest} now", hint="read the plan again"
+            f"the approved digest is {digest}, but the plan is now {planned.plan.digest}", hint="review the plan again"
         )
     scan_result = {name: approved(found) for name, found in planned.scans.items()}
     stores = tuple(sorted((s.plan for s in scan_result.values()), key=lambda p: p.store))
@@ -292,7 +292,7 @@ def approved_by(planned: Planned, digest: str) -> Planned:
     return replace(planned, plan=plan, scans=scan_result)
 
 
-def _confirmed(context: Context, actions: int) -> bool:
+def _confirm_actions(context: Context, actions: int) -> bool:
     what = counted(actions, "action")
-    question = f"Carry out this {what.removeprefix('1 ')}?" if actions == 1 else f"Carry out these {what}?"
-    return context.confirmed(question, waiting=f"{what} {'waits' if actions == 1 else 'wait'} for a yes")
+    question = f"Apply this {what.removeprefix('1 ')}?" if actions == 1 else f"Apply these {what}?"
+    return context.confirm(question, waiting=f"{what} {'needs' if actions == 1 else 'need'} a confirmation")

@@ -1,4 +1,4 @@
-"""`reconciler backfill`: what no event told of is fetched from where it is."""
+"""`reconciler backfill`: reads what no webhook reported, from Clerk or from a shop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.cli.commands.backfill_shopify import shopify
 
 @click.group("backfill")
 def command() -> None:
-    """What no event told of: users from Clerk's API, customers into a shop's mirror."""
+    """Read users from Clerk's API into the profiles table, or a shop's customers into its mirror."""
 
 
 command.add_command(clerk)

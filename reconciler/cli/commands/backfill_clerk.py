@@ -1,7 +1,7 @@
-"""`reconciler backfill clerk`: users that no webhook told of get their profile row, after showing and asking.
+"""`reconciler backfill clerk`: writes profile rows for the users that no webhook reported, after a confirmation.
 
-Clerk is read page by page, twice where somebody is asked: once to show, once to write what is true by then. So nothing is
-kept meanwhile but counts, and a few examples.
+It reads Clerk page by page: once to show the counts, and again after the confirmation to write what is true by then. So
+it keeps only counts and a few examples in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from reconciler.clerk.users import ClerkUsers
 from reconciler.cli.context import Context
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, counted, sentence
 from reconciler.controller.backfill import Kind, Page, Tally, survey, write_rows
@@ -28,7 +28,7 @@ SHOWN = 10
 _WORDS: tuple[tuple[Kind, str, str], ...] = (
     ("missing", "have no row", "green"),
     ("older", "have an older row", "cyan"),
-    ("deleted", "are marked as deleted here, and stay so", "dim"),
+    ("deleted", "are marked as deleted here, and remain deleted", "dim"),
     ("current", "are up to date", "dim"),
 )
 
@@ -38,48 +38,48 @@ _WORDS: tuple[tuple[Kind, str, str], ...] = (
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  click's call
-    """Read all users from Clerk's API, show who has no profile row or an older one, ask, and write those rows.
+    """Read all users from Clerk's API, show those with a missing or older profile row, ask, and write these rows.
 
-    No row goes back in time and none is deleted. Needs clerk.secret_key, and a role that may write the table.
+    Never replaces a newer row and never deletes one. Needs clerk.secret_key, and a role that may write the table.
     """
     with context.components() as components:
-        users = _clerk_of(components)
-        _ = components.upserts  # first: what can't be written need not be looked for
+        users = _clerk_users(components)
+        _ = components.upserts  # fails before Clerk is read if the table can't be written
         if not yes:
             tally = Tally()
-            for _ in _surveyed(context, components, users, tally, "reading Clerk's users"):
+            for _ in _survey_users(context, components, users, tally, "reading Clerk's users"):
                 pass
             table = components.loaded.settings.profiles.table
             if output == "text" or tally.to_write:
                 _show(tally, context.out if output == "text" else context.err, table)
             if not tally.to_write:
-                _tell(context, tally, output)
+                _print_result(context, tally, output)
                 return 0
             rows = counted(tally.to_write, "row")
-            if not context.confirmed(f"Write {rows}?", waiting=f"{rows} to write"):
+            if not context.confirm(f"Write {rows}?", waiting=f"{rows} to write"):
                 return FAILED
-        done = _written(context, components, users)
-    _tell(context, done, output)
+        done = _write_all(context, components, users)
+    _print_result(context, done, output)
     return FAILED if done.failed_count else 0
 
 
-def _clerk_of(components: Components) -> ClerkUsers:
+def _clerk_users(components: Components) -> ClerkUsers:
     users = components.clerk
     if users is None:
         raise ConfigError(
-            "clerk.secret_key is not set, and without it Clerk can't be asked who its users are",
-            hint="Clerk's dashboard, API keys: put the secret key into the environment as CLERK_SECRET_KEY",
+            "clerk.secret_key is not set: Clerk's API needs it to list the users",
+            hint="set CLERK_SECRET_KEY in the environment to the secret key from Clerk's dashboard, API keys",
         )
     return users
 
 
-def _written(context: Context, components: Components, users: ClerkUsers) -> Tally:
-    """Read once more, and write as it goes; what is written before an error stays, and the next run goes on."""
+def _write_all(context: Context, components: Components, users: ClerkUsers) -> Tally:
+    """Read all users again and write their rows page by page. Rows written before an error remain."""
     tally = Tally()
     stores = components.stores()
 
     def nudge(done: Sequence[RowDone]) -> None:
-        """A row brought in late carries the time of its last change, which may lie long before the last resync."""
+        """Enqueue the users of new rows: `updated_at` may be older than the last resync, which would miss them."""
         requests = [Request(store.name, row.user) for store in stores for row in done]
         components.queue.add(requests, components.state_clock.now(), priority=Priority.RESYNC, reason="backfill")
 
@@ -87,16 +87,16 @@ def _written(context: Context, components: Components, users: ClerkUsers) -> Tal
         lambda: components.upserts, components.profile_writes, components.state_clock, ask=None, nudge=nudge
     )
     try:
-        for to_write in _surveyed(context, components, users, tally, "writing profile rows"):
+        for to_write in _survey_users(context, components, users, tally, "writing profile rows"):
             write_rows(to_write, writer.write_now, tally)
     except ReconcilerError:
         if tally.written:
-            context.say(f"{counted(tally.written, 'row')} had been written by then: the next run goes on from there")
+            context.say(f"{counted(tally.written, 'row')} written before the error: run again to continue")
         raise
     return tally
 
 
-def _surveyed(
+def _survey_users(
     context: Context, components: Components, users: ClerkUsers, tally: Tally, words: str
 ) -> Iterator[list[Profile]]:
     with context.progress() as progress:
@@ -107,19 +107,19 @@ def _surveyed(
             progress.update(bar, completed=tally.users)
 
 
-# --- what people and programs read ----------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------------------------
 
 
-def _tell(context: Context, tally: Tally, output: str) -> None:
+def _print_result(context: Context, tally: Tally, output: str) -> None:
     if output == "json":
         click.echo(_json(tally))
     else:
-        _show_done(tally, context.out)
+        _show_result(tally, context.out)
 
 
 def _show(tally: Tally, console: Console, table: str) -> None:
-    lines = Lines(console)
-    lines.put((f"Clerk has {counted(tally.users, 'user')}", "bold"), (f", seen against {clean(table)}", "dim"))
+    lines = LinePrinter(console)
+    lines.put((f"Clerk has {counted(tally.users, 'user')}", "bold"), (f", compared with {clean(table)}", "dim"))
     for kind, words, style in _WORDS:
         count = tally.counts[kind]
         if not count:
@@ -132,8 +132,8 @@ def _show(tally: Tally, console: Console, table: str) -> None:
     _show_problems(tally, lines)
 
 
-def _show_done(tally: Tally, console: Console) -> None:
-    lines = Lines(console)
+def _show_result(tally: Tally, console: Console) -> None:
+    lines = LinePrinter(console)
     if tally.written or not tally.failed_count:
         words = f"✓ wrote {counted(tally.written, 'row')}" if tally.written else "✓ nothing to write"
         lines.put((words, "bold green"), (f"  of {counted(tally.users, 'user')}", "dim"))
@@ -144,16 +144,18 @@ def _show_done(tally: Tally, console: Console) -> None:
         _show_more(tally.failed_count, lines)
 
 
-def _show_problems(tally: Tally, lines: Lines) -> None:
+def _show_problems(tally: Tally, lines: LinePrinter) -> None:
     if tally.problem_count:
         what = counted(tally.problem_count, "part")
-        lines.put((f"! {what} of Clerk's answer can't be read, and is left as it is here", "yellow"), indent=2)
+        lines.put(
+            (f"! {what} of Clerk's response can't be read; these values are not changed here", "yellow"), indent=2
+        )
         for problem in tally.problems[:SHOWN]:
             lines.prose(sentence(problem), "yellow", indent=6, hang=2)
         _show_more(tally.problem_count, lines)
 
 
-def _show_more(count: int, lines: Lines) -> None:
+def _show_more(count: int, lines: LinePrinter) -> None:
     if count > SHOWN:
         lines.put((f"… and {count - SHOWN:,} more", "dim"), indent=6)
 

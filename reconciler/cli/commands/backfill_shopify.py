@@ -1,6 +1,6 @@
-"""`reconciler backfill shopify`: a bulk query over all customers of a shop fills its mirror in the state.
+"""`reconciler backfill shopify`: fills a shop's mirror in the state, by a bulk query over all customers.
 
-May be stopped at any time: the next one goes on with the same bulk query, behind the lines that are stored.
+It may be stopped at any time. The next run continues the same bulk query after the lines that are stored.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
 
 FAILED = 1
-WORDS = {"running": "Shopify reads {}", "storing": "storing {}"}
+WORDS = {"running": "reading {}", "storing": "storing {}"}
 
 
 @click.command("shopify")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def shopify(context: Context, stores: tuple[str, ...], output: str) -> int:
-    """Copy each shop's customers into its mirror, by a bulk query that draws no points. Changes nothing in the shop.
+    """Copy each shop's customers into its mirror, by a bulk query that costs no points. Changes nothing in the shop.
 
-    Safe to repeat, and to stop: it goes on where it was. One broken shop does not hold up the others.
+    Safe to stop and to repeat: it continues where it stopped. A failure in one shop does not affect the others.
     """
     done: dict[str, Filled] = {}
     errors: dict[str, str] = {}
     with context.components() as components:
         for store in components.identified_stores(stores):
             try:
-                done[store.name] = _filled(context, components, store)
+                done[store.name] = _fill_mirror(context, components, store)
             except (AccessError, ConfigError, PermanentError, TemporaryError) as error:
                 errors[store.name] = error.message
                 context.say(f"error: {store.name}: {clean(error.message)}")
                 if error.hint:
                     context.say(f"hint: {clean(error.hint)}")
     if output == "json":
-        told = [{"store": name, "error": None, **asdict(found)} for name, found in done.items()]
-        told += [{"store": name, "error": message} for name, message in errors.items()]
-        click.echo(dumps({"stores": sorted(told, key=lambda one: str(one["store"]))}))
+        results = [{"store": name, "error": None, **asdict(found)} for name, found in done.items()]
+        results += [{"store": name, "error": message} for name, message in errors.items()]
+        click.echo(dumps({"stores": sorted(results, key=lambda one: str(one["store"]))}))
     else:
         for name, found in done.items():
             context.out.print(
-                f"{name}: {found.lines} customers read, {found.moved} new or changed, {found.gone} gone", markup=False
+                f"{name}: {found.lines} customers read, {found.moved} new or changed, {found.gone} deleted",
+                markup=False,
             )
     return FAILED if errors else 0
 
 
-def _filled(context: Context, components: Components, store: StoreSettings) -> Filled:
-    never = Event()  # nobody sets it: Ctrl-C ends the command, and the next one goes on
+def _fill_mirror(context: Context, components: Components, store: StoreSettings) -> Filled:
+    never = Event()  # never set: Ctrl-C ends the command, and the next run continues
     with context.progress() as progress:
         bars = {doing: progress.add_task(words.format(store.name), total=None) for doing, words in WORDS.items()}
 

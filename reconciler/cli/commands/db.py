@@ -1,4 +1,4 @@
-"""`reconciler db`: the state's schema, and the outbox of the profiles' table."""
+"""`reconciler db`: upgrades and checks the state's schema; prints the SQL of the profiles' outbox."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from reconciler.supabase.outbox import outbox_sql
 
 @click.group("db")
 def command() -> None:
-    """The state's schema: make it, upgrade it, check it; and the profiles' outbox."""
+    """Upgrade or check the state's schema; print the SQL of the profiles' outbox."""
 
 
 @command.command("upgrade")
 @click.pass_obj
 def upgrade(context: Context) -> None:
-    """Bring the state's schema to what this program needs. Safe to repeat."""
+    """Create the state's schema, or upgrade it to the version that this program needs. Safe to repeat."""
     engine = open_engine(context.loaded.settings.state.url)
     try:
         upgrade_schema(engine)
@@ -35,7 +35,7 @@ def upgrade(context: Context) -> None:
 @command.command("check")
 @click.pass_obj
 def check(context: Context) -> None:
-    """Compare the state's schema with what this program needs; change nothing."""
+    """Compare the state's schema with the one that this program needs. Changes nothing."""
     engine = open_engine(context.loaded.settings.state.url)
     try:
         differences = schema_differences(engine)
@@ -47,23 +47,23 @@ def check(context: Context) -> None:
 
 
 @command.command("outbox")
-@click.option("--table", metavar="SCHEMA.TABLE", help="The table the triggers go to [profiles.table].")
+@click.option("--table", metavar="SCHEMA.TABLE", help="The table that gets the triggers [profiles.table].")
 @click.option("--role", metavar="NAME", help="The role that reads the profiles [the one in profiles.url].")
-@click.option("--remove", is_flag=True, help="The SQL that takes it away again.")
+@click.option("--remove", is_flag=True, help="Print the SQL that removes it.")
 @click.pass_obj
 def outbox(context: Context, table: str | None, role: str | None, remove: bool) -> None:  # noqa: FBT001  click's call
-    """Print the SQL that makes an outbox: triggers that tell at once whose row has changed. Run it as the table's owner.
+    """Print the SQL that creates an outbox: triggers that report changed rows immediately. Run it as the table's owner.
 
-    Optional: without it a change is found by a webhook, or at the next resync. Where profiles.table is a view, name the
-    table below it.
+    Optional: without it, a webhook or the next resync finds the change. If profiles.table is a view, name the underlying
+    table.
     """
     settings = context.loaded.settings
     url = rewritten(settings.profiles.url or settings.state.url)
     if url.startswith("sqlite"):
-        raise ConfigError("an outbox is for profiles on Postgres, and profiles.url is SQLite", hint="set profiles.url")
+        raise ConfigError("an outbox needs profiles on Postgres, but profiles.url is SQLite", hint="set profiles.url")
     parts = urlsplit(url)
     name = unquote(parts.username or "")
     if (parts.hostname or "").endswith(".pooler.supabase.com"):
-        name = name.partition(".")[0]  # there the user is ROLE.PROJECT
+        name = name.partition(".")[0]  # the pooler's users are ROLE.PROJECT
     key = settings.profiles.columns["clerk_user_id"]
     click.echo(outbox_sql(table or settings.profiles.table, key, role or name, remove=remove), nl=False)

@@ -1,6 +1,6 @@
-"""`reconciler demo`: two simulated shops, 200 people, from nothing to an empty plan, with the real commands.
+"""`reconciler demo`: syncs 200 users to two simulated shops with the real commands, until the plan is empty.
 
-Needs no file and no network. Each claim it makes is checked; one that does not hold ends it with exit code 1.
+It needs no file and no network. It checks each of its claims; a false one ends it with exit code 1.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from reconciler.cli.commands.demo_people import (
     EU_PEOPLE,
     US_LOCALES,
     US_PEOPLE,
-    PeopleTable,
-    Person,
-    people,
+    DemoUser,
+    UsersTable,
+    demo_users,
 )
 from reconciler.cli.context import Context
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.plain import counted
 from reconciler.errors import PermanentError, UsageError
 from reconciler.simulator.control import all_customers
@@ -34,7 +34,7 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import SimShop, World
 
 US, EU = "acme-us", "acme-eu"
-RATE, BUCKET = 1000.0, 20_000.0  # as a Plus shop's
+RATE, BUCKET = 1000.0, 20_000.0  # as in a Plus shop
 GUESTS = 5
 DONE, FAILED, ACTIONS = 0, 1, 2  # exit codes of plan and apply
 
@@ -77,78 +77,80 @@ stores:
 
 
 @dataclass(slots=True)
-class Stage:
-    """Where the demo plays: the shops, the table, the files, and the front door of the real commands."""
+class Demo:
+    """What the demo runs on: the shops, the profiles table, the files, and the function that runs commands."""
 
-    lines: Lines
+    lines: LinePrinter
     run: Callable[[list[str]], int]
     folder: Path
     us: SimShop
     eu: SimShop
-    table: PeopleTable
-    users: dict[str, Person] = field(default_factory=dict)
+    table: UsersTable
+    users: dict[str, DemoUser] = field(default_factory=dict)
     step: int = 0
 
     def tell(self, title: str, words: str) -> None:
-        """The narrator: a heading, and what is about to happen."""
+        """Print a heading and what happens next."""
         self.step += 1
         self.lines.blank()
         self.lines.put((f"━━ {self.step}. {title}", "bold cyan"))
         self.lines.prose(words)
 
-    def type(self, *words: str, expect: int) -> None:
-        """Type a command, and run it by the front door."""
+    def run_command(self, *words: str, expect: int) -> None:
+        """Print a command and run it. PermanentError if it does not exit with `expect`."""
         shown = [w.removeprefix(f"{self.folder}/") for w in words]
         self.lines.put((f"$ reconciler {' '.join(shown)}", "bold"))
         self.lines.blank()
         files = ["--config", str(self.folder / "reconciler.yaml"), "--stores", str(self.folder / "stores.yaml")]
         code = self.run([*files, *words])
-        claim(code == expect, f"`reconciler {words[0]}` ends with exit code {expect}, not {code}")
+        claim(code == expect, f"`reconciler {words[0]}` exits with {expect}, not {code}")
 
     def customers(self, sim: SimShop) -> dict[str, dict[str, Any]]:
-        """The customers of a shop, by e-mail."""
+        """The shop's customers that have an e-mail, by e-mail."""
         return {c["email"]: c for c in all_customers(sim) if c["email"]}
 
     @property
     def mutations(self) -> int:
-        """How many mutations both shops have seen."""
+        """The number of mutations that both shops received."""
         return self.us.mutations + self.eu.mutations
 
 
 @click.command("demo")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Leave the files there.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Keep the files in this folder.")
 @click.pass_obj
 def command(context: Context, folder: Path | None) -> None:
-    """Two simulated shops, 200 people, from nothing to an empty plan. Needs no files; safe to repeat."""
+    """Sync 200 users to two simulated shops, step by step, until the plan is empty. Needs no files; safe to repeat."""
     from reconciler.cli.main import run  # noqa: PLC0415  main imports the commands
 
-    with _folder(folder) as place, _shops() as (world, server):
-        stage = _stage(context.out, run, place, world, server)
-        for act in (_opening, _first_round, _life_goes_on, _second_round, _nothing_left):
-            act(stage)
-        _closing(stage, kept=folder is not None)
+    with _demo_folder(folder) as place, _serve_shops() as (world, server):
+        demo = _prepare(context.out, run, place, world, server)
+        for perform in (_prepare_shops, _sync_first, _change_both_sides, _sync_again, _show_empty_plan):
+            perform(demo)
+        _print_summary(demo, kept=folder is not None)
 
 
 def claim(holds: bool, words: str) -> None:  # noqa: FBT001  a claim holds or not
-    """Stop the demo where it does not do what it says."""
+    """PermanentError if the claim does not hold."""
     if not holds:
-        raise PermanentError(f"the demo's claim does not hold: {words}", hint="a fault of this program: report it")
+        raise PermanentError(
+            f"a claim of the demo does not hold: {words}", hint="this is a defect of the program: report it"
+        )
 
 
 @contextmanager
-def _folder(folder: Path | None) -> Iterator[Path]:
+def _demo_folder(folder: Path | None) -> Iterator[Path]:
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as name:
             yield Path(name)
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder", hint="name a new one, or leave out --dir")
+        raise UsageError(f"{folder} is not an empty folder", hint="name a new folder, or omit --dir")
     folder.mkdir(parents=True, exist_ok=True)
     yield folder.resolve()
 
 
 @contextmanager
-def _shops() -> Iterator[tuple[World, SimulatorServer]]:
+def _serve_shops() -> Iterator[tuple[World, SimulatorServer]]:
     world = World()
     for name, country in ((US, "US"), (EU, "DE")):
         world.add_shop(
@@ -162,140 +164,144 @@ def _shops() -> Iterator[tuple[World, SimulatorServer]]:
         yield world, server
 
 
-def _stage(
+def _prepare(
     console: Console, run: Callable[[list[str]], int], folder: Path, world: World, server: SimulatorServer
-) -> Stage:
-    """Write the files and the table, and let some guests buy something."""
+) -> Demo:
+    """Write the files and the table, and add orders of guests to one shop."""
     us, eu = (f"{name}.myshopify.com" for name in (US, EU))
     config = CONFIG.format(state=_sqlite(folder / "state.db"), profiles=_sqlite(folder / "profiles.db"))
     (folder / "reconciler.yaml").write_text(config, encoding="utf-8")
     urls = {"us_url": server.url(us), "eu_url": server.url(eu)}
     stores = STORES.format(**urls, us=json.dumps(US_LOCALES), eu=json.dumps(EU_LOCALES))
     (folder / "stores.yaml").write_text(stores, encoding="utf-8")
-    americans = people(US_LOCALES, US_PEOPLE, phones="+161345")
-    europeans = people(EU_LOCALES, EU_PEOPLE, phones="+493045")
-    stage = Stage(Lines(console), run, folder, world.shops[us], world.shops[eu], PeopleTable(folder / "profiles.db"))
-    cast = {f"guest {n}": americans[n] for n in range(GUESTS)}
-    cast |= dict(zip(("unverified", "twin", "other twin", "bad phone"), americans[GUESTS:], strict=False))
-    cast |= dict(zip(("renamed", "moved", "edited", "vip", "leaver"), americans[20:], strict=False))
-    cast |= {"renamed in Europe": europeans[0]}
-    cast["unverified"].email_verified = False
-    cast["other twin"].email = cast["twin"].email
-    cast["bad phone"].phone = "ring the bell twice"
+    americans = demo_users(US_LOCALES, US_PEOPLE, phones="+161345")
+    europeans = demo_users(EU_LOCALES, EU_PEOPLE, phones="+493045")
+    demo = Demo(LinePrinter(console), run, folder, world.shops[us], world.shops[eu], UsersTable(folder / "profiles.db"))
+    roles = {f"guest {n}": americans[n] for n in range(GUESTS)}
+    roles |= dict(zip(("unverified", "twin", "other twin", "bad phone"), americans[GUESTS:], strict=False))
+    roles |= dict(zip(("renamed", "moved", "edited", "vip", "leaver"), americans[20:], strict=False))
+    roles |= {"renamed in Europe": europeans[0]}
+    roles["unverified"].email_verified = False
+    roles["other twin"].email = roles["twin"].email
+    roles["bad phone"].phone = "ring the bell twice"
     for role in (*(f"guest {n}" for n in range(GUESTS)), "unverified"):
-        stage.us.staff("guest_checkout", email=cast[role].email)
-    stage.table.make([*americans, *europeans])
-    stage.users = cast
-    return stage
+        demo.us.staff("guest_checkout", email=roles[role].email)
+    demo.table.make([*americans, *europeans])
+    demo.users = roles
+    return demo
 
 
 def _sqlite(path: Path) -> str:
     return json.dumps(f"sqlite:///{path}")
 
 
-def _opening(stage: Stage) -> None:
-    stage.lines.prose(
-        f"Two simulated Shopify shops have just been opened on this machine, and a table with {US_PEOPLE + EU_PEOPLE} "
-        "people who signed up in an app. No customer is linked to anybody yet. Watch how the shops are brought in line "
-        "with the table, what happens when life goes on, and how it ends with nothing left to do."
+def _prepare_shops(demo: Demo) -> None:
+    demo.lines.prose(
+        f"Two simulated Shopify shops run on this machine, next to a table of {US_PEOPLE + EU_PEOPLE} users who signed up "
+        "in an app. No customer is linked to a user yet. The demo brings the shops in sync with the table, changes both "
+        "sides, syncs them again, and ends with an empty plan."
     )
-    stage.tell(
+    demo.tell(
         "Prepare the shops",
-        "Each shop needs one metafield definition: it carries the user's id on her customer, so that nobody is ever "
-        "guessed by name.",
+        "Each shop needs one metafield definition: the back-link, which stores the user's id on the customer. So a "
+        "customer is never matched by name.",
     )
-    stage.type("bootstrap", "--yes", expect=DONE)
-    stage.tell("Check that all is well", "Doctor looks at everything that has to be right, and changes nothing.")
-    stage.type("doctor", expect=DONE)
+    demo.run_command("bootstrap", "--yes", expect=DONE)
+    demo.tell("Check the set-up", "Doctor checks databases, tokens, scopes and shops, and changes nothing.")
+    demo.run_command("doctor", expect=DONE)
 
 
-def _first_round(stage: Stage) -> None:
-    stage.tell(
-        "Plan for one",
-        f"{GUESTS} people bought as guests before they signed up. What would happen to one of them? A plan only reads: "
-        "her customer is adopted with its orders, never doubled.",
+def _sync_first(demo: Demo) -> None:
+    demo.tell(
+        "Plan for one user",
+        f"{GUESTS} users bought as guests before they signed up. This plan shows what happens to one of them: the existing "
+        "customer is adopted with its orders instead of created twice. A plan only reads.",
     )
-    before = stage.mutations
-    stage.type("plan", "--user", stage.users["guest 0"].clerk_user_id, "--detailed-exitcode", expect=ACTIONS)
-    claim(stage.mutations == before, "a plan changes nothing in a shop")
-    stage.tell(
-        "Plan and apply for all",
-        "Apply shows the whole plan, asks (--yes answers), and carries it out. Whoever has an unverified address, or "
-        "shares one with somebody, waits; a bad phone is left out, and the rest goes on.",
+    before = demo.mutations
+    demo.run_command("plan", "--user", demo.users["guest 0"].clerk_user_id, "--detailed-exitcode", expect=ACTIONS)
+    claim(demo.mutations == before, "a plan changes nothing in a shop")
+    demo.tell(
+        "Plan and apply for all users",
+        "Apply shows the whole plan, asks for a confirmation (--yes gives it) and applies the plan. Users with an "
+        "unverified or shared e-mail are held. An invalid phone is omitted, and the other fields are written.",
     )
-    stage.type("apply", "--yes", expect=DONE)
-    us, eu = stage.customers(stage.us), stage.customers(stage.eu)
+    demo.run_command("apply", "--yes", expect=DONE)
+    us, eu = demo.customers(demo.us), demo.customers(demo.eu)
     waiting = ("unverified", "twin", "other twin")
-    claim(len(us) == US_PEOPLE - len(waiting) + 1, "no customer is missing in acme-us, and none is double")
-    claim(len(eu) == EU_PEOPLE, "no customer is missing in acme-eu, and none is double")
+    claim(len(us) == US_PEOPLE - len(waiting) + 1, "no customer is missing in acme-us, and none exists twice")
+    claim(len(eu) == EU_PEOPLE, "no customer is missing in acme-eu, and none exists twice")
     for n in range(GUESTS):
-        guest = us[stage.users[f"guest {n}"].email]
+        guest = us[demo.users[f"guest {n}"].email]
         claim(guest["numberOfOrders"] == "1" and "app-user" in guest["tags"], "guests keep their customer and orders")
-    claim(us[stage.users["unverified"].email]["tags"] == [], "an unverified address takes over nobody's customer")
-    stage.tell("Parity", "How far each shop is in line, and who is held and why.")
-    stage.type("status", expect=DONE)
+    claim(us[demo.users["unverified"].email]["tags"] == [], "an unverified e-mail adopts no customer")
+    demo.tell("Parity", "Status shows how many users of each store are in sync, and how many are held and why.")
+    demo.run_command("status", expect=DONE)
 
 
-def _life_goes_on(stage: Stage) -> None:
-    stage.tell("Life goes on", "Things happen on both sides.")
-    users, us = stage.users, stage.customers(stage.us)
+def _change_both_sides(demo: Demo) -> None:
+    demo.tell("Changes", "Users change their data in the app, and staff edit customers in Shopify.")
+    users, us = demo.users, demo.customers(demo.us)
     new_mail = f"new.{users['moved'].email}"
-    stage.table.change(users["renamed"].clerk_user_id, first_name="Maximiliane", last_name="Weiß-O’Connor")
-    stage.table.change(users["renamed in Europe"].clerk_user_id, last_name="Ångström")
-    stage.table.change(users["moved"].clerk_user_id, email=new_mail)
-    stage.table.change(users["unverified"].clerk_user_id, email_verified=True)
-    stage.table.change(users["other twin"].clerk_user_id, email=f"own.{users['other twin'].email}")
-    stage.table.remove(users["leaver"].clerk_user_id)
-    stage.us.staff("edit", id=us[users["edited"].email]["id"], first_name="Tpyo")
-    stage.us.staff("tag", id=us[users["vip"].email]["id"], tags=["vip"])
+    demo.table.change(users["renamed"].clerk_user_id, first_name="Maximiliane", last_name="Weiß-O’Connor")
+    demo.table.change(users["renamed in Europe"].clerk_user_id, last_name="Ångström")
+    demo.table.change(users["moved"].clerk_user_id, email=new_mail)
+    demo.table.change(users["unverified"].clerk_user_id, email_verified=True)
+    demo.table.change(users["other twin"].clerk_user_id, email=f"own.{users['other twin'].email}")
+    demo.table.remove(users["leaver"].clerk_user_id)
+    demo.us.staff("edit", id=us[users["edited"].email]["id"], first_name="Tpyo")
+    demo.us.staff("tag", id=us[users["vip"].email]["id"], tags=["vip"])
     for words in (
-        "in the app, two people marry and change their names, and one has a new e-mail address",
-        "in the app, one verifies her address, and two who shared one have one each now",
-        "in the app, one closes her account",
-        "in Shopify, staff mistype a first name (drift), and tag somebody as vip (theirs, so it stays)",
+        "in the app, two users change their names, and one has a new e-mail",
+        "in the app, one user verifies an e-mail, and two users no longer share one",
+        "in the app, one user closes the account",
+        "in Shopify, staff mistype a first name (drift), and add the tag vip (not managed, so it remains)",
     ):
-        stage.lines.prose(f"· {words}", indent=2, hang=2)
+        demo.lines.prose(f"· {words}", indent=2, hang=2)
 
 
-def _second_round(stage: Stage) -> None:
-    stage.tell("Plan once more", "Only what differs is touched, field by field, and each change says why.")
-    before, file = stage.mutations, str(stage.folder / "second.plan")
-    stage.type("plan", "--out", file, "--detailed-exitcode", expect=ACTIONS)
-    claim(stage.mutations == before, "a plan changes nothing in a shop")
-    stage.tell("Apply what was reviewed", "The saved plan is sealed: just that is carried out, and only where it fits.")
-    stage.type("apply", file, "--yes", expect=DONE)
-    users, us, eu = stage.users, stage.customers(stage.us), stage.customers(stage.eu)
-    claim(us[users["renamed"].email]["firstName"] == "Maximiliane", "a new name in the app arrives in the shop")
-    claim(eu[users["renamed in Europe"].email]["lastName"] == "Ångström", "it does in every shop")
-    claim(f"new.{users['moved'].email}" in us and users["moved"].email not in us, "a new address moves no one else")
-    claim(us[users["edited"].email]["firstName"] == users["edited"].first_name, "drift is healed")
-    claim(us[users["vip"].email]["tags"] == ["app-user", "vip"], "tags of staff stay")
-    claim("clerk-left" in us[users["leaver"].email]["tags"], "who leaves is tagged, not deleted")
-    claim("app-user" in us[users["unverified"].email]["tags"], "a verified address is taken up")
-
-
-def _nothing_left(stage: Stage) -> None:
-    stage.tell(
-        "Nothing left to do", "The same world gives the same answer: the plan is empty, and applying it writes nothing."
+def _sync_again(demo: Demo) -> None:
+    demo.tell("Plan again", "The plan contains only the fields that differ, each with a reason.")
+    before, file = demo.mutations, str(demo.folder / "second.plan")
+    demo.run_command("plan", "--out", file, "--detailed-exitcode", expect=ACTIONS)
+    claim(demo.mutations == before, "a plan changes nothing in a shop")
+    demo.tell(
+        "Apply the saved plan",
+        "The saved plan is sealed: exactly this plan is applied, and only if nothing changed since.",
     )
-    before = stage.mutations
-    stage.type("plan", "--detailed-exitcode", expect=DONE)
-    stage.lines.blank()
-    stage.type("apply", "--yes", expect=DONE)
-    claim(stage.mutations == before, "a second apply sends no mutation")
-    stage.lines.blank()
-    stage.type("status", expect=DONE)
+    demo.run_command("apply", file, "--yes", expect=DONE)
+    users, us, eu = demo.users, demo.customers(demo.us), demo.customers(demo.eu)
+    claim(us[users["renamed"].email]["firstName"] == "Maximiliane", "a new name in the app is written to the shop")
+    claim(eu[users["renamed in Europe"].email]["lastName"] == "Ångström", "a new name is written to every shop")
+    claim(
+        f"new.{users['moved'].email}" in us and users["moved"].email not in us,
+        "a new e-mail changes the user's customer only",
+    )
+    claim(us[users["edited"].email]["firstName"] == users["edited"].first_name, "drift is corrected")
+    claim(us[users["vip"].email]["tags"] == ["app-user", "vip"], "tags of staff remain")
+    claim("clerk-left" in us[users["leaver"].email]["tags"], "the customer of a deleted user is tagged, not deleted")
+    claim("app-user" in us[users["unverified"].email]["tags"], "a verified e-mail is used")
 
 
-def _closing(stage: Stage, *, kept: bool) -> None:
-    stage.lines.blank()
-    calls = sum(len(sim.calls) for sim in (stage.us, stage.eu))
-    throttled = sum(sim.bucket.throttled for sim in (stage.us, stage.eu))
-    stage.lines.put(("✓ Every claim above was checked against the simulated shops.", "bold green"))
-    stage.lines.prose(
-        f"They answered {counted(calls, 'call')}, {counted(stage.mutations, 'mutation')} among them; "
+def _show_empty_plan(demo: Demo) -> None:
+    demo.tell("Nothing left to do", "Nothing has changed since: the plan is empty, and applying it writes nothing.")
+    before = demo.mutations
+    demo.run_command("plan", "--detailed-exitcode", expect=DONE)
+    demo.lines.blank()
+    demo.run_command("apply", "--yes", expect=DONE)
+    claim(demo.mutations == before, "a second apply sends no mutation")
+    demo.lines.blank()
+    demo.run_command("status", expect=DONE)
+
+
+def _print_summary(demo: Demo, *, kept: bool) -> None:
+    demo.lines.blank()
+    calls = sum(len(sim.calls) for sim in (demo.us, demo.eu))
+    throttled = sum(sim.bucket.throttled for sim in (demo.us, demo.eu))
+    demo.lines.put(("✓ The simulated shops confirm every claim above.", "bold green"))
+    demo.lines.prose(
+        f"They answered {counted(calls, 'call')}, {counted(demo.mutations, 'mutation')} among them; "
         f"{throttled} were throttled. The last apply sent none."
     )
     if kept:
-        stage.lines.put((f"The files are in {stage.folder}", ""))
-    stage.lines.prose("Next: docs/tutorial.md leads to a real shop.")
+        demo.lines.put((f"The files are in {demo.folder}", ""))
+    demo.lines.prose("Next: docs/tutorial.md leads to a real shop.")

@@ -1,4 +1,4 @@
-"""The people of the demo: some two hundred from many countries, the same each time, in a table as an app would have it."""
+"""The users of the demo: 200 users from many countries, the same in each run, in a table as an app has it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COLUMNS = (
 
 
 @dataclass(slots=True)
-class Person:
-    """One row of the table."""
+class DemoUser:
+    """One user of the demo: a row of the app's table."""
 
     clerk_user_id: str
     email: str
@@ -37,8 +37,8 @@ class Person:
     updated_at: str = "2026-11-23T09:00:00Z"
 
 
-def people(locales: Sequence[str], count: int, *, phones: str) -> list[Person]:
-    """`count` people, their countries in turn; `phones` is how their numbers begin, five digits follow."""
+def demo_users(locales: Sequence[str], count: int, *, phones: str) -> list[DemoUser]:
+    """`count` users, with the locales in turn. Their phone numbers are `phones` and five digits."""
     fake = Faker([locale.replace("-", "_") for locale in locales])
     for place, locale in enumerate(locales):
         fake[locale.replace("-", "_")].seed_instance(SEED + place)
@@ -49,7 +49,7 @@ def people(locales: Sequence[str], count: int, *, phones: str) -> list[Person]:
         names = fake[locale.replace("-", "_")]
         first, last = names.first_name(), names.last_name()
         user = "user_2" + "".join(chance.choices(LETTERS, k=26))
-        person = Person(
+        person = DemoUser(
             clerk_user_id=user,
             email=f"{_mail_name(first)}.{locale[-2:].lower()}{number}@example.com",
             email_verified=True,
@@ -63,14 +63,14 @@ def people(locales: Sequence[str], count: int, *, phones: str) -> list[Person]:
     return found
 
 
-class PeopleTable:
-    """The app's own table; the reconciler only ever reads it."""
+class UsersTable:
+    """The app's table of users; the reconciler only reads it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def make(self, rows: Iterable[Person]) -> None:
-        """The table with these people in it."""
+    def make(self, rows: Iterable[DemoUser]) -> None:
+        """Create the table with these rows."""
         with closing(sqlite3.connect(self._path)) as connection, connection:
             kinds = ("text primary key", "text", "integer", *["text"] * (len(COLUMNS) - 3))
             connection.execute(
@@ -82,7 +82,7 @@ class PeopleTable:
             )
 
     def change(self, user: str, **values: str | bool | None) -> None:
-        """What a person does in the app."""
+        """Set columns of one user, as the app would."""
         sets = ", ".join(f"{column} = :{column}" for column in values)
         with closing(sqlite3.connect(self._path)) as connection, connection:
             statement = f"update customers set {sets} where clerk_user_id = :user"  # noqa: S608  names of ours
@@ -94,6 +94,6 @@ class PeopleTable:
 
 
 def _mail_name(name: str) -> str:
-    """The plain letters of a name; `friend` where it has none."""
+    """The ASCII letters and digits of a name; `friend` if it has none."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return "".join(c for c in plain.lower() if c.isalnum()) or "friend"

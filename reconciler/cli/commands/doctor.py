@@ -1,4 +1,4 @@
-"""`reconciler doctor`: checks all that has to be right, and says what to do. Makes nothing, never stops early."""
+"""`reconciler doctor`: checks databases, secrets, tokens and shops, and says how to fix them. It changes nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from reconciler.cli.checks.conclusions import (
     rights_check,
     shop_checks,
     state_clock_check,
-    state_standing_checks,
+    state_schema_checks,
 )
 from reconciler.cli.checks.profile_sample import sample_of
 from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
-from reconciler.cli.checks.shop_needs import look
+from reconciler.cli.checks.shop_needs import read_setup
 from reconciler.cli.context import Context
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, counted, sentence, time_z
 from reconciler.controller.resync import unmoved
@@ -43,16 +43,16 @@ from reconciler.supabase.rights import rights_on
 from reconciler.wiring import Components
 
 FAILED = 1
-SHOPS_AT_ONCE = 8
+PARALLEL_SHOPS = 8
 MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red")}
 
 
 @click.command("doctor")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(context: Context, stores: tuple[str, ...], output: str) -> int:
-    """Check database, profiles, tokens, scopes, API version, definition, webhooks and clocks; say what to do."""
+    """Check databases, profiles, tokens, scopes, API version, definition, webhooks and clocks; say how to fix them."""
     with context.components() as components:
         checks = tuple(all_checks(components, components.configured_stores(stores)))
         at = components.clock.now()
@@ -66,8 +66,8 @@ def command(context: Context, stores: tuple[str, ...], output: str) -> int:
 
 
 def all_checks(components: Components, stores: Sequence[StoreSettings]) -> Iterator[Check]:
-    """Everything, in a fixed order; the shops are asked side by side."""
-    found, checks = state_found(components)
+    """All checks in a fixed order; the shops are read in parallel."""
+    found, checks = inspect_state(components)
     yield from checks
     has_state = found is not None and found.is_usable
     if has_state:
@@ -76,24 +76,24 @@ def all_checks(components: Components, stores: Sequence[StoreSettings]) -> Itera
         components, lambda: sum(components.state.count(s.shop) for s in stores) if has_state else 0
     )
     yield from clerk_checks(components.loaded.settings)
-    yield from _tried("clerk", "instance", lambda: clerk_instance_checks(components))
-    with ThreadPoolExecutor(SHOPS_AT_ONCE, thread_name_prefix="doctor") as pool:
+    yield from _with_failures("clerk", "instance", lambda: clerk_instance_checks(components))
+    with ThreadPoolExecutor(PARALLEL_SHOPS, thread_name_prefix="doctor") as pool:
         for checked in pool.map(lambda store: tuple(store_checks(components, store, has_state=has_state)), stores):
             yield from checked
 
 
-def state_found(components: Components) -> tuple[StateFound | None, tuple[Check, ...]]:
-    """Our own database: it answers, its schema is this program's, and no other role sees it. None where it can't be read."""
+def inspect_state(components: Components) -> tuple[StateFound | None, tuple[Check, ...]]:
+    """The state and its checks: it answers, its schema is current, no other role reads it. None if it can't be read."""
     url = components.loaded.settings.state.url
     try:
         found = find_state(url)
     except ReconcilerError as error:
         return None, (Check(area="state", what="database", level="failed", message=error.message, hint=error.hint),)
-    return found, tuple(_tried("state", "schema", lambda: _state(components, found)))
+    return found, tuple(_with_failures("state", "schema", lambda: _state_checks(components, found)))
 
 
-def _state(components: Components, found: StateFound) -> Iterator[Check]:
-    yield from state_standing_checks(found)
+def _state_checks(components: Components, found: StateFound) -> Iterator[Check]:
+    yield from state_schema_checks(found)
     differences, open_to = list[str](), list[str]()
     with open_read_only(components.loaded.settings.state.url) as engine:
         if not found.is_sqlite:
@@ -108,22 +108,22 @@ def _state(components: Components, found: StateFound) -> Iterator[Check]:
     else:
         yield Check(area="state", what="schema", level="ok", message="current")
     if open_to:
-        hint = "reconciler db upgrade takes these rights away"
+        hint = "reconciler db upgrade revokes these rights"
         yield Check(area="state", what="roles", level="failed", message="; ".join(open_to), hint=hint)
     elif not found.is_sqlite:
-        message = "row level security is on, and Supabase's API roles may not look"
+        message = "row level security is on, and Supabase's API roles have no access"
         yield Check(area="state", what="roles", level="ok", message=message)
 
 
 def profile_checks(components: Components, mapped: Callable[[], int]) -> Iterator[Check]:
-    """The profiles: table and columns are there, the role sees them all, and their rows can be used.
+    """Checks of the profiles: table and columns exist, the role sees every row, and the values are valid.
 
-    `mapped` says how many users have a customer: with no row in the table nothing is planned for them.
+    `mapped` returns the number of mapped users: if there are some, an empty table is an error.
     """
-    yield from _tried("profiles", "table", lambda: _profiles(components, mapped))
+    yield from _with_failures("profiles", "table", lambda: _profile_checks(components, mapped))
 
 
-def _profiles(components: Components, mapped: Callable[[], int]) -> Iterator[Check]:
+def _profile_checks(components: Components, mapped: Callable[[], int]) -> Iterator[Check]:
     settings = components.loaded.settings
     source = settings.profiles
     url = source.url or settings.state.url
@@ -132,10 +132,12 @@ def _profiles(components: Components, mapped: Callable[[], int]) -> Iterator[Che
     count, oddities = profiles.count(), profiles.check()
     columns = ", ".join(source.columns)
     yield Check(area="profiles", what="table", level="ok", message=f"{source.table} can be read in full")
-    yield Check(area="profiles", what="columns", level="ok", message=f"there: {columns}")
+    yield Check(area="profiles", what="columns", level="ok", message=f"found: {columns}")
     yield from rights_check(rights_on(url, source.table), settings)
     for oddity in oddities:
-        yield Check(area="profiles", what="keys", level="warning", message=oddity, hint="see who writes such rows")
+        yield Check(
+            area="profiles", what="keys", level="warning", message=oddity, hint="find out what writes such rows"
+        )
     if count:
         yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
     elif known := mapped():
@@ -145,51 +147,51 @@ def _profiles(components: Components, mapped: Callable[[], int]) -> Iterator[Che
         hint = "check profiles.table, the role's rights and row level security"
         yield Check(area="profiles", what="rows", level="failed", message=message, hint=hint)
     else:
-        hint = "check table and role, if users should be in it"
+        hint = "check table and role, if it should have users"
         yield Check(area="profiles", what="rows", level="warning", message="the table is empty", hint=hint)
     found = inspect_profiles(url, source.table, source.columns)
     if found is not None:
         yield from table_checks(found, count, settings)
     if settings.clerk.upsert_profiles:
-        yield from _tried("profiles", "writing", lambda: _writing(components))
+        yield from _with_failures("profiles", "writing", lambda: _write_checks(components))
     yield from row_checks(sample_of(profiles.scan(), components.clock.now()), found, settings)
 
 
-def _writing(components: Components) -> Iterator[Check]:
-    """Whether `run` could write rows as promised: it refuses to start otherwise."""
+def _write_checks(components: Components) -> Iterator[Check]:
+    """Whether `run` could write the profile rows; otherwise it refuses to start."""
     fields = ", ".join(sorted(components.upserts.fields()))
     yield Check(area="profiles", what="writing", level="ok", message=f"clerk.upsert_profiles may write {fields}")
 
 
 def store_checks(components: Components, store: StoreSettings, *, has_state: bool) -> Iterator[Check]:
-    """One shop. Where it refuses the token, nothing else can be said of it."""
+    """The checks of one shop. If it refuses the token, that is the only check of the shop itself."""
     if not has_state and store.auth.refresh_token is not None:
-        message = "its token pair is kept in the state, which can't be used yet: the shop was not asked"
+        message = "its token pair is stored in the state, which can't be used yet: the shop was not checked"
         hint = "reconciler db upgrade, then doctor again"
         yield Check(area=store.name, what="shop", level="failed", message=message, hint=hint)
         return
 
-    def asked() -> Iterator[Check]:
-        seen = look(components.setup(store, by_state=has_state), store)
+    def read_shop() -> Iterator[Check]:
+        seen = read_setup(components.setup(store, by_state=has_state), store)
         now, monotonic_s = components.clock.now(), time.monotonic()
         yield from shop_checks(seen, store, components.loaded.settings, now=now, monotonic_s=monotonic_s)
 
-    yield from _tried(store.name, "shop", asked)
+    yield from _with_failures(store.name, "shop", read_shop)
     if has_state:
-        yield from _tried(store.name, "updated_at", lambda: updated_at_checks(components.state, store))
-    yield from _tried(
+        yield from _with_failures(store.name, "updated_at", lambda: updated_at_checks(components.state, store))
+    yield from _with_failures(
         store.name, "guards", lambda: [guard_check(store, components.state.count(store.shop) if has_state else 0)]
     )
 
 
 def updated_at_checks(book: ScanRepository, store: StoreSettings) -> Iterator[Check]:
-    """Whether rows were seen to change without their `updated_at`; nothing where none was."""
+    """A warning if rows have changed without their `updated_at`; otherwise nothing."""
     if note := updated_at_note(unmoved(book, store.shop)):
         message, _, hint = note.partition("; ")
         yield Check(area=store.name, what="updated_at", level="warning", message=message, hint=hint)
 
 
-def _tried(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+def _with_failures(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     try:
         yield from checks()
     except ReconcilerError as error:
@@ -197,8 +199,8 @@ def _tried(area: str, what: str, checks: Callable[[], Iterable[Check]]) -> Itera
 
 
 def show(checks: Sequence[Check], console: Console) -> None:
-    """Print the checks by area, and how many ask for somebody."""
-    lines = Lines(console)
+    """Print the checks by area, and the numbers of failures and warnings."""
+    lines = LinePrinter(console)
     for area, found in groupby(checks, key=attrgetter("area")):
         lines.put((clean(area), "bold"))
         for check in found:
@@ -211,7 +213,7 @@ def show(checks: Sequence[Check], console: Console) -> None:
     warnings = sum(c.level == "warning" for c in checks)
     lines.blank()
     if not failed and not warnings:
-        lines.put((f"✓ all {counted(len(checks), 'check')} are well", "bold green"))
+        lines.put((f"✓ all {counted(len(checks), 'check')} passed", "bold green"))
     else:
         style = "bold red" if failed else "yellow"
         lines.put((f"{failed:,} failed, {counted(warnings, 'warning')}, of {counted(len(checks), 'check')}", style))

@@ -1,4 +1,4 @@
-"""`reconciler drift`: what was changed in Shopify behind us, apart from what is not rolled out yet. Reads only."""
+"""`reconciler drift`: reports changes made in Shopify, apart from changes of ours that are not applied yet. Reads only."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
 
 
 @click.command("drift")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--all", "everything", is_flag=True, help="Text: show each user, however many there are.")
+@click.option("--all", "everything", is_flag=True, help="Text: show every user.")
 @click.pass_obj
 def command(context: Context, stores: tuple[str, ...], output: str, everything: bool) -> int:  # noqa: FBT001  click's call
-    """Tell drift (edited, deleted or merged in Shopify) from intent (not rolled out yet).
+    """Report drift (edited, deleted or merged in Shopify) and intent (changes of ours that are not applied yet).
 
-    Exits 0 where there is neither, 2 with intent, 3 with drift, 4 with both, 1 where a store or a field can't be read.
+    Exits 0 if there is neither, 2 with intent, 3 with drift, 4 with both, 1 if a store or a field can't be read.
     """
     with context.components() as components:
         found = drift_in(components, stores)
     if output == "json":
         click.echo(render_drift.drift_json(found))
     else:
-        render_drift.drift_text(found, context.out, everything=everything)
+        render_drift.print_drift(found, context.out, everything=everything)
     for store in found.stores:
         if store.error is not None:
-            context.failed(store.store, store.error, store.error_hint)
+            context.report_failure(store.store, store.error, store.error_hint)
         if store.not_read:
             users = len({each.clerk_user_id for each in store.not_read})
-            message = f"fields of {counted(users, 'user')} could not be read, so whether they drifted is not known"
-            context.failed(store.store, message, f"reconciler explain {store.not_read[0].clerk_user_id}")
+            message = f"fields of {counted(users, 'user')} could not be read, so their drift is unknown"
+            context.report_failure(store.store, message, f"reconciler explain {store.not_read[0].clerk_user_id}")
     return exit_code(found)
 
 
 def drift_in(components: Components, names: Sequence[str]) -> Drift:
-    """Look at everybody in these stores as if both switches were on; what the guards would say is left out."""
+    """Scan these stores as if both switches were on, and without guards."""
     chosen = components.identified_stores(names)
     now = components.clock.now()
     readers = {s.name: (unswitched(s), components.readers(s)) for s in chosen}
@@ -59,7 +59,7 @@ def drift_in(components: Components, names: Sequence[str]) -> Drift:
 
 
 def exit_code(found: Drift) -> int:
-    """A store or a field that can't be read comes first."""
+    """The exit code; a store or a field that can't be read takes precedence."""
     if any(s.error or s.not_read for s in found.stores):
         return FAILED
     drift, intent = any(s.drift for s in found.stores), any(s.intent for s in found.stores)

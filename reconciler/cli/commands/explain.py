@@ -1,4 +1,4 @@
-"""`reconciler explain USER`: per shop what is wanted, what is there, why it waits, and what would happen next."""
+"""`reconciler explain USER`: for each shop the spec, the observed customer, the holds and the next action."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
-from reconciler.cli.users import user_id, users_named
+from reconciler.cli.users import resolve_users, user_id
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
 from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
@@ -24,7 +24,7 @@ EVENTS = 50
 
 @click.command("explain")
 @click.argument("user", type=user_id)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(context: Context, user: str, stores: tuple[str, ...], output: str) -> int:
@@ -33,7 +33,7 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     USER is a Clerk id, an e-mail or a customer (number, gid or admin URL).
     """
     with context.components() as components:
-        name = users_named(components, [user])[0]
+        name = resolve_users(components, [user])[0]
         refused = components.profile_writes.refused([name]).get(name)
         parts = tuple(
             _of(context, components, store, name, refused)
@@ -43,7 +43,7 @@ def command(context: Context, user: str, stores: tuple[str, ...], output: str) -
     if output == "json":
         click.echo(render_explain.explain_json(found))
     else:
-        render_explain.explain_text(found, context.out)
+        render_explain.print_explained(found, context.out)
     return FAILED if any(s.error for s in parts) else 0
 
 
@@ -56,7 +56,7 @@ def _of(
     ask = ObserveOptions(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
     scan_result: ScanResult = scan_store(store, components.readers(store), ask)
     if scan_result.plan.error is not None:
-        context.failed(store.name, scan_result.plan.error, scan_result.plan.error_hint)
+        context.report_failure(store.name, scan_result.plan.error, scan_result.plan.error_hint)
         row = components.state.get(store.shop, [user]).get(user)
         if refused is not None and refused.concerns(store):
             row = shown_mapping(store, refused, row)

@@ -1,4 +1,4 @@
-"""`reconciler mappings`: the mapping table."""
+"""`reconciler mappings`: lists, imports and forgets mappings."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ FAILED = 1
 
 @click.group("mappings")
 def command() -> None:
-    """Which customer is which user's, in which shop."""
+    """List, import or forget the mappings of users to customers."""
 
 
 command.add_command(import_command)
 
 
 @command.command("list")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
-    """All mappings, by store and user."""
+    """List all mappings by store and user."""
     with context.components() as components:
         chosen = sorted(components.stores(stores), key=lambda s: s.name)
         refused = tuple(components.profile_writes.refused().values())
-        kept = (row for store in chosen for row in with_refused(_known(components, store), store, refused))
+        kept = (row for store in chosen for row in with_refused(_known_mappings(components, store), store, refused))
         rows = named_now(kept, chosen)
         if output == "json":
             for part in render.mappings_json(rows):
                 click.echo(part, nl=False)
         else:
-            render.mappings_text(rows, context.out)
+            render.print_mappings(rows, context.out)
 
 
-def _known(components: Components, store: StoreSettings) -> Iterator[Mapping]:
+def _known_mappings(components: Components, store: StoreSettings) -> Iterator[Mapping]:
     scanned = (row for chunk in components.state.scan(store.shop) for row in chunk)
     return known_rows(components, scanned, [store])
 
 
 @command.command("forget")
 @click.argument("user", type=user_id)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> int:  # noqa: FBT001  click's call
-    """Forget what the state holds of USER: the next look starts from her back-link. Lifts `Erased`."""
+    """Delete USER's mapping from the state: the next reconcile starts from the back-link. Lifts `Erased`."""
     name = ClerkUserId(user)
     with context.components() as components:
         chosen = [s for s in components.stores(stores) if components.state.get(s.shop, [name])]
         if not chosen:
-            raise UsageError(f"no mapping of {user} is known", hint="reconciler mappings list")
+            raise UsageError(f"{user} has no mapping", hint="reconciler mappings list")
         names = ", ".join(s.name for s in chosen)
-        if not yes and not context.confirmed(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
+        if not yes and not context.confirm(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
             return FAILED
         for store in chosen:
             components.state.forget(store.shop, name)

@@ -1,4 +1,4 @@
-"""`reconciler nudge USER…`: puts requests in the queue; a running controller takes them."""
+"""`reconciler nudge USER…`: enqueues requests for a running controller."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render.plain import counted
-from reconciler.cli.users import user_id, users_named
+from reconciler.cli.users import resolve_users, user_id
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Priority, Request
 from reconciler.errors import SourceError
@@ -14,22 +14,22 @@ from reconciler.errors import SourceError
 
 @click.command("nudge")
 @click.argument("users", type=user_id, nargs=-1, required=True)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; may be repeated.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; repeatable.")
 @click.pass_obj
 def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -> None:
-    """Enqueue a request for each USER, ahead of schedule; a running controller takes it.
+    """Enqueue a request for each USER ahead of schedule; a running controller reconciles them.
 
-    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL). Nothing is enqueued where one is unknown.
+    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL). Nothing is enqueued if one is unknown.
     """
     with context.components() as components:
         chosen = components.stores(stores)
         try:
-            named = users_named(components, users)
-        except SourceError as error:  # whether they are known can't be said now; what is not is a request for nothing
-            context.warn(f"the profiles can't be read, so these users are taken as named: {error.message}")
+            named = resolve_users(components, users)
+        except SourceError as error:  # the ids can't be verified now; a request for an unknown id does nothing
+            context.warn(f"the profiles can't be read, so these ids are used without a check: {error.message}")
             named = [ClerkUserId(user) for user in dict.fromkeys(users)]
         requests = [Request(store.name, user) for store in chosen for user in named]
         components.queue.add(
             requests, components.state_clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True
         )
-        context.say(f"enqueued {counted(len(requests), 'request')}: a running controller takes them")
+        context.say(f"enqueued {counted(len(requests), 'request')}: a running controller reconciles them")

@@ -1,4 +1,4 @@
-"""`reconciler plan`: looks, decides, changes nothing."""
+"""`reconciler plan`: shows what `apply` would do, without changing anything in a shop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.approval import APPROVE, approval
-from reconciler.cli.context import Context, poured
+from reconciler.cli.approval import APPROVE, approval_command
+from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, counted, time_text
-from reconciler.cli.users import user_id, users_named
+from reconciler.cli.users import resolve_users, user_id
 from reconciler.controller.mirror.check_mirrors import check_mirrors
 from reconciler.controller.mirror.remember import remember
 from reconciler.controller.observe import ObserveOptions
@@ -31,14 +31,12 @@ OUTPUTS = ("text", "json", "markdown", "html")
 
 
 @click.command("plan")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
-@click.option(
-    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; may be repeated."
-)
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
-@click.option("--live", is_flag=True, help="Read every customer, whatever the shop's mirror says.")
-@click.option("--all", "everything", is_flag=True, help="Text: show each action and hold, however many there are.")
+@click.option("--live", is_flag=True, help="Read every customer; ignore the shop's mirror.")
+@click.option("--all", "everything", is_flag=True, help="Text: show every action and hold.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
 @click.pass_obj
 def command(
@@ -51,7 +49,7 @@ def command(
     everything: bool,  # noqa: FBT001  click's call
     detailed_exitcode: bool,  # noqa: FBT001  click's call
 ) -> int:
-    """Show what `apply` would do. Change nothing in a shop, and no user's mapping in the state.
+    """Show what `apply` would do. Changes nothing in a shop, and no user's mapping in the state.
 
     If `backfill shopify` has filled a shop's mirror, it is brought up to date, and customers that it proves in sync are
     not read again (docs/tasks/large-shops.md). With --live every customer is read, and nothing is written.
@@ -59,56 +57,56 @@ def command(
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.components() as components:
-        planned = planned_by(context, components, stores, users, live=live)
+        planned = make_plan(context, components, stores, users, live=live)
         for store in (s for s in components.stores() if s.name in planned.passed_over):
             remember(planned.scans[store.name], store, components.state)
-    approve = approval("apply", stores=stores, users=users, live=live)
+    approve = approval_command("apply", stores=stores, users=users, live=live)
     show(context, planned, output, everything=everything, approve=approve)
     if out is not None:
         save(planned, out, narrowed=bool(users))
         context.say(f"saved as {out}; apply it with: reconciler apply {out}")
-    failed = [told_error(context, store) for store in planned.plan.stores]
+    failed = [report_error(context, store) for store in planned.plan.stores]
     if any(failed):
         return FAILED
     return ACTIONS if detailed_exitcode and planned.plan.summary.actions else 0
 
 
-def told_error(context: Context, store: StorePlan) -> bool:
-    """Whether a store could not be planned; if so, what is wrong with it stands on stderr."""
+def report_error(context: Context, store: StorePlan) -> bool:
+    """Print the error of a store that could not be planned to stderr. Returns whether there was one."""
     if store.error is None:
         return False
-    context.failed(store.store, store.error, store.error_hint)
+    context.report_failure(store.store, store.error, store.error_hint)
     return True
 
 
-def planned_by(
+def make_plan(
     context: Context, components: Components, stores: Sequence[str], users: Sequence[str], *, live: bool = False
 ) -> Planned:
-    """The plan of these stores (all, if none is named) for these users (all, if none is named).
+    """Plan these stores (all if none is named) for these users (all if none is named).
 
-    Everybody is read from the shop where `live`, or users are named, or the shop's mirror does not stand.
+    Every customer is read from the shop if `live`, if users are named, or if the shop's mirror can't be used.
     """
     chosen = components.identified_stores(stores)
-    names = users_named(components, users) if users else None
+    names = resolve_users(components, users) if users else None
     found = (
         {} if live or names is not None else check_mirrors({s.name: components.mirror(s, wait=_never) for s in chosen})
     )
     as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
     for name, standing in found.items():
         if standing.doubt:
-            context.say(f"{name}: everybody is read from the shop, for {clean(standing.doubt)}")
+            context.say(f"{name}: every customer is read from the shop: {clean(standing.doubt)}")
     unmirrored = [name for name in found if name not in as_of]
     if unmirrored and components.profiles.count(at_most=BULK_FROM) == BULK_FROM:
         for name in unmirrored:
             context.say(
-                f"hint: reconciler backfill shopify --store {name}, and plans read only what its mirror can't tell"
+                f"hint: after reconciler backfill shopify --store {name} plans do not read customers that are in sync"
             )
     readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in chosen}
     total = components.profiles.count() if names is None and context.err.is_terminal else None
     with context.progress() as progress:
 
         def bar(store: StoreName) -> Progress:
-            task = progress.add_task(f"looking at {store}", total=total)
+            task = progress.add_task(f"scanning {store}", total=total)
 
             def advance(count: int) -> None:
                 progress.advance(task, count)
@@ -124,36 +122,36 @@ def planned_by(
 
 
 def _never(_seconds: float) -> bool:
-    """A plan waits for no bulk query."""
+    """A plan does not wait for a bulk query."""
     return False
 
 
-def rests_on(planned: Planned) -> Iterator[str]:
-    """What the plan rests on, a line each store that was not looked at as a whole."""
+def mirror_notes(planned: Planned) -> Iterator[str]:
+    """One line for each store of which the plan did not read every customer."""
     for name, passed in planned.passed_over.items():
-        told = {"passed over as unmoved": passed.users, "decided on without the shop": passed.decided}
-        who = ", ".join(f"{counted(users, 'user')} {words}" for words, users in told.items() if users)
+        counts = {"skipped as unchanged": passed.users, "decided without reading the shop": passed.decided}
+        who = ", ".join(f"{counted(users, 'user')} {words}" for words, users in counts.items() if users)
         if who:
-            yield f"{name}: {who} at {time_text(passed.as_of)}, by its mirror; --live reads everybody"
+            yield f"{name}: {who} by the mirror of {time_text(passed.as_of)}; --live reads every customer"
 
 
 def show(context: Context, planned: Planned, output: str, *, everything: bool = False, approve: str = APPROVE) -> None:
-    """Print the plan to stdout. `approve`: see `plan_text`."""
+    """Print the plan to stdout in this format. `approve`: see `print_plan`."""
     match output:
         case "json":
-            poured(render.plan_json(planned.plan))
+            print_parts(render.plan_json(planned.plan))
         case "markdown":
             click.echo(render.plan_markdown(planned.plan, approve=approve))
         case "html":
-            poured(render.plan_html(planned.plan, approve=approve))
+            print_parts(render.plan_html(planned.plan, approve=approve))
         case _:
-            render.plan_text(planned.plan, context.out, everything=everything, approve=approve)
-    for line in rests_on(planned):
+            render.print_plan(planned.plan, context.out, everything=everything, approve=approve)
+    for line in mirror_notes(planned):
         (context.out if output == "text" else context.err).print(line, markup=False, soft_wrap=True)
 
 
 def save(planned: Planned, path: Path, *, narrowed: bool) -> None:
-    """Seal the plan and write it."""
+    """Seal the plan and write it to `path`."""
     saved = planfile.SavedPlan(
         program=version("customer-parity"),
         narrowed=narrowed,

@@ -1,4 +1,4 @@
-"""`reconciler schema`: JSON Schemas of both settings files, for editors."""
+"""`reconciler schema`: prints or writes the JSON Schemas of both settings files, for editors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from reconciler.settings import json_schemas
 
 
 @click.command("schema")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the files there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the files to this folder."
+)
 def command(out: Path | None) -> None:
     """Print the schemas of reconciler.yaml and stores.yaml, or write them as files."""
     schemas = json_schemas()

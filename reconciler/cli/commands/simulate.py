@@ -1,6 +1,6 @@
-"""`reconciler simulate`: serves a simulated Shopify on loopback, to rehearse a stores.yaml before it meets a real shop.
+"""`reconciler simulate`: serves a simulated Shopify on loopback, to test a stores.yaml without a real shop.
 
-stdout is a stores.yaml for what is served; what people want to read goes to stderr. Runs until SIGINT or SIGTERM.
+stdout is a stores.yaml of the served shops; messages go to stderr. Runs until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """One shop to be served."""
+class ServedShop:
+    """One shop to serve."""
 
     name: str
     shop: str
@@ -41,31 +41,42 @@ class Wish:
 
     @property
     def token(self) -> str:
-        """The token that is made up for it, which is no secret."""
+        """A made-up access token, which is not secret."""
         return f"shpat_simulated_{self.name}"
 
     @property
     def secret(self) -> str:
-        """The same of the client secret, which signs its webhooks."""
+        """The secret that signs the shop's webhooks: the configured one, or a made-up one."""
         given = self.store.webhook_secret if self.store else None
         return given.get_secret_value() if given else f"simulated-secret-{self.name}"
 
 
 @click.command("simulate")
-@click.option("--shops", type=click.IntRange(1, 100), metavar="N", help="So many new shops, whatever stores.yaml says.")
-@click.option("--port", type=click.IntRange(0, 65535), default=4010, show_default=True, help="The first; 0: any free.")
-@click.option("--people", "count", type=click.IntRange(0, 2_000_000), default=0, metavar="N", help="Customers a shop.")
+@click.option(
+    "--shops", type=click.IntRange(1, 100), metavar="N", help="Serve this many new shops; ignore stores.yaml."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=4010, show_default=True, help="The first port; 0: any free ports."
+)
+@click.option(
+    "--people", "count", type=click.IntRange(0, 2_000_000), default=0, metavar="N", help="Customers in each shop."
+)
 @click.option("--orders", type=click.FloatRange(0, 100), default=10, show_default=True, metavar="PERCENT",
-              help="Of the people: who has bought, and can't be deleted.")  # fmt: skip
+              help="Share of customers with orders, which can't be deleted.")  # fmt: skip
 @click.option("--restore-rate", type=click.FloatRange(min=1), default=100, show_default=True, metavar="POINTS",
-              help="A second: 100 Standard, 200 Advanced, 1000 Plus. The bucket holds 20 times as many.")  # fmt: skip
+              help="Points a second: 100 Standard, 200 Advanced, 1000 Plus. The bucket holds 20 times as many.")  # fmt: skip
 @click.option("--lag", type=click.FloatRange(min=0), default=1, show_default=True, metavar="SECONDS",
-              help="How far search lies behind.")  # fmt: skip
+              help="Delay of the search index.")  # fmt: skip
 @click.option("--latency", type=click.FloatRange(0, 30), default=0, show_default=True, metavar="SECONDS",
-              help="Before each answer.")  # fmt: skip
-@click.option("--bulk-rate", type=click.FloatRange(min=0.001), metavar="ROWS", help="A second; left out: no limit.")
-@click.option("--webhooks-to", metavar="URL", help="Scheme, host and port on loopback where all webhooks go.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another one gives other people.")
+              help="Delay of each response.")  # fmt: skip
+@click.option(
+    "--bulk-rate",
+    type=click.FloatRange(min=0.001),
+    metavar="ROWS",
+    help="Rows a second in bulk operations  [default: no limit].",
+)
+@click.option("--webhooks-to", metavar="URL", help="Scheme, host and port on loopback that receive all webhooks.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated customers.")
 @click.pass_obj
 def command(
     context: Context,
@@ -80,65 +91,65 @@ def command(
     webhooks_to: str | None,
     seed: int,
 ) -> int:
-    """Serve a simulated Shopify on loopback: one shop for each store of stores.yaml, or new ones.
+    """Serve a simulated Shopify on loopback: one shop for each store of stores.yaml, or new shops.
 
-    Where there is no stores.yaml, one shop is made. Its tokens and secrets are those of the file where it has some.
+    Without a stores.yaml, one shop is created. Tokens and secrets are those of the file, if it has them.
     """
     if webhooks_to is not None and ((url := parsed(webhooks_to)) is None or url.host not in LOOPBACK):
         raise UsageError(f"--webhooks-to {webhooks_to} is not on loopback", hint="such as http://127.0.0.1:8080")
-    wishes = _wishes(context, shops, port)
+    to_serve = _shops_to_serve(context, shops, port)
     world = World()
-    for wish in wishes:
-        sim = _open(world, wish, restore_rate, seed)
+    for served in to_serve:
+        sim = _add_shop(world, served, restore_rate, seed)
         sim.shop.search_lag_s, sim.latency_s, sim.shop.bulk_rows_per_s = lag, latency, bulk_rate
         if count:
             _populate(sim, count, orders, seed)
-    _serve(context, world, wishes, webhooks_to)
+    _serve(context, world, to_serve, webhooks_to)
     return 0
 
 
-def _wishes(context: Context, shops: int | None, port: int) -> list[Wish]:
+def _shops_to_serve(context: Context, shops: int | None, port: int) -> list[ServedShop]:
     stores = _stores(context) if shops is None else ()
     ports = iter(range(port, port + 1000)) if port else None
     if not stores:
         names = [f"sim-{number}" for number in range(1, (shops or 1) + 1)]
-        return [Wish(name, f"{name}.myshopify.com", next(ports) if ports else 0, "US", None) for name in names]
-    wishes = []
+        return [ServedShop(name, f"{name}.myshopify.com", next(ports) if ports else 0, "US", None) for name in names]
+    to_serve = []
     taken = {_port_of(store) for store in stores}
     free: Iterator[int] | None = (each for each in ports if each not in taken) if ports else None
     for store in stores:
         own = _port_of(store) or (next(free) if free else 0)
-        wishes.append(Wish(store.name, store.shop, own, store.country or "US", store))
-    return wishes
+        to_serve.append(ServedShop(store.name, store.shop, own, store.country or "US", store))
+    return to_serve
 
 
 def _stores(context: Context) -> Sequence[StoreSettings]:
-    """Those of stores.yaml, if one was named or lies there."""
+    """The stores of stores.yaml, if the file was named or exists."""
     named = context.stores or settings.environment().get("RECONCILER_STORES")
     return context.loaded.stores if named or Path("stores.yaml").exists() else ()
 
 
 def _port_of(store: StoreSettings) -> int | None:
-    """The port at which the store looks for its shop, if that is on this machine."""
+    """The port in the store's admin_url, if that is on loopback."""
     url = parsed(store.admin_url or "")
     return url.port if url is not None and url.host in LOOPBACK else None
 
 
-def _open(world: World, wish: Wish, restore_rate: float, seed: int) -> SimShop:
-    auth = wish.store.auth if wish.store else None
+def _add_shop(world: World, served: ServedShop, restore_rate: float, seed: int) -> SimShop:
+    auth = served.store.auth if served.store else None
     fixed = auth.access_token.get_secret_value() if auth and auth.access_token else None
-    client = auth.client_id if auth and auth.client_id else f"simulated-app-{wish.name}"
-    secret = auth.client_secret.get_secret_value() if auth and auth.client_secret else wish.secret
+    client = auth.client_id if auth and auth.client_id else f"simulated-app-{served.name}"
+    secret = auth.client_secret.get_secret_value() if auth and auth.client_secret else served.secret
     refresh = auth.refresh_token.get_secret_value() if auth and auth.refresh_token else None
     return world.add_shop(
-        wish.shop,
-        access_token=fixed or (None if auth and auth.client_id else wish.token),
+        served.shop,
+        access_token=fixed or (None if auth and auth.client_id else served.token),
         client_id=client,
         client_secret=secret,
         refresh_token=refresh,
         restore_rate=restore_rate,
         bucket_size=20 * restore_rate,
-        country=wish.country,
+        country=served.country,
         seed=seed,
     )
 
@@ -148,41 +159,41 @@ def _populate(sim: SimShop, count: int, orders: float, seed: int) -> None:
     sim.shop.fill(people(count, country=country, bought=orders / 100, seed=seed), link=None)
 
 
-def _serve(context: Context, world: World, wishes: Sequence[Wish], webhooks_to: str | None) -> None:
+def _serve(context: Context, world: World, to_serve: Sequence[ServedShop], webhooks_to: str | None) -> None:
     stop = threading.Event()
     before = {sign: signal.signal(sign, lambda *_: stop.set()) for sign in (signal.SIGINT, signal.SIGTERM)}
-    server = SimulatorServer(world, ports={wish.shop: wish.port or 0 for wish in wishes})
+    server = SimulatorServer(world, ports={served.shop: served.port or 0 for served in to_serve})
     try:
         with ExitStack() as stack:
             try:
                 stack.enter_context(server)
             except OSError as error:
-                raise PermanentError(f"no port to serve on: {error.strerror}", hint="--port N, or --port 0") from error
+                raise PermanentError(f"can't listen: {error.strerror}", hint="use --port N, or --port 0") from error
             if webhooks_to is not None:
-                for wish in wishes:
-                    deliverer = Deliverer(world.shops[wish.shop].shop, secret=wish.secret, origin=webhooks_to)
+                for served in to_serve:
+                    deliverer = Deliverer(world.shops[served.shop].shop, secret=served.secret, origin=webhooks_to)
                     stack.enter_context(deliverer)
-            _say_what_is_served(context, world, wishes)
+            _print_stores_file(context, world, to_serve)
             stop.wait()
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
 
 
-def _say_what_is_served(context: Context, world: World, wishes: Sequence[Wish]) -> None:
-    """A stores.yaml to stdout, the same in words to stderr. Secrets of the user's file are not repeated."""
+def _print_stores_file(context: Context, world: World, to_serve: Sequence[ServedShop]) -> None:
+    """Print a stores.yaml to stdout and a summary to stderr. Neither repeats secrets of the user's file."""
     lines = ["version: 1", "stores:"]
-    for wish in wishes:
-        url = world.url(wish.shop)
-        people_there = counted(len(world.shops[wish.shop].shop.people), "customer")
-        given = wish.store is not None and (wish.store.auth.access_token or wish.store.auth.client_id)
-        token = "as in stores.yaml" if given else wish.token
-        context.say(f"{wish.name}: {url}  token {token}  {people_there}")
-        lines += [f"  - name: {wish.name}", f"    shop: {wish.shop}", f"    admin_url: {url}"]
-        lines += [] if given else [f"    auth: {{access_token: {wish.token}}}"]
-        if wish.store is None or wish.store.webhook_secret is None:
-            lines.append(f"    webhook_secret: {wish.secret}")
-        lines.append(f'    country: "{wish.country}"')
+    for served in to_serve:
+        url = world.url(served.shop)
+        people_there = counted(len(world.shops[served.shop].shop.people), "customer")
+        given = served.store is not None and (served.store.auth.access_token or served.store.auth.client_id)
+        token = "as in stores.yaml" if given else served.token
+        context.say(f"{served.name}: {url}  token {token}  {people_there}")
+        lines += [f"  - name: {served.name}", f"    shop: {served.shop}", f"    admin_url: {url}"]
+        lines += [] if given else [f"    auth: {{access_token: {served.token}}}"]
+        if served.store is None or served.store.webhook_secret is None:
+            lines.append(f"    webhook_secret: {served.secret}")
+        lines.append(f'    country: "{served.country}"')
     click.echo("\n".join(lines))
     sys.stdout.flush()
-    context.say("serving until Ctrl-C; POST /_sim/SHOP/edit and the like play the staff")
+    context.say("serving until Ctrl-C; POST /_sim/SHOP/edit and others act as staff")

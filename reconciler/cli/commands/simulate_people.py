@@ -1,4 +1,4 @@
-"""The people in a shop of `reconciler simulate`: guests and account holders as a shop has them before the first sync."""
+"""The customers of `reconciler simulate`: guests and account holders, as a shop has them before the first sync."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TAGS = ("newsletter", "vip", "wholesale", "returns-often")
 
 
 def people(count: int, *, country: str, bought: float, seed: int) -> Iterator[dict[str, Any]]:
-    """`count` persons as a shop keeps them; a share of `bought` has orders. The same for the same arguments."""
+    """`count` customers as a shop stores them; a share of `bought` has orders. Deterministic."""
     fake = Faker(LOCALES.get(country, "en_US"))
     fake.seed_instance(seed)
     firsts = [fake.first_name() for _ in range(NAMES)]
     lasts = [fake.last_name() for _ in range(NAMES)]
-    chance = random.Random(f"{seed} {country}")  # noqa: S311  names of a rehearsal, no secrets
+    chance = random.Random(f"{seed} {country}")  # noqa: S311  generated names, no secrets
     prefix = PHONES.get(country, "+1613")
     for number in range(count):
         first, last = chance.choice(firsts), chance.choice(lasts)
@@ -44,6 +44,6 @@ def people(count: int, *, country: str, bought: float, seed: int) -> Iterator[di
 
 
 def _mail_name(name: str) -> str:
-    """The letters of a name that any e-mail may have."""
+    """The ASCII letters and digits of a name; `someone` if it has none."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return "".join(char for char in plain if char.isalnum()) or "someone"

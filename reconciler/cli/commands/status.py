@@ -1,10 +1,10 @@
-"""`reconciler status`: what the state knows of each store."""
+"""`reconciler status`: shows the sync state of each store."""
 
 from __future__ import annotations
 
 import click
 
-from reconciler.cli.commands.plan import told_error
+from reconciler.cli.commands.plan import report_error
 from reconciler.cli.context import Context
 from reconciler.cli.render import certificate as render_certificate
 from reconciler.cli.render import outputs as render
@@ -19,27 +19,27 @@ FAILED = 1
 
 
 @click.command("status")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
-@click.option("--certificate", is_flag=True, help="Look at every shop now, and certify how many users are equal.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--certificate", is_flag=True, help="Scan every shop now, and certify how many users are equal.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(context: Context, stores: tuple[str, ...], certificate: bool, output: str) -> int:  # noqa: FBT001  click's call
-    """Parity per store, who is held and why, when it was last looked at. Asks no shop, but for a certificate."""
+    """Show parity, held users and the last scan of each store, from the state. Only --certificate reads the shops."""
     with context.components() as components:
         if certificate:
-            return _certified(context, components, stores, output)
+            return _print_certificate(context, components, stores, output)
         rows = status_rows_of(components, components.stores(stores))
         now = components.state_clock.now()
         replicas = components.state.replicas(now=now)
     if output == "json":
         click.echo(render.status_json(rows, now, replicas))
     else:
-        render.status_text(rows, context.out)
-        render.replicas_text(replicas, digest_of(context.paths), context.out)
+        render.print_status(rows, context.out)
+        render.print_replicas(replicas, digest_of(context.paths), context.out)
     return 0
 
 
-def _certified(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
+def _print_certificate(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
     now = components.clock.now()
     readers = {s.name: (s, components.readers(s)) for s in components.identified_stores(names)}
     planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False))
@@ -47,6 +47,6 @@ def _certified(context: Context, components: Components, names: tuple[str, ...],
     if output == "json":
         click.echo(render_certificate.certificate_json(found))
     else:
-        render_certificate.certificate_text(found, context.out)
-    failed = [told_error(context, store) for store in planned.plan.stores]
+        render_certificate.print_certificate(found, context.out)
+    failed = [report_error(context, store) for store in planned.plan.stores]
     return FAILED if any(failed) else 0

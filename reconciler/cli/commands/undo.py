@@ -1,4 +1,4 @@
-"""`reconciler undo`: the way back from what was written, planned from recorded before-values, through the same guards."""
+"""`reconciler undo`: reverts writes, by a plan from the recorded values before them, with the same guards."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 
 import click
 
-from reconciler.cli.approval import approval
-from reconciler.cli.commands.apply import apply_each, approved_by, ask, exit_code, tell
+from reconciler.cli.approval import approval_command
+from reconciler.cli.commands.apply import apply_each, approve_withheld, exit_code, report_results, show_and_confirm
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.stores import Planned, side_by_side
@@ -22,11 +22,13 @@ EVENTS_MAX = 1_000_000
 
 
 @click.command("undo")
-@click.option("--since", metavar="T", help="Everything written since T: 2026-11-23T09:00Z, or 90m, 2h, 1d ago.")
-@click.option("--plan", "digest", metavar="DIGEST", help="Everything written for the plan with this digest.")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; may be repeated.")
+@click.option("--since", metavar="T", help="Revert everything written since T: 2026-11-23T09:00Z, or 90m, 2h, 1d ago.")
+@click.option("--plan", "digest", metavar="DIGEST", help="Revert everything written for the plan with this digest.")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--approve", metavar="DIGEST", help="Let go what the guards hold in the way back with this digest.")
+@click.option(
+    "--approve", metavar="DIGEST", help="Apply also what the guards withhold in the undo plan with this digest."
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(
@@ -38,37 +40,39 @@ def command(
     approve: str | None,
     output: str,
 ) -> int:
-    """Restore what was before. What somebody has changed since stays, and so does what Shopify can't take back.
+    """Revert recent writes. Values that others changed since remain, and so does what Shopify can't revert.
 
-    What was taken back is not written again by itself until the profile or the config moves.
+    Reverted values are not written again until the profile or the config changes.
     """
     if (since is None) == (digest is None):
-        raise UsageError("say --since T or --plan DIGEST", hint="reconciler undo --since 2h")
+        raise UsageError("give either --since T or --plan DIGEST", hint="reconciler undo --since 2h")
     with context.components() as components:
         moment = moment_of(since, components.clock.now()) if since is not None else None
-        back = way_back(components, stores, since=moment, digest=digest)
+        back = plan_revert(components, stores, since=moment, digest=digest)
         if approve is not None:
-            back = approved_by(back, approve)
+            back = approve_withheld(back, approve)
         since_or_plan = ["--since", moment.isoformat()] if moment is not None else ["--plan", str(digest)]
-        again = approval("undo", *since_or_plan, stores=stores)
+        again = approval_command("undo", *since_or_plan, stores=stores)
         if moment is not None:
-            context.say(f"taking back what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        if not ask(context, back, output=output, yes=yes, again=again):
+            context.say(f"reverting what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        if not show_and_confirm(context, back, output=output, yes=yes, again=again):
             return FAILED
-        results = apply_each(context, components, back, carry=apply_undo)
-    tell(context, results, back.plan.digest, output)
+        results = apply_each(context, components, back, apply_store=apply_undo)
+    report_results(context, results, back.plan.digest, output)
     return exit_code(context, back, results)
 
 
-def way_back(components: Components, names: tuple[str, ...], *, since: datetime | None, digest: str | None) -> Planned:
-    """The plan of the way back in these stores."""
+def plan_revert(
+    components: Components, names: tuple[str, ...], *, since: datetime | None, digest: str | None
+) -> Planned:
+    """Plan the revert of these stores' writes."""
     chosen = {s.name: s for s in components.identified_stores(names)}
     events = {
         name: components.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
         for name, s in chosen.items()
     }
     if digest is not None and not any(events.values()):
-        raise PermanentError(f"nothing was written for a plan {digest}", hint="name its whole digest, or say --since T")
+        raise PermanentError(f"nothing was written for a plan {digest}", hint="give the whole digest, or --since T")
     work = {name: partial(undo_plan, s, components.readers(s), events[name]) for name, s in chosen.items()}
     scan_result = side_by_side(work)
     return Planned(planned((s.plan for s in scan_result.values()), created_at=components.clock.now()), scan_result)

@@ -1,1 +1,1 @@
-"""Files that commands read and write: saved plans and tables of pairs."""
+"""Files that commands read and write: saved plans and tables of user-customer pairs."""

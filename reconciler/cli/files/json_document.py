@@ -1,4 +1,4 @@
-"""A JSON document, read piece by piece in whatever way it is set out: what is long in it is never held whole."""
+"""A streaming JSON reader: long lists are read item by item and never held in memory, in any layout of the file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 BLOCK = 1 << 16  # characters
-ENDS = tuple(",:]} \t\r\n")  # what a value may be followed by
+ENDS = tuple(",:]} \t\r\n")  # the characters that may follow a value
 
 
-class Document:
-    """Walks through one document from front to back; ValueError where that is no JSON, or not what is asked for."""
+class JsonReader:
+    """Reads one document from start to end. ValueError if it is not JSON, or not the kind of value that is asked for."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -19,7 +19,7 @@ class Document:
         self._decoder = json.JSONDecoder()
 
     def value(self) -> Any:
-        """The value that stands here, whole."""
+        """Read the next value whole."""
         self._next()
         while True:
             try:
@@ -28,27 +28,27 @@ class Document:
                 if not self._more():
                     raise
                 continue
-            if self._text[end : end + 1] in ENDS or not self._more():  # else it may be the first half of a number
+            if self._text[end : end + 1] in ENDS or not self._more():  # otherwise it may be a part of a number
                 self._at = end
                 return found
 
     def members(self) -> Iterator[str]:
-        """Names in the object that stands here; what belongs to each is to be read before the next is asked for."""
+        """The names in the next object. The caller must read each name's value before it asks for the next name."""
         for _ in self._each("{", "}"):
             if self._next() != '"':
-                raise ValueError("a name was expected")
+                raise ValueError("expected a name")
             name = self.value()
             self._take(":")
             yield name
 
     def items(self) -> Iterator[None]:
-        """Stops at each item of the list that stands here, which is then to be read."""
+        """Yield before each item of the next list. The caller must read the item before it continues."""
         yield from self._each("[", "]")
 
     def end(self) -> None:
-        """Nothing follows."""
+        """ValueError if anything but white space follows."""
         if self._next():
-            raise ValueError("more follows than one document")
+            raise ValueError("text follows the document")
 
     def _each(self, opening: str, closing: str) -> Iterator[None]:
         self._take(opening)
@@ -63,12 +63,12 @@ class Document:
     def _take(self, one_of: str) -> str:
         found = self._next()
         if not found or found not in one_of:
-            raise ValueError(f"one of {one_of} was expected, not {found!r}")
+            raise ValueError(f"expected one of {one_of}, not {found!r}")
         self._at += 1
         return found
 
     def _next(self) -> str:
-        """The character that comes next, white space left out; empty at the end."""
+        """Skip white space and return the next character; empty at the end."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in " \t\r\n":
@@ -78,7 +78,7 @@ class Document:
                 return ""
 
     def _more(self) -> bool:
-        """Read on, the further the longer what stands here turns out to be."""
+        """Read at least as much as is left in the buffer. Returns whether there was more."""
         left = self._text[self._at :]
         new = self._file.read(max(BLOCK, len(left)))
         self._text, self._at = left + new, 0

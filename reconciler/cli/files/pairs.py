@@ -1,4 +1,4 @@
-"""Tables of pairs, user and customer, as CSV or JSON: what `mappings import` reads."""
+"""Reads tables of user-customer pairs as CSV or JSON, for `mappings import`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from pathlib import Path
 
-from reconciler.cli.users import customer_named
+from reconciler.cli.users import customer_id_in
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.errors import UsageError
 from reconciler.settings import StoreSettings
@@ -20,27 +20,27 @@ HINT = "each row names clerk_user_id, store (or shop), and shopify_customer_id: 
 Pairs = dict[StoreName, dict[ClerkUserId, CustomerId]]
 
 
-def pairs_in(path: Path, stores: tuple[StoreSettings, ...]) -> Pairs:
-    """The pairs of a file by store. UsageError with file and row where one can't be understood, or contradicts another."""
+def read_pairs(path: Path, stores: tuple[StoreSettings, ...]) -> Pairs:
+    """Read the pairs of a file, by store. UsageError with file and row if one is not valid or contradicts another."""
     found: Pairs = {}
     taken: dict[tuple[StoreName, CustomerId], ClerkUserId] = {}
     for number, row in _rows(path):
         at = f"{path}, row {number}"
         store = _store(row, stores, at)
         user, word = ClerkUserId(_text(row, USER, at)), _text(row, CUSTOMER, at)
-        customer = customer_named(word)
+        customer = customer_id_in(word)
         if customer is None:
-            raise UsageError(f"{at}: '{word}' names no customer", hint=HINT)
+            raise UsageError(f"{at}: '{word}' is not a customer", hint=HINT)
         if found.setdefault(store, {}).setdefault(user, customer) != customer:
             raise UsageError(
-                f"{at}: {user} stands with another customer of {store} above", hint="leave one of them out"
+                f"{at}: an earlier row maps {user} to another customer of {store}", hint="remove one of them"
             )
         if taken.setdefault((store, customer), user) != user:
             raise UsageError(
-                f"{at}: {customer} of {store} stands with another user above", hint="leave one of them out"
+                f"{at}: an earlier row maps {customer} of {store} to another user", hint="remove one of them"
             )
     if not found:
-        raise UsageError(f"{path} names no pair", hint=HINT)
+        raise UsageError(f"{path} has no pairs", hint=HINT)
     return found
 
 
@@ -48,23 +48,23 @@ def _rows(path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {error}", hint="a CSV or JSON file in UTF-8") from error
+        raise UsageError(f"{path} can't be read: {error}", hint="use a CSV or JSON file in UTF-8") from error
     if not text.lstrip().startswith(("[", "{")):
-        yield from _lines(text, path)
+        yield from _csv_rows(text, path)
         return
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {error}", hint=HINT) from error
+        raise UsageError(f"{path} is not valid JSON: {error}", hint=HINT) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UsageError(f"{path} is no list of objects", hint=HINT)
+        raise UsageError(f"{path} is not a list of objects", hint=HINT)
     yield from enumerate(rows, start=1)
 
 
-def _lines(text: str, path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
-    """The rows of a CSV file by the numbers of their lines; columns are parted by commas, semicolons or tabs.
+def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
+    """The rows of a CSV file with their line numbers. Columns are separated by commas, semicolons or tabs.
 
-    Rows without any value, as spreadsheets append them, are none.
+    Skips rows without any value, as spreadsheets append them.
     """
     head = next((line for line in text.splitlines() if line.strip()), "")
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
@@ -79,15 +79,15 @@ def _lines(text: str, path: Path) -> Iterator[tuple[int, MappingOf[str, object]]
                 continue
             yield rows.line_num, dict(zip(names, row, strict=False))
     except csv.Error as error:
-        raise UsageError(f"{path}, row {rows.line_num}: this is no CSV: {error}", hint=HINT) from error
+        raise UsageError(f"{path}, row {rows.line_num}: not valid CSV: {error}", hint=HINT) from error
 
 
 def _check_names(names: list[str], path: Path) -> None:
-    """UsageError where the first row names no such columns."""
+    """UsageError if the first row lacks one of the columns."""
     lacking = [name for name in (USER, CUSTOMER) if name not in names]
     lacking += [] if {*SHOPS} & {*names} else ["store"]
     if lacking:
-        raise UsageError(f"{path}: its first row names no column {', '.join(lacking)}", hint=HINT)
+        raise UsageError(f"{path}: the first row lacks the column {', '.join(lacking)}", hint=HINT)
 
 
 def _store(row: MappingOf[str, object], stores: tuple[StoreSettings, ...], at: str) -> StoreName:
@@ -96,7 +96,7 @@ def _store(row: MappingOf[str, object], stores: tuple[StoreSettings, ...], at: s
         if said in {str(store.name), str(store.shop), str(store.domain)}:
             return store.name
     known = ", ".join(str(store.name) for store in stores)
-    raise UsageError(f"{at}: '{said}' is no store of stores.yaml", hint=f"stores.yaml has {known}")
+    raise UsageError(f"{at}: '{said}' is not a store in stores.yaml", hint=f"stores.yaml has {known}")
 
 
 def _text(row: MappingOf[str, object], name: str, at: str) -> str:

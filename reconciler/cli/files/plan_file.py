@@ -1,4 +1,4 @@
-"""Saved plans: sealed, so that only what was reviewed is applied, byte for byte. Written and read a line at a time."""
+"""Writes and reads saved plans line by line. A seal ensures that exactly the reviewed plan is applied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reconciler.cli.files.json_document import Document
+from reconciler.cli.files.json_document import JsonReader
 from reconciler.controller.spool import Spool
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.plan.pile import Pile, canonical_parts, dumped_around
@@ -24,7 +24,7 @@ FORMAT = "customer-parity plan 1"
 
 
 class SavedPlan(BaseModel):
-    """What lies in the file: the plan, what the guards withheld per store, and whether it looked at everybody."""
+    """The content of the file: the plan, the withheld actions of each store, and whether it was limited to some users."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,13 +36,15 @@ class SavedPlan(BaseModel):
 
 
 def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
-    """Write the file in one go, readable only by its owner; with `key` the seal is an HMAC that nobody else can make.
+    """Write the file, readable only by its owner. With `key`, the seal is an HMAC.
 
-    The file is written anew beside its place, under a name that did not exist, and put there when it is whole: nothing is
-    written through a link, and what stood there before stays until then. PermanentError where that can't be done.
+    A temporary file beside `path` replaces it when it is complete, so an error leaves the old file in place. Links are not
+    followed. PermanentError if the file can't be written.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise PermanentError(f"{path} is no plain file", hint="name a plain file by --out; links are not followed")
+        raise PermanentError(
+            f"{path} is not a regular file", hint="name a regular file by --out; links are not followed"
+        )
     plan = dumped_around(saved.plan, {"stores": [in_parts(store) for store in saved.plan.stores]})
     body = dumped_around(saved, {"plan": plan, "withheld": saved.withheld})
     opening = f'{{"seal":{json.dumps(seal(body, key))},\n'
@@ -50,7 +52,7 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         part = Path(name)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor, made for its owner alone
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor, with access for the owner only
             parts = canonical_parts(body, between=",\n")
             file.write(opening + next(parts).removeprefix("{"))
             file.writelines(parts)
@@ -65,14 +67,14 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
 
 
 def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
-    """The saved plan and its seal; PlanRefused: no plan, changed since, sealed by another key or program.
+    """Read a saved plan and its seal. PlanRefused if it is not a plan, was changed, or has another key or version.
 
-    What is long in it is copied on the way, so that a file that is changed later changes nothing.
+    Long lists are copied while they are read, so later changes of the file have no effect.
     """
-    piles: list[Spool[Any]] = []
+    spools: list[Spool[Any]] = []
     try:
         with path.open(encoding="utf-8") as file:
-            body = _read(Document(file), piles)
+            body = _read(JsonReader(file), spools)
     except OSError as error:
         raise PlanRefused(
             f"{path} can't be read: {error.strerror}", hint="make one with `reconciler plan --out FILE`"
@@ -84,20 +86,20 @@ def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
     found = str(body.pop("seal", ""))
     if not hmac.compare_digest(found.encode(), seal(body, key).encode()):
         why = "it was changed, or sealed with another key"
-        raise PlanRefused(f"{path} is refused whole: {why}", hint="plan again")
+        raise PlanRefused(f"{path} is refused: {why}", hint="plan again")
     try:
-        for pile in piles:
-            deque(pile, maxlen=0)  # each of its values is one
+        for spool in spools:
+            deque(spool, maxlen=0)  # validates each value
         saved = SavedPlan.model_validate(body)
     except ValidationError as error:
-        raise PlanRefused(f"{path} is refused whole: it is of another version", hint="plan again") from error
+        raise PlanRefused(f"{path} is refused: it has another version", hint="plan again") from error
     if saved.program != program:
         raise PlanRefused(f"{path} was made by version {saved.program}, this is {program}", hint="plan again")
     return saved, found
 
 
 def seal(body: dict[str, Any], key: str | None) -> str:
-    """`sha256:…` over the content, or `hmac-sha256:…` where RECONCILER_PLAN_KEY is set."""
+    """`sha256:…` over the content, or `hmac-sha256:…` if there is a key."""
     name, made = ("hmac-sha256", hmac.new(key.encode(), None, hashlib.sha256)) if key else ("sha256", hashlib.sha256())
     for text in canonical_parts(body):
         made.update(text.encode())
@@ -107,43 +109,43 @@ def seal(body: dict[str, Any], key: str | None) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read(document: Document, piles: list[Spool[Any]]) -> dict[str, Any]:
+def _read(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    for name in document.members():
+    for name in reader.members():
         if name == "plan":
-            body[name] = _plan(document, piles)
+            body[name] = _plan(reader, spools)
         elif name == "withheld":
-            body[name] = {store: _pile(document, Action, piles) for store in document.members()}
+            body[name] = {store: _spool(reader, Action, spools) for store in reader.members()}
         else:
-            body[name] = document.value()
-    document.end()
+            body[name] = reader.value()
+    reader.end()
     return body
 
 
-def _plan(document: Document, piles: list[Spool[Any]]) -> dict[str, Any]:
+def _plan(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    for name in document.members():
+    for name in reader.members():
         if name == "stores":
-            body[name] = [_store(document, piles) for _ in document.items()]
+            body[name] = [_store(reader, spools) for _ in reader.items()]
         else:
-            body[name] = document.value()
+            body[name] = reader.value()
     return body
 
 
-def _store(document: Document, piles: list[Spool[Any]]) -> dict[str, Any]:
+def _store(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    for name in document.members():
+    for name in reader.members():
         if name in {"actions", "holds"}:
-            body[name] = _pile(document, Action if name == "actions" else Hold, piles)
+            body[name] = _spool(reader, Action if name == "actions" else Hold, spools)
         else:
-            body[name] = document.value()
+            body[name] = reader.value()
     return body
 
 
-def _pile(document: Document, model: type[Any], piles: list[Spool[Any]]) -> Collection[Any]:
-    """Values as they stand there, in the order in which they do; whether they are any is seen later."""
-    pile = Spool(model)
-    for _ in document.items():
-        pile.put("".join(canonical_parts(document.value())))
-    piles.append(pile)
-    return pile
+def _spool(reader: JsonReader, model: type[Any], spools: list[Spool[Any]]) -> Collection[Any]:
+    """Copy the values of a list in their order; they are validated when the spool is read."""
+    spool = Spool(model)
+    for _ in reader.items():
+        spool.put("".join(canonical_parts(reader.value())))
+    spools.append(spool)
+    return spool

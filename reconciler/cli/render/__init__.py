@@ -1,1 +1,1 @@
-"""Output: text for people, JSON for programs, Markdown and HTML for reviews."""
+"""Output formats: text for people, JSON for programs, Markdown and HTML for reviews."""

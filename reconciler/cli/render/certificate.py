@@ -1,28 +1,28 @@
-"""The certificate as text and as JSON."""
+"""Renders a certificate as text and as JSON."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, time_z
 from reconciler.core.report.certificate import Certificate
 
 
 def certificate_json(found: Certificate) -> str:
-    """All of it, with its sentence."""
+    """The certificate with its summary sentence, as JSON."""
     return dumps({**found.model_dump(mode="json"), "at": time_z(found.at), "sentence": found.sentence})
 
 
-def certificate_text(found: Certificate, console: Console) -> None:
-    """The sentence, the exceptions by reason, and the digest."""
-    lines = Lines(console)
+def print_certificate(found: Certificate, console: Console) -> None:
+    """Print the summary sentence, the exceptions by reason, and the digest."""
+    lines = LinePrinter(console)
     whole = found.equal == found.users and found.stores_equal == found.stores
     lines.prose(found.sentence, "bold green" if whole else "bold yellow")
     for store in found.details:
         if store.error is not None:
-            lines.prose(f"{clean(store.store)}: could not be looked at: {clean(store.error)}", "red", indent=2, hang=2)
+            lines.prose(f"{clean(store.store)}: could not be scanned: {clean(store.error)}", "red", indent=2, hang=2)
             continue
         if store.exceptions:
             parts = [(f"{count:,} {reason}", "yellow") for reason, count in store.exceptions.items()]

@@ -1,4 +1,4 @@
-"""Drift as text and as JSON."""
+"""Renders drift as text and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, change_parts, field_text
 from reconciler.cli.render.plain import clean, counted, customer_text, sentence, time_z
@@ -17,12 +17,12 @@ HOW_WORDS = {
     "edited": "edited in Shopify",
     "deleted": "deleted in Shopify",
     "merged": "merged into another customer in Shopify",
-    "moved": "back-link moved to another customer in Shopify; the former one is still there",
+    "moved": "back-link moved to another customer in Shopify; the former customer still exists",
 }
 
 
 def drift_json(found: Drift) -> str:
-    """Everything, with counts per store."""
+    """All findings with counts for each store, as JSON."""
     stores = [
         {
             **s.model_dump(mode="json"),
@@ -33,9 +33,9 @@ def drift_json(found: Drift) -> str:
     return dumps({"version": found.version, "at": time_z(found.at), "stores": stores})
 
 
-def drift_text(found: Drift, console: Console, *, everything: bool = False) -> None:
-    """Per store: what was changed behind us, field by field, then what is not rolled out yet."""
-    lines = Lines(console)
+def print_drift(found: Drift, console: Console, *, everything: bool = False) -> None:
+    """Print for each store the changes made in Shopify by field, then the changes of ours that are not applied yet."""
+    lines = LinePrinter(console)
     for store in found.stores:
         lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
         if store.error is not None:
@@ -43,34 +43,34 @@ def drift_text(found: Drift, console: Console, *, everything: bool = False) -> N
             if store.error_hint:
                 lines.prose(f"hint: {clean(store.error_hint)}", indent=2, hang=2)
         elif not (store.drift or store.intent or store.accepted or store.not_read):
-            lines.put(("no drift, nothing left to roll out", "green"), indent=2)
+            lines.put(("no drift, nothing left to apply", "green"), indent=2)
         else:
-            _store(store, lines, None if everything else SHOWN)
+            _print_store(store, lines, None if everything else SHOWN)
         lines.blank()
     drift, intent = sum(_users(s.drift) for s in found.stores), sum(_users(s.intent) for s in found.stores)
     unknown = sum(len(s.not_read) for s in found.stores)
     broken = sum(s.error is not None for s in found.stores)
-    words = f"{drift:,} drifted, {intent:,} not rolled out yet" + (f", {unknown:,} not read" if unknown else "")
+    words = f"{drift:,} drifted, {intent:,} not applied yet" + (f", {unknown:,} not read" if unknown else "")
     words += f", {counted(broken, 'store')} could not be read" if broken else ""
     lines.put((words, "bold"))
 
 
 def _users(findings: Iterable[Finding]) -> int:
-    """How many users: a customer may be merged and edited."""
+    """The number of users in these findings: one customer may be both merged and edited."""
     return len({finding.clerk_user_id for finding in findings})
 
 
-def _store(store: StoreDrift, lines: Lines, limit: int | None) -> None:
+def _print_store(store: StoreDrift, lines: LinePrinter, limit: int | None) -> None:
     for title, style, findings in (
         ("drift", "yellow", store.drift),
-        ("not rolled out yet", "cyan", store.intent),
+        ("not applied yet", "cyan", store.intent),
         ("drift that stores.yaml accepts for now", "dim", store.accepted),
     ):
         if not findings:
             continue
         lines.put((title, f"bold {style}"), (f"  {counted(_users(findings), 'user')}", "dim"), indent=2)
         for finding in findings[:limit]:
-            _finding(finding, lines)
+            _print_finding(finding, lines)
         if limit is not None and len(findings) > limit:
             lines.prose(f"… and {len(findings) - limit:,} more: --all shows them", "dim", indent=4)
     if store.not_read:
@@ -81,7 +81,7 @@ def _store(store: StoreDrift, lines: Lines, limit: int | None) -> None:
             lines.prose(f"… and {len(store.not_read) - limit:,} more: --all shows them", "dim", indent=4)
 
 
-def _finding(finding: Finding, lines: Lines) -> None:
+def _print_finding(finding: Finding, lines: LinePrinter) -> None:
     what = HOW_WORDS[finding.how] if finding.how else KIND_WORDS[finding.kind].one if finding.kind else ""
     pieces = [(clean(finding.clerk_user_id), "bold"), (customer_text(finding.customer_id), "dim"), (what, "")]
     lines.flow([p for p in pieces if p[0]], indent=4, hang=2, between="  ")

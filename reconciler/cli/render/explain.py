@@ -1,4 +1,4 @@
-"""One user explained, as text and as JSON."""
+"""Renders the explanation of one user as text and as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import ERRORS_PAGE, WHO_WORDS
 from reconciler.cli.render.plain import clean, customer_text, time_text, time_z, value_text
@@ -18,7 +18,7 @@ EVENTS_SHOWN = 8
 
 
 def explain_json(found: Explained) -> str:
-    """The whole of it."""
+    """The explanation as JSON."""
     stores: list[dict[str, Any]] = []
     for store in found.stores:
         body = store.model_dump(mode="json", exclude={"events", "last_write_at"})
@@ -27,23 +27,23 @@ def explain_json(found: Explained) -> str:
     return dumps({"clerk_user_id": found.clerk_user_id, "stores": stores})
 
 
-def explain_text(found: Explained, console: Console) -> None:
-    """Per store: status, a table of the fields, what is next and who acts, what was written last."""
-    lines = Lines(console)
+def print_explained(found: Explained, console: Console) -> None:
+    """Print for each store the status, a table of fields, the next action, who must act, and the last writes."""
+    lines = LinePrinter(console)
     lines.put((clean(found.clerk_user_id), "bold"))
     for store in found.stores:
         lines.blank()
-        _heading(store, lines)
+        _print_heading(store, lines)
         if store.error is not None:
-            lines.prose(f"could not be looked at: {clean(store.error)}", "bold red", indent=2, hang=2)
+            lines.prose(f"could not be read: {clean(store.error)}", "bold red", indent=2, hang=2)
             continue
         if store.fields:
             console.print(_table(store, console))
-        _next(store, lines)
-        _events(store, lines)
+        _print_next(store, lines)
+        _print_events(store, lines)
 
 
-def _heading(store: ExplainedStore, lines: Lines) -> None:
+def _print_heading(store: ExplainedStore, lines: LinePrinter) -> None:
     style = STATUS_STYLES.get(store.status, "")
     pieces = [
         (clean(store.store), "bold"),
@@ -56,7 +56,7 @@ def _heading(store: ExplainedStore, lines: Lines) -> None:
 
 
 def _table(store: ExplainedStore, console: Console) -> Table:
-    """Field by field; no field is equal where nothing is wanted of the user here."""
+    """The table of fields. Without a spec for this user, no field is marked as equal or different."""
     table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
     for name in ("", "field", "wanted", "in Shopify", "owned by"):
         table.add_column(name, overflow="fold")
@@ -71,7 +71,7 @@ def _table(store: ExplainedStore, console: Console) -> Table:
     return table
 
 
-def _next(store: ExplainedStore, lines: Lines) -> None:
+def _print_next(store: ExplainedStore, lines: LinePrinter) -> None:
     if store.next is None:
         return
     lines.prose(f"next: {clean(store.next.does)}", "bold", indent=2, hang=2)
@@ -90,9 +90,9 @@ def _next(store: ExplainedStore, lines: Lines) -> None:
         lines.prose(f"accepted by stores.yaml for now: {', '.join(store.accepted)}", "dim", indent=2, hang=2)
 
 
-def _events(store: ExplainedStore, lines: Lines) -> None:
+def _print_events(store: ExplainedStore, lines: LinePrinter) -> None:
     if not store.events:
-        lines.put(("nothing was written here yet", "dim"), indent=2)
+        lines.put(("no writes yet", "dim"), indent=2)
     for event in store.events[-EVENTS_SHOWN:]:
         fields = ", ".join(clean(c["field"]) for c in event["changes"])
         words = f"{time_text(event['at'])}  {event['kind']}  {fields}".rstrip()

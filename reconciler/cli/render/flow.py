@@ -1,4 +1,4 @@
-"""Words set into lines: wraps at the console's width between pieces, never inside one, so that values can be copied."""
+"""Prints lines that wrap between pieces, never inside one, so that values can be copied."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Piece = tuple[str, str]  # words, style
 ASCII = {"→": "->", "·": "-", "…": "...", "–": "-", "✓": "ok", "✗": "no", "│": "|", "─": "-"}
 
 
-class Lines:
-    """Prints to one console, in characters that it can show."""
+class LinePrinter:
+    """Prints lines to one console, in characters that it can show."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -24,16 +24,16 @@ class Lines:
         self.console.print()
 
     def put(self, *pieces: Piece, indent: int = 0) -> None:
-        """One line as it is, however long."""
+        """Print one line without wrapping."""
         text = Text(" " * indent)
         for words, style in pieces:
-            text.append(self._shown(words), style)
+            text.append(self._printable(words), style)
         self.console.print(text, soft_wrap=True)
 
     def flow(self, pieces: Iterable[Piece], *, indent: int = 0, hang: int = 0, between: str = " ") -> None:
-        """Pieces in a row, wrapped between them; later lines are indented by `hang` more."""
-        row = ((self._shown(words), style) for words, style in pieces)
-        gap = self._shown(between)
+        """Print pieces in a row and wrap between them. Continuation lines are indented by `hang` more."""
+        row = ((self._printable(words), style) for words, style in pieces)
+        gap = self._printable(between)
         line, filled, is_first = Text(" " * indent), indent, True
         coming = next(row, None)
         while coming is not None:
@@ -43,7 +43,7 @@ class Lines:
                 line.append(gap.rstrip(), "dim")
                 self.console.print(line, soft_wrap=True)
                 line, filled = Text(" " * (indent + hang)), indent + hang
-                words = words.lstrip()  # a line begins with a word
+                words = words.lstrip()  # no blanks at the start of a line
             elif not is_first:
                 line.append(gap, "dim")
                 filled += cell_len(gap)
@@ -54,10 +54,10 @@ class Lines:
             self.console.print(line, soft_wrap=True)
 
     def prose(self, words: str, style: str = "", *, indent: int = 0, hang: int = 0) -> None:
-        """A sentence, wrapped between its words."""
+        """Print a sentence and wrap it between words."""
         self.flow([(word, style) for word in words.split(" ")], indent=indent, hang=hang)
 
-    def _shown(self, words: str) -> str:
+    def _printable(self, words: str) -> str:
         if not self.console.options.ascii_only:
             return words
         for sign, plain in ASCII.items():

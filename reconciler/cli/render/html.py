@@ -1,4 +1,4 @@
-"""A plan as one page that needs nothing else: to read, to search, to print, to attach to a ticket."""
+"""Renders a plan as one self-contained HTML page, to read, search, print or attach to a ticket."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from reconciler.core.plan.plan import Plan
 if TYPE_CHECKING:
     from jinja2 import Template
 
-OPEN_UP_TO = 50  # longer lists start folded; print shows them all the same
-SHOWN = 2000  # of one kind or reason in one store: browsers get slow beyond some ten thousand rows
+OPEN_UP_TO = 50  # longer lists start collapsed; printing shows them anyway
+SHOWN = 2000  # rows of one kind or reason in one store: browsers get slow above about ten thousand rows
 
 
 def plan_html(plan: Plan, *, approve: str = APPROVE) -> Iterator[str]:
-    """The page, in parts. Every value is escaped, and its policy lets it load and run nothing. `approve`: as in text."""
+    """The page in parts. Every value is escaped, and the CSP forbids loads and scripts. `approve`: see `print_plan`."""
     page = _template().stream(
         plan=plan,
         parts=render_parts,
@@ -38,13 +38,13 @@ def plan_html(plan: Plan, *, approve: str = APPROVE) -> Iterator[str]:
 
 
 def breakable(text: str) -> Markup:
-    """May be broken after its dots."""
+    """The text with line-break opportunities after its dots."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=\.)", text))
 
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  text and JSON do without
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  text and JSON don't need it
 
     environment = Environment(
         loader=PackageLoader("reconciler.cli"),

@@ -1,4 +1,4 @@
-"""Plans, results, status and mappings as JSON: the shapes of docs/http.md, alone on stdout."""
+"""Renders plans, results, status and mappings as JSON, in the shapes of docs/http.md."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
 
 
 def dumps(value: Any, *, indent: int | None = 2) -> str:
-    r"""JSON that people can read too: letters stay as they are, what a terminal could obey is written `\uXXXX`."""
+    r"""JSON with readable letters; control characters are written `\uXXXX`, so that no terminal interprets them."""
     return _NOT_ASCII.sub(_escaped, json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def plan_json(plan: Plan) -> Iterator[str]:
-    """The whole plan, in parts."""
+    """The plan as JSON, in parts."""
     body = dumped_around(plan, {"stores": [in_parts(store) for store in plan.stores]})
     return _parts({**body, "created_at": time_z(plan.created_at)})
 
 
 def results_json(results: Sequence[ApplyResult], digest: str) -> Iterator[str]:
-    """What became of a plan, per store, in parts."""
+    """The results of each store as JSON, in parts."""
     stores = [dumped_around(result, {"failed": result.failed, "holds": result.holds}) for result in results]
     return _parts({"version": 1, "digest": digest, "stores": stores})
 
 
 def _parts(value: Any, margin: str = "") -> Iterator[str]:
-    """What `dumps` gives of the same, with piles of models in it, which are never held whole."""
+    """The text of `dumps` in parts. Collections of models are read one by one and never held in memory whole."""
     inner = margin + "  "
     if isinstance(value, dict) and value:
         opening = "{\n"
@@ -59,20 +59,22 @@ def _parts(value: Any, margin: str = "") -> Iterator[str]:
 
 
 def status_json(rows: Sequence[StatusRow], at: datetime, replicas: Sequence[Replica] = ()) -> str:
-    """What the state knows of each store, and of the replicas of `run` that are there."""
-    stores = [_timed(row.model_dump()) for row in rows]
-    return dumps({"at": time_z(at), "stores": stores, "replicas": [_timed(each.model_dump()) for each in replicas]})
+    """The status of each store and of the live replicas of `run`, as JSON."""
+    stores = [_with_text_times(row.model_dump()) for row in rows]
+    return dumps(
+        {"at": time_z(at), "stores": stores, "replicas": [_with_text_times(each.model_dump()) for each in replicas]}
+    )
 
 
-def _timed(value: Any) -> Any:
-    """The same with all times as `time_z` writes them."""
+def _with_text_times(value: Any) -> Any:
+    """The same value with all times as `time_z` writes them."""
     if isinstance(value, dict):
-        return {name: _timed(member) for name, member in value.items()}
+        return {name: _with_text_times(member) for name, member in value.items()}
     return time_z(value) if isinstance(value, datetime) else value
 
 
 def mappings_json(rows: Iterable[Mapping]) -> Iterator[str]:
-    """The mapping table, a line a row: one JSON list, never held whole."""
+    """The mappings as one JSON list in parts, one row a line."""
     opening = "["
     for row in rows:
         yield opening + "\n " + dumps(_mapping(row), indent=None)

@@ -1,6 +1,6 @@
-"""A plan for a pull request: a table of counts, and per store what would change, folded.
+"""Renders a plan as Markdown for a pull request: a table of counts, and for each store a collapsed list of changes.
 
-Everything that comes from elsewhere stands in code spans: a name can neither make HTML nor a table cell nor mention anybody.
+All external text is in code spans, so that no name can produce HTML, a table cell or a mention.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from reconciler.cli.render.plain import clean, counted, customer_text, time_text
 from reconciler.core.model.action import KINDS, Action, Change
 from reconciler.core.plan.plan import Plan, StorePlan, Summary
 
-CHARACTERS = 60_000  # a comment on GitHub takes 65,536
-SHOWN = 200  # of one kind or reason in one store; fewer where the whole would be too long
-OPEN_UP_TO = 10  # actions of a store that are shown unfolded
+CHARACTERS = 60_000  # the limit of a comment on GitHub is 65,536
+SHOWN = 200  # rows of one kind or reason in one store; fewer if the text would be too long
+OPEN_UP_TO = 10  # actions of a store up to which its list is expanded
 Part = tuple[StorePlan, Sequence[KindGroup], Sequence[HeldGroup]]
 
 
 def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
-    """The plan as Markdown, short enough for a comment. `approve`: as in `plan_text`."""
+    """The plan as Markdown, short enough for a comment. `approve`: see `print_plan`."""
     limit = SHOWN
     stores = [(s, actions_by_kind(s, limit), holds_by_reason(s, limit)) for s in plan.stores]
     text = _document(plan, stores, limit, approve)
@@ -46,7 +46,7 @@ def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
 
 
 def code(text: str) -> str:
-    """A code span that holds exactly this, whatever is in it."""
+    """A code span with exactly this text."""
     shown = clean(text) or " "
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
@@ -60,8 +60,8 @@ def _document(plan: Plan, stores: Sequence[Part], limit: int, approve: str) -> s
         parts += [*_store(store, actions, holds, limit), ""]
     waiting = guarded_holds(plan.stores)
     if waiting:
-        held = f"**{counted(waiting, 'action')} held by a guard.**"
-        parts += [f"{held} To let exactly these go: {code(f'{approve} {plan.digest}')}", ""]
+        held = f"**{counted(waiting, 'action')} withheld by a guard.**"
+        parts += [f"{held} To approve exactly these: {code(f'{approve} {plan.digest}')}", ""]
     return "\n".join([*parts, f"Made at {time_text(plan.created_at)}, digest `{plan.digest}`."])
 
 
@@ -83,7 +83,7 @@ def _row(summary: Summary, names: tuple[str, ...]) -> str:
 
 
 def _word(name: str) -> str:
-    """Store and shop names: letters, digits, dots and dashes by their pattern; anything else is no name."""
+    """A store or shop name with every character that such a name can't have replaced by `?`."""
     return re.sub(r"[^A-Za-z0-9_.-]", "?", name)
 
 
@@ -167,7 +167,7 @@ def _held(group: HeldGroup, limit: int) -> Iterator[str]:
 
 
 def _withheld(group: HeldGroup, limit: int) -> Iterator[str]:
-    """What would be done without the hold; a change that many share stands first, and once."""
+    """The withheld actions; a change that many users share comes first, and once."""
     if group.message is not None:
         yield code(group.message)
         yield ""

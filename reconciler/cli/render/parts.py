@@ -1,4 +1,4 @@
-"""What text, Markdown and the page say alike: words for kinds, reasons and counts, and how a plan is grouped."""
+"""What text, Markdown and HTML share: words for kinds, reasons and counts, and the grouping of a plan."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 
 ERRORS_PAGE = "docs/errors.md"
 TENTH_S = 0.1
-USERS_OF_A_CHANGE = 5  # named beside a change that many share
-DISTINCT = 1000  # different changes of one reason that are told apart; the rest is counted as one
+USERS_OF_A_CHANGE = 5  # users listed with a change that many share
+DISTINCT = 1000  # different changes of one reason that are kept; further ones are only counted
 
 
 @dataclass(frozen=True, slots=True)
 class KindWords:
-    """A kind of action: its mark and colour in a terminal, and what it does, for one and for many."""
+    """A kind of action: its mark and style in a terminal, and its description in the singular and plural."""
 
     mark: str
     style: str
@@ -32,27 +32,25 @@ class KindWords:
 
 KIND_WORDS: dict[Kind, KindWords] = {
     "create": KindWords("+", "green", "new customer", "new customers"),
-    "adopt": KindWords(
-        "&", "cyan", "customer who was there before, now linked", "customers who were there before, now linked"
-    ),
-    "update": KindWords("~", "yellow", "customer whose fields change", "customers whose fields change"),
-    "relink": KindWords(">", "magenta", "user who moves to another customer", "users who move to another customer"),
+    "adopt": KindWords("&", "cyan", "existing customer to link to a user", "existing customers to link to a user"),
+    "update": KindWords("~", "yellow", "customer with changed fields", "customers with changed fields"),
+    "relink": KindWords(">", "magenta", "user to link to another customer", "users to link to another customer"),
     "merge": KindWords(
-        "*", "bright_red", "pair of customers made one, for good", "pairs of customers made one, for good"
+        "*", "bright_red", "pair of customers to merge irreversibly", "pairs of customers to merge irreversibly"
     ),
-    "release": KindWords("-", "red", "customer we let go of", "customers we let go of"),
+    "release": KindWords("-", "red", "customer to release", "customers to release"),
 }
 WHO_WORDS: dict[WhoActs, str] = {
-    "operator": "the operator acts",
+    "operator": "the operator must act",
     "profile": "the profile must change",
-    "shop": "staff act in Shopify",
-    "time": "time heals it",
+    "shop": "staff must act in Shopify",
+    "time": "resolves by itself",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class KindGroup:
-    """The actions of one kind in one store: how many, the first of them (or all), and the one reason of all, if there is."""
+    """The actions of one kind in one store: their number, the first ones (or all), and the reason that all share."""
 
     kind: Kind
     count: int
@@ -62,7 +60,7 @@ class KindGroup:
 
 @dataclass(slots=True)
 class SameChange:
-    """Withheld actions that change the same in the same way: the first of them, how many there are, the first users."""
+    """Withheld actions with the same changes: the first action, their number, and the first users."""
 
     action: Action
     count: int
@@ -71,9 +69,9 @@ class SameChange:
 
 @dataclass(frozen=True, slots=True)
 class HeldGroup:
-    """The holds of one reason in one store: how many, the first of them (or all), and what all of them say, if they do.
+    """The holds of one reason in one store: their number, the first ones (or all), and the message that all share.
 
-    `changes` are the actions that these holds withhold, those that many share first; of `uncounted` more it is not told.
+    `changes` groups the withheld actions, the most frequent first; `uncounted` further ones are in no group.
     """
 
     reason: str
@@ -90,7 +88,7 @@ class HeldGroup:
 
 
 def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
-    """In the order of KINDS, empty kinds left out; of each the `first` so many, or, where that is None, all."""
+    """The actions in groups, in the order of KINDS. Each group holds the `first` actions, or all if that is None."""
     counts: Counter[Kind] = Counter()
     whys: defaultdict[Kind, set[str]] = defaultdict(set)
     some: defaultdict[Kind, list[Action]] = defaultdict(list)
@@ -112,7 +110,7 @@ def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
 
 
 def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
-    """Most frequent first; of each the `first` so many, or, where that is None, all."""
+    """The holds in groups, the most frequent reason first. Each group holds the `first` holds, or all if that is None."""
     counts: Counter[str] = Counter()
     who: dict[str, WhoActs] = {}
     said: defaultdict[str, set[str]] = defaultdict(set)
@@ -160,7 +158,7 @@ class _Withheld:
             self.uncounted += 1
 
     def sorted(self) -> list[SameChange]:
-        """Those that many share first, then by user."""
+        """The groups, largest first, then by user."""
         return sorted(self._found.values(), key=lambda s: (-s.count, s.action.clerk_user_id))
 
 
@@ -169,7 +167,7 @@ def _all(values: Collection[M], name: str, value: str) -> Collection[M]:
 
 
 def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
-    """Name, number and words of what there is: `("create", 3, "3 to create")`; zeros are left out, in sync is not."""
+    """Name, number and text of each count, such as `("create", 3, "3 to create")`. Zeros are omitted, except in_sync."""
     found: list[tuple[str, int, str]] = [(k, getattr(summary, k), f"{getattr(summary, k):,} to {k}") for k in KINDS]
     found.append(("hold", summary.hold, f"{summary.hold:,} held"))
     return [part for part in found if part[1]] + [("in_sync", summary.in_sync, f"{summary.in_sync:,} in sync")]
@@ -191,7 +189,7 @@ def forecast_of(forecast: Forecast) -> str:
 
 
 def change_parts(change: Change) -> tuple[str, str]:
-    """Before and after in words; of tags only what comes and what goes."""
+    """The values before and after as text; for tags, the removed and the added ones."""
     if change.field != "tags":
         return value_text(change.before), value_text(change.after)
     before, after = _tags(change.before), _tags(change.after)
@@ -201,7 +199,7 @@ def change_parts(change: Change) -> tuple[str, str]:
 
 
 def common_why(action: Action) -> str:
-    """The one reason of all its changes, or nothing where they differ."""
+    """The reason that all its changes share, or empty."""
     return _only({change.why for change in action.changes})
 
 
@@ -214,7 +212,7 @@ def field_text(change: Change) -> str:
 
 
 def guarded_holds(stores: Sequence[StorePlan]) -> int:
-    """How many actions wait for an approval."""
+    """The number of actions that need an approval."""
     return sum(1 for s in stores for h in s.holds if h.reason == "GuardExceeded")
 
 

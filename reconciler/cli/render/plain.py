@@ -1,4 +1,4 @@
-"""Text from elsewhere, made harmless: names, notes and replies may hold anything, a terminal must not obey it."""
+"""Formats values for people, and escapes external text so that no terminal interprets it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-JOINERS = frozenset("\u200c\u200d")  # written words of Persian, Hindi and others, and many emoji, need them
-LONGEST = 200  # characters of one value in text; JSON has it whole
+JOINERS = frozenset("\u200c\u200d")  # words of Persian, Hindi and others, and many emoji, need them
+LONGEST = 200  # characters of one value in text; JSON does not shorten it
 
 
 def clean(text: str) -> str:
-    r"""The same text with everything that is no visible character spelled out: `\x1b`, `\u202e`, `\n`.
+    r"""The same text with every invisible character escaped: `\x1b`, `\u202e`, `\n`.
 
-    Controls (C0, C1, escape sequences with them), marks that turn the reading direction, unassigned and private code
-    points and lone surrogates: none of them reaches a terminal.
+    These are control characters (C0 and C1, so escape sequences too), direction marks, unassigned and private code points,
+    and lone surrogates.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -24,17 +24,17 @@ def clean(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A message from elsewhere on one line: every run of white space is one blank."""
+    """An external message on one line: every run of white space becomes one blank, the rest is cleaned."""
     return clean(" ".join(text.split()))
 
 
 def shortened(text: str, limit: int = LONGEST) -> str:
-    """At most `limit` characters, with a mark where something was left out."""
+    """At most `limit` characters, with `…` at the end if the text was longer."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def value_text(value: Any) -> str:
-    """One value for people: text as it is, nothing as `–`, lists joined by commas."""
+    """One value for people: text unchanged, None as `–`, lists joined by commas."""
     if value is None:
         return "–"
     if value == "":
@@ -61,7 +61,7 @@ def time_text(at: datetime | None) -> str:
 
 def seconds_text(seconds: float) -> str:
     """`0.4 s`, `25 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:  # noqa: PLR2004  below it tenths are worth reading
+    if seconds < 10:  # noqa: PLR2004  tenths matter below it
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 120:  # noqa: PLR2004  two minutes

@@ -1,4 +1,4 @@
-"""Results, status and mappings as text: tables where there are columns to compare, sentences elsewhere."""
+"""Prints results, status and mappings as tables and sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.cli.render.flow import Lines
+from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.parts import ERRORS_PAGE, KIND_WORDS
 from reconciler.cli.render.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.core.model.action import KINDS, Hold
@@ -19,27 +19,27 @@ from reconciler.core.model.batches import batches
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
-LAST_LOOK = "last look, UTC"
-STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_LOOK)
-LEFT_OUT_FIRST = (LAST_LOOK, "mapped", "profiles", "pending")
-STORE_WIDTH = 24  # as much of a store's name stays on its line, however narrow the terminal
-ROOMY = 1000  # columns: what a table is as wide as it would like to be in
+LAST_SCAN = "last scan, UTC"
+STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_SCAN)
+LEFT_OUT_FIRST = (LAST_SCAN, "mapped", "profiles", "pending")
+STORE_WIDTH = 24  # minimum characters of a store's name on one line
+WIDTH_MAX = 1000  # columns in which the natural width of a table is measured
 FAILURES_SHOWN = 10
-ROWS_AT_ONCE = 500  # a table's columns are as wide as what is in them: measured over this many rows
+BATCH_ROWS = 500  # rows of a table that are measured together for its column widths
 STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
 WHOLE = 1.0
 NEARLY = 0.99
 
 
-def results_text(results: Sequence[ApplyResult], console: Console) -> None:
-    """What became of each store's part, each action that was not applied with its reason, and what is held since."""
-    lines = Lines(console)
+def print_results(results: Sequence[ApplyResult], console: Console) -> None:
+    """Print for each store the applied actions, the first failures with their messages, and the new holds."""
+    lines = LinePrinter(console)
     for result in results:
         lines.blank()
         done = sum(result.applied.values())
         lines.put((clean(result.store), "bold"))
         if result.error is not None:
-            lines.prose(f"nothing was done: {sentence(result.error)}", "bold red", indent=2, hang=2)
+            lines.prose(f"nothing was applied: {sentence(result.error)}", "bold red", indent=2, hang=2)
             continue
         parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
         if result.failed:
@@ -57,11 +57,11 @@ def results_text(results: Sequence[ApplyResult], console: Console) -> None:
                 lines.prose(f"hint: {sentence(failure.hint)}", indent=6, hang=2)
         if len(result.failed) > FAILURES_SHOWN:
             lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
-        _new_holds(result.holds, lines)
+        _print_new_holds(result.holds, lines)
 
 
-def _new_holds(holds: Collection[Hold], lines: Lines) -> None:
-    """What the plan did not hold yet, such as a value that Shopify has refused."""
+def _print_new_holds(holds: Collection[Hold], lines: LinePrinter) -> None:
+    """Print the holds that were not in the plan, such as a value that Shopify refused."""
     for hold in islice(holds, FAILURES_SHOWN):
         said = f"! {hold.reason} {clean(hold.clerk_user_id)}: {sentence(hold.message)}"
         lines.prose(said, "yellow", indent=2, hang=4)
@@ -70,18 +70,18 @@ def _new_holds(holds: Collection[Hold], lines: Lines) -> None:
         lines.prose(f"… and {len(holds) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
 
 
-def status_text(rows: Sequence[StatusRow], console: Console) -> None:
-    """One line a store, less the columns that a narrow terminal has no room for; below it what asks for attention."""
+def print_status(rows: Sequence[StatusRow], console: Console) -> None:
+    """Print one row for each store, without the columns that don't fit; below, remarks on stores that need attention."""
     left_out = 0
     table = _status_table(rows, console, STATUS_COLUMNS)
-    roomy = console.options.update(max_width=ROOMY)
+    roomy = console.options.update(max_width=WIDTH_MAX)
     while left_out < len(LEFT_OUT_FIRST) and console.measure(table, options=roomy).maximum > console.width:
         left_out += 1
         table = _status_table(rows, console, [c for c in STATUS_COLUMNS if c not in LEFT_OUT_FIRST[:left_out]])
     console.print(table)
-    lines = Lines(console)
+    lines = LinePrinter(console)
     for row in rows:
-        _remarks(row, lines)
+        _print_remarks(row, lines)
 
 
 def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence[str]) -> Table:
@@ -89,7 +89,7 @@ def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence
     widest = max((len(clean(row.store)) for row in rows), default=0)
     table.add_column("store", overflow="fold", min_width=min(widest, STORE_WIDTH))
     for name in columns:
-        table.add_column(name, justify="left" if name == LAST_LOOK else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == LAST_SCAN else "right", no_wrap=True)
     for row in rows:
         held = sum(row.held.values())
         note = row.parity_note
@@ -100,7 +100,7 @@ def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence
             "pending": Text(f"{row.pending:,}", "cyan" if row.pending else ""),
             "held": Text(f"{held:,}", "yellow" if held else ""),
             "parity": Text("–", "dim") if note else Text(_percent(row.parity), _parity_style(row.parity)),
-            LAST_LOOK: time_text(row.last_sweep_at).removesuffix(" UTC"),
+            LAST_SCAN: time_text(row.last_sweep_at).removesuffix(" UTC"),
         }
         table.add_row(Text(clean(row.store), "bold"), *(cells[name] for name in columns))
     return table
@@ -110,14 +110,14 @@ def _parity_style(parity: float) -> str:
     return "green" if parity == WHOLE else "yellow" if parity >= NEARLY else "red"
 
 
-def replicas_text(replicas: Sequence[Replica], digest: str, console: Console) -> None:
-    """Each replica of `run` that does not run the files on disk, and why. `digest`: of the files that this command read."""
-    lines = Lines(console)
+def print_replicas(replicas: Sequence[Replica], digest: str, console: Console) -> None:
+    """Print each replica of `run` that uses other settings files than `digest`, the digest of those on disk, and why."""
+    lines = LinePrinter(console)
     for replica in replicas:
         if replica.config_problem is not None:
-            said = f"run {replica.owner} does not run the files on disk: {sentence(replica.config_problem)}"
+            said = f"run {replica.owner} does not use the files on disk: {sentence(replica.config_problem)}"
         elif replica.config_digest != digest:
-            said = f"run {replica.owner} runs other files than these since {time_text(replica.since)}"
+            said = f"run {replica.owner} has used different files since {time_text(replica.since)}"
         else:
             continue
         lines.blank()
@@ -125,21 +125,24 @@ def replicas_text(replicas: Sequence[Replica], digest: str, console: Console) ->
 
 
 def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
-    """What makes the figures doubtful, each with its style."""
+    """Notes on figures that may be wrong, each with its style."""
     if row.parity_note and row.last_sweep_at is not None:
-        yield f"parity is not known: {row.parity_note}", "dim"
+        yield f"parity is unknown: {row.parity_note}", "dim"
     if row.failing:
         since = f" since {time_text(row.failing_since)}" if row.failing_since else ""
-        yield f"its work fails{since}: {sentence(row.failing)}; it is tried again, the other stores go on", "yellow"
+        yield (
+            f"reconciles fail{since}: {sentence(row.failing)}; they are retried, other stores are not affected",
+            "yellow",
+        )
     if row.bulk is not None and row.bulk.abandoned:
         command = f"reconciler apply --store {clean(row.store)} --bulk auto"
-        yield f"an apply ended before it had read the answers of its bulk operations; to go on: {command}", "yellow"
+        yield f"an apply ended before it read the results of its bulk operations; to continue: {command}", "yellow"
     if row.updated_at_note:
         yield row.updated_at_note, "yellow"
 
 
-def _remarks(row: StatusRow, lines: Lines) -> None:
-    under_way = list(_under_way(row))
+def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
+    under_way = list(_progress_lines(row))
     noted = row.held or row.suspended or row.failing or row.parity_note or row.last_sweep_at is None
     if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
         return
@@ -152,19 +155,19 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
         lines.prose(said, style, indent=2, hang=2)
     if row.last_sweep_at is None:
         lines.prose(
-            "never looked at as a whole, so its parity is not known: reconciler apply, or reconciler run",
+            "never fully scanned, so its parity is unknown: reconciler apply, or reconciler run",
             "dim",
             indent=2,
         )
     for said in under_way:
         lines.prose(said, "cyan", indent=2)
     if row.mirror is not None and row.mirror.complete_at is not None:
-        caught_up = f", caught up {time_text(row.mirror.listed_at)}" if row.mirror.listed_at else ""
-        lines.prose(f"its mirror is of {time_text(row.mirror.complete_at)}{caught_up}", "dim", indent=2)
+        caught_up = f", updated {time_text(row.mirror.listed_at)}" if row.mirror.listed_at else ""
+        lines.prose(f"mirror filled {time_text(row.mirror.complete_at)}{caught_up}", "dim", indent=2)
         if not row.mirror.fresh:
-            lines.prose("too old for plans to rest on: reconciler backfill shopify", indent=2)
+            lines.prose("too old to be used by plans: reconciler backfill shopify", indent=2)
     if row.oldest_request_s:
-        lines.prose(f"the oldest request waits for {seconds_text(row.oldest_request_s)}", indent=2)
+        lines.prose(f"the oldest request has waited for {seconds_text(row.oldest_request_s)}", indent=2)
     for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):
         lines.flow(
             [(f"! {clean(reason)} {count:,}", "yellow"), (f"{ERRORS_PAGE}#{reason.lower()}", "dim")],
@@ -172,32 +175,32 @@ def _remarks(row: StatusRow, lines: Lines) -> None:
         )  # fmt: skip
 
 
-def _under_way(row: StatusRow) -> Iterator[str]:
-    """Long work: what is done of how much, and when it ends if it goes on so."""
-    sweep, mirror, bulk = row.sweep, row.mirror, row.bulk
-    if sweep is not None:
-        total = f" of {sweep.total:,}" if sweep.total is not None else ""
-        yield f"a look at everybody is under way: {sweep.looked_at:,}{total} rows{_until(sweep.ends_at)}"
+def _progress_lines(row: StatusRow) -> Iterator[str]:
+    """Lines on long work in progress: how much is done, the total, and the estimated end."""
+    scan, mirror, bulk = row.sweep, row.mirror, row.bulk
+    if scan is not None:
+        total = f" of {scan.total:,}" if scan.total is not None else ""
+        yield f"full scan in progress: {scan.looked_at:,}{total} rows{_until(scan.ends_at)}"
     if mirror is not None and mirror.operation is not None:
         total = f" of {mirror.expected:,}" if mirror.expected is not None else ""
         since = f"since {time_text(mirror.began_at)}"
-        yield f"a bulk query fills its mirror {since}: {mirror.lines:,}{total} customers stored{_until(mirror.ends_at)}"
+        yield f"a bulk query fills the mirror {since}: {mirror.lines:,}{total} customers stored{_until(mirror.ends_at)}"
     if bulk is not None:
         since = f" since {time_text(bulk.began_at)}" if bulk.began_at is not None else ""
         if bulk.files:
-            since += f", {counted(bulk.files, 'file')}, {counted(bulk.operations, 'operation')} under way"
-        waiting = f", {bulk.waiting:,} more wait for a file" if bulk.waiting else ""
-        yield f"writes by bulk{since}: {bulk.done:,} of {bulk.lines:,} lines answered{waiting}{_until(bulk.ends_at)}"
+            since += f", {counted(bulk.files, 'file')}, {counted(bulk.operations, 'operation')} running"
+        waiting = f", {bulk.waiting:,} more not in a file yet" if bulk.waiting else ""
+        yield f"bulk writes in progress{since}: {bulk.done:,} of {bulk.lines:,} lines done{waiting}{_until(bulk.ends_at)}"
 
 
 def _until(ends_at: datetime | None) -> str:
     return f", until about {time_text(ends_at)}" if ends_at is not None else ""
 
 
-def mappings_text(rows: Iterable[Mapping], console: Console) -> None:
-    """One line a mapping; the table is made anew each few hundred rows, so that a long list is never held whole."""
+def print_mappings(rows: Iterable[Mapping], console: Console) -> None:
+    """Print one line for each mapping, in tables of BATCH_ROWS rows, so that a long list is never held in memory."""
     total = 0
-    for part in batches(rows, ROWS_AT_ONCE):
+    for part in batches(rows, BATCH_ROWS):
         table = Table(
             box=table_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False
         )
@@ -214,7 +217,7 @@ def mappings_text(rows: Iterable[Mapping], console: Console) -> None:
             )
         console.print(table)
         total += len(part)
-    Lines(console).put((counted(total, "mapping"), "dim"))
+    LinePrinter(console).put((counted(total, "mapping"), "dim"))
 
 
 def _past(kind: str) -> str:
@@ -224,7 +227,7 @@ def _past(kind: str) -> str:
 
 
 def _percent(parity: float) -> str:
-    """Never rounded up to 100."""
+    """The parity as a percentage; only exact parity is 100 %."""
     return "100 %" if parity == WHOLE else f"{int(parity * 1000) / 10:.1f} %"
 
 

@@ -1,6 +1,6 @@
-"""A plan as text that people enjoy reading: per store a heading, what would change and why, what is held and who acts.
+"""Prints a plan as text: for each store a heading, what would change and why, what is held and who must act.
 
-Readable without colour and at 80 columns; long plans are cut with a line that says how much more there is.
+Readable without colour and at 80 columns. Long lists are cut, with a line that says how many more there are.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from reconciler.cli.approval import APPROVE
-from reconciler.cli.render.flow import Lines, Piece
+from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.parts import (
     KIND_WORDS,
     WHO_WORDS,
@@ -30,23 +30,23 @@ from reconciler.core.plan.plan import Plan, StorePlan
 
 SHOWN = 5  # actions of one kind, or users held for one reason, in one store
 IN_SYNC, HELD = "green", "yellow"
-NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most is set where there was nothing: in a row, not a list
+NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most fields had no value: they are printed in one row
 
 
-def plan_text(plan: Plan, console: Console, *, everything: bool = False, approve: str = APPROVE) -> None:
-    """Print the plan; `everything` shows each action and hold, otherwise long lists are cut.
+def print_plan(plan: Plan, console: Console, *, everything: bool = False, approve: str = APPROVE) -> None:
+    """Print the plan; `everything` shows every action and hold, otherwise long lists are cut.
 
-    `approve` is the command that lets the withheld actions go; the digest is put behind it.
+    `approve` is the command that approves the withheld actions; the digest is appended to it.
     """
     limit = None if everything else SHOWN
-    lines = Lines(console)
+    lines = LinePrinter(console)
     for store in plan.stores:
-        _store(store, lines, limit)
+        _print_store(store, lines, limit)
         lines.blank()
-    _ending(plan, lines, approve)
+    _print_totals(plan, lines, approve)
 
 
-def _store(store: StorePlan, lines: Lines, limit: int | None) -> None:
+def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None) -> None:
     lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
     if store.error is not None:
         lines.prose(f"could not be planned: {sentence(store.error)}", "bold red", indent=2, hang=2)
@@ -55,13 +55,13 @@ def _store(store: StorePlan, lines: Lines, limit: int | None) -> None:
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
     for kind in actions_by_kind(store, limit):
-        _kind(kind, lines, limit)
+        _print_kind(kind, lines, limit)
     groups = holds_by_reason(store, limit)
     if groups:
         lines.blank()
         lines.put(("held", f"bold {HELD}"), (f"  {counted(len(store.holds), 'decision')} not to act", "dim"), indent=2)
     for group in groups:
-        _held(group, lines, limit)
+        _print_held(group, lines, limit)
     if store.actions:
         lines.blank()
         words = [(word, "") for word in forecast_of(store.forecast).split(" ")]
@@ -73,28 +73,28 @@ def _count_style(name: str) -> str:
     return words.style if words else HELD if name == "hold" else IN_SYNC
 
 
-def _kind(group: KindGroup, lines: Lines, limit: int | None) -> None:
+def _print_kind(group: KindGroup, lines: LinePrinter, limit: int | None) -> None:
     words = KIND_WORDS[group.kind]
     lines.blank()
     why = group.why if group.kind in NEWLY else ""
     heading: list[Piece] = [(group.kind, f"bold {words.style}"), (words.says(group.count), "dim")]
     lines.flow([*heading, (f"({why})", "dim")] if why else heading, indent=2, hang=2, between="  ")
     for action in group.actions:
-        _action(action, lines, told=bool(why))
-    _cut(group.count, limit, group.kind, lines)
+        _print_action(action, lines, why_shown=bool(why))
+    _print_rest(group.count, limit, group.kind, lines)
 
 
-def _action(action: Action, lines: Lines, *, told: bool) -> None:
-    """One action; the reason of its changes is left out where it was `told` for all of its kind."""
+def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> None:
+    """Print one action; without the reason of its changes if that was shown for its whole kind."""
     words = KIND_WORDS[action.kind]
     newly = action.kind in NEWLY
-    why = common_why(action) if newly and not told else ""
+    why = common_why(action) if newly and not why_shown else ""
     heading: list[Piece] = [(f"{words.mark} {clean(action.clerk_user_id)}", words.style)]
     if action.customer_id is not None:
         heading.append((customer_text(action.customer_id), "dim"))
         heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
     if action.former_user is not None:
-        heading.append((f"of {clean(action.former_user)}, who has left", "dim"))
+        heading.append((f"of the released user {clean(action.former_user)}", "dim"))
     if action.how:
         heading.append((f"on_leave: {clean(action.how)}", "dim"))
     if why:
@@ -105,14 +105,14 @@ def _action(action: Action, lines: Lines, *, told: bool) -> None:
     lines.flow([_new_value(c) for c in set_now], indent=6, between=" · ")
     for change in changes:
         if change not in set_now:
-            _change(change, lines, with_why=not why and not told)
+            _print_change(change, lines, with_why=not why and not why_shown)
 
 
 def _new_value(change: Change) -> Piece:
     return f"{field_text(change)}: {change_parts(change)[1]}", ""
 
 
-def _change(change: Change, lines: Lines, *, with_why: bool) -> None:
+def _print_change(change: Change, lines: LinePrinter, *, with_why: bool) -> None:
     before, after = change_parts(change)
     pieces: list[Piece] = [(f"{field_text(change)}:", "bold")]
     if change.field == "tags":
@@ -124,7 +124,7 @@ def _change(change: Change, lines: Lines, *, with_why: bool) -> None:
     lines.flow(pieces, indent=6, hang=4)
 
 
-def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
+def _print_held(group: HeldGroup, lines: LinePrinter, limit: int | None) -> None:
     heading: list[Piece] = [
         (f"! {group.reason} {group.count:,}", HELD),
         (WHO_WORDS[group.who_acts], ""),
@@ -133,7 +133,7 @@ def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
     lines.flow(heading, indent=2, hang=4, between="  ")
     same = group.message
     if group.changes:
-        _withheld(group, lines, limit)
+        _print_withheld(group, lines, limit)
         return
     if same is not None:
         lines.prose(same, indent=6)
@@ -142,39 +142,39 @@ def _held(group: HeldGroup, lines: Lines, limit: int | None) -> None:
         for hold in group.holds:
             words = [(word, "") for word in sentence(hold.message).split(" ")]
             lines.flow([(f"{clean(hold.clerk_user_id)} ", "dim"), *words], indent=6, hang=2)
-    _cut(group.count, limit, "held", lines)
+    _print_rest(group.count, limit, "held", lines)
 
 
-def _withheld(group: HeldGroup, lines: Lines, limit: int | None) -> None:
-    """What would be done without the hold: first as changes that many share, and, where all are asked for, one by one."""
+def _print_withheld(group: HeldGroup, lines: LinePrinter, limit: int | None) -> None:
+    """Print the withheld actions: grouped by equal changes and, without a limit, also one by one."""
     if group.message is not None:
         lines.prose(group.message, indent=6)
     shown = group.changes[:limit]
     for same in shown:
         if same.count == 1:
-            _action(same.action, lines, told=False)
+            _print_action(same.action, lines, why_shown=False)
             continue
         words = KIND_WORDS[same.action.kind]
         lines.flow([(f"{words.mark} {same.count:,} times {same.action.kind}", words.style)], indent=2)
         for change in same.action.changes:
-            _change(change, lines, with_why=True)
+            _print_change(change, lines, with_why=True)
         more = ", …" if same.count > len(same.users) else ""
         lines.flow(((clean(u), "dim") for u in [*same.users[:-1], same.users[-1] + more]), indent=6, between=", ")
     rest = group.uncounted + sum(same.count for same in group.changes[len(shown) :])
-    _cut(rest, 0 if limit is not None else None, "held", lines)
+    _print_rest(rest, 0 if limit is not None else None, "held", lines)
     if limit is None and any(same.count > 1 for same in shown):
         lines.prose("one by one", "dim", indent=6)
         for hold in group.holds:
             if hold.action is not None:
-                _action(hold.action, lines, told=False)
+                _print_action(hold.action, lines, why_shown=False)
 
 
-def _cut(count: int, limit: int | None, what: str, lines: Lines) -> None:
+def _print_rest(count: int, limit: int | None, what: str, lines: LinePrinter) -> None:
     if limit is not None and count > limit:
         lines.prose(f"… and {count - limit:,} more {what}: --all shows them, --output json has them", "dim", indent=6)
 
 
-def _ending(plan: Plan, lines: Lines, approve: str) -> None:
+def _print_totals(plan: Plan, lines: LinePrinter, approve: str) -> None:
     summary = plan.summary
     broken = any(s.error for s in plan.stores)
     if not summary.actions and not summary.hold and not broken:
@@ -183,7 +183,7 @@ def _ending(plan: Plan, lines: Lines, approve: str) -> None:
         lines.prose(totals_of(summary, plan.stores), "bold")
     waiting = guarded_holds(plan.stores)
     if waiting:
-        lines.prose(f"{counted(waiting, 'action')} held by a guard; to let exactly these go:")
+        lines.prose(f"{counted(waiting, 'action')} withheld by a guard; to approve exactly these:")
         lines.put((f"{approve} {plan.digest}", ""), indent=2)
     lines.put(("digest ", "dim"), (plan.digest, "dim"))
     lines.put((f"made at {time_text(plan.created_at)}", "dim"))
