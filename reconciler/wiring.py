@@ -30,7 +30,7 @@ from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.clients import Place, ShopClients
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.listing import CustomerLists
+from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.database.clock import DatabaseClock
@@ -235,7 +235,7 @@ class Components:
             check_shop=check,
         )
 
-    def readers(self, store: StoreSettings, *, lane: Lane = "sweep", by_mirror: bool = False) -> Readers:
+    def readers(self, store: StoreSettings, *, lane: Lane = "scan", by_mirror: bool = False) -> Readers:
         """All that `plan` may touch. `by_mirror`: its mirror stands, and may tell for whom there is nothing to do."""
         customers = self._customers(store, lane)
         readers = Readers(self.profiles, customers, self.state, unwritten=self.profile_writes)
@@ -256,14 +256,14 @@ class Components:
             store=store,
             mirror=self.state,
             bulk=ShopBulkReader(client, store),
-            lists=CustomerLists(client, store),
-            customers=self._customers(store, "sweep"),
+            lists=ShopCustomerLists(client, store),
+            customers=self._customers(store, "scan"),
             clock=self.state_clock,
             wait=wait,
             progress=progress,
         )
 
-    def store_context(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "sweep") -> StoreContext:
+    def store_context(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "scan") -> StoreContext:
         """All that `apply` needs. `lane` "nudge" goes before looks at whole stores, at the same shop."""
         return StoreContext(
             store=store,
@@ -275,7 +275,7 @@ class Components:
             plan_digest=plan_digest,
         )
 
-    def running_store_context(self, store: StoreSettings, *, lane: Lane = "sweep") -> StoreContext:
+    def running_store_context(self, store: StoreSettings, *, lane: Lane = "scan") -> StoreContext:
         """All that `run` needs: nobody reads its plans, so that a missing row has to be missing for a while."""
         context = self.store_context(store, lane=lane)
         return replace(context, readers=replace(context.readers, absence=self.absence))
@@ -297,7 +297,7 @@ class Components:
         def by_mirror() -> ByMirror | None:
             mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
             return (
-                ByMirror(store, self.state, self._customers(store, "sweep")) if mirror_check.as_of is not None else None
+                ByMirror(store, self.state, self._customers(store, "scan")) if mirror_check.as_of is not None else None
             )
 
         def nudge(users: Collection[ClerkUserId]) -> None:

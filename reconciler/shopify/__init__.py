@@ -1,1 +1,1 @@
-"""The Shopify edge: the reader and the writer of customers, and what a shop needs set up, over the Admin GraphQL API."""
+"""The Shopify adapter: reads and writes customers and sets up shops, over the Admin GraphQL API."""

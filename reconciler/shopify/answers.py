@@ -1,4 +1,4 @@
-"""What the answer to a write shows of the customer, in our field names: the shop's own spelling of what was sent."""
+"""Reads the written values from the responses to writes, by our field names and in the shop's spelling."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS: Final[Mapping[str, str]] = {
 
 
 def shown_of(customer: WrittenCustomer | None, hidden: Collection[Path]) -> Shown:
-    """All fields that customerSet shows. `hidden`: paths that may not be shown to us; their null is no value."""
+    """The fields in customerSet's response. `hidden`: paths that the app may not read; null there is not a value."""
     if customer is None:
         return {}
     unseen = {str(path[-1]) for path in hidden}
@@ -35,12 +35,12 @@ def shown_of(customer: WrittenCustomer | None, hidden: Collection[Path]) -> Show
 
 
 def tags_of(node: WrittenCustomer | None) -> Shown:
-    """All tags that tagsAdd shows."""
+    """All tags in tagsAdd's response."""
     return {"tags": tuple(node.tags)} if node is not None and node.tags is not None else {}
 
 
 def metafields_of(names: Sequence[tuple[CustomerId, str]], payload: Payload) -> dict[CustomerId, dict[str, Any]]:
-    """What metafieldsSet shows for each value, in the order in which they were sent; nothing where that is not clear."""
+    """The values in metafieldsSet's response, matched by the order in which they were sent; empty if it does not match."""
     found: dict[CustomerId, dict[str, Any]] = {}
     shown = payload.metafields or ()
     if len(shown) != len(names) or not all(_is(name, each) for (_, name), each in zip(names, shown, strict=True)):
@@ -51,7 +51,7 @@ def metafields_of(names: Sequence[tuple[CustomerId, str]], payload: Payload) -> 
 
 
 def metafields_by_owner(payload: Payload) -> dict[CustomerId, Shown]:
-    """The same of an answer that names the owners. Namespaces of the app's own are shown expanded; both names count."""
+    """The same for a response with owners. The app's own namespaces come expanded; the result has both names."""
     found: dict[CustomerId, dict[str, Any]] = {}
     for each in payload.metafields or ():
         if each.owner is None:

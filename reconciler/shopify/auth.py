@@ -1,9 +1,9 @@
-"""Access tokens of one shop: a fixed one, one by client credentials, or a rotating pair.
+"""Access tokens of one shop: a fixed token, client credentials, or a rotating pair.
 
-A source is asked before every call and told when the shop refused what it gave. It gets its way to the token endpoint lent
-by the client (`Exchange`), so it knows neither addresses nor HTTP. Facts of Shopify's token endpoint as of 2026-11: client
-credentials give a day, refresh tokens an hour and 90 days; a refresh token may be used again until the pair it gave
-has been used.
+The client asks a source before every call, and reports a token that the shop refuses. The client also passes the function
+that posts to the token endpoint (`Exchange`), so this module has no addresses and no HTTP. Facts of Shopify's token
+endpoint as of 2026-11: a token by client credentials lives a day; a refreshed access token lives an hour and its refresh
+token 90 days; a refresh token may be used again until the pair that it returned has been used.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from pydantic import SecretStr
 
 from reconciler.errors import AccessError, TemporaryError
 
-RENEW_AT: Final = 0.8  # of a token's life
+RENEW_AT: Final = 0.8  # share of a token's life
 RENEW_AGAIN_S: Final = 30.0  # after an early renewal that failed
 DAY_S: Final = 86_400.0
-LIFE_MAX_S: Final = 90 * DAY_S  # of what a shop says
+LIFE_MAX_S: Final = 90 * DAY_S  # upper bound for a life that a shop states
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
 Exchange = Callable[[Mapping[str, str]], Mapping[str, Any]]
-"""Posts a form to the shop's token endpoint and gives its JSON.
+"""Posts a form to the shop's token endpoint and returns its JSON.
 
-Raises AccessError for a refusal, GrantRefused if the grant itself is no good any more, TemporaryError for the rest.
+Raises AccessError for a refusal, GrantRefused if the grant itself is no longer valid, TemporaryError otherwise.
 """
 
 
 class GrantRefused(AccessError):
-    """The token endpoint says that this grant (such as a refresh token) is not good any more."""
+    """The token endpoint refuses this grant (such as a refresh token) for good."""
 
 
 class TokenSource(Protocol):
-    """Where a shop's access token comes from. Safe to share between threads."""
+    """A source of access tokens for one shop. Thread-safe."""
 
     def token(self, exchange: Exchange) -> SecretStr:
-        """A token that should be good now."""
+        """A token that should be valid now."""
 
-    def refused(self, token: SecretStr) -> bool:
-        """The shop refused this one: whether asking again gives another."""
+    def report_refused(self, token: SecretStr) -> bool:
+        """Report that the shop refused this token. Returns whether `token` may return another one."""
 
 
 class FixedToken:
-    """A permanent token of an app that the merchant made."""
+    """A permanent token of a custom app."""
 
     def __init__(self, token: str) -> None:
         self._token = SecretStr(token)
@@ -59,28 +59,28 @@ class FixedToken:
     def token(self, exchange: Exchange) -> SecretStr:  # noqa: ARG002  of the protocol
         if not self._is_sound:
             raise AccessError(
-                "the store's access token holds characters that no token has",
-                hint="copy it again, without blanks and line ends: `auth` in stores.yaml",
+                "the store's access token has characters that no token has",
+                hint="copy it again into `auth` in stores.yaml, without blanks and line ends",
             )
         return self._token
 
-    def refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
+    def report_refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
         return False
 
 
 class NoToken:
-    """A store that says no way to get a token: it can't be used, the others go on."""
+    """A store without `auth`: it can't be used; other stores are not affected."""
 
     def __init__(self, store: str) -> None:
         self._store = store
 
     def token(self, exchange: Exchange) -> SecretStr:  # noqa: ARG002  of the protocol
         raise AccessError(
-            f"store '{self._store}' has no way to get a token",
-            hint="give it `auth`: access_token, or client_id and client_secret, or those and refresh_token",
+            f"store '{self._store}' has no `auth`",
+            hint="set access_token, or client_id and client_secret, or these and refresh_token",
         )
 
-    def refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
+    def report_refused(self, token: SecretStr) -> bool:  # noqa: ARG002  of the protocol
         return False
 
 
@@ -92,7 +92,7 @@ class _Held:
 
 
 class _Renewed:
-    """A token that is renewed in time, exactly once however many threads ask; those that still can, don't wait."""
+    """A token that one thread renews before it expires; other threads use the old one without waiting while it lives."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -106,22 +106,22 @@ class _Renewed:
         if held is not None and (now < held.renew_at or (now < held.until and now < self._not_before)):
             return held.token
         if held is not None and now < held.until:
-            return self._early(held, exchange)
+            return self._renew_early(held, exchange)
         with self._lock:
             held = self._held
             if held is None or self._clock() >= held.renew_at:
                 held = self._held = self._fetch(exchange)
             return held.token
 
-    def refused(self, token: SecretStr) -> bool:
+    def report_refused(self, token: SecretStr) -> bool:
         with self._lock:
             if self._held is not None and self._held.token == token:
                 self._held = None
                 self._forget()
             return True
 
-    def _early(self, held: _Held, exchange: Exchange) -> SecretStr:
-        """One thread renews while the others go on with what they have; so does this one if it can't be renewed yet."""
+    def _renew_early(self, held: _Held, exchange: Exchange) -> SecretStr:
+        """Renew the token unless another thread does. Until it is renewed, or if that fails for now, use the old one."""
         if not self._lock.acquire(blocking=False):
             return held.token
         try:
@@ -133,7 +133,7 @@ class _Renewed:
             self._lock.release()
         return (self._held or held).token
 
-    def _holding(self, token: str, lives_s: float) -> _Held:
+    def _held_until(self, token: str, lives_s: float) -> _Held:
         now = self._clock()
         return _Held(SecretStr(token), now + lives_s * RENEW_AT, now + lives_s)
 
@@ -141,11 +141,11 @@ class _Renewed:
         raise NotImplementedError
 
     def _forget(self) -> None:
-        """The shop refused the token we hold."""
+        """Called when the shop refuses the current token."""
 
 
 class ClientCredentials(_Renewed):
-    """A day's token for the id and secret of an app that belongs to the shop's own organisation."""
+    """A token that lives a day, by the id and secret of an app that belongs to the shop's organisation."""
 
     def __init__(self, client_id: str, client_secret: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
@@ -160,12 +160,12 @@ class ClientCredentials(_Renewed):
                 "client_secret": self._client_secret.get_secret_value(),
             }
         )
-        return self._holding(_text(answer, "access_token"), _seconds(answer, "expires_in", DAY_S))
+        return self._held_until(_text(answer, "access_token"), _seconds(answer, "expires_in", DAY_S))
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A rotated pair as it is kept. `seed` names the configured refresh token that it descends from."""
+    """A rotated pair as it is stored. `seed` identifies the configured refresh token from which it descends."""
 
     access: SecretStr
     refresh: SecretStr
@@ -184,12 +184,12 @@ class _Pair:
 
 
 class RefreshingToken(_Renewed):
-    """An hour's token and a refresh token, both replaced by each use of the latter.
+    """An access token that lives an hour and a refresh token; each refresh replaces both.
 
     `load` and `store` keep the newest pair. A new pair is stored before it is used: until its first use the old refresh
-    token can be tried again, so that a crash, or a state that can't be written, in between costs nothing. Several
-    processes may share what is stored: each looks there before it refreshes, and again if its own refresh token
-    turns out to be spent. A refresh token that the config names anew replaces the stored pair.
+    token remains valid, so a crash or a failed write in between is harmless. Several processes may share the stored pair:
+    each loads it before it refreshes, and again if its own refresh token is refused. A changed refresh token in the config
+    replaces the stored pair.
     """
 
     def __init__(
@@ -211,28 +211,28 @@ class RefreshingToken(_Renewed):
         self._load, self._store, self._now = load, store, now
         self._spent: SecretStr | None = None  # an access token that the shop refused
 
-    def refused(self, token: SecretStr) -> bool:
+    def report_refused(self, token: SecretStr) -> bool:
         self._spent = token
-        return super().refused(token)
+        return super().report_refused(token)
 
     def _fetch(self, exchange: Exchange) -> _Held:
-        stored = self._stored()
+        stored = self._load_pair()
         if stored is not None and self._is_good(stored):
             return self._of(stored)
         refresh = stored.refresh if stored else self._first
         try:
-            pair = self._refreshed(refresh, exchange)
+            pair = self._refresh(refresh, exchange)
         except GrantRefused:
-            other = self._stored()
+            other = self._load_pair()
             if other is None or other.refresh == refresh:
                 raise
-            if self._is_good(other):  # another process was faster
+            if self._is_good(other):  # another process has refreshed it
                 return self._of(other)
-            pair = self._refreshed(other.refresh, exchange)
+            pair = self._refresh(other.refresh, exchange)
         self._store(pair.as_text())
         return self._of(pair)
 
-    def _refreshed(self, refresh: SecretStr, exchange: Exchange) -> _Pair:
+    def _refresh(self, refresh: SecretStr, exchange: Exchange) -> _Pair:
         answer = exchange(
             {
                 "grant_type": "refresh_token",
@@ -249,8 +249,8 @@ class RefreshingToken(_Renewed):
             self._seed,
         )
 
-    def _stored(self) -> _Pair | None:
-        """The pair that is kept, if it descends from the refresh token in the config."""
+    def _load_pair(self) -> _Pair | None:
+        """Load the stored pair, if it descends from the refresh token in the config."""
         text = self._load()
         if text is None:
             return None
@@ -261,19 +261,19 @@ class RefreshingToken(_Renewed):
         return _Pair(access, refresh, datetime.fromisoformat(kept["until"]), kept["seed"])
 
     def _is_good(self, pair: _Pair) -> bool:
-        """Not refused, not the one that is being renewed, and with life left in it."""
+        """Whether the pair was not refused, is not the one being renewed, and has life left."""
         held = self._held.token if self._held is not None else None
         left_s = (pair.until - self._now()).total_seconds()
         return pair.access not in {self._spent, held} and left_s > RENEW_AGAIN_S
 
     def _of(self, pair: _Pair) -> _Held:
-        return self._holding(pair.access.get_secret_value(), max(0.0, (pair.until - self._now()).total_seconds()))
+        return self._held_until(pair.access.get_secret_value(), max(0.0, (pair.until - self._now()).total_seconds()))
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise TemporaryError(f"the token endpoint's answer holds no {name}")
+        raise TemporaryError(f"the token endpoint's response has no {name}")
     return value
 
 

@@ -1,8 +1,8 @@
-"""ports.BulkReader for one shop, and what bulk queries and bulk mutations share: how they stand, and their result files.
+"""ports.BulkReader for one shop, and what bulk queries and bulk mutations share: their state and their result files.
 
-Facts of bulk operations (Admin API 2026-10, read 2026-11-23): counts are strings; `url` is null where there are no lines,
-and `partialDataUrl` stands in its place where the operation did not complete; both are good for seven days; lines come in
-no order. Result files lie with somebody else, so they are fetched without the token.
+Facts of bulk operations (Admin API 2026-10, read 2026-11-23): counts are strings; `url` is null if there are no lines;
+`partialDataUrl` replaces it if the operation did not complete; both are valid for seven days; lines have no order. Result
+files are on a third party's storage service, so they are fetched without the token.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ STATUS: Final[Mapping[str, BulkStatus]] = {
     "FAILED": "failed",
     "EXPIRED": "expired",
 }
-"""All else is under way: enums may grow any day."""
-LINE_BYTES_MAX: Final = 4_194_304  # a customer with the longest note, all tags and 25 metafields fits in easily
-BATCH_BYTES_MAX: Final = 4_194_304  # then a batch is shorter than was asked for
+"""Every other status counts as running, as Shopify may add values."""
+LINE_BYTES_MAX: Final = 4_194_304  # enough for a customer with the longest note, all tags and 25 metafields
+BATCH_BYTES_MAX: Final = 4_194_304  # above it, a batch has fewer lines than requested
 FILE_FIRST_S: Final = 60.0
-FILE_BYTES_S: Final = 100_000  # a storage service that gives less is taken for one that hangs
-FILE_UNSAID_BYTES: Final = 100_000_000  # of a file whose size the shop does not say
-RUN_OUT: Final = frozenset({400, 401, 403, 404, 410})
-"""What a storage service says to an address whose time is over."""
+FILE_BYTES_S: Final = 100_000  # bytes a second; a slower storage service counts as hanging
+UNKNOWN_FILE_BYTES: Final = 100_000_000  # bound for a file of unknown size
+EXPIRED_STATUSES: Final = frozenset({400, 401, 403, 404, 410})
+"""Statuses of a storage service for an expired address."""
 
 
 class _WithErrors(Protocol):
@@ -48,14 +48,14 @@ class _WithErrors(Protocol):
 _Payload = TypeVar("_Payload", bound=_WithErrors)
 
 
-class _AddressRunOutError(Exception):
-    """The storage service does not know this address (any more)."""
+class _AddressExpiredError(Exception):
+    """The storage service refuses the address: it has probably expired."""
 
 
 class BulkOperations:
-    """What queries and mutations share."""
+    """What bulk queries and bulk mutations share."""
 
-    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "sweep") -> None:
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "scan") -> None:
         self._client = client
         self._store = store
         self._lane: Lane = lane
@@ -75,41 +75,41 @@ class BulkOperations:
         )
 
     def cancel(self, operation: str) -> None:
-        """Ask for its end; one that has ended already says so in userErrors, and that is well."""
+        """Cancel the operation. userErrors are ignored: they say that it has already ended."""
         self._client.run(document("bulk_cancel"), {"id": operation}, lane=self._lane)
 
     def _lines(self, operation: str, *, skip: int, batch: int) -> Iterator[list[bytes]]:
-        """The result's lines in batches, the first `skip` left out."""
+        """Read the result's lines in batches, without the first `skip`. Fetches a new address once if it expires."""
         for last in (False, True):
             node = self._node(operation)
             address = _address(node) if node is not None else None
             if node is None or node.status == "EXPIRED":
                 raise PermanentError(
-                    f"{self._client.shop}: the result of {operation} is no more: Shopify keeps it for seven days",
-                    hint="start anew",
+                    f"{self._client.shop}: the result of {operation} is deleted: Shopify keeps it for seven days",
+                    hint="start a new bulk operation",
                 )
             if node.status not in STATUS:
                 raise TemporaryError(f"{self._client.shop}: {operation} has not ended yet", retry_after_s=BUSY_RETRY_S)
             if address is None:
                 if _lacks_address(node):
-                    said = f"{node.object_count} lines, and the shop names no place for them"
+                    said = f"{node.object_count} lines, but no address to fetch them from"
                     raise TemporaryError(f"{self._client.shop}: the result of {operation} has {said}")
                 return
             try:
-                yield from self._fetched(address, node, skip=skip, batch=batch)
-            except _AddressRunOutError:
+                yield from self._fetch_lines(address, node, skip=skip, batch=batch)
+            except _AddressExpiredError:
                 if last:
                     raise TemporaryError(
-                        f"{self._client.shop}: the result of {operation} can't be fetched: its address has run out",
-                        hint="start anew",
+                        f"{self._client.shop}: the result of {operation} can't be fetched: its address has expired",
+                        hint="start a new bulk operation",
                     ) from None
             else:
                 return
 
-    def _fetched(self, address: str, node: BulkNode, *, skip: int, batch: int) -> Iterator[list[bytes]]:
+    def _fetch_lines(self, address: str, node: BulkNode, *, skip: int, batch: int) -> Iterator[list[bytes]]:
         where = f"{self._client.shop}: the result of {node.id}"
         size, expected = int(node.file_size or 0), int(node.object_count)
-        bounds = Bounds(FILE_FIRST_S + (size or FILE_UNSAID_BYTES) / FILE_BYTES_S, size or FILE_UNSAID_BYTES)
+        bounds = Bounds(FILE_FIRST_S + (size or UNKNOWN_FILE_BYTES) / FILE_BYTES_S, size or UNKNOWN_FILE_BYTES)
         seen = received = 0
         held: list[bytes] = []
         rest = b""
@@ -130,17 +130,18 @@ class BulkOperations:
                             seen += len(part)
         except TooLargeError:
             raise PermanentError(
-                f"{where} is longer than the {bounds.body_bytes:,} bytes that the shop says", hint=DEFECT_HINT
+                f"{where} is longer than the {bounds.body_bytes:,} bytes that the shop states", hint=DEFECT_HINT
             ) from None
         except httpx.HTTPError as error:
-            raise TemporaryError(f"{where} broke off ({type(error).__name__})") from None  # its words hold the address
+            raise TemporaryError(
+                f"{where} broke off ({type(error).__name__})"
+            ) from None  # its message contains the address
         if rest.strip():
             held.append(rest)
         wanted = expected if node.status == "COMPLETED" else 0
         if received < size or seen + len(held) < wanted:
             raise TemporaryError(
-                f"{where} is shorter than it should be: {seen + len(held)} of {wanted} lines, "
-                f"{received} of {size} bytes"
+                f"{where} is incomplete: {seen + len(held)} of {wanted} lines, {received} of {size} bytes"
             )
         yield from _after(held, skip - seen)
 
@@ -149,20 +150,20 @@ class BulkOperations:
         return reply.shaped(BulkReply).bulk_operation
 
     def _payload(self, name: str, variables: Mapping[str, Any], shape: type[_Payload]) -> _Payload:
-        """The payload of one call; userErrors are raised."""
+        """Send one call and return its payload. userErrors are raised."""
         reply = self._client.run(document(name), variables, lane=self._lane)
         payload = reply.payload(shape)
         if payload.user_errors:
-            raise self._not_run(next(iter(reply.data.values()))["userErrors"])
+            raise self._start_error(next(iter(reply.data.values()))["userErrors"])
         return payload
 
-    def _not_run(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
-        """Why an operation was not started."""
+    def _start_error(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
+        """The error for the userErrors of an operation that did not start."""
         failure = refused(errors)
         said = f"{self._client.shop}: {failure.message}"
         if failure.has("OPERATION_IN_PROGRESS"):
             return TemporaryError(
-                said, hint="Shopify runs five of a kind at once: wait, or cancel one", retry_after_s=BUSY_RETRY_S
+                said, hint="Shopify runs at most five of a kind: wait, or cancel one", retry_after_s=BUSY_RETRY_S
             )
         if failure.has("LIMIT_REACHED") or failure.has("INTERNAL_FILE_SERVER_ERROR"):
             return TemporaryError(said, retry_after_s=BUSY_RETRY_S)
@@ -170,12 +171,12 @@ class BulkOperations:
 
     def _id(self, payload: BulkPayload) -> str:
         if payload.bulk_operation is None:
-            raise AnswerLost(f"{self._client.shop}: the answer names no bulk operation")
+            raise AnswerLost(f"{self._client.shop}: the response has no bulk operation")
         return payload.bulk_operation.id
 
 
 class ShopBulkReader(BulkOperations):
-    """All customers of one shop by one bulk query, with the metafields that the store's policy wants to see."""
+    """Reads all customers of one shop by one bulk query, with the metafields in the store's policy."""
 
     def start(self) -> str:
         backlink = self._store.backlink
@@ -186,8 +187,8 @@ class ShopBulkReader(BulkOperations):
     def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
         return self._lines(operation, skip=skip, batch=batch)
 
-    def _not_run(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
-        failure = super()._not_run(errors)
+    def _start_error(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
+        failure = super()._start_error(errors)
         if isinstance(failure, TemporaryError):
             return failure
         return PermanentError(f"{self._client.shop}: the bulk query was refused: {failure.message}", hint=DEFECT_HINT)
@@ -198,7 +199,7 @@ def _address(node: BulkNode) -> str | None:
 
 
 def _lacks_address(node: BulkNode) -> bool:
-    """Whether there must be lines, and the shop does not say where."""
+    """Whether the result has lines, but no address."""
     return node.status == "COMPLETED" and int(node.object_count) > 0 and _address(node) is None
 
 
@@ -207,13 +208,13 @@ def _too_long(where: str) -> PermanentError:
 
 
 def _check(where: str, response: httpx.Response) -> None:
-    """Only a whole 200 is a result."""
+    """Raise for every status except 200."""
     if response.status_code == httpx.codes.OK:
         return
-    if response.status_code in RUN_OUT:
-        raise _AddressRunOutError
+    if response.status_code in EXPIRED_STATUSES:
+        raise _AddressExpiredError
     if response.is_redirect:
-        raise PermanentError(f"{where} is said to lie elsewhere (HTTP {response.status_code})", hint=DEFECT_HINT)
+        raise PermanentError(f"{where} redirects to another address (HTTP {response.status_code})", hint=DEFECT_HINT)
     raise TemporaryError(f"{where} can't be fetched now: HTTP {response.status_code}")
 
 

@@ -1,9 +1,9 @@
-"""ports.BulkWriter for one shop: a file of writes is staged, uploaded and run, and its answers are read back.
+"""ports.BulkWriter for one shop: stages, uploads and runs a file of writes, and reads its responses.
 
-The mutations and their variables are those of single writes; so are the words and codes of what is refused. Shopify's
-pages on bulk imports and live replies, read 2026-11-23: a form of all parameters and then the file, 100 MB at most;
-`stagedUploadPath` is the parameter `key`; lines run in no order and are told apart by `__lineNumber`; an operation is
-COMPLETED even where every line was refused.
+The mutations, their variables, and the messages and codes of refusals are those of single writes. Shopify's pages on bulk
+imports and live responses, read 2026-11-23: the form has all parameters and then the file, 100 MB at most;
+`stagedUploadPath` is the parameter `key`; lines run in no order and are identified by `__lineNumber`; an operation is
+COMPLETED even if every line was refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reconciler.ports import BulkAnswer, BulkState, Upload
 from reconciler.shopify.answers import metafields_by_owner, shown_of, tags_of
 from reconciler.shopify.bulk import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
 from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import Document, document, marked
+from reconciler.shopify.document import Document, document, with_mark
 from reconciler.shopify.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import refused
@@ -35,14 +35,14 @@ from reconciler.shopify.shapes import BulkPayload, BulkRecentReply, Payload, Sta
 from reconciler.shopify.writes import BULK_DOCUMENTS, mutation_of
 
 FILE_BYTES_MAX: Final = 100_000_000
-UPLOADED_BYTES_MAX: Final = 1_048_576  # of what the storage service answers
+UPLOADED_BYTES_MAX: Final = 1_048_576  # bound for the storage service's response
 
 
 class ShopBulkWriter(BulkOperations):
-    """Bulk mutations in one shop. `file_bytes_max`: what Shopify takes in one file."""
+    """Bulk mutations in one shop. `file_bytes_max`: the limit of one file."""
 
     def __init__(
-        self, client: ShopClient, store: Store, *, lane: Lane = "sweep", file_bytes_max: int = FILE_BYTES_MAX
+        self, client: ShopClient, store: Store, *, lane: Lane = "scan", file_bytes_max: int = FILE_BYTES_MAX
     ) -> None:
         super().__init__(client, store, lane=lane)
         self._file_bytes_max = file_bytes_max
@@ -50,20 +50,20 @@ class ShopBulkWriter(BulkOperations):
 
     def upload(self, rides_in: str, lines: Iterable[Write]) -> Upload:
         with tempfile.TemporaryFile() as file:
-            digest, count = self._written(file, lines)
+            digest, count = self._write_lines(file, lines)
             name = f"{rides_in}-{digest[:16]}.jsonl"
             targets = self._payload("bulk_stage", {"filename": name}, StagePayload).staged_targets or ()
             address = targets[0].url if targets else None
             form = {each.name: each.value for each in targets[0].parameters} if targets else {}
             if not address or "key" not in form:
-                raise TemporaryError(f"{self._client.shop} names no place for a file")
+                raise TemporaryError(f"{self._client.shop} returned no upload address")
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            self._sent(address, form, name, file, Bounds(FILE_FIRST_S + size / FILE_BYTES_S, UPLOADED_BYTES_MAX))
+            self._send_file(address, form, name, file, Bounds(FILE_FIRST_S + size / FILE_BYTES_S, UPLOADED_BYTES_MAX))
         return Upload(form["key"], digest, count)
 
     def run(self, rides_in: str, path: str, mark: str) -> str:
-        mutation = marked(document(BULK_DOCUMENTS[rides_in]), mark)
+        mutation = with_mark(document(BULK_DOCUMENTS[rides_in]), mark)
         return self._id(self._payload("bulk_run_mutation", {"mutation": mutation, "path": path}, BulkPayload))
 
     def find(self, mark: str) -> str | None:
@@ -80,8 +80,8 @@ class ShopBulkWriter(BulkOperations):
             found = [_answer(sent, line) for line in lines]
             yield [answer for answer in found if answer is not None]
 
-    def _written(self, file: IO[bytes], lines: Iterable[Write]) -> tuple[str, int]:
-        """As many lines as fit; their digest and count."""
+    def _write_lines(self, file: IO[bytes], lines: Iterable[Write]) -> tuple[str, int]:
+        """Write as many lines as fit. Returns their digest and count."""
         digest, size, count = hashlib.sha256(), 0, 0
         for write in lines:
             text = json.dumps(mutation_of(write, self._backlink).variables).encode() + b"\n"
@@ -91,11 +91,11 @@ class ShopBulkWriter(BulkOperations):
             digest.update(text)
             count += 1
         if not count:
-            raise PermanentError(f"{self._client.shop}: there is no line that fits into a file", hint=DEFECT_HINT)
+            raise PermanentError(f"{self._client.shop}: no line fits into a file", hint=DEFECT_HINT)
         return digest.hexdigest(), count
 
-    def _sent(self, address: str, form: Mapping[str, str], name: str, file: IO[bytes], bounds: Bounds) -> None:
-        """Upload it: all parameters first, the file last."""
+    def _send_file(self, address: str, form: Mapping[str, str], name: str, file: IO[bytes], bounds: Bounds) -> None:
+        """Upload the file: all parameters first, the file last."""
         files = {"file": (name, file, "text/jsonl")}
         try:
             with self._client.storage(address) as http:
@@ -109,7 +109,7 @@ class ShopBulkWriter(BulkOperations):
 
 
 def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
-    """What one line of the result says; None for one that can't be read, as if it were missing."""
+    """Read one line of the result. None if it can't be read, as if it were missing."""
     try:
         line = decoded(text, with_surrogates=True)
     except MalformedError:
@@ -117,7 +117,7 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     number = line.get("__lineNumber") if isinstance(line, dict) else None
     if isinstance(number, bool) or not isinstance(number, int) or not isinstance(line, dict):
         return None
-    if not 0 <= number < FILE_BYTES_MAX:  # more than any file has lines, and than a database holds
+    if not 0 <= number < FILE_BYTES_MAX:  # more than a file can have lines
         return None
     error, hidden = of_errors(sent, errors_of(line))
     if error is not None:
@@ -125,25 +125,27 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     data = line.get("data")
     raw = next(iter(data.values()), None) if isinstance(data, dict) else None
     if raw is None:
-        return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line is empty"))
+        return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the response of a bulk line is empty"))
     try:
         payload = shaped(raw, Payload)
     except MalformedError as malformed:
         return BulkAnswer(number, error=sent.malformed(malformed))
     if payload.user_errors:
         return BulkAnswer(number, error=refused(raw["userErrors"]))
-    return _done(sent, number, payload, hidden)
+    return _written_answer(sent, number, payload, hidden)
 
 
-def _done(sent: Sent, number: int, payload: Payload, hidden: Collection[Path]) -> BulkAnswer:
+def _written_answer(sent: Sent, number: int, payload: Payload, hidden: Collection[Path]) -> BulkAnswer:
     if not _is_customer_set(sent.document):
         node = payload.node
         if node is None and not payload.metafields and sent.document.name != BULK_DOCUMENTS["delete_metafields"]:
-            return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names nothing written"))
+            return BulkAnswer(
+                number, error=AnswerLost(f"{sent.shop}: the response of a bulk line has no written value")
+            )
         shown = metafields_by_owner(payload) if node is None else {CustomerId(node.id): tags_of(node)}
         return BulkAnswer(number, shown=shown)
     if payload.customer is None:
-        return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the answer of a bulk line names no customer"))
+        return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the response of a bulk line has no customer"))
     customer = CustomerId(payload.customer.id)
     return BulkAnswer(number, customer, shown={customer: shown_of(payload.customer, hidden)})
 

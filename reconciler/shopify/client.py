@@ -1,7 +1,7 @@
-"""One document to one shop: the only place that speaks HTTP with Shopify's Admin API.
+"""Sends documents to one shop: the only module that speaks HTTP with Shopify's Admin API.
 
-A reply that comes back from here is a success: its data is whole but for what Shopify did not show us (`denied`). All
-else is one of the house's errors, see `failures.py`. Knows documents, tokens and points; nothing of customers.
+A `Reply` is a success: its data is complete except for the fields that the app may not read (`denied`). Everything else
+raises one of our errors, see `failures.py`. The module handles documents, tokens and points, not customers.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify import failures
 from reconciler.shopify.auth import GrantRefused, TokenSource
-from reconciler.shopify.document import IDENTITY, Document, document, identifying
+from reconciler.shopify.connections import Connections
+from reconciler.shopify.document import IDENTITY, Document, document, with_shop_id
 from reconciler.shopify.failures import Path, Sent
-from reconciler.shopify.lines import Lines
 from reconciler.shopify.pace import Lane, Pace, Reservation, Status
-from reconciler.shopify.places import checked
+from reconciler.shopify.places import check_address
 from reconciler.shopify.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply, shaped
 
 CONNECTIONS: Final = 4
-CONNECTIONS_ALLOWED: Final = range(2, 6)  # more were measured slower
+CONNECTIONS_ALLOWED: Final = range(2, 6)  # more connections measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 CALL: Final = Bounds(40.0, JSON_BYTES_MAX)
-POINTS_MAX: Final = 10_000_000.0  # of anything that a reply says in points: the largest bucket known holds 40,000
+POINTS_MAX: Final = 10_000_000.0  # bound for points in a reply: the largest known bucket holds 40,000
 VERSION_LETTERS_MAX: Final = 20
 WARNED_MAX: Final = 10
-SENDS_MAX: Final = 6  # of one call that is throttled each time
-BUSY_S: Final = 2.0  # after HTTP 429, where Shopify does not say how long
-BUSY_MIN_S: Final = 1.0  # at the least, twice as long after each time, less a jitter of up to a half
-BUSY_MAX_S: Final = 30.0  # so long one call waits for that in all; who is asked to wait longer says so at once
+SENDS_MAX: Final = 6  # attempts of one call that is throttled each time
+BUSY_S: Final = 2.0  # wait after HTTP 429 without Retry-After
+BUSY_MIN_S: Final = 1.0  # minimum wait; doubles with each attempt, less a jitter of up to a half
+BUSY_MAX_S: Final = 30.0  # total wait of one call after 429; a longer Retry-After fails immediately
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
-"""Stands for the token endpoint in messages. Asking it twice does no harm, so its failures are those of a query."""
+"""Names the token endpoint in messages. Repeating a request to it is harmless, so its failures are those of a query."""
 SHOP_ID: Final = document("shop_id")
-"""Asks for nothing that needs a scope: by it a refusal of one call is told from that of the whole shop."""
-SPAN: Final = "customer_parity_span"  # in a response's extensions: when it was asked for, and when it was here
+"""Needs no scope, so it tells whether the shop refuses one call or every call."""
+SPAN: Final = "customer_parity_span"  # in a response's extensions: when the call left and when the response was here
 _Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a document gave. `denied`: paths below the root that were not shown to us, and the access that each needs.
+    """The reply to a document. `denied`: paths that the app may not read, with the access that each needs.
 
-    What is null there is unknown.
-    `requested` and `spent` are its points as Shopify counted them, None where the reply did not say. `asked_s` and
-    `answered_s` are when the call left and its reply was here, of the monotonic clock: `server_time` lies between them.
+    A null at such a path is an unknown value. `requested` and `spent` are the points that Shopify counted, None if the reply
+    does not state them. `asked_s` and `answered_s` are monotonic times at which the call left and the reply was here;
+    `server_time` is between them.
     """
 
     sent: Sent
@@ -78,15 +78,15 @@ class Reply:
     answered_s: float
 
     def shaped(self, shape: type[_Shape]) -> _Shape:
-        """The data as this shape; TemporaryError, or AnswerLost after a write, where it is another."""
+        """The data as this shape. TemporaryError, or AnswerLost after a write, if it does not fit."""
         return self.read(self.data, shape)
 
     def payload(self, shape: type[_Shape]) -> _Shape:
-        """The same of the one mutation's payload."""
+        """The payload of the mutation as this shape. Errors as of `shaped`."""
         return self.read(next(iter(self.data.values()), None), shape)
 
     def read(self, value: object, shape: type[_Shape]) -> _Shape:
-        """The same of any part of the data."""
+        """Any part of the data as this shape. Errors as of `shaped`."""
         try:
             return shaped(value, shape)
         except MalformedError as error:
@@ -94,11 +94,11 @@ class Reply:
 
 
 class ShopClient:
-    """One shop, its connections, its token and its pace. Safe to share between threads; close it when done.
+    """The client of one shop: its connections, token and pace. Thread-safe; close it after use.
 
-    `transport` is httpx's own seam: what carries the requests, in place of sockets. `resolve` gives a host's addresses.
-    `check_shop` is given the gid of the shop that answers, before anything else that it says is used, and raises where that
-    is another shop. The gid comes with the first query; a first mutation waits for a query of one point.
+    `transport` replaces httpx's sockets, for tests. `resolve` returns a host's addresses. `check_shop` receives the gid of
+    the shop that answers, before any of its data is used, and raises if it is another shop. The first query asks for the gid
+    as well; a first mutation is preceded by a query of one point.
     """
 
     def __init__(
@@ -133,23 +133,23 @@ class ShopClient:
         self._transport = transport
         self._resolve = resolve
         self._check_shop = check_shop
-        self._checked: SecretStr | None = None  # the token whose shop is known: a token is of one shop only
-        self._lines = Lines(self._line, connections)
+        self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
+        self._connections = Connections(self._open_connection, connections)
 
-    def _line(self) -> httpx.Client:
+    def _open_connection(self) -> httpx.Client:
         return httpx.Client(
             base_url=self._url,
-            follow_redirects=False,  # the token would go along
+            follow_redirects=False,  # a redirect would receive the token
             timeout=TIMEOUT,
             headers={
                 "User-Agent": "customer-parity",
                 "Accept": "application/json",
                 "Accept-Encoding": PACKED,
-                "Accept-Language": "en",  # some refusals have no code, and are known by their words
+                "Accept-Language": "en",  # some refusals have no code and are identified by their message
             },
             transport=self._transport
             or BoundedTransport(
-                self._url, ssl_context=self._trusted(self._url), connections=1, proxies=not self._is_local
+                self._url, ssl_context=self._tls_context(self._url), connections=1, proxies=not self._is_local
             ),
         )
 
@@ -159,11 +159,11 @@ class ShopClient:
         return is_loopback(urlsplit(self._url).hostname or "-")
 
     def storage(self, address: str) -> httpx.Client:
-        """For files of bulk operations, which lie with somebody else: nothing of ours goes there, least of all the token.
+        """A client for the files of bulk operations, which are on a third party's storage: it never sends the token.
 
-        PermanentError for an address that is no place for a file of this shop's.
+        PermanentError for an address that may not hold files of this shop.
         """
-        local = checked(self.shop, address, shop_is_local=self._is_local)
+        local = check_address(self.shop, address, shop_is_local=self._is_local)
         return httpx.Client(
             follow_redirects=False,
             timeout=TIMEOUT,
@@ -171,7 +171,7 @@ class ShopClient:
             transport=self._transport
             or BoundedTransport(
                 address,
-                ssl_context=self._trusted(address),
+                ssl_context=self._tls_context(address),
                 connections=1,
                 public_only=not local,
                 proxies=not local,
@@ -179,8 +179,8 @@ class ShopClient:
             ),
         )
 
-    def _trusted(self, address: str) -> ssl.SSLContext:
-        """Whose certificates count; nobody's where nothing is encrypted: to read those of the machine takes long."""
+    def _tls_context(self, address: str) -> ssl.SSLContext:
+        """The TLS context. For plain HTTP an empty one, as loading the machine's certificates is slow."""
         if address.lower().startswith("http://"):
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._ssl is None or callable(self._ssl):
@@ -189,14 +189,14 @@ class ShopClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._lines.close()
+        self._connections.close()
 
     def gid(self) -> str:
-        """The gid of the shop that answers: for a client without `check_shop`."""
+        """The gid of the shop that answers, for a client without `check_shop`."""
         return self.run(SHOP_ID, lane="nudge").shaped(ShopIdReply).shop.id
 
     def restore_rate(self) -> float:
-        """Points a second that the shop gives back, as last seen (100 before the first reply)."""
+        """Points a second that the shop restores, from the last reply (100 before the first)."""
         return self.pace.restore_rate
 
     def run(
@@ -204,13 +204,13 @@ class ShopClient:
         document: Document,
         variables: Mapping[str, Any] | None = None,
         *,
-        lane: Lane = "sweep",
+        lane: Lane = "scan",
         points: float | None = None,
     ) -> Reply:
-        """Send it when the bucket allows, and give what came back. `points`: what it will be charged, if that is known.
+        """Send a document when the bucket allows and return the reply. `points`: its requested cost, if known.
 
-        Sent again only where Shopify says for certain that nothing was done: THROTTLED and HTTP 429, after the wait that is
-        asked for, and once after a 401.
+        It is sent again only if Shopify certainly did not execute it: after THROTTLED and HTTP 429, with a wait, and once
+        after a 401.
         """
         turn: int | None = None
         renewed = False
@@ -218,17 +218,17 @@ class ShopClient:
         throttled: Throttled | None = None
         for attempt in range(SENDS_MAX):
             token = self._auth.token(self._exchange)
-            asking = self._asks_for_shop(document, token, lane)
-            sent = Sent(self.shop, identifying(document) if asking else document)
+            asking = self._must_check_shop(document, token, lane)
+            sent = Sent(self.shop, with_shop_id(document) if asking else document)
             asked = self._points.get(sent.document.text, sent.document.points) if points is None else points + asking
             reservation = self.pace.reserve(asked, lane, turn=turn)
             turn = reservation.turn
             response = self._post(sent, variables, token, reservation)
-            if response.status_code == httpx.codes.UNAUTHORIZED and not renewed and self._auth.refused(token):
+            if response.status_code == httpx.codes.UNAUTHORIZED and not renewed and self._auth.report_refused(token):
                 self.pace.settle(reservation, spent=0, status=None)
                 renewed = True
                 continue
-            if (wait_s := self._busy_s(response, attempt)) is not None and busy_s + wait_s <= BUSY_MAX_S:
+            if (wait_s := self._retry_429_s(response, attempt)) is not None and busy_s + wait_s <= BUSY_MAX_S:
                 busy_s += wait_s
                 self.pace.settle(reservation, spent=0, status=None)
                 self.pace.pause(wait_s)
@@ -239,14 +239,14 @@ class ShopClient:
             try:
                 outcome = self._read(sent, response, reservation)
             except AccessError as error:
-                raise (self._of_this_call(sent, response, error) or error) from None
+                raise (self._error_of_call(sent, response, error) or error) from None
             if isinstance(outcome, Reply):
-                return self._of_our_shop(outcome, token) if asking or document == SHOP_ID else outcome
+                return self._check_shop_of(outcome, token) if asking or document == SHOP_ID else outcome
             throttled = outcome
         raise throttled or AccessError(f"{self.shop} refuses every token", hint=failures.ACCESS[401][1])
 
-    def _busy_s(self, response: httpx.Response, attempt: int) -> float | None:
-        """How long to wait after HTTP 429, longer each time whatever is asked for; None for any other answer."""
+    def _retry_429_s(self, response: httpx.Response, attempt: int) -> float | None:
+        """The seconds to wait after HTTP 429, longer with each attempt; None for any other status."""
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
             return None
         asked_s = failures.retry_after_s(response)
@@ -254,8 +254,8 @@ class ShopClient:
             asked_s = BUSY_S
         return max(asked_s, delay_s(attempt + 1, fraction_of(self.shop, attempt, os.getpid()), base_s=BUSY_MIN_S))
 
-    def _asks_for_shop(self, document: Document, token: SecretStr, lane: Lane) -> bool:
-        """Whether this document is to ask for the shop's gid as well; before a mutation that is asked for by itself."""
+    def _must_check_shop(self, document: Document, token: SecretStr, lane: Lane) -> bool:
+        """Whether this query must ask for the shop's gid as well. Before a mutation, query the gid first."""
         if self._check_shop is None or token == self._checked or document == SHOP_ID:
             return False
         if document.kind == "mutation":
@@ -263,8 +263,8 @@ class ShopClient:
             return False
         return True
 
-    def _of_our_shop(self, reply: Reply, token: SecretStr) -> Reply:
-        """The reply, once the shop is known to be the right one: less what asking for its gid has cost."""
+    def _check_shop_of(self, reply: Reply, token: SecretStr) -> Reply:
+        """Check the gid in the reply, and return the reply without the cost of asking for it."""
         if self._check_shop is None:
             return reply
         is_own = reply.sent.document == SHOP_ID
@@ -278,7 +278,7 @@ class ShopClient:
         self, sent: Sent, variables: Mapping[str, Any] | None, token: SecretStr, reservation: Reservation
     ) -> httpx.Response:
         try:
-            with self._lines.one() as http:
+            with self._connections.lend() as http:
                 request = http.build_request(
                     "POST",
                     self._path,
@@ -293,13 +293,13 @@ class ShopClient:
             failure = failures.of_transport(sent, error)
             unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             self.pace.settle(reservation, spent=0 if unsent else None, status=None)
-            raise failure from None  # httpx's error holds the request, and that the token
+            raise failure from None  # httpx's error contains the request with the token
         except BaseException:
             self.pace.settle(reservation, spent=None, status=None)
             raise
 
     def _read(self, sent: Sent, response: httpx.Response, reservation: Reservation) -> Reply | Throttled:
-        """The reply, or Throttled where nothing was done; all else is raised."""
+        """Read the reply, or Throttled if the call was not executed. Everything else is raised."""
         malformed: MalformedError | None = None
         body: Mapping[str, Any] = {}
         try:
@@ -320,7 +320,7 @@ class ShopClient:
         if throttled:
             return Throttled(
                 f"{self.shop}: {sent.document.name}: the bucket was empty {SENDS_MAX} times in a row",
-                hint="somebody else spends the same bucket: look at other uses of this app's credentials",
+                hint="another program uses the same bucket: check where else this app's credentials are used",
                 retry_after_s=(requested or sent.document.points) / self.pace.restore_rate,
             )
         if malformed is not None:
@@ -330,20 +330,20 @@ class ShopClient:
         if failure is not None:
             raise failures.of_part(sent, failure, errors, data) or failure
         if not isinstance(data, Mapping):
-            raise sent.unanswered("the answer holds no data and no error")
+            raise sent.unanswered("the response has neither data nor errors")
         if sent.is_mutation and (not data or any(payload is None for payload in data.values())):
-            raise sent.unanswered("the answer is empty and says no error")
+            raise sent.unanswered("the response is empty and has no error")
         return Reply(sent, data, denied, requested, spent, version, _date(response), *response.extensions[SPAN])
 
-    def _of_this_call(self, sent: Sent, response: httpx.Response, error: AccessError) -> ReconcilerError | None:
-        """What a refusal by HTTP status is where the shop answers another call; None where it refuses us as a whole."""
+    def _error_of_call(self, sent: Sent, response: httpx.Response, error: AccessError) -> ReconcilerError | None:
+        """The error of a refused call if the shop answers other calls; None if it refuses the app as a whole."""
         may_be = response.status_code == httpx.codes.FORBIDDEN or sent.document.name in failures.ONE_USERS
         if response.status_code not in failures.ACCESS or not may_be or sent.document == SHOP_ID:
             return None
         try:
             self.run(SHOP_ID, lane="nudge")
         except ReconcilerError:
-            return None  # it does not let us in, or nobody can say so now
+            return None  # the shop refuses every call, or that is unknown now
         return failures.of_one_call(sent, error)
 
     def _learn(self, document: Document, requested: float) -> None:
@@ -354,12 +354,12 @@ class ShopClient:
         if version == self._api_version:
             return
         with self._lock:
-            news = version not in self._warned and len(self._warned) < WARNED_MAX
-            if news:
+            is_new = version not in self._warned and len(self._warned) < WARNED_MAX
+            if is_new:
                 self._warned.add(version)
-        if news:
+        if is_new:
             self._warn(
-                f"{self.shop} was asked for API version {self._api_version} and answered with {version}: "
+                f"{self.shop}: API version {self._api_version} was requested, but {version} answered: "
                 "set api_version in stores.yaml to one that Shopify supports"
             )
 
@@ -369,53 +369,53 @@ class ShopClient:
         """auth.Exchange for this shop."""
         sent = Sent(self.shop, TOKEN_EXCHANGE)
         try:
-            with self._lines.one() as http:
+            with self._connections.lend() as http:
                 response = exchange(http, http.build_request("POST", TOKEN_PATH, data=dict(form)), CALL)
         except httpx.RequestError as error:
             raise failures.of_transport(sent, error) from None
         if response.status_code in {400, 401, 403}:
-            raise self._grant_refused(response)
+            raise self._grant_error(response)
         failure = failures.of_status(sent, response)
         if failure is not None:
             raise failure
         try:
             return _object(response)
         except MalformedError as error:
-            raise TemporaryError(f"{self.shop}: the token endpoint's answer is no JSON: {error}") from error
+            raise TemporaryError(f"{self.shop}: the token endpoint's response is not JSON: {error}") from error
 
-    def _grant_refused(self, response: httpx.Response) -> AccessError:
+    def _grant_error(self, response: httpx.Response) -> AccessError:
         try:
             body = _object(response)
         except MalformedError:
             body = {}
         if b"shop_not_permitted" in response.content:
             return AccessError(
-                f"{self.shop}: client credentials work only where app and shop belong to one organisation",
-                hint="use an app of the shop's own organisation, or install this one and give its refresh_token",
+                f"{self.shop}: client credentials work only if app and shop belong to one organisation",
+                hint="use an app of the shop's organisation, or install this one and set its refresh_token",
             )
         named = body.get("error")
         error = named[:200] if isinstance(named, str) and named else f"HTTP {response.status_code}"
         if error == "invalid_grant":
             return GrantRefused(
-                f"{self.shop}: the refresh token is not good any more",
-                hint="install the app in the shop again and put the new refresh_token into stores.yaml",
+                f"{self.shop}: the refresh token is no longer valid",
+                hint="install the app in the shop again and set the new refresh_token in stores.yaml",
             )
         return AccessError(
-            f"{self.shop}: the token endpoint refuses us: {error}",
+            f"{self.shop}: the token endpoint refuses the app: {error}",
             hint="compare client_id and client_secret in stores.yaml with the app's own",
         )
 
 
 def _object(response: httpx.Response) -> Mapping[str, Any]:
-    """The body as a JSON object, whatever the content type says; MalformedError where it is none."""
+    """The body as a JSON object, whatever the content type. MalformedError if it is not one."""
     body = decoded(response.content, with_surrogates=True)
     if not isinstance(body, Mapping):
-        raise MalformedError("it is no JSON object")
+        raise MalformedError("not a JSON object")
     return body
 
 
 def _cost(body: Mapping[str, Any]) -> tuple[float | None, float | None, Status | None]:
-    """Requested and actual points and the bucket, as far as the reply says, and as far as that can be true."""
+    """Requested and actual points and the bucket, as far as the reply states plausible values."""
     extensions = body.get("extensions")
     cost = extensions.get("cost") if isinstance(extensions, Mapping) else None
     if not isinstance(cost, Mapping):
@@ -432,7 +432,7 @@ def _cost(body: Mapping[str, Any]) -> tuple[float | None, float | None, Status |
 
 
 def _number(value: object, *, least: float = 0.0) -> float | None:
-    """Points, or points a second; None for what no bucket of Shopify's holds."""
+    """Points, or points a second; None for an implausible value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if least <= value <= POINTS_MAX else None

@@ -1,7 +1,7 @@
-"""The clients of one process, one a shop, shared by whoever holds them: what is known of a bucket outlives a reload.
+"""The clients of one process, one for each shop. They are shared, so that the state of a bucket survives a reload.
 
-A holder is one reading of the files. While any holds a client, it stays open; where the way to a shop has changed (a token,
-a version), there is another client, on the same pace, since the bucket is the same and calls under way still draw on it.
+A holder is one load of the settings files. A client stays open while it has a holder. If the connection settings of a shop
+change (a token, a version), there is another client with the same pace, as both use the same bucket.
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ Open = Callable[[Pace], ShopClient]
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Entry:
     place: Place
-    way: object
+    connection: object
     client: ShopClient
     holders: set[Hashable] = field(default_factory=set)
 
 
 class ShopClients:
-    """Thread-safe. `place` is where the shop is, `way` all else that the connection is made of, to be compared."""
+    """The open clients. Thread-safe. `place` locates the shop; `connection` holds its other settings, for comparison."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._kept: list[_Kept] = []
+        self._entries: list[_Entry] = []
 
-    def of(self, holder: Hashable, place: Place, way: object, open_: Open) -> ShopClient:
-        """The client for this way to this shop, opened where there is none; the holder holds it from now on."""
+    def of(self, holder: Hashable, place: Place, connection: object, open_: Open) -> ShopClient:
+        """The client of this shop with these settings, opened if there is none. Adds the holder."""
         with self._lock:
-            here = [kept for kept in self._kept if kept.place == place]
-            found = next((kept for kept in here if kept.way == way), None)
+            same_place = [entry for entry in self._entries if entry.place == place]
+            found = next((entry for entry in same_place if entry.connection == connection), None)
             if found is None:
-                found = _Kept(place, way, open_(here[-1].client.pace if here else Pace()))
-                self._kept.append(found)
+                found = _Entry(place, connection, open_(same_place[-1].client.pace if same_place else Pace()))
+                self._entries.append(found)
             found.holders.add(holder)
             return found.client
 
-    def hold(self, holder: Hashable, place: Place, way: object) -> None:
-        """Hold it as well, if it is there."""
+    def hold(self, holder: Hashable, place: Place, connection: object) -> None:
+        """Add the holder to the client, if it is open."""
         with self._lock:
-            for kept in self._kept:
-                if (kept.place, kept.way) == (place, way):
-                    kept.holders.add(holder)
+            for entry in self._entries:
+                if (entry.place, entry.connection) == (place, connection):
+                    entry.holders.add(holder)
 
     def release(self, holder: Hashable) -> None:
-        """Close what nobody else holds."""
+        """Remove the holder from every client, and close the clients that have no other."""
         with self._lock:
-            for kept in self._kept:
-                kept.holders.discard(holder)
-            idle = [kept for kept in self._kept if not kept.holders]
-            self._kept = [kept for kept in self._kept if kept.holders]
-        for kept in idle:
-            kept.client.close()
+            for entry in self._entries:
+                entry.holders.discard(holder)
+            idle = [entry for entry in self._entries if not entry.holders]
+            self._entries = [entry for entry in self._entries if entry.holders]
+        for entry in idle:
+            entry.client.close()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all clients."""
         with self._lock:
-            kept, self._kept = self._kept, []
-        for each in kept:
+            entries, self._entries = self._entries, []
+        for each in entries:
             each.client.close()
 
     def points_left(self) -> dict[ShopDomain, float]:
-        """What each shop's bucket should hold now, of shops that have been asked by this process."""
+        """The estimated points in each shop's bucket, for the shops that this process has called."""
         with self._lock:
-            return {kept.place[0]: kept.client.pace.available() for kept in self._kept}
+            return {entry.place[0]: entry.client.pace.available() for entry in self._entries}

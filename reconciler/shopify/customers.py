@@ -1,4 +1,4 @@
-"""ports.CustomerReader and CustomerWriter for one shop. A write is one mutation of ten points; none reads anything back."""
+"""ports.CustomerReader and CustomerWriter for one shop. A write is one mutation of ten points, without a read."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ MERGE_PAUSE_MAX_S: Final = 5.0
 
 
 class ShopCustomers(CustomerReads):
-    """The customers of one shop, as one store's policy wants to see them."""
+    """The customers of one shop, with the fields that one store's policy needs."""
 
     def __init__(
         self,
         client: ShopClient,
         store: Store,
         *,
-        lane: Lane = "sweep",
+        lane: Lane = "scan",
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(client, store, lane=lane)
         self._sleep = sleep
 
     def send(self, write: Write) -> Answer:
-        """Who is not there any more counts as deleted."""
+        """Send one write. A customer that does not exist counts as deleted."""
         try:
             payload, hidden = self._run(mutation_of(write, self._backlink))
         except Refused as error:
@@ -67,7 +67,7 @@ class ShopCustomers(CustomerReads):
     # --- below the port -------------------------------------------------------------------------------------------
 
     def _run(self, mutation: Mutation) -> tuple[Payload, Collection[Path]]:
-        """The payload of one mutation that Shopify accepted, and the paths in it that are not shown to us."""
+        """Send one mutation. Returns its payload and the hidden paths in it; Refused if it has userErrors."""
         reply = self._client.run(document(mutation.document), mutation.variables, lane=self._lane)
         payload = reply.payload(Payload)
         if payload.user_errors:
@@ -77,56 +77,56 @@ class ShopCustomers(CustomerReads):
     def _answer(  # noqa: C901  a table
         self, write: Write, payload: Payload, hidden: Collection[Path]
     ) -> Answer:
-        """AnswerLost where the payload does not name what was written: it may have refused without saying so."""
+        """The answer in the payload. AnswerLost if it lacks what was written: that may be a silent refusal."""
         match write:
             case Create():
-                made = CustomerId(self._told(payload.customer.id if payload.customer else None, "id"))
+                made = CustomerId(self._required(payload.customer.id if payload.customer else None, "id"))
                 return Answer(made, {made: shown_of(payload.customer, hidden)})
             case Update(customer):
-                self._about(payload.customer, customer)
+                self._check_customer(payload.customer, customer)
                 return Answer(shown={customer: shown_of(payload.customer, hidden)})
             case AddTags(customer):
-                self._about(payload.node, customer)
+                self._check_customer(payload.node, customer)
                 return Answer(shown={customer: tags_of(payload.node)})
             case RemoveTags(customer):
-                self._about(payload.node, customer)
+                self._check_customer(payload.node, customer)
             case SetMetafields(values):
-                self._about_metafields(payload)
+                self._check_metafields(payload)
                 return Answer(
                     shown=metafields_of([(c, name) for c, named in values.items() for name in named], payload)
                 )
             case Link():
-                self._about_metafields(payload)
+                self._check_metafields(payload)
             case Merge():
-                winner = CustomerId(self._told(payload.resulting_customer_id, "resultingCustomerId"))
+                winner = CustomerId(self._required(payload.resulting_customer_id, "resultingCustomerId"))
                 if payload.job is None or not payload.job.done:
-                    winner = self._merged(self._told(payload.job.id if payload.job else None, "job"))
+                    winner = self._wait_for_merge(self._required(payload.job.id if payload.job else None, "job"))
                 return Answer(winner)
             case Delete():
-                self._told(payload.deleted_customer_id, "deletedCustomerId")
+                self._required(payload.deleted_customer_id, "deletedCustomerId")
             case RequestErasure():
-                self._told(payload.customer_id, "customerId")
+                self._required(payload.customer_id, "customerId")
             case DeleteMetafields() | Unlink():
                 pass
         return Answer()
 
-    def _told(self, value: str | None, name: str) -> str:
+    def _required(self, value: str | None, name: str) -> str:
         if value is None:
-            raise AnswerLost(f"{self._client.shop}: the answer to a write names no {name}")
+            raise AnswerLost(f"{self._client.shop}: the response to a write has no {name}")
         return value
 
-    def _about(self, shown: WrittenCustomer | None, customer: CustomerId) -> None:
-        if self._told(shown.id if shown is not None else None, "id") != customer:
-            raise AnswerLost(f"{self._client.shop}: the answer to a write names another customer")
+    def _check_customer(self, shown: WrittenCustomer | None, customer: CustomerId) -> None:
+        if self._required(shown.id if shown is not None else None, "id") != customer:
+            raise AnswerLost(f"{self._client.shop}: the response to a write is about another customer")
 
-    def _about_metafields(self, payload: Payload) -> None:
+    def _check_metafields(self, payload: Payload) -> None:
         if not payload.metafields:
-            raise AnswerLost(f"{self._client.shop}: the answer to a write names no metafield")
+            raise AnswerLost(f"{self._client.shop}: the response to a write has no metafield")
 
-    def _merged(self, job: str) -> CustomerId:
-        """Wait for Shopify's job, in growing pauses; who is left stands in its answer."""
-        pause_s, waited_s, last = MERGE_FIRST_PAUSE_S, 0.0, "still under way"
-        began = time.monotonic()  # answers may be slow, too
+    def _wait_for_merge(self, job: str) -> CustomerId:
+        """Poll Shopify's merge job with growing pauses. Returns the remaining customer."""
+        pause_s, waited_s, last = MERGE_FIRST_PAUSE_S, 0.0, "still running"
+        began = time.monotonic()  # responses may be slow, too
         while max(waited_s, time.monotonic() - began) < MERGE_WAIT_S:
             self._sleep(pause_s)
             waited_s += pause_s
@@ -137,14 +137,14 @@ class ShopCustomers(CustomerReads):
             except TemporaryError as error:
                 last = error.message
                 continue
-            except PermanentError as error:  # the merge was sent, and nobody tells what became of it
+            except PermanentError as error:  # the merge was sent, and its outcome is unknown
                 raise AnswerLost(error.message, hint=error.hint) from error
-            last = request.status.lower() if request is not None else "not known to the shop"
+            last = request.status.lower() if request is not None else "unknown to the shop"
             if request is not None and request.status == "COMPLETED":
-                return CustomerId(self._told(request.resulting_customer_id, "resultingCustomerId"))
+                return CustomerId(self._required(request.resulting_customer_id, "resultingCustomerId"))
             if request is not None and request.status == "FAILED":
                 raise _merge_failed(reply.data["customerMergeJobStatus"]["customerMergeErrors"] or ())
-        raise AnswerLost(f"{self._client.shop}: the merge had not ended after {MERGE_WAIT_S:g} s: {last}")
+        raise AnswerLost(f"{self._client.shop}: the merge did not end within {MERGE_WAIT_S:g} s: {last}")
 
 
 def _merge_failed(errors: Sequence[MappingOf[str, Any]]) -> Refused:

@@ -1,6 +1,6 @@
-"""GraphQL documents: the files in `documents/`, and the look-ups that are put together from them.
+"""GraphQL documents: the files in `documents/`, and the look-ups that are built from them.
 
-Values never become part of a text, they travel as variables; only the names of metafields, which the settings give, do.
+Values are always sent as variables. Only the names of metafields, from the settings, become part of a text.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _VARIABLE_TYPE = {
     "phoneNumber": "String!",
 }  # customerByIdentifier's names; customerSet calls the last two email and phone
 IDENTITY = "theShop"
-CUSTOMER_POINTS = 3  # the customer, her address and her phone; each metafield costs one more
+CUSTOMER_POINTS = 3  # the customer, the e-mail and the phone; each metafield costs one more
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One operation as it is sent. `points`: the requested cost we expect, until a reply has told the real one."""
+    """One operation as it is sent. `points`: the expected requested cost, until a reply states the real one."""
 
     name: str
     kind: Kind
@@ -39,18 +39,18 @@ class Document:
 
 @lru_cache(maxsize=64)
 def document(name: str) -> Document:
-    """The operation in `documents/NAME.graphql`; its first line says its points."""
+    """The operation in `documents/NAME.graphql`; its first line states its points."""
     raw = _read(name)
     points = _POINTS.search(raw)
     if points is None:
-        raise LookupError(f"documents/{name}.graphql does not say its points")
+        raise LookupError(f"documents/{name}.graphql does not state its points")
     text = _COMMENT.sub("", raw).strip()
     return Document(name, "mutation" if text.startswith("mutation") else "query", text, int(points[1]))
 
 
 @lru_cache(maxsize=256)
 def customers_by_ids(metafields: tuple[tuple[str, str], ...]) -> Document:
-    """`nodes(ids: $ids)` with all that we observe of a customer, and these metafields as m0, m1, …"""
+    """`nodes(ids: $ids)` with the observed fields of a customer, and these metafields as m0, m1, …"""
     ids = document("customers_by_ids")
     text = "\n".join([ids.text, _fragments(metafields)])
     return Document(ids.name, "query", text, CUSTOMER_POINTS + len(metafields))
@@ -58,7 +58,7 @@ def customers_by_ids(metafields: tuple[tuple[str, str], ...]) -> Document:
 
 @lru_cache(maxsize=1024)
 def customers_by(identifier: Identifier, count: int, metafields: tuple[tuple[str, str], ...] | None) -> Document:
-    """`count` look-ups in one document: c0, c1, … by the variables $k0, $k1, …; the id alone if `metafields` is None."""
+    """`count` look-ups in one document: c0, c1, … by the variables $k0, $k1, …; only the id if `metafields` is None."""
     variables = ", ".join(f"$k{i}: {_VARIABLE_TYPE[identifier]}" for i in range(count))
     selection = "id" if metafields is None else "...CustomerFields ...CustomerMetafields"
     lines = [
@@ -73,10 +73,9 @@ def customers_by(identifier: Identifier, count: int, metafields: tuple[tuple[str
 
 @lru_cache(maxsize=256)
 def bulk_customers(metafields: tuple[tuple[str, str], ...]) -> str:
-    """The text of a bulk query over all customers, a line each, in the names of the point reads.
+    """The text of a bulk query over all customers, one line each, with the names of the point reads.
 
-    Without sortKey: one by UPDATED_AT was seen to lose rows (read 2026-11-23). Without fragments: no page says that they
-    may be used there.
+    It has no sortKey: UPDATED_AT was seen to lose rows (read 2026-11-23). It has no fragments: no page documents them there.
     """
     own = _COMMENT.sub("", _read("customer")).strip()
     fields = own.partition("{")[2].rpartition("}")[0]
@@ -85,20 +84,20 @@ def bulk_customers(metafields: tuple[tuple[str, str], ...]) -> str:
 
 
 @lru_cache(maxsize=2048)
-def identifying(each: Document) -> Document:
-    """The query, which asks for the shop's gid as well, as IDENTITY."""
+def with_shop_id(each: Document) -> Document:
+    """The same query, which also asks for the shop's gid, as IDENTITY."""
     text = each.text.replace("{", f"{{ {IDENTITY}: shop {{ id }}", 1)
     return Document(each.name, each.kind, text, each.points + 1)
 
 
 @lru_cache(maxsize=64)
-def marked(each: Document, mark: str) -> str:
-    """The mutation's text with a mark in its name, by which its bulk operation is found again."""
+def with_mark(each: Document, mark: str) -> str:
+    """The mutation's text with a mark in its name, by which its bulk operation can be found."""
     return re.sub(r"^mutation (\w+)", rf"mutation \1_{mark}", each.text, count=1)
 
 
 def names() -> tuple[str, ...]:
-    """All files that hold an operation, in order."""
+    """The names of all files with an operation, sorted."""
     files = resources.files("reconciler.shopify").joinpath("documents").iterdir()
     return tuple(sorted(name for f in files if (name := f.name.removesuffix(".graphql")) not in {f.name, "customer"}))
 

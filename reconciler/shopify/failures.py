@@ -1,8 +1,8 @@
-"""What a reply that is no success means, told apart and put into the house's own errors.
+"""Translates failed replies into our errors.
 
-Facts of the Admin GraphQL API 2026-10 (read 2026-11-23): HTTP 200 is no success; `data` and `errors` may both be there; a
-null beside ACCESS_DENIED was not shown to us and is never blank; after a mutation was sent, no whole answer means that it
-may have been carried out.
+Facts of the Admin GraphQL API 2026-10 (read 2026-11-23): HTTP 200 does not mean success; a reply may have both `data` and
+`errors`; a null beside ACCESS_DENIED is a hidden value, not an empty one; after a mutation was sent, an incomplete
+response means that it may have been executed.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from reconciler.shopify.document import Document
 Path = tuple[str | int, ...]
 
 ACCESS: Final[Mapping[int, tuple[str, str]]] = {
-    401: ("refuses the access token", "give the store a token that is good: `auth` in stores.yaml"),
-    402: ("is frozen: its owner has to pay Shopify's bill", "nothing can be done until the shop is unfrozen"),
-    403: ("forbids this app the call", "look at the app's scopes and install it anew: `reconciler doctor` names them"),
+    401: ("refuses the access token", "set a valid token: `auth` in stores.yaml"),
+    402: ("is frozen: its owner must pay Shopify's bill", "wait until the shop is unfrozen"),
+    403: ("forbids this app the call", "check the app's scopes and install it again: `reconciler doctor` lists them"),
     404: (
-        "is not there, or not this API version",
+        "does not exist, or not in this API version",
         "compare `shop`, `admin_url` and `api_version` in stores.yaml with the shop's own address",
     ),
-    423: ("is locked by Shopify", "its owner has to settle this with Shopify"),
+    423: ("is locked by Shopify", "its owner must resolve this with Shopify"),
 }
 DEFECTS: Final = frozenset({400, 405, 406, 411, 413, 414, 415, 422})
 MAYBE_DONE: Final = frozenset({408, 409})
 NOT_DONE: Final = frozenset({501, 503, 505, 530, 540})
-"""Of the statuses from 500 on. After all others a mutation may have been carried out: the answer broke or timed out on its
-way back, also by the statuses of what stands before Shopify (520 to 529)."""
+"""The statuses from 500 on after which a mutation was certainly not executed. After any other, including those of the proxy
+before Shopify (520 to 529), it may have been: the response may have been lost on its way back."""
 DEFECT_CODES: Final = frozenset(
     {
         "MAX_COST_EXCEEDED", "INVALID_VARIABLE", "MAX_INPUT_SIZE_EXCEEDED", "BAD_REQUEST", "PARSE_ERROR", "INVALID",
@@ -56,18 +56,18 @@ DEFECT_CODES: Final = frozenset(
         "undefinedType", "missingRequiredInputObjectAttribute", "invalidOneOfInputObject",
     }
 )  # fmt: skip
-DEFECT_HINT: Final = "this is a defect of reconciler, or of its fit with this API version: please report it"
+DEFECT_HINT: Final = "this is a defect of reconciler, or it does not support this API version: please report it"
 UNAPPROVED: Final = "not approved to access"
 RETRY_AFTER_MAX_S: Final = 3_600.0
-SAID_MAX: Final = 500  # letters of Shopify's words in ours
+SAID_MAX: Final = 500  # characters of a message of Shopify in ours
 PATH_MAX: Final = 50
-ERRORS_MAX: Final = 1_000  # of one reply that are looked at
+ERRORS_MAX: Final = 1_000  # errors that are read in one reply
 ONE_USERS: Final = frozenset(
     {"customer_merge", "customer_merge_preview", "customer_merge_job_status", "customer_request_data_erasure"}
 )
-"""Calls with scopes of their own, that few users need: where one is refused, the others go on."""
+"""Calls with their own scopes, which few users need: a refusal of one does not affect the others."""
 PAYLOAD_DEPTH: Final = (
-    2  # of a mutation: its name and an object of its payload; what is below was done, and is not shown
+    2  # steps of a path in a mutation's reply: its name and an object of the payload; deeper fields are hidden
 )
 PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, e-mail, phone)"
 
@@ -84,21 +84,21 @@ class Sent:
         return self.document.kind == "mutation"
 
     def unanswered(self, why: str, *, retry_after_s: float | None = None) -> TemporaryError:
-        """The call left and no whole answer came: for a mutation nobody knows what became of it."""
+        """The error of a call without a complete response. For a mutation, AnswerLost: its outcome is unknown."""
         said = f"{self.shop}: {self.document.name}: {why}"
         if self.is_mutation:
-            return AnswerLost(said, hint="look before sending again", retry_after_s=retry_after_s)
+            return AnswerLost(said, hint="read the customer before sending again", retry_after_s=retry_after_s)
         return TemporaryError(said, retry_after_s=retry_after_s)
 
     def malformed(self, error: MalformedError, response: httpx.Response | None = None) -> TemporaryError:
-        """The answer came and is not what Shopify promises."""
+        """The error of a response that is not as Shopify documents it."""
         kind = response.headers.get("Content-Type", "nothing").partition(";")[0][:40] if response is not None else ""
         what = f" ({kind}, {len(response.content)} bytes)" if response is not None else ""
-        return self.unanswered(f"the answer is malformed{what}: {error}")
+        return self.unanswered(f"the response is malformed{what}: {error}")
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Retry-After in seconds, however it is written, an hour at most; None where it is not there or makes no sense."""
+    """Retry-After in seconds, in either format, an hour at most; None if it is missing or not valid."""
     text = response.headers.get("Retry-After", "").strip()
     try:
         asked_s = float(text)
@@ -121,10 +121,10 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
     if status == httpx.codes.OK:
         return None
     if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004  the HTTP class
-        target = _host(response.headers.get("Location", "")) or "another place"
+        target = _host(response.headers.get("Location", "")) or "another address"
         return AccessError(
             f"{sent.shop} answers with a redirect ({status}) to {target}; the token was not sent there",
-            hint="name the shop by its own *.myshopify.com address, and leave admin_url out unless it is needed",
+            hint="set shop to its *.myshopify.com address, and remove admin_url unless it is needed",
         )
     if status in ACCESS:
         what, hint = ACCESS[status]
@@ -136,11 +136,11 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
         return sent.unanswered(f"HTTP {status}", retry_after_s=wait_s)
     if status in {429, 430} | NOT_DONE:
         return TemporaryError(f"{sent.shop}: {sent.document.name}: HTTP {status}", retry_after_s=wait_s)
-    return PermanentError(f"{sent.shop}: {sent.document.name} was answered with HTTP {status}", hint=DEFECT_HINT)
+    return PermanentError(f"{sent.shop}: {sent.document.name} got HTTP {status}", hint=DEFECT_HINT)
 
 
 def _host(location: str) -> str:
-    """The host as it is written: httpx's `host` decodes international names, and raises at those that are none."""
+    """The host as written: httpx's `host` decodes international names and raises for invalid ones."""
     try:
         return httpx.URL(location).raw_host.decode("ascii")
     except (httpx.InvalidURL, UnicodeError):
@@ -148,26 +148,26 @@ def _host(location: str) -> str:
 
 
 def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
-    """The error of a connection that could not be made, or broke."""
+    """The error of a connection that failed or broke."""
     said = str(error)[:SAID_MAX]
     if isinstance(error, httpx.LocalProtocolError):
-        said = ""  # it repeats a header, and that may be the token
+        said = ""  # it repeats a header, which may be the token
     why = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
-        hint = f"nothing was sent; {UNTRUSTED_HINT}" if is_untrusted(error) else "nothing was sent; look at the network"
+        hint = f"nothing was sent; {UNTRUSTED_HINT}" if is_untrusted(error) else "nothing was sent; check the network"
         return TemporaryError(f"{sent.shop}: {sent.document.name}: no connection ({why})", hint=hint)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return PermanentError(f"{sent.shop}: {sent.document.name} can't be sent ({why})", hint=DEFECT_HINT)
-    return sent.unanswered(f"the connection broke before the whole answer was there ({why})")
+    return sent.unanswered(f"the connection broke before the response was complete ({why})")
 
 
 def of_one_call(sent: Sent, error: AccessError) -> PermanentError:
-    """A refusal that is of this call, and not of the shop."""
-    return PermanentError(f"{error.message}: of {sent.document.name} alone, it answers other calls", hint=error.hint)
+    """The error of a call that the shop refuses while it answers others."""
+    return PermanentError(f"{error.message}: only {sent.document.name}; it answers other calls", hint=error.hint)
 
 
 def errors_of(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The GraphQL errors of a reply, whatever shape they have."""
+    """The GraphQL errors of a reply as mappings, in whatever shape they came."""
     errors = body.get("errors")
     if not errors:
         return ()
@@ -181,17 +181,16 @@ def is_throttled(errors: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[ReconcilerError | None, dict[Path, str]]:
-    """The error that the GraphQL errors of one reply amount to, and the fields that were not shown to us.
+    """The most important error among the GraphQL errors of one reply, and the hidden fields.
 
-    Of those the path, and what access it needs.
-    What concerns the whole store goes before what concerns this call.
+    Hidden fields are paths with the access that each needs. An error of the whole store precedes an error of this call.
     """
     denied: dict[Path, str] = {}
     found: list[ReconcilerError] = []
     for error in errors:
         path = _path(error.get("path"))
         if _is_denied(error) and len(path) > (PAYLOAD_DEPTH if sent.is_mutation else 1):
-            denied[path] = _needed(error)
+            denied[path] = _needed_access(error)
         else:
             found.append(_of_error(sent, error, path))
     found.sort(key=lambda each: 0 if isinstance(each, AccessError) else 1)
@@ -201,7 +200,7 @@ def of_errors(sent: Sent, errors: Sequence[Mapping[str, Any]]) -> tuple[Reconcil
 def of_part(
     sent: Sent, failure: ReconcilerError, errors: Sequence[Mapping[str, Any]], data: object
 ) -> PartUnreadable | None:
-    """The same where a query failed in some of its parts only, and the reply holds the others; None where it did not."""
+    """PartUnreadable if a query failed only in some of its parts, and the reply has the others; otherwise None."""
     is_part = not sent.is_mutation and isinstance(failure, TemporaryError) and all(map(_names_part, errors))
     if not is_part or not isinstance(data, Mapping) or not any(part is not None for part in data.values()):
         return None
@@ -222,9 +221,9 @@ def _is_denied(error: Mapping[str, Any]) -> bool:
     return _code(error) == "ACCESS_DENIED" or UNAPPROVED in str(error.get("message", ""))
 
 
-def _needed(error: Mapping[str, Any]) -> str:
-    """The access that a refused field asks for, as far as Shopify says."""
-    message = _said(error, "more access")
+def _needed_access(error: Mapping[str, Any]) -> str:
+    """The access that a refused field needs, as far as Shopify states it."""
+    message = _message(error, "more access")
     extensions = error.get("extensions")
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
     lacks = needed or (PROTECTED_DATA if UNAPPROVED in message else message)
@@ -232,7 +231,7 @@ def _needed(error: Mapping[str, Any]) -> str:
 
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
-    code, message = words_of(_code(error), length_max=SAID_MAX), _said(error, "no message")
+    code, message = words_of(_code(error), length_max=SAID_MAX), _message(error, "no message")
     where = f"{sent.shop}: {sent.document.name}"
     if _is_denied(error):
         return access_denied(sent, message, error.get("extensions"))
@@ -245,27 +244,27 @@ def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerErr
     if code in {"NOT_FOUND", "RESOURCE_NOT_FOUND"}:
         if sent.is_mutation:
             return Refused((Refusal(None, "NOT_FOUND", message),))
-        return PermanentError(f"{where}: {message}", hint="an id in our state is none of this shop's")
+        return PermanentError(f"{where}: {message}", hint="an id in our state is not of this shop")
     if code in DEFECT_CODES:
-        # Not the message: it repeats values, and those are people's.
+        # Without the message: it repeats values, which are personal data.
         at = ".".join(str(step) for step in _problem_path(error) or path)
         return PermanentError(f"{where} was refused: {code}{f' at {at}' if at else ''}", hint=DEFECT_HINT)
     return sent.unanswered(f"{code}: {message}" if code else message)
 
 
 def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessError | PermanentError:
-    """Something of the shop is closed to our app: customers as such, or a call that few users need."""
+    """The error of denied access: AccessError if it concerns customers, PermanentError for a call that few users need."""
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
     if UNAPPROVED in message:
         return AccessError(
             f"{sent.shop}: {sent.document.name}: the app is not approved for protected customer data",
-            hint="ask for levels 1 and 2 (name, e-mail, phone) in the app's settings at Shopify",
+            hint="request levels 1 and 2 (name, e-mail, phone) in the app's settings in Shopify",
         )
     lacks = words_of(needed or message, length_max=SAID_MAX).rstrip(".")
     kind = PermanentError if sent.document.name in ONE_USERS else AccessError
     return kind(
         f"{sent.shop}: {sent.document.name}: access denied, needed: {lacks}",
-        hint="give the app the scope and install it anew: `reconciler doctor` lists all that are needed",
+        hint="grant the app the scope and install it again: `reconciler doctor` lists the required scopes",
     )
 
 
@@ -278,11 +277,11 @@ def _problem_path(error: Mapping[str, Any]) -> Path:
 
 
 def _path(value: object) -> Path:
-    """Where an error is; empty for what is no path."""
+    """The path of an error; empty if it is not a path."""
     if not isinstance(value, list) or len(value) > PATH_MAX:
         return ()
     return tuple(step for step in value if isinstance(step, str | int))
 
 
-def _said(error: Mapping[str, Any], otherwise: str) -> str:
+def _message(error: Mapping[str, Any], otherwise: str) -> str:
     return words_of(error.get("message") or otherwise, length_max=SAID_MAX)

@@ -1,12 +1,12 @@
-"""ports.CustomerLists for one shop: who was touched or came lately, and a bulk query's lines as what the mirror keeps.
+"""ports.CustomerLists for one shop: recently updated and new customers, and bulk query lines as rows of the mirror.
 
-A hot loop over whole shops: lines are decoded into msgspec structs, and no Customer is built.
+A hot loop over whole shops: it decodes lines into msgspec structs and builds no Customer.
 
-Facts (Admin API 2026-10, read 2026-11-23): the index lags behind by seconds, seen up to half an hour; `updated_at` takes
-times but may match whole days, `>` was seen to act like `>=`, time zones have been odd: so it is quoted, in UTC, with an
-overlap that whoever asks must give. A sorted or searched list ends at 25,000. Orders and consent touch a customer too.
-A list by id without a query does not go to the index: it does not lag, and has no end but its own. A page of 25 ids is 8
-points, of 250 it is 13.
+Facts (Admin API 2026-10, read 2026-11-23): the search index lags by seconds, and by up to half an hour at times;
+`updated_at` takes times but may match whole days, `>` was seen to act like `>=`, and time zones were not reliable: so the
+value is quoted, in UTC, and the caller must add an overlap. A sorted or searched list ends at 25,000. Orders and consent
+update a customer too. A list by id without a query does not use the index: it does not lag and has no such end. A page of
+25 ids costs 8 points, one of 250 costs 13.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from reconciler.shopify.pace import Lane
 from reconciler.shopify.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, prepare, utc
 
 LISTED_MAX: Final = 25_000
-PAGES_MAX: Final = 200  # a shop that fills its pages reaches the end of a list in half of them
-_ODD: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # U+0000, or perhaps half a character
+PAGES_MAX: Final = 200  # full pages reach the end of a list in half of them
+_ODD: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # U+0000, or perhaps a lone surrogate
 Time = Literal["updated_at", "created_at"]
-NEWEST_FIRST, NEWEST_THEN = 25, 250  # in a page: as a rule there is nobody new, and one small page says so
+NEWEST_FIRST, NEWEST_THEN = 25, 250  # page sizes: usually there is no new customer, and one small page shows it
 
 
 class _Email(msgspec.Struct, gc=False):
@@ -52,14 +52,14 @@ class _Metafield(msgspec.Struct, gc=False):
     type: str | None = None
 
 
-for _part in (_Email, _Phone, _Metafield):  # all instances share these; each makes its line in one thread
+for _part in (_Email, _Phone, _Metafield):  # shared by all instances, so prepared once, in one thread
     prepare(_part)
 
 
-class CustomerLists:
-    """What a shop shows in lists, never a proof that somebody is there or not."""
+class ShopCustomerLists:
+    """The lists of one shop. They never prove that a customer exists or not."""
 
-    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "sweep") -> None:
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "scan") -> None:
         self._client = client
         self._lane: Lane = lane
         self._names = tuple(store.metafields)
@@ -82,11 +82,11 @@ class CustomerLists:
         try:
             return [self._odd(line) if _ODD.search(line) else self._seen(self._decode(line)) for line in lines]
         except (msgspec.MsgspecError, MalformedError, UnicodeError, RecursionError) as error:
-            said = f"{self._client.shop}: a line of the bulk query's result is no customer: {str(error)[:200]}"
+            said = f"{self._client.shop}: a line of the bulk query's result is not a customer: {str(error)[:200]}"
             raise PermanentError(said, hint=DEFECT_HINT) from error
 
     def _odd(self, raw: bytes) -> Seen:
-        """Of a line that may hold text which no database keeps: that is left out, and the customer never counts as equal."""
+        """A line with text that no database can store: the text is omitted, and the customer never counts as equal."""
         said = decoded(raw, with_surrogates=True)
         kept = _storable_part(said)
         seen = self._seen(msgspec.convert(kept, self._line))
@@ -115,24 +115,24 @@ class CustomerLists:
     def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
         since = at.astimezone(UTC).replace(microsecond=0)
         asked = f"updated_at:>='{since:%Y-%m-%dT%H:%M:%SZ}'"
-        happened = f"were touched since {since:%Y-%m-%d %H:%M} UTC"
+        happened = f"were updated since {since:%Y-%m-%d %H:%M} UTC"
         for touched in self._pages("customers_touched", repeat({"query": asked}), "updated_at", happened):
-            # A filter that the shop does not know is ignored and everybody comes; so each is held to it here.
+            # Shopify ignores a filter that it does not know and returns every customer, so the filter is applied here too.
             yield [one for one in touched if one[1] >= since - timedelta(seconds=1)]
 
     def newest(self) -> Iterator[list[Touched]]:
         sizes = chain([NEWEST_FIRST], repeat(NEWEST_THEN))
-        return self._pages("customers_newest", ({"first": size} for size in sizes), "created_at", "came lately")
+        return self._pages("customers_newest", ({"first": size} for size in sizes), "created_at", "are new")
 
     def _pages(self, name: str, asked: Iterable[dict[str, Any]], time: Time, happened: str) -> Iterator[list[Touched]]:
-        """A list page by page, each with what is asked for then; PermanentError where it does not end in time."""
+        """Read a list page by page with these variables. PermanentError if it exceeds the limits."""
         after: str | None = None
         listed = 0
         for pages, variables in enumerate(asked, 1):
             reply = self._client.run(document(name), {**variables, "after": after}, lane=self._lane)
             page = reply.shaped(CustomerList).customers
-            if page is None:  # no error beside it either: nothing may be concluded
-                raise TemporaryError(f"{self._client.shop}: {name}: the list did not come")
+            if page is None:  # and no error either: nothing can be concluded
+                raise TemporaryError(f"{self._client.shop}: {name}: the response has no list")
             listed += len(page.nodes)
             yield [(CustomerId(node.id), _time(reply, node, time)) for node in page.nodes]
             if not page.page_info.has_next_page:
@@ -141,7 +141,7 @@ class CustomerLists:
                 said = f"{self._client.shop}: more than {LISTED_MAX} customers {happened}"
                 raise PermanentError(said, hint="reconciler backfill shopify")
             if not page.nodes or page.page_info.end_cursor in {None, after}:
-                raise reply.sent.malformed(MalformedError("the list goes on, and does not say from where"))
+                raise reply.sent.malformed(MalformedError("the list has a next page, but no cursor"))
             after = page.page_info.end_cursor
 
     def count(self) -> int | None:
@@ -151,7 +151,7 @@ class CustomerLists:
 
 
 def _storable_part(value: Any) -> Any:
-    """The value with each text that no database can hold as None, or left out of its list."""
+    """The value, with None for each text that no database can store; such texts are omitted from lists."""
     if isinstance(value, str):
         return value if is_storable(value) else None
     if isinstance(value, list):

@@ -1,13 +1,12 @@
-"""The bucket of one shop: who may send when, so that Shopify never has to say THROTTLED and its rate is used up.
+"""Paces the calls to one shop by its bucket, so that Shopify never throttles them and its restore rate is fully used.
 
-Shared by all threads of a shop. Every call reserves its requested cost before it is sent and settles it when the reply is
-there. Knows points and seconds; nothing of HTTP, GraphQL or customers.
+Shared by all threads of a shop. Every call reserves its requested cost before it is sent and settles it after the reply.
 
-Why the arithmetic is safe. Let T be what the shop has, U what calls under way will still take of it, and L what we believe
-is left after them. While nobody else spends, L <= T - U always holds: a reservation lowers L at once and T only later,
-and L never grows above the bucket's size less what is under way. A reply's `currentlyAvailable` is an upper bound of L (that
-is how a neighbour, or a lowered rate, is noticed) and, less all that it can't know of yet, a lower one (that is how
-points come back whose calls were never charged).
+Why the arithmetic is safe: let T be the points in the shop's bucket, U the points that calls in progress will still take,
+and L our estimate of what is left after them. While no other program uses the bucket, L <= T - U always holds: a
+reservation lowers L immediately and T later, and L never exceeds the bucket's size less U. A reply's `currentlyAvailable`
+is an upper bound of L (so another program, or a lowered rate, is noticed). Less the calls that it can't include yet, it is
+a lower bound (so points of calls that were never charged come back).
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from typing import Literal
 
 from reconciler.errors import Throttled
 
-Lane = Literal["nudge", "sweep"]
+Lane = Literal["nudge", "scan"]
 
-FIRST_RATE = 100.0  # until a reply tells: Shopify's smallest
+FIRST_RATE = 100.0  # until the first reply: Shopify's smallest
 FIRST_SIZE = 1000.0
 WAIT_MAX_S = 120.0
-NUDGES_IN_A_ROW = 9  # then a waiting sweep call has its turn
-RESERVE_S = 0.5  # seconds of the rate that sweep calls leave in the bucket for nudges
+NUDGES_IN_A_ROW = 9  # then a waiting scan call has its turn
+RESERVE_S = 0.5  # seconds of the rate that scan calls leave in the bucket for nudges
 RESERVE_SHARE = 0.05  # but never more than this share of the bucket
-PAUSE_S = 1.0  # after a THROTTLED, as Shopify's documentation asks for; nobody sends meanwhile
+PAUSE_S = 1.0  # without calls after a THROTTLED, as Shopify's documentation recommends
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`extensions.cost.throttleStatus` of a reply."""
+    """`extensions.cost.throttleStatus` of a reply: points, points, points a second."""
 
     maximum: float
     available: float
@@ -43,16 +42,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Points taken for one call. `turn` keeps its place if it has to be sent again."""
+    """Points reserved for one call. `turn` keeps its position if it is sent again."""
 
     points: float
     turn: int
     lane: Lane
-    settled_before: float  # all that had been settled when this was sent: the reply knows of those for certain
+    settled_before: float  # the points settled when this was sent: the reply certainly includes them
 
 
 class Pace:
-    """The one door to a shop. FIFO in each lane; nudges go before sweeps, but never keep them out for good."""
+    """Admits the calls to one shop. FIFO in each lane; nudges precede scans, but never block them for good."""
 
     def __init__(
         self,
@@ -76,22 +75,22 @@ class Pace:
         self._reserved = 0.0
         self._settled = 0.0
         self._turns = 0
-        self._waiting: dict[Lane, deque[int]] = {"nudge": deque(), "sweep": deque()}
+        self._waiting: dict[Lane, deque[int]] = {"nudge": deque(), "scan": deque()}
         self._in_a_row = 0
 
     @property
     def restore_rate(self) -> float:
-        """Points a second, as last seen in a reply."""
+        """Points a second, from the last reply."""
         return self._rate
 
     def available(self) -> float:
-        """Points that should be in the bucket now."""
+        """Estimated points in the bucket now."""
         with self._signal:
             self._restore()
             return self._left
 
     def reserve(self, points: float, lane: Lane, *, turn: int | None = None) -> Reservation:
-        """Wait until so many points are there, and take them. Throttled if that takes longer than is sensible."""
+        """Wait until the bucket has these points, and reserve them. Throttled after `wait_max_s`."""
         with self._signal:
             if turn is None:
                 self._turns += 1
@@ -103,8 +102,8 @@ class Pace:
                     left_s = deadline - self._clock()
                     if left_s <= 0:
                         raise Throttled(
-                            f"the shop's bucket did not give {points:g} points within {self._wait_max_s:g} s",
-                            hint="somebody else spends the same bucket: look at other uses of this app's credentials",
+                            f"the shop's bucket did not have {points:g} points within {self._wait_max_s:g} s",
+                            hint="another program uses the same bucket: check where else this app's credentials are used",
                             retry_after_s=points / self._rate,
                         )
                     self._signal.wait(left_s if wait_s is None else min(wait_s, left_s))
@@ -116,7 +115,7 @@ class Pace:
     def settle(
         self, reservation: Reservation, *, spent: float | None, status: Status | None, throttled: bool = False
     ) -> None:
-        """The call is over. `spent`: what it cost in the end, None where nobody knows (then all of it is taken as spent)."""
+        """Settle a call that has ended. `spent`: its actual cost; None if unknown, which counts as all of it."""
         with self._signal:
             self._restore()
             self._under_way -= reservation.points
@@ -126,14 +125,14 @@ class Pace:
             if throttled:
                 self._at = self._paused_until = (
                     self._clock() + self._pause_s
-                )  # what comes in meanwhile, replies will tell
+                )  # later replies show the points restored meanwhile
             if status is not None:
                 self._learn(reservation, status)
             self._left = min(self._left, self._size - self._under_way)
             self._signal.notify_all()
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends for so long: the shop has asked for it. The bucket fills meanwhile."""
+        """Admit no call for this time, as the shop requested. The bucket fills meanwhile."""
         with self._signal:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
             self._signal.notify_all()
@@ -141,41 +140,41 @@ class Pace:
     # Everything below is called with the signal held.
 
     def _queue(self, turn: int, lane: Lane) -> None:
-        """In order of turns: a call that is sent again is as old as it was."""
+        """Insert by turn: a call that is sent again keeps its age."""
         queue = self._waiting[lane]
         position = next((i for i, other in enumerate(queue) if other > turn), len(queue))
         queue.insert(position, turn)
 
     def _wait_for(self, points: float, lane: Lane, turn: int) -> float | None:
-        """Seconds until it may be this call's turn: 0 is now, None until something happens."""
+        """Seconds until this call's turn: 0 is now, None is until the next notification."""
         if self._waiting[lane][0] != turn or not self._is_lanes_turn(lane):
             return None
         if self._under_way > 0 and not self._known:
-            return None  # one call alone finds out what the bucket holds
+            return None  # a single first call finds out what the bucket holds
         if (pause_s := self._paused_until - self._clock()) > 0:
             return pause_s
         self._restore()
-        spare = self._reserve() if lane == "sweep" and not self._is_overdue() else 0.0
+        spare = self._reserve() if lane == "scan" and not self._is_overdue() else 0.0
         missing = min(points + spare, self._size) - self._left
         if missing <= 0:
             return 0
         if self._left >= self._size - self._under_way:
-            return None  # it can't grow before a reply comes
+            return None  # it can't grow before the next reply
         return max(missing / self._rate, 0.001)
 
     def _is_lanes_turn(self, lane: Lane) -> bool:
-        if lane == "sweep":
+        if lane == "scan":
             return not self._waiting["nudge"] or self._is_overdue()
         return not self._is_overdue()
 
     def _is_overdue(self) -> bool:
-        return bool(self._waiting["sweep"]) and self._in_a_row >= NUDGES_IN_A_ROW
+        return bool(self._waiting["scan"]) and self._in_a_row >= NUDGES_IN_A_ROW
 
     def _reserve(self) -> float:
         return min(self._rate * RESERVE_S, self._size * RESERVE_SHARE)
 
     def _take(self, points: float, lane: Lane, turn: int) -> Reservation:
-        self._in_a_row = self._in_a_row + 1 if lane == "nudge" and self._waiting["sweep"] else 0
+        self._in_a_row = self._in_a_row + 1 if lane == "nudge" and self._waiting["scan"] else 0
         self._left -= points
         self._under_way += points
         self._reserved += points

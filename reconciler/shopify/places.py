@@ -1,7 +1,7 @@
-"""Where files of bulk operations may lie: the addresses come from the shop, and what is asked for there comes from us.
+"""Checks the addresses that a shop returns for files of bulk operations, before anything is sent there.
 
-A shop elsewhere names public addresses, encrypted; a shop on this machine may name this machine as well. Whether a name
-leads to a public address is seen when it is connected to.
+They must be public https addresses; a shop on this machine may also return addresses on this machine. Whether a name
+resolves to a public address is checked on connection.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from reconciler.outbound.addresses import is_public, literal
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.urls import parsed
 
-HINT: Final = "nothing was sent there: look at admin_url in stores.yaml, this is not how Shopify answers"
+HINT: Final = "nothing was sent there: check admin_url in stores.yaml; Shopify does not respond like this"
 LOCAL: Final = (".localhost", ".local", ".internal")
 
 
-def checked(shop: ShopDomain, address: str, *, shop_is_local: bool) -> bool:
-    """Whether this place is on this machine. PermanentError, which does not repeat it, where no file may lie."""
-    why, local = _judged(address, shop_is_local=shop_is_local)
+def check_address(shop: ShopDomain, address: str, *, shop_is_local: bool) -> bool:
+    """Whether the address is on this machine. PermanentError, without the address, if it may not hold files."""
+    why, local = _objection(address, shop_is_local=shop_is_local)
     if why:
-        raise PermanentError(f"{shop} names a place for files {why}", hint=HINT)
+        raise PermanentError(f"{shop} returned an address for files {why}", hint=HINT)
     return local
 
 
-def _judged(address: str, *, shop_is_local: bool) -> tuple[str, bool]:
-    """What speaks against it (empty: nothing), and whether it is on this machine."""
+def _objection(address: str, *, shop_is_local: bool) -> tuple[str, bool]:
+    """The objection to the address (empty if there is none), and whether it is on this machine."""
     url = parsed(address)
     if url is None:
-        return "that is no address", False
+        return "that is not valid", False
     name = url.host
     if url.has_user:
         return "with a user or a password in its address", False

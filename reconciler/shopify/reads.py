@@ -1,8 +1,8 @@
-"""ports.CustomerReader for one shop: point reads only, in batches; never a list, never the search index.
+"""ports.CustomerReader for one shop: point reads in batches; never lists, never the search index.
 
-What Shopify did not show us is named in `Customer.unknown`; a whole customer that is not shown is an AccessError and never
-counts as absent. A back-link is compared with what was asked for, and so is an e-mail, in whatever spelling: a customer that
-is found by it may be taken. A phone is not, where one query finds the customer and shows it: the match is Shopify's own.
+Hidden fields are listed in `Customer.unknown`; a hidden customer raises AccessError and never counts as absent. The
+back-link and the e-mail of a found customer are compared with the requested ones (the e-mail in any spelling), as the
+customer may be adopted by them. A phone is not compared if the query itself returns the customer: Shopify matched it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, c
 from reconciler.shopify.failures import Path, Sent, access_denied
 from reconciler.shopify.pace import Lane
 from reconciler.shopify.refusals import merge_reasons, too_much
-from reconciler.shopify.shapes import CustomerNode, Identified, MergePreviewReply, Metafield, utc
+from reconciler.shopify.shapes import CustomerNode, Identified, MergePreviewReply, MetafieldNode, utc
 
-NO_TEXT: Final = "a value in Shopify that is text: this one holds U+0000 or half a character, which no database keeps"
+NO_TEXT: Final = "a valid text in Shopify: this one has U+0000 or a lone surrogate, which no database can store"
 IDS_MAX: Final = 250  # Shopify's own limit
-IDS_POINTS_MAX: Final = 500  # a call refused above 1000; whether `nodes` costs by the id is not certain
+IDS_POINTS_MAX: Final = 500  # Shopify refuses calls above 1000; whether `nodes` is charged by id is not certain
 LOOKUPS_MAX: Final = 50
 LOOKUP_POINTS_MAX: Final = 200
-FEW: Final = 8  # up to here one call is better than two; above, two are cheaper
+FEW: Final = 8  # up to this number one call is better than two; above it, two are cheaper
 FIELDS: Final[Mapping[str, str]] = {
     "firstName": "first_name",
     "lastName": "last_name",
@@ -51,9 +51,9 @@ Task = TypeVar("Task")
 
 
 class CustomerReads:
-    """The looking half. `lane`: whether its calls go before those of sweeps."""
+    """The reads of one shop. `lane`: whether its calls precede those of scans."""
 
-    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "sweep") -> None:
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "scan") -> None:
         self._client = client
         self._lane: Lane = lane
         self._backlink = (store.backlink.namespace, store.backlink.key)
@@ -61,7 +61,7 @@ class CustomerReads:
         self._names = ("backlink", *(f"metafields.{name}" for name, _, _ in rules))
         self._metafields = (self._backlink, *((namespace, key) for _, namespace, key in rules))
         self._traced = (*self._metafields, (store.backlink.namespace, TRACE_KEY))
-        self._points_an_id: float | None = None  # beyond the first; None: not seen yet
+        self._points_an_id: float | None = None  # after the first; None until measured
 
     def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]:
         return self._all_by_ids(ids, self._metafields)
@@ -69,7 +69,7 @@ class CustomerReads:
     def _all_by_ids(self, ids: Collection[CustomerId], metafields: Metafields) -> dict[CustomerId, Customer]:
         asked = list(dict.fromkeys(ids))
         found: dict[CustomerId, Customer] = {}
-        if asked and self._points_an_id is None:  # the first batch alone tells what an id costs
+        if asked and self._points_an_id is None:  # the first batch runs alone, to measure the points for each id
             head = asked[: self._batch()]
             found |= self._by_ids(head, metafields)
             asked = asked[len(head) :]
@@ -94,7 +94,7 @@ class CustomerReads:
         try:
             for part in self._all(_parts(asked, LOOKUPS_MAX), lambda pairs: self._ids("customId", pairs)):
                 found |= part
-        except SetupError:  # its definition was deleted, and with it what could be found
+        except SetupError:  # the definition was deleted, so nothing can be found by it
             return {}
         return found
 
@@ -125,7 +125,7 @@ class CustomerReads:
     # --- by id ----------------------------------------------------------------------------------------------------
 
     def _batch(self) -> int:
-        """How many ids in one call, so that it stays far below the ceiling whatever an id may cost."""
+        """The number of ids in one call, which stays far below the limit of points."""
         one = CUSTOMER_POINTS + len(self._traced)
         each = one if self._points_an_id is None else self._points_an_id
         return IDS_MAX if each <= 0 else max(1, min(IDS_MAX, int((IDS_POINTS_MAX - one) / each)))
@@ -138,14 +138,14 @@ class CustomerReads:
             self._points_an_id = max(0.0, (reply.requested - asking.points) / (len(ids) - 1))
         nodes = reply.data.get("nodes")
         if not isinstance(nodes, list) or len(nodes) != len(ids):
-            raise self._not_shown(asking, reply, ("nodes",))
+            raise self._not_shown_error(asking, reply, ("nodes",))
         found = {}
         for i, (customer_id, node) in enumerate(zip(ids, nodes, strict=True)):
             customer = self._customer(asking, reply, ("nodes", i), node)
             if customer is None:
                 continue
             if customer.id != customer_id:
-                raise reply.sent.malformed(MalformedError(f"at nodes.{i} is another customer than was asked for"))
+                raise reply.sent.malformed(MalformedError(f"nodes.{i} is another customer than requested"))
             found[customer_id] = customer
         return found
 
@@ -158,11 +158,11 @@ class CustomerReads:
         metafields: Metafields,
         shows: Callable[[Any, Customer], bool],
     ) -> dict[Any, Customer]:
-        """Who is found by each value, keyed as asked.
+        """Find the customer for each value; the result has the keys of `asked`.
 
-        Many are asked for their id only, and who is there is read by id: a point each instead of four and more. A customer
-        that does not show the value then was changed between the two reads, or shows it in another spelling: that value
-        is asked for once more, by one query.
+        For many values, only ids are looked up (one point each instead of four or more), and the found customers are then
+        read by id. A customer without the value by then was changed between the two reads, or has another spelling: such a
+        value is looked up again, by one query.
         """
         if len(asked) <= FEW or self._points_an_id:
             return self._all_whole(identifier, asked, metafields)
@@ -201,7 +201,7 @@ class CustomerReads:
         asking = customers_by(identifier, len(pairs), None)
         reply = self._client.run(asking, _variables(pairs), lane=self._lane)
         if reply.denied:
-            raise self._not_shown(asking, reply, next(iter(reply.denied)))
+            raise self._not_shown_error(asking, reply, next(iter(reply.denied)))
         found = {}
         for i, (key, _) in enumerate(pairs):
             node = self._root(asking, reply, f"c{i}")
@@ -210,33 +210,33 @@ class CustomerReads:
         return found
 
     def _root(self, asking: Document, reply: Reply, name: str) -> object:
-        """One look-up's answer; one that is not there at all says nothing, not that there is no such customer."""
+        """The result of one look-up. A missing result raises: it does not mean that there is no such customer."""
         if name not in reply.data:
-            raise self._not_shown(asking, reply, (name,))
+            raise self._not_shown_error(asking, reply, (name,))
         return reply.data[name]
 
     def _all(self, parts: Sequence[Task], call: Callable[[Task], Answer]) -> list[Answer]:
-        """Each part by its own call, as many at once as there are connections."""
+        """Call each part, as many in parallel as there are connections."""
         if len(parts) <= 1:
             return [call(part) for part in parts]
         with ThreadPoolExecutor(min(len(parts), self._client.connections), thread_name_prefix="read") as pool:
             return list(pool.map(call, parts))
 
-    # --- a reply in our words -------------------------------------------------------------------------------------
+    # --- a reply as our values -------------------------------------------------------------------------------------
 
     def _customer(self, asking: Document, reply: Reply, at: Path, node: object) -> Customer | None:
-        """PartUnreadable where this customer makes no sense: the others of the reply may."""
+        """Parse one customer. PartUnreadable if it is malformed, as the others of the reply may be valid."""
         try:
-            return self._read(asking, reply, at, node)
+            return self._parse_customer(asking, reply, at, node)
         except TemporaryError as error:
             raise PartUnreadable(error.message, hint=error.hint) from error
 
-    def _read(self, asking: Document, reply: Reply, at: Path, node: object) -> Customer | None:
+    def _parse_customer(self, asking: Document, reply: Reply, at: Path, node: object) -> Customer | None:
         denied = {path[len(at) :]: needed for path, needed in reply.denied.items() if path[: len(at)] == at}
         if node is None or node == {} or (denied and isinstance(node, Mapping) and node.get("id") is None):
             if denied:
-                raise self._not_shown(asking, reply, at)
-            return None  # {}: something else than a customer has this id
+                raise self._not_shown_error(asking, reply, at)
+            return None  # {}: the id is not a customer's
         shown = reply.read(node, CustomerNode)
         values = {name: self._metafield(reply, node, f"m{i}") for i, name in enumerate(self._names)}
         trace_at = f"m{len(self._metafields)}"
@@ -268,7 +268,7 @@ class CustomerReads:
         )
 
     def _trace(self, reply: Reply, node: object) -> MetafieldValue | None:
-        """Where the user of this customer went; None too where that was not asked for."""
+        """The metafield that says where this customer's user moved; None also if it was not requested."""
         assert isinstance(node, Mapping)
         last = f"m{len(self._metafields)}"
         return self._metafield(reply, node, last) if last in node else None
@@ -279,7 +279,7 @@ class CustomerReads:
             raise reply.sent.malformed(MalformedError(f"a customer has no {name}"))
         if node[name] is None:
             return None
-        shown = reply.read(node[name], Metafield)
+        shown = reply.read(node[name], MetafieldNode)
         return MetafieldValue(value=shown.value, type=shown.type, digest=shown.compare_digest)
 
     def _our_name(self, field: str) -> str:
@@ -287,11 +287,11 @@ class CustomerReads:
             return self._names[int(field[1:])]
         return FIELDS.get(field, field)
 
-    def _not_shown(self, asking: Document, reply: Reply, at: Path) -> Exception:
+    def _not_shown_error(self, asking: Document, reply: Reply, at: Path) -> Exception:
         sent = Sent(self._client.shop, asking)
         if reply.denied:
             return access_denied(sent, f"read access to {'.'.join(str(step) for step in at)}")
-        return sent.unanswered(f"the answer lacks {'.'.join(str(step) for step in at)}")
+        return sent.unanswered(f"the response lacks {'.'.join(str(step) for step in at)}")
 
 
 def _variables(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def _parts(items: Sequence[Task], size: int) -> list[Sequence[Task]]:
 
 
 def _readable(customer: Customer) -> Customer:
-    """The customer with what no database can hold named as unknown: it can be neither compared nor remembered."""
+    """The customer, with the values that no database can store marked as unknown: they can't be compared or recorded."""
     spoilt = [name for name, value in zip(SCALARS, scalars_of(customer), strict=True) if not is_storable(value)]
     is_tagged = all(is_storable(tag) for tag in customer.tags)
     if not spoilt and is_tagged:
@@ -314,5 +314,5 @@ def _readable(customer: Customer) -> Customer:
 
 
 def _shows(customer: Customer, field: str, shown: str | None, asked: str | None) -> bool:
-    """Whether the customer shows what was asked for. What is not shown can't speak against it."""
+    """Whether the customer has the requested value, or hides it."""
     return field in customer.unknown or shown == asked

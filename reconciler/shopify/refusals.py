@@ -1,7 +1,7 @@
-"""Shopify's `userErrors` in our words: which of our fields, a code that can be relied on, and what Shopify said.
+"""Translates Shopify's `userErrors` into refusals: our field name, a stable code, and Shopify's message.
 
-customerSet, metafieldsSet, merges and erasures send codes; tags, deletes and metafieldsDelete do not, and their texts
-differ from version to version, so a code is derived from text and field together (API 2026-01 to 2026-10, read 2026-11-23).
+customerSet, metafieldsSet, merges and erasures send codes. Tags, deletes and metafieldsDelete do not, and their texts
+differ between versions, so a code is derived from text and field (API 2026-01 to 2026-10, read 2026-11-23).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUR_NAME: Final[Mapping[str, str]] = {
     "metafields": "metafields",
     "customId": "backlink",
 }
-SAID_MAX: Final = 500  # letters of Shopify's words in ours
+SAID_MAX: Final = 500  # characters of a message of Shopify in ours
 _SAME: Final[Mapping[str, str]] = {"DOES_NOT_EXIST": "NOT_FOUND", "INVALID_CUSTOMER_ID": "NOT_FOUND"}
 _BY_TEXT: Final[tuple[tuple[str, str], ...]] = (
     (r"already been taken|already exists|must be unique", "TAKEN"),
@@ -39,12 +39,12 @@ _BY_TEXT: Final[tuple[tuple[str, str], ...]] = (
 HINTS: Final[Mapping[str, str]] = {
     "HAS_ORDERS": "Shopify never deletes a customer with orders: use on_leave: erase, tag or keep",
     "APP_NOT_AUTHORIZED": "the metafield's namespace belongs to another app: choose another one in stores.yaml",
-    "CUSTOMER_HAS_GIFT_CARDS": "merge the two by hand in Shopify, or settle the gift cards first",
-    "INVALID_CUSTOMER": "settle that in Shopify, or set on_email_conflict: relink or hold",
+    "CUSTOMER_HAS_GIFT_CARDS": "merge the two manually in Shopify, or use up the gift cards first",
+    "INVALID_CUSTOMER": "resolve that in Shopify, or set on_email_conflict: relink or hold",
 }
 
-# Of merges. Shopify names the person in these texts, so they are told by their cause and never repeated (live replies,
-# read 2026-11-29: the code is INVALID_CUSTOMER whatever the cause is, with one error for each of the two customers).
+# Refused merges. Shopify's texts contain names of people, so only their cause is reported (live replies, read 2026-11-29:
+# the code is INVALID_CUSTOMER for every cause, with one error for each of the two customers).
 _MERGE_CODES: Final = frozenset({"CUSTOMER_HAS_GIFT_CARDS", "INVALID_CUSTOMER"})
 _TOO_MANY_TAGS: Final = "the two together have more than 250 tags"
 _TOO_LONG_NOTES: Final = "the notes of the two together are longer than 5,000 characters"
@@ -62,21 +62,21 @@ _MERGE_CAUSES: Final[tuple[tuple[str, str], ...]] = (
     (r"redact", "the data of one of the two was redacted"),
     (r"deleted|no longer exists", "one of the two is deleted"),
 )
-# What follows the last verb of an unknown text; a name has capitals.
+# The part of an unknown text from its last verb on; a name has capitals.
 _PREDICATE: Final = re.compile(
     r".*\s(?P<said>(?:has|have|is|are|was|were|must|needs?)\s+[a-z0-9 ,.%'-]{3,100}?)(?: and can't be merged)?\.?"
 )
 
 
 def refused(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -> Refused:
-    """The Refused of a payload's userErrors, each cause once. `items`: our names of what was sent as a list, by position."""
+    """The Refused error of a payload's userErrors, each cause once. `items`: our names of a sent list's items, in order."""
     refusals = tuple(dict.fromkeys(refusal(error, items=items) for error in errors))
     hints = [HINTS[r.code] for r in refusals if r.code in HINTS]
     return Refused(refusals, hint=hints[0] if hints else "")
 
 
 def refusal(error: Mapping[str, Any], *, items: Sequence[str] = ()) -> Refusal:
-    """One userError."""
+    """The refusal of one userError."""
     message = words_of(error.get("message") or "no reason given", length_max=SAID_MAX)
     path = [words_of(step, length_max=SAID_MAX) for step in error.get("field") or ()]
     code = words_of(_code(error.get("code"), message, path), length_max=SAID_MAX)
@@ -84,7 +84,7 @@ def refusal(error: Mapping[str, Any], *, items: Sequence[str] = ()) -> Refusal:
 
 
 def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What stands in the way of a merge, from its `errorFields`: the messages may name the person."""
+    """Why a merge is not possible, from its `errorFields`, as the messages may contain names of people."""
     reasons = []
     for error in errors:
         fields = [str(field) for field in error.get("errorFields") or () if field != "OVERRIDE_FIELDS"]
@@ -94,14 +94,14 @@ def merge_reasons(errors: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def too_much(blocking: Mapping[str, Any]) -> str:
-    """What of two customers together is more than one customer may have: `blockingFields` of a preview."""
+    """What two customers together have more of than one customer may, from `blockingFields` of a preview."""
     causes = [_TOO_MANY_TAGS] if len(blocking.get("tags") or ()) > TAGS_MAX else []
     causes += [_TOO_LONG_NOTES] if len(blocking.get("note") or "") > NOTE_MAX else []
     return " and ".join(causes) or "the two together have too many tags or too long a note"
 
 
 def _merge_cause(message: str) -> str:
-    """One sentence that names the cause of a refused merge, and no person."""
+    """One sentence on the cause of a refused merge, without names of people."""
     plain = message.replace("\u2019", "'")
     for pattern, cause in _MERGE_CAUSES:
         if re.search(pattern, plain, re.IGNORECASE):
@@ -109,12 +109,14 @@ def _merge_cause(message: str) -> str:
     predicate = _PREDICATE.fullmatch(plain)
     if predicate is not None:
         return f"one of the two {predicate['said']}"
-    return "Shopify can't merge one of the two; its reason names a person: try the merge in Shopify to see it"
+    return "Shopify can't merge one of the two; its reason contains a name: try the merge in Shopify to see it"
 
 
 def _code(code: object, message: str, path: Sequence[str]) -> str:
     plain = message.replace("’", "'").lower()
-    if "owner does not exist" in plain:  # metafieldsSet says INVALID_VALUE: the customer is gone, not the value bad
+    if (
+        "owner does not exist" in plain
+    ):  # metafieldsSet sends INVALID_VALUE, but the customer is deleted and the value is valid
         return "NOT_FOUND"
     if isinstance(code, str) and code:
         return _SAME.get(code, code)
@@ -127,7 +129,7 @@ def _code(code: object, message: str, path: Sequence[str]) -> str:
 
 
 def _field(path: Sequence[str], items: Sequence[str]) -> str | None:
-    """Our name of the field. Of a list, the path names the item; `elementIndex` counts inside an item's own list."""
+    """Our name of the field. In a list, the path has the item's position; `elementIndex` counts inside an item's list."""
     steps = [step for step in path if step not in {"input", "identifier"}]
     if items:
         position = next((int(step) for step in steps if step.isdecimal()), None)

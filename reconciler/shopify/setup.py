@@ -1,4 +1,4 @@
-"""ports.ShopReader and ShopMaker: what `doctor` looks at in a shop, and what `bootstrap` makes there."""
+"""ports.ShopReader and ShopMaker: what `doctor` reads in a shop, and what `bootstrap` creates there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES_MAX: Final = 100
 
 
 class ShopSetup:
-    """One shop, seen by whoever sets it up."""
+    """Reads and creates the set-up of one shop."""
 
     def __init__(self, client: ShopClient) -> None:
         self._client = client
@@ -89,7 +89,7 @@ class ShopSetup:
 
     def subscribe(self, topic: str, uri: str) -> None:
         payload = self._payload("webhook_subscription_create", {"topic": topic, "uri": uri})
-        _unless(payload, "TAKEN")
+        _raise_unless(payload, "TAKEN")
 
     def _create_unpinned(self, definition: Mapping[str, Any]) -> None:
         try:
@@ -105,14 +105,14 @@ class ShopSetup:
             raise refused(payload["userErrors"])
 
     def _check_type(self, namespace: str, key: str) -> None:
-        """A definition of this name is there already: good if it is of our type."""
+        """SetupError if the existing definition of this name is not of our type."""
         found = self.definition(namespace, key)
         if found is None or found.type != BACKLINK_TYPE:
-            is_now = f"of type {found.type}" if found else "not shown to this app"
+            is_now = f"of type {found.type}" if found else "hidden from this app"
             raise SetupError(
-                f"{self._client.shop}: the metafield definition {namespace}.{key} is there already and {is_now}, "
+                f"{self._client.shop}: the metafield definition {namespace}.{key} already exists, {is_now}, "
                 f"but a back-link needs type {BACKLINK_TYPE}",
-                hint="name another `backlink` in stores.yaml, or delete that definition in Shopify first",
+                hint="set another `backlink` in stores.yaml, or delete that definition in Shopify",
             )
 
     def _payload(self, name: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -122,8 +122,8 @@ class ShopSetup:
         return payload
 
 
-def _unless(payload: Mapping[str, Any], code: str) -> None:
-    """Raise the refusal of this payload, unless it only says what we wanted."""
+def _raise_unless(payload: Mapping[str, Any], code: str) -> None:
+    """Raise the refusal of this payload, unless it has this code."""
     errors: Sequence[Mapping[str, Any]] = payload.get("userErrors") or ()
     if errors and not (failure := refused(errors)).has(code):
         raise failure

@@ -1,7 +1,7 @@
-"""The shapes of Shopify's replies, as far as we read them: whoever reads a reply takes it through one of these.
+"""The shapes of Shopify's replies, as far as we read them. Every reply is converted to one of these.
 
-A member that is missing, or of another type, makes the reply malformed: nothing of it is taken for a blank. Members of
-customers that may not be shown to us are null in the reply and named in its errors (Admin API 2026-10, read 2026-11-23).
+A missing member, or one of another type, makes the reply malformed, so it never counts as an empty value. Hidden members
+of customers are null in the reply and named in its errors (Admin API 2026-10, read 2026-11-23).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from reconciler.outbound.reading import MalformedError
 
-JSON_BYTES_MAX: Final = 8_388_608  # of one reply: 32 KiB for each of 250 customers
+JSON_BYTES_MAX: Final = 8_388_608  # bound for one reply: 32 KiB for each of 250 customers
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Gid = Annotated[str, msgspec.Meta(pattern=r"\Agid://shopify/[A-Za-z]{1,60}/[0-9]{1,20}\Z")]
@@ -31,10 +31,10 @@ _preparing: Final = threading.Lock()
 
 
 def prepare(shape: type) -> None:
-    """Let msgspec read this shape's annotations, in one thread, before any thread converts to it.
+    """Have msgspec read this shape's annotations in one thread, before any thread converts to it.
 
-    msgspec (0.22, read 2026-11-29) keeps what it reads on the class before it is complete. A second thread that uses it
-    meanwhile follows a null pointer, which ends the process with SIGSEGV.
+    msgspec (0.22, read 2026-11-29) stores the type information on the class before it is complete. A second thread that
+    uses it meanwhile follows a null pointer, which ends the process with SIGSEGV.
     """
     if shape in _prepared:
         return
@@ -44,7 +44,7 @@ def prepare(shape: type) -> None:
 
 
 def shaped(value: object, shape: type[Shape]) -> Shape:
-    """The value as this shape, or MalformedError. Thread-safe."""
+    """The value as this shape. MalformedError if it does not fit. Thread-safe."""
     prepare(shape)
     try:
         return msgspec.convert(value, shape)
@@ -53,36 +53,36 @@ def shaped(value: object, shape: type[Shape]) -> Shape:
 
 
 def utc(at: datetime) -> datetime:
-    """The same moment in UTC; at the ends of the calendar, where there is none, the same digits."""
+    """The same moment in UTC; at the ends of the calendar, where that overflows, the same digits."""
     try:
         return at.astimezone(UTC)
     except OverflowError:
         return at.replace(tzinfo=UTC)
 
 
-class Part(msgspec.Struct, frozen=True, rename="camel"):
-    """One object of a reply, in Shopify's names."""
+class ReplyPart(msgspec.Struct, frozen=True, rename="camel"):
+    """One object of a reply, with Shopify's names."""
 
 
 # --- customers ------------------------------------------------------------------------------------------------------
 
 
-class Email(Part, frozen=True):
+class Email(ReplyPart, frozen=True):
     email_address: Text
 
 
-class Phone(Part, frozen=True):
+class Phone(ReplyPart, frozen=True):
     phone_number: Text
 
 
-class Metafield(Part, frozen=True):
+class MetafieldNode(ReplyPart, frozen=True):
     value: str
     type: Word
     compare_digest: Word | None = None
 
 
-class CustomerNode(Part, frozen=True):
-    """A customer in a point read. `tags` and the like are null only where they are not shown to us."""
+class CustomerNode(ReplyPart, frozen=True):
+    """A customer in a point read. `tags` is null only if it is hidden."""
 
     id: CustomerGid
     updated_at: Moment | None
@@ -96,74 +96,74 @@ class CustomerNode(Part, frozen=True):
     default_phone_number: Phone | None
 
 
-class Identified(Part, frozen=True):
+class Identified(ReplyPart, frozen=True):
     id: CustomerGid
 
 
-class Numbered(Part, frozen=True):
+class Numbered(ReplyPart, frozen=True):
     id: Gid
 
 
-class PageInfo(Part, frozen=True):
+class PageInfo(ReplyPart, frozen=True):
     has_next_page: bool
     end_cursor: Word | None
 
 
-class Listed(Part, frozen=True):
-    """A customer in a list; one of the two times is asked for."""
+class Listed(ReplyPart, frozen=True):
+    """A customer in a list, with one of the two times."""
 
     id: CustomerGid
     updated_at: Moment | None = None
     created_at: Moment | None = None
 
 
-class CustomerPage(Part, frozen=True):
+class CustomerPage(ReplyPart, frozen=True):
     nodes: list[Listed]
     page_info: PageInfo
 
 
-class CustomerList(Part, frozen=True):
+class CustomerList(ReplyPart, frozen=True):
     customers: CustomerPage | None
 
 
-class CustomerCount(Part, frozen=True):
+class CustomerCount(ReplyPart, frozen=True):
     count: Count
     precision: Word
 
 
-class CustomersCount(Part, frozen=True):
+class CustomersCount(ReplyPart, frozen=True):
     customers_count: CustomerCount | None
 
 
 # --- merges ---------------------------------------------------------------------------------------------------------
 
 
-class MergeError(Part, frozen=True):
+class MergeError(ReplyPart, frozen=True):
     error_fields: list[Word] | None
     message: Text
 
 
-class MergePreviewed(Part, frozen=True):
+class MergePreviewed(ReplyPart, frozen=True):
     resulting_customer_id: CustomerGid | None
     customer_merge_errors: list[MergeError] | None
     blocking_fields: dict[str, object] | None
 
 
-class MergePreviewReply(Part, frozen=True):
+class MergePreviewReply(ReplyPart, frozen=True):
     customer_merge_preview: MergePreviewed
 
 
-class MergeJob(Part, frozen=True):
+class MergeJob(ReplyPart, frozen=True):
     status: Word
     resulting_customer_id: CustomerGid | None
     customer_merge_errors: list[MergeError] | None
 
 
-class MergeJobReply(Part, frozen=True):
+class MergeJobReply(ReplyPart, frozen=True):
     customer_merge_job_status: MergeJob | None
 
 
-class Job(Part, frozen=True):
+class Job(ReplyPart, frozen=True):
     id: Word
     done: bool
 
@@ -171,15 +171,15 @@ class Job(Part, frozen=True):
 # --- writes ---------------------------------------------------------------------------------------------------------
 
 
-class UserError(Part, frozen=True):
+class UserError(ReplyPart, frozen=True):
     message: Text
     field: list[Word | int] | None = None
     code: Word | None = None
     element_index: int | None = None
 
 
-class WrittenCustomer(Part, frozen=True):
-    """A customer in the answer to a write. `email` and `phone` are deprecated, and cost nothing."""
+class WrittenCustomer(ReplyPart, frozen=True):
+    """A customer in the response to a write. `email` and `phone` are deprecated, and cost nothing."""
 
     id: CustomerGid
     email: Text | None = None
@@ -191,15 +191,15 @@ class WrittenCustomer(Part, frozen=True):
     tags: list[Text] | None = None
 
 
-class WrittenMetafield(Part, frozen=True):
+class WrittenMetafield(ReplyPart, frozen=True):
     namespace: Word
     key: Word
     value: str
     owner: Identified | None = None
 
 
-class Payload(Part, frozen=True):
-    """What each mutation answers, and what some of them do besides."""
+class Payload(ReplyPart, frozen=True):
+    """The payload of a mutation: the errors, and the members that some mutations have."""
 
     user_errors: list[UserError]
     customer: WrittenCustomer | None = None
@@ -214,7 +214,7 @@ class Payload(Part, frozen=True):
 # --- bulk operations ------------------------------------------------------------------------------------------------
 
 
-class BulkNode(Part, frozen=True):
+class BulkNode(ReplyPart, frozen=True):
     id: Gid
     status: Word
     error_code: Word | None
@@ -226,87 +226,87 @@ class BulkNode(Part, frozen=True):
     completed_at: Moment | None
 
 
-class BulkReply(Part, frozen=True):
+class BulkReply(ReplyPart, frozen=True):
     bulk_operation: BulkNode | None
 
 
-class BulkPayload(Part, frozen=True):
+class BulkPayload(ReplyPart, frozen=True):
     user_errors: list[UserError]
     bulk_operation: Numbered | None = None
 
 
-class BulkListed(Part, frozen=True):
+class BulkListed(ReplyPart, frozen=True):
     id: Gid
     query: str
 
 
-class BulkListing(Part, frozen=True):
+class BulkListing(ReplyPart, frozen=True):
     nodes: list[BulkListed]
 
 
-class BulkRecentReply(Part, frozen=True):
+class BulkRecentReply(ReplyPart, frozen=True):
     bulk_operations: BulkListing
 
 
-class Parameter(Part, frozen=True):
+class Parameter(ReplyPart, frozen=True):
     name: Word
     value: Text
 
 
-class Target(Part, frozen=True):
+class StagedTarget(ReplyPart, frozen=True):
     url: Text | None
     parameters: list[Parameter]
 
 
-class StagePayload(Part, frozen=True):
+class StagePayload(ReplyPart, frozen=True):
     user_errors: list[UserError]
-    staged_targets: list[Target] | None = None
+    staged_targets: list[StagedTarget] | None = None
 
 
 # --- the shop itself ------------------------------------------------------------------------------------------------
 
 
-class ShopNode(Part, frozen=True):
+class ShopNode(ReplyPart, frozen=True):
     name: Text
     myshopify_domain: Word
 
 
-class Scope(Part, frozen=True):
+class Scope(ReplyPart, frozen=True):
     handle: Word
 
 
-class Installation(Part, frozen=True):
+class Installation(ReplyPart, frozen=True):
     access_scopes: list[Scope]
 
 
-class Version(Part, frozen=True):
+class Version(ReplyPart, frozen=True):
     handle: Word
     supported: bool
 
 
-class ShopIdReply(Part, frozen=True):
+class ShopIdReply(ReplyPart, frozen=True):
     shop: Numbered
 
 
-class ShopFactsReply(Part, frozen=True):
+class ShopFactsReply(ReplyPart, frozen=True):
     shop: ShopNode
     current_app_installation: Installation
     public_api_versions: list[Version]
 
 
-class TypeName(Part, frozen=True):
+class TypeName(ReplyPart, frozen=True):
     name: Word
 
 
-class Enabled(Part, frozen=True):
+class Enabled(ReplyPart, frozen=True):
     enabled: bool
 
 
-class Capabilities(Part, frozen=True):
+class Capabilities(ReplyPart, frozen=True):
     unique_values: Enabled
 
 
-class DefinitionNode(Part, frozen=True):
+class DefinitionNode(ReplyPart, frozen=True):
     id: Gid
     namespace: Word
     key: Word
@@ -315,20 +315,20 @@ class DefinitionNode(Part, frozen=True):
     pinned_position: int | None
 
 
-class DefinitionReply(Part, frozen=True):
+class DefinitionReply(ReplyPart, frozen=True):
     metafield_definition: DefinitionNode | None
 
 
-class SubscriptionNode(Part, frozen=True):
+class SubscriptionNode(ReplyPart, frozen=True):
     id: Gid
     topic: Word
     uri: Text
 
 
-class SubscriptionPage(Part, frozen=True):
+class SubscriptionPage(ReplyPart, frozen=True):
     nodes: list[SubscriptionNode]
     page_info: PageInfo
 
 
-class SubscriptionReply(Part, frozen=True):
+class SubscriptionReply(ReplyPart, frozen=True):
     webhook_subscriptions: SubscriptionPage

@@ -1,8 +1,8 @@
-"""Shopify's webhooks: raw bytes and headers in, the names of customers out. Knows no queue.
+"""Verifies Shopify's webhooks and reads the ids of customers from them.
 
-The HMAC covers the body and nothing else (Shopify docs, read 2026-11-23). Topic, shop and id stand in headers that
-anybody who has seen one signed body could set as he likes, so an event is a reason to look and never proof of what it
-says; what names its shop in the body is held to it. Ids are whole numbers above 2^53: they are never floats here.
+The HMAC covers only the body (Shopify docs, read 2026-11-23). Topic, shop and id are in headers, which anyone with one
+signed body could set freely. So an event is a reason to reconcile and never proof of its content; a body that names its
+shop must name this one. Ids are integers above 2^53, so they are never read as floats.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final, Never
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 
-# topic → the keys of its body that name customers, best first
+# topic → the keys in its body with customer ids, preferred first
 _BY_ID: Final = (("admin_graphql_api_id", "id"),)
 _CUSTOMER_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "customers/create": _BY_ID,
@@ -48,12 +48,12 @@ _WEBHOOK_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class ShopifyEvent:
-    """What one authentic webhook says. `customers` are whom it names, `email` is the address of who is to be redacted.
+    """The content of one authentic webhook. `customers`: the customers it names; `email`: that of the person to redact.
 
-    `id` is the same over all retries of one delivery, empty where the sender gave none. `known` is False for topics
-    that we did not ask for. `data_request` is the number of a customers/data_request. `merge_status` is Shopify's word:
-    customers/merge comes for failed merges too. `new_name` is what the shop is called there where that is no name that we
-    know. Nothing else of the body is kept.
+    `id` is the same for all retries of one delivery, or empty. `known` is False for topics to which we did not subscribe.
+    `data_request` is the number of a customers/data_request. `merge_status` is Shopify's value, as customers/merge also
+    comes for failed merges. `new_name` is the shop's name in the header if it is not a known one. Nothing else of the body
+    is kept.
     """
 
     id: str
@@ -70,11 +70,11 @@ class ShopifyEvent:
 
 
 class ShopifyWebhooks:
-    """Reads the webhooks of one shop with any of several secrets of its app: the old one is used for up to an hour.
+    """Reads the webhooks of one shop, signed with any of its secrets: Shopify uses an old secret for up to an hour.
 
-    `former`: names that the shop had, by which it may still be named in what waits to be sent. `others`: names of other
-    shops. A name that is neither may be the shop's new one, before stores.yaml has it: what is signed for this store and
-    only asks for a look at a customer is read all the same. What speaks of a whole shop is held to the known names.
+    `former`: earlier names of the shop, which webhooks may still carry. `others`: names of other shops. A name that is
+    neither may be the shop's new name, which stores.yaml does not have yet: a signed webhook about customers is accepted
+    with it. A webhook about the whole shop must carry a known name.
     """
 
     def __init__(
@@ -91,28 +91,28 @@ class ShopifyWebhooks:
         self._keys = tuple(secret.strip().encode() for secret in secrets if secret.strip())
         if not self._keys:
             raise ConfigError(
-                f"no secret to check the webhooks of {shop} with",
+                f"no secret to verify the webhooks of {shop}",
                 hint="set webhook_secret (the app's client secret) in stores.yaml",
             )
 
     def read(self, headers: Mapping[str, str], body: bytes) -> ShopifyEvent:
-        """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
+        """Verify and read one request. Raises Unauthentic or NotAnEvent for any bad input, and no other error."""
         given = {name.lower(): value for name, value in headers.items()}
         self._verify(given.get("x-shopify-hmac-sha256", ""), body)
         name = given.get("x-shopify-shop-domain", "").strip().lower()
         topic = given.get("x-shopify-topic", "").strip().lower()
         if name not in self._names and not (topic in CUSTOMER_TOPICS and self._may_be_new(name)):
             raise Unauthentic(
-                f"a webhook of another shop came in for {self.shop}",
-                hint="if the shop was renamed, correct shop in stores.yaml; else compare the subscription's address with the"
-                " store names there",
+                f"a webhook of another shop was sent to the address of {self.shop}",
+                hint="if the shop was renamed, correct shop in stores.yaml; otherwise compare the subscription's address "
+                "with the store names there",
             )
         if not _TOPIC.fullmatch(topic):
-            raise NotAnEvent("a signed webhook of Shopify's has no topic")
+            raise NotAnEvent("a signed webhook from Shopify has no topic")
         webhook_id = given.get("x-shopify-webhook-id", "")
         return _event(
             topic,
-            _parsed(body),
+            _parse_json(body),
             self.shop,
             self._names,
             webhook_id=webhook_id if _WEBHOOK_ID.fullmatch(webhook_id) else "",
@@ -132,23 +132,23 @@ class ShopifyWebhooks:
         fits = [hmac.compare_digest(hmac.new(key, body, hashlib.sha256).digest(), digest) for key in self._keys]
         if not any(fits):
             raise Unauthentic(
-                f"a webhook for {self.shop} is not signed by Shopify for our app",
-                hint="webhook_secret is the client secret of the app that made the subscription",
+                f"the signature of a webhook for {self.shop} is not valid",
+                hint="webhook_secret must be the client secret of the app that created the subscription",
             )
 
 
-def _parsed(body: bytes) -> Mapping[str, Any]:
+def _parse_json(body: bytes) -> Mapping[str, Any]:
     try:
         parsed = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise NotAnEvent("a signed webhook of Shopify's is not JSON") from error
+        raise NotAnEvent("a signed webhook from Shopify is not JSON") from error
     if not isinstance(parsed, dict):
-        raise NotAnEvent("a signed webhook of Shopify's is not a JSON object")
+        raise NotAnEvent("a signed webhook from Shopify is not a JSON object")
     return parsed
 
 
 def _no_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _event(
@@ -168,20 +168,20 @@ def _event(
         named = [_customer(body, keys) for keys in _CUSTOMER_KEYS[topic]]
         customers = tuple(dict.fromkeys(customer for customer in named if customer is not None))
         merge_status = _word(body.get("status")) if topic == "customers/merge" else ""
-        if not customers and not merge_status:  # a merge that failed may name nobody: there is nobody to look at
-            raise NotAnEvent(f"a signed {topic} of Shopify's does not say which customer")
+        if not customers and not merge_status:  # a failed merge may name no customer: there is nothing to reconcile
+            raise NotAnEvent(f"a signed {topic} from Shopify does not name a customer")
     elif topic in SHOP_TOPICS:
-        _same_shop(topic, body, names)
+        _check_same_shop(topic, body, names)
         if topic in {"customers/redact", "customers/data_request"}:
             person = body.get("customer")
             customer = _customer(person, ("admin_graphql_api_id", "id")) if isinstance(person, dict) else None
             if customer is None or not isinstance(person, dict):
-                raise NotAnEvent(f"a signed {topic} of Shopify's does not say which customer")
+                raise NotAnEvent(f"a signed {topic} from Shopify does not name a customer")
             customers = (customer,)
             request = body.get("data_request")
             if topic == "customers/redact":
                 if request is not None:
-                    raise NotAnEvent(f"a signed {topic} of Shopify's is the body of a customers/data_request")
+                    raise NotAnEvent(f"a signed {topic} from Shopify has the body of a customers/data_request")
                 email = person["email"] if isinstance(person.get("email"), str) else ""
             data_request = _number(request.get("id")) if isinstance(request, dict) else ""
     return ShopifyEvent(
@@ -199,11 +199,11 @@ def _event(
     )
 
 
-def _same_shop(topic: str, body: Mapping[str, Any], names: Collection[str]) -> None:
-    """These speak of a whole shop: it must stand in the part that is signed, since the header is not."""
+def _check_same_shop(topic: str, body: Mapping[str, Any], names: Collection[str]) -> None:
+    """NotAnEvent unless the body names this shop: the header is not signed."""
     named = next((body[key] for key in _SHOP_KEYS if key in body), None)
     if not isinstance(named, str) or named.lower() not in names:
-        raise NotAnEvent(f"a signed {topic} of Shopify's does not speak of {' or '.join(sorted(names))}")
+        raise NotAnEvent(f"a signed {topic} from Shopify does not name {' or '.join(sorted(names))}")
 
 
 def _customer(body: Mapping[str, Any], keys: tuple[str, ...]) -> CustomerId | None:
@@ -218,7 +218,7 @@ def _customer(body: Mapping[str, Any], keys: tuple[str, ...]) -> CustomerId | No
 
 
 def _number(value: object) -> str:
-    """A whole number as text; empty for anything else, floats and booleans among it."""
+    """An integer as text; empty for anything else, including floats and booleans."""
     if isinstance(value, bool):
         return ""
     if isinstance(value, int):

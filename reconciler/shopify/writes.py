@@ -1,6 +1,6 @@
-"""The one table from a write to its mutation, the same whether it is sent by itself or as a line of a file.
+"""The table from writes to mutations, for single calls and for lines of a bulk file.
 
-Never addresses, consent, or a list of tags but at creation: those would overwrite what others wrote.
+Never addresses or consent, and a list of tags only at creation: these would overwrite what others wrote.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ BULK_DOCUMENTS: Final[Mapping[str, str]] = {
     "set_metafields": "bulk_metafields_set",
     "delete_metafields": "metafields_delete",
 }
-"""The mutation of all lines of a file, by ports.FILE_KINDS; that of metafields shows their owners in its answers."""
+"""The mutation of a file's lines, by ports.FILE_KINDS; the one of metafields returns their owners."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A document's name and its variables. `items`: our names of what a list in them holds; a refusal names its index."""
+    """A document's name and its variables. `items`: our names of a sent list's items; a refusal has an item's index."""
 
     document: str
     variables: dict[str, Any]
@@ -76,7 +76,7 @@ def mutation_of(write: Write, backlink: tuple[str, str]) -> Mutation:  # noqa: C
         case DeleteMetafields(customer, names):
             return _metafields("metafields_delete", [{"ownerId": customer, **_place(name)} for name in names], names)
         case Link(customer, user):
-            absent = {"value": user, "type": "id", "compareDigest": None}  # only where there is none
+            absent = {"value": user, "type": "id", "compareDigest": None}  # only if it has none
             item = {"ownerId": customer, **_key(backlink), **absent}
             return Mutation("metafields_set", {"metafields": [item]}, ("backlink",))
         case Unlink(customer):
@@ -91,7 +91,7 @@ def mutation_of(write: Write, backlink: tuple[str, str]) -> Mutation:  # noqa: C
 
 
 def _create(backlink: tuple[str, str], user: ClerkUserId, fields: Fields) -> dict[str, Any]:
-    """Keyed by the back-link, so that one step creates the customer and the back-link."""
+    """The variables of a creation. The back-link is the key, so one step creates the customer and the back-link."""
     identifier = {"customId": {**_key(backlink), "value": user}}
     sent = _input({name: value for name, value in fields.items() if name != "tags" and value is not None})
     if fields.get("tags"):
@@ -100,7 +100,7 @@ def _create(backlink: tuple[str, str], user: ClerkUserId, fields: Fields) -> dic
 
 
 def _input(fields: Fields) -> dict[str, Any]:
-    """None becomes null and clears."""
+    """The fields with Shopify's names; None becomes null and clears the field."""
     return {THEIR_NAME[name]: value for name, value in fields.items()}
 
 

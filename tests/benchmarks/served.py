@@ -29,7 +29,7 @@ from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.listing import CustomerLists
+from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.setup import ShopSetup
 from reconciler.simulator.graphql.costs import Bucket
 from reconciler.simulator.server import SimulatorServer
@@ -110,7 +110,7 @@ class Served:
             store=self.store,
             mirror=StateStore(self.engine),
             bulk=ShopBulkReader(client, self.store),
-            lists=CustomerLists(client, self.store),
+            lists=ShopCustomerLists(client, self.store),
             customers=ShopCustomers(client, self.store),
             clock=WallClock(),
             wait=wait,

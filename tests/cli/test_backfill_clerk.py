@@ -227,7 +227,7 @@ def test_what_was_written_before_an_error_stays_and_the_next_run_goes_on(clerk_t
         clerk_town.settings["clerk"]["api_url"] = url
         said = clerk_town("backfill", "clerk", "--yes")
     assert said.code == 1
-    assert "500 rows had been written" in said.err
+    assert "500 rows written before the error" in said.err
     assert "refuses the key" in said.err
     assert waiting(clerk_town) == 500 * len(clerk_town.stores)
     with serving(Backend(users=users)) as url:

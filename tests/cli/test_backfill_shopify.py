@@ -15,7 +15,7 @@ def test_a_shop_is_copied_into_its_mirror_and_a_second_time_nothing_is_new(town:
     }
     assert {s["store"] for s in first.json["stores"]} == {US, EU}
     again = town("backfill", "shopify", "--store", US)
-    assert (again.code, "0 new or changed, 0 gone" in again.out) == (0, True)
+    assert (again.code, "0 new or changed, 0 deleted" in again.out) == (0, True)
 
 
 def test_a_shop_that_lets_nobody_in_does_not_hold_up_the_others(town: Town) -> None:

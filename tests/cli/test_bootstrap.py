@@ -54,7 +54,7 @@ def test_a_topic_that_the_token_may_not_have_is_left_out_and_said(town: Town) ->
     said = town("bootstrap", "--yes", "--store", US)
     assert said.code == 0
     assert "no webhook CUSTOMERS_MERGE: the token lacks the scope read_customer_merge" in said.out
-    assert "✓ made 7 things" in said.out
+    assert "✓ created 7 things" in said.out
 
 
 @pytest.mark.parametrize("public_url", ["http://parity.example.com"])
@@ -99,4 +99,4 @@ def test_a_definition_of_another_type_is_left_alone(town: Town) -> None:
 def test_another_back_link_is_made_under_its_own_name(town: Town) -> None:
     town.stores[US]["backlink"] = {"namespace": "identity", "key": "clerk_id"}
     assert "identity.clerk_id" in town("bootstrap", "--yes", "--store", US).out
-    assert "nothing to make" in town("bootstrap", "--store", US).out
+    assert "nothing to create" in town("bootstrap", "--store", US).out

@@ -36,8 +36,8 @@ def test_without_a_state_no_file_and_no_folder_is_made(town: Town) -> None:
     said = town("doctor", "--output", "json")
     assert content(town.folder) == before
     assert found(said, "state", "database")["level"] == "ok"
-    assert "not there yet" in found(said, "state", "database")["message"]
-    assert "makes it" in found(said, "state", "schema")["message"]
+    assert "not created yet" in found(said, "state", "database")["message"]
+    assert "creates it" in found(said, "state", "schema")["message"]
     assert found(said, US, "guards")["level"] == "ok"
     assert found(said, US, "token")["level"] == "ok"
 
@@ -47,7 +47,7 @@ def test_an_apps_own_file_is_left_as_it_is(town: Town) -> None:
     before = content(town.folder)
     said = town("doctor", "--output", "json")
     assert content(town.folder) == before
-    assert "makes it" in found(said, "state", "schema")["message"]
+    assert "creates it" in found(said, "state", "schema")["message"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_on_postgres_no_schema_is_made_and_none_is_upgraded(
     with psycopg.connect(url, autocommit=True) as connection:
         said = town("doctor", "--output", "json")
         assert tables(connection) == []
-        assert "makes it" in found(said, "state", "schema")["message"]
+        assert "creates it" in found(said, "state", "schema")["message"]
         assert town("db", "upgrade").code == 0
         for version, hint in (("0002", "reconciler db upgrade"), ("9999", "upgrade customer-parity")):
             connection.execute(f"update reconciler.{VERSION} set version_num = %s".encode(), [version])
@@ -121,5 +121,5 @@ def test_a_rotating_token_is_not_used_up_where_the_new_one_could_not_be_kept(tow
     said = town("doctor", "--output", "json")
     assert said.code == 1
     check = found(said, US, "shop")
-    assert "kept in the state" in check["message"]
+    assert "stored in the state" in check["message"]
     assert "db upgrade" in check["hint"]

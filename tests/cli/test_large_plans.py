@@ -164,13 +164,13 @@ def test_a_saved_plan_may_be_set_out_in_any_way(small: None, tmp_path: Path, ind
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda body: body["plan"]["stores"][-1]["actions"][17].update(kind="destroy"), "of another version"),
-        (lambda body: body["plan"]["stores"][-1]["holds"].append(7), "of another version"),
+        (lambda body: body["plan"]["stores"][-1]["actions"][17].update(kind="destroy"), "another version"),
+        (lambda body: body["plan"]["stores"][-1]["holds"].append(7), "another version"),
         (lambda body: body.update(program="2"), "made by version 2"),
         (lambda body: body.update(format="customer-parity plan 2"), "not a saved plan"),
         (lambda body: body["plan"].update(stores={"acme": 1}), "not a saved plan"),
         (lambda body: body.update(plan=[1]), "not a saved plan"),
-        (lambda body: body.pop("plan"), "of another version"),
+        (lambda body: body.pop("plan"), "another version"),
     ],
 )
 def test_what_is_no_plan_of_ours_is_refused_though_it_be_sealed(

@@ -67,7 +67,7 @@ def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: Town) -> None:
     before = ready.mutations
     said = ready("apply")
     assert said.code == 1
-    assert "error: 3 actions wait for a yes, and there is no terminal to ask" in said.err
+    assert "error: 3 actions need a confirmation, and there is no terminal to ask on" in said.err
     assert "hint: add --yes" in said.err
     assert ready.mutations == before
 
@@ -103,7 +103,7 @@ class TestSavedPlans:
         assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
         again = ready("apply", str(saved), "--yes")
         assert again.code == 1
-        assert "was applied before" in again.err
+        assert "was already applied" in again.err
         nothing_left(ready)
 
     def test_the_same_plan_made_anew_applies_again(self, ready: Town, saved: Path) -> None:

@@ -62,7 +62,7 @@ def test_new_shops_are_served_with_people_in_them(tmp_path: Path, capsys: pytest
         assert run(["simulate", "--shops", "1", "--port", port]) == 1
         said = capsys.readouterr()
         assert said.out == ""
-        assert "error: no port to serve on" in said.err
+        assert "error: can't listen" in said.err
         assert "hint: --port N" in said.err
 
 

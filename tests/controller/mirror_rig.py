@@ -18,7 +18,7 @@ from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import planned
 from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.listing import CustomerLists
+from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.supabase.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, BulkRig, populate, user_of
 
@@ -62,7 +62,7 @@ class MirrorRig(BulkRig):
             store=one,
             mirror=self.state,
             bulk=ShopBulkReader(client, one),
-            lists=CustomerLists(client, one),
+            lists=ShopCustomerLists(client, one),
             customers=self.customers(one),
             clock=self.clock,
             wait=self._waits,

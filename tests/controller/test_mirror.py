@@ -189,7 +189,7 @@ def test_too_many_touched_ones_ask_for_a_bulk_query(rig: MirrorRig, monkeypatch:
     for number in range(260):
         rig.acme.shop.staff_create(email=f"guest{number}@x.example.com")
     rig.clock.sleep(3600)
-    with pytest.raises(PermanentError, match="were touched since"):
+    with pytest.raises(PermanentError, match="were updated since"):
         catch_up(rig.mirror())
 
 

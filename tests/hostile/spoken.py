@@ -14,7 +14,7 @@ from reconciler.shopify.auth import ClientCredentials, FixedToken
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.listing import CustomerLists
+from reconciler.shopify.listing import ShopCustomerLists
 
 STORE = Store(name=StoreName("acme"), shop=ShopDomain("acme.myshopify.com"))
 
@@ -43,7 +43,7 @@ def ask(what: str, url: str) -> None:
     auth = ClientCredentials("id", "secret") if what == "token" else FixedToken("t")
     client = ShopClient(STORE.shop, auth=auth, api_version="2026-10", admin_url=url)
     if what == "file":
-        lists = CustomerLists(client, STORE)
+        lists = ShopCustomerLists(client, STORE)
         for part in ShopBulkReader(client, STORE).lines("gid://shopify/BulkOperation/1"):
             lists.seen_in(part)
     else:

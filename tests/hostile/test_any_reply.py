@@ -38,7 +38,7 @@ from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.listing import CustomerLists
+from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.pace import Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.simulator.hostile import Hostile, HostileKind
@@ -124,7 +124,7 @@ def said_by(call: Callable[[], object]) -> str:
 
 def calls(client: ShopClient) -> list[Callable[[], object]]:
     """Everything that we ask of a shop, and that we tell it."""
-    customers, lists = ShopCustomers(client, STORE, sleep=lambda _s: None), CustomerLists(client, STORE)
+    customers, lists = ShopCustomers(client, STORE, sleep=lambda _s: None), ShopCustomerLists(client, STORE)
     reader, writer, setup = ShopBulkReader(client, STORE), ShopBulkWriter(client, STORE), ShopSetup(client)
     one, two = CustomerId("gid://shopify/Customer/1"), CustomerId("gid://shopify/Customer/2")
     operation = "gid://shopify/BulkOperation/1"

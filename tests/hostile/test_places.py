@@ -18,7 +18,7 @@ from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.bulk_writes import ShopBulkWriter
 from reconciler.shopify.client import ShopClient
-from reconciler.shopify.places import checked
+from reconciler.shopify.places import check_address
 from reconciler.simulator.hostile import URLS
 from tests.outbound.peers import peer, whole
 
@@ -43,19 +43,19 @@ HIDDEN = [
 )
 def test_a_shop_elsewhere_names_no_hidden_place(address: str) -> None:
     with pytest.raises(PermanentError, match="names a place for files") as caught:
-        checked(SHOP, address, shop_is_local=False)
+        check_address(SHOP, address, shop_is_local=False)
     assert not address or len(address) < 10 or address not in caught.value.message
 
 
 @pytest.mark.parametrize("address", HIDDEN)
 def test_a_shop_on_this_machine_names_no_other_hidden_place(address: str) -> None:
     with pytest.raises(PermanentError, match="names a place for files"):
-        checked(SHOP, address, shop_is_local=True)
+        check_address(SHOP, address, shop_is_local=True)
 
 
 @pytest.mark.parametrize(("address", "local"), [(a, True) for a in LOCAL] + [("https://storage.example.com/x", False)])
 def test_a_shop_on_this_machine_may_name_this_machine(address: str, *, local: bool) -> None:
-    assert checked(SHOP, address, shop_is_local=True) is local
+    assert check_address(SHOP, address, shop_is_local=True) is local
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_a_shop_on_this_machine_may_name_this_machine(address: str, *, local: bo
     ],
 )
 def test_a_shop_elsewhere_may_name_a_public_place(address: str) -> None:
-    assert checked(SHOP, address, shop_is_local=False) is False
+    assert check_address(SHOP, address, shop_is_local=False) is False
 
 
 @pytest.mark.parametrize("address", [url for url in URLS if url != "https://127.0.0.1.evil/x"])  # that one is a name
 def test_every_odd_address_of_the_simulator_is_refused(address: str) -> None:
     with pytest.raises(PermanentError):
-        checked(SHOP, address, shop_is_local=False)
+        check_address(SHOP, address, shop_is_local=False)
 
 
 def naming(address: str) -> httpx.MockTransport:

@@ -74,7 +74,7 @@ def test_the_end_of_a_merge_that_is_not_known_is_an_answer_lost(
     ready: Acme, pair: tuple[CustomerId, CustomerId]
 ) -> None:
     ready.sim.faults.add("status", on="customerMergeJobStatus", status=503, times=None)
-    with pytest.raises(AnswerLost, match="had not ended after 120 s"):
+    with pytest.raises(AnswerLost, match="did not end within 120 s"):
         ready.customers().send(Merge(*pair, keep_email_of=pair[0]))
     assert ready.slept == sorted(ready.slept)
     assert 120 <= sum(ready.slept) <= 125

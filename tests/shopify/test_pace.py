@@ -32,7 +32,7 @@ class Line:
         self.pace = Pace(clock=self.time, signal=self.time.condition())
         self.done: Counter[str] = Counter()
 
-    def call(self, requested: float, actual: float, there_s: float, back_s: float, lane: Lane = "sweep") -> float:
+    def call(self, requested: float, actual: float, there_s: float, back_s: float, lane: Lane = "scan") -> float:
         """Until it is done; gives how long it took."""
         start, turn = self.time.now, None
         while True:
@@ -58,7 +58,7 @@ class Line:
 
         self.time.run(caller)
 
-    def worker(self, number: int, make: Callable[[random.Random], tuple[float, float]], lane: Lane = "sweep") -> None:
+    def worker(self, number: int, make: Callable[[random.Random], tuple[float, float]], lane: Lane = "scan") -> None:
         rng = random.Random(self._seed * 100 + number)
         while self.time.now < SECONDS:
             requested, actual = make(rng)
@@ -100,7 +100,7 @@ def test_with_a_neighbour_on_the_bucket_the_work_goes_on_with_few_refusals(seed:
     line.bucket.neighbour(70)
     line.time.run(*[lambda n=n: line.worker(n, mutations) for n in range(8)])
     assert line.bucket.spent >= 0.9 * 30 * SECONDS
-    assert line.bucket.throttled <= 0.05 * line.done["sweep"]
+    assert line.bucket.throttled <= 0.05 * line.done["scan"]
 
 
 def test_a_lowered_rate_is_followed() -> None:
@@ -128,14 +128,14 @@ def test_a_nudge_goes_before_many_sweep_calls() -> None:
     line.time.run(nudges, *[lambda n=n: line.worker(n, mutations) for n in range(8)])
     assert len(took) == 20
     assert max(took) <= 0.5
-    assert line.done["sweep"] >= 500
+    assert line.done["scan"] >= 500
 
 
 def test_endless_nudges_do_not_starve_a_sweep() -> None:
     line = Line(empty=True)
     nudges = [lambda n=n: line.worker(n, mutations, "nudge") for n in range(8)]
-    line.time.run(lambda: line.worker(99, mutations, "sweep"), *nudges)
-    assert line.done["sweep"] >= 0.05 * line.done["nudge"]
+    line.time.run(lambda: line.worker(99, mutations, "scan"), *nudges)
+    assert line.done["scan"] >= 0.05 * line.done["nudge"]
     assert line.done["nudge"] >= 0.5 * SECONDS * 10
 
 
@@ -145,7 +145,7 @@ def test_first_come_first_served_within_a_lane() -> None:
 
     def caller(number: int) -> None:
         line.time.sleep(0.001 * number)
-        reservation = line.pace.reserve(50, "sweep")
+        reservation = line.pace.reserve(50, "scan")
         order.append(number)
         line.bucket.take(50)
         seen = line.bucket.status()
@@ -164,15 +164,15 @@ def test_one_call_alone_finds_out_what_the_bucket_holds() -> None:
 
     line.time.run(*[caller] * 8)
     assert line.bucket.throttled == 0
-    assert line.done["sweep"] == 8
+    assert line.done["scan"] == 8
 
 
 def test_waiting_has_an_end() -> None:
     line = Line()
-    line.pace.settle(line.pace.reserve(10, "sweep"), spent=0, status=Status(1000, 0, 0.001), throttled=True)
+    line.pace.settle(line.pace.reserve(10, "scan"), spent=0, status=Status(1000, 0, 0.001), throttled=True)
 
     def caller() -> None:
-        line.pace.reserve(100, "sweep")
+        line.pace.reserve(100, "scan")
 
     with pytest.raises(Throttled, match="within 120 s") as caught:
         line.time.run(caller)
@@ -182,12 +182,12 @@ def test_waiting_has_an_end() -> None:
 
 def test_a_call_whose_end_is_unknown_counts_as_spent_until_a_reply_says_more() -> None:
     line = Line(size=1000)
-    first = line.pace.reserve(10, "sweep")
+    first = line.pace.reserve(10, "scan")
     line.pace.settle(first, spent=10, status=Status(1000, 500, 100))
-    lost = line.pace.reserve(400, "sweep")
+    lost = line.pace.reserve(400, "scan")
     line.pace.settle(lost, spent=None, status=None)
     assert line.pace._left == 100
-    known = line.pace.reserve(10, "sweep")
+    known = line.pace.reserve(10, "scan")
     line.pace.settle(known, spent=10, status=Status(1000, 490, 100))
     assert line.pace._left == 490
 
@@ -227,7 +227,7 @@ def test_what_a_full_bucket_cannot_take_in_is_not_believed_to_be_there() -> None
     line.call_first()
     line.time.run(*[slow] * 20, *[quick] * 20)
     assert line.bucket.throttled == 0
-    assert line.done["sweep"] == 41
+    assert line.done["scan"] == 41
 
 
 def test_a_call_that_was_throttled_is_as_old_as_it_was() -> None:
@@ -236,16 +236,16 @@ def test_a_call_that_was_throttled_is_as_old_as_it_was() -> None:
     order: list[str] = []
 
     def unlucky() -> None:
-        reservation = line.pace.reserve(500, "sweep")
+        reservation = line.pace.reserve(500, "scan")
         line.time.sleep(0.1)
         line.pace.settle(reservation, spent=0, status=Status(1000, 0, 100), throttled=True)
-        again = line.pace.reserve(500, "sweep", turn=reservation.turn)
+        again = line.pace.reserve(500, "scan", turn=reservation.turn)
         order.append("unlucky")
         line.pace.settle(again, spent=500, status=None)
 
     def later() -> None:
         line.time.sleep(0.05)
-        line.pace.reserve(600, "sweep")
+        line.pace.reserve(600, "scan")
         order.append("later")
 
     line.time.run(unlucky, later)
@@ -255,7 +255,7 @@ def test_a_call_that_was_throttled_is_as_old_as_it_was() -> None:
 def test_after_a_refusal_the_whole_shop_is_left_in_peace_for_a_second() -> None:
     line = Line()
     line.call_first()
-    line.pace.settle(line.pace.reserve(10, "sweep"), spent=0, status=Status(2000, 1000, 100), throttled=True)
+    line.pace.settle(line.pace.reserve(10, "scan"), spent=0, status=Status(2000, 1000, 100), throttled=True)
     times: list[float] = []
 
     def caller() -> None:

@@ -83,7 +83,7 @@ MERGES = [
     ),
     (
         "Ada Lovelace can't be merged",
-        "Shopify can't merge one of the two; its reason names a person: try the merge in Shopify to see it",
+        "Shopify can't merge one of the two; its reason contains a name: try the merge in Shopify to see it",
     ),
 ]
 

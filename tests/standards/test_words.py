@@ -19,6 +19,7 @@ CLEAN: tuple[str, ...] = (
     "reconciler/cli/templates",
     "reconciler/cli/times.py",
     "reconciler/cli/users.py",
+    "reconciler/shopify",
     "reconciler/state/bulk.py",
     "reconciler/state/console_reader.py",
     "reconciler/state/consoles.py",

@@ -74,7 +74,7 @@ def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: Village, plan
     assert [due.theirs(n).last_name for n in ("bob", "cyd")] == ["Builder", "Charisse"]
     assert due.theirs("eve").orders == 1
     due.settles()
-    assert "was applied before" in refused_whole(due, plan)
+    assert "was already applied" in refused_whole(due, plan)
 
 
 @pytest.mark.parametrize("moved", ["row", "customer", "row gone", "customer gone", "address taken", "guest taken"])

@@ -1,4 +1,4 @@
-"""A customer holds text that no database keeps: that field of that user is held, and everybody else is served."""
+"""A customer holds text that no database can store: that field of that user is held, and everybody else is served."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_only_the_user_whose_customer_holds_it_is_held(village_kept_in: Village,
     assert [(a["clerk_user_id"], a["kind"]) for a in plan["actions"]] == [("user_bob", "update")]
     assert [(h["clerk_user_id"], h["reason"]) for h in plan["holds"]] == [("user_ada", "Unreadable")]
     assert field in plan["holds"][0]["message"]
-    assert "no database keeps" in plan["holds"][0]["message"]
+    assert "no database can store" in plan["holds"][0]["message"]
     village.apply()
     assert village.theirs("bob").first_name == "Robert"
     assert village.mappings()["ada"]["reason"] == "Unreadable"

@@ -365,7 +365,7 @@ def test_a_result_that_is_said_to_have_lines_and_lies_nowhere_is_none(two: Villa
     two.shop(US).hostile = Telling({"url": None})
     said = two("backfill", "shopify")
     assert said.code == 1
-    assert "has 2 lines, and the shop names no place for them" in said.err
+    assert "has 2 lines, but no address to fetch them from" in said.err
     assert "acme-eu: 2 customers read" in said.out
     two.shop(US).hostile = None
     assert "0 gone" in two("backfill", "shopify", "--store", US).out

@@ -10,7 +10,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.cli.checks.shop_needs import TOPICS, ShopSetup, has_scope, missing_topics, webhook_uri, wrong_definition
+from reconciler.cli.checks.shop_needs import (
+    TOPICS,
+    ObservedSetup,
+    has_scope,
+    missing_topics,
+    webhook_uri,
+    wrong_definition,
+)
 from reconciler.core.model.store import Store
 from reconciler.core.plan.guard import shut
 from reconciler.ports import Definition, ShopFacts, Subscription
@@ -55,7 +62,7 @@ def token_check(domain: str, store: StoreSettings) -> Check:
 
 
 def shop_checks(
-    seen: ShopSetup, store: StoreSettings, settings: Settings, *, now: datetime, monotonic_s: float
+    seen: ObservedSetup, store: StoreSettings, settings: Settings, *, now: datetime, monotonic_s: float
 ) -> Iterator[Check]:
     """All checks of a shop that answered. `monotonic_s` is the monotonic clock at `now`."""
     yield token_check(seen.facts.domain, store)
@@ -139,7 +146,7 @@ def definition_check(definition: Definition | None, store: Store) -> Check:
     return Check(area=store.name, what="back-link", level="ok", message=message)
 
 
-def webhook_checks(seen: ShopSetup, store: StoreSettings, settings: Settings) -> Iterator[Check]:
+def webhook_checks(seen: ObservedSetup, store: StoreSettings, settings: Settings) -> Iterator[Check]:
     """Whether every topic has a subscription, and whether a secret to verify the webhooks is set."""
     public_url = settings.server.public_url
     uri = webhook_uri(public_url, store.name)

@@ -23,7 +23,7 @@ TOPIC_SCOPES = {"CUSTOMERS_MERGE": "read_customer_merge"}
 
 
 @dataclass(frozen=True, slots=True)
-class ShopSetup:
+class ObservedSetup:
     """The set-up of a shop as observed."""
 
     facts: ShopFacts
@@ -47,13 +47,13 @@ class Needs:
         return self.definition + len(self.topics)
 
 
-def read_setup(reader: ShopReader, store: StoreSettings) -> ShopSetup:
+def read_setup(reader: ShopReader, store: StoreSettings) -> ObservedSetup:
     """Read the shop's facts, the back-link's definition and the webhook subscriptions. Changes nothing."""
     link = store.backlink
-    return ShopSetup(reader.facts(), reader.definition(link.namespace, link.key), reader.subscriptions())
+    return ObservedSetup(reader.facts(), reader.definition(link.namespace, link.key), reader.subscriptions())
 
 
-def needs_of(seen: ShopSetup, store: StoreSettings, public_url: str) -> Needs:
+def needs_of(seen: ObservedSetup, store: StoreSettings, public_url: str) -> Needs:
     """What this shop lacks."""
     wrong = wrong_definition(seen.definition, store.backlink)
     uri = webhook_uri(public_url, store.name)

@@ -1,8 +1,8 @@
-"""A few connections to one shop, each in the hands of one thread at a time.
+"""A pool of connections to one shop; each is used by one thread at a time.
 
-Not one httpx.Client for all threads: httpcore 1.0.9 may close an idle connection that another thread has just been given
-(encode/httpcore #1110, open on 2026-11-25); its reader then fails, hangs, or reads what is meant for somebody
-else. Twenty threads met this within seconds. A client that only one thread uses at a time can't.
+It is not one httpx.Client for all threads: httpcore 1.0.9 may close an idle connection that another thread has just
+acquired (encode/httpcore #1110, open on 2026-11-25). That thread's read then fails, hangs, or returns another thread's
+response. Twenty threads met this within seconds. It can't happen if only one thread uses a client at a time.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import httpx
 WAIT_S: Final = 60.0
 
 
-class Lines:
-    """`count` clients with a connection each; whoever was used last is used first, so that few are kept warm."""
+class Connections:
+    """`count` clients with one connection each. The last one used is reused first, so that few connections stay open."""
 
     def __init__(self, make: Callable[[], httpx.Client], count: int) -> None:
         self._all = tuple(make() for _ in range(count))
@@ -27,8 +27,8 @@ class Lines:
             self._free.put(client)
 
     @contextmanager
-    def one(self) -> Iterator[httpx.Client]:
-        """A client for this thread alone. httpx.PoolTimeout if none gets free."""
+    def lend(self) -> Iterator[httpx.Client]:
+        """Lend a client to this thread. httpx.PoolTimeout if none is free within WAIT_S."""
         try:
             client = self._free.get(timeout=WAIT_S)
         except queue.Empty:
