@@ -17,13 +17,13 @@ from itertools import groupby
 
 from reconciler.controller import joint_metafields
 from reconciler.controller.context import BulkPart, Earlier, StoreContext
-from reconciler.controller.execute import execute, not_tried
+from reconciler.controller.execute import execute
 from reconciler.controller.handover import Successors
 from reconciler.controller.observe import observe_users
 from reconciler.controller.parallel import Cancellation, Cancelled, run_parallel
 from reconciler.controller.parking import park, unpark
 from reconciler.controller.preconditions import Preconditions, still_turns
-from reconciler.controller.step import Outcome, Step, StoreAccess
+from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.core.decide.record import row_after_observation, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
@@ -184,7 +184,7 @@ class _SinglePart:
             except AccessError as error:
                 self._access.refused = error
             except TemporaryError as error:
-                yield from (Outcome(a, "failed", error.message, error.hint, error=error) for a in batch)
+                yield from (failure(a, error) for a in batch)
                 return
         if self._access.refused is not None:
             yield from (not_tried(a, self._access.refused) for a in batch)

@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.controller.context import StoreContext
 from reconciler.controller.handover import Overtaken, Successors, begin_release, end_former
 from reconciler.controller.observe import observe_users
-from reconciler.controller.step import Outcome, PlannedWrite, Step
+from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
 from reconciler.core.decide.record import (
     new_row,
@@ -58,7 +58,7 @@ def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None
     try:
         return _execute(step, context, failed)
     except (TemporaryError, PermanentError, AccessError) as error:
-        return Outcome(step.action, "failed", error.message, error.hint, error=error)
+        return failure(step.action, error)
 
 
 def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) -> Outcome:
@@ -130,10 +130,6 @@ def record_decision(step: Step, context: StoreContext) -> None:
         context.state.put_unmoved([(step.subject.read, row)])
     elif row is not None:
         context.state.put(row)
-
-
-def not_tried(action: Action, stopped: AccessError) -> Outcome:
-    return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
 
 
 def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import execute, placed, record_joint, send
-from reconciler.controller.step import Outcome, Step
+from reconciler.controller.step import Outcome, Step, failure
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.write import Metafields, SetMetafields
 from reconciler.core.plan import chains
@@ -56,7 +56,7 @@ def _send_group(group: Sequence[Step], context: StoreContext) -> list[Outcome]:
             SetMetafields({c: values for step in group for c, values in _metafields_of(step).items()}), context
         )
     except AccessError as error:
-        return [Outcome(step.action, "failed", error.message, error.hint, error=error) for step in group]
+        return [failure(step.action, error) for step in group]
     except (TemporaryError, PermanentError) as error:
         return [execute(step, context, failed=AnswerLost(error.message)) for step in group]
     for step in group:

@@ -1,4 +1,4 @@
-"""What passes between the modules of the controller: a step, its writes, and what became of it. Data only."""
+"""What passes between the modules of the controller: a step, its writes, and what became of it. Data, and no behaviour."""
 
 from __future__ import annotations
 
@@ -75,6 +75,16 @@ class Outcome:
     holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
     successor: ClerkUserId | None = None
+
+
+def failure(action: Action, error: ReconcilerError) -> Outcome:
+    """The action met this error, and whether it was executed is in the mapping."""
+    return Outcome(action, "failed", error.message, error.hint, error=error)
+
+
+def not_tried(action: Action, stopped: AccessError) -> Outcome:
+    """The store could not be used any more before the action's turn came."""
+    return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import event_of, send
 from reconciler.controller.observe import Readers
 from reconciler.controller.parking import park
-from reconciler.controller.step import Outcome, Step
+from reconciler.controller.step import Outcome, Step, failure, not_tried
 from reconciler.controller.writes import undo_writes_of
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.record import with_refused
@@ -67,18 +67,16 @@ def apply_undo(scan_result: ScanResult, context: StoreContext) -> Iterator[Outco
     """Apply the way back, one by one: a customer gives a back-link or an address up before another gets it back."""
     stopped: AccessError | None = None
     ordered = chains.in_turn(sorted(scan_result.plan.actions, key=_gives_up_first))
-    parked = _parked(ordered, context)
+    parked = _park_cycles(ordered, context)
     for action in ordered:
         if stopped is not None:
-            yield Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
+            yield not_tried(action, stopped)
             continue
         try:
-            yield _taken_back(action, context, parked.get(action.clerk_user_id, {}))
-        except AccessError as error:
-            stopped = error
-            yield Outcome(action, "failed", error.message, error.hint, error=error)
-        except (TemporaryError, PermanentError) as error:
-            yield Outcome(action, "failed", error.message, error.hint, error=error)
+            yield _take_back(action, context, parked.get(action.clerk_user_id, {}))
+        except (AccessError, TemporaryError, PermanentError) as error:
+            stopped = error if isinstance(error, AccessError) else None
+            yield failure(action, error)
 
 
 def _gives_up_first(action: Action) -> tuple[int, str, str]:
@@ -86,7 +84,7 @@ def _gives_up_first(action: Action) -> tuple[int, str, str]:
     return (int(gets), action.clerk_user_id, action.customer_id or "")
 
 
-def _parked(actions: Sequence[Action], context: StoreContext) -> dict[ClerkUserId, dict[str, str]]:
+def _park_cycles(actions: Sequence[Action], context: StoreContext) -> dict[ClerkUserId, dict[str, str]]:
     """Break the circles of e-mails and phones: some customers are without theirs for a moment. What was taken off, by user.
 
     Where that fails the actions are refused in turn, and the next reconcile gives the values back by the intent.
@@ -117,12 +115,12 @@ def _step(action: Action, context: StoreContext) -> Step | None:
     return Step(action, subject, Decision(clerk_user_id=action.clerk_user_id, customer=customer, sent=sent))
 
 
-def _taken_back(action: Action, context: StoreContext, parked: MappingOf[str, str]) -> Outcome:
+def _take_back(action: Action, context: StoreContext, parked: MappingOf[str, str]) -> Outcome:
     """One action, if its customer is still as it was planned on; after a lost answer it is observed once more."""
     message = ""
     for _ in range(2):
         step = _step(action, context)
-        if step is None or customer_digest(_unparked(step, parked)) != action.customer_digest:
+        if step is None or customer_digest(_customer_before_parking(step, parked)) != action.customer_digest:
             if message:
                 return Outcome(action, "failed", message, "look at it with `reconciler explain`, then undo again")
             return Outcome(action, "refused", "the customer has changed in Shopify since the plan was made")
@@ -161,7 +159,7 @@ def _remember(action: Action, refused: Refused, context: StoreContext) -> None:
     context.state.put(with_refused(row, {undo_key(action.customer_id): said}))
 
 
-def _unparked(step: Step, parked: MappingOf[str, str]) -> Customer | None:
+def _customer_before_parking(step: Step, parked: MappingOf[str, str]) -> Customer | None:
     """The customer as it was before values of it were parked."""
     customer = step.decision.customer
     missing = {f: v for f, v in parked.items() if customer is not None and getattr(customer, f) is None}

@@ -21,9 +21,9 @@ from reconciler.controller.bulk.bulk_files import PIECE, BulkFiles
 from reconciler.controller.bulk.bulk_lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.context import Check, Earlier, StoreContext
-from reconciler.controller.execute import claim_written, execute, not_tried, note_answer, row_after
+from reconciler.controller.execute import claim_written, execute, note_answer, row_after
 from reconciler.controller.observe import observe_users
-from reconciler.controller.step import Outcome, Step, StoreAccess
+from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.core.model.action import Action
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
@@ -143,7 +143,7 @@ class BulkRun:
                 self._access.refused = error
                 return
             except TemporaryError as error:
-                failed = [Outcome(a, "failed", error.message, error.hint, error=error) for a in batch]
+                failed = [failure(a, error) for a in batch]
                 yield from map(self._told, failed)
                 continue
             yield from (self._told(each) for each in ready if isinstance(each, Outcome))
@@ -360,7 +360,7 @@ class BulkRun:
             if isinstance(error, AccessError):
                 yield not_tried(action, error)
             else:
-                yield Outcome(action, "failed", error.message, error.hint, error=error)
+                yield failure(action, error)
 
     def _told(self, outcome: Outcome) -> Outcome:
         """The outcome of the action as it was planned, which may have gone on as another."""
