@@ -1,6 +1,6 @@
 # One door. `make` prints what it can do; `make check` is all that CI runs, in the same order.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix lint types floors docs coverage explore bench soak requirements schemas clean
+.PHONY: help setup demo test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,7 +31,7 @@ demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
-check: lint types floors docs test ## all that can be checked here; CI runs the same, and the demo
+check: lint types layers docs test ## all that can be checked here; CI runs the same, and the demo
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ lint: $(STAMP) ## ruff: rules and format
 types: $(STAMP) ## mypy, strict, tests included
 	$(BIN)/mypy
 
-floors: $(STAMP) ## import-linter: stairs lead down only
+layers: $(STAMP) ## import-linter: the order of layers and stages
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## generated parts of the docs are current
@@ -64,6 +64,9 @@ bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON
 
 soak: $(STAMP) ## whole processes under seeded faults (`make soak SEED=7 MINUTES=2`); exit 1 if anything is wrong
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+stats: $(STAMP) ## figures of the code base: lines, names, words
+	$(BIN)/python -m tests.standards.stats
 
 schemas: $(STAMP) ## write config/schema/*.json anew
 	$(BIN)/reconciler schema --out config/schema
