@@ -1,1 +1,1 @@
-"""The corridor of one request: look, decide, guard, apply, write down. Talks to the outside only through ports."""
+"""Observe, decide, execute and record: one request, a plan, or a resync. Reaches the outside only through ports."""

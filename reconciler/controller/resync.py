@@ -1,8 +1,8 @@
-"""Looks at whole stores, as `run` takes them: what is found goes into the queue, and the workers do it.
+"""Scheduled scans of whole stores: what is due goes into the queue, and the workers do it.
 
-A full look reads everything and is held to the guards as a plan is: a kind above its ceiling is held whole. A look at
+A full resync reads everything and is held to the guards as a plan is: a kind above its ceiling is held whole. One of
 changes reads the rows that moved since the last one, and those that vanished. Both are written down chunk by chunk and
-go on where they were killed. Nothing is written to a shop here.
+continue where they were killed. Nothing is written to a shop here.
 
 Before a full resync scans the profiles, a bulk query brings the mirror of a large shop up to date: users who were equal and
 have not moved since, by the mirror, are passed over. The others are read live, as all are in a small shop, or where the bulk
@@ -48,10 +48,10 @@ from reconciler.ports import (
 
 BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
 FULL, CHANGES = "full", "changes"
-BLOCKED = "blocked"  # another user's customer has her new address: her own look sees to that, whatever the guards say
+BLOCKED = "blocked"  # another user's customer has the new address: a reconcile resolves it, whatever the guards say
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
-SLICE = 1000  # mapped users of a large shop of whom one look at changes asks whether their rows are still there
-FEW = 20  # vanished ones in a slice that need no look at all the others
+SLICE = 1000  # mapped users of a large shop that one incremental resync compares with their rows
+FEW = 20  # vanished ones in a slice that need no comparison of all the others
 
 GoOn = Callable[[], bool]
 
@@ -61,7 +61,7 @@ class MirrorTier(Protocol):
 
     @property
     def pairs(self) -> PairReader:
-        """The mapped users whose customer has not moved, by the mirror."""
+        """The mapped users with a customer that has not moved, by the mirror."""
 
     def is_as_of(self, since: datetime) -> bool:
         """Whether the mirror shows the shop as it was at this time, or later: brought up to date where it does not."""
@@ -73,12 +73,12 @@ class MirrorTier(Protocol):
         """Keep what the shop showed of these customers at this time."""
 
     def moved_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
-        """Catch the mirror up, and give users whose customer moved since; nobody where there is no mirror."""
+        """Catch the mirror up, and give users with a customer that moved since; none where there is no mirror."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResyncContext:
-    """All that a look at a whole store in `run` works with. `go_on` is False as soon as it should stop where it is."""
+    """All that a resync of one store works with. `go_on` is False as soon as it should stop where it is."""
 
     store: Store
     readers: Readers
@@ -93,7 +93,7 @@ class ResyncContext:
 
 @dataclass(frozen=True, slots=True)
 class ResyncResult:
-    """What a look came to. `whole` False: it was stopped, and goes on from there the next time."""
+    """What a resync came to. `whole` False: it was stopped, and continues from there the next time."""
 
     whole: bool
     looked_at: int = 0
@@ -103,7 +103,7 @@ class ResyncResult:
 
 
 def full_resync(context: ResyncContext) -> ResyncResult:
-    """Read everything, decide about everybody, queue what is to be done. Errors of reading end it; it goes on later."""
+    """Read everything, decide about all users, queue what is due. Errors of reading end it; it continues later."""
     store, book = context.store, context.book
     check_source(store, context.readers)
     mapped = context.readers.mappings.count(store.shop)
@@ -116,7 +116,7 @@ def full_resync(context: ResyncContext) -> ResyncResult:
         context = replace(context, readers=replace(context.readers, by_mirror=by_mirror))
     changes = book.mark(store.shop, CHANGES)
     untold = _evidence(context, changes.watermark if changes is not None else None)
-    claims: Claims | None = None  # a pass over all rows of its own: not made where there is nobody to look at
+    claims: Claims | None = None  # a pass over all rows of its own: not made where there is no user to observe
     for part in _parts(context, mark.cursor, live=live):
         if not context.go_on():
             return ResyncResult(whole=False)
@@ -144,7 +144,7 @@ def _is_mirrored(context: ResyncContext, since: datetime) -> bool:
 
 
 def _is_large(context: ResyncContext) -> bool:
-    """Whether very many users are mapped, or wanted as far as the last look knows; before the first all rows may be."""
+    """Whether very many users are mapped, or wanted as far as the last resync knows; before the first all rows may be."""
     shop, mappings = context.store.shop, context.readers.mappings
     if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM:
         return True
@@ -155,10 +155,10 @@ def _is_large(context: ResyncContext) -> bool:
 
 
 def incremental_resync(context: ResyncContext) -> ResyncResult:
-    """Queue whoever's row moved since the last look, or whose mapping was made under another config, or whose row went.
+    """Queue users with a row that moved since the last resync, with a mapping made under another config, or without a row.
 
-    The first one goes on from the full look. Costs what has changed, and a slice of the keys: rows that went leave no
-    trace, so that each look compares the next slice of the mapped users with the rows, beginning again at the end. A
+    The first one continues from the full resync. Costs what has changed, and a slice of the keys: rows that went leave no
+    trace, so that each resync compares the next slice of the mapped users with the rows, beginning again at the end. A
     shop that is not large is one slice.
     """
     store, book, profiles = context.store, context.book, context.readers.profiles
@@ -200,12 +200,12 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
 
 
 def _evidence(context: ResyncContext, watermark: datetime | None) -> Evidence:
-    """What a look that began then must have seen, if rows say when they changed."""
+    """What a resync that began then must have seen, if rows say when they changed."""
     return Evidence(context.store, context.readers, _less_overlap(watermark) if watermark is not None else None)
 
 
 def _suspects(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]:
-    """Users by whom it is known that `updated_at` can't be trusted; a full look's until a look at changes took them over."""
+    """Users that prove `updated_at` wrong; those of a full resync until an incremental one took them over."""
     if full is None or full.finished_at is None:
         return changes.counted
     is_news = changes.watermark is None or full.finished_at > changes.watermark
@@ -213,7 +213,7 @@ def _suspects(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]
 
 
 def unmoved(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
-    """Users whose row changed without its `updated_at`, as far as it is known now."""
+    """Users with a row that changed without its `updated_at`, as far as it is known now."""
     changes, full = book.mark(shop, CHANGES), book.mark(shop, FULL)
     if changes is None:
         return full.counted if full is not None else ()
@@ -222,9 +222,9 @@ def unmoved(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
 
 @dataclass(frozen=True, slots=True)
 class _Vanished:
-    """Mapped users without a row, as far as the keys were compared; `held`: so many that nobody may go.
+    """Mapped users without a row, as far as the keys were compared; `held`: so many that none may go.
 
-    `untold` are users whose row was compared, and had changed without its `updated_at`.
+    `untold` are users with a row that was compared, and had changed without its `updated_at`.
     """
 
     users: Sequence[ClerkUserId]
@@ -236,8 +236,8 @@ class _Vanished:
 def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
     """Who of the next slice of mapped users has no row any more; None: stopped on the way.
 
-    Where many went, all keys are compared, and above the ceiling nobody goes: half a table is no news. Those whose address
-    another row has are not counted: they may have a new id, and nothing is released where their customers are adopted.
+    Where many went, all keys are compared, and above the ceiling none goes: half a table is no news. Those with an address
+    that another row has are not counted: they may have a new id, and their customers are adopted and not released.
     """
     shop, mappings, profiles = context.store.shop, context.readers.mappings, context.readers.profiles
     limit = SLICE if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM else BULK_FROM
@@ -267,7 +267,7 @@ def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evide
 
 
 def _back(context: ResyncContext) -> list[ClerkUserId]:
-    """Users whose row was missing at the last look and is there again, whatever its `updated_at` says."""
+    """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
     missed = context.readers.mappings.missed(context.store.shop, limit=BULK_FROM)
     return sorted(set(missed) - context.readers.profiles.vanished(missed)) if missed else []
 
@@ -277,26 +277,26 @@ def _less_overlap(at: datetime) -> datetime:
 
 
 def _moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
-    """Queue whose customer has moved by what the mirror learned since; the live look of each says what of it is true."""
+    """Queue users with a customer that moved by what the mirror learned since; their reconcile tells what is true."""
     if watermark is None:
         return 0
     return sum(_queue(context, users, "shop") for users in context.mirror.moved_since(_less_overlap(watermark)))
 
 
 def _look_at(part: Part, claims: Claims, context: ResyncContext, untold: Evidence) -> bool:
-    """Look at whom the part names, and write the whole of it down; False where it was stopped on the way."""
+    """Observe the users that the part names, and record the whole of it; False where it was stopped on the way."""
     store = context.store
     findings: dict[ClerkUserId, str] = {}
     wanted = part.equal
-    looked = (subjects_of(users, store, context.readers) for users in batches(part.users, CHUNK))
-    for chunk in chain(looked, [odd_ones(part.odd, store, context.readers)]):
+    observed = (subjects_of(users, store, context.readers) for users in batches(part.users, CHUNK))
+    for chunk in chain(observed, [odd_ones(part.odd, store, context.readers)]):
         if not context.go_on():
             return False
         if not chunk:
             continue
         asked_at = context.clock.now()
         found, customers, more = _decide(chunk, claims, context)
-        if part.users and customers:  # what a look has taught needs no other
+        if part.users and customers:  # what was observed is not read again
             context.mirror.note_read(customers, as_of=asked_at)
         untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
         findings |= found
@@ -309,7 +309,7 @@ def _look_at(part: Part, claims: Claims, context: ResyncContext, untold: Evidenc
 def _decide(
     chunk: Sequence[Subject], claims: Claims, context: ResyncContext
 ) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
-    """What is to be done for each, whom the shop itself showed, and how many are wanted; what a look teaches is kept."""
+    """What is due for each, customers that the shop showed, and how many are wanted; what was observed is recorded."""
     store, now = context.store, context.clock.now()
     findings: dict[ClerkUserId, str] = {}
     rows: list[tuple[Mapping | None, Mapping]] = []
@@ -338,7 +338,7 @@ def _decide(
 
 
 def _ended(context: ResyncContext, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> ResyncResult:
-    """Hold what is above a ceiling, queue the rest, close the book."""
+    """Hold what is above a ceiling, queue the rest, finish the scan."""
     store, book = context.store, context.book
     totals = book.totals(store.shop, FULL)
     held: dict[str, int] = {}
@@ -372,7 +372,7 @@ def _ended(context: ResyncContext, mapped: int, started_at: datetime, untold: Se
 def _hold(context: ResyncContext, kind: Kind, count: int, mapped: int) -> None:
     """Say in each row that a guard holds it; the plan shows the same, and `apply --approve` lets it go.
 
-    The row counts as looked at: the next look at changes does not let them go one by one.
+    The row counts as observed: the next incremental resync does not let them go one by one.
     """
     store, now = context.store, context.clock.now()
     message = said_above(kind, count, getattr(store.guards, kind), mapped)
@@ -389,14 +389,14 @@ def _hold(context: ResyncContext, kind: Kind, count: int, mapped: int) -> None:
 
 
 def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:
-    """What a mapping keeps of a profile that was looked at, or was missing with too many others to count as a sighting."""
+    """What a mapping keeps of a profile that was observed, or was missing with too many others to count as a sighting."""
     if profile is not None:
         return {"profile_digest": profile_digest(profile)}
     return {"absent_since": uncounted(now)}
 
 
 def _queue(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
-    """Ask for a look at each, as a part `of` so many. They come of age one by one, over the time that all may take."""
+    """Enqueue each, as a part `of` so many. They fall due one by one, over the time that all may take."""
     if not users:
         return 0
     takes_s = 2 * of * MUTATION_POINTS / context.readers.customers.restore_rate()
@@ -405,7 +405,7 @@ def _queue(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of
 
 
 def _has_moved(subject: Subject, store: Store, config: str) -> bool:
-    """Whether the row says something else than at the last look, or the config does; or was not there at that look."""
+    """Whether the row or the config differs from the last resync, or the row was not there."""
     mapping = subject.mapping
     if mapping is None or mapping.status == "released":
         return is_wanted(subject.profile, store) is not False

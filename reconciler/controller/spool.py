@@ -20,7 +20,7 @@ from reconciler.core.plan.pile import Key, M, canonical
 from reconciler.errors import PermanentError
 
 IN_MEMORY = 1 << 20  # bytes of one pile
-BLOCK = 1 << 16  # bytes that are read at once, of each run
+BLOCK = 1 << 16  # bytes that are read in one piece, of each run
 SPACE = "make room where temporary files are kept: TMPDIR names another place"
 
 
@@ -42,7 +42,7 @@ class Spool(Collection[M]):
         self.put(canonical(value), None if self._key is None else self._key(value))
 
     def put(self, line: str, key: Any = None) -> None:
-        """One more, whose canonical JSON is known."""
+        """One more, of which the canonical JSON is known."""
         text = line.encode()
         self._held.append((key, text))
         self._count += 1

@@ -2,7 +2,7 @@
 
 A hot loop over whole shops. Rows and mappings come as the driver's own tuples, a range of keys at a time, and are compared
 as fingerprints; objects are built only for those that have moved. Asks no shop: what it passes over was found equal by a
-look at the shop, and neither the row nor the policy nor what the mirror holds of the customer has moved since.
+read of the shop, and neither the row nor the policy nor what the mirror holds of the customer has moved since.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TAIL = 1000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One store's share of a range of keys that ends at `upto`: so many rows, so many of them passed over, whom to look at.
+    """One store's share of a range of keys that ends at `upto`: rows, how many are passed over, and users to observe.
 
     `odd` are rows that can't be asked for by name.
     """
@@ -44,7 +44,7 @@ class Part:
 class Watch:
     """One store in a pass: its policy, and where its mappings are.
 
-    `live`: nobody is passed over, since no mirror says how they are; each who is mapped or wanted is named.
+    `live`: no user is passed over, since there is no mirror; each that is mapped or wanted is named.
     """
 
     def __init__(self, store: Store, pairs: PairReader, *, live: bool = False) -> None:
@@ -85,7 +85,7 @@ class Watch:
         return self._live or fp is None or chunk.fingerprints.get(user) != fp or user in self._never
 
     def _adds_up(self, chunk: _Chunk, after: ClerkUserId | None, upto: ClerkUserId) -> bool:
-        """Whether each row is mapped and equal: as many, with the same sum of fingerprints, and nobody beside them.
+        """Whether each row is mapped and equal: as many, with the same sum of fingerprints, and no others.
 
         Asked of a store only as long as all rows are mapped there: one that takes a part of them is asked by name.
         """
@@ -97,13 +97,13 @@ class Watch:
         return (living, equal, total) == (count, count, chunk.sum)
 
     def tail(self, after: ClerkUserId | None) -> Iterator[Part]:
-        """Behind the last row: all who have a mapping there have no row."""
+        """After the last row: users with a mapping there have no row."""
         while users := self._pairs.living(self.store.shop, after=after, limit=TAIL):
             after = users[-1]
             yield Part(after, 0, 0, users)
 
     def _wanted(self, chunk: _Chunk, users: Sequence[ClerkUserId]) -> list[ClerkUserId]:
-        """Those without a mapping whom the store wants, or about whom the row can't tell."""
+        """Those without a mapping that the store wants, or may want as far as the row shows."""
         profiles = chunk.profiles(users) if users else {}
         return [u for u in users if is_wanted(profiles.get(u), self.store) is not False]
 
@@ -148,7 +148,7 @@ class _Line(BaseModel):
 
 
 class Moved:
-    """What a pass found in one store: how many it passed over, and whom to look at; many names lie in a file."""
+    """What a pass found in one store: how many it passed over, and which users to observe; many names lie in a file."""
 
     def __init__(self) -> None:
         self.equal = 0

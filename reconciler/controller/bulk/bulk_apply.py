@@ -1,9 +1,9 @@
-"""Large plans by bulk operations: written down, handed over, waited for, and read back, whoever dies in between.
+"""Large plans by bulk operations: recorded, uploaded, waited for, and read back, even if a process dies in between.
 
 In the state stand the files and each user's next write (ports.BulkRepository): what is not written there was not sent, and
-what is sent stays there until it is answered. A run that finds such files goes on with them first. An operation may so
+what is sent stays there until it is answered. A run that finds such files resumes them first. An operation may so
 be run twice; every write of it may be. A line that was refused, or has no answer, is decided as a single call's is; so is
-one whose row has moved on meanwhile, since it may have been written after what somebody else wrote for the new row.
+one with a row that moved on meanwhile, since it may have been written after what another writer wrote for the new row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 15.0
 FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
-ROW_MOVED = "her row has changed while its line was under way"
+ROW_MOVED = "the row has changed while its line was under way"
 
 
 class _Names:
@@ -51,7 +51,7 @@ class _Names:
         self._hashes.append(hash(user))
 
     def others(self, actions: Collection[Action]) -> Iterator[Action]:
-        """Those of nobody who is in here."""
+        """Those of users who are not in here."""
         known = array("q", sorted(self._hashes))
 
         def is_known(action: Action) -> bool:
@@ -78,7 +78,7 @@ class BulkRun:
         self._blocked: ReconcilerError | None = None
 
     def resume(self) -> Earlier:
-        """Go on with what a killed run left, to its end; what became of whom. Nothing where there is nothing.
+        """Resume what a killed run left, to its end; what became of each user. Nothing where there is nothing.
 
         Where that can't be done now, nothing new goes by bulk either: older values could be written after newer ones.
         """
@@ -90,7 +90,7 @@ class BulkRun:
                 self._files.take_over()
                 return {o.action.clerk_user_id: self._row_of(o) for o in self._work()}
         except (TemporaryError, PermanentError) as error:
-            self._context.warn(f"{self._context.store.name}: they can't be gone on with now: {error.message}")
+            self._context.warn(f"{self._context.store.name}: they can't be resumed now: {error.message}")
             self._blocked = error
             return {}
         except AccessError as error:
@@ -186,7 +186,7 @@ class BulkRun:
     # --- answers --------------------------------------------------------------------------------------------------
 
     def _read(self, file: BulkFile, state: BulkState | None) -> Iterator[Outcome]:
-        """Everything that an ended operation says; then whoever it says nothing of."""
+        """Settle all answers of an ended operation; then lines without an answer."""
         if state is not None and state.readable:
             try:
                 for answers in self._bulk.shop.answers(state.operation, file.rides_in):
@@ -226,8 +226,8 @@ class BulkRun:
     ) -> Iterator[Outcome]:
         """Rows, events and the next writes of those who were written, in one go; then those who were refused, or moved.
 
-        Whose row has moved, or whose mapping a worker has just written, keeps her line until she was looked at. What was
-        written counts as hers by that look; a new customer is written down before, or nobody would find her once her row
+        A user with a row that moved, or a mapping that a worker has just written, keeps the line until observed. What was
+        written is claimed by that; a new customer is recorded before, or it would not be found once the row
         is gone.
         """
         rows: list[Mapping] = []
@@ -277,7 +277,7 @@ class BulkRun:
         yield from self._execute_singly(refused)
 
     def _settle_unanswered(self, file: BulkFile, *, is_whole: bool) -> Iterator[Outcome]:
-        """Lines without an answer: each customer is looked at. Many of an operation that failed go by bulk once more."""
+        """Lines without an answer: each customer is observed. Many of an operation that failed go by bulk once more."""
         book = self._bulk.book
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
         while self._access.refused is None and (lines := book.file_lines(file, limit=BATCH)):
@@ -294,7 +294,7 @@ class BulkRun:
             yield from self._execute_singly([(bulk_step, AnswerLost(NO_ANSWER)) for bulk_step in is_selected])
 
     def _send_again(self, is_selected: Sequence[BulkStep]) -> list[BulkStep]:
-        """A look at these: whoever still needs a write that may go by bulk waits for a file again; the rest is left."""
+        """Observe these: a user who still needs a write that may go by bulk waits for a file again; the rest is left."""
         by_user = {bulk_step.line.user: bulk_step for bulk_step in is_selected}
         more = []
         for step in observe_users(list(by_user), self._context, explicit=False):
@@ -328,7 +328,7 @@ class BulkRun:
                 self._context.cancellation.check()
 
     def _alone(self, ridden: tuple[BulkStep, ReconcilerError | None]) -> Outcome | None:
-        """None where it should end before this one: her line stays."""
+        """None where it should end before this one: the line stays."""
         bulk_step, failed = ridden
         if self._context.cancellation.is_cancelled:
             return None
@@ -354,7 +354,7 @@ class BulkRun:
         yield from self._report_left_over(self._access.refused or error)
 
     def _report_left_over(self, error: ReconcilerError) -> Iterator[Outcome]:
-        """Nobody knows what became of these, or nothing was tried."""
+        """Report users with an unknown outcome, or that were not tried."""
         plan, self._plan = self._plan, ()
         for action in self._known.others(plan):
             if isinstance(error, AccessError):
@@ -363,24 +363,24 @@ class BulkRun:
                 yield failure(action, error)
 
     def _told(self, outcome: Outcome) -> Outcome:
-        """The outcome of the action as it was planned, which may have gone on as another."""
+        """The outcome of the action as it was planned, which may have been done as another."""
         self._known.add(outcome.action.clerk_user_id)
         planned = self._otherwise.pop(outcome.action.clerk_user_id, None)
         return outcome if planned is None else replace(outcome, action=planned)
 
     def _of_plan(self, line: BulkLine) -> StoreContext:
-        """Our hands, for a line that may be another plan's."""
+        """The context, for a line that may be another plan's."""
         if line.plan_digest == self._context.plan_digest:
             return self._context
         return replace(self._context, plan_digest=line.plan_digest)
 
 
 def _is_news(step: Step) -> bool:
-    """Whether a new customer was made whom the state does not know as hers, or does not manage any more."""
+    """Whether a new customer was made that the state does not know as the user's, or does not manage any more."""
     row = step.subject.mapping
     return step.action.kind == "create" and (row is None or row.customer_id != step.at or row.left_at is not None)
 
 
 def _as_single(error: ReconcilerError, file: BulkFile) -> ReconcilerError:
-    """What a single call would have said: of metafields and tags a look and a call of her own will tell it exactly."""
+    """What a single call would have said: of metafields and tags, observing and a single call will say it exactly."""
     return AnswerLost(error.message) if isinstance(error, Refused) and file.rides_in != "customers" else error

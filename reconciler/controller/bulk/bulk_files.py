@@ -21,9 +21,9 @@ from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
 from reconciler.ports import BulkFile, BulkLine, BulkRepository, BulkState, Leases
 
-AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at once (since API 2026-01)
+AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
-PIECE = 500  # lines that are in memory, or in one transaction, at once
+PIECE = 500  # lines that are in memory, or in one transaction, at a time
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
 LEASE_S = 60.0  # renewed by a thread of its own: a process killed on another machine is taken over after so long
 LEASE_PAUSE_S = 5.0
@@ -90,7 +90,7 @@ class BulkFiles:
 
         def keep() -> None:
             while not over.wait(LEASE_S / 4):
-                with suppress(StateError, LeaseLost):  # the state is away: tried again, and `renew` tells
+                with suppress(StateError, LeaseLost):  # the state is away: tried again, and `renew` reports it
                     self.renew()
 
         keeper = threading.Thread(target=keep, name="bulk-lease", daemon=True)
@@ -124,7 +124,7 @@ class BulkFiles:
         return not self._bulk.book.bulk_waiting(self._shop) and not self._bulk.book.bulk_files(self._shop)
 
     def take_over(self) -> None:
-        """What a killed run left: files that run are gone on with; what was not sent is forgotten: the new plan has it."""
+        """What a killed run left: files that run are resumed; what was not sent is forgotten: the new plan has it."""
         book = self._bulk.book
         for file in book.bulk_files(self._shop):
             if file.operation is None:
@@ -136,13 +136,13 @@ class BulkFiles:
         self.drop_unsent()
 
     def drop_unsent(self) -> None:
-        """Forget lines that were not sent: what they rest on may be old when somebody goes on."""
+        """Forget lines that were not sent: what they rest on may be old when a run resumes."""
         book = self._bulk.book
         while lines := book.unsent_lines(self._shop, limit=PIECE):
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
 
     def fill(self) -> None:
-        """Hand over lines that wait, in as many files as may run at once."""
+        """Upload lines that wait, in as many files as may run at the same time."""
         free = AT_ONCE_MAX - len(self._bulk.book.bulk_files(self._shop))
         for rides_in, waiting in self._bulk.book.bulk_waiting(self._shop).items():
             left = waiting
@@ -150,12 +150,12 @@ class BulkFiles:
                 most = min(max(ceil(left / free), self._bulk.lines_min), LINES_MAX)
                 if tired := self._tired(rides_in, most):
                     self.tired += tired
-                    break  # they wait until they have been sent, and what is behind them, too
+                    break  # they wait until they have been sent, and so does what follows them
                 left -= self._upload_lines(rides_in, most)
                 free -= 1
 
     def ended(self) -> list[tuple[BulkFile, BulkState | None]]:
-        """Files whose operation has ended, or is known to nobody; files that are not run yet are run now."""
+        """Files with an operation that has ended, or is unknown; files that are not run yet are run now."""
         found = []
         run = lines = 0
         for file in self._bulk.book.bulk_files(self._shop):
@@ -219,7 +219,7 @@ class BulkFiles:
         return len(numbers)
 
     def _run(self, file: BulkFile, operation: str | None) -> None:
-        """Run it, unless it runs already. Where the answer is lost, its mark is looked for the next time."""
+        """Run it, unless it runs already. Where the answer is lost, its mark is searched the next time."""
         book = self._bulk.book
         try:
             found = operation or self._bulk.shop.run(file.rides_in, file.path, file.key)

@@ -1,7 +1,7 @@
 """Between an action's calls and the lines of a file: what may go by bulk, which write comes next, what an answer means.
 
 A user's next write is kept in the state (ports.BulkLine) from the moment it is decided on until it is answered; everything
-else is made from it, from the row and from the mapping again, so that whoever takes a killed run over needs no more.
+else is made from it, from the row and from the mapping again, so that a run which resumes a killed one needs no more.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _may_go_by_bulk(action: Action) -> bool:
 class BulkStep:
     """A line with the step it belongs to, as things stand now, and all writes of its action.
 
-    `moved_to`: the digest of her row, where it is not the one that the line rests on; None where it is.
+    `moved_to`: the digest of the row, where it is not the one that the line rests on; None where it is.
     """
 
     line: BulkLine
@@ -68,7 +68,7 @@ class BulkStep:
 
     @property
     def write(self) -> Write:
-        """What stands on the line."""
+        """The write on the line."""
         return placed(self.planned.write, self.step.at)
 
     @property
@@ -111,7 +111,7 @@ class BulkLines:
         return _placed(BulkStep(line, bulk_step.step, bulk_step.writes))
 
     def writes(self, lines: Iterable[BulkLine]) -> Iterator[tuple[list[BulkLine], Write]]:
-        """What stands on each line of a file that takes these, made as it is asked for; customers share metafield lines."""
+        """The lines of a file that takes these, made one by one; customers share metafield lines."""
         pairs = ((line, self._bare(line).write) for line in lines)
         for group in packed(pairs, lambda pair: _metafields_in(pair[1])):
             yield [line for line, _ in group], _joined([write for _, write in group])

@@ -13,7 +13,7 @@ from reconciler.ports import BulkRepository, BulkWriter, CustomerReader, Leases
 
 @dataclass(frozen=True, slots=True)
 class BulkProgress:
-    """How far the operations under way are: lines run, of how many, and the seconds left (None: nobody can tell yet)."""
+    """How far the operations under way are: lines run, of how many, and the seconds left (None: not known yet)."""
 
     run: int
     lines: int
@@ -26,8 +26,8 @@ class BulkContext:
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
     called now and then while operations are under way, `nudge` with users who lost a customer to another user by an answer.
-    `by_mirror` gives the customers by the mirror, if that stands now: creates are looked for there before they go into a
-    file. Their key makes one harmless of whom it does not know, but a guest it does not know would be adopted unguarded.
+    `by_mirror` gives the customers by the mirror, if that is current: creates are searched there before they go into a
+    file. Their key makes an unknown customer harmless, but an unknown guest would be adopted unguarded.
     """
 
     shop: BulkWriter

@@ -1,7 +1,7 @@
-"""ports.CustomerReader by the mirror: who is in it is shown as she was seen last, who is nowhere in it is not asked for.
+"""ports.CustomerReader by the mirror: a customer in it is shown as last observed, one that is not in it is not searched.
 
-For looks that write nothing to a shop. What it says is good for two answers only: that there is nothing to do, and that a
-customer is to be made, whose key makes it harmless if she is there after all. Everything else is looked at live.
+For scans, which write nothing to a shop. What it says is good for two answers only: that there is nothing to do, and that a
+customer is to be created, by a key that makes it harmless if there is one after all. Everything else is observed live.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class ByMirror:
-    """The customers of one shop by its mirror, and by the shop itself where the mirror can't tell. For one look."""
+    """The customers of one shop by its mirror, and by the shop itself where the mirror can't tell. For one scan."""
 
     def __init__(self, store: Store, known: KnownReader, live: CustomerReader) -> None:
         self._store, self._known, self._live = store, known, live
@@ -77,9 +77,9 @@ class ByMirror:
 
 
 def shown(customer_id: CustomerId, known: Known, store: Store) -> Customer | None:
-    """The customer that was seen; None where her values do not give the fingerprint of all that was shown then.
+    """The customer that was observed; None where the values do not give the fingerprint of all that was shown then.
 
-    Whether she can be deleted is not known.
+    Whether it can be deleted is not known.
     """
     values = _decode(known.values)
     metafields = {

@@ -1,7 +1,7 @@
 """Keeps one shop's mirror: filled by a bulk query, caught up by what was touched since, corrected by the next bulk query.
 
 The mirror is never the last word before a write: a user that it proves in sync is not observed, any other one is. So it
-may lag, and is not used for long: `stands` says when a scan may rest on it (docs/tasks/large-shops.md).
+may lag, and is not used for long: `check_mirror` says when a scan may rest on it (docs/tasks/large-shops.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from reconciler.ports import (
 
 BATCH = 1000
 READ = 250
-OVERLAP = timedelta(hours=1)  # the search index lags, by half an hour at the worst: lately touched ones are read again
+OVERLAP = timedelta(
+    hours=1
+)  # the search index lags, by half an hour at the worst: recently touched ones are read again
 CLOCKS = timedelta(minutes=5)  # more than a shop's clock and ours may differ
 RUNS_MAX = timedelta(hours=24)  # a bulk query that takes longer is cancelled, and another one begun the next time
 COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, with room for one that failed
@@ -41,7 +43,7 @@ POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a bulk look is: what is being done, how much of how much (None: not known)."""
+    """How far a bulk query is: what is being done, how much of how much (None: not known)."""
 
     doing: str
     done: int
@@ -94,7 +96,7 @@ class MirrorContext:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a bulk look came to. `whole` False: it was stopped, and goes on from there the next time."""
+    """What a bulk query came to. `whole` False: it was stopped, and continues from there the next time."""
 
     whole: bool
     lines: int = 0
@@ -104,7 +106,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class MirrorCheck:
-    """Whether a look at everybody may pass over who has not moved: the mirror is as the shop's list was at `as_of`.
+    """Whether a scan of all users may pass over those who have not moved: the mirror is as the shop's list was at `as_of`.
 
     None: it may not. `doubt` says why, where there is a mirror at all.
     """
@@ -114,11 +116,11 @@ class MirrorCheck:
 
 
 def check_mirror(context: MirrorContext) -> MirrorCheck:
-    """Catch the mirror up, and say whether a look may rest on it. Asks nothing where no bulk look was ever complete.
+    """Catch the mirror up, and say whether a scan may rest on it. Asks nothing where no bulk query was ever complete.
 
-    The list of who was touched names nobody who was deleted; so the shop must have exactly as many customers as the
-    mirror. It lags, too, and a newcomer would make up for somebody who was deleted; so the mirror is first told of all
-    newcomers. Whatever goes wrong here is a reason to read everybody live, and no error.
+    The list of touched customers names none that were deleted; so the shop must have exactly as many customers as the
+    mirror. It lags, too, and a new customer would make up for a deleted one; so the mirror first reads all
+    newcomers. Whatever goes wrong here is a reason to read all live, and no error.
     """
     mark = context.mirror.mirror_mark(context.store.shop)
     if mark.complete_at is None:
@@ -132,9 +134,9 @@ def check_mirror(context: MirrorContext) -> MirrorCheck:
         mirror_check = _counted(context)
         return (
             mirror_check if mirror_check.as_of is not None else _counted(context)
-        )  # somebody may have come after the list
+        )  # a customer may have come after the list
     except AccessError:
-        return MirrorCheck()  # the live look says it
+        return MirrorCheck()  # the live scan reports it
     except (PermanentError, StateError, TemporaryError) as error:
         return MirrorCheck(doubt=f"its mirror can't be brought up to date: {error.message}")
 
@@ -145,15 +147,15 @@ def shape_of(store: Store) -> str:
 
 
 def is_fresh(mark: MirrorMark, now: datetime) -> bool:
-    """Whether a bulk look was complete lately. Not by a clock that was wrong: what is to come says nothing of what was."""
+    """Whether a bulk query was complete recently. A time in the future is from a wrong clock, and does not count."""
     return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
 
 
 def _counted(context: MirrorContext) -> MirrorCheck:
     """Caught up, and compared with how many customers the shop has.
 
-    Counted before newcomers are read: one who comes in between then makes the mirror larger, and is never one whom the
-    shop counted and the mirror does not know, who would hide that somebody was deleted.
+    Counted before newcomers are read: one that comes in between then makes the mirror larger, and is never one that the
+    shop counted and the mirror does not know, which would hide a deletion.
     """
     as_of = context.clock.now()
     catch_up(context)
@@ -168,10 +170,10 @@ def _counted(context: MirrorContext) -> MirrorCheck:
 
 
 def fill(context: MirrorContext) -> Filled:
-    """Bring the mirror up to date by a bulk query: goes on with one that is under way, and with its lines where it was.
+    """Bring the mirror up to date by a bulk query: continues one that is under way, and its lines where it was.
 
     TemporaryError: it failed, was cancelled or took more than a day. What it had found by then is in the mirror, and
-    nobody counts as gone by it. The next call begins anew.
+    no customer counts as gone by it. The next call begins again.
     """
     shop, mirror = context.store.shop, context.mirror
     mark = mirror.mirror_mark(shop)
@@ -201,24 +203,24 @@ def fill(context: MirrorContext) -> Filled:
                 if not context.wait(0):
                     return Filled(whole=False, lines=lines, moved=moved)
         except PermanentError:
-            mirror.end_mirror(shop, complete=False, now=context.clock.now())  # the result is no more: begin anew
+            mirror.end_mirror(shop, complete=False, now=context.clock.now())  # the result is no more: begin again
             raise
     gone = mirror.end_mirror(shop, complete=complete, now=context.clock.now())
     if not complete:
         why = f" ({state.error_code})" if state.error_code else ""
         raise TemporaryError(
-            f"{shop}: the bulk query is {state.status}{why} after {lines} customers; nobody counts as gone by it",
-            hint="reconciler backfill shopify, which begins anew",
+            f"{shop}: the bulk query is {state.status}{why} after {lines} customers; no customer counts as gone by it",
+            hint="reconciler backfill shopify, which begins again",
         )
     return Filled(whole=True, lines=lines, moved=moved, gone=gone)
 
 
 def catch_up(context: MirrorContext) -> int:
-    """Read whoever was touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
+    """Read customers touched since the last time, by point reads; how many had moved. Gone by a point read is gone.
 
-    Whom the mirror has surely seen since she was touched is not read again, though the lists overlap. Nothing is done
-    without a complete bulk look before, which saw all that was touched until then. PermanentError where too many were
-    touched: a bulk look is due.
+    One that the mirror surely read since it was touched is not read again, though the lists overlap. Nothing is done
+    without a complete bulk query before, which saw all that was touched until then. PermanentError where too many were
+    touched: a bulk query is due.
     """
     shop, mirror = context.store.shop, context.mirror
     mark = mirror.mirror_mark(shop)
@@ -237,10 +239,10 @@ def catch_up(context: MirrorContext) -> int:
 
 
 def _take_in_newcomers(context: MirrorContext) -> None:
-    """Read whoever came lately and is not in the mirror, newest first; one small page where few came.
+    """Read new customers that are not in the mirror, newest first; one small page where few came.
 
-    As far back as the index may not tell yet, but not behind the last bulk query, which saw everybody. That a newcomer is
-    known is no sign that older ones are: the index need not tell of them in their order. PermanentError: too many.
+    As far back as the index may not tell yet, but not before the last bulk query, which saw all. That a new one is
+    known is no sign that older ones are: the index need not list them in their order. PermanentError: too many.
     """
     shop, mirror = context.store.shop, context.mirror
     complete_at = mirror.mirror_mark(shop).complete_at
@@ -252,7 +254,7 @@ def _take_in_newcomers(context: MirrorContext) -> None:
 
 
 def _untold_since(at: datetime, complete_at: datetime) -> datetime:
-    """From when on something may have happened that the index had not told at this time, nor the last bulk query seen."""
+    """From when on something may have happened that neither the index nor the last bulk query had seen at this time."""
     return max(at - OVERLAP, complete_at - CLOCKS)
 
 
@@ -273,7 +275,7 @@ def _read(context: MirrorContext, customers: list[CustomerId]) -> int:
 
 
 def seen_of(customer: Customer) -> Seen:
-    """A customer as the mirror keeps her."""
+    """A customer as the mirror keeps it."""
     scalars, metafields = scalars_of(customer), metafields_of(customer)
     return Seen(
         customer_id=customer.id,
@@ -287,7 +289,7 @@ def seen_of(customer: Customer) -> Seen:
 
 
 def _begun(context: MirrorContext) -> MirrorMark:
-    """A new bulk query. Its time is taken before it is asked for: who is made later is seen by it or by a later look."""
+    """A new bulk query. Its time is taken before it is asked for: a customer made later is seen by it or by a later one."""
     now = context.clock.now()
     expected = context.lists.count()
     operation = context.bulk.start()
@@ -296,14 +298,14 @@ def _begun(context: MirrorContext) -> MirrorMark:
 
 
 def _ended(context: MirrorContext, operation: str, began_at: datetime) -> BulkState | None:
-    """The query's end; None where the process should stop. Looks less and less often, twice a minute at last."""
+    """The query's end; None where the process should stop. Polls less and less often, twice a minute at last."""
     expected = context.mirror.mirror_mark(context.store.shop).expected
     pause = POLL_FIRST_S
     while True:
         state = context.bulk.state(operation)
         if state is None:
             context.mirror.end_mirror(context.store.shop, complete=False, now=context.clock.now())
-            raise TemporaryError(f"{context.store.shop}: the shop knows no {operation} any more", hint="start anew")
+            raise TemporaryError(f"{context.store.shop}: the shop no longer knows {operation}", hint="start again")
         if state.status != "running":
             return state
         context.progress(Progress("running", state.objects, expected))
@@ -312,7 +314,7 @@ def _ended(context: MirrorContext, operation: str, began_at: datetime) -> BulkSt
             context.mirror.end_mirror(context.store.shop, complete=False, now=context.clock.now())
             raise TemporaryError(
                 f"{context.store.shop}: the bulk query ran for more than a day and was cancelled",
-                hint="reconciler backfill shopify, which begins anew",
+                hint="reconciler backfill shopify, which begins again",
             )
         if not context.wait(pause):
             return None
