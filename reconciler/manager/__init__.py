@@ -1,1 +1,1 @@
-"""Starts and stops what `run` runs: workers, scheduled looks, the HTTP server. Decides nothing about customers."""
+"""Starts and stops the parts of `run`: workers, scheduled scans, the HTTP server. Decides nothing about customers."""

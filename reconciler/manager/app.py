@@ -1,4 +1,4 @@
-"""`run`: everything started in order, watched, and stopped in order. The only place that knows all parts by name."""
+"""`run`: starts all parts in order, watches them, and stops them in order. The only module that names all parts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from reconciler.manager.schedule.outbox import OutboxNudges
 from reconciler.manager.schedule.probes import Probes
 from reconciler.manager.schedule.scans import LEASE, ScheduledScans
 from reconciler.manager.schedule.scheduler import Scheduler
-from reconciler.manager.shutdown import ended_within
+from reconciler.manager.shutdown import run_within
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import Front
 from reconciler.settings import Loaded
@@ -48,16 +48,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that `run` follows, and how they are read."""
+    """The files that `run` follows, and the function that reads them."""
 
     paths: tuple[Path, ...]
     read: Callable[[], Loaded]
     digest: str | None = None
-    """What was on disk just before the house's settings were read; None: what is there now."""
+    """The digest on disk just before the settings were read; None: the present one."""
 
 
 class Manager:
-    """One replica. `start`, then `wait` until somebody calls `stop` (a signal does), then `close`."""
+    """One replica. Call `start`, then `wait` until a call of `stop` (by a signal), then `close`."""
 
     def __init__(
         self,
@@ -69,20 +69,20 @@ class Manager:
         intervals: Intervals | None = None,
         front: Front | None = None,
     ) -> None:
-        """`front`: the port, where it is served already; else `host` and `port`, or those of the settings."""
+        """`front`: an open port to serve on; otherwise `host` and `port`, or those of the settings."""
         settings = components.loaded.settings
         self._controller_lock = lock_controller(components.engine)
         self._files = files
         self._on_disk = FollowedFiles(files.paths, running=files.digest)
         self._config_problem: str | None = None
-        self._told_at = float("-inf")
+        self._recorded_at = float("-inf")
         self._components = components
         self._settings = settings
         self._intervals = intervals = intervals or Intervals()
         self._ending = False
-        # A queue, since its `put` may interrupt itself: an Event set in a signal handler can wait for itself for ever.
-        self._wishes: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
-        self._reading = threading.Lock()
+        # A queue, since a signal handler may interrupt `put` itself: an Event set there can deadlock.
+        self._commands: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
+        self._reload_lock = threading.Lock()
         workers = settings.controller.workers
         self._clock = components.state_clock
         self._metrics = Metrics(workers)
@@ -91,7 +91,9 @@ class Manager:
             components, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
         )
         self.owner = new_owner()
-        worker = Worker(self._running, components.queue, components.state, self._clock, self._refused, intervals.pauses)
+        worker = Worker(
+            self._running, components.queue, components.state, self._clock, self._note_refused, intervals.pauses
+        )
         self._dispatcher = Dispatcher(
             components.queue,
             worker,
@@ -99,10 +101,10 @@ class Manager:
             owner=self.owner,
             workers=workers,
             caps=self._running.caps,
-            on_worked=self._worked,
+            on_worked=self._note_worked,
             intervals=intervals,
         )
-        self._probes = Probes(self._running, self._clock, intervals, resumed=self._resumed)
+        self._probes = Probes(self._running, self._clock, intervals, resumed=self._note_resumed)
         self._failing = FailingStores(self._running, self._clock)
         self._scans = ScheduledScans(
             self._running,
@@ -116,7 +118,7 @@ class Manager:
             interval_s=settings.controller.resync_s,
             intervals=intervals,
         )
-        self._hints = OutboxNudges(
+        self._outbox = OutboxNudges(
             components, settings, self._running, self._clock, self._metrics, self._dispatcher.wake
         )
         self._schedule = Scheduler(
@@ -127,13 +129,13 @@ class Manager:
             self._scans,
             self._probes,
             read_files=self._follow_files,
-            take_hints=self._hints.take,
+            take_outbox=self._outbox.take,
             intervals=intervals,
         )
-        self._metrics.ask(self._known)
+        self._metrics.read_at_scrape(self._gauges)
         self._webhook_state = WebhookState(components, wait_s=intervals.webhook_wait_s)
-        self._state_probe = StateProbe(self._sound)
-        self._rows = row_writer(components, self._webhook_state, self._clock, intervals, self._row_written)
+        self._state_probe = StateProbe(self._state_problems)
+        self._rows = row_writer(components, self._webhook_state, self._clock, intervals, self._note_row)
         self._service = ManagerService(
             self._running,
             self._webhook_state,
@@ -161,33 +163,33 @@ class Manager:
 
     @property
     def url(self) -> str:
-        """Where it is served, for this machine."""
+        """The server's URL on this machine."""
         return self._front.url
 
     def start(self) -> None:
-        """Check what can't be done without, then begin. Raises what `doctor` would say."""
-        _ = self._components.profiles, self._components.clerk  # opened once, for all houses that follow
+        """Check the preconditions, then start all parts. Raises the errors that `doctor` reports."""
+        _ = self._components.profiles, self._components.clerk  # opened once, for all later configs
         if self._settings.clerk.upsert_profiles:
             _ = self._components.upserts
-        self._take_back()
+        self._take_over()
         self._since = self._clock.now()
-        self._tell_state()
+        self._record_replica()
         if self._rows is not None:
             self._rows.start()
         self._front.open(self._app)
         self._front.start()
         self._dispatcher.start()
         self._schedule.start()
-        self._ask_for_gids()
+        self._suspend_unidentified()
         _log.info(
             "started", owner=self.owner, url=self.url, stores=len(self._running.stores()),
             workers=self._settings.controller.workers,
         )  # fmt: skip
 
-    def _take_back(self) -> None:
-        """What a process that has provably ended had in hand waits for no lease: on SQLite each that was before us.
+    def _take_over(self) -> None:
+        """Take over requests and scans of ended processes without waiting for leases; on SQLite all earlier ones.
 
-        A state that can't be written now, as on a full disk, is no reason to end: the leases run out by themselves.
+        If the state can't be written, as on a full disk, the start continues: the leases expire by themselves.
         """
         alone = self._controller_lock is not None
         try:
@@ -200,54 +202,54 @@ class Manager:
             _log.info("requests_taken_over", requests=requests, scans=scans)
 
     def wait(self) -> None:
-        """Until `stop`; files are read anew meanwhile, where that was asked for."""
-        while not self._ending and self._wishes.get() != "end":
+        """Block until `stop`; reload the files on request meanwhile."""
+        while not self._ending and self._commands.get() != "end":
             self.reload()
 
     def reload_soon(self) -> None:
-        """Ask for the files to be read anew; returns at once. Safe in a signal handler."""
-        self._wishes.put("reload")
+        """Request a reload of the files and return. Safe in a signal handler."""
+        self._commands.put("reload")
 
     def stop(self) -> None:
-        """Ask it to end; returns at once. Safe in a signal handler, and to repeat."""
+        """Request the end and return. Safe in a signal handler, and to repeat."""
         self._ending = True
-        self._wishes.put("end")
+        self._commands.put("end")
 
     def close(self) -> None:
-        """Take nothing more, finish what is in hand, hand back the rest, close everything: each step within its time.
+        """Claim nothing more, finish work in progress, return the rest to the queue, close all parts. Each step is bounded.
 
-        Webhooks are taken until the last: they are written down, and another replica or the next start looks.
+        Webhooks are accepted until the end: their requests are stored for another replica or the next start.
         """
         self._ending = True
         until = time.monotonic() + self._intervals.grace_s
-        _log.info("stop_requested", in_hand=len(self._dispatcher.in_hand()))
+        _log.info("stop_requested", in_hand=len(self._dispatcher.in_progress()))
         self._schedule.end()
         self._dispatcher.stop(self._intervals.grace_s)
         self._schedule.stop(until)
         if self._rows is not None:
             self._rows.stop(until)
         for name, step in (
-            ("hints", self._hints.close),
+            ("outbox", self._outbox.close),
             ("replica", self._forget_replica),
             ("http", self._front.stop),
-            ("sounding", self._state_probe.close),
-            ("books", self._webhook_state.close),
+            ("state probe", self._state_probe.close),
+            ("webhook state", self._webhook_state.close),
             ("shops", self._running.close),
         ):
-            if not ended_within(self._intervals.step_s, step, name):
+            if not run_within(self._intervals.step_s, step, name):
                 _log.warning("stop_step_abandoned", step=name, seconds=self._intervals.step_s)
         if self._controller_lock is not None:
             self._controller_lock.release()
         _log.info("stopped", worked=self._dispatcher.worked)
 
     def reload(self, *, settled_s: float = math.inf) -> None:
-        """Read both files now; a bad edit is refused, loudly, and the running config stays.
+        """Read both files and apply them. A faulty edit is refused with an error, and the running config stays.
 
-        `settled_s`: for how long they have been unchanged; what takes something away is taken only after a while.
+        `settled_s`: for how many seconds they have not changed; a removal is applied only after a while.
         """
-        with self._reading:
+        with self._reload_lock:
             if math.isinf(settled_s):
-                self._on_disk.look()
+                self._on_disk.check()
             try:
                 read = self._files.read()
                 loaded = without_restart(self._settings, read)
@@ -256,8 +258,8 @@ class Manager:
             except ConfigError as error:
                 self._refuse_config(error)
                 return
-            if not self._on_disk.is_still_seen():
-                return  # moved while it was read: the next look takes it, or the one after
+            if not self._on_disk.is_unchanged():
+                return  # changed while it was read: the next check applies it, or the one after
             with self._running.components() as components:
                 before = {s.name: s for s in components.loaded.stores}
                 is_taken = components.loaded == loaded
@@ -266,7 +268,7 @@ class Manager:
                 return
             removed = removals(before.values(), loaded.stores)
             if removed and settled_s < self._intervals.removal_settles_s:
-                self._note_problem(f"it no longer says {_listed(removed)}: taken once it has stayed so for a while")
+                self._note_problem(f"it no longer has {_listed(removed)}: applied once it stays unchanged for a while")
                 return
             try:
                 with self._running.components() as components:
@@ -275,17 +277,17 @@ class Manager:
                         _log.warning("config_removal", removed=removed, mapped=mapped)
                     self._running.replace(components.with_files(loaded))
             except StateError as error:
-                self._note_problem(f"it is taken once the state answers: {error.message}")
+                self._note_problem(f"it is applied once the state answers: {error.message}")
                 return
             self._settings = loaded.settings
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)
             self._shops.follow(webhooks_of(self._running.stores()))
-            self._metrics.reloaded("taken")
+            self._metrics.note_reload("taken")
             if loaded.settings == read.settings:
-                self._on_disk.take()
+                self._on_disk.mark_running()
                 self._note_problem(None)
-            else:  # what was taken runs, and the rest waits for a restart
+            else:  # one part is applied, the other needs a restart
                 self._refuse_config(needs_restart())
             now = {s.name: s for s in loaded.stores}
             self._metrics.follow(now)
@@ -295,35 +297,35 @@ class Manager:
             self._follow(changed, gone)
 
     def _refuse_config(self, error: ConfigError) -> None:
-        """Log and count a refused file once, however often it is read again."""
+        """Log and count a refused file once, however often it is read."""
         problem = f"refused: {error.message}"
         if problem != self._config_problem:
-            self._metrics.reloaded("refused")
+            self._metrics.note_reload("refused")
             _log.error("config_refused", error=error.message, hint=error.hint or "the running config stays")
         self._note_problem(problem)
 
     def _note_problem(self, problem: str | None) -> None:
-        """Why the files on disk are not what runs (None: they are), for the console, the metrics and `status`."""
+        """Keep why the files on disk do not run (None: they do), for the console, the metrics and `status`."""
         if problem != self._config_problem:
             self._config_problem = problem
-            self._told_at = float("-inf")
+            self._recorded_at = float("-inf")
         self._metrics.config_current(problem is None)
 
     def _follow_files(self) -> None:
-        """Take the files where they have changed and settled, and say now and then that this replica is there."""
-        with self._reading:
-            settled_s, differs = self._on_disk.look(), self._on_disk.differs
+        """Apply changed files once they have settled, and record from time to time that this replica runs."""
+        with self._reload_lock:
+            settled_s, differs = self._on_disk.check(), self._on_disk.differs
             if not differs:
                 self._note_problem(None)
             elif not settled_s and self._config_problem is None:
-                self._note_problem("it has changed, and is taken once it has settled")
+                self._note_problem("it has changed, and is applied once it has settled")
         if differs and settled_s:
             self.reload(settled_s=settled_s)
-        if time.monotonic() - self._told_at >= self._intervals.replica_s:
-            self._tell_state()
+        if time.monotonic() - self._recorded_at >= self._intervals.replica_s:
+            self._record_replica()
 
-    def _tell_state(self) -> None:
-        """Write down that this replica is there, and with which files; where the state is away, the next look does."""
+    def _record_replica(self) -> None:
+        """Record that this replica runs, with its files; if the state does not answer, the next call does."""
         now = self._clock.now()
         replica = Replica(
             owner=self.owner,
@@ -337,64 +339,64 @@ class Manager:
         except StateError as error:
             _log.warning("state_write_failed", error=error.message)
             return
-        self._told_at = time.monotonic()
+        self._recorded_at = time.monotonic()
 
     def _forget_replica(self) -> None:
         with suppress(StateError):
             self._components.state.forget_replica(self.owner)
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
-        """What a new stores.yaml means: looks at what is new or changed, and no requests of what is gone."""
+        """Follow a new stores.yaml: scan new and changed stores, delete requests of removed ones."""
         self._schedule.follow()
         for name in changed:
             self._probes.resume(name)
-            self._schedule.look_now(name)
-        self._ask_for_gids()
+            self._schedule.scan_soon(name)
+        self._suspend_unidentified()
         with self._running.components() as components:
             for name in gone:
                 components.queue.forget(name)
         self._dispatcher.wake()
 
-    def _ask_for_gids(self) -> None:
-        """Leave alone the stores whose shop may be known by another name, until it has told which one it is."""
+    def _suspend_unidentified(self) -> None:
+        """Suspend stores of which the shop may be known by another name, until the shop returns its gid."""
         with self._running.components() as components:
             unsure = components.shop_keys.unsure()
         for name in unsure:
-            self._probes.leave_until_identified(name)
+            self._probes.suspend_until_identified(name)
             self._schedule.probe_soon(name)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def readiness(self) -> Sequence[str]:
-        """Why this process is not ready, a line each."""
+        """Return why this process is not ready, one line each."""
         now, intervals = time.monotonic(), self._intervals
         reasons = ["it is stopping"] if self._ending else []
-        reasons += [f"the thread {name} has died" for name in self._dispatcher.dead()]
+        reasons += [f"the thread {name} has died" for name in self._dispatcher.dead_threads()]
         if self._rows is not None and not self._rows.alive:
             reasons.append("the thread that writes profile rows has died")
         beats = {
             "nothing has been taken from the queue": (self._dispatcher.beat_at, intervals.stale_beats_s),
-            "the clockwork has stood still": (self._schedule.beat_at, intervals.stale_beats_s),
+            "the scheduler has not run": (self._schedule.beat_at, intervals.stale_beats_s),
             "no lease has been renewed": (self._dispatcher.renewed_at, intervals.lease_s),
         }
         reasons += [f"{what} for {now - at:.0f} s" for what, (at, limit_s) in beats.items() if now - at > limit_s]
-        wedged = [held for held in self._dispatcher.in_hand() if now - held.since > intervals.wedged_s]
+        wedged = [held for held in self._dispatcher.in_progress() if now - held.since > intervals.wedged_s]
         if wedged:
-            reasons.append(f"{len(wedged)} looks have taken more than {intervals.wedged_s:.0f} s")
+            reasons.append(f"{len(wedged)} reconciles have taken more than {intervals.wedged_s:.0f} s")
         return [*reasons, *self._state_probe.reasons()]
 
-    def _sound(self) -> Sequence[str]:
-        """What is wrong with the state and the queue in it; StateError where they don't answer or can't be written."""
+    def _state_problems(self) -> Sequence[str]:
+        """Return what is wrong with the state and its queue; StateError if it does not answer or can't be written."""
         queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
         queue.check_writable()
         oldest_s = queue.oldest_age_s(self._clock.now(), list(self._running.caps()))
         if oldest_s > stuck_s and time.monotonic() - self._dispatcher.done_at > stuck_s:
-            return [f"a request has been due for {oldest_s:.0f} s, and nothing was finished meanwhile"]
+            return [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"]
         return []
 
-    def _known(self) -> Known:
-        held = self._dispatcher.in_hand()
-        self._metrics.active(len(held))
+    def _gauges(self) -> Known:
+        held = self._dispatcher.in_progress()
+        self._metrics.set_active(len(held))
         now = time.monotonic()
         rows_pending, oldest_row_s = (
             self._webhook_state.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
@@ -410,22 +412,22 @@ class Manager:
                 oldest_row_s=oldest_row_s,
             )
 
-    def _row_written(self, done: RowDone) -> None:
+    def _note_row(self, done: RowDone) -> None:
         self._service.row_written(done)
 
-    def _refused(self, store: StoreName, error: AccessError) -> None:
-        self._probes.refused(store, error)
+    def _note_refused(self, store: StoreName, error: AccessError) -> None:
+        self._probes.suspend(store, error)
 
-    def _resumed(self, store: StoreName) -> None:
-        self._schedule.look_now(store)
+    def _note_resumed(self, store: StoreName) -> None:
+        self._schedule.scan_soon(store)
         self._dispatcher.wake()
 
-    def _worked(self, done: WorkResult, seconds: float) -> None:
+    def _note_worked(self, done: WorkResult, seconds: float) -> None:
         waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
-        self._metrics.worked(done, seconds, waited_s)
-        self._failing.worked(done)
+        self._metrics.note_reconcile(done, seconds, waited_s)
+        self._failing.note_request(done)
         if self._rows is not None:
-            self._rows.seen(done.claim.clerk_user_id)
+            self._rows.retry_refused(done.claim.clerk_user_id)
         result = done.result
         level = _log.warning if done.error is not None else _log.info
         level(

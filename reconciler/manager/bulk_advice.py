@@ -1,4 +1,4 @@
-"""When an operator should run `apply --bulk`, since `run` writes one by one: logged once a store, until it is over."""
+"""Warnings that `apply --bulk` would be faster, since `run` writes one by one: logged once a store while it is so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BulkAdvice:
-    """Remembers what it said of which store. Thread-safe."""
+    """Remembers the warnings of each store. Thread-safe."""
 
     def __init__(self, running: RunningConfig, clock: Clock) -> None:
         self._running, self._clock = running, clock
@@ -29,7 +29,7 @@ class BulkAdvice:
         self._lock = threading.Lock()
 
     def check(self, name: StoreName) -> None:
-        """Say what there is to say of this store now, from the state alone. An error of the state is logged."""
+        """Log the warnings that apply to this store now, from the state alone. An error of the state is logged."""
         store = self._running.store(name)
         if store is None or store.paused:
             return
@@ -44,10 +44,10 @@ class BulkAdvice:
         if self._is_news(name, "requests_waiting", is_so=slow_s is not None):
             _log.warning("requests_waiting", store=name, seconds=slow_s, hint=f"{command} is faster")
         if self._is_news(name, "bulk_abandoned", is_so=abandoned):
-            _log.warning("bulk_abandoned", store=name, hint=f"{command} goes on with its bulk operations")
+            _log.warning("bulk_abandoned", store=name, hint=f"{command} resumes its bulk operations")
 
     def _slow_s(self, components: Components, store: StoreSettings) -> float | None:
-        """How long the requests that are ready take at one write each, at the shop's rate; None where that is not long."""
+        """Return how long the ready requests take at one write each, at the shop's rate; None if that is not long."""
         rate = components.readers(store).customers.restore_rate()
         if components.queue.depth(store.name) * MUTATION_POINTS <= SLOW_S * rate:
             return None

@@ -1,4 +1,4 @@
-"""Whether Clerk's API proves that a user is gone: a 404 counts only with a key that is known to see our other users."""
+"""`ClerkAbsence`: whether Clerk's API proves that a user was deleted. A 404 counts only if the key sees our other users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOREIGN_FOR_S: Final = 60.0
 
 
 class ClerkAbsence:
-    """What one process knows of its key: asked before the first 404 counts, and again after some time. Thread-safe."""
+    """What one process knows of its key: checked before the first 404 counts, and again after some time. Thread-safe."""
 
     def __init__(self, on_trouble: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._on_trouble = on_trouble
@@ -27,9 +27,9 @@ class ClerkAbsence:
     def is_gone(
         self, clerk: ClerkUsers, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]
     ) -> bool | None:
-        """Whether Clerk has this user no more; None where its answer proves nothing.
+        """Return whether Clerk no longer has this user; None if its answer proves nothing.
 
-        `present` gives mapped users whose rows are there. Errors as of `ClerkUsers.get` and of `present`.
+        `present` returns mapped users with existing rows. Raises what `ClerkUsers.get` and `present` raise.
         """
         if clerk.exists(user):
             return False

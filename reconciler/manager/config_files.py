@@ -1,9 +1,9 @@
-"""Whether the files on disk are those that run: taken only when they have settled, and what taking them would remove.
+"""Follow the settings files on disk: whether they differ from the running config, and what applying them would remove.
 
-A file that an editor or a script is writing may be valid at every moment and complete at none: its last lines are missing.
-So a change is taken when the content was the same over two looks; one that takes something away, as a file that is cut
-short would, only when it has not moved for longer. The files that are named by `${file:…}` are followed like the text
-that names them: a rotated secret is a change.
+A file that an editor or a script is writing may be valid at every moment and incomplete: its last lines are missing. So a
+change is applied when two successive checks saw the same content. A change that removes something, as a truncated file
+does, must stay unchanged for longer. Files named by `${file:…}` are followed like the text that names them: a rotated
+secret is a change.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from pathlib import Path
 from reconciler.errors import ConfigError
 from reconciler.settings import FILE_MAX, Loaded, Settings, StoreSettings, files_named
 
-FRESH_S = 2.0  # a file that was written less than this ago may not be whole yet
+FRESH_S = 2.0  # a file written less than this ago may be incomplete
 
 
 @dataclass(frozen=True, slots=True)
 class OnDisk:
-    """What is on disk, by its digest, and since when (monotonic seconds) it was seen to be that."""
+    """The digest of the files on disk, and since when (monotonic seconds) it is known."""
 
     digest: str
     since_s: float
 
 
 class FollowedFiles:
-    """Looks at the files again and again. Not thread-safe: one thread looks."""
+    """Checks the files repeatedly. Not thread-safe: one thread checks."""
 
     def __init__(
         self, paths: Sequence[Path], *, running: str | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`running`: the digest of what runs, where it was read some time ago."""
+        """`running`: the digest of the running config, if it was read before."""
         self._paths = paths
         self._clock = clock
         self.running = running or digest_of(paths)
         self._seen = OnDisk(self.running, clock())
 
-    def look(self) -> float:
-        """For how many seconds the content has been what it is now; 0 where it is new at this look."""
+    def check(self) -> float:
+        """Read the files; return for how many seconds their content has been the same, 0 if it is new."""
         digest, now = digest_of(self._paths), self._clock()
         if digest != self._seen.digest:
             self._seen = OnDisk(digest, now)
@@ -52,22 +52,22 @@ class FollowedFiles:
 
     @property
     def differs(self) -> bool:
-        """Whether the last look saw something else than what runs."""
+        """Whether the last check saw other content than that of the running config."""
         return self._seen.digest != self.running
 
-    def is_still_seen(self) -> bool:
-        """Whether the content is that of the last look now, as it must be after it was read."""
+    def is_unchanged(self) -> bool:
+        """Return whether the content is still that of the last check, as it must be after reading."""
         return digest_of(self._paths) == self._seen.digest
 
-    def take(self) -> None:
-        """What the last look saw runs from now on."""
+    def mark_running(self) -> None:
+        """Mark the content of the last check as the running config."""
         self.running = self._seen.digest
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """Of the content of these files and of those that they name by `${file:…}`, links followed.
+    """Return a digest of the content of these files and of the files that they name by `${file:…}`, links followed.
 
-    A file that can't be read counts as one of its own.
+    An unreadable file counts as content of its own.
     """
     found = hashlib.sha256()
     for path in paths:
@@ -86,7 +86,7 @@ def _content(read: Callable[[], bytes]) -> bytes:
 
 
 def _named_content(path: Path) -> bytes:
-    """As much as a setting may be long. A pipe can be read only once, so it counts as unchanged."""
+    """Return at most the length limit of a setting. A pipe can be read only once, so it counts as unchanged."""
     if path.exists() and not path.is_file():
         return b""
     with path.open("rb") as file:
@@ -94,7 +94,7 @@ def _named_content(path: Path) -> bytes:
 
 
 def wait_until_settled(paths: Sequence[Path], *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Return once files that were written just now have the same content over two looks, FRESH_S apart."""
+    """Return once recently written files have the same content in two checks, FRESH_S apart."""
     while youngest_s(paths) < FRESH_S:
         before = digest_of(paths)
         sleep(FRESH_S)
@@ -103,7 +103,7 @@ def wait_until_settled(paths: Sequence[Path], *, sleep: Callable[[float], None] 
 
 
 def youngest_s(paths: Iterable[Path]) -> float:
-    """Seconds since one of these files was written; infinite where none is there. By the file system's clock."""
+    """Return the seconds since one of these files was written; infinite if none exists. By the file system's clock."""
     written_at = -math.inf
     for path in paths:
         with suppress(OSError):
@@ -112,9 +112,9 @@ def youngest_s(paths: Iterable[Path]) -> float:
 
 
 def without_restart(running: Settings, read: Loaded) -> Loaded:
-    """What of these files can be taken while this runs: the stores, and Clerk's secrets where there were some before.
+    """Return the part of these files that needs no restart: the stores, and Clerk's secrets if there were some before.
 
-    ConfigError where the stores were read by settings that only a restart takes.
+    ConfigError if the stores depend on settings that need a restart.
     """
     ours, theirs = running.profiles, read.settings.profiles
     if (ours.columns, ours.trust_email) != (theirs.columns, theirs.trust_email):
@@ -127,17 +127,17 @@ def without_restart(running: Settings, read: Loaded) -> Loaded:
 
 
 def needs_restart() -> ConfigError:
-    """The error that says so."""
+    """Return the error for settings that need a restart."""
     return ConfigError(
-        "reconciler.yaml, or a file that it names, has changed: it is taken by a restart only",
-        hint="restart; stores.yaml and clerk.webhook_secrets are taken without one",
+        "reconciler.yaml, or a file that it names, has changed, which needs a restart",
+        hint="restart `reconciler run`; stores.yaml and clerk.webhook_secrets need no restart",
     )
 
 
 def removals(before: Iterable[StoreSettings], after: Iterable[StoreSettings]) -> dict[str, list[str]]:
-    """By store what these settings no longer say: the store itself, lines of its `where`, or keys that were set.
+    """Return by store what the new settings no longer have: the store, lines of its `where`, or keys.
 
-    What a file that is cut short loses is of this kind: a store without its `where` wants everybody.
+    A truncated file removes such things: a store without its `where` wants all users.
     """
     now = {store.name: store for store in after}
     found: dict[str, list[str]] = {}

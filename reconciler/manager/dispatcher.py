@@ -1,6 +1,6 @@
-"""Takes claims off the queue and hands them to worker threads; keeps their leases; hands back what it can't finish.
+"""`Dispatcher`: claims requests, passes them to worker threads, renews their leases, and returns what is unfinished.
 
-One thread claims, one renews, the others work. Nothing here knows what a look is.
+One thread claims, one renews, the others reconcile. This module does not know what a reconcile is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
 from reconciler.manager.intervals import Intervals
-from reconciler.manager.shutdown import ended_within
+from reconciler.manager.shutdown import run_within
 from reconciler.ports import Clock, RequestQueue
 
 Caps = Callable[[], Mapping[StoreName, int]]
@@ -27,15 +27,15 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class InHand:
-    """One claim being worked on, and since when (monotonic seconds)."""
+class InProgress:
+    """One claim in progress, and since when (monotonic seconds)."""
 
     claim: Claim
     since: float
 
 
 class Dispatcher:
-    """Workers on one queue. `caps` says which stores may be worked on now, and how many requests of each at once."""
+    """Worker threads on one queue. `caps` returns the stores to claim for, and the limit of requests for each."""
 
     def __init__(
         self,
@@ -53,19 +53,19 @@ class Dispatcher:
         self._queue, self._worker, self._clock = queue, worker, clock
         self._workers, self._caps, self._on_worked = workers, caps, on_worked
         self._intervals = intervals
-        # By fencing number too: a lease that ran out while the database was away may be claimed by ourselves again.
-        self._in_hand: dict[tuple[Request, int], InHand] = {}
-        self._took: dict[StoreName, tuple[float, float]] = {}  # when the store's last look ended, and how long it took
-        self._changed = threading.Condition()  # of what is in hand
+        # The fencing token is part of the key: after an outage this process may claim again a request with an expired lease.
+        self._in_progress: dict[tuple[Request, int], InProgress] = {}
+        self._durations: dict[StoreName, tuple[float, float]] = {}  # end and seconds of the last reconcile
+        self._changed = threading.Condition()  # guards what is in progress
         self._ready: SimpleQueue[Claim | None] = SimpleQueue()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._stopped = threading.Event()
-        self._claiming = threading.Thread(target=self._claim_on, name="dispatch", daemon=True)
+        self._claiming = threading.Thread(target=self._claim_loop, name="dispatch", daemon=True)
         self._threads = [
             self._claiming,
-            threading.Thread(target=self._renew_on, name="leases", daemon=True),
-            *(threading.Thread(target=self._work_on, name=f"worker-{n}", daemon=True) for n in range(workers)),
+            threading.Thread(target=self._renew_loop, name="leases", daemon=True),
+            *(threading.Thread(target=self._work_loop, name=f"worker-{n}", daemon=True) for n in range(workers)),
         ]
         self.beat_at = self.renewed_at = self.done_at = time.monotonic()
         self.worked = 0
@@ -75,36 +75,36 @@ class Dispatcher:
             thread.start()
 
     def wake(self) -> None:
-        """Something was put in the queue: look now."""
+        """Claim now: a request was added to the queue."""
         self._wake.set()
 
-    def in_hand(self) -> tuple[InHand, ...]:
+    def in_progress(self) -> tuple[InProgress, ...]:
         with self._changed:
-            return tuple(self._in_hand.values())
+            return tuple(self._in_progress.values())
 
-    def dead(self) -> list[str]:
-        """The names of threads that should run and don't."""
+    def dead_threads(self) -> list[str]:
+        """Return the names of threads that should run and do not."""
         if self._stopping.is_set():
             return []
         return [thread.name for thread in self._threads if not thread.is_alive()]
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Take nothing more, let what is in hand end, hand back the rest. Safe to repeat, and before `start`."""
+        """Claim nothing more, wait for what is in progress, return the rest. Safe to repeat, and before `start`."""
         deadline = time.monotonic() + (self._intervals.grace_s if grace_s is None else grace_s)
         self._stopping.set()
         self._wake.set()
         if self._claiming.ident is not None:
             self._claiming.join(max(0.0, deadline - time.monotonic()))
-        self._hand_back(self._not_begun())
+        self._return(self._drop_waiting())
         for _ in range(self._workers):
             self._ready.put(None)
         with self._changed:
-            self._changed.wait_for(lambda: not self._in_hand, max(0.0, deadline - time.monotonic()))
-        self._hand_back([held.claim for held in self.in_hand()])
+            self._changed.wait_for(lambda: not self._in_progress, max(0.0, deadline - time.monotonic()))
+        self._return([held.claim for held in self.in_progress()])
         self._stopped.set()
 
-    def _not_begun(self) -> list[Claim]:
-        """Claims that no worker has begun with."""
+    def _drop_waiting(self) -> list[Claim]:
+        """Remove the claims that no worker has begun, and return them."""
         found: list[Claim] = []
         while True:
             try:
@@ -113,12 +113,12 @@ class Dispatcher:
                 break
             if claim is not None:
                 found.append(claim)
-                self._put_down(claim)
+                self._finish(claim)
         return found
 
-    def _hand_back(self, claims: list[Claim]) -> None:
-        """What their workers do from now on is fenced; others may take them at once."""
-        if claims and not ended_within(self._intervals.step_s, lambda: self._release(claims), "hand-back"):
+    def _return(self, claims: list[Claim]) -> None:
+        """Return claims to the queue. Later writes of their workers are fenced; other replicas may claim them."""
+        if claims and not run_within(self._intervals.step_s, lambda: self._release(claims), "return-requests"):
             _log.warning("requests_return_failed", error="the state does not answer", requests=len(claims))
 
     def _release(self, claims: list[Claim]) -> None:
@@ -131,40 +131,40 @@ class Dispatcher:
 
     # --- the threads ---------------------------------------------------------------------------------------------
 
-    def _claim_on(self) -> None:
+    def _claim_loop(self) -> None:
         while not self._stopping.is_set():
             self.beat_at = time.monotonic()
             self._wake.clear()
             try:
-                taken = self._take()
+                taken = self._claim_some()
             except StateError as error:
                 _log.error("claim_failed", error=error.message, hint=error.hint)
                 self._stopping.wait(self._intervals.away_s)
                 continue
             if not taken:
-                self._wake.wait(self._intervals.poll_s if self._in_hand else self._intervals.idle_poll_s)
+                self._wake.wait(self._intervals.poll_s if self._in_progress else self._intervals.idle_poll_s)
 
-    def _take(self) -> bool:
-        """Claim as many as there are free hands; False where there was nothing to take or nobody free."""
-        held = self.in_hand()
+    def _claim_some(self) -> bool:
+        """Claim a request for each free worker; return False if there was none, or no free worker."""
+        held = self.in_progress()
         free = self._workers - len(held)
         now, slow_s = time.monotonic(), self._intervals.slow_s
-        caps = room(self._caps(), held, self._took, workers=self._workers, slow_s=slow_s, now=now)
+        caps = capped(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
         if free <= 0 or not caps:
             return False
         claims = self._queue.claim(
             self.owner, self._clock.now(), limit=free, lease_s=self._intervals.lease_s, stores=caps
         )  # fmt: skip
         busy = {claim.store for claim in claims} | {one.claim.store for one in held}
-        for name in (caps.keys() & self._took.keys()) - busy:  # else slow stores without a request keep the others out
-            self._took[name] = (now, self._took[name][1])
+        for name in (caps.keys() & self._durations.keys()) - busy:  # otherwise idle slow stores would block the others
+            self._durations[name] = (now, self._durations[name][1])
         for claim in claims:
             with self._changed:
-                self._in_hand[claim.request, claim.fencing] = InHand(claim, time.monotonic())
+                self._in_progress[claim.request, claim.fencing] = InProgress(claim, time.monotonic())
             self._ready.put(claim)
         return bool(claims)
 
-    def _work_on(self) -> None:
+    def _work_loop(self) -> None:
         while (claim := self._ready.get()) is not None:
             self._work(claim)
 
@@ -177,33 +177,33 @@ class Dispatcher:
                 self._on_worked(self._worker.work(claim), time.monotonic() - began)
         except (LeaseLost, StateError) as error:
             _log.warning("reconcile_abandoned", store=claim.store, user=claim.clerk_user_id, error=error.message)
-        except Exception:  # noqa: BLE001  the one loop that must go on: a defect in one look is not the end of all
+        except Exception:  # noqa: BLE001  the worker's loop must continue after a defect in one reconcile
             _log.exception("reconcile_crashed", store=claim.store, user=claim.clerk_user_id)
-            self._put_back(claim)
+            self._requeue(claim)
         finally:
             self.worked += 1
             self.done_at = time.monotonic()
-            self._took[claim.store] = (self.done_at, self.done_at - began)
-            self._put_down(claim)
+            self._durations[claim.store] = (self.done_at, self.done_at - began)
+            self._finish(claim)
 
-    def _put_down(self, claim: Claim) -> None:
+    def _finish(self, claim: Claim) -> None:
         with self._changed:
-            self._in_hand.pop((claim.request, claim.fencing), None)
+            self._in_progress.pop((claim.request, claim.fencing), None)
             self._changed.notify_all()
         self._wake.set()
 
-    def _put_back(self, claim: Claim) -> None:
+    def _requeue(self, claim: Claim) -> None:
         attempt = claim.attempts + 1
         pause_s = delay_s(attempt, fraction_of(claim.store, claim.clerk_user_id, attempt))
         try:
             self._queue.retry(claim, self._clock.now(), delay_s=pause_s, reason=claim.reason)
-        except StateError as error:  # its lease runs out, and somebody takes it again
+        except StateError as error:  # its lease expires, and a replica claims it again
             _log.warning("requeue_failed", store=claim.store, user=claim.clerk_user_id, error=error.message)
 
-    def _renew_on(self) -> None:
+    def _renew_loop(self) -> None:
         while not self._stopped.wait(self._intervals.lease_s / 3):
             self.renewed_at = time.monotonic()
-            claims = [held.claim for held in self.in_hand()]
+            claims = [held.claim for held in self.in_progress()]
             if not claims:
                 continue
             try:
@@ -211,34 +211,34 @@ class Dispatcher:
             except StateError as error:
                 _log.warning("lease_renewal_failed", error=error.message, requests=len(claims))
                 continue
-            held_now = {held.claim.fencing for held in self.in_hand()}
+            held_now = {held.claim.fencing for held in self.in_progress()}
             for claim in lost:
-                if claim.fencing in held_now:  # else it was finished meanwhile
+                if claim.fencing in held_now:  # otherwise it was finished meanwhile
                     _log.warning("lease_lost", store=claim.store, user=claim.clerk_user_id)
 
 
-def room(
+def capped(
     caps: Mapping[StoreName, int],
-    held: tuple[InHand, ...],
-    took: Mapping[StoreName, tuple[float, float]],
+    held: tuple[InProgress, ...],
+    durations: Mapping[StoreName, tuple[float, float]],
     *,
     workers: int,
     slow_s: float,
     now: float,
 ) -> dict[StoreName, int]:
-    """How many requests of each store may be in hand now: slow stores have one worker each, and half of all together.
+    """Return how many requests of each store may be in progress: slow stores get one each, and half of the workers together.
 
-    A store is slow while one of its looks takes longer than `slow_s`, or the last one did: a shop that hangs costs the
-    others no more than that. Of several slow ones those come first that waited longest.
+    A store is slow while one of its reconciles takes longer than `slow_s`, or the last one did, so a hanging shop costs
+    the others no more than that. Of several slow stores, those that waited longest come first.
     """
     given = dict(caps)
-    if len(given) < 2:  # noqa: PLR2004  nobody is there to be hurt
+    if len(given) < 2:  # noqa: PLR2004  there is no other store to protect
         return given
     hanging = {h.claim.store for h in held if now - h.since > slow_s}
-    slow = hanging | {name for name, (_, seconds) in took.items() if seconds > slow_s}
+    slow = hanging | {name for name, (_, seconds) in durations.items() if seconds > slow_s}
     busy = [h.claim.store for h in held if h.claim.store in slow]
     left = max(1, workers // 2) - len(busy)
-    for name in sorted(slow & given.keys(), key=lambda n: took.get(n, (0.0, 0.0))[0]):
+    for name in sorted(slow & given.keys(), key=lambda n: durations.get(n, (0.0, 0.0))[0]):
         if name in busy or left <= 0:
             given.pop(name)
         else:

@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line on stderr, with store, user and request, and no personal data beyond the Clerk id.
+"""Logs: one JSON object a line on stderr, with store, user and request, and no personal data but the Clerk user id.
 
-What Python itself would print there goes the same way: warnings, exceptions that end a thread, and exceptions that no
-code can handle, such as one in a generator that is thrown away when its database has gone.
+What Python prints there takes the same form: warnings, exceptions that end a thread, and exceptions that no code can
+handle, such as one in a generator that is discarded after its database was closed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _log = structlog.get_logger(__name__)
 
 
 def configure(*, debug: bool = False) -> None:
-    """Set up once at start. What libraries log goes the same way; their talk below WARNING is left out."""
+    """Set up logging once at start. Libraries log in the same form, from WARNING on."""
     level = logging.DEBUG if debug else logging.INFO
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -49,19 +49,19 @@ def configure(*, debug: bool = False) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("reconciler").setLevel(level)
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a turn that comes while the last one goes on is no news
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it warns when a job is due while it still runs
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_end_of_thread
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """A record that can't be written is one line too, where `logging` would print a traceback."""
+    """A handler that reports a record it can't write as one line, where `logging` prints a traceback."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         kind = sys.exc_info()[0]
         line = {"event": "log_record_lost", "level": "error", "logger": record.name, "error": kind and kind.__name__}
-        with suppress(OSError, ValueError):  # stderr itself is gone
+        with suppress(OSError, ValueError):  # stderr itself is closed
             self.stream.write(json.dumps(line) + self.terminator)
 
 

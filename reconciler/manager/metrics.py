@@ -1,7 +1,7 @@
-"""What machines read of a running controller: controller-runtime's names where it has one, ours for the rest.
+"""Metrics of a running controller, with controller-runtime's names where it has one.
 
-Counted as it happens, but for what the state knows (parity, holds, depth), which is asked at each scrape, at most every
-few seconds.
+Events are counted as they happen. What the state knows (parity, holds, depth) is read at a scrape, at most every few
+seconds.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from reconciler.errors import ReconcilerError
 CONTROLLER = "customer"
 RESULTS = ("success", "error", "requeue_after")
 SCANS = ("full", "changes")
-SCAN_RESULTS = ("done", "failed", "access")  # those that alerts ask for; others appear when they happen
+SCAN_RESULTS = ("done", "failed", "access")  # those that alerts use; others appear when they happen
 ASK_EVERY_S = 5.0
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is asked at a scrape: the stores' rows, the queue's depth, and the points left at each shop."""
+    """What a scrape reads: the stores' rows, the queue's depth, and the points left at each shop."""
 
     rows: Sequence[StatusRow]
     depth: int
@@ -44,10 +44,10 @@ class Known:
 
 
 class Metrics:
-    """All counters of one process, in a registry of their own. Thread-safe."""
+    """All counters of one process, in their own registry. Thread-safe."""
 
     def __init__(self, workers: int) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # without the extra `_created` series
         self.registry = CollectorRegistry()
         reg = self.registry
         self._reconciles = Counter(
@@ -84,7 +84,7 @@ class Metrics:
         self._retries = Counter("workqueue_retries", "Requests scheduled again.", ("name",), registry=reg)
         self._points = Counter("reconciler_points_spent", "Points spent on writes.", ("store",), registry=reg)
         self._actions = Counter("reconciler_actions", "Actions executed.", ("store", "kind"), registry=reg)
-        self._sweeps = Counter("reconciler_sweeps", "Scans of whole stores.", ("store", "kind", "result"), registry=reg)
+        self._scans = Counter("reconciler_sweeps", "Scans of whole stores.", ("store", "kind", "result"), registry=reg)
         self._reloads = Counter(
             "reconciler_config_reloads", "Reloads of the settings files.", ("result",), registry=reg
         )
@@ -96,7 +96,7 @@ class Metrics:
         self._export_zeros()
 
     def _export_zeros(self) -> None:
-        """Export what has not happened yet: a counter that is born at 1 has no increase, and its alert can't fire."""
+        """Export counters that are still zero: a counter that first appears at 1 shows no increase, so no alert fires."""
         for result in RESULTS:
             self._reconciles.labels(CONTROLLER, result)
         for labelled in (
@@ -113,20 +113,20 @@ class Metrics:
             self._reloads.labels(result)
 
     def follow(self, stores: Iterable[StoreName]) -> None:
-        """Export zeros for these stores too, those that are new after a reload among them."""
+        """Export zeros for these stores too, for example for new ones after a reload."""
         for store in stores:
             self._points.labels(store)
             for kind in KINDS:
                 self._actions.labels(store, kind)
             for scan, result in product(SCANS, SCAN_RESULTS):
-                self._sweeps.labels(store, scan, result)
+                self._scans.labels(store, scan, result)
 
-    def ask(self, known: Callable[[], Known]) -> None:
-        """From now on, ask this at each scrape."""
+    def read_at_scrape(self, known: Callable[[], Known]) -> None:
+        """Call `known` at each scrape from now on."""
         self.registry.register(_Asked(known))
 
-    def worked(self, done: WorkResult, seconds: float, waited_s: float) -> None:
-        """One look ended."""
+    def note_reconcile(self, done: WorkResult, seconds: float, waited_s: float) -> None:
+        """Count one finished reconcile."""
         result = {"applied": "success", "in_sync": "success", "nothing": "success", "held": "success"}.get(
             done.verdict, "requeue_after" if done.error is None else "error"
         )
@@ -142,19 +142,19 @@ class Metrics:
             self._actions.labels(done.claim.store, done.result.kind).inc()
             self._points.labels(done.claim.store).inc(done.result.points)
 
-    def active(self, count: int) -> None:
+    def set_active(self, count: int) -> None:
         self._active.labels(CONTROLLER).set(count)
 
-    def added(self, count: int) -> None:
+    def note_added(self, count: int) -> None:
         self._adds.labels(CONTROLLER).inc(count)
 
-    def scanned(self, store: StoreName, kind: str, result: str) -> None:
-        self._sweeps.labels(store, kind, result).inc()
+    def note_scan(self, store: StoreName, kind: str, result: str) -> None:
+        self._scans.labels(store, kind, result).inc()
 
     def config_current(self, current: bool) -> None:  # noqa: FBT001  a gauge's value
         self._current.set(float(current))
 
-    def reloaded(self, result: str) -> None:
+    def note_reload(self, result: str) -> None:
         self._reloads.labels(result).inc()
 
 
@@ -166,7 +166,7 @@ class _Asked(Collector):
         self._last: list[Metric] = []
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # nothing is asked at registration
+        return ()  # registration reads nothing
 
     def collect(self) -> Iterable[Metric]:
         with self._lock:
@@ -174,7 +174,7 @@ class _Asked(Collector):
                 try:
                     self._last = list(_families(self._known()))
                 except ReconcilerError:
-                    self._last = []  # the state is away: /readyz says so, and stale figures would hide it
+                    self._last = []  # the state does not answer: /readyz reports it, and stale values would hide it
                 self._at = time.monotonic()
             return self._last
 
@@ -212,7 +212,7 @@ def _families(known: Known) -> Iterable[Metric]:
         "reconciler_updated_at_unmoved", "1 if profile rows change without their updated_at.", labels=["store"]
     )
     for row in known.rows:
-        if row.profiles or row.last_sweep_at is None:  # of nothing there is no share
+        if row.profiles or row.last_sweep_at is None:  # no share of zero profiles
             parity.add_metric([row.store], row.parity)
         suspended.add_metric([row.store], float(row.suspended is not None))
         failing.add_metric([row.store], float(row.failing is not None))

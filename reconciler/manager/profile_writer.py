@@ -1,7 +1,7 @@
-"""Writes profile rows for `clerk.upsert_profiles`, in threads of its own: a webhook never waits long for the app's table.
+"""`ProfileWriter`: writes profile rows for `clerk.upsert_profiles` in its own threads.
 
-What a webhook tells is stored in the state first. It is then written in a moment, as a rule, and the webhook waits for
-that a little while; where the table is locked or away, a thread writes it later, and any replica may.
+A change from a webhook is first stored in the state. It is usually written immediately, and the webhook waits for that
+a moment. If the table is locked or unreachable, a thread of any replica writes it later.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from reconciler.ports.profile_rows import ProfileWriteRepository
 from reconciler.wiring import Components
 
 THREADS: Final = 4
-WAITING_MAX: Final = 12  # webhooks that wait for their row at once: the server has threads for forty requests
+WAITING_MAX: Final = 12  # webhooks that wait for their row at the same time: the server has 40 threads
 BATCH: Final = 20
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_LAST_S: Final = 5.0
 FAILURES: Final = 2
-REFUSED_EVERY_S: Final = 2.0  # how soon it is known here that another replica's write was refused
+REFUSED_EVERY_S: Final = 2.0  # how often refused writes of other replicas are read
 
 _log = structlog.get_logger(__name__)
 
 
 class ProfileWriter:
-    """One process's share of the writes."""
+    """The profile writes of one process."""
 
     def __init__(
         self, writer: RowWriter, book: ProfileWriteRepository, clock: Clock, *, poll_s: float, wait_s: float
@@ -62,41 +62,41 @@ class ProfileWriter:
 
     @property
     def alive(self) -> bool:
-        """Whether rows that are due are still looked for."""
+        """Return whether the thread that writes due rows runs."""
         return self._thread.is_alive() or self._ended.is_set()
 
     def stop(self, until: float) -> None:
-        """Begin nothing more, and wait for what is in hand until this moment (monotonic). Safe to repeat."""
+        """Begin no write, and wait for those in progress until this moment (monotonic). Safe to repeat."""
         self._ended.set()
         self._pool.shutdown(wait=False)
         self._pool.join(until)
         if self._thread.is_alive():
             self._thread.join(max(0.0, until - time.monotonic()))
 
-    def tell(self, told: ClerkChange) -> bool:
-        """Store what Clerk says, and wait a moment for its row; False where it is late. StateError: it is not stored."""
-        if not self._book.accept([told], now=self._clock.now()):
+    def store(self, change: ClerkChange) -> bool:
+        """Store a change and wait a moment for its row; return False if it is outdated. StateError: it is not stored."""
+        if not self._book.accept([change], now=self._clock.now()):
             return False
         if self._is_away() or not self._waiting.acquire(blocking=False):
-            return True  # the thread that looks for what is due writes it
+            return True  # the thread for due rows writes it
         try:
-            self._pool.submit(self._write_user, told.user).result(self._wait_s)
+            self._pool.submit(self._write_user, change.user).result(self._wait_s)
         except NotInTime:
-            _log.info("profile_row_deferred", user=told.user)
+            _log.info("profile_row_deferred", user=change.user)
         finally:
             self._waiting.release()
         return True
 
-    def seen(self, user: ClerkUserId) -> None:
-        """This user was reconciled: where the table has refused the row, it may be there now, so try again soon."""
+    def retry_refused(self, user: ClerkUserId) -> None:
+        """Make a refused row of this user due after a reconcile: the row may exist now."""
         if user not in self._refused:
             return
         try:
             self._book.hurry(user, now=self._clock.now())
-        except StateError as error:  # it is tried again at its own time
+        except StateError as error:  # it is tried again when it is due
             _log.info("profile_row_nudge_failed", user=user, error=error.message)
 
-    # --- in its threads ------------------------------------------------------------------------------------------
+    # --- threads ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._ended.wait(self._poll_s):
@@ -108,7 +108,7 @@ class ProfileWriter:
                 self._put_off(error)
 
     def _write_due(self) -> bool:
-        """One batch; whether there may be more."""
+        """Write one batch; return whether there may be more."""
         claims, until = self._writer.claim(BATCH)
         for place, claim in enumerate(claims):
             try:
@@ -122,7 +122,7 @@ class ProfileWriter:
         return len(claims) == BATCH
 
     def _write_user(self, user: ClerkUserId) -> None:
-        """What is due of this user, and what comes meanwhile. Never raises: the thread goes on."""
+        """Write what is due of this user, and what arrives meanwhile. Never raises: the thread continues."""
         try:
             while not self._is_away():
                 claims, until = self._writer.claim(1, [user])
@@ -142,7 +142,7 @@ class ProfileWriter:
             self._pause_s, self._failures = 0.0, 0
 
     def _put_off(self, error: ReconcilerError) -> None:
-        """Where two rows in a row can't be written, all wait a little: the table is locked or away, not only a row."""
+        """Pause all writes after two failed rows in succession: the table is locked or unreachable, not just one row."""
         asked_s = error.retry_after_s or 0.0 if isinstance(error, TemporaryError) else 0.0
         with self._lock:
             self._failures += 1
@@ -165,7 +165,7 @@ class ProfileWriter:
 
 
 def wanted_of(done: RowDone) -> datetime | None:
-    """How new the row should be when its user is reconciled."""
+    """Return how new the row must be when its user is reconciled."""
     written = done.result in {"written", "kept"} and done.profile is not None
     return done.profile.updated_at if written and done.profile is not None else None
 
@@ -177,7 +177,7 @@ def row_writer(
     intervals: Intervals,
     written: Callable[[RowDone], None],
 ) -> ProfileWriter | None:
-    """The writer of this process; None where webhooks write no rows. `written` enqueues the user of a row."""
+    """Return the writer of this process; None if webhooks write no rows. `written` enqueues the user of a row."""
     clerk = components.loaded.settings.clerk
     if not clerk.upsert_profiles:
         return None

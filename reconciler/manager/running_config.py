@@ -1,6 +1,6 @@
-"""The running config and what it opens: handed to workers, looks and the server; swapped whole when the files change.
+"""`RunningConfig`: the running config with its components, replaced as a whole when the files change.
 
-A house that was replaced is closed once nobody works with it any more.
+Replaced components are closed once no thread uses them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Open:
 
 
 class RunningConfig:
-    """controller.worker.Crew on the config that runs now."""
+    """The workers' access to the running config (the protocol of `controller.worker`)."""
 
     def __init__(self, components: Components, *, workers: int, on_trouble: Callable[[str], None]) -> None:
         self._workers = workers
@@ -42,7 +42,7 @@ class RunningConfig:
 
     @contextmanager
     def components(self) -> Iterator[Components]:
-        """The house of now; it stays open until this ends, whatever is read anew meanwhile."""
+        """Yield the present components; they stay open until the block ends, even if the files are reloaded meanwhile."""
         with self._lock:
             held = self._open
             held.users += 1
@@ -56,7 +56,7 @@ class RunningConfig:
                 held.components.close_shops()
 
     def replace(self, components: Components) -> None:
-        """From now on, this one."""
+        """Use these components from now on."""
         with self._lock:
             before, self._open = self._open, _Open(components)
             before.replaced = True
@@ -67,7 +67,7 @@ class RunningConfig:
             before.components.close_shops()
 
     def close(self) -> None:
-        """All shops; whoever still works with them is cut off."""
+        """Close all shops; calls in progress are cut off."""
         with self._lock:
             components = self._open.components
         components.cut_off()
@@ -80,17 +80,17 @@ class RunningConfig:
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
 
-    # --- who may be worked on ------------------------------------------------------------------------------------
+    # --- suspended stores ------------------------------------------------------------------------------------------
 
     def caps(self) -> dict[StoreName, int]:
-        """The stores that may be worked on now, and how many requests of each may be in hand at once."""
+        """Return the stores that are not suspended, and how many requests of each may be in progress."""
         stores = self.stores()
         cap = cap_of(self._workers, len(stores))
         with self._lock:
             return {s.name: cap for s in stores if s.name not in self._suspended}
 
     def suspend(self, name: StoreName, why: str) -> bool:
-        """Leave this store alone; True if it was not left alone before."""
+        """Suspend this store; return True if it was not suspended before."""
         with self._lock:
             fresh = name not in self._suspended
             self._suspended[name] = why
@@ -104,7 +104,7 @@ class RunningConfig:
         with self._lock:
             return dict(self._suspended)
 
-    # --- what a worker is given ----------------------------------------------------------------------------------
+    # --- what a worker needs ---------------------------------------------------------------------------------------
 
     @contextmanager
     def store_context(self, store: StoreName) -> Iterator[StoreContext | None]:

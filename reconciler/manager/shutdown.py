@@ -1,7 +1,7 @@
-"""The end of the process within so many seconds of SIGTERM, whatever hangs: a shop, a database, a lock, a log's reader.
+"""End the process within a limit after SIGTERM, whatever hangs: a shop, a database, a lock, a reader of the log.
 
-The steps that end a replica are each bounded; this is what holds when a bound does not. Everything may be done twice,
-so a process that is cut off owes nothing: its leases run out, and others go on.
+Each step of a replica's end is bounded; this applies when a bound fails. Everything may be done twice, so a killed process
+leaves nothing unfinished: its leases expire, and other replicas continue.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Final, NoReturn, Self
 
 import structlog
 
-END_S: Final = 18.0  # Kubernetes kills after 30, docker after 10 unless it is told otherwise
+END_S: Final = 18.0  # Kubernetes kills after 30, docker after 10 by default
 LAST_WORDS_S: Final = 0.5
 ENDINGS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _log = structlog.get_logger(__name__)
 
 
 class Deadline:
-    """From SIGTERM or SIGINT on the process has `seconds`; then it exits with code 0. Made in the main thread.
+    """After SIGTERM or SIGINT the process has `seconds`; then it exits with code 0. Create it in the main thread.
 
-    Python calls a handler only once the main thread is back from C, where it may wait for a database for long. The
-    wake-up descriptor is written when the signal arrives.
+    Python calls a handler only once the main thread returns from C code, where it may wait long for a database. So a thread
+    reads the wake-up descriptor, which is written when the signal arrives.
     """
 
     def __init__(self, seconds: float = END_S) -> None:
@@ -45,7 +45,7 @@ class Deadline:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """The end was reached in time. Threads that hang in a call would keep the interpreter: leave without them."""
+        """Exit the process if threads hang in a call: they would keep the interpreter alive."""
         signal.set_wakeup_fd(self._before)
         self._closed.set()
         self._far.close()
@@ -59,10 +59,10 @@ class Deadline:
         else:
             return
         if not self._closed.wait(self._seconds):
-            leave(self.hanging(0.0))
+            exit_now(self.hanging(0.0))
 
     def hanging(self, within_s: float = LAST_WORDS_S) -> list[str]:
-        """The names of the threads that have not ended by then, but for this one and the main one."""
+        """Return the names of threads that have not ended by then, except this one and the main one."""
         own = {self._thread, threading.main_thread(), threading.current_thread()}
         until = time.monotonic() + within_s
         others = [thread for thread in threading.enumerate() if thread not in own]
@@ -71,14 +71,14 @@ class Deadline:
         return sorted(thread.name for thread in others if thread.is_alive())
 
 
-def leave(left: list[str]) -> NoReturn:
-    """End the process now, with code 0 and a word on what is left behind, if that can be written."""
-    ended_within(LAST_WORDS_S, lambda: _log.warning("threads_abandoned", threads=left), "last-words")
+def exit_now(left: list[str]) -> NoReturn:
+    """Exit the process with code 0, after logging what is left behind if that can be written."""
+    run_within(LAST_WORDS_S, lambda: _log.warning("threads_abandoned", threads=left), "last-words")
     os._exit(0)
 
 
-def ended_within(seconds: float, step: Callable[[], object], name: str) -> bool:
-    """Whether this step of the end came to its end in time; else it goes on in its thread, which nobody waits for."""
+def run_within(seconds: float, step: Callable[[], object], name: str) -> bool:
+    """Run this step of the shutdown in a thread; return whether it ended in time. Otherwise it continues unattended."""
     thread = threading.Thread(target=step, name=name, daemon=True)
     thread.start()
     thread.join(max(0.0, seconds))
@@ -86,5 +86,5 @@ def ended_within(seconds: float, step: Callable[[], object], name: str) -> bool:
 
 
 def left_s(until: float) -> float:
-    """Seconds until this moment (monotonic), at least 0."""
+    """Return the seconds until this moment (monotonic), at least 0."""
     return max(0.0, until - time.monotonic())

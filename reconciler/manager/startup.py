@@ -1,4 +1,4 @@
-"""What `run` can't begin without: the state and the profiles. Waited for while their server is away."""
+"""Open the state and the profiles at the start of `run`, and wait while their server is unreachable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.wiring import Components
 
 FIRST_S: Final = 0.5
 LAST_S: Final = 10.0
-AWAY: Final = (  # in the driver's or the server's words: time heals these, and no other error of a database at the start
+AWAY: Final = (  # the driver's or server's words for errors that pass with time
     "Connection refused",
     "Connection reset",
     "Connection timed out",
@@ -48,12 +48,12 @@ _log = structlog.get_logger(__name__)
 
 
 def open_databases(components: Components, *, tell: Callable[[str], None], wait: Callable[[float], bool]) -> bool:
-    """Open the state and the profiles, however long their server is away. False: the process should end instead.
+    """Open the state and the profiles, however long their server is unreachable. False: the process should end instead.
 
-    `tell` is given why it waits, each time that this changes; `wait` waits so long, and is True where it should end.
-    Raises what no waiting mends: a wrong password, a missing table, an old schema.
+    `tell` receives the reason for waiting whenever it changes. `wait` waits so many seconds, and is True if the process
+    should end. Raises errors that waiting does not fix: a wrong password, a missing table, an old schema.
     """
-    pause_s, told = FIRST_S, ""
+    pause_s, last_message = FIRST_S, ""
     while True:
         try:
             _ = components.engine, components.profiles
@@ -62,9 +62,9 @@ def open_databases(components: Components, *, tell: Callable[[str], None], wait:
         except (StateError, SourceError, TemporaryError) as error:
             if not is_away(error):
                 raise
-            if error.message != told:
-                told = error.message
-                hint = f"{error.hint}; it is tried again until it answers"
+            if error.message != last_message:
+                last_message = error.message
+                hint = f"{error.hint}; the program retries until it answers"
                 _log.warning("database_awaited", error=error.message, hint=hint)
                 tell(error.message)
         else:
@@ -75,8 +75,8 @@ def open_databases(components: Components, *, tell: Callable[[str], None], wait:
 
 
 def is_away(error: ReconcilerError) -> bool:
-    """Whether the database could not be reached, or takes nobody now, as opposed to refusing us."""
-    if isinstance(error, TemporaryError):  # of the profiles: the table is locked, say
+    """Return whether the database is unreachable or accepts no connection now, as opposed to refusing us."""
+    if isinstance(error, TemporaryError):  # of the profiles, for example a locked table
         return True
     cause = error.__cause__
     said = f"{error.message} {getattr(cause, 'orig', None) or cause}"

@@ -1,6 +1,6 @@
-"""Threads that never hold up the end of the process: a shop that hangs must not outlive SIGTERM.
+"""Threads that never delay the end of the process: a hanging shop must not outlive SIGTERM.
 
-Those of concurrent.futures are waited for at exit, however long they hang.
+Python waits at exit for the threads of concurrent.futures, however long they hang.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Call = tuple["Future[Any]", Callable[[], Any]]
 
 
 class DaemonPool:
-    """As many threads as it says, each with one call at a time. Calls must not raise: APScheduler's catch everything."""
+    """A fixed number of daemon threads, each with one call at a time. Calls must not raise; APScheduler catches errors."""
 
     def __init__(self, size: int, name: str) -> None:
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
@@ -29,20 +29,20 @@ class DaemonPool:
             thread.start()
 
     def submit(self, call: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """Call it in one of the threads, as soon as one is free."""
+        """Run the call in one of the threads as soon as one is free."""
         future: Future[Any] = Future()
         self._calls.put((future, lambda: call(*args)))
         return future
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002  as concurrent.futures has it
-        """Begin nothing more; with `wait`, let what was begun end."""
+        """Begin nothing more; with `wait`, wait for running calls."""
         for _ in self._threads:
             self._calls.put(None)
         if wait:
             self.join(float("inf"))
 
     def join(self, until: float) -> bool:
-        """Wait for the threads until this moment (monotonic); whether all have ended."""
+        """Wait for the threads until this moment (monotonic); return whether all have ended."""
         for thread in self._threads:
             left = until - time.monotonic()
             thread.join(None if left == float("inf") else max(0.0, left))
@@ -57,7 +57,7 @@ class DaemonPool:
 
 
 class DaemonExecutor(BasePoolExecutor):  # type: ignore[misc]  # APScheduler has no types
-    """APScheduler's executor on such threads."""
+    """APScheduler's executor on daemon threads."""
 
     def __init__(self, size: int, name: str) -> None:
         self.pool = DaemonPool(size, name)

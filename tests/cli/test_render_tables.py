@@ -16,7 +16,7 @@ from reconciler.core.report.status import (
     StatusRow,
     bulk_progress,
     mirror_progress,
-    sweep_progress,
+    scan_progress,
 )
 from tests.cli.screen import shown
 
@@ -113,7 +113,7 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
     row = ROWS[1].model_copy(
         update={
             "held": {}, "suspended": None, "oldest_request_s": None,
-            "sweep": sweep_progress(began, 5_000, 20_000, now=AT),
+            "sweep": scan_progress(began, 5_000, 20_000, now=AT),
             "mirror": mirror_progress("gid://shopify/BulkOperation/1", began, 2_500, 10_000, fresh=False, **mark),
             "bulk": bulk_progress(began, 400, 300, 100, files=2, operations=1, now=AT),
         }

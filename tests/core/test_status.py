@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.core.report.status import Doubts, StatusRow, bulk_progress, mirror_progress, status_row, sweep_progress
+from reconciler.core.report.status import Doubts, StatusRow, bulk_progress, mirror_progress, scan_progress, status_row
 
 Tally = Mapping[tuple[str, str | None], int]
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_an_end_is_told_only_where_it_can_be_and_is_never_past(
     ago: timedelta, done: int, total: int | None, left: timedelta | None
 ) -> None:
     ends_at = NOW + left if left is not None else None
-    assert sweep_progress(NOW - ago, done, total, now=NOW).ends_at == ends_at
+    assert scan_progress(NOW - ago, done, total, now=NOW).ends_at == ends_at
     mirror = mirror_progress(
         "gid://shopify/BulkOperation/1", NOW - ago, done, total,
         complete_at=None, listed_at=None, fresh=False, now=NOW,

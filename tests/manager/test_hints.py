@@ -28,7 +28,7 @@ def test_a_change_that_only_the_outbox_tells_of_reaches_the_shop(
         )
         app.execute(outbox_sql(TABLE, "clerk_user_id", "postgres").encode())
         app.execute("insert into customers values ('user_ada', 'ada@example.com', true, 'Ada', 'en-US', now())")
-        with street.replica(hints_s=0.05) as running:
+        with street.replica(outbox_s=0.05) as running:
             running.looked_at_all()
             until(lambda: running.status("user_ada") == "in_sync", "she is there")
             app.execute("update customers set first_name = 'Adah', updated_at = now()")

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.controller.resync import CHANGES, FULL
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.manager.schedule.scheduler import LOOKERS
+from reconciler.manager.schedule.scheduler import SCAN_THREADS
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.street import HELD_S, US, Street, a_street, until
@@ -252,7 +252,7 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
 
 
 def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp_path: Path) -> None:
-    names = [StoreName(f"acme-{number}") for number in range(2 * LOOKERS)]
+    names = [StoreName(f"acme-{number}") for number in range(2 * SCAN_THREADS)]
     others = names[1:]
     with a_street(tmp_path, *names) as street:
         street.person("user_a")
@@ -267,7 +267,7 @@ def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp
             until(lambda: all(len(street.emails(name)) == 2 for name in others), "what they found was done")
             assert street.emails(names[0]) == []
             for name in names:  # due at the same moment
-                run.manager._schedule.look_now(name)
+                run.manager._schedule.scan_soon(name)
             until(lambda: done() == 2 * len(others), "the others were scanned again")
             street.shop(names[0]).faults.clear()
             run.looked_at_all()

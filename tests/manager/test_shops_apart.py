@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Priority, Request
-from reconciler.manager.dispatcher import InHand, room
+from reconciler.manager.dispatcher import InProgress, capped
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.database.engine import open_engine
 from reconciler.state.database.schema import ensure_schema
@@ -52,7 +52,7 @@ def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_go
         users = [f"user_{n}" for n in range(16)]
         for name in HANGING:
             run.nudge(*users, store=name)
-        until(lambda: len(run.manager._dispatcher.in_hand()) >= 2, "the hanging ones are in hand")
+        until(lambda: len(run.manager._dispatcher.in_progress()) >= 2, "the hanging ones are in hand")
         run.nudge(*users)
         until(lambda: len(street.emails()) == 16, "everybody is in the shop that works")
         undone = sum(run.components.queue.depth(StoreName(name)) for name in HANGING)
@@ -111,22 +111,22 @@ def test_slow_stores_get_one_worker_each_and_half_of_all_together() -> None:
     names = [StoreName(f"s{n}") for n in range(6)]
     caps = dict.fromkeys(names, 4)
 
-    def held(store: StoreName, since: float) -> InHand:
+    def held(store: StoreName, since: float) -> InProgress:
         claim = Claim(
             request=Request(store, ClerkUserId("u")), owner="o", fencing=1, priority=Priority.NUDGE, generation=1,
             attempts=0, reason="x", due_at=WallClock().now(),
         )  # fmt: skip
-        return InHand(claim, since)
+        return InProgress(claim, since)
 
     never = float("-inf")
-    assert room(caps, (), {}, workers=8, slow_s=5, now=0.0) == caps
-    hanging = room(caps, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0)
+    assert capped(caps, (), {}, workers=8, slow_s=5, now=0.0) == caps
+    hanging = capped(caps, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0)
     assert names[0] not in hanging  # it has its one already
     assert all(hanging[name] == 4 for name in names[1:])
     took = {name: (float(n), 9.0) for n, name in enumerate(names)}
-    slow = room(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5, now=0.0)
+    slow = capped(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5, now=0.0)
     assert slow == {names[2]: 1, names[3]: 1}  # those that waited longest; never more than half of the workers
-    assert room({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0) == {names[0]: 8}
+    assert capped({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0) == {names[0]: 8}
 
 
 @pytest.mark.parametrize("kind", ["shape", "bomb", "deep"])
@@ -142,7 +142,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
         run.nudge("user_a", store=EU)
         run.nudge("user_a")
         until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
-        assert run.manager._dispatcher.dead() == []
+        assert run.manager._dispatcher.dead_threads() == []
         street.shop(EU).hostile = None
         run.nudge("user_a", store=EU)
         until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")

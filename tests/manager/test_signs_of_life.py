@@ -25,7 +25,7 @@ def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(street: 
         street.shop().faults.add("slow", seconds=HELD_S)
         street.person("user_a")
         run.nudge("user_a")
-        red(run, "looks have taken more than")
+        red(run, "reconciles have taken more than")
         street.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 
@@ -42,11 +42,11 @@ def test_a_dead_thread_turns_readiness_red(street: Street) -> None:
         red(run, "the thread dispatch has died")
 
 
-def test_a_clockwork_that_stands_still_turns_readiness_red(street: Street) -> None:
+def test_a_scheduler_that_hangs_turns_readiness_red(street: Street) -> None:
     with street.replica(stale_beats_s=0.5) as run:
         run.looked_at_all()
         run.manager._schedule._scheduler.pause()
-        red(run, "the clockwork has stood still")
+        red(run, "the scheduler has not run")
         run.manager._schedule._scheduler.resume()
         until(lambda: run.ready() == [], "it is ready again")
 

@@ -232,7 +232,7 @@ def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_s
         until(lambda: street.customers(EU)["user_a@example.com"]["tags"] == ["changed"], "the file was taken")
         assert len(street.shop().calls) == calls  # nobody has asked it since
         size = street.shop().bucket.size
-        assert run.manager._known().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
+        assert run.manager._gauges().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
 
 
 def sent(run: Running, secret: str) -> int:

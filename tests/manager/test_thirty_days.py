@@ -68,13 +68,13 @@ class Days:
         if self.chance.random() < 0.05:
             customer = self.chance.choice(sorted(self.street.customers().values(), key=lambda c: c["id"]))
             self.street.shop().staff("edit", id=customer["id"], note="a word by staff")
-        self.manager._schedule.changes(StoreName(US))
+        self.manager._schedule.scan_changes(StoreName(US))
         self.work()
 
     def day(self) -> None:
         for _ in range(96):
             self.quarter()
-        self.manager._schedule.full(StoreName(US), self.clock.at - timedelta(seconds=300), whole=False)
+        self.manager._schedule.scan_full(StoreName(US), self.clock.at - timedelta(seconds=300), whole=False)
         self.manager._schedule.housekeeping()
         self.work()
 
@@ -92,7 +92,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
         manager = Manager(components, Files(street.paths, lambda: load(*street.paths, {})), port=0)
         stack.callback(manager._running.close)
         stack.callback(manager._front.stop)
-        manager._schedule.full(StoreName(US), START, whole=False)
+        manager._schedule.scan_full(StoreName(US), START, whole=False)
         found = Days(street, manager, components, clock, random.Random(SEED))
         found.work()
         assert len(street.emails()) == PEOPLE
@@ -123,7 +123,7 @@ def lived(days: Days, count: int, tmp_path: Path) -> None:
     statuses = days.components.state.tally(days.manager._running.stores()[0].shop)
     assert statuses == {("in_sync", None): PEOPLE}
     mutations = days.street.mutations()
-    days.manager._schedule.full(StoreName(US), days.clock.at, whole=True)
+    days.manager._schedule.scan_full(StoreName(US), days.clock.at, whole=True)
     days.work()
     assert days.street.mutations() == mutations
 
@@ -148,10 +148,10 @@ def test_a_clock_that_is_set_back_and_forth_loses_nothing_and_does_nothing_twice
         days.street.person("user_0", first_name=f"N{number}", updated_at=days.clock.at.isoformat())
         before = days.street.mutations()
         for _ in range(8):
-            days.manager._schedule.changes(StoreName(US))
+            days.manager._schedule.scan_changes(StoreName(US))
             days.work()
             days.clock.at += timedelta(seconds=CHANGES_S)
-        days.manager._schedule.full(StoreName(US), days.clock.at, whole=True)
+        days.manager._schedule.scan_full(StoreName(US), days.clock.at, whole=True)
         days.work()
         assert days.street.customers()["user_0@example.com"]["firstName"] == f"N{number}"
         assert days.street.mutations() == before + 1

@@ -107,7 +107,7 @@ def test_run_serves_the_users_of_a_killed_apply_and_the_next_apply_goes_on_with_
         with capture_logs() as logs, street.replica() as run:
             renamed_by_run(street, run)
         told = [(log["store"], log["hint"]) for log in logs if log["event"] == "bulk_abandoned"]
-        assert told == [(US, f"reconciler apply --store {US} --bulk auto goes on with its bulk operations")]
+        assert told == [(US, f"reconciler apply --store {US} --bulk auto resumes its bulk operations")]
         street.shop().shop.bulk_rows_per_s = None  # the operation runs only now, with the old name
         with begun(street) as following:
             assert following.wait(60) == 0

@@ -20,6 +20,7 @@ CLEAN: tuple[str, ...] = (
     "reconciler/cli/times.py",
     "reconciler/cli/users.py",
     "reconciler/shopify",
+    "reconciler/manager",
     "reconciler/state/bulk.py",
     "reconciler/state/console_reader.py",
     "reconciler/state/consoles.py",
@@ -58,7 +59,7 @@ IMAGES = ["ho" + "use", "fl" + "oors?", "sta" + "irs", "ro" + "oms?", "corr" + "
 IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + "des?", "pi" + "les?", "str" + "eets?"]
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
 WORDS = re.compile(r"(?<![A-Za-z'])(" + "|".join(PEOPLE + PHRASES + IMAGES) + r")(?![A-Za-z'])", re.IGNORECASE)
-KEPT = re.compile("last_swe" + "ep_at|reconciler_swe" + "ep\\w*|ri" + "des_in|row\\.swe" + "ep\\b")
+KEPT = re.compile("last_swe" + "ep_at|reconciler_swe" + "ep\\w*|ri" + "des_in|row\\.swe" + "ep\\b|\\bswe" + "ep=")
 """Names that users and databases rely on."""
 SUFFIXES = {".py", ".md", ".html", ".sql", ".yaml", ".toml"}
 

@@ -13,8 +13,8 @@ from reconciler.cli.users import user_id
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import UsageError
-from reconciler.manager.http.held_rows import with_refused
-from reconciler.manager.http.status_rows import known_rows, named_now
+from reconciler.manager.http.held_rows import with_refused_users
+from reconciler.manager.http.status_rows import known_rows, with_present_names
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
 
@@ -38,8 +38,10 @@ def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
     with context.components() as components:
         chosen = sorted(components.stores(stores), key=lambda s: s.name)
         refused = tuple(components.profile_writes.refused().values())
-        kept = (row for store in chosen for row in with_refused(_known_mappings(components, store), store, refused))
-        rows = named_now(kept, chosen)
+        kept = (
+            row for store in chosen for row in with_refused_users(_known_mappings(components, store), store, refused)
+        )
+        rows = with_present_names(kept, chosen)
         if output == "json":
             for part in render.mappings_json(rows):
                 click.echo(part, nl=False)

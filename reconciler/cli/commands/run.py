@@ -19,7 +19,7 @@ from reconciler.manager.app import Files, Manager
 from reconciler.manager.config_files import digest_of, wait_until_settled, youngest_s
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.logs import configure
-from reconciler.manager.shutdown import Deadline, leave, left_s
+from reconciler.manager.shutdown import Deadline, exit_now, left_s
 from reconciler.manager.startup import FIRST_S, is_away, open_databases
 from reconciler.server.starting import Front
 from reconciler.wiring import Components
@@ -52,7 +52,7 @@ def command(context: Context, host: str | None, port: int | None) -> int:
                 signals.wait(FIRST_S)
                 files = _reload_files(context, files, refused)
         if left := deadline.hanging():
-            leave(left)
+            exit_now(left)
     return 0
 
 

@@ -30,7 +30,7 @@ class ScanProgress(BaseModel):
     ends_at: datetime | None = None
 
 
-def sweep_progress(started_at: datetime, looked_at: int, total: int | None, *, now: datetime) -> ScanProgress:
+def scan_progress(started_at: datetime, looked_at: int, total: int | None, *, now: datetime) -> ScanProgress:
     """How far it is."""
     ends_at = _end(started_at, looked_at, total, now)
     return ScanProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)

@@ -1,1 +1,1 @@
-"""What the HTTP server asks of the rest: status, webhooks, senders and probes."""
+"""What the HTTP server needs from the manager: status, webhooks, senders and probes."""

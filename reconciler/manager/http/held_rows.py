@@ -1,4 +1,4 @@
-"""Users whose profile row the table refuses, among the mappings that lists show: most of them have no mapping."""
+"""Merge users with a refused profile row into lists of mappings: most of these users have no mapping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reconciler.settings import StoreSettings
 
 
 class People(Protocol):
-    """What is asked of the state for a list of people."""
+    """What a list of people needs from the state."""
 
     @property
     def state(self) -> MappingReader: ...
@@ -24,8 +24,10 @@ class People(Protocol):
     def profile_writes(self) -> ProfileWriteRepository: ...
 
 
-def with_refused(rows: Iterable[Mapping], store: StoreSettings, refused: Sequence[RefusedWrite]) -> Iterator[Mapping]:
-    """A store's mappings in the order of their users, each with its refusal, and those of users without a mapping."""
+def with_refused_users(
+    rows: Iterable[Mapping], store: StoreSettings, refused: Sequence[RefusedWrite]
+) -> Iterator[Mapping]:
+    """Yield a store's mappings in the order of users, each with its refusal, and those of users without a mapping."""
     left = {one.user: one for one in refused if one.concerns(store)}
     waiting = sorted(left)
 
@@ -46,7 +48,7 @@ def with_refused(rows: Iterable[Mapping], store: StoreSettings, refused: Sequenc
     return shown()
 
 
-def people_of(
+def merge_refused(
     found: Sequence[Mapping],
     stores: Sequence[StoreSettings],
     people: People,
@@ -55,7 +57,7 @@ def people_of(
     status: Status | None,
     reason: str | None,
 ) -> list[Mapping]:
-    """The rows that were found, with the refused users that fit the same question among them."""
+    """Return the mappings that were found, together with the refused users that match the same query."""
     refused = [one for one in people.profile_writes.refused().values() if _is_meant(one, text)]
     made: list[Mapping] = []
     kept = {(row.shop, row.clerk_user_id): row for row in found}

@@ -1,4 +1,4 @@
-"""Who may send webhooks, by the secrets that are configured now."""
+"""Webhook senders by the configured secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.shopify.webhooks import ShopifyWebhooks
 
 
 class Shops(Mapping[StoreName, ShopifyWebhooks | None]):
-    """How each store's webhooks are checked; follows stores.yaml."""
+    """How each store's webhooks are verified; follows stores.yaml."""
 
     def __init__(self, stores: Sequence[StoreSettings]) -> None:
         self._now = webhooks_of(stores)
@@ -31,7 +31,7 @@ class Shops(Mapping[StoreName, ShopifyWebhooks | None]):
 
 
 def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> Sources:
-    """Who may send webhooks, by the secrets that are configured."""
+    """Return the senders that the configured secrets allow."""
     clerk = loaded.settings.clerk
     secrets = [s.get_secret_value() for s in clerk.webhook_secrets if s.get_secret_value()]
     profiles = loaded.settings.profiles
@@ -44,7 +44,7 @@ def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]
 
 
 def webhooks_of(stores: Sequence[StoreSettings]) -> Mapping[StoreName, ShopifyWebhooks | None]:
-    """How each store's webhooks are checked. The key of a renamed shop is its first name, unless that is another's now."""
+    """Return how each store's webhooks are verified. The key of a renamed shop is its first name, unless now another's."""
     names = {store.domain for store in stores}
     known = names | {store.shop for store in stores}
     return {s.name: _webhooks_of(s, former={s.shop} - names, others=known) for s in stores}

@@ -1,6 +1,6 @@
-"""The door of the HTTP half: webhooks become requests, probes and the console get what the state knows.
+"""`ManagerService`: webhooks become requests, and probes and the console read the state.
 
-Everything here is short: one write to the queue, or a read of the state. Nothing waits for a shop.
+Each call is short: one write to the queue, or one read of the state. None waits for a shop.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.request import Priority, Request
 from reconciler.core.report.status import StatusRow
-from reconciler.manager.http.held_rows import people_of
-from reconciler.manager.http.status_rows import known_rows, named_now, status_rows_of
+from reconciler.manager.http.held_rows import merge_refused
+from reconciler.manager.http.status_rows import known_rows, status_rows_of, with_present_names
 from reconciler.manager.http.webhook_state import WebhookState
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import ProfileWriter, wanted_of
@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ManagerService:
-    """server.door.Door on what runs now."""
+    """`server.service.Service` on the running config."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ManagerService:
         self._rows = rows
         self._seen = SeenWebhooks()
 
-    # --- what comes in -------------------------------------------------------------------------------------------
+    # --- webhooks --------------------------------------------------------------------------------------------------
 
     def clerk_event(self, event: ClerkEvent) -> None:
         if event.user_id is None:
@@ -67,14 +67,14 @@ class ManagerService:
         writer = self._rows
         if writer is None:
             self._nudge_for(event.user_id, deleted=event.deleted, wants=event.updated_at)
-        elif not writer.tell(told_by_event(event, self._clock.now())):  # late news: the row stays as it is
+        elif not writer.store(change_of_event(event, self._clock.now())):  # an older event: the row stays
             self._nudge_for(event.user_id, deleted=event.deleted, wants=None)
 
     def _nudge_for(self, user: ClerkUserId, *, deleted: bool, wants: datetime | None) -> None:
         self.nudge_user(user, reason=DELETED if deleted else "clerk", wants_updated_at=None if deleted else wants)
 
     def row_written(self, done: RowDone) -> None:
-        """The profile row of this user was written, or could not be: either is a reason to look."""
+        """Enqueue the user after their profile row was written, or could not be."""
         self._nudge_for(done.user, deleted=done.deleted, wants=wanted_of(done))
 
     def nudge_user(
@@ -98,7 +98,7 @@ class ManagerService:
         if owner is not None:
             self._add([Request(store, owner)], reason, None)
         waiting = [user for user in state.waiting_at(settings.shop, [customer]) if user != owner]
-        if waiting:  # for an e-mail or a phone that this customer may have given up
+        if waiting:  # for an e-mail or a phone that this customer may have released
             self._add([Request(store, user) for user in waiting], reason, None)
 
     def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
@@ -117,7 +117,7 @@ class ManagerService:
     def webhook_done(self, webhook_id: str) -> None:
         self._seen.add(webhook_id)
 
-    # --- what machines and people read ---------------------------------------------------------------------------
+    # --- probes, metrics, console ----------------------------------------------------------------------------------
 
     def readiness(self) -> Sequence[str]:
         return self._readiness()
@@ -151,8 +151,8 @@ class ManagerService:
         ]
         known = [row for row in self._known(found) if status in {None, row.status}]
         stores = [s for s in self._running.stores() if store in {None, s.name}]
-        people = people_of(known, stores, self._webhook_state, text, status=status, reason=reason)[:limit]
-        return list(named_now(people, stores))
+        people = merge_refused(known, stores, self._webhook_state, text, status=status, reason=reason)[:limit]
+        return list(with_present_names(people, stores))
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         rows = {
@@ -162,10 +162,10 @@ class ManagerService:
         refused = self._webhook_state.profile_writes.refused([user]).get(user)
         stores = self._running.stores()
         if refused is None:
-            return list(named_now(rows.values(), stores))
+            return list(with_present_names(rows.values(), stores))
         concerned = [s for s in stores if s.shop in rows or refused.concerns(s)]
         found = (shown_mapping(s, refused, rows.get(s.shop)) for s in concerned)
-        return sorted(named_now(found, stores), key=lambda row: row.store)
+        return sorted(with_present_names(found, stores), key=lambda row: row.store)
 
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
@@ -182,13 +182,13 @@ class ManagerService:
         added = self._webhook_state.queue.add(
             requests, self._clock.now(), priority=Priority.NUDGE, reason=reason, wants_updated_at=wants
         )
-        self._metrics.added(added)
+        self._metrics.note_added(added)
         self._wake()
 
     def _redact(self, store: StoreSettings, event: ShopifyEvent) -> None:
-        """By law: what we hold of these customers goes, and nobody of them is created again.
+        """Erase what we keep of these customers, by law. Their users get no customer again.
 
-        Whom we healed before this came is left in the shop: no webhook is reason enough to delete anything there.
+        Customers that we wrote again before the request came stay in the shop: a webhook never deletes anything there.
         """
         now, since = self._clock.now(), event.triggered_at
         waiting = self._webhook_state.state.waiting_at(store.shop, event.customers)
@@ -197,7 +197,7 @@ class ManagerService:
         ):
             _log.info("erased", store=store.name, user=erased.user)
             if erased.left is not None:
-                hint = "she was healed before her redaction came: request her erasure in Shopify again"
+                hint = "the customer was written again before the redaction came: request its erasure in Shopify again"
                 _log.warning("erasure_incomplete", store=store.name, user=erased.user, customer=erased.left, hint=hint)
         if waiting:
             self._add([Request(store.name, user) for user in waiting], event.topic, None)
@@ -206,8 +206,8 @@ class ManagerService:
         return [s.shop for s in self._running.stores() if store is None or s.name == store]
 
 
-def told_by_event(event: ClerkEvent, now: datetime) -> ClerkChange:
-    """What an event says of its user."""
+def change_of_event(event: ClerkEvent, now: datetime) -> ClerkChange:
+    """Return the change of the user that an event reports."""
     assert event.user_id is not None
     if event.deleted:
         return ClerkChange(event.user_id, deleted_at=event.sent_at or now)

@@ -1,4 +1,4 @@
-"""Whether the state answers and can be written, asked for with a limit: a probe of readiness must not hang with it."""
+"""`StateProbe`: whether the state answers and can be written, with a time limit, so that readiness never hangs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class _Asked:
 
 
 class StateProbe:
-    """One thread that asks, one question at a time; any number of threads that want to know."""
+    """One thread asks the state, one question at a time; any number of threads read the answer."""
 
     def __init__(self, ask: Callable[[], Sequence[str]], *, wait_s: float = WAIT_S) -> None:
         self._ask, self._wait_s = ask, wait_s
         self._lock = threading.Lock()
         self._asked: _Asked | None = None
-        self._pool = DaemonPool(1, "sounding")
+        self._pool = DaemonPool(1, "state-probe")
 
     def reasons(self) -> Sequence[str]:
-        """What is wrong with the state, a line each, after `wait_s` at most. One that does not answer is one of them."""
+        """Return what is wrong with the state, one line each, after `wait_s` at most. No answer in time is one of them."""
         with self._lock:
             if self._asked is None or self._asked.answer.done():
                 self._asked = _Asked(self._pool.submit(self._answer), time.monotonic())

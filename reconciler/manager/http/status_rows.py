@@ -1,4 +1,4 @@
-"""Rows of `status`, for the console, the metrics and the command line: one a store, from the state alone."""
+"""Rows of `status` for the console, the metrics and the command line: one a store, from the state alone."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from reconciler.core.report.status import (
     bulk_progress,
     known_row,
     mirror_progress,
+    scan_progress,
     status_row,
-    sweep_progress,
 )
 from reconciler.ports import MappingReader, Mirror, MirrorMark
 from reconciler.settings import StoreSettings
 from reconciler.state.store import StateStore
 from reconciler.wiring import Components
 
-ROWS_AT_ONCE = 500
+ROWS_A_READ = 500
 
 
 def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
-    """What the state knows of these stores."""
+    """Return what the state knows of these stores."""
     now = components.clock.now()
     refused = components.profile_writes.refused()
     found = []
@@ -53,7 +53,7 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
             failing=facts.failing_reason if facts else None,
             failing_since=facts.failing_since if facts else None,
             oldest_request_s=round(components.queue.oldest_age_s(now, [store.name]), 3),
-            sweep=sweep_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
+            sweep=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(components.state, store.shop, now),
             bulk=_bulk(components.state, store.shop, now),
             updated_at_unmoved=unmoved(components.state, store.shop),
@@ -63,9 +63,9 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
 
 
 def known_rows(components: Components, rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
-    """Mappings as they may be shown (`core.status.known_row`), a few hundred at a time."""
+    """Yield mappings as lists show them (`core.report.status.known_row`), a few hundred at a time."""
     by_shop = {store.shop: store for store in stores}
-    for part in batches(rows, ROWS_AT_ONCE):
+    for part in batches(rows, ROWS_A_READ):
         waiting: dict[ShopDomain, Collection[ClerkUserId]] = {}
         suspended: dict[ShopDomain, str | None] = {}
         for shop in {row.shop for row in part}:
@@ -77,8 +77,8 @@ def known_rows(components: Components, rows: Iterable[Mapping], stores: Iterable
             yield known_row(row, suspended=suspended[row.shop], waits=row.clerk_user_id in waiting[row.shop])
 
 
-def named_now(rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
-    """Mappings with the names that their shops have now, instead of their keys in the state."""
+def with_present_names(rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Iterator[Mapping]:
+    """Yield mappings with the present names of their shops instead of the keys in the state."""
     renamed = {store.shop: store.domain for store in stores if store.shop != store.domain}
     for row in rows:
         yield row.named(renamed[row.shop]) if row.shop in renamed else row
@@ -87,7 +87,7 @@ def named_now(rows: Iterable[Mapping], stores: Iterable[StoreSettings]) -> Itera
 def _tally(
     state: MappingReader, store: StoreSettings, refused: MappingOf[ClerkUserId, RefusedWrite]
 ) -> MappingOf[tuple[str, str | None], int]:
-    """How many mappings have each status and reason, with those whose profile row is refused among the held ones."""
+    """Return how many mappings have each status and reason; users with a refused profile row count as held."""
     tally = Counter(state.tally(store.shop))
     concerned = [user for user, one in refused.items() if one.concerns(store)]
     rows = state.get(store.shop, concerned)

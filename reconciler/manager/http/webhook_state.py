@@ -1,7 +1,7 @@
-"""What the door writes down in, by connections of its own: a webhook must not wait behind whoever holds an SQLite file.
+"""`WebhookState`: separate connections for webhooks, which must not wait long for a locked SQLite file.
 
-Workers may wait half a minute for it, senders do not: Shopify hangs up after five seconds. What could not be written in
-time is refused with 503, and sent again.
+Workers may wait half a minute for it. Senders do not: Shopify closes the connection after five seconds. A write that fails
+in time is answered with 503, and sent again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reconciler.wiring import Components
 
 
 class WebhookState:
-    """On SQLite with engines that wait `wait_s` and no longer. Postgres locks rows, not files: there the house's serve."""
+    """On SQLite, engines that wait `wait_s` at most. Postgres locks rows, not files: the shared engines serve."""
 
     def __init__(self, components: Components, *, wait_s: float) -> None:
         settings = components.loaded.settings

@@ -1,1 +1,1 @@
-"""What `run` does by the clock: scans, probes of suspended stores, outbox, housekeeping."""
+"""What `run` does on a schedule: scans, probes of suspended stores, outbox, housekeeping."""

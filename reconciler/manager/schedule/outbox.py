@@ -1,6 +1,6 @@
-"""Users whose row has changed, as the outbox tells of them, into the queue: one turn of the clockwork.
+"""`OutboxNudges`: enqueues the users that the outbox lists, since their rows changed.
 
-Where there is no outbox, or the profiles are on SQLite, each turn is nothing.
+Without an outbox, or with profiles on SQLite, a call does nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OutboxNudges:
         self._feed = NudgeFeed(Outbox(self._engine), Listener(url)) if self._engine is not None else None
 
     def take(self) -> None:
-        """One batch, at most. SourceError or StateError leaves it where it was."""
+        """Enqueue one batch at most. SourceError or StateError leaves it in the outbox."""
         with self._lock:
             found = self._feed is not None and self._feed.poll(self._queue_up)
         if found:
@@ -57,7 +57,9 @@ class OutboxNudges:
                 self._engine.dispose()
 
     def _queue_up(self, users: Sequence[ClerkUserId]) -> None:
-        """Many at once are an import, behind which nobody who waits for a nudge shall stand."""
+        """Enqueue users; many together are an import, and get the priority of a resync so that nudges do not wait for it."""
         priority = Priority.NUDGE if len(users) < BATCH / 2 else Priority.RESYNC
         requests = [Request(store.name, user) for user in users for store in self._running.stores()]
-        self._metrics.added(self._queue.add(requests, self._clock.now(), priority=priority, reason="profile changed"))
+        self._metrics.note_added(
+            self._queue.add(requests, self._clock.now(), priority=priority, reason="profile changed")
+        )

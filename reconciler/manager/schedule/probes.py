@@ -1,4 +1,4 @@
-"""Stores whose access is refused: left alone, said so, and probed with growing pauses until the shop lets us in again."""
+"""`Probes`: stores that refuse access are suspended, reported, and probed with growing pauses until access is granted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reconciler.manager.intervals import Intervals
 from reconciler.manager.running_config import RunningConfig
 from reconciler.ports import Clock, StoreFacts
 
-ASKED = "the shop has not told yet which one it is, and the state may know it by another name"
+UNIDENTIFIED = "the shop has not returned its gid yet, and the state may know it by another name"
 _log = structlog.get_logger(__name__)
 
 
@@ -26,7 +26,7 @@ class _Pause:
 
 
 class Probes:
-    """Who is suspended, and when each is asked again. What is remembered in the state is what `status` shows."""
+    """Which stores are suspended, and when each is probed. `status` shows what is recorded in the state."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class Probes:
         self._pauses: dict[StoreName, _Pause] = {}
         self._lock = threading.Lock()
 
-    def refused(self, name: StoreName, error: AccessError | ConfigError) -> None:
-        """A store's access was refused, or there is no way to its token: leave it alone, and say so."""
-        was_asked = self._running.suspended().get(name) == ASKED
-        if not self._running.suspend(name, error.message) and not was_asked:
+    def suspend(self, name: StoreName, error: AccessError | ConfigError) -> None:
+        """Suspend a store that refuses access, or that has no way to its token, and report it."""
+        was_unidentified = self._running.suspended().get(name) == UNIDENTIFIED
+        if not self._running.suspend(name, error.message) and not was_unidentified:
             return
         first_s = self._intervals.probe_first_s
         with self._lock:
@@ -51,30 +51,30 @@ class Probes:
         _log.error("store_suspended", store=name, error=error.message, hint=error.hint)
         self._remember(name, error.message)
 
-    def leave_until_identified(self, name: StoreName) -> None:
-        """Leave a store alone whose shop the state may know by another name, until the shop has told its gid."""
-        self._running.suspend(name, ASKED)
+    def suspend_until_identified(self, name: StoreName) -> None:
+        """Suspend a store of which the state may know the shop by another name, until the shop returns its gid."""
+        self._running.suspend(name, UNIDENTIFIED)
 
-    def let_in(self, name: StoreName) -> None:
-        """The shop has answered: what an earlier process remembered of a refusal holds no more."""
+    def note_access(self, name: StoreName) -> None:
+        """Clear the refusal that an earlier process recorded: the shop has answered."""
         if name not in self._running.suspended():
             self._remember(name, None)
 
     def resume(self, name: StoreName) -> bool:
-        """Work on it again, if it was left alone: its config is another, or the shop has answered."""
+        """Resume a suspended store: its config changed, or the shop has answered."""
         if not self._running.resume(name):
             return False
         with self._lock:
             self._pauses.pop(name, None)
         try:
             self._remember(name, None)
-        except StateError as error:  # it is worked on all the same; its next look says so again
+        except StateError as error:  # the store resumes all the same; its next scan records it
             _log.warning("state_write_failed", store=name, error=error.message)
         _log.info("store_resumed", store=name)
         return True
 
     def probe(self, name: StoreName) -> None:
-        """Ask the shop now whether we may come in."""
+        """Call the shop, and resume the store if it grants access."""
         with self._running.components() as components:
             store = self._running.store(name)
             if store is None:
@@ -85,32 +85,32 @@ class Probes:
                     store = self._running.store(name) or store
                 components.setup(store).facts()
             except AccessError as error:
-                self.refused(name, error)
+                self.suspend(name, error)
                 return
             except (ConfigError, TemporaryError, PermanentError) as error:
                 _log.info("probe_failed", store=name, error=error.message)
                 if name in components.shop_keys.unsure():
-                    self._remember(name, f"{ASKED}: {error.message}")
+                    self._remember(name, f"{UNIDENTIFIED}: {error.message}")
                 return
         if self.resume(name):
             self._resumed(name)
 
     def due(self) -> list[StoreName]:
-        """Whom to probe now: whose pause is over (the next is twice as long), and who was let in by another replica."""
+        """Return the stores to probe now: the pause is over (the next is twice as long), or another replica resumed it."""
         now = time.monotonic()
         found = []
         for name in self._running.suspended():
             with self._lock:
                 pause = self._pauses.setdefault(name, _Pause(self._intervals.probe_first_s, now))
                 is_due = now >= pause.due_at
-            if is_due or self._let_in_elsewhere(name):
+            if is_due or self._is_resumed_elsewhere(name):
                 with self._lock:
                     pause.seconds = min(pause.seconds * 2, self._intervals.probe_last_s)
                     pause.due_at = now + pause.seconds
                 found.append(name)
         return found
 
-    def _let_in_elsewhere(self, name: StoreName) -> bool:
+    def _is_resumed_elsewhere(self, name: StoreName) -> bool:
         store = self._running.store(name)
         if store is None:
             return False

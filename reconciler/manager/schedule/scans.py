@@ -1,6 +1,6 @@
-"""Looks at whole stores as one replica takes them: under a lease, so that each happens once, and with every error in place.
+"""`ScheduledScans`: runs scans of whole stores, each under a lease, and handles their errors.
 
-Knows no timetable (schedule.py does), and not what a look is.
+scheduler.py decides when; controller/resync.py knows what a scan is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
 
 Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "left out"]
-LEASE = "look:"  # and the shop: who looks at the whole of it
+LEASE = "look:"  # and the shop's key: who scans it
 STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class _Lease:
 
 
 class ScheduledScans:
-    """Takes looks; any number of stores side by side, one look of a store at a time among all replicas."""
+    """Runs scans: any number of stores in parallel, one scan of a store at a time among all replicas."""
 
     def __init__(
         self,
@@ -65,37 +65,37 @@ class ScheduledScans:
         self._leases: dict[str, _Lease] = {}
         self._lock = threading.Lock()
 
-    def full(self, name: StoreName, *, since: datetime, whole: bool) -> Ended:
-        """Everything of this store, unless a full look that began since then has ended.
+    def scan_full(self, name: StoreName, *, since: datetime, whole: bool) -> Ended:
+        """Scan the whole store, unless a full scan that began since then has ended.
 
-        `whole`: one that goes on where an earlier one stopped is not enough, since those before were seen otherwise.
+        `whole`: a resumed scan is not enough, since its earlier part used another config.
         """
-        ended = self._look(name, FULL, full_resync, since)
-        if ended == "elsewhere":  # who looks at it may be at its changes: the full look is still to be taken
-            return ended if self._is_under_way(name, FULL) else "busy"
+        ended = self._scan(name, FULL, full_resync, since)
+        if ended == "elsewhere":  # the lease holder may run an incremental scan: the full scan is still due
+            return ended if self._is_running(name, FULL) else "busy"
         return "stopped" if ended == "done" and whole and not self._done_since(name, FULL, since) else ended
 
-    def changes(self, name: StoreName) -> Ended:
-        """What changed in this store, unless another replica has just looked; a full look that was broken off goes first."""
+    def scan_changes(self, name: StoreName) -> Ended:
+        """Scan what changed in this store, unless another replica just did; an interrupted full scan comes first."""
         store = self._running.store(name)
         if store is None:
             return "left out"
         with self._running.components() as components:
             full = components.state.mark(store.shop, FULL)
         if full is not None and full.finished_at is None:
-            return self._look(name, FULL, full_resync, full.started_at)
-        return self._look(
+            return self._scan(name, FULL, full_resync, full.started_at)
+        return self._scan(
             name, CHANGES, incremental_resync, self._clock.now() - timedelta(seconds=self._interval_s / 2)
         )
 
     def renew(self) -> None:
-        """Hold on to the leases of the looks that go on, however long one chunk takes; a lost one ends its look."""
+        """Renew the leases of running scans, however long one chunk takes; a lost lease stops its scan."""
         with self._lock:
             leases = [lease for lease in self._leases.values() if lease.held]
         for lease in leases:
             with self._running.components() as components:
                 lease.held = components.state.renew(
-                    lease.name, self._owner, lease.fence, ttl_s=self._intervals.look_lease_s, now=self._clock.now()
+                    lease.name, self._owner, lease.fence, ttl_s=self._intervals.scan_lease_s, now=self._clock.now()
                 )
             if not lease.held:
                 _log.warning("scan_lease_lost", lease=lease.name)
@@ -108,9 +108,9 @@ class ScheduledScans:
             mark = components.state.mark(store.shop, kind)
         if mark is None or mark.finished_at is None:
             return False
-        return since <= mark.started_at <= self._clock.now()  # a later one was written by a clock that was wrong
+        return since <= mark.started_at <= self._clock.now()  # a later time was written by a wrong clock
 
-    def _is_under_way(self, name: StoreName, kind: str) -> bool:
+    def _is_running(self, name: StoreName, kind: str) -> bool:
         store = self._running.store(name)
         if store is None:
             return False
@@ -118,11 +118,11 @@ class ScheduledScans:
             mark = components.state.mark(store.shop, kind)
         return mark is not None and mark.finished_at is None
 
-    def _look(
-        self, name: StoreName, kind: str, look: Callable[[ResyncContext], ResyncResult], since: datetime
+    def _scan(
+        self, name: StoreName, kind: str, scan: Callable[[ResyncContext], ResyncResult], since: datetime
     ) -> Ended:
         began = time.monotonic()
-        found = self._under_lease(name, kind, look, since)
+        found = self._scan_under_lease(name, kind, scan, since)
         if not isinstance(found, ResyncResult):
             return found
         if found.held:
@@ -134,15 +134,15 @@ class ScheduledScans:
         self._wake()
         self._advice.check(name)
         if found.whole:
-            self._failing.succeeded(name, kind)
+            self._failing.note_success(name, kind)
         ended: Ended = "done" if found.whole else "stopped"
-        self._metrics.scanned(name, kind, ended)
+        self._metrics.note_scan(name, kind, ended)
         return ended
 
-    def _under_lease(
-        self, name: StoreName, kind: str, look: Callable[[ResyncContext], ResyncResult], since: datetime
+    def _scan_under_lease(
+        self, name: StoreName, kind: str, scan: Callable[[ResyncContext], ResyncResult], since: datetime
     ) -> ResyncResult | Ended:
-        """What the look found, while no other looks at the store; or why it was not done: an end since then, for one."""
+        """Run the scan under the store's lease; return its result, or why it did not run (for one, it has ended since)."""
         store = self._running.store(name)
         if self._done_since(name, kind, since):
             return "done"
@@ -151,49 +151,49 @@ class ScheduledScans:
         with self._running.components() as components:
             key = f"{LEASE}{store.shop}"
             fence = components.state.acquire(
-                key, self._owner, ttl_s=self._intervals.look_lease_s, now=self._clock.now()
+                key, self._owner, ttl_s=self._intervals.scan_lease_s, now=self._clock.now()
             )
             if fence is None:
                 return "elsewhere"
             lease = _Lease(key, fence)
             with self._lock:
-                if key in self._leases:  # another thread of ours looks at it right now
+                if key in self._leases:  # another thread of this process scans it
                     return "elsewhere"
                 self._leases[key] = lease
             try:
-                if self._done_since(name, kind, since):  # by whoever had the lease until now
+                if self._done_since(name, kind, since):  # by the previous holder of the lease
                     return "done"
-                return self._done(components, store, kind, look, lease)
+                return self._run(components, store, kind, scan, lease)
             finally:
                 with self._lock:
                     del self._leases[key]
                 components.state.release_lease(key, self._owner, fence, now=self._clock.now())
 
-    def _done(
+    def _run(
         self,
         components: Components,
         store: StoreSettings,
         kind: str,
-        look: Callable[[ResyncContext], ResyncResult],
+        scan: Callable[[ResyncContext], ResyncResult],
         lease: _Lease,
     ) -> ResyncResult | Ended:
         ended: Ended
         try:
-            found = look(self._desk(components, store, lease))
-        except (AccessError, ConfigError) as error:  # ConfigError: of this store alone, a way to its token
-            self._probes.refused(store.name, error)
+            found = scan(self._context(components, store, lease))
+        except (AccessError, ConfigError) as error:  # ConfigError: this store has no way to its token
+            self._probes.suspend(store.name, error)
             ended = "access"
         except (SourceError, TemporaryError, PermanentError, StateError) as error:
             _log.warning("scan_failed", store=store.name, scan=kind, error=error.message, hint=error.hint)
-            self._failing.failed(store.name, kind, error)
+            self._failing.note_failure(store.name, kind, error)
             ended = "failed"
         else:
-            self._probes.let_in(store.name)
+            self._probes.note_access(store.name)
             return found
-        self._metrics.scanned(store.name, kind, ended)
+        self._metrics.note_scan(store.name, kind, ended)
         return ended
 
-    def _desk(self, components: Components, store: StoreSettings, lease: _Lease) -> ResyncContext:
+    def _context(self, components: Components, store: StoreSettings, lease: _Lease) -> ResyncContext:
         def go_on() -> bool:
             return lease.held and not self._stopping() and self._running.store(store.name) == store
 
@@ -206,12 +206,12 @@ class ScheduledScans:
             clock=self._clock,
             go_on=go_on,
             interval_s=self._interval_s,
-            mirror=components.mirror(store, wait=lambda seconds: _waited(seconds, go_on)),
+            mirror=components.mirror(store, wait=lambda seconds: _wait(seconds, go_on)),
         )
 
 
-def _waited(seconds: float, go_on: Callable[[], bool]) -> bool:
-    """Wait so long, or until the look must stop; whether it may go on."""
+def _wait(seconds: float, go_on: Callable[[], bool]) -> bool:
+    """Wait so long, or until the scan must stop; return whether it may continue."""
     until, never = time.monotonic() + seconds, threading.Event()
     while go_on() and (left := until - time.monotonic()) > 0:
         never.wait(min(left, STOP_SEEN_S))

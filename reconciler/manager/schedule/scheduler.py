@@ -1,7 +1,7 @@
-"""What `run` does by the clock: looks at whole stores, probes of suspended ones, housekeeping, re-reading the files.
+"""`Scheduler`: runs scans of whole stores, probes, housekeeping and reloads on a schedule.
 
-APScheduler runs it in threads of its own, none of which holds up the end of the process. It goes by the wall clock: where
-that jumps, everything is timed anew.
+APScheduler runs them in daemon threads, so none delays the end of the process. It uses the wall clock; if that jumps, all
+times are computed again.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from reconciler.manager.threads import DaemonExecutor
 from reconciler.ports import Clock
 from reconciler.settings import Settings
 
-LOOKERS = 6  # threads that look at whole stores: so many stores at most read the profiles at the same time
-PROBERS = 2
-JITTER = 0.1  # of an interval, so that the stores' looks don't begin at one moment
-JUMP_S = 5.0  # the wall clock against the steady one
-SAME_TURN_S = 300.0  # a full look that another replica began so shortly before a turn is that turn's
-ORPHANS_KEPT_S = 86_400.0  # requests of stores we don't know: a replica with newer files may have them
+SCAN_THREADS = 6  # threads for scans: at most so many stores read the profiles at the same time
+PROBE_THREADS = 2
+JITTER = 0.1  # share of an interval, so that the stores' scans do not begin together
+JUMP_S = 5.0  # difference between the wall clock and the monotonic clock
+SAME_SCAN_S = 300.0  # a full scan that another replica began within this time counts as this one
+ORPHANS_KEPT_S = 86_400.0  # requests of unknown stores: a replica with newer files may know them
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Owed:
-    """A full look that began since then and came to its end: not there yet. `whole` as in looks.py."""
+class _OwedScan:
+    """A full scan that must begin after `since` and end; it has not yet. `whole` as in scans.py."""
 
     since: datetime
     whole: bool
@@ -51,7 +51,7 @@ class _Owed:
 
 
 class Scheduler:
-    """The clockwork of one process."""
+    """The scheduled jobs of one process."""
 
     def __init__(
         self,
@@ -63,25 +63,25 @@ class Scheduler:
         probes: Probes,
         *,
         read_files: Callable[[], None],
-        take_hints: Callable[[], None],
+        take_outbox: Callable[[], None],
         intervals: Intervals,
     ) -> None:
         self._running, self._settings, self._clock, self._local = running, settings, clock, local
         self._scans, self._probes, self._read_files, self._intervals = scans, probes, read_files, intervals
-        self._take_hints = take_hints
+        self._take_outbox = take_outbox
         self._stores: set[StoreName] = set()
-        self._owed: dict[StoreName, _Owed] = {}
+        self._owed: dict[StoreName, _OwedScan] = {}
         self._full: Counter[StoreName] = Counter()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
         self.beat_at = time.monotonic()
         self._executors = {
-            "default": DaemonExecutor(LOOKERS, "look"),
-            "probe": DaemonExecutor(PROBERS, "probe"),
+            "default": DaemonExecutor(SCAN_THREADS, "scan"),
+            "probe": DaemonExecutor(PROBE_THREADS, "probe"),
             "small": DaemonExecutor(1, "small"),
             "leases": DaemonExecutor(1, "leases"),
-            "hints": DaemonExecutor(1, "hints"),
+            "outbox": DaemonExecutor(1, "outbox"),
             "beat": DaemonExecutor(1, "beat"),
         }
         self._scheduler = BackgroundScheduler(
@@ -94,18 +94,18 @@ class Scheduler:
         r = self._intervals
         self._every(r.beat_s, self._beat, "beat", executor="beat")
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
-        self._every(r.hints_s, self._safely(self._take_hints), "hints", executor="hints")
-        self._every(r.look_lease_s / 4, self._safely(self._scans.renew), "leases", executor="leases")
+        self._every(r.outbox_s, self._safely(self._take_outbox), "outbox", executor="outbox")
+        self._every(r.scan_lease_s / 4, self._safely(self._scans.renew), "leases", executor="leases")
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
         self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
         cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
-        self._scheduler.add_job(self._safely(self.full_in_turn), cron, id=FULL, executor="small")
+        self._scheduler.add_job(self._safely(self.start_full_scans), cron, id=FULL, executor="small")
         self.follow(first=True)
         self._scheduler.start()
         self._watch.start()
 
     def end(self) -> None:
-        """Begin nothing more; returns at once. Safe to repeat."""
+        """Begin nothing more and return. Safe to repeat."""
         self._ended.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
@@ -113,14 +113,14 @@ class Scheduler:
             executor.pool.shutdown(wait=False)
 
     def stop(self, until: float) -> None:
-        """Begin nothing more, and wait for what goes on until this moment (monotonic). Safe to repeat."""
+        """Begin nothing more, and wait for running jobs until this moment (monotonic). Safe to repeat."""
         self.end()
         left = [name for name, executor in self._executors.items() if not executor.pool.join(until)]
         if left:
             _log.warning("scans_abandoned", executors=left)
 
     def follow(self, *, first: bool = False) -> None:
-        """Jobs for the stores that are configured now, and for no others; those that are new get a full look."""
+        """Set up jobs for the configured stores and for no others; new stores get a full scan."""
         controller = self._settings.controller
         stores = {s.name for s in self._running.stores()}
         for name in self._stores - stores:
@@ -129,61 +129,63 @@ class Scheduler:
             with self._lock:
                 self._owed.pop(name, None)
         for name in sorted(stores - self._stores):
-            self._every(controller.resync_s, self._safely(self.changes), f"{CHANGES}:{name}", args=[name], jitter=True)
-        self._now(*((name, self._clock.now(), not first) for name in sorted(stores - self._stores)))
+            self._every(
+                controller.resync_s, self._safely(self.scan_changes), f"{CHANGES}:{name}", args=[name], jitter=True
+            )
+        self._scan_soon(*((name, self._clock.now(), not first) for name in sorted(stores - self._stores)))
         self._stores = stores
 
-    def look_now(self, name: StoreName) -> None:
-        """A full look at this store as soon as may be: its config has changed, or its shop lets us in again."""
-        self._now((name, self._clock.now(), True))
+    def scan_soon(self, name: StoreName) -> None:
+        """Scan this store fully as soon as possible: its config has changed, or its shop grants access again."""
+        self._scan_soon((name, self._clock.now(), True))
 
     def probe_soon(self, name: StoreName) -> None:
-        """Ask the shop whether we may come in, in a thread of the clockwork: the caller does not wait."""
+        """Probe the shop in a scheduler thread; the caller does not wait."""
         self._scheduler.add_job(
             self._safely(self._probes.probe), args=[name], id=f"probe:{name}", replace_existing=True, executor="probe"
         )
 
-    # --- what is done --------------------------------------------------------------------------------------------
+    # --- jobs ------------------------------------------------------------------------------------------------------
 
-    def full(self, name: StoreName, since: datetime, whole: bool) -> None:  # noqa: FBT001  APScheduler's arguments
-        """A full look that begins now, unless another replica's that began since then has ended."""
-        ended: Ended = "failed"  # whatever ends it, the look stays owed
+    def scan_full(self, name: StoreName, since: datetime, whole: bool) -> None:  # noqa: FBT001  APScheduler's arguments
+        """Run a full scan, unless one of another replica that began since then has ended."""
+        ended: Ended = "failed"  # after any exception the scan stays owed
         try:
-            ended = self._scans.full(name, since=since, whole=whole)
+            ended = self._scans.scan_full(name, since=since, whole=whole)
         finally:
-            self._settle(name, ended, since, whole=whole)
+            self._note_end(name, ended, since, whole=whole)
             with self._lock:
                 self._full[name] -= 1
 
     def has_full_resync(self, name: StoreName) -> bool:
-        """Whether a full look of this store waits for a thread here, or is under way."""
+        """Return whether a full scan of this store waits for a thread here, or runs."""
         with self._lock:
             return self._full[name] > 0
 
-    def full_in_turn(self) -> None:
-        """The regular ones: all replicas' turns come at one moment, and one look at each store is enough."""
-        since = self._clock.now() - timedelta(seconds=min(SAME_TURN_S, self._turn_s() / 2))
-        self._now(*((name, since, False) for name in sorted(s.name for s in self._running.stores())))
+    def start_full_scans(self) -> None:
+        """Start the regular full scans. They are due on all replicas at the same time; one scan a store is enough."""
+        since = self._clock.now() - timedelta(seconds=min(SAME_SCAN_S, self._full_interval_s() / 2))
+        self._scan_soon(*((name, since, False) for name in sorted(s.name for s in self._running.stores())))
 
-    def changes(self, name: StoreName) -> None:
-        if self.has_full_resync(name):  # a full look sees what has changed, and holds what is too much of it
+    def scan_changes(self, name: StoreName) -> None:
+        if self.has_full_resync(name):  # a full scan finds the changes too, and holds them if they exceed a guard
             return
         ended: Ended = "failed"
         try:
-            ended = self._scans.changes(name)
+            ended = self._scans.scan_changes(name)
         finally:
             if ended == "failed":
-                self._again_soon(name)
+                self._retry_soon(name)
 
-    def _again_soon(self, name: StoreName) -> None:
-        """The next look at what changed comes soon after one that failed, not an interval later."""
+    def _retry_soon(self, name: StoreName) -> None:
+        """Schedule the next incremental scan soon after a failed one, not an interval later."""
         job = self._scheduler.get_job(f"{CHANGES}:{name}")
         at = datetime.now(UTC) + timedelta(seconds=self._intervals.again_first_s)  # noqa: TID251  APScheduler's own clock
         if job is not None and job.next_run_time is not None and at < job.next_run_time:
             job.modify(next_run_time=at)
 
     def tick(self) -> None:
-        """Probe whom it is time to probe, and take full looks again that failed."""
+        """Probe the stores that are due, and repeat full scans that failed."""
         for name in self._probes.due():
             self.probe_soon(name)
         now = time.monotonic()
@@ -191,12 +193,12 @@ class Scheduler:
             due = [
                 (name, owed.since, owed.whole)
                 for name, owed in self._owed.items()
-                if now >= owed.due_at and not self._full[name]  # one that waits for a thread already is enough
+                if now >= owed.due_at and not self._full[name]  # unless one waits for a thread already
             ]
-        self._now(*due)
+        self._scan_soon(*due)
 
     def housekeeping(self) -> None:
-        """Old budgets and old events go; requests of stores that have long been no more go too."""
+        """Delete old budgets and events, and requests of stores that were removed long ago."""
         now = self._clock.now()
         known = {s.name for s in self._running.stores()}
         with self._running.components() as components:
@@ -206,8 +208,8 @@ class Scheduler:
                     gone["requests"] = gone.get("requests", 0) + components.queue.forget(name)
         _log.info("housekeeping_finished", **gone)
 
-    def _settle(self, name: StoreName, ended: Ended, since: datetime, *, whole: bool) -> None:
-        """A full look that failed is owed, later and later; a store that is suspended gets its own once it is let in."""
+    def _note_end(self, name: StoreName, ended: Ended, since: datetime, *, whole: bool) -> None:
+        """Keep a failed full scan owed, with growing pauses; a suspended store gets its own once it is resumed."""
         with self._lock:
             before = self._owed.get(name)
             if ended in {"done", "access", "left out"} or (ended == "elsewhere" and not whole):
@@ -218,22 +220,22 @@ class Scheduler:
             if before is not None:
                 since, whole = max(since, before.since), whole or before.whole
                 pause_s = min(before.pause_s * 2, self._intervals.again_last_s) if ended == "failed" else pause_s
-            self._owed[name] = _Owed(since, whole, pause_s, time.monotonic() + pause_s)
+            self._owed[name] = _OwedScan(since, whole, pause_s, time.monotonic() + pause_s)
 
-    # --- the clockwork -------------------------------------------------------------------------------------------
+    # --- APScheduler -----------------------------------------------------------------------------------------------
 
     def _every(self, seconds: float, call: Callable[..., None], name: str, *, jitter: bool = False, **job: Any) -> None:
         self._scheduler.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
 
-    def _now(self, *scans: tuple[StoreName, datetime, bool]) -> None:
-        """Full looks as soon as a thread is free for each."""
-        for look in scans:
+    def _scan_soon(self, *scans: tuple[StoreName, datetime, bool]) -> None:
+        """Run full scans as soon as a thread is free for each."""
+        for scan in scans:
             with self._lock:
-                self._full[look[0]] += 1
-            self._scheduler.add_job(self._safely(self.full), args=look)
+                self._full[scan[0]] += 1
+            self._scheduler.add_job(self._safely(self.scan_full), args=scan)
 
     def _safely(self, call: Callable[..., None]) -> Callable[..., None]:
-        """Our own errors in our own words; the next turn comes all the same."""
+        """Wrap a job: log our own errors; the job runs again at its next time."""
 
         def safe(*args: Any) -> None:
             try:
@@ -243,18 +245,18 @@ class Scheduler:
 
         return safe
 
-    def _turn_s(self) -> float:
-        """From this turn of the full looks to the next one."""
+    def _full_interval_s(self) -> float:
+        """Return the seconds between two regular full scans."""
         cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
         one = cron.get_next_fire_time(None, self._local.now())
         two = cron.get_next_fire_time(one, one + timedelta(seconds=1)) if one else None
-        return float((two - one).total_seconds()) if one and two else SAME_TURN_S
+        return float((two - one).total_seconds()) if one and two else SAME_SCAN_S
 
     def _beat(self) -> None:
         self.beat_at = time.monotonic()
 
     def _watch_clock(self) -> None:
-        """Where the wall clock is set back by a day, nothing would happen for a day: begin all pauses anew."""
+        """Reset all pauses after the wall clock jumped: set back by a day, no job would run for a day."""
         wall, steady = self._local.now(), time.monotonic()
         while not self._ended.wait(self._intervals.beat_s):
             now, tick = self._local.now(), time.monotonic()
@@ -262,9 +264,9 @@ class Scheduler:
             wall, steady = now, tick
             if abs(jumped_s) > JUMP_S:
                 _log.warning("clock_jumped", seconds=round(jumped_s, 3))
-                self._time_anew()
+                self._reset_pauses()
 
-    def _time_anew(self) -> None:
+    def _reset_pauses(self) -> None:
         for job in self._scheduler.get_jobs():
             trigger = job.trigger
             if isinstance(trigger, IntervalTrigger):
