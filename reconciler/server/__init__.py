@@ -1,1 +1,1 @@
-"""HTTP in: webhooks become requests in the queue, probes and metrics answer, and the console shows what the state knows."""
+"""The HTTP server: webhooks become requests in the queue, probes and metrics report, and the console shows the state."""

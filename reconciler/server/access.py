@@ -1,8 +1,8 @@
-"""Who may see the console, and who may nudge.
+"""Access to the console and to nudges.
 
-Without a token the console is for the machine itself only: server and client on loopback, a Host header that names it
-(a web page could otherwise reach it by a name that it rebinds to 127.0.0.1), and no proxy in between. With a token, a
-browser trades it once for a cookie that does not hold it.
+Without a token the console serves only the machine itself: server and client on loopback, no proxy in between, and a Host
+header of this machine (otherwise a web page could reach it by a name that it rebinds to 127.0.0.1). With a token, a
+browser exchanges it once for a cookie that does not contain it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session of the console: its name, and when its cookie runs out."""
+    """A session of the console: its name, and when its cookie expires."""
 
     name: str
     until: datetime
@@ -39,7 +39,7 @@ Verdict = Literal["reader", "operator", "needs token", "closed"]
 
 
 class Access:
-    """Decides for one server: `host` is what it listens on, `token` may be empty. `is_ended`: of a session, by its name."""
+    """Decides what requests may do. `host`: the server's address. `token` may be empty. `is_ended`: of a session's name."""
 
     def __init__(self, host: str, token: str, *, is_ended: Callable[[str], bool]) -> None:
         self._is_ended = is_ended
@@ -51,49 +51,51 @@ class Access:
         return bool(self._token)
 
     def verdict(self, request: Request, now: datetime) -> Verdict:
-        """What this request may do at the console. "closed": no token is set, and it is not the machine itself.
+        """Return what this request may do at the console. "closed": no token is set, and it comes from elsewhere.
 
-        StateError where a session is borne, and whether it was ended can't be read.
+        StateError if the request has a session, and the state can't be read to know whether it was ended.
         """
         if not self._token:
             return "reader" if self._loopback and _from_this_machine(request) else "closed"
-        if self.bears_token(request):
+        if self.is_authorised(request):
             return "operator"
         session = self.session_of(request, now)
         return "operator" if session is not None and not self._is_ended(session.name) else "needs token"
 
-    def bears_token(self, request: Request) -> bool:
-        """Whether the token stands in Authorization: Bearer, or in X-Reconciler-Token."""
+    def is_authorised(self, request: Request) -> bool:
+        """Return whether the request has the token in Authorization: Bearer, or in X-Reconciler-Token."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             given = request.headers.get(TOKEN_HEADER, "")
-        return self.fits(given.strip())
+        return self.is_token(given.strip())
 
-    def fits(self, given: str) -> bool:
-        """Whether this is the token; compared in constant time."""
+    def is_token(self, given: str) -> bool:
+        """Return whether this is the token; compared in constant time."""
         return bool(self._token) and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
 
     def cookie(self, now: datetime) -> str:
-        """A new session's cookie, which holds for COOKIE_S: its name, its end, and our signature of both."""
+        """Return a new session's cookie, valid for COOKIE_S: its name, its end, and our signature of both."""
         until = int((now + timedelta(seconds=COOKIE_S)).timestamp())
         session = secrets.token_urlsafe(16)
-        return f"{session}.{until}.{self._signed(session, until)}"
+        return f"{session}.{until}.{self._signature(session, until)}"
 
     def session_of(self, request: Request, now: datetime) -> Session | None:
-        """The session whose cookie this request bears; None where there is none, it is over, or it was not signed by us.
+        """Return the session of this request's cookie; None if it is missing, expired, or not signed by us.
 
-        Whether it was ended by a logout is for the caller to ask.
+        The caller checks whether a logout ended it.
         """
         parts = request.cookies.get(COOKIE, "").split(".")
         if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()) or len(parts[1]) > 12:  # noqa: PLR2004
             return None
         session, until, signature = parts[0], int(parts[1]), parts[2]
-        genuine = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), self._signed(session, until).encode())
+        genuine = hmac.compare_digest(
+            signature.encode("utf-8", "surrogatepass"), self._signature(session, until).encode()
+        )
         if not genuine or now.timestamp() >= until:
             return None
         return Session(session, datetime.fromtimestamp(until, UTC))
 
-    def _signed(self, session: str, until: int) -> str:
+    def _signature(self, session: str, until: int) -> str:
         text = f"console {session} until {until}".encode("utf-8", "surrogatepass")
         return hmac.new(self._token, text, hashlib.sha256).hexdigest()
 
@@ -107,6 +109,6 @@ def _from_this_machine(request: Request) -> bool:
 
 
 def _host_name(request: Request) -> str:
-    """The Host header without its port; a name that can't be one where there is none."""
+    """Return the Host header without its port; without one, a name that no host has."""
     parts = _HOST.fullmatch(request.headers.get("host", "").strip().lower())
     return next((name for name in parts.groups() if name), "none") if parts is not None else "none"

@@ -1,8 +1,8 @@
-"""The application: webhooks and probes as JSON with an OpenAPI page, the console as HTML. Made once by the manager.
+"""The application: webhooks and probes as JSON with an OpenAPI page, the console as HTML. Created once by the manager.
 
-    app = make_app(door, Options(host="127.0.0.1", sources=…, clock=…))
+    app = make_app(service, Options(host="127.0.0.1", sources=…, clock=…))
 
-Handlers are plain functions and run in threads; only bodies are awaited.
+Handlers are plain functions and run in threads; only request bodies are awaited.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from starlette.responses import Response
 from reconciler.ports import Clock
 from reconciler.server import console, health, nudges, webhooks
 from reconciler.server.access import Access
-from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, harden
+from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, set_security_headers
 from reconciler.server.refusals import FIRST_S, SlowRefusals
 from reconciler.server.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How one server is set up. `host` decides whether the console may be open without a token."""
+    """Options of one server. `host` decides whether the console may be open without a token."""
 
     sources: webhooks.Sources
     clock: Clock
@@ -40,7 +40,7 @@ class Options:
 
 
 def make_app(service: Service, options: Options) -> FastAPI:
-    """The whole HTTP half on this door. Registers its counters in the door's metrics, so once per registry."""
+    """Return the application on this service. It registers its counters in the service's metrics: once per registry."""
     app = FastAPI(title="customer-parity", version=version("customer-parity"), docs_url=None, redoc_url=None)
     access = Access(options.host, options.console_token, is_ended=service.is_session_ended)
     metrics = health.WebhookMetrics(service.metrics())
@@ -66,14 +66,14 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 
 
 async def _wrong_shape(_request: Request, error: Exception) -> Response:
-    """Which parts are wrong, without their values."""
+    """Return the invalid parts of the request, without their values."""
     assert isinstance(error, RequestValidationError)
     wrong = sorted({f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()})
-    return JSONResponse({"error": "; ".join(wrong), "hint": "/openapi.json says what is expected"}, 422)
+    return JSONResponse({"error": "; ".join(wrong), "hint": "see /openapi.json for the expected shape"}, 422)
 
 
 async def _our_fault(_request: Request, _error: Exception) -> Response:
-    """Outside of all middleware, so it carries the headers by itself."""
-    response = JSONResponse({"error": "this should not have happened", "hint": "the log says more"}, 500)
-    harden(response.headers)
+    """Answer 500 for a defect. This runs outside all middleware, so it sets the security headers itself."""
+    response = JSONResponse({"error": "this is a defect in the program", "hint": "see the log for the traceback"}, 500)
+    set_security_headers(response.headers)
     return response

@@ -1,7 +1,7 @@
-"""Probes and metrics. They hold no personal data and are open to whoever reaches the port.
+"""Probes and metrics. They hold no personal data and are open to all clients that reach the port.
 
-They answer whatever the load does: none of them waits for the threads that webhooks and pages share. What has to be
-asked of the state is asked in threads of their own, and what does not answer in time is a reason not to be ready.
+They answer under any load, since none waits for the threads that webhooks and pages share. Questions to the state run in
+separate threads; if the state does not answer in time, the process is not ready.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from reconciler.server.service import Gauges
 
 T = TypeVar("T")
 
-READY_S: Final = 5.0  # for the state to answer; the manager says after three what it waits for
-SCRAPE_S: Final = 8.0  # Prometheus gives up after ten
-THREADS: Final = 4  # of the probes alone; more than these wait, and then time is up
+READY_S: Final = 5.0  # for the state to answer; the manager reports after three what it waits for
+SCRAPE_S: Final = 8.0  # Prometheus stops waiting after ten
+THREADS: Final = 4  # for the probes only; further calls wait until their time is over
 
 
 class Health(BaseModel):
-    """The process lives."""
+    """The process runs."""
 
     status: str = "alive"
 
 
 class Readiness(BaseModel):
-    """Whether work is being done, and if not, why."""
+    """Whether the replica works, and if not, why."""
 
     ready: bool
     reasons: tuple[str, ...] = ()
 
 
 class WebhookMetrics:
-    """How webhooks fare: by where they come from and what became of them."""
+    """Webhooks by source and result, and their durations."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._total = Counter(
@@ -53,25 +53,25 @@ class WebhookMetrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
             registry=registry,
         )
-        for source in ("clerk", "shopify"):  # a counter that is born at 1 has no increase, and its alert can't fire
+        for source in ("clerk", "shopify"):  # a counter that first appears at 1 shows no increase, so no alert fires
             for result in ("unauthentic", "not_an_event", "failed"):
                 self._total.labels(source, result)
 
     def note(self, source: str, result: str, seconds: float) -> None:
-        """One webhook was answered."""
+        """Count one answered webhook."""
         self._total.labels(source, result).inc()
         self._seconds.labels(source).observe(seconds)
 
 
-class _Apart:
-    """Calls in threads that no other request uses."""
+class _ProbeThreads:
+    """Runs calls in threads that no other request uses."""
 
     def __init__(self) -> None:
         self._limiter: CapacityLimiter | None = None
 
     async def ask(self, call: Callable[[], T], *, within_s: float) -> T | None:
-        """What it gives; None where it takes longer, and then it ends by itself."""
-        if self._limiter is None:  # made in the event loop that it belongs to
+        """Return the call's result; None if it takes longer, and then it ends unattended."""
+        if self._limiter is None:  # created in the event loop that uses it
             self._limiter = CapacityLimiter(THREADS)
         with move_on_after(within_s):
             return await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
@@ -79,17 +79,17 @@ class _Apart:
 
 
 def routes(service: Gauges) -> APIRouter:
-    """/healthz, /readyz and /metrics."""
+    """Return the routes /healthz, /readyz and /metrics."""
     router = APIRouter(tags=["probes"])
-    apart = _Apart()
+    threads = _ProbeThreads()
 
-    @router.get("/healthz", summary="The process lives")
+    @router.get("/healthz", summary="The process runs")
     async def healthz() -> Health:
         return Health()
 
-    @router.get("/readyz", summary="Work is being done", responses={503: {"model": Readiness}})
+    @router.get("/readyz", summary="The replica works", responses={503: {"model": Readiness}})
     async def readyz(response: Response) -> Readiness:
-        reasons = await apart.ask(partial(_reasons, service), within_s=READY_S)
+        reasons = await threads.ask(partial(_reasons, service), within_s=READY_S)
         if reasons is None:
             reasons = [f"the state does not answer within {READY_S:g} s"]
         if reasons:
@@ -104,7 +104,7 @@ def routes(service: Gauges) -> APIRouter:
     )
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        text = await apart.ask(lambda: encode(service.metrics()), within_s=SCRAPE_S)
+        text = await threads.ask(lambda: encode(service.metrics()), within_s=SCRAPE_S)
         if text is None:
             return Response("the state does not answer in time\n", 503)
         return Response(text, headers={"content-type": content_type})
@@ -113,7 +113,7 @@ def routes(service: Gauges) -> APIRouter:
 
 
 def _reasons(service: Gauges) -> Sequence[str]:
-    """Why not; a state that does not even answer is a reason too."""
+    """Return why the process is not ready; an error of the state is one of the reasons."""
     try:
         return service.readiness()
     except ReconcilerError as error:

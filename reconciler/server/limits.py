@@ -1,7 +1,7 @@
-"""What every request is held to, and what every response carries. Plain ASGI: costs microseconds.
+"""Limits on requests, and headers of responses. Plain ASGI middleware: it costs microseconds.
 
-A body is counted while it comes in, not after, and must be there in time; a client that is neither fast nor small enough
-is told so and cut off.
+A body is counted while it arrives, and must be complete in time. A client that exceeds a limit gets an error, and its
+connection is closed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECURITY_HEADERS: Final = {
 
 
 class Limits:
-    """Wraps the application: at most BODY_MAX bytes of body, all of it within BODY_S."""
+    """Middleware: at most `body_max` bytes of body, complete within `body_s`."""
 
     def __init__(self, app: ASGIApp, *, body_max: int = BODY_MAX, body_s: float = BODY_S) -> None:
         self._app = app
@@ -49,11 +49,11 @@ class Limits:
             return
         said = Headers(scope=scope).get("content-length", "")
         if said.isascii() and said.isdigit() and int(said[:20]) > self._max:
-            if "expect" not in Headers(scope=scope):  # who asks first has not sent it yet
-                await _drained(receive)
+            if "expect" not in Headers(scope=scope):  # a client that asks first has not sent it yet
+                await _drain(receive)
             await _too_large(self._max, scope, receive, send)
             return
-        await self._app(scope, _Counted(receive, self._max, self._s), send)
+        await self._app(scope, _LimitedBody(receive, self._max, self._s), send)
 
 
 async def _too_large(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,8 +61,8 @@ async def _too_large(limit: int, scope: Scope, receive: Receive, send: Send) -> 
     await JSONResponse(body, 413, headers={"connection": "close"})(scope, receive, send)
 
 
-async def _drained(receive: Receive) -> None:
-    """Take in and forget what is still coming, within bounds: a client whose sending breaks off never reads our answer."""
+async def _drain(receive: Receive) -> None:
+    """Read and discard the rest of the body, within bounds: a client that can't finish sending never reads our answer."""
     left = DRAIN_MAX
     more = True
     try:
@@ -75,8 +75,8 @@ async def _drained(receive: Receive) -> None:
         return
 
 
-class _Counted:
-    """`receive` with a purse of bytes and of time; HTTPException 413 or 408 where it is spent."""
+class _LimitedBody:
+    """`receive` with a budget of bytes and time; HTTPException 413 or 408 when it is spent."""
 
     def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
         self._receive = receive
@@ -87,7 +87,7 @@ class _Counted:
         self._whole = False
 
     async def __call__(self) -> Message:
-        if self._whole:  # the body is in: this waits for the client to go away, however long that takes
+        if self._whole:  # the body is complete: this waits until the client disconnects
             return await self._receive()
         loop = asyncio.get_running_loop()
         if self._until is None:
@@ -97,19 +97,19 @@ class _Counted:
                 message = await self._receive()
         except TimeoutError as error:
             raise HTTPException(
-                408, f"the body did not come in within {self._seconds:g} s", headers={"connection": "close"}
+                408, f"the body did not arrive within {self._seconds:g} s", headers={"connection": "close"}
             ) from error
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             if message.get("more_body", False):
-                await _drained(self._receive)
+                await _drain(self._receive)
             raise HTTPException(413, f"the body is above {self._limit} bytes", headers={"connection": "close"})
         self._whole = not message.get("more_body", False)
         return message
 
 
 class InFlight:
-    """Wraps the application: above IN_FLIGHT_MAX requests at once, more are told to come back; health is always answered."""
+    """Middleware: above `most` concurrent requests, further ones get 503; health is always answered."""
 
     def __init__(self, app: ASGIApp, *, most: int = IN_FLIGHT_MAX) -> None:
         self._app = app
@@ -121,7 +121,7 @@ class InFlight:
             await self._app(scope, receive, send)
             return
         if self._now >= self._most:
-            busy = {"error": f"{self._most} requests are in hand", "hint": "send it again in a moment"}
+            busy = {"error": f"{self._most} requests are in progress", "hint": "send it again in a moment"}
             await JSONResponse(busy, 503, headers={"retry-after": "1"})(scope, receive, send)
             return
         self._now += 1
@@ -132,7 +132,7 @@ class InFlight:
 
 
 class SecurityHeaders:
-    """Adds the headers to every response, and `no-store` to all but what says otherwise."""
+    """Middleware: adds the security headers to every response, and `no-store` unless the response sets caching."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -140,14 +140,14 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                harden(MutableHeaders(scope=message))
+                set_security_headers(MutableHeaders(scope=message))
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def harden(headers: MutableHeaders) -> None:
-    """Set what is not set yet."""
+def set_security_headers(headers: MutableHeaders) -> None:
+    """Set the headers that are not set yet."""
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("cache-control", "no-store")

@@ -1,4 +1,4 @@
-"""Nudges by whoever holds the token: a user by name, or a row of the profiles' table that a database webhook tells of."""
+"""Nudges with the token: of a user by id, or of a row of the profiles table that a database webhook names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reconciler.errors import NotAnEvent
 from reconciler.server.access import Access
 from reconciler.server.health import WebhookMetrics
 from reconciler.server.service import Intake
-from reconciler.server.webhooks import ERRORS, JSON_BODY, MAY_NOT, Desk, RawBody, Result, Sources, Taken
+from reconciler.server.webhooks import ERRORS, JSON_BODY, MAY_NOT, Accepted, RawBody, Result, Sources, WebhookReceiver
 
 USER_ID_MAX: Final = 255
 UserId = Annotated[ClerkUserId, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
 
 
 class Nudge(BaseModel):
-    """Whom to look at now, in these stores or in all."""
+    """A user to reconcile now, in these stores or in all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,7 +30,7 @@ class Nudge(BaseModel):
 
 
 class RowChange(BaseModel):
-    """A Supabase database webhook. What stands in the row is not looked at, but for the key."""
+    """A Supabase database webhook. Only the row's key is read."""
 
     type: Literal["INSERT", "UPDATE", "DELETE"]
     table: str
@@ -40,14 +40,14 @@ class RowChange(BaseModel):
 
 
 def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMetrics) -> APIRouter:
-    """/webhooks/supabase and /nudge."""
+    """Return the routes /webhooks/supabase and /nudge."""
     router = APIRouter(tags=["nudges"])
-    desk = Desk(service, metrics)
+    receiver = WebhookReceiver(service, metrics)
 
     def bearer(request: Request) -> None:
         if not access.has_token:
             raise HTTPException(403, {"error": "no token is configured", "hint": "set server.console_token"})
-        if not access.bears_token(request):
+        if not access.is_authorised(request):
             raise HTTPException(
                 401,
                 {"error": "the token is missing or wrong", "hint": "send Authorization: Bearer TOKEN"},
@@ -57,20 +57,24 @@ def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMe
     @router.post(
         "/webhooks/supabase",
         status_code=202,
-        response_model=Taken,
+        response_model=Accepted,
         responses={**ERRORS, 403: MAY_NOT[403]},
         dependencies=[Depends(bearer)],
         openapi_extra=JSON_BODY,
     )
     def supabase(body: RawBody) -> JSONResponse:
-        """A database webhook of the profiles' table, with the console's token in Authorization or X-Reconciler-Token."""
-        return desk.take("supabase", lambda: _row_result(service, sources, _row_change(body)))
+        """Receives a database webhook of the profiles table, with the token in Authorization or X-Reconciler-Token."""
+        return receiver.answer("supabase", lambda: _row_result(service, sources, _row_change(body)))
 
     @router.post(
-        "/nudge", status_code=202, response_model=Taken, responses={**ERRORS, **MAY_NOT}, dependencies=[Depends(bearer)]
+        "/nudge",
+        status_code=202,
+        response_model=Accepted,
+        responses={**ERRORS, **MAY_NOT},
+        dependencies=[Depends(bearer)],
     )
     def nudge(wish: Nudge) -> JSONResponse:
-        """Look at one user now."""
+        """Reconciles one user now."""
         unknown = [name for name in wish.stores or () if name not in sources.shops]
         if unknown:
             raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
@@ -79,7 +83,7 @@ def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMe
             service.nudge_user(wish.user, reason="nudge", stores=wish.stores)
             return "queued"
 
-        return desk.take("nudge", work)
+        return receiver.answer("nudge", work)
 
     return router
 

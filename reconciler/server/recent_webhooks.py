@@ -1,4 +1,4 @@
-"""Which webhooks were taken in lately: bounded, in memory. To forget one costs a second look and nothing else."""
+"""Ids of recently accepted webhooks: bounded, in memory. A forgotten one only costs another reconcile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REMEMBERED: Final = 50_000
 
 
 class SeenWebhooks:
-    """The last `size` ids; thread-safe."""
+    """The last `size` ids. Thread-safe."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size

@@ -1,7 +1,7 @@
-"""Wrong tokens: each costs its sender more time, and the log says so. Plain ASGI: waits on the event loop, not in a thread.
+"""Delayed answers to wrong tokens, with a log entry. Plain ASGI: waits on the event loop, not in a thread.
 
-Nobody is locked out: a right token is answered immediately, also from a peer whose other attempts are delayed, as all
-peers behind one proxy look alike.
+No peer is locked out: a right token is answered immediately, also from a peer with delayed attempts, since all peers
+behind one proxy look the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class SlowRefusals:
-    """Wraps the application: an answer of 401 to a request that bore a token waits, longer with each from that peer."""
+    """Middleware: an answer of 401 to a request with a token is delayed, longer for each one from that peer."""
 
     def __init__(self, app: ASGIApp, *, first_s: float = FIRST_S) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class SlowRefusals:
         self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _bears_token(scope):
+        if scope["type"] != "http" or not _has_token(scope):
             await self._app(scope, receive, send)
             return
 
@@ -45,7 +45,7 @@ class SlowRefusals:
         await self._app(scope, receive, delayed)
 
     def _note(self, scope: Scope) -> float:
-        """Count one more wrong token of this peer; the seconds that its answer waits."""
+        """Count one more wrong token of this peer; return the seconds to delay the answer."""
         peer = scope["client"][0] if scope.get("client") else "unknown"
         now = asyncio.get_running_loop().time()
         count, at = self._wrong.pop(peer, (0, now))
@@ -53,15 +53,15 @@ class SlowRefusals:
         self._wrong[peer] = (count, now)
         if len(self._wrong) > PEERS_MAX:
             self._wrong.popitem(last=False)
-        if count & (count - 1) == 0:  # the first, the second, the fourth and so on: a flood writes few lines
+        if count & (count - 1) == 0:  # the first, second, fourth and so on, so that a flood logs few lines
             _log.warning("token_refused", peer=peer, count=count, path=scope["path"])
         return float(min(self._first_s * 2.0 ** min(count - 1, 20), LONGEST_S))
 
 
-def _bears_token(scope: Scope) -> bool:
-    """Whether the request tries a token: by header, in the address, or in the form of the login.
+def _has_token(scope: Scope) -> bool:
+    """Return whether the request has a token: in a header, in the address, or in the login form.
 
-    Clerk's and Shopify's webhooks are signed: what they bear is no token of ours, and senders must not wait.
+    Webhooks of Clerk and Shopify are signed: they have none of our tokens, and their senders must not wait.
     """
     path: str = scope["path"]
     if path.startswith("/webhooks/") and path != "/webhooks/supabase":

@@ -1,10 +1,10 @@
-"""Runs an application with uvicorn in a thread: started and stopped by the manager.
+"""Runs an application with uvicorn in a thread; the manager starts and stops it.
 
     with ServerThread(app, "127.0.0.1", 0) as server:
         server.url
 
-Signals stay the manager's. Slow clients are cut off: the head of a request must be whole within HEAD_S, a body within
-limits.BODY_S, and idle connections are closed.
+The manager handles signals. Slow clients are disconnected: the head of a request must be complete within HEAD_S, a body
+within limits.BODY_S, and idle connections are closed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HEAD_MAX: Final = 32 * 1024
 KEEP_ALIVE_S: Final = 30
 START_S: Final = 20.0
 STOP_S: Final = 10.0
-WAITING_MAX: Final = 500  # fewer than the 1,024 files that a process may open as a rule
+WAITING_MAX: Final = 500  # fewer than the usual limit of 1,024 open files
 
 
 class _Waiting:
-    """Connections whose request is not whole yet. For a new one above `most` the one that waits longest is closed."""
+    """Connections with an incomplete request. A new one above `most` closes the one that has waited longest."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -50,16 +50,16 @@ class _Waiting:
 
 
 class PromptProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with limits that it has not: on the time that a head may take, and on silent connections.
+    """uvicorn's HTTP/1.1 with limits that it lacks: on the time for a request's head, and on silent connections.
 
-    A peer that opens a thousand connections and says nothing takes room from itself, and never from a probe.
+    A peer that opens a thousand silent connections displaces its own connections, never a probe.
     """
 
     head_s: ClassVar[float]
     waiting: ClassVar[_Waiting]
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
         self.waiting.add(self)
         self._head_timer = self.loop.call_later(self.head_s, self._too_slow)
@@ -93,7 +93,7 @@ class PromptProtocol(H11Protocol):
 
 
 def _protocol(head_s: float, waiting: _Waiting) -> type[PromptProtocol]:
-    """The protocol of one server."""
+    """Return the protocol class of one server."""
     return type("Protocol", (PromptProtocol,), {"head_s": head_s, "waiting": waiting})
 
 
@@ -108,9 +108,9 @@ class _Server(uvicorn.Server):
 
 
 class ServerThread:
-    """Serves until `stop`. The port is taken when this is made, so that `port` and `url` are known; 0 takes a free one.
+    """Serves until `stop`. Binds the port at creation, so that `port` and `url` are known; 0 binds a free one.
 
-    ConfigError if host and port can't be listened on.
+    ConfigError if the host and port can't be bound.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ServerThread:
         waiting_max: int = WAITING_MAX,
         **options: Any,
     ) -> None:
-        self._socket = _listening(host, port)
+        self._socket = _bind(host, port)
         self.host = host
         self.port = int(self._socket.getsockname()[1])
         settings: dict[str, Any] = {
@@ -144,24 +144,24 @@ class ServerThread:
 
     @property
     def url(self) -> str:
-        """Where it is served, for this machine."""
+        """The server's URL on this machine."""
         name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  compared, not bound
         return f"http://{f'[{name}]' if ':' in name and not name.startswith('[') else name}:{self.port}"
 
     @property
     def alive(self) -> bool:
-        """Whether it still serves."""
+        """Return whether the server runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Returns once requests are answered. StateError if that does not come to pass."""
+        """Start, and return once requests are answered. StateError if that fails."""
         self._thread.start()
         if not self._server.ready.wait(START_S):
             self.stop()
-            raise StateError(f"the HTTP server did not start within {START_S:g} s", hint="the log says more")
+            raise StateError(f"the HTTP server did not start within {START_S:g} s", hint="see the log for the reason")
 
     def stop(self) -> None:
-        """Takes no more connections, lets requests in hand end, and returns. Safe to repeat."""
+        """Accept no connections, let running requests end, and return. Safe to repeat."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(STOP_S)
@@ -183,13 +183,13 @@ class ServerThread:
         self._server.run(sockets=[self._socket])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        why = error.strerror if isinstance(error, OSError) else "it is not a host name"
         raise ConfigError(f"server.host {host} can't be listened on: {why}", hint="127.0.0.1 or 0.0.0.0") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -197,6 +197,6 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"port {port} of {host} can't be taken: {error.strerror}", hint="set server.port, or stop what has it"
+            f"port {port} of {host} can't be bound: {error.strerror}", hint="set server.port, or stop its present user"
         ) from error
     return listener

@@ -1,4 +1,4 @@
-"""The port from the first moment on: until the replica works, health answers, and everything else is asked to come again."""
+"""`Front`: serves the port from the first moment: until the replica works, it answers health, and 503 to all else."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.server.limits import harden
+from reconciler.server.limits import set_security_headers
 from reconciler.server.run import ServerThread
 
 AGAIN_S: Final = 5
 
 
 class Front:
-    """Listens on host and port, and hands what comes to the application once that is there. ConfigError as ServerThread."""
+    """Listens on host and port, and passes requests to the application once it is set. ConfigError as ServerThread."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
@@ -26,25 +26,25 @@ class Front:
 
     @property
     def url(self) -> str:
-        """Where it is served, for this machine."""
+        """The server's URL on this machine."""
         return self._server.url
 
     def start(self) -> None:
-        """Answer from now on. Safe to repeat; StateError where that does not come to pass."""
+        """Answer from now on. Safe to repeat; StateError if that fails."""
         if not self._started:
             self._started = True
             self._server.start()
 
     def wait_for(self, reasons: Sequence[str]) -> None:
-        """What /readyz says until `open`."""
+        """Set the reasons that /readyz returns until `open`."""
         self._reasons = tuple(reasons)
 
     def open(self, app: ASGIApp) -> None:
-        """From now on this application answers."""
+        """Answer with this application from now on."""
         self._app = app
 
     def stop(self) -> None:
-        """As ServerThread's. Safe to repeat."""
+        """Stop as ServerThread does. Safe to repeat."""
         self._server.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,5 +60,5 @@ class Front:
                 said = {"error": "; ".join(self._reasons), "hint": "send it again later"}
                 headers = {"retry-after": str(AGAIN_S), "connection": "close"}
                 response = JSONResponse(said, 503, headers=headers)
-        harden(response.headers)
+        set_security_headers(response.headers)
         await response(scope, receive, send)

@@ -1,7 +1,7 @@
-"""Signed webhooks: check who sends, take the name of whom to look at, write it down through the door, answer.
+"""Signed webhooks: verify the sender, read which user or customer to reconcile, store a request, answer.
 
-Nothing waits for a shop. A sender that is refused tries again for hours, so 2xx goes to everything authentic, also to
-what does not concern us; 401 to what is not from whom it says; 5xx only where sending again can help.
+No webhook waits for a shop. A refused sender repeats for hours. So every authentic webhook gets 2xx, also one that does
+not concern us; 401 means that the signature is wrong; 5xx is used only if sending again can help.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from reconciler.server.health import WebhookMetrics
 from reconciler.server.service import Intake
 from reconciler.shopify.webhooks import CUSTOMER_TOPICS, SHOP_TOPICS, ShopifyWebhooks
 
-WAIT_S: Final = 2.0  # Shopify hangs up after 5
-UNDER_WAY_MAX: Final = 100  # webhooks that are worked on, those among them whose senders were answered with 503
+WAIT_S: Final = 2.0  # Shopify closes the connection after 5
+IN_PROGRESS_MAX: Final = 100  # webhooks in progress, including those already answered with 503
 SILENT_HINT: Final = "check the network to state.url and the database's locks; the sender sends it again"
 
 Result = Literal["queued", "ignored", "duplicate"]
 _log = structlog.get_logger(__name__)
 
 
-class Taken(BaseModel):
-    """What became of it: queued, ignored (it does not concern us), or a duplicate of one that was taken before."""
+class Accepted(BaseModel):
+    """The result: queued, ignored (it does not concern us), or a duplicate of an accepted one."""
 
     status: Result
 
@@ -49,7 +49,7 @@ class Mistake(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Who may send: Clerk (None: no secret is configured), the shops by store (None likewise), and the profiles' table."""
+    """The accepted senders: Clerk and the shops by store (None: no secret is configured), and the profiles table."""
 
     clerk: ClerkWebhooks | None
     shops: Mapping[StoreName, ShopifyWebhooks | None]
@@ -59,15 +59,15 @@ class Sources:
 
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": Mistake, "description": "Authentic, but not an event"},
-    401: {"model": Mistake, "description": "Not from whom it says, or too old"},
-    408: {"model": Mistake, "description": "The body did not come in in time"},
+    401: {"model": Mistake, "description": "Wrong signature, or too old"},
+    408: {"model": Mistake, "description": "The body did not arrive in time"},
     413: {"model": Mistake, "description": "Above 1 MiB"},
-    503: {"model": Mistake, "description": "Not written down: send it again"},
+    503: {"model": Mistake, "description": "Not stored: send it again"},
 }
 MAY_NOT: Final[dict[int | str, dict[str, Any]]] = {
     403: {"model": Mistake, "description": "No token is configured"},
-    404: {"model": Mistake, "description": "There is no such store"},
-    422: {"model": Mistake, "description": "Not the right shape"},
+    404: {"model": Mistake, "description": "No such store"},
+    422: {"model": Mistake, "description": "Invalid shape"},
 }
 JSON_BODY: Final = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
@@ -75,24 +75,24 @@ JSON_BODY: Final = {
 
 
 async def raw_body(request: Request) -> bytes:
-    """The bytes as they came: a signature holds for no others. Size and time are limits.Limits' business."""
+    """Return the bytes as received, which the signature covers. limits.Limits bounds their size and time."""
     return await request.body()
 
 
 RawBody = Annotated[bytes, Depends(raw_body)]
 
 
-class Desk:
-    """Times, counts and logs what happens to a webhook, and turns errors into answers."""
+class WebhookReceiver:
+    """Measures, counts and logs webhooks, and turns errors into answers."""
 
     def __init__(self, service: Intake, metrics: WebhookMetrics) -> None:
         self._service = service
         self._metrics = metrics
-        self._under_way = threading.BoundedSemaphore(UNDER_WAY_MAX)
-        self._threads = anyio.CapacityLimiter(UNDER_WAY_MAX)
+        self._slots = threading.BoundedSemaphore(IN_PROGRESS_MAX)
+        self._threads = anyio.CapacityLimiter(IN_PROGRESS_MAX)
 
-    def take(self, source: str, work: Callable[[], Result]) -> JSONResponse:
-        """The 202, made here: FastAPI would check it against the model in a second thread."""
+    def answer(self, source: str, work: Callable[[], Result]) -> JSONResponse:
+        """Run the work and return 202. The response is built here: FastAPI would validate it in a second thread."""
         began = time.perf_counter()
         result = "failed"
         try:
@@ -111,19 +111,19 @@ class Desk:
         finally:
             self._metrics.note(source, result, time.perf_counter() - began)
 
-    async def take_promptly(self, source: str, work: Callable[[], Result]) -> JSONResponse:
-        """The same within `WAIT_S`, else 503: the sender sends again, and the work may still end later."""
-        if not self._under_way.acquire(blocking=False):
-            raise _refusal(source, 503, StateError(f"{UNDER_WAY_MAX} webhooks wait for the state", hint=SILENT_HINT))
-        begun = threading.Lock()  # who has it gives the place back
+    async def answer_in_time(self, source: str, work: Callable[[], Result]) -> JSONResponse:
+        """Run the work in a thread; 503 if it takes longer than `WAIT_S`: it may still end, and the sender sends again."""
+        if not self._slots.acquire(blocking=False):
+            raise _refusal(source, 503, StateError(f"{IN_PROGRESS_MAX} webhooks wait for the state", hint=SILENT_HINT))
+        begun = threading.Lock()  # the side that acquires it releases the slot
 
         def taken() -> JSONResponse | None:
             if not begun.acquire(blocking=False):
                 return None
             try:
-                return self.take(source, work)
+                return self.answer(source, work)
             finally:
-                self._under_way.release()
+                self._slots.release()
 
         answer: JSONResponse | None = None
         try:
@@ -131,28 +131,30 @@ class Desk:
                 answer = await anyio.to_thread.run_sync(taken, abandon_on_cancel=True, limiter=self._threads)
         finally:
             if begun.acquire(blocking=False):
-                self._under_way.release()
+                self._slots.release()
         if answer is None:
             raise _refusal(source, 503, StateError(f"the state did not answer within {WAIT_S:g} s", hint=SILENT_HINT))
         return answer
 
-    def once(self, webhook_id: str, work: Callable[[], None]) -> Result:
-        """Does the work unless this very webhook was taken in before. An empty id is always new."""
-        if webhook_id and self._service.seen_webhook(webhook_id):
+    def run_once(self, webhook_id: str, work: Callable[[], None]) -> Result:
+        """Run the work unless this webhook was accepted before. An empty id is always new."""
+        if webhook_id and self._service.is_webhook_done(webhook_id):
             return "duplicate"
         work()
         if webhook_id:
-            self._service.webhook_done(webhook_id)
+            self._service.note_webhook_done(webhook_id)
         return "queued"
 
 
 def _refusal(source: str, status: int, error: ReconcilerError) -> HTTPException:
     _log.warning("webhook_refused", source=source, status=status, why=error.message, hint=error.hint)
-    headers = {"retry-after": "5"} if status == 503 else None  # noqa: PLR2004  its name stands beside it
+    headers = {"retry-after": "5"} if status == 503 else None  # noqa: PLR2004  Service Unavailable
     return HTTPException(status, {"error": error.message, "hint": error.hint}, headers)
 
 
-def _clerk_result(desk: Desk, service: Intake, sources: Sources, request: Request, body: bytes) -> Result:
+def _clerk_result(
+    receiver: WebhookReceiver, service: Intake, sources: Sources, request: Request, body: bytes
+) -> Result:
     if sources.clerk is None:
         raise ReconcilerError("no secret for Clerk's webhooks is configured", hint="set clerk.webhook_secrets")
     event = sources.clerk.read(request.headers, body)
@@ -161,11 +163,16 @@ def _clerk_result(desk: Desk, service: Intake, sources: Sources, request: Reques
         return "ignored"
     if event.user_id is None:
         return "ignored"
-    return desk.once(f"clerk:{event.id}", lambda: service.clerk_event(event))
+    return receiver.run_once(f"clerk:{event.id}", lambda: service.accept_clerk_event(event))
 
 
 def _shopify_result(
-    desk: Desk, service: Intake, store: StoreName, reader: ShopifyWebhooks | None, request: Request, body: bytes
+    receiver: WebhookReceiver,
+    service: Intake,
+    store: StoreName,
+    reader: ShopifyWebhooks | None,
+    request: Request,
+    body: bytes,
 ) -> Result:
     if reader is None:
         raise ReconcilerError(f"no secret for the webhooks of {store} is configured", hint="set its webhook_secret")
@@ -174,43 +181,45 @@ def _shopify_result(
         hint = "if the shop was renamed, correct shop in stores.yaml"
         _log.warning("webhook_shop_renamed", store=store, shop=reader.shop, named=event.new_name, hint=hint)
 
-    def write_down() -> None:
+    def enqueue() -> None:
         if event.topic in SHOP_TOPICS:
-            service.shopify_event(store, event)
+            service.accept_shopify_event(store, event)
             return
         for customer in event.customers:
             service.nudge_customer(store, customer, reason=event.topic)
 
     if event.topic not in CUSTOMER_TOPICS | SHOP_TOPICS:
         return "ignored"
-    return desk.once(f"shopify:{store}:{event.topic}:{event.id}" if event.id else "", write_down)
+    return receiver.run_once(f"shopify:{store}:{event.topic}:{event.id}" if event.id else "", enqueue)
 
 
 def routes(service: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter:
-    """/webhooks/clerk and /webhooks/shopify/{store}."""
+    """Return the routes /webhooks/clerk and /webhooks/shopify/{store}."""
     router = APIRouter(tags=["webhooks"])
-    desk = Desk(service, metrics)
+    receiver = WebhookReceiver(service, metrics)
 
-    @router.post("/webhooks/clerk", status_code=202, response_model=Taken, responses=ERRORS, openapi_extra=JSON_BODY)
+    @router.post("/webhooks/clerk", status_code=202, response_model=Accepted, responses=ERRORS, openapi_extra=JSON_BODY)
     async def clerk(request: Request, body: RawBody) -> JSONResponse:
-        """Clerk's webhooks, signed by Svix."""
-        return await desk.take_promptly("clerk", lambda: _clerk_result(desk, service, sources, request, body))
+        """Receives Clerk's webhooks, signed by Svix."""
+        return await receiver.answer_in_time("clerk", lambda: _clerk_result(receiver, service, sources, request, body))
 
     @router.post(
         "/webhooks/shopify/{store}",
         status_code=202,
-        response_model=Taken,
+        response_model=Accepted,
         responses={**ERRORS, 404: MAY_NOT[404], 422: MAY_NOT[422]},
         openapi_extra=JSON_BODY,
     )
     async def shopify(store: str, request: Request, body: RawBody) -> JSONResponse:
-        """A shop's webhooks, with Shopify's HMAC."""
+        """Receives a shop's webhooks, with Shopify's HMAC."""
         name = StoreName(store)
         try:
-            reader = sources.shops[name]  # one look: the file may be read anew at any moment
+            reader = sources.shops[name]  # read once: the files may be reloaded at any moment
         except KeyError:
             said = {"error": "there is no such store", "hint": "the name is that of stores.yaml"}
             raise HTTPException(404, said) from None
-        return await desk.take_promptly("shopify", lambda: _shopify_result(desk, service, name, reader, request, body))
+        return await receiver.answer_in_time(
+            "shopify", lambda: _shopify_result(receiver, service, name, reader, request, body)
+        )
 
     return router

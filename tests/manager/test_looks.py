@@ -219,7 +219,7 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: Street) -> None:
         name, turn = StoreName(US), one.components.clock.now()
         begun = set()
         for run in runs:  # the turn comes to all of them
-            until(lambda r=run: r.manager._looks.full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
+            until(lambda r=run: r.manager._scans.scan_full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
             mark = run.components.state.mark(ShopDomain(f"{US}.myshopify.com"), FULL)
             assert mark is not None
             begun.add(mark.started_at)

@@ -172,7 +172,7 @@ def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two
         assert failing(run)[US] is None
         assert run.metric("reconciler_store_failing", store=EU) == 1
         assert not run.manager._running.suspended()
-        assert "its work fails since" in run.client.get("/").text
+        assert "failing since" in run.client.get("/").text
         street.shop(EU).hostile = None
         until(lambda: failing(run)[EU] is None, "and that it is over")
         until(lambda: run.metric("reconciler_store_failing", store=EU) == 0, "so does the metric")

@@ -76,7 +76,7 @@ def test_work_that_stands_still_turns_readiness_red(street: Street) -> None:
         for n in range(6):
             street.person(f"user_{n}")
             run.nudge(f"user_{n}")
-        red(run, "nothing was finished meanwhile")
+        red(run, "no request was finished meanwhile")
         street.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 

@@ -98,7 +98,7 @@ class MemoryService:
         with self.lock:
             write()
 
-    def clerk_event(self, event: ClerkEvent) -> None:
+    def accept_clerk_event(self, event: ClerkEvent) -> None:
         self._write(lambda: self.clerk_events.append(event))
 
     def nudge_user(
@@ -114,7 +114,7 @@ class MemoryService:
     def nudge_customer(self, store: StoreName, customer: CustomerId, *, reason: str) -> None:
         self._write(lambda: self.customers.append((store, customer, reason)))
 
-    def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
+    def accept_shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
         self._write(lambda: self.shop_events.append((store, event)))
 
     def config_problem(self) -> str | None:
@@ -126,10 +126,10 @@ class MemoryService:
     def is_session_ended(self, session: str) -> bool:
         return session in self.ended
 
-    def seen_webhook(self, webhook_id: str) -> bool:
+    def is_webhook_done(self, webhook_id: str) -> bool:
         return self.seen.seen(webhook_id)
 
-    def webhook_done(self, webhook_id: str) -> None:
+    def note_webhook_done(self, webhook_id: str) -> None:
         self.seen.add(webhook_id)
 
     def readiness(self) -> Sequence[str]:

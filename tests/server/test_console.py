@@ -133,7 +133,7 @@ def test_without_a_token_the_machine_itself_may_read_and_nothing_more() -> None:
     with serving(service, options(console_token="")) as http:
         assert http.get("/").status_code == 200
         assert "read-only" in http.get("/").text
-        assert "Look again" not in http.get(f"/people/{TOVE}").text
+        assert "Reconcile now" not in http.get(f"/people/{TOVE}").text
         assert http.post(f"/people/{TOVE}/look").status_code == 403
         assert http.post("/login", data={"token": ""}).status_code in {403, 422}
     assert service.untouched
@@ -229,7 +229,7 @@ def test_a_person_is_found_by_the_beginning_of_her_name(http: httpx.Client, serv
     found = text_of(http.get("/people", params={"q": "user_t"}, headers=BEARER))
     assert "user_tove" in found
     assert "user_other" not in found
-    assert "Nobody fits" in text_of(http.get("/people", params={"q": "zzz"}, headers=BEARER))
+    assert "No user matches" in text_of(http.get("/people", params={"q": "zzz"}, headers=BEARER))
 
 
 def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, service: MemoryService) -> None:
@@ -290,7 +290,7 @@ def test_a_persons_page_says_why_she_is_held_what_is_agreed_and_what_was_done(
 def test_somebody_unknown_is_404_and_says_what_that_means(http: httpx.Client) -> None:
     answer = http.get("/people/user_nobody", headers=BEARER)
     assert answer.status_code == 404
-    assert "The state knows nobody" in answer.text
+    assert "The state has no user with this id" in answer.text
 
 
 def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: MemoryService) -> None:
@@ -308,7 +308,7 @@ def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: 
 def test_whoever_has_the_token_may_ask_for_a_look(http: httpx.Client, service: MemoryService) -> None:
     service.mappings = [row()]
     own = {"origin": str(http.base_url).rstrip("/")}
-    assert "Look again now" in http.get(f"/people/{TOVE}", headers=BEARER).text
+    assert "Reconcile now" in http.get(f"/people/{TOVE}", headers=BEARER).text
     answer = http.post(f"/people/{TOVE}/look", headers=BEARER | own)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/people/{TOVE}?looked")
     assert service.nudges == [Nudged(TOVE, "nudge", None)]

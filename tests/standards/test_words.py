@@ -19,8 +19,12 @@ CLEAN: tuple[str, ...] = (
     "reconciler/cli/templates",
     "reconciler/cli/times.py",
     "reconciler/cli/users.py",
-    "reconciler/shopify",
+    "reconciler/core/decide",
+    "reconciler/core/fields",
+    "reconciler/core/model",
     "reconciler/manager",
+    "reconciler/server",
+    "reconciler/shopify",
     "reconciler/state/bulk.py",
     "reconciler/state/console_reader.py",
     "reconciler/state/consoles.py",
@@ -38,9 +42,6 @@ CLEAN: tuple[str, ...] = (
     "reconciler/state/tables",
     "reconciler/state/tidy.py",
     "reconciler/state/tokens.py",
-    "reconciler/core/decide",
-    "reconciler/core/fields",
-    "reconciler/core/model",
 )
 """Files and folders that hold none of the words; the aim is the whole project."""
 

@@ -61,7 +61,7 @@ class ManagerService:
 
     # --- webhooks --------------------------------------------------------------------------------------------------
 
-    def clerk_event(self, event: ClerkEvent) -> None:
+    def accept_clerk_event(self, event: ClerkEvent) -> None:
         if event.user_id is None:
             return
         writer = self._rows
@@ -101,7 +101,7 @@ class ManagerService:
         if waiting:  # for an e-mail or a phone that this customer may have released
             self._add([Request(store, user) for user in waiting], reason, None)
 
-    def shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
+    def accept_shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:
         settings = self._running.store(store)
         if settings is None:
             return
@@ -111,10 +111,10 @@ class ManagerService:
             self._probe(store)
         _log.info("shopify_event", store=store, topic=event.topic, data_request=event.data_request or None)
 
-    def seen_webhook(self, webhook_id: str) -> bool:
+    def is_webhook_done(self, webhook_id: str) -> bool:
         return self._seen.seen(webhook_id)
 
-    def webhook_done(self, webhook_id: str) -> None:
+    def note_webhook_done(self, webhook_id: str) -> None:
         self._seen.add(webhook_id)
 
     # --- probes, metrics, console ----------------------------------------------------------------------------------

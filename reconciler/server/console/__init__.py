@@ -1,7 +1,7 @@
-"""The console: pages for people, rendered here, without scripts and without anything from elsewhere.
+"""The console: HTML pages rendered on the server, without scripts and without external resources.
 
-Parity per store, who is held and why, one person in all stores, what changed lately. It reads the state only; whoever
-has shown the token may also ask for a look at somebody.
+They show the parity of each store, held users with reasons, one user in all stores, and recent events. The console only
+reads the state; with the token a person may also nudge a user.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ View = Callable[[Request, Verdict], Response]
 
 
 def routes(service: Service, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
-    """All pages, none of them in the OpenAPI page. `stores` is asked at each request: those that are configured then."""
+    """Return the console's routes, none of them in the OpenAPI page. `stores` is read at each request."""
     pages = _Pages(service, access, clock, stores)
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-    router.add_api_route("/", pages.guarded(pages.parity), methods=["GET"])
-    router.add_api_route("/people", pages.guarded(pages.people), methods=["GET"])
-    router.add_api_route("/people/{user}", pages.guarded(pages.person), methods=["GET"])
-    router.add_api_route("/people/{user}/look", pages.guarded(pages.look), methods=["POST"])
-    router.add_api_route("/events", pages.guarded(pages.events), methods=["GET"])
+    router.add_api_route("/", pages.guard(pages.parity), methods=["GET"])
+    router.add_api_route("/people", pages.guard(pages.people), methods=["GET"])
+    router.add_api_route("/people/{user}", pages.guard(pages.person), methods=["GET"])
+    router.add_api_route("/people/{user}/look", pages.guard(pages.nudge), methods=["POST"])
+    router.add_api_route("/events", pages.guard(pages.events), methods=["GET"])
     router.add_api_route("/login", pages.login, methods=["POST"])
     router.add_api_route("/logout", pages.logout, methods=["POST"])
     router.add_api_route("/static/console.css", _css, methods=["GET"])
@@ -81,10 +81,10 @@ class _Pages:
         self._stores = stores
         self._templates = _environment()
 
-    # --- the door-keeper ----------------------------------------------------------------------------------------
+    # --- access ------------------------------------------------------------------------------------------------------
 
-    def guarded(self, view: View) -> Callable[[Request], Response]:
-        """The view, for those who may see it; others get a page that says what is missing."""
+    def guard(self, view: View) -> Callable[[Request], Response]:
+        """Wrap a view: without access it returns a page that says what is missing."""
 
         def handler(request: Request) -> Response:
             given = request.query_params.get("token")
@@ -103,8 +103,8 @@ class _Pages:
         return handler
 
     def _token_for_cookie(self, request: Request, given: str) -> Response:
-        """The token goes out of the address at once, so that it stays in no history."""
-        if not self._access.fits(given):
+        """Redirect without the token in the address, so that the browser's history does not keep it."""
+        if not self._access.is_token(given):
             return self._page("gate.html", request, status=401, mode="wrong")
         rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
         return self._with_cookie(request, quote(request.url.path) + ("?" + urlencode(rest) if rest else ""))
@@ -112,12 +112,12 @@ class _Pages:
     def login(self, request: Request, token: Annotated[str, Form(max_length=4096)]) -> Response:
         if not self._access.has_token:
             return self._page("gate.html", request, status=403, mode="closed")
-        if not self._access.fits(token.strip()):
+        if not self._access.is_token(token.strip()):
             return self._page("gate.html", request, status=401, mode="wrong")
         return self._with_cookie(request, "/")
 
     def logout(self, request: Request) -> Response:
-        """End the session, everywhere and at once; the cookie alone may have been copied."""
+        """End the session in all replicas immediately: deleting the cookie is not enough, since it may have been copied."""
         session = self._access.session_of(request, self._clock.now())
         if session is not None:
             try:
@@ -129,7 +129,7 @@ class _Pages:
         return response
 
     def _with_cookie(self, request: Request, to: str) -> Response:
-        response = RedirectResponse("/" + to.lstrip("/"), 303)  # never //elsewhere
+        response = RedirectResponse("/" + to.lstrip("/"), 303)  # never to another host
         secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
         response.set_cookie(
             COOKIE,
@@ -141,11 +141,13 @@ class _Pages:
         )
         return response
 
-    # --- the pages ----------------------------------------------------------------------------------------------
+    # --- pages -------------------------------------------------------------------------------------------------------
 
     def parity(self, request: Request, verdict: Verdict) -> Response:
         rows = sorted(self._service.status_rows(), key=lambda row: (row.suspended is None, row.parity, row.store))
-        weight = sum(row.profiles or (row.last_sweep_at is None) for row in rows)  # one never looked at counts as well
+        weight = sum(
+            row.profiles or (row.last_sweep_at is None) for row in rows
+        )  # a store without a full resync counts too
         totals = {
             "parity": sum(row.in_sync for row in rows if row.parity) / weight if weight else None,
             "profiles": sum(row.profiles for row in rows),
@@ -202,8 +204,8 @@ class _Pages:
             events=self._service.recent_events(user=user, limit=EVENTS_MAX) if rows else (),
         )
 
-    def look(self, request: Request, verdict: Verdict) -> Response:
-        """Ask for a look at this user. For whoever has shown the token, and from our own page only."""
+    def nudge(self, request: Request, verdict: Verdict) -> Response:
+        """Nudge this user. Requires the token, and a form of our own page."""
         origin = request.headers.get("origin")
         foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
         if verdict != "operator" or foreign:

@@ -1,4 +1,4 @@
-"""How the console puts times, numbers, values and reasons."""
+"""How the console shows times, numbers, values and reasons."""
 
 from __future__ import annotations
 
@@ -13,88 +13,91 @@ _REASONS: Final = {
         "The profile has no usable e-mail.",
         "Add one to the profile, or set require_email: false for the store.",
     ),
-    "EmailInvalid": ("Shopify would not take this e-mail.", "Correct it in the profile."),
+    "EmailInvalid": ("Shopify does not accept this e-mail.", "Correct it in the profile."),
     "EmailUnverified": (
-        "The e-mail is not proven to be hers, so nobody is found or changed by it.",
-        "She verifies it in Clerk.",
+        "The e-mail is not verified, so no customer is matched or changed by it.",
+        "The user must verify it in Clerk.",
     ),
     "EmailTaken": (
-        "The address belongs to a customer of another of our users, or two users claim it.",
-        "Decide whose it is, and change the other profile.",
+        "The e-mail belongs to the customer of another user, or two users claim it.",
+        "Decide which user has it, and change the other profile.",
     ),
     "EmailConflict": (
-        "The address belongs to a customer that no user of ours owns, or a circle of addresses can't be resolved.",
+        "The e-mail belongs to a customer without a user, or a cycle of e-mails can't be resolved.",
         "Merge or change the customer in Shopify, or set on_email_conflict.",
     ),
     "PhoneTaken": (
-        "Another customer has this phone. All the rest is up to date; the phone follows when it becomes free.",
+        "Another customer has this phone. All other fields are in sync; the phone follows when it becomes free.",
         "Change one of the two, or leave it.",
     ),
     "PhoneInvalid": (
-        "The phone is no number that Shopify takes. All the rest is up to date.",
+        "Shopify does not accept this phone. All other fields are in sync.",
         "Write it with its country code, or set country for the store.",
     ),
     "ProfileInvalid": (
-        "A column of the row can't be understood; it counts as unknown, never as empty.",
+        "A column of the row can't be parsed; the field counts as unknown, not as empty.",
         "Correct the row, or map another column.",
     ),
     "ProfileRefused": (
-        "The profiles' table refuses what Clerk says of this user.",
-        "Change the table's rule or the row that is in the way; the write is repeated by itself.",
+        "The profiles table refuses Clerk's values of this user.",
+        "Change the table's constraint or the conflicting row; the write is repeated automatically.",
     ),
-    "CustomerMissing": ("The customer is gone from the shop.", "Say on_missing: recreate, or let her go."),
+    "CustomerMissing": ("The customer was deleted in the shop.", "Set on_missing: recreate, or on_missing: release."),
     "CannotDelete": (
-        "Shopify never deletes a customer with orders; she is tagged instead.",
-        "Leave it, or request an erasure in Shopify.",
+        "Shopify never deletes a customer with orders; it is tagged instead.",
+        "Nothing, or request an erasure in Shopify.",
     ),
     "Departed": (
-        "The user was released; the row is older and differs from the one of then.",
+        "Stale row: the user was released, and the row is older than that and differs from the one then.",
         "Nothing: a newer row, or the row as it was before, undoes the release.",
     ),
     "CannotAssign": (
-        "The customer that was named for this user can't be taken.",
+        "The customer that was imported for this user can't be used.",
         "Correct the row in the file of `reconciler mappings import`.",
     ),
     "RowMissing": (
-        "The profile row is missing; that is no proof yet.",
-        "Nothing: the user is released if the row stays away, and kept if it comes back.",
+        "The profile row is missing, which does not prove a deletion yet.",
+        "Nothing: the user is released if the row stays missing, and kept if it returns.",
     ),
     "Erased": (
-        "Her data was erased on request; she is not made again.",
-        "reconciler mappings forget USER, if that is wanted.",
+        "The user's data was erased on request; no customer is created again.",
+        "To create a customer again: reconciler mappings forget USER.",
     ),
     "GuardExceeded": (
         "More would change than the store's guards allow.",
-        "Look at reconciler plan, then apply --approve DIGEST, or raise the guard.",
+        "See reconciler plan, then run apply --approve DIGEST, or raise the guard.",
     ),
     "DriftHeld": (
-        "It was changed in Shopify, and heal_drift says hold.",
-        "Look at reconciler drift; apply, or take the change over.",
+        "The customer was changed in Shopify, and heal_drift is hold.",
+        "See reconciler drift; then apply, or copy the change to the profile.",
     ),
-    "RollOutHeld": ("The profile changed, and roll_out says hold.", "Look at reconciler plan, then reconciler apply."),
+    "RollOutHeld": ("The profile changed, and roll_out is hold.", "See reconciler plan, then run reconciler apply."),
     "StorePaused": ("The store is paused.", "Set paused: false in stores.yaml."),
     "StoreSuspended": (
         "The shop can't be used now: token, scope, or a frozen shop.",
-        "reconciler doctor says what is wrong.",
+        "Run reconciler doctor to find the cause.",
     ),
-    "Rejected": ("Shopify refused a value.", "Correct it; it is tried again when profile, policy or customer change."),
+    "Rejected": (
+        "Shopify refused a value.",
+        "Correct it; the write is repeated when profile, policy or customer change.",
+    ),
     "Unreadable": (
-        "Shopify does not show this app a field that is ours.",
-        "Give the app the access that is named, or say ignore for that field.",
+        "Shopify hides a managed field from this app.",
+        "Grant the app the named access, or set the field's policy to ignore.",
     ),
     "Contested": (
-        "Another writer changes this field back after each of our writes.",
-        "Find the other app or installation and end one of the two, or set another policy for the field.",
+        "Another system reverts this field after each of our writes.",
+        "Find the other app or installation and stop one of the two, or set another policy for the field.",
     ),
     "Undone": (
-        "This value was taken back by undo, and is not written again by itself.",
-        "Change the profile or the config, and it is looked at anew.",
+        "This value was reverted by undo, and is not written again automatically.",
+        "Change the profile or the config to decide about it again.",
     ),
-    "Failed": ("The last attempt to write this customer failed.", "Read the message; it is tried again."),
-    "Queued": ("A change may wait: a reconcile of this user is queued.", "Nothing: the controller takes it."),
+    "Failed": ("The last attempt to write this customer failed.", "Read the message; the write is repeated."),
+    "Queued": ("A change may be pending: a reconcile of this user is queued.", "Nothing: the controller runs it."),
     "CannotUndo": (
-        "This write can't be taken back: it was changed since, or Shopify knows no way back.",
-        "Look at the customer in Shopify, and put right by hand what is wrong.",
+        "This write can't be reverted: the customer changed since, or Shopify can't revert it.",
+        "Check the customer in Shopify, and correct it there.",
     ),
 }
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -102,12 +105,12 @@ _VALUE_MAX: Final = 120
 
 
 def explain(reason: str) -> tuple[str, str]:
-    """What a hold's reason means, and what to do; two empty texts for one that is not known here."""
+    """Return what a hold's reason means, and what to do; two empty texts for an unknown one."""
     return _REASONS.get(reason, ("", ""))
 
 
 def span(seconds: float | None) -> str:
-    """A stretch of time in its largest unit; a dash for none."""
+    """Return a duration in its largest unit; a dash for None."""
     if seconds is None:
         return "–"
     whole = max(0, int(seconds))
@@ -116,7 +119,7 @@ def span(seconds: float | None) -> str:
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """How long ago; "never" for None."""
+    """Return how long ago it was; "never" for None."""
     if at is None:
         return "never"
     seconds = (now - at).total_seconds()
@@ -124,19 +127,19 @@ def ago(at: datetime | None, now: datetime) -> str:
 
 
 def stamp(at: datetime | None) -> str:
-    """The time in full, in UTC."""
+    """Return the time in full, in UTC; empty for None."""
     return at.strftime("%Y-%m-%d %H:%M:%S UTC") if at is not None else ""
 
 
 def percent(share: float) -> str:
-    """A share as per cent; never rounded up to 100."""
+    """Return a share as per cent, never rounded up to 100."""
     if share >= 1:
         return "100 %"
     return f"{min(share * 100, 99.99):.2f}".rstrip("0").rstrip(".") + " %"
 
 
 def shown(value: Any) -> str:
-    """A field's value, on one line."""
+    """Return a field's value on one line."""
     if value is None or value == "":
         return "∅"
     text = ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
@@ -146,12 +149,12 @@ def shown(value: Any) -> str:
 
 
 def field_name(name: str) -> str:
-    """Our field name as people say it."""
+    """Return our field name with spaces."""
     return name.replace("_", " ") if "." not in name else name
 
 
 def admin_url(customer: CustomerId, shop: ShopDomain) -> str:
-    """Where staff see this customer in Shopify."""
+    """Return the customer's page in Shopify's admin."""
     return (
         f"https://admin.shopify.com/store/{shop.removesuffix('.myshopify.com')}/customers/{customer.rpartition('/')[2]}"
     )
