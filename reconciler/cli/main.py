@@ -25,6 +25,8 @@ EXIT_USAGE = 64
 ALONE = "alone"  # the initial context object if the process ends with the command
 FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
+SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"})
+
 # command: (module below reconciler.cli.commands, one line for --help)
 COMMANDS = {
     "plan": ("plan", "Show what would change, without changing anything."),
@@ -58,6 +60,13 @@ class LazyGroup(click.Group):
         gc.disable()  # imported objects stay alive; collecting during the import takes a tenth of its time
         try:
             module = importlib.import_module(f"reconciler.cli.commands.{COMMANDS[cmd_name][0]}")
+        except ModuleNotFoundError as error:
+            if error.name not in SIMULATOR_NEEDS:
+                raise
+            raise UsageError(
+                f"`reconciler {cmd_name}` needs the simulator, and {error.name} is not installed",
+                hint="pip install 'customer-parity[simulator]'",
+            ) from error
         finally:
             if ctx.obj == ALONE:
                 gc.freeze()

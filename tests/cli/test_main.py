@@ -134,6 +134,16 @@ def test_undo_of_a_plan_that_nothing_was_written_for_is_an_error(town: Town) -> 
     assert said.err.splitlines()[0] == "error: nothing was written for a plan sha256:nope"
 
 
+@pytest.mark.parametrize("command", ["simulate", "demo"])
+@pytest.mark.parametrize("absent", ["graphql", "faker"])
+def test_without_the_simulators_extra_the_two_commands_name_it(command: str, absent: str) -> None:
+    program = f"import sys; sys.modules[{absent!r}] = None; from reconciler.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, command], capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert f"error: `reconciler {command}` needs the simulator, and {absent} is not installed" in done.stderr
+    assert "customer-parity[simulator]" in done.stderr
+
+
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("reconciler ")
