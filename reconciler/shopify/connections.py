@@ -1,7 +1,7 @@
 """A pool of connections to one shop; each is used by one thread at a time.
 
 It is not one httpx.Client for all threads: httpcore 1.0.9 may close an idle connection that another thread has just
-acquired (encode/httpcore #1110, open on 2026-11-25). That thread's read then fails, hangs, or returns another thread's
+acquired (encode/httpcore#1110, open on 2026-11-25). That thread's read then fails, hangs, or returns another thread's
 response. Twenty threads met this within seconds. It can't happen if only one thread uses a client at a time.
 """
 
