@@ -1,1 +1,1 @@
-"""The profiles: any table or view of people, read only. Knows nothing of shops, nor of our own state."""
+"""The profiles adapter: reads any table or view of users, and writes rows only for `clerk.upsert_profiles`."""

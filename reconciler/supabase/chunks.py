@@ -1,6 +1,6 @@
-"""Raw rows of the profiles in chunks: what a Profile costs is paid only for those that have moved.
+"""Raw rows of the profiles in chunks, so that a Profile is built only for rows that have changed.
 
-A hot loop over whole tables: plain tuples as the driver gives them, no objects of SQLAlchemy, no pydantic.
+A hot loop over whole tables: it uses the driver's tuples, without SQLAlchemy objects and pydantic.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Chunk:
-    """ports.RowChunk: rows of one table as it was found, in key order."""
+    """ports.RowChunk: rows of one table, in key order."""
 
     table: ProfileTable
     rows: Sequence[Row]
@@ -48,7 +48,7 @@ class Chunk:
 
     @property
     def _updated_at(self) -> int | None:
-        """Where `updated_at` stands in a row: a row that was only touched has not moved."""
+        """The index of `updated_at` in a row. It is not part of the fingerprint: a new time alone is no change."""
         fields = self.table.fields
         return fields.index("updated_at") + 1 if "updated_at" in fields else None
 
@@ -62,16 +62,16 @@ class Chunk:
 
 
 def shape_of(table: ProfileTable) -> str:
-    """What the columns are, in words that change when a row would be read in another way."""
+    """The columns and their types as text, which changes if rows must be read differently."""
     kinds = ",".join(f"{field}={column.name}:{column.type_name}" for field, column in table.columns.items())
     return f"{table.schema or ''}.{table.name}({kinds})"
 
 
 def profiles_of(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[Profile]:
-    """One profile a key; rows of one key stand together."""
+    """One profile for each key; rows of one key must be adjacent."""
     for key, group in groupby(rows, key=itemgetter(0)):
         first = next(group)
-        more = sum(1 for _ in group)  # noqa: B031  the rest of the group, counted without being kept
+        more = sum(1 for _ in group)  # noqa: B031  counts the rest of the group without storing it
         profile = profile_of(key, table.values(first))
         if more:
             yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key: only one may")

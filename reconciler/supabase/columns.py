@@ -1,4 +1,4 @@
-"""How a profile table's columns take our values, and what the database's refusals mean. Used by upsert.py only."""
+"""Converts our values to those of a profile table's columns, and the database's refusals to our errors, for upsert.py."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Kind = Literal["text", "bool", "number", "time", "local time", "json"]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A mapped column as the table has it. `emptied`: its default, where it may not be null."""
+class WriteColumn:
+    """A mapped column of the table. `emptied`: its default if it may not be null."""
 
     name: str
     kind: Kind
@@ -36,8 +36,8 @@ class Target:
     emptied: TextClause | None = None
 
 
-def cast_value(target: Target, value: Any, sqlite_: bool) -> Any:  # noqa: FBT001  the dialect
-    """The value as the column takes it."""
+def cast_value(target: WriteColumn, value: Any, sqlite_: bool) -> Any:  # noqa: FBT001  the dialect
+    """The value in the column's type."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -50,7 +50,7 @@ def cast_value(target: Target, value: Any, sqlite_: bool) -> Any:  # noqa: FBT00
     return value
 
 
-def _moment(target: Target, at: datetime, sqlite_: bool) -> Any:  # noqa: FBT001  the dialect
+def _moment(target: WriteColumn, at: datetime, sqlite_: bool) -> Any:  # noqa: FBT001  the dialect
     if target.kind == "number":
         return round(at.timestamp() * 1000)
     if target.kind == "local time":
@@ -60,7 +60,7 @@ def _moment(target: Target, at: datetime, sqlite_: bool) -> Any:  # noqa: FBT001
     return at.isoformat(timespec="milliseconds")
 
 
-def target_of(table: str, ours: str, theirs: str, type_: sa.TypeEngine[Any], *, sqlite_: bool) -> Target:
+def write_column(table: str, ours: str, theirs: str, type_: sa.TypeEngine[Any], *, sqlite_: bool) -> WriteColumn:
     kind = _kind_of(type_, sqlite_=sqlite_)
     fits: dict[str, set[Kind]] = {
         "metadata": {"json", "text"},
@@ -71,9 +71,9 @@ def target_of(table: str, ours: str, theirs: str, type_: sa.TypeEngine[Any], *, 
     if kind is None or kind not in fits.get(ours, {"text"}):
         raise ConfigError(
             f"{table}.{theirs} is {type_}: {ours} can't be written into it",
-            hint=f"leave profiles.columns.{ours} out, or set clerk.upsert_profiles: false",
+            hint=f"remove profiles.columns.{ours}, or set clerk.upsert_profiles: false",
         )
-    return Target(theirs, kind, _bound_type(kind, type_, sqlite_=sqlite_))
+    return WriteColumn(theirs, kind, _bound_type(kind, type_, sqlite_=sqlite_))
 
 
 def _kind_of(type_: sa.TypeEngine[Any], *, sqlite_: bool) -> Kind | None:
@@ -93,7 +93,7 @@ def _kind_of(type_: sa.TypeEngine[Any], *, sqlite_: bool) -> Kind | None:
 
 
 def _bound_type(kind: Kind, type_: sa.TypeEngine[Any], *, sqlite_: bool) -> sa.TypeEngine[Any]:
-    """The type values are sent as. Text is sent untyped on Postgres, so that it becomes what the column is."""
+    """The type in which values are sent. Postgres gets text untyped, so that it converts it to the column's type."""
     if sqlite_:
         return Boolean() if kind == "bool" else BigInteger() if kind == "number" else String()
     if kind == "text":
@@ -106,14 +106,14 @@ def _bound_type(kind: Kind, type_: sa.TypeEngine[Any], *, sqlite_: bool) -> sa.T
 _DUPLICATE: Final = "23505"
 _NULL: Final = "23502"
 _NO_CONSTRAINT: Final = "42P10"
-_READ_ONLY: Final = "25006"  # a standby, or a disk that is full at Supabase
-_AWAY: Final = ("08", "40", "53", "57", "58", "XX", "25P", "55P", "55006", _READ_ONLY)  # time heals these
+_READ_ONLY: Final = "25006"  # a standby, or a full disk at Supabase
+_AWAY: Final = ("08", "40", "53", "57", "58", "XX", "25P", "55P", "55006", _READ_ONLY)  # temporary errors
 _BUSY: Final = ("55P03", "57014")
-_FREE: Final = "a migration or a long transaction of the app has it: try again when that has ended"
+_FREE: Final = "a migration or a long transaction of the app holds a lock: try again when it has ended"
 _SPELLED: Final = {
     "22001": "a value is too long for its column",
-    "22P02": "a value is none that the type of its column knows",
-    "23503": "a row that it must refer to is missing",
+    "22P02": "a value is not valid for the type of its column",
+    "23503": "a row that it must reference is missing",
     "23514": "a check refuses it",
     "23P01": "an exclusion constraint refuses it",
     "44000": "the view's check option refuses it",
@@ -121,13 +121,13 @@ _SPELLED: Final = {
 
 
 class Duplicate(PermanentError):
-    """Another row has a value that must be unique."""
+    """Another row has the same value in a unique column."""
 
 
 class translated:  # noqa: N801  used as a statement
-    """Errors of the database in our words, without statements and values.
+    """Translates the database's errors into ours, without statements and values.
 
-    PermanentError: this row is refused. ConfigError: so is every other. TemporaryError: time heals it.
+    PermanentError: this row is refused. ConfigError: every row is. TemporaryError: a retry may succeed.
     """
 
     def __init__(self, table: str) -> None:
@@ -187,20 +187,20 @@ def _is_away(error: DBAPIError, state: str, said: str) -> bool:
 
 
 def _refusal(error: DBAPIError, state: str, said: str, table: str) -> PermanentError:
-    """This row is refused: by which constraint, column or rule."""
+    """The error of a refused row, with the constraint, column or rule."""
     diagnosis = getattr(error.orig, "diag", None)
     constraint: str = getattr(diagnosis, "constraint_name", None) or ""
     named: str = constraint or getattr(diagnosis, "column_name", None) or said.partition("failed: ")[2]
     start = f"the profile row can't be written to {table}:"
     if state == _DUPLICATE or "UNIQUE constraint failed" in said:
         return Duplicate(
-            f"{start} another row with the same value is there ({named})",
-            hint="a user who was deleted and came back has a new Clerk id; remove or mark the old row",
+            f"{start} another row has the same value ({named})",
+            hint="a user who signed up again has a new Clerk id; remove the old row or mark it as deleted",
         )
     if state == _NULL or "NOT NULL" in said:
         return PermanentError(
-            f"{start} {named} must not be empty, and Clerk has none",
-            hint=f"alter table {table} alter column {named.rpartition('.')[2]} drop not null, or give the user one in Clerk",
+            f"{start} {named} must not be empty, but Clerk has no value",
+            hint=f"alter table {table} alter column {named.rpartition('.')[2]} drop not null, or set a value in Clerk",
         )
     if state in _SPELLED:
         return PermanentError(f"{start} {_SPELLED[state]} ({named or said.partition(': ')[0]})")
@@ -208,4 +208,4 @@ def _refusal(error: DBAPIError, state: str, said: str, table: str) -> PermanentE
         return PermanentError(f"{start} a value does not fit its column ({said.partition(': ')[0]})")
     if "constraint failed" in said:
         return PermanentError(f"{start} {said}")
-    return PermanentError(f"{start} a rule of the app refuses it ({said})", hint=f"look at the triggers of {table}")
+    return PermanentError(f"{start} a rule of the app refuses it ({said})", hint=f"check the triggers of {table}")

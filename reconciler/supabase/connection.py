@@ -1,4 +1,4 @@
-"""Opens the profiles' database for reading only, and says in our words what it says no with."""
+"""Opens the profiles' database for reading, and translates its errors into ours."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from reconciler.outbound.databases.url import rewritten, shown
 from reconciler.supabase.limits import BUSY_S, SILENT
 
 POOL_WAIT_S = 20.0
-CONNECTIONS_MAX = 8  # each read holds one for a moment, and never asks for a second
+CONNECTIONS_MAX = 8  # each read uses one for a short time, and never a second
 
 
 def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
-    """An engine that can't write; nothing is connected yet. ConfigError for a URL that can't be used.
+    """An engine that can't write, not connected yet. ConfigError for an invalid URL.
 
-    On Postgres each transaction begins as READ COMMITTED, READ ONLY: part of BEGIN itself, so that nothing leaks to the
-    next client of a transaction pooler. Under READ COMMITTED a statement that waited for a lock sees what was committed
-    under that lock; an older snapshot would show a table empty after TRUNCATE. `prepare_threshold=None` is for the same
-    pooler (measured with PgBouncer 1.18).
+    On Postgres each transaction begins as READ COMMITTED, READ ONLY. That is part of BEGIN, so it does not leak to the next
+    client of a transaction pooler. Under READ COMMITTED a statement that waited for a lock sees what was committed under
+    that lock; an older snapshot would show an empty table after TRUNCATE. `prepare_threshold=None` is also for the pooler
+    (measured with PgBouncer 1.18).
     """
     address = rewritten(url)
     if address.startswith("sqlite"):
@@ -80,7 +80,7 @@ def _sqlite(address: str) -> Engine:
 
 
 def _text(raw: bytes) -> str | bytes:
-    """Text, or the bytes where they are none: that row's problem, where the driver would end the scan."""
+    """The text, or the bytes if they are not UTF-8: a problem of that row, instead of an error that ends the scan."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -91,14 +91,14 @@ _WAYS_OUT = (
     (
         "readonly database",
         (
-            "in WAL mode SQLite writes beside the file even to read it: give the program's user the right to write its "
-            "folder, or let the app run PRAGMA journal_mode=DELETE"
+            "in WAL mode SQLite writes files beside the database even for a read: give this program write access to its "
+            "folder, or have the app run PRAGMA journal_mode=DELETE"
         ),
     ),
     (
         "unable to open database",
         (
-            "give the program's user the right to read the file and to enter its folder, and to write the folder where the "
+            "give the program's user read access to the file and its folder, and write access to the folder if the "
             "file is in WAL mode"
         ),
     ),
@@ -115,7 +115,7 @@ BUSY = {  # SQLSTATE: what happened, and what to do
     ),
     "57014": (
         "the statement took longer than its statement_timeout",
-        "the read is repeated later; index the key column and updated_at, and look at statement_timeout of the role",
+        "the read is repeated later; index the key column and updated_at, and check statement_timeout of the role",
     ),
     "25P03": (
         "the server ended our transaction because it was idle",
@@ -128,8 +128,8 @@ BUSY = {  # SQLSTATE: what happened, and what to do
     ),
 }
 _COMPUTED = (
-    "profiles.table is a view, or has a column, that computes something which fails for one row: "
-    "let it give null there, as with `case when … then …::timestamptz end`"
+    "profiles.table is a view, or has a generated column, with an expression that fails for one row: "
+    "make it null there, as with `case when … then …::timestamptz end`"
 )
 _QUOTED = re.compile('".*(?:"|$)')
 _LOCKED_FILE = (
@@ -140,7 +140,7 @@ _LOCKED_FILE = (
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Errors of the database as SourceError, without statements and values."""
+    """Translate the database's errors into SourceError, without statements and values."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -148,7 +148,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def in_our_words(error: BaseException, url: str) -> SourceError:
-    """The database's error as SourceBusy where time alone heals it, else as SourceError."""
+    """The error as SourceBusy if a retry may succeed, otherwise as SourceError."""
     if (busy := _busy(error)) is not None:
         return SourceBusy(f"the profiles in {shown(url)} can't be read now: {busy[0]}", hint=busy[1])
     said = said_by(error)
@@ -165,7 +165,7 @@ def in_our_words(error: BaseException, url: str) -> SourceError:
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Whether the connection broke off in a transaction: the server ended it, or a pooler or the network did."""
+    """Whether the connection was lost during a transaction, by the server, a pooler or the network."""
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
@@ -175,12 +175,12 @@ def _busy(error: BaseException) -> tuple[str, str] | None:
         is_locked = getattr(original, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
         return _LOCKED_FILE if is_locked else None
     if isinstance(original, PoolTimeoutError):
-        return "all connections to it are in use", "the read is repeated later; look for statements that take long"
+        return "all connections to it are in use", "the read is repeated later; check for slow statements"
     return BUSY.get(getattr(original, "sqlstate", None) or "")
 
 
 def said_by(error: BaseException) -> str:
-    """The server's own words in one line: those that follow may hold values, and errors about a value quote it."""
+    """The first line of the server's message. Further lines may contain values; a quoted value is removed."""
     original = getattr(error, "orig", None) or error
     said = telling_line(str(original))
     return _QUOTED.sub("…", said) if _is_about_a_value(original) else said
@@ -191,5 +191,5 @@ def _is_about_a_value(error: BaseException) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host of a database's URL; empty where there is none."""
+    """The host of a database's URL; empty if there is none."""
     return make_url(rewritten(url)).host or ""

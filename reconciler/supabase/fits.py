@@ -1,6 +1,6 @@
-"""Which types of Postgres can hold which of our fields. A column of another type makes its values unreadable, never text.
+"""Which types of Postgres can hold which of our fields. Values in a column of another type are unreadable.
 
-Judged by the type's kind and category in pg_type, so that domains, enums, citext and types of extensions are known.
+It uses the type's kind and category in pg_type, which cover domains, enums, citext and types of extensions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reconciler.supabase.rows import Misfit
 _TEXT: Final = "S"
 _TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
 _JSON: Final = frozenset({"json", "jsonb"})
-_CATEGORIES: Final = {  # of pg_type.typcategory; enums and uuid are read as text wherever text is
+_CATEGORIES: Final = {  # of pg_type.typcategory; enums and uuid count as text
     "email_verified": frozenset({_TEXT, "B", "N"}),
     "updated_at": frozenset({_TEXT, "N"}),
     "deleted_at": frozenset({_TEXT, "B", "N"}),
@@ -29,7 +29,7 @@ _WANTED: Final = {
 
 
 class TypedColumn(Protocol):
-    """A column and its type: `family` is pg_type's typtype and typcategory, both empty where types say nothing."""
+    """A column and its type. `family` is pg_type's typtype and typcategory; empty on SQLite."""
 
     @property
     def name(self) -> str: ...
@@ -45,7 +45,7 @@ class TypedColumn(Protocol):
 
 
 def can_be_key(column: TypedColumn) -> bool:
-    """Whether values of this column can name users: text, a number or a UUID."""
+    """Whether values of this column can be user ids: text, numbers or UUIDs."""
     if not column.family:
         return True
     kind, category = column.family[0], column.family[1]
@@ -53,7 +53,7 @@ def can_be_key(column: TypedColumn) -> bool:
 
 
 def misfit(field: str, column: TypedColumn) -> Misfit | None:
-    """Why no value of this column can be this field; None where one can."""
+    """Why values of this column can't be this field; None if they can."""
     if not column.family or _fits(field, column):
         return None
     wanted = _WANTED.get(field, "text")
@@ -61,7 +61,7 @@ def misfit(field: str, column: TypedColumn) -> Misfit | None:
     kind = f", {what}" if what else ""
     return Misfit(
         f"is mapped to the column {column.name} of type {column.shown}{kind}: map a column of {wanted}, "
-        f"or a view that makes {wanted} of it"
+        f"or a view that converts it to {wanted}"
     )
 
 

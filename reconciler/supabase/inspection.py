@@ -1,4 +1,4 @@
-"""What `doctor` asks of the profiles' table beside its rows: its kind, indexes, triggers, policies, limits. Only reads."""
+"""Inspects the profiles table for `doctor`: its kind, indexes, triggers, policies and limits. Only reads."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ SELECT
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One table. Names are quoted for SQL. `kind` is pg_class.relkind, of SQLite "r" or "v".
+    """The facts of one table. Names are quoted for SQL. `kind` is pg_class.relkind, on SQLite "r" or "v".
 
     `moved_by`: triggers that set `updated_at`. `may_insert`, `may_update`: a policy lets this role write some rows;
-    `may_all`: any row; all three are True where row level security does not apply. `still`: rows were looked at, and in
-    none `updated_at` is later than `created_at`; None where that can't be told. `email`: the expression by which the
-    users of an address are found, empty where that is not by one; `is_email_indexed`: an index answers it.
+    `may_all`: any row; all three are True without row level security. `still`: the number of checked rows if `updated_at`
+    equals `created_at` in all of them, otherwise None. `email`: the expression that finds the users of an e-mail, or empty;
+    `is_email_indexed`: an index supports it.
     """
 
     kind: str
@@ -123,7 +123,7 @@ class Inspection:
 
 
 def inspect_profiles(url: str, table: str, columns: Mapping[str, str]) -> Inspection | None:
-    """The table as the database describes it; None where there is none. SourceError where it can't be asked."""
+    """The table as the database describes it; None if it does not exist. SourceError if the database can't be read."""
     schema, _, name = table.rpartition(".")
     asked = {"schema": schema or "public", "name": name, "key": columns[KEY], "updated": columns.get("updated_at", "")}
     engine = open_source(url)
@@ -173,7 +173,7 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
 
 
 def _with_email(connection: Connection, found: Inspection, table: ProfileTable) -> Inspection:
-    """With whether an index answers who has an address: as the server would ask where it likes no pass over the table."""
+    """Add whether an index finds the users of an e-mail: the planner is asked with sequential scans off."""
     dialect = connection.dialect
     expression = str(table.rough_email().compile(dialect=dialect))
     column = str(table.raw("email").compile(dialect=dialect))
@@ -213,7 +213,7 @@ def _of_sqlite(connection: Connection, row: Mapping[Any, Any], asked: Mapping[st
 
 
 def _still(connection: Connection, table: str, updated: str, later: str) -> int | None:
-    """How many rows were looked at, where `updated_at` is that of their making in all of them."""
+    """The number of checked rows if `updated_at` equals `created_at` in all of them, otherwise None."""
     rows = f"SELECT {later} AS later FROM {table} WHERE {updated} IS NOT NULL AND created_at IS NOT NULL LIMIT {SAMPLE}"  # noqa: S608  quoted
     query = f"SELECT count(*), count(CASE WHEN later THEN 1 END) FROM ({rows}) AS looked_at"  # noqa: S608  as above
     count, moved = connection.execute(sa.text(query.replace(":", r"\:"))).one()

@@ -1,7 +1,7 @@
-"""How long a statement of ours on the profiles' table may wait and run: the table belongs to the app.
+"""Limits for our statements on the profiles table, which belongs to the app.
 
-Whoever waits for a lock on a table makes those who come later queue behind it, and whoever stays idle in a transaction
-keeps its locks. So each transaction has these limits, the reader's and the writer's alike.
+A transaction that waits for a table lock blocks later ones, and an idle transaction keeps its locks. So each transaction of
+the reader and the writer has these limits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 LOCK_S = 3.0
 STATEMENT_S = 4.0
-IDLE_S = 1.0  # between two statements of a transaction; nothing else is awaited there
-SILENT: Final = {  # a network that swallows everything ends a call after so long, not after a quarter of an hour
+IDLE_S = 1.0  # between two statements of a transaction, where nothing else is awaited
+SILENT: Final = {  # an unresponsive network ends a call after seconds, not after a quarter of an hour
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -41,10 +41,10 @@ FROM (
 def limit(
     connection: Connection, *, lock_s: float = LOCK_S, statement_s: float = STATEMENT_S, idle_s: float = IDLE_S
 ) -> None:
-    """Limit each statement of this transaction: the first thing to do in it. Nothing on SQLite, see `BUSY_S`.
+    """Limit each statement of this transaction. Call it first in the transaction. No effect on SQLite, see `BUSY_S`.
 
-    Holds for this transaction only, so that a transaction pooler honours it and nothing leaks to its next client.
-    Where the server or the role has set a smaller limit, that one stays.
+    It holds for this transaction only, so it works with a transaction pooler and does not leak to its next client. A
+    smaller limit of the server or the role remains.
     """
     if connection.dialect.name == "postgresql":
         limits = {"lock": lock_s, "statement": statement_s, "idle": idle_s}

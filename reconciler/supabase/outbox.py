@@ -1,13 +1,13 @@
-"""The outbox: a table that triggers on the profiles fill with the names of whose row has changed. Optional, only faster.
+"""The outbox: a table that triggers on the profiles table fill with the ids of users with changed rows. Optional.
 
-`reconciler db outbox` prints the SQL that makes it (sql/outbox.sql); nothing here makes or alters anything. `run` drains
-it into the queue. A hint that is lost changes nothing but the time of the next look, so the trigger may lose one rather
-than hurt a sign-up, and here each is handed over at least once. The database belongs to the app: rows are read, handed
-over, and deleted afterwards by a second short transaction, so that none is open while the queue is waited for.
+`reconciler db outbox` prints the SQL that creates it (sql/outbox.sql); this module never creates or alters it. `run` drains
+it into the queue. A lost row only delays the next reconcile, so the trigger loses a row rather than fail a sign-up, and
+this module delivers each row at least once. The database belongs to the app: rows are read, handed over, and then
+deleted by a second short transaction, so that no transaction is open while the queue is written.
 
-The ground is asking the table again and again. Where the connection can hear NOTIFY, that is asked less often and at
-once when something is there. Behind a transaction pooler LISTEN is accepted and silently deaf (PgBouncer 1.18 and Supabase's
-port 6543, tried 2026-11), so hearing is proven before it is relied on.
+The table is polled. If the connection receives NOTIFY, it is polled less often, and immediately after a notification.
+Behind a transaction pooler LISTEN succeeds without ever receiving anything (PgBouncer 1.18 and Supabase's port 6543, tried
+2026-11), so a test notification is sent first.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from reconciler.supabase.limits import limit
 TABLE: Final = "reconciler_outbox.outbox"
 CHANNEL: Final = "reconciler_outbox"
 BATCH: Final = 1000
-QUIET_S: Final = 15.0  # between looks while the ears hear nothing: a connection may have gone deaf unseen
-PAUSE_S: Final = 60.0  # after a failure, and where there is no outbox
+QUIET_S: Final = 15.0  # between reads without a notification: the connection may have stopped receiving them
+PAUSE_S: Final = 60.0  # after a failure, or if there is no outbox
 PROOF_S: Final = 2.0
 USER_ID_MAX: Final = 255
 _ABSENT: Final = frozenset({"42P01", "3F000"})
@@ -48,14 +48,14 @@ HandOver = Callable[[Sequence[ClerkUserId]], object]
 
 
 class NoOutbox(Exception):
-    """There is no such table."""
+    """The outbox table does not exist."""
 
 
-# --- the SQL that makes it --------------------------------------------------------------------------------------------
+# --- the SQL that creates it ------------------------------------------------------------------------------------------
 
 
 def outbox_sql(table: str, key: str, role: str, *, remove: bool = False) -> str:
-    """The statements that make the outbox of this table ("schema.table"), or take it away; drained by `role`."""
+    """The statements that create or remove the outbox of this table ("schema.table"), which `role` drains."""
     schema, _, name = table.rpartition(".")
     values = {
         "@TABLE@": f"{_quoted(schema or 'public')}.{_quoted(name)}",
@@ -67,26 +67,26 @@ def outbox_sql(table: str, key: str, role: str, *, remove: bool = False) -> str:
 
 
 def _quoted(name: str) -> str:
-    """An identifier; what would end the comment or the line that it stands in is no name of ours."""
+    """The quoted identifier. ConfigError for a name with control characters, which could end a comment or a line."""
     if not name or not name.isprintable():
-        raise ConfigError(f"{name!r} is no name of a table, a column or a role", hint="check profiles.table")
+        raise ConfigError(f"{name!r} is not a name of a table, a column or a role", hint="check profiles.table")
     return '"{}"'.format(name.replace('"', '""'))
 
 
-# --- taking from it ---------------------------------------------------------------------------------------------------
+# --- draining ---------------------------------------------------------------------------------------------------------
 
 
 class Outbox:
-    """The table, through an engine that may write. Thread-safe; two processes that drain at once may give the same users."""
+    """The outbox table. Thread-safe; two processes that drain it at the same time may return the same users."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def drain(self, rows_max: int = BATCH, hand_over: HandOver | None = None) -> list[ClerkUserId]:
-        """Take the oldest rows, and give the users that they name, each once. NoOutbox, SourceError.
+        """Remove the oldest rows and return their users, each once. Raises NoOutbox and SourceError.
 
-        `hand_over` is called before they are deleted: if it raises, or this process dies in it, they stay for the next.
-        No transaction is open while it runs, however long it takes.
+        `hand_over` is called before they are deleted: if it raises, or the process dies, the rows remain. No transaction is
+        open while it runs.
         """
         rows = self._oldest(rows_max)
         users = list(dict.fromkeys(ClerkUserId(name) for _, name in rows if _is_a_name(name)))
@@ -101,7 +101,7 @@ class Outbox:
             return [(row_id, name) for row_id, name in connection.execute(_OLDEST, {"limit": rows_max})]
 
     def _delete(self, ids: Sequence[int]) -> None:
-        """Delete these very rows: one that was written since the read stays, whatever user it names."""
+        """Delete these rows. Rows that were written since the read remain, even of the same users."""
         with self._transaction() as connection:
             connection.execute(_DELETE, {"ids": ids})
 
@@ -116,7 +116,7 @@ class Outbox:
 
 
 def _is_a_name(text: str) -> bool:
-    """Whether it may be a Clerk user's id at all: anybody who writes the profiles' table can put anything in its key."""
+    """Whether it can be a Clerk user id: the key of the profiles table may contain anything."""
     return text.isprintable() and 0 < len(text) <= USER_ID_MAX
 
 
@@ -125,35 +125,35 @@ def _in_our_words(error: SQLAlchemyError) -> Exception:
     if state in _ABSENT:
         return NoOutbox()
     if state == _DENIED:
-        hint = "reconciler db outbox prints the grants that are missing; or drop the schema reconciler_outbox"
-        return SourceError(f"the role of profiles.url may not take from {TABLE}", hint=hint)
+        hint = "reconciler db outbox prints the missing grants; or drop the schema reconciler_outbox"
+        return SourceError(f"the role of profiles.url may not drain {TABLE}", hint=hint)
     if state in BUSY:
         happened, hint = BUSY[state]
         return SourceBusy(f"{TABLE} can't be read now: {happened}", hint=hint)
     return SourceError(f"{TABLE} can't be read: {said_by(error)}", hint="check profiles.url, the server and the role")
 
 
-# --- hearing ----------------------------------------------------------------------------------------------------------
+# --- listening --------------------------------------------------------------------------------------------------------
 
 
 class Listener:
-    """One connection that listens, once it has proven that it hears."""
+    """One connection that listens, after a test notification has reached it."""
 
     def __init__(self, url: str) -> None:
         self._url = rewritten(url).replace("postgresql+psycopg://", "postgresql://", 1)
         self._connection: psycopg.Connection | None = None
 
     def open(self) -> bool:
-        """Listen, and whisper to oneself from another connection. False: this way to the database is deaf.
+        """Listen, and send a test notification from another connection. Returns whether it was received.
 
-        psycopg.Error where it can't be reached.
+        psycopg.Error if the database can't be reached.
         """
         self.close()
-        connection = self._connected()
+        connection = self._connect()
         try:
             connection.execute(f"LISTEN {CHANNEL}".encode())
             nonce = uuid4().hex
-            with self._connected() as other:
+            with self._connect() as other:
                 other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, nonce))
             hears = any(note.payload == nonce for note in connection.notifies(timeout=PROOF_S))
         except psycopg.Error:
@@ -166,12 +166,12 @@ class Listener:
         return hears
 
     def heard(self) -> bool:
-        """Whether anything was said since the last time; returns at once. psycopg.Error where the connection is gone."""
+        """Whether there was a notification since the last call; does not wait. psycopg.Error if the connection is lost."""
         if self._connection is None:
             return False
         said = list(self._connection.notifies(timeout=0))
         if self._connection.closed:
-            raise psycopg.OperationalError("the connection that listens is gone")
+            raise psycopg.OperationalError("the listening connection is lost")
         return bool(said)
 
     def close(self) -> None:
@@ -179,7 +179,7 @@ class Listener:
             self._connection.close()
             self._connection = None
 
-    def _connected(self) -> psycopg.Connection:
+    def _connect(self) -> psycopg.Connection:
         def connect() -> psycopg.Connection:
             return psycopg.connect(
                 self._url,
@@ -199,7 +199,7 @@ Hearing = Literal["untried", "hears", "deaf", "lost"]
 
 
 class NudgeFeed:
-    """What `run` asks every second or so: whose row has changed? Does no more than it must; one thread at a time."""
+    """Polls the outbox for `run`, about once a second, and reads the table only when needed. For one thread at a time."""
 
     def __init__(
         self,
@@ -212,15 +212,15 @@ class NudgeFeed:
         self._outbox, self._listener, self._batch, self._monotonic = outbox, listener, batch, monotonic
         self.hearing: Hearing = "untried" if listener is not None else "deaf"
         self._not_before = self._listen_at = float("-inf")
-        self._looked_at = float("-inf")
+        self._drained_at = float("-inf")
 
     def poll(self, hand_over: HandOver | None = None) -> tuple[ClerkUserId, ...]:
-        """Whose row has changed; nobody where there is no outbox. `hand_over`: as Outbox.drain has it.
+        """The users with changed rows; none if there is no outbox. `hand_over`: see Outbox.drain.
 
-        SourceError, said once a minute, where the table can't be read.
+        SourceError, at most once a minute, if the table can't be read.
         """
         now = self._monotonic()
-        if now < self._not_before or (not self._called() and now - self._looked_at < QUIET_S):
+        if now < self._not_before or (not self._has_news() and now - self._drained_at < QUIET_S):
             return ()
         try:
             users = self._outbox.drain(self._batch, hand_over)
@@ -230,17 +230,17 @@ class NudgeFeed:
         except SourceError:
             self._not_before = now + PAUSE_S
             raise
-        self._looked_at = float("-inf") if users else now  # there may be more
+        self._drained_at = float("-inf") if users else now  # there may be more
         self._listen(now)
         return tuple(users)
 
     def close(self) -> None:
-        """Let go of the connection that listens."""
+        """Close the listening connection."""
         if self._listener is not None:
             self._listener.close()
 
-    def _called(self) -> bool:
-        """Whether somebody called; always, where nobody could be heard."""
+    def _has_news(self) -> bool:
+        """Whether there was a notification; always True if notifications are not received."""
         if self._listener is None or self.hearing != "hears":
             return True
         try:
@@ -251,7 +251,7 @@ class NudgeFeed:
             return True
 
     def _listen(self, now: float) -> None:
-        """Begin to listen where that was not tried or has broken off; the table is looked at once more after it."""
+        """Start to listen, if that was not tried or the connection was lost; the table is read again after it."""
         if self._listener is None or self.hearing not in {"untried", "lost"} or now < self._listen_at:
             return
         self._listen_at = now + PAUSE_S
@@ -259,4 +259,4 @@ class NudgeFeed:
             self.hearing = "hears" if self._listener.open() else "deaf"
         except psycopg.Error:
             self.hearing = "lost"
-        self._looked_at = float("-inf")  # what was told between the look and the listening
+        self._drained_at = float("-inf")  # read again: rows may have come between the read and LISTEN

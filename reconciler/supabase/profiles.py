@@ -1,15 +1,15 @@
-r"""ports.ProfileReader on any table or view of Postgres or SQLite: the first step of the walk. Reads, never writes.
+r"""ports.ProfileReader on any table or view of Postgres or SQLite. Reads, never writes.
 
-What it asks of the table: a key that names the Clerk user, and nothing else. An index on the key makes looks at single users
-fast; one on `updated_at` makes resyncs fast. Without them each is a pass over the table. So is the question of each nudge
-who else has this e-mail (2 ms for 1,000 rows), unless there is an index on
+The table only needs a key with the Clerk user id. An index on the key makes reads of single users fast; one on `updated_at`
+makes resyncs fast. Without them, each reads the whole table. So does the check of each nudge for other users of the e-mail
+(2 ms for 1,000 rows), unless there is an index on
 `lower(regexp_replace(translate(email::text, U&'\212A\0130', 'ki'), '[^\x21-\x7e]', '', 'g') collate "C")`.
 
-Rows that name no user (key null or blank) are no business of ours, `check` tells how many there are. A key on several rows
-is that user's problem: she is held, the others go on.
+Rows without a user (key null or blank) are ignored; `check` returns their number. A user with several rows is held; other
+users are not affected.
 
-The table belongs to the app. Each statement runs in a short transaction of its own, with limits (limits.py), and is over
-before anything is handed out: no cursor, transaction, lock or connection is held while the caller works or waits.
+The table belongs to the app. Each statement runs in its own short transaction, with limits (limits.py), and ends before
+its rows are returned: no cursor, transaction, lock or connection is held while the caller works or waits.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from reconciler.supabase.sight import refuse_hidden
 from reconciler.supabase.table import ProfileTable, find_table
 from reconciler.supabase.walks import KEYS, Build, Row, Walks, by_index, by_value, keys_in_order, pages, shared_keys
 
-ASK = 500  # names in one question
-TRIES = 3  # of a read whose connection breaks off
+ASK = 500  # users in one statement
+TRIES = 3  # attempts of a read that loses its connection
 
 T = TypeVar("T")
 
 
 class TableProfiles:
-    """The profiles in `table` ("schema.table"; SQLite: the plain name), by `columns` (ours: theirs). Thread-safe."""
+    """The profiles in `table` ("schema.table"; SQLite: the name), with `columns` from our names to theirs. Thread-safe."""
 
     def __init__(self, url: str, table: str, columns: Mapping[str, str], *, logins: DbLogins = DB_LOGINS) -> None:
         self._url = url
@@ -54,7 +54,7 @@ class TableProfiles:
         self._found: ProfileTable | None = None
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def check(self) -> tuple[str, ...]:
@@ -62,11 +62,11 @@ class TableProfiles:
             query = sa.select(sa.func.count()).select_from(table.source).where(~table.named)
             return int(connection.execute(query).scalar_one())
 
-        count = self._read(unnamed, anew=True)
+        count = self._read(unnamed, fresh=True)
         if not count:
             return ()
         column = self._columns["clerk_user_id"]
-        return (f"{count} rows of {self._table_name} name no user ({column} is null or blank): they are left out",)
+        return (f"{count} rows of {self._table_name} have no user ({column} is null or blank): they are ignored",)
 
     def count(self, *, at_most: int | None = None) -> int:
         def counted(connection: Connection, table: ProfileTable) -> int:
@@ -86,17 +86,17 @@ class TableProfiles:
                 yield Chunk(found, rows)
             return
         for users in batches(keys_in_order(self._ask, table, _keys, after=after), chunk):
-            named = self._named(users, chunk)
+            named = self._rows_of(users, chunk)
             if named.rows:
                 yield named
 
     def rows_of(self, users: Collection[ClerkUserId]) -> Chunk:
-        return self._named(users, ASK)
+        return self._rows_of(users, ASK)
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         if not users:
             return {}
-        found = self._named(users, ASK)
+        found = self._rows_of(users, ASK)
         return {profile.clerk_user_id: profile for profile in profiles_of(found.table, found.rows)}
 
     def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
@@ -104,12 +104,12 @@ class TableProfiles:
         if "updated_at" not in self._columns or since.year == MINYEAR:
             yield from self.scan(chunk=chunk)
             return
-        # Keys first: of a key on several rows all must be seen, the unchanged ones too.
+        # Keys first: if a key has several rows, the unchanged ones must be read too.
         table = self._table()
         build, walks = self._touched(table, since)
         touched = keys_in_order(self._ask, table, build, walks=walks, keep=_keeper(table, since))
         for users in batches(touched, chunk):
-            found = self._named(users, chunk)
+            found = self._rows_of(users, chunk)
             if profiles := list(profiles_of(found.table, found.rows)):
                 yield profiles
 
@@ -130,7 +130,7 @@ class TableProfiles:
         return _sorted(profile for people in claims.values() for profile in people.values())
 
     def _sharing_any(self) -> list[Profile]:
-        """All addresses are compared here: to group them in one statement takes the server long."""
+        """Compare all e-mails here: grouping them in one statement is slow on the server."""
         table = self._table()
         found = (
             [(key, row[0]) for row in rows if isinstance(row[0], str) and (key := _email_key(row[1])) is not None]
@@ -138,12 +138,12 @@ class TableProfiles:
         )
         claims: dict[str, dict[ClerkUserId, Profile]] = {}
         for users in batches(shared_keys(found), ASK):
-            part = self._named(users, ASK)
+            part = self._rows_of(users, ASK)
             _add_claims(claims, part.table, part.rows)
         return _sorted(profile for people in claims.values() if len(people) > 1 for profile in people.values())
 
     def _claims(self, wanted: set[str]) -> dict[str, dict[ClerkUserId, Profile]]:
-        """Who claims each of these addresses. By an index on Postgres, where there is one; else page by page."""
+        """The users who claim each of these e-mails: on Postgres by an index if there is one, otherwise page by page."""
         table = self._table()
         claims: dict[str, dict[ClerkUserId, Profile]] = {}
         if table.postgres:
@@ -154,46 +154,46 @@ class TableProfiles:
             found = pages(self._ask, table, _emails, size=KEYS)
             users = (row[0] for _, rows in found for row in rows if _email_key(row[1]) in wanted)
             for named in batches(users, ASK):
-                part_of = self._named([user for user in named if isinstance(user, str)], ASK)
+                part_of = self._rows_of([user for user in named if isinstance(user, str)], ASK)
                 _add_claims(claims, part_of.table, part_of.rows)
         return {key: people for key, people in claims.items() if key in wanted}
 
     def _touched(self, table: ProfileTable, since: datetime) -> tuple[Build, Walks]:
-        """How to ask for the keys and times of rows that may have been touched since."""
+        """The statement and walks for the keys and times of rows that may have been touched since."""
         if table.postgres:
             return partial(_touched, since=since), by_index
         is_sorted = self._read(lambda connection, found: found.begins_with_years(connection))
         return (
-            (partial(_lately_touched, since=since), by_value)
+            (partial(_recently_touched, since=since), by_value)
             if is_sorted
             else (partial(_touched, since=since), by_index)
         )
 
-    def _named(self, users: Collection[str], at_once: int) -> Chunk:
-        """The rows of exactly these users, in key order; each part by a statement of its own."""
+    def _rows_of(self, users: Collection[str], part_size: int) -> Chunk:
+        """The rows of exactly these users, in key order; one statement for each part."""
         table = self._table()
         rows: list[Row] = []
-        for part in _parts(users, at_once if table.postgres else ASK):
+        for part in _parts(users, part_size if table.postgres else ASK):
             asked = frozenset(part)
             table, found = self._ask(lambda table, part=part: _rows(table, table.among(part), table.key))  # type: ignore[misc]
             rows += [row for row in found if row[0] in asked]
         return Chunk(table, rows)
 
     def _table(self) -> ProfileTable:
-        """The table as it was found last."""
+        """The table as it was last found."""
         if (found := self._found) is not None:
             return found
         return self._read(lambda _connection, table: table)
 
     def _ask(self, build: Callable[[ProfileTable], Any]) -> tuple[ProfileTable, list[Row]]:
-        """The rows that this statement gives, as the driver's own tuples, and the table as it was then."""
+        """Run this statement. Returns the table as it was then, and the rows as the driver's tuples."""
         return self._read(lambda connection, table: (table, list(connection.execute(build(table)).cursor.fetchall())))
 
-    def _read(self, work: Callable[[Connection, ProfileTable], T], *, anew: bool = False) -> T:
-        """What `work` reads in one transaction; once more where the connection broke off in it, since it only reads."""
+    def _read(self, work: Callable[[Connection, ProfileTable], T], *, fresh: bool = False) -> T:
+        """Run `work` in one transaction and return its result. As it only reads, a lost connection is retried."""
         for left in reversed(range(TRIES)):
             try:
-                with self._looking(anew=anew) as (connection, table):
+                with self._transaction(fresh=fresh) as (connection, table):
                     found = work(connection, table)
             except SourceError as error:
                 if not left or not is_lost(error.__cause__):
@@ -203,23 +203,23 @@ class TableProfiles:
         raise AssertionError("the last try returns or raises")
 
     @contextmanager
-    def _looking(self, *, anew: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
-        """One short transaction that only reads, in which all rows can be seen. Nothing else may be awaited in it.
+    def _transaction(self, *, fresh: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
+        """One short read-only transaction that sees all rows. Nothing else may be awaited in it.
 
-        Whether rows are hidden is asked last: what was read holds a lock by then, under which that can't change.
+        Hidden rows are checked last: the reads hold a lock by then, so the policies can't change.
         """
         try:
             with translated(self._url), self._engine.connect() as connection:
                 limit(connection)
                 table = self._found
-                if table is None or anew:
+                if table is None or fresh:
                     table = find_table(connection, self._table_name, self._columns)
                 yield connection, table
                 if table.schema is not None:
                     refuse_hidden(connection, table.schema, table.name)
                 self._found = table
         except SourceError:
-            self._found = None  # the table may have been altered: look anew the next time
+            self._found = None  # the table may have been altered: find it again next time
             raise
 
 
@@ -245,7 +245,7 @@ def _rows_with_rough_email(table: ProfileTable, *, part: Sequence[str]) -> sa.Se
 def _touched(
     table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any], *, since: datetime
 ) -> sa.Select[Any]:
-    """Keys of the rows that were touched since; where only reading a time can tell, keys and times of all that may be."""
+    """Keys of the rows touched since; if the database can't compare the times, keys and times of all candidates."""
     touched = table.touched_since(since) if table.postgres else None
     if touched is not None:
         return _keys(table, sa.and_(condition, touched), by)
@@ -253,28 +253,28 @@ def _touched(
     return query if table.postgres else query.where(table.perhaps_since(since))
 
 
-def _lately_touched(
+def _recently_touched(
     table: ProfileTable, condition: ColumnElement[bool], _by: ColumnElement[Any], *, since: datetime
 ) -> sa.CompoundSelect[Any]:
-    """The same on SQLite by its index on the times, range by range."""
+    """The same for SQLite with its index on the times, range by range."""
     query = sa.select(table.key.label("key"), table.raw("updated_at")).where(table.named, condition)
-    return sa.union_all(*(query.where(late) for late in table.lately(since))).order_by("key")
+    return sa.union_all(*(query.where(recent) for recent in table.recent_ranges(since))).order_by("key")
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def _keeper(table: ProfileTable, since: datetime) -> Callable[[Row], bool]:
-    """Which of the rows that may have been touched were; all where the database could tell."""
+    """A filter for the rows that were touched; accepts all if the database has compared the times."""
     if table.postgres and table.touched_since(since) is not None:
         return lambda _row: True
     return lambda row: _is_since(row[1], since)
 
 
 def _add_claims(claims: dict[str, dict[ClerkUserId, Profile]], table: ProfileTable, rows: Iterable[Row]) -> None:
-    """Who claims which address, the deleted left out.
+    """Add the users who claim each e-mail, without deleted ones.
 
-    Each row counts by itself, also where a user's key stands on several: to claim an address it takes no more.
+    Every row counts, also if a user has several.
     """
     for row in rows:
         profile = profile_of(row[0], table.values(row))

@@ -1,4 +1,4 @@
-"""What the role may do that reads the profiles, and who else may read them: what `doctor` asks a Postgres for."""
+"""Reads for `doctor` which rights the profiles' role has on Postgres, and whether Supabase's API exposes the table."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user"""
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """`public`: Supabase's API shows the table to all who have the app's public key. `kind` is pg_class.relkind, and
-    `table` its name as SQL takes it.
+    """The rights of `role`. `public`: Supabase's API exposes the table to everyone who has the app's public key. `kind` is
+    pg_class.relkind, and `table` is quoted for SQL.
     """
 
     role: str
@@ -36,7 +36,7 @@ class Rights:
 
 
 def rights_on(url: str, table: str) -> Rights | None:
-    """None on SQLite, which knows no roles, and where there is no such table. SourceError where it can't be asked."""
+    """The rights; None on SQLite, or if the table does not exist. SourceError if the database can't be read."""
     if rewritten(url).startswith("sqlite"):
         return None
     schema, _, name = table.rpartition(".")

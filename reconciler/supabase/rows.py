@@ -1,6 +1,6 @@
-"""One row of somebody's table to a Profile, in any usual spelling. Pure.
+"""Converts one row of the app's table to a Profile, from any usual format. Pure.
 
-A value that can't be understood is a problem of that field, which holds that user; it never ends a run.
+An unreadable value is a problem of that field, which holds that user; it never ends a run.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _US_FROM = 100_000_000_000_000
 
 
 class UnreadableError(Exception):
-    """Says of a value what is wrong with it, without the value."""
+    """A value can't be read. The message says why, without the value."""
 
 
 class Misfit:
-    """A value in a column of a type that can't hold what is mapped to it. `why` says so, with what to do."""
+    """A value in a column of an unsuitable type. `why` says so, and what to do."""
 
     __slots__ = ("why",)
 
@@ -41,13 +41,13 @@ class Misfit:
 
 
 class Endless:
-    """A time that is none: infinity, or beyond the year 9999."""
+    """A time that has no datetime: infinity, or beyond the year 9999."""
 
 
 def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
-    """The profile of one row: `values` by our field names, `full_name` among them where it is mapped.
+    """The profile of one row. `values` has our field names, including `full_name` if it is mapped.
 
-    The key is bytes where it is not in UTF-8, which SQLite allows.
+    The key is bytes if it is not UTF-8, which SQLite allows.
     """
     mapped = set(values) - {"full_name"}
     known: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
         if field not in values or field == "deleted_at":
             continue
         try:
-            known[field] = _fitting(_reader(field), values[field])
+            known[field] = _read_value(_reader(field), values[field])
         except UnreadableError as error:
             problems.append(Problem(field=field, message=f"{field} {error}"))
     if "full_name" in values:
@@ -64,7 +64,7 @@ def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
         problems += _split_name(values["full_name"], known, problems)
     if "deleted_at" in values:
         try:
-            known["deleted"], known["deleted_at"] = _fitting(deletion, values["deleted_at"])
+            known["deleted"], known["deleted_at"] = _read_value(deletion, values["deleted_at"])
         except UnreadableError as error:
             problems.append(Problem(field="deleted_at", message=f"deleted_at {error}"))
     if isinstance(key, bytes):
@@ -75,35 +75,35 @@ def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
 
 
 def unusable(key: str, mapped: set[str] | frozenset[str], message: str) -> Profile:
-    """A profile of which nothing may be concluded, not even that it is wanted: that user is held."""
+    """A profile with a problem in every field, so that the user is held."""
     fields = sorted({*mapped, "deleted_at", "clerk_user_id"})
     problems = tuple(Problem(field=field, message=message) for field in fields)
     return Profile(clerk_user_id=ClerkUserId(key), mapped=frozenset(mapped), problems=problems)
 
 
 def _split_name(value: Any, known: dict[str, Any], problems: list[Problem]) -> list[Problem]:
-    """First word and rest into `known`, where first and last name are absent or blank; what is wrong is the answer."""
+    """Put the first word and the rest into `known`, if both names are missing or blank. Returns the problems."""
     if any((known.get(field) or "").strip() for field in ("first_name", "last_name")):
         return []
     if any(p.field in {"first_name", "last_name"} for p in problems):
         return []
     try:
-        first, _, rest = " ".join((_fitting(text, value) or "").split()).partition(" ")
+        first, _, rest = " ".join((_read_value(text, value) or "").split()).partition(" ")
     except UnreadableError as error:
         return [Problem(field=field, message=f"full_name {error}") for field in ("first_name", "last_name")]
     known["first_name"], known["last_name"] = first or None, rest or None
     return []
 
 
-def _fitting(read: Callable[[Any], T], value: Any) -> T:
-    """The value as this reader understands it; what a whole column can't hold is not even tried."""
+def _read_value(read: Callable[[Any], T], value: Any) -> T:
+    """Convert the value by `read`. UnreadableError for a value in a column of an unsuitable type."""
     if isinstance(value, Misfit):
         raise UnreadableError(value.why)
     return read(value)
 
 
 def text(value: Any) -> str | None:
-    """Text as it stands. A number is none: what was a phone has lost its plus and its zeros."""
+    """Text unchanged. A number is an error: a phone stored as a number has lost its plus and its zeros."""
     if value is None:
         return None
     if isinstance(value, UUID):
@@ -116,7 +116,7 @@ def text(value: Any) -> str | None:
 
 
 def email(value: Any) -> str | None:
-    """An e-mail; blanks around it don't count, blanks in it are a mistake."""
+    """An e-mail. Blanks around it are ignored, blanks in it are an error."""
     address = text(value)
     if address is not None and len(address.split()) > 1:
         raise UnreadableError("has a blank in it")
@@ -124,7 +124,7 @@ def email(value: Any) -> str | None:
 
 
 def truth(value: Any) -> bool | None:
-    """Yes or no. A time (`email_verified_at`) is a yes."""
+    """A boolean. A time (`email_verified_at`) is True."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (datetime, date)):
@@ -141,7 +141,7 @@ def truth(value: Any) -> bool | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """A time, aware and UTC: ISO 8601, seconds or milliseconds since 1970; one without a zone is UTC."""
+    """A time, aware and in UTC, from ISO 8601 or seconds or milliseconds since 1970; without a zone it is read as UTC."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
@@ -159,7 +159,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def since_1970(number: Decimal) -> datetime:
-    """Seconds, milliseconds or microseconds, told apart by size. ValueError or OverflowError for what is no time."""
+    """The time of seconds, milliseconds or microseconds, by their size. ValueError or OverflowError if not a time."""
     if not number.is_finite():
         raise ValueError("no finite time")
     size = abs(number)
@@ -168,14 +168,14 @@ def since_1970(number: Decimal) -> datetime:
 
 
 def from_seconds(seconds: Decimal) -> datetime:
-    """The moment so many seconds after 1970 began. ValueError or OverflowError where there is none such."""
+    """The time that is these seconds after the start of 1970. ValueError or OverflowError if there is none."""
     if not seconds.is_finite():
         raise ValueError("no finite time")
     return _EPOCH + timedelta(microseconds=int(seconds.scaleb(6)))
 
 
 def deletion(value: Any) -> tuple[bool, datetime | None]:
-    """Whether and when: a time, or a plain yes or no. What is neither raises: such a row is neither here nor gone."""
+    """Whether the row is deleted, and when: from a time or a boolean. UnreadableError for anything else."""
     if not isinstance(value, (datetime, date)):
         try:
             return bool(truth(value)), None
@@ -189,7 +189,7 @@ def deletion(value: Any) -> tuple[bool, datetime | None]:
 
 
 def json_object(value: Any) -> Mapping[str, Any] | None:
-    """A JSON object, native, as text, or in a JSON string. What could not be written as JSON again is none."""
+    """A JSON object, native, as text, or in a JSON string. UnreadableError if it can't be encoded as JSON again."""
     if isinstance(value, dict):
         try:
             value = json.dumps(value)
@@ -202,7 +202,7 @@ def json_object(value: Any) -> Mapping[str, Any] | None:
     try:
         found = _decoded(value)
         if "\\u" in value:
-            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character
+            json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate is not a character
     except (ValueError, RecursionError) as error:
         raise UnreadableError("is no JSON") from error
     if found is None:
@@ -215,7 +215,7 @@ def json_object(value: Any) -> Mapping[str, Any] | None:
 
 
 def _decoded(value: str) -> Any:
-    """What a JSON text says; of an object that was encoded twice, as apps do by mistake, the object."""
+    """The value of a JSON text; for an object that was encoded twice by mistake, the object."""
     found = _DECODER.decode(value)
     return _DECODER.decode(found) if isinstance(found, str) and found.lstrip().startswith("{") else found
 

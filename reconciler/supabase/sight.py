@@ -1,8 +1,7 @@
-"""Whether this role sees all rows of a Postgres table: row level security hides rows without an error.
+"""Checks that this role sees all rows of a Postgres table, as row level security hides rows without an error.
 
-A role with SELECT, RLS on and no policy gets no rows and no complaint; believing that would release everybody. Views pass
-the question on to the tables below them, as their owner or, with security_invoker, as the role that is connected, even
-where another view lies between.
+A role with SELECT, but without a policy, gets no rows and no error; this would release every user. Views are checked by
+their underlying tables, as the view's owner or, with security_invoker, as the connected role, also through other views.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ LIMIT 1
 
 
 def refuse_hidden(connection: Connection, schema: str, name: str) -> None:
-    """SourceError where row level security may hide rows from us."""
+    """SourceError if row level security may hide rows from this role."""
     hidden = connection.execute(sa.text(_HIDDEN), {"schema": schema, "name": name}).one_or_none()
     if hidden is None:
         return

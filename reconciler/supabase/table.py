@@ -1,4 +1,4 @@
-"""Somebody's table in SQL: which columns it has, of what types, and how to ask for them on Postgres and on SQLite."""
+"""The app's table in SQL: its columns and their types, and the expressions to read them on Postgres and SQLite."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _TEXTS = frozenset({"text", "varchar"})
 _INTEGERS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
 _COMPARABLE = frozenset({*_TEXTS, "bpchar", "name", "citext", "uuid", *_INTEGERS})
-# Kelvin's K and the dotted capital I are the only letters beyond ASCII whose lower case holds an ASCII one. Written as
-# literals, so that an index on the same words can answer.
+# The Kelvin sign and the dotted capital I are the only non-ASCII letters with an ASCII letter in their lower case. They are
+# literals, so that an index on the same expression matches.
 _Text = ColumnElement[str]
 _LOWER_TO_ASCII: tuple[_Text, ...] = (sa.literal_column("U&'\\212A\\0130'"), sa.literal_column("'ki'"))
 _UNSEEN: tuple[_Text, ...] = (sa.literal_column("'[^\\x21-\\x7e]'"), sa.literal_column("''"), sa.literal_column("'g'"))
@@ -75,13 +75,13 @@ _INDEXED = """
 SELECT count(*) FROM pragma_index_list(:name) AS l, pragma_index_xinfo(l.name) AS x
 WHERE x.seqno = 0 AND x.name = :column AND x.coll = 'BINARY' AND NOT l.partial
 """
-_EPOCHS = ((1, 1e11), (1000, 1e14), (1_000_000, ""))  # seconds, milliseconds, microseconds, as rows.py tells them apart
-_ZONES = timedelta(days=2)  # more than any zone is off
+_EPOCHS = ((1, 1e11), (1000, 1e14), (1_000_000, ""))  # seconds, milliseconds, microseconds, as in rows.py
+_ZONES = timedelta(days=2)  # more than any zone's offset
 _YEARS_MAX = 300
 
 
 class _Named(UserDefinedType[Any]):
-    """A type of the database by its own name, to cast a parameter to."""
+    """A database type by its name, to cast a parameter to it."""
 
     cache_ok = True
 
@@ -94,9 +94,9 @@ class _Named(UserDefinedType[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column there: its type's schema and name; empty on SQLite, but for a text column.
+    """A column with its type's schema and name; on SQLite empty, except for a text column.
 
-    `sorts` says of a text on Postgres how its collation sorts: by code points, totally, or (empty) not even that.
+    `sorts` says how a text's collation sorts on Postgres: by code points, in another total order, or (empty) in none.
     `family` is the typtype and the typcategory of its type, `shown` the type as SQL spells it; empty on SQLite.
     """
 
@@ -110,11 +110,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Walk:
-    """An order in which a page of rows after another can be asked for, by an index on the key where there is one.
+    """An order in which rows can be read page by page, by an index on the key if there is one.
 
-    `in_order`: it is the code-point order of the key. `behind` is the condition for what comes after a key, as it was
-    read from the table; `fits` says of any text whether it can be compared so. `has_texts` is False where the keys are
-    binary: they come after all others, whatever they are.
+    `in_order`: it is the code-point order of the key. `behind` returns the condition for rows after a key; `fits` says
+    whether a text can be compared by it. `has_texts` is False for binary keys, which come after all others.
     """
 
     by: ColumnElement[Any]
@@ -127,7 +126,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class ProfileTable:
-    """The table with the columns that were mapped, as they were found: `columns` by our field names."""
+    """The table with its mapped columns: `columns` by our field names."""
 
     schema: str | None
     name: str
@@ -149,12 +148,12 @@ class ProfileTable:
 
     @cached_property
     def misfits(self) -> Mapping[str, Misfit]:
-        """Our fields whose columns are of types that can't hold them."""
+        """Our fields with columns of unsuitable types."""
         found = ((field, misfit(field, self.columns[field])) for field in self.fields)
         return {field: why for field, why in found if why is not None}
 
     def raw(self, field: str) -> ColumnElement[Any]:
-        """The column as it is."""
+        """The column without conversion."""
         return self.source.c[self.columns[field].name]
 
     @property
@@ -169,19 +168,19 @@ class ProfileTable:
 
     @cached_property
     def walks(self) -> tuple[Walk, ...]:
-        """The ways that lead past all rows, one after the other."""
+        """The walks that together cover all rows."""
         return (self._walk,) if self.postgres else self._sqlite_walks
 
     @property
     def _walk(self) -> Walk:
-        """By the column itself where its order is total: then its index, whatever its collation, gives each page."""
+        """By the column itself if its order is total: then its index, in any collation, supports each page."""
         raw, column = self.raw(KEY), self.key_type
         if column.type_schema == "pg_catalog" and (column.type_name in _TEXTS and column.sorts):
             in_order = column.sorts == "code points"
             return Walk(raw, lambda key: raw > sa.literal(key, sa.Text), sa.true(), in_order=in_order)
         if column.type_schema == "pg_catalog" and column.type_name in {"uuid", *_INTEGERS}:
             typed = _Named("pg_catalog", column.type_name)
-            is_uuid = column.type_name == "uuid"  # its order is that of its text
+            is_uuid = column.type_name == "uuid"  # sorts like its text
             return Walk(
                 raw,
                 lambda key: raw > sa.cast(sa.literal(key, sa.Text), typed),
@@ -193,13 +192,13 @@ class ProfileTable:
 
     @property
     def plain_walk(self) -> Walk:
-        """By the key as text, which no index on the column can answer."""
+        """By the key as text, which no index on the column supports."""
         key = self.key
         return Walk(key, lambda last: key > sa.cast(sa.literal(last), sa.Text), sa.true())
 
     @property
     def _sqlite_walks(self) -> tuple[Walk, ...]:
-        """Texts, in words that an index on a text key can answer, then what is binary; one way where all are cast."""
+        """Text keys, by an expression that an index supports, then binary keys; one walk if the key is not a text column."""
         if self.key_type.type_name != "text":
             return (self.plain_walk,)
         raw, blob = self.raw(KEY).collate("BINARY"), sa.literal_column("x''", sa.LargeBinary)
@@ -210,15 +209,15 @@ class ProfileTable:
 
     @property
     def named(self) -> ColumnElement[bool]:
-        """Whether a row names a user at all."""
+        """Whether a row has a user: its key is neither null nor blank."""
         blanks: ColumnElement[str] = sa.literal_column("E' \\t\\r\\n'" if self.postgres else "' ' || char(9, 10, 13)")
         trim = sa.func.btrim if self.postgres else sa.func.trim
         return sa.and_(self.raw(KEY).is_not(None), trim(sa.cast(self.raw(KEY), sa.Text), blanks) != "")
 
     def read(self, field: str) -> ColumnElement[Any]:
-        """The column in a form that no driver fails at: times as seconds (they may be infinite), JSON as text."""
+        """The column in a form that every driver can read: times as seconds (they may be infinite), JSON as text."""
         column = self.columns[field]
-        if field in self.misfits or column.type_name == "bpchar":  # as text, char(n) has no blanks behind it
+        if field in self.misfits or column.type_name == "bpchar":  # as text, char(n) has no trailing blanks
             return sa.cast(self.raw(field), sa.Text)
         if column.type_name in TIMES:
             return sa.cast(sa.extract("epoch", self.raw(field)), sa.Numeric)
@@ -227,11 +226,11 @@ class ProfileTable:
         return self.raw(field)
 
     def select(self) -> sa.Select[Any]:
-        """Key and fields of the rows that name a user."""
+        """Key and fields of the rows that have a user."""
         return sa.select(self.key, *(self.read(field) for field in self.fields)).where(self.named)
 
     def values(self, row: Sequence[Any]) -> dict[str, Any]:
-        """The fields of such a row by our names."""
+        """The fields of a row of `select`, by our names."""
         values = dict(zip(self.fields, row[1:], strict=False))
         for field in self._times:
             values[field] = _time_of(values[field])
@@ -240,7 +239,7 @@ class ProfileTable:
         return values
 
     def among(self, users: Collection[str]) -> ColumnElement[bool]:
-        """Whether the key is one of these, in words that an index on the key can answer. May let others through."""
+        """Whether the key is one of these, as an expression that an index supports. It may match others, too."""
         column = self.columns[KEY]
         if not self.postgres:
             key = self.raw(KEY) if column.type_name == "text" else sa.cast(self.raw(KEY), sa.Text)
@@ -251,29 +250,29 @@ class ProfileTable:
         return self.raw(KEY) == _any_of(fitting, column.type_schema, column.type_name)
 
     def rough_email(self) -> ColumnElement[str]:
-        """What two e-mails have in common that are one by email_key; others may have it in common too. Postgres only.
+        """An expression that is equal for e-mails with the same email_key, and maybe for others. Postgres only.
 
-        It folds by its own collation, so that only visible ASCII is compared.
+        It lower-cases by collation "C" and compares only visible ASCII.
         """
         folded = sa.func.translate(sa.cast(self.raw("email"), sa.Text), *_LOWER_TO_ASCII)
         visible: ColumnElement[str] = sa.func.regexp_replace(folded, *_UNSEEN)
         return sa.func.lower(visible.collate("C"))
 
     def rough_emails(self, keys: Iterable[str]) -> list[str]:
-        """The same of addresses in email_key form."""
+        """The values of that expression for e-mails in email_key form."""
         return sorted({"".join(c for c in key if "\x21" <= c <= "\x7e") for key in keys} - {""})
 
     def perhaps_since(self, at: datetime) -> ColumnElement[bool]:
-        """SQLite: whether `updated_at` may be so late, by its own reading of texts; what that can't read may be."""
+        """SQLite: whether `updated_at` may be at or after `at`, by SQLite's date functions; unreadable values may be."""
         value = self.raw("updated_at")
         day = sa.func.julianday(value)
         late = day >= sa.func.julianday(at.astimezone(UTC).isoformat(sep=" ")[:19]) - 1
         return sa.or_(sa.func.typeof(value) != "text", value.not_like("____-__-__%"), day.is_(None), late)
 
-    def lately(self, at: datetime) -> tuple[ColumnElement[bool], ...]:
-        """The same as ranges, no two of them of one row, each to be asked by itself: then SQLite's index answers.
+    def recent_ranges(self, at: datetime) -> tuple[ColumnElement[bool], ...]:
+        """The same as disjoint ranges, to be queried one by one: so SQLite's index supports them.
 
-        Right where `begins_with_years` holds.
+        Valid only if `begins_with_years` holds.
         """
         value, bound = self.raw("updated_at"), at.astimezone(UTC) - _ZONES if at.year > 1 else at
         day, seconds = bound.date().isoformat(), bound.timestamp()
@@ -281,9 +280,9 @@ class ProfileTable:
         return (value.is_(None), value == "", *numbers, value >= day)
 
     def begins_with_years(self, connection: Connection) -> bool:
-        """SQLite: whether there is an index on `updated_at`, and each text in it begins with a year and a hyphen.
+        """SQLite: whether `updated_at` is indexed, and each text in it begins with a year and a hyphen.
 
-        Asks for the first text of each year: as many looks into the index as there are years.
+        Reads the first text of each year, so one index lookup for each year.
         """
         column = self.columns["updated_at"].name
         if not connection.execute(sa.text(_INDEXED), {"name": self.name, "column": column}).scalar_one():
@@ -300,7 +299,7 @@ class ProfileTable:
         return False
 
     def touched_since(self, at: datetime) -> ColumnElement[bool] | None:
-        """Whether `updated_at` is null or not before this; None where only reading it can tell."""
+        """Whether `updated_at` is null, or at or after `at`; None if the database can't compare it."""
         type_name = self.columns["updated_at"].type_name
         if type_name not in TIMES:
             return None
@@ -311,7 +310,7 @@ class ProfileTable:
 
 
 def _any_of(users: Collection[str], schema: str, name: str) -> ColumnElement[Any]:
-    """One parameter for all of them, so that the statement is always the same."""
+    """One array parameter for all users, so that the statement's text never changes."""
     return sa.any_(sa.cast(sa.literal(list(users), sa.ARRAY(sa.Text)), _Named(schema, name, "[]")))
 
 
@@ -323,7 +322,7 @@ def _time_of(seconds: Decimal | None) -> datetime | Endless | None:
 
 
 def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -> ProfileTable:
-    """The table as the database has it. SourceError where it, a column or the right to read is missing."""
+    """Find the table in the catalog. SourceError if the table, a column or the right to read is missing."""
     postgres = connection.dialect.name == "postgresql"
     schema, _, name = table.rpartition(".")
     if postgres:
@@ -350,7 +349,7 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
     key = there[columns[KEY]]
     if not can_be_key(key):
         raise SourceError(
-            f"the key of {full}, {key.name}, is of type {key.shown}, which names no user",
+            f"the key of {full}, {key.name}, is of type {key.shown}, which can't be a user id",
             hint="map profiles.columns.clerk_user_id to a column of text with Clerk's id",
         )
     theirs: list[sa.ColumnClause[Any]] = [sa.column(quoted_name(c, quote=True)) for c in sorted(set(columns.values()))]
@@ -360,12 +359,12 @@ def find_table(connection: Connection, table: str, columns: Mapping[str, str]) -
 
 
 def _is_textual(declared: str) -> bool:
-    """Whether SQLite keeps text in such a column, and makes texts of numbers."""
+    """Whether the declared type has SQLite's text affinity, which stores numbers as text."""
     return "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
 
 
 def _fits(text: str, type_name: str) -> bool:
-    """Whether Postgres would write a value of this type so."""
+    """Whether this is the canonical text of a value of this type."""
     if type_name in _INTEGERS:
         return _is_integer(text, _INTEGERS[type_name])
     return type_name != "uuid" or _is_uuid(text)
@@ -400,7 +399,7 @@ def _deny(table: str, columns: list[str], role: str) -> None:
 
 
 def _quoted(name: str) -> str:
-    """The name as SQL takes it."""
+    """The name as an SQL identifier."""
     plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower() and not name[:1].isdigit()
     return name if plain else '"{}"'.format(name.replace('"', '""'))
 
@@ -412,7 +411,7 @@ def _no_table(connection: Connection, table: str) -> SourceError:
     hint = (
         f"the nearest is {near[0]}; set profiles.table"
         if near
-        else "the database has no table of an app: check profiles.url"
+        else "the database has no app tables: check profiles.url"
     )
     return SourceError(f"there is no table or view {table}", hint=hint)
 
@@ -427,5 +426,5 @@ def _refuse_missing(table: str, columns: Mapping[str, str], there: Mapping[str, 
     )
     raise SourceError(
         f"{table} lacks {'a column that is' if len(missing) == 1 else 'columns that are'} mapped: {said}",
-        hint="correct profiles.columns, or leave out what the table does not have",
+        hint="correct profiles.columns, or remove the columns that the table does not have",
     )

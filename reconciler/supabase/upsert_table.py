@@ -1,4 +1,4 @@
-"""The profiles' table as a writer finds it: its columns and their types, and whether rows can be written as promised."""
+"""The profiles table for writes: its columns and their types, and checks that rows can be written safely."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import types as sa
 from reconciler.core.decide.profile_row import TEXTS
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError
-from reconciler.supabase.columns import Target, cast_value, target_of, translated
+from reconciler.supabase.columns import WriteColumn, cast_value, translated, write_column
 from reconciler.supabase.limits import limit
 
 _DEFERRABLE: Final = text(
@@ -25,14 +25,14 @@ WHERE k.conname = :name AND n.nspname = :schema AND c.relname = :table
 """
 )
 WRITTEN: Final = (*TEXTS, "email_verified", "metadata", "updated_at")
-WAIT_S: Final = 2.0  # of each statement: for a lock, and to run
+WAIT_S: Final = 2.0  # limits of each statement: to get a lock, and to run
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Our field to its column, for all that can be written; the key is among them."""
+    """The writable columns by our field names, including the key."""
 
-    targets: Mapping[str, Target]
+    targets: Mapping[str, WriteColumn]
     table: Table
     is_sqlite: bool
 
@@ -41,12 +41,12 @@ class Shape:
         return self.table.c[self.targets["clerk_user_id"].name]
 
     def key_value(self, user: ClerkUserId) -> Any:
-        """The user's id as the key's column takes it."""
+        """The user's id in the type of the key column."""
         return cast_value(self.targets["clerk_user_id"], str(user), self.is_sqlite)
 
 
 class UpsertTable:
-    """One table and the columns that are mapped to our fields. Thread-safe; looked up once, and again after `forget`."""
+    """One table and its mapped columns. Thread-safe; the columns are read once, and again after `forget`."""
 
     def __init__(self, engine: Engine, table: str, columns: Mapping[str, str]) -> None:
         self.engine = engine
@@ -63,43 +63,42 @@ class UpsertTable:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction whose statements wait and run for WAIT_S at most; errors in our own words."""
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction in which each statement waits and runs for WAIT_S at most. Errors are translated."""
         with translated(self.shown), self.engine.begin() as connection:
             limit(connection, lock_s=WAIT_S, statement_s=WAIT_S)
             yield connection
 
     @contextmanager
-    def describing(self) -> Iterator[Connection]:
-        """A connection that reads the catalog, many statements long. On Postgres each is a transaction of its own.
+    def catalog(self) -> Iterator[Connection]:
+        """A connection for many reads of the catalog. On Postgres each statement is its own transaction.
 
-        So no transaction is open between two of them, however long this process stalls there. They read the catalog
-        alone, where nothing is locked for long. SQLite's file is read in one transaction.
+        So no transaction is open between two of them, even if this process stalls. SQLite's file is read in one transaction.
         """
         if self.is_sqlite:
-            with self.writing() as connection:
+            with self.transaction() as connection:
                 yield connection
             return
         with translated(self.shown), self.engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def shape(self) -> Shape:
-        """The columns as they were looked up. Ask for it before a transaction begins: it may need a connection."""
+        """The columns, read on the first call. Call it before a transaction begins: it may need a connection."""
         with self._lock:
             shape = self._shape
         if shape is not None:
             return shape
-        with self.describing() as connection:
-            targets = self._look_up(connection)
+        with self.catalog() as connection:
+            targets = self._read_columns(connection)
         columns = (Column(t.name, t.type) for t in targets.values())
-        # One object for all statements: SQLAlchemy compiles a statement once for it, and not once a row.
+        # One Table object for all statements, so that SQLAlchemy compiles each statement once and not for every row.
         shape = Shape(targets, Table(self.name, MetaData(), *columns, schema=self.schema), self.is_sqlite)
         with self._lock:
             self._shape = shape
         return shape
 
     def forget(self) -> None:
-        """Look the columns up again before the next write: the table may have been altered."""
+        """Read the columns again before the next write, as the table may have been altered."""
         with self._lock:
             self._shape = None
 
@@ -107,14 +106,14 @@ class UpsertTable:
         """Raise ConfigError where rows could not be written as promised."""
         self.forget()
         shape = self.shape()
-        with self.describing() as connection:
+        with self.catalog() as connection:
             self._check_key(connection)
             self._check_required(connection, shape.targets)
             self._check_rights(connection, shape)
 
-    def _look_up(self, connection: Connection) -> dict[str, Target]:
+    def _read_columns(self, connection: Connection) -> dict[str, WriteColumn]:
         found = {column["name"]: column for column in inspect(connection).get_columns(self.name, schema=self.schema)}
-        targets: dict[str, Target] = {}
+        targets: dict[str, WriteColumn] = {}
         for ours in ("clerk_user_id", *WRITTEN, "deleted_at"):
             theirs = self._columns.get(ours)
             if theirs is None:
@@ -122,16 +121,16 @@ class UpsertTable:
             if theirs not in found:
                 raise ConfigError(
                     f"{self.shown} has no column {theirs}",
-                    hint=f"profiles.columns.{ours} names a column that is there",
+                    hint=f"set profiles.columns.{ours} to an existing column",
                 )
             column = found[theirs]
             if column.get("computed") is None:  # a generated column follows the others by itself
-                target = target_of(self.shown, ours, theirs, column["type"], sqlite_=self.is_sqlite)
+                target = write_column(self.shown, ours, theirs, column["type"], sqlite_=self.is_sqlite)
                 given = None if column["nullable"] else column["default"]
                 targets[ours] = replace(target, emptied=None if given is None else _default(given, self.is_sqlite))
             elif ours == "clerk_user_id":
                 raise ConfigError(
-                    f"{self.shown}.{theirs} is generated by the table: no row of a user can be made",
+                    f"{self.shown}.{theirs} is generated by the table: no row can be inserted",
                     hint="map a column that can be written, or set clerk.upsert_profiles: false",
                 )
         return targets
@@ -159,12 +158,12 @@ class UpsertTable:
         ]
         if self.name in self._views(inspector):
             raise ConfigError(
-                f"{self.shown} is a view: two writers could make two rows of one user",
-                hint="name the table below it in profiles.table, or set clerk.upsert_profiles: false",
+                f"{self.shown} is a view: two writers could insert two rows of one user",
+                hint="set profiles.table to the underlying table, or set clerk.upsert_profiles: false",
             )
         if [key] not in uniques:
             raise ConfigError(
-                f"{self.shown}.{key} is not unique: two writers could make two rows of one user",
+                f"{self.shown}.{key} is not unique: two writers could insert two rows of one user",
                 hint=f"create unique index on {self.shown} ({key}), or set clerk.upsert_profiles: false",
             )
 
@@ -173,13 +172,13 @@ class UpsertTable:
         return views if self.is_sqlite else [*views, *inspector.get_materialized_view_names(schema=self.schema)]
 
     def _is_deferrable(self, connection: Connection, constraint: str | None) -> bool:
-        """Whether a constraint of Postgres may be checked at the end of a transaction: it stops no second row of a key."""
+        """Whether a constraint of Postgres is deferrable: such a constraint can't be used by ON CONFLICT."""
         if self.is_sqlite:
             return False
         asked = {"name": constraint, "schema": self.schema, "table": self.name}
         return bool(connection.execute(_DEFERRABLE, asked).scalar_one_or_none())
 
-    def _check_required(self, connection: Connection, targets: Mapping[str, Target]) -> None:
+    def _check_required(self, connection: Connection, targets: Mapping[str, WriteColumn]) -> None:
         ours = {target.name for target in targets.values()}
         missing = [
             column["name"]
@@ -193,7 +192,7 @@ class UpsertTable:
         ]
         if missing:
             raise ConfigError(
-                f"{self.shown} needs {', '.join(missing)}, which Clerk does not know",
+                f"{self.shown} needs {', '.join(missing)}, which Clerk does not have",
                 hint="give them a default or let them be null, or set clerk.upsert_profiles: false",
             )
 

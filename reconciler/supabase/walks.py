@@ -1,8 +1,8 @@
-"""Pages through a table: short statements by key, so that nothing is held on it between two pages.
+"""Pages through a table by short statements with key conditions, so that no lock is held between two pages.
 
-Rows are wanted in code-point order of the key, as the state sorts its mappings. An index sorts so only where the column's
-collation is "C", or its type has one order. Elsewhere the index is followed in its own order for the keys alone; these
-are sorted here, and the rows are asked for by name.
+Callers need rows in code-point order of the key, as the state sorts its mappings. An index has this order only if the
+column's collation is "C", or its type has only one order. Otherwise only the keys are read, in the order of the index; they
+are sorted here, and the rows are read by key.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import SourceBusy
 from reconciler.supabase.table import ProfileTable, Walk
 
-KEYS = 20_000  # in one page of keys alone
-SAME_MAX = 4096  # rows of one key that are counted
-SORTED_AT_ONCE = 2000
+KEYS = 20_000  # keys in one page that has only keys
+SAME_MAX = 4096  # rows of one key that are read together
+SORT_BATCH = 2000
 
 Row = tuple[Any, ...]
 Walks = Callable[[ProfileTable], tuple[Walk, ...]]
 Build = Callable[[ProfileTable, ColumnElement[bool], ColumnElement[Any]], sa.Select[Any] | sa.CompoundSelect[Any]]
-ObserveOptions = Callable[[Callable[[ProfileTable], Any]], tuple[ProfileTable, list[Row]]]
+RunQuery = Callable[[Callable[[ProfileTable], Any]], tuple[ProfileTable, list[Row]]]
 
 
 def by_index(table: ProfileTable) -> tuple[Walk, ...]:
-    """The ways that an index on the key gives."""
+    """The walks that an index on the key supports."""
     return table.walks
 
 
 def by_value(table: ProfileTable) -> tuple[Walk, ...]:
-    """The way in code-point order that uses no index on the key: where another index finds the rows that are asked for."""
+    """The walk in code-point order without an index on the key, for queries that another index supports."""
     return (table.plain_walk,)
 
 
 def pages(
-    ask: ObserveOptions,
+    ask: RunQuery,
     table: ProfileTable,
     build: Build,
     *,
@@ -49,18 +49,18 @@ def pages(
     after: ClerkUserId | None = None,
     walks: Walks = by_index,
 ) -> Iterator[tuple[ProfileTable, list[Row]]]:
-    """Rows in the order of these walks, about `size` at a time; rows of one key stay together.
+    """Read rows in the order of these walks, about `size` in a page; rows of one key are in one page.
 
-    `build` makes the statement from a condition and an order; the key is its first column. `ask` runs what is built for
-    the table as it is now, in a transaction of its own. A row that is there from first to last comes once; of others,
-    each page shows what is there when it is read.
+    `build` makes the statement from a condition and an order; its first column is the key. `ask` runs it for the current
+    table in its own transaction. A row that exists throughout comes once; rows that appear or disappear meanwhile may or may
+    not come.
     """
     for number in range(len(walks(table))):
-        yield from _walked(ask, table, lambda found, number=number: walks(found)[number], build, size, after)  # type: ignore[misc]
+        yield from _pages_of_walk(ask, table, lambda found, number=number: walks(found)[number], build, size, after)  # type: ignore[misc]
 
 
-def _walked(
-    ask: ObserveOptions,
+def _pages_of_walk(
+    ask: RunQuery,
     began: ProfileTable,
     walk_of: Callable[[ProfileTable], Walk],
     build: Build,
@@ -87,7 +87,7 @@ def _walked(
             return
         end = _last_group(rows)
         if not end and limit < SAME_MAX:
-            limit *= 2  # all of one key: there may be more
+            limit *= 2  # all rows have one key: there may be more
             continue
         end = end or len(rows)
         yield table, rows[:end]
@@ -104,7 +104,7 @@ def _behind(
 
 
 def _last_group(rows: Sequence[Row]) -> int:
-    """Where the rows of the last key begin."""
+    """The index at which the rows of the last key begin."""
     last, end = rows[-1][0], len(rows) - 1
     while end and rows[end - 1][0] == last:
         end -= 1
@@ -112,7 +112,7 @@ def _last_group(rows: Sequence[Row]) -> int:
 
 
 def keys_in_order(
-    ask: ObserveOptions,
+    ask: RunQuery,
     table: ProfileTable,
     build: Build,
     *,
@@ -120,9 +120,9 @@ def keys_in_order(
     walks: Walks = by_index,
     keep: Callable[[Row], bool] = lambda _row: True,
 ) -> Iterator[str]:
-    """Each key once, in code-point order, of the rows that `build` gives and `keep` wants; no key that is no text.
+    """The keys of the rows from `build` that `keep` accepts: text keys only, each once, in code-point order.
 
-    Memory does not grow with them.
+    Memory does not grow with their number.
     """
     found = pages(ask, table, build, size=KEYS, after=after, walks=walks)
     kept = ([row[0] for row in rows if isinstance(row[0], str) and keep(row)] for _, rows in found)
@@ -136,7 +136,7 @@ def keys_in_order(
 
 
 class Sorter:
-    """Sorts more rows of text than memory may hold: SQLite's own private, temporary file. Texts sort by code point."""
+    """Sorts rows of text that may not fit into memory, by code point, in a private temporary SQLite file."""
 
     def __init__(self, columns: int) -> None:
         self._names = [f"c{number}" for number in range(columns)]
@@ -145,14 +145,14 @@ class Sorter:
         self._connection.execute("BEGIN")
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
-        """Some more."""
+        """Add rows."""
         marks = ", ".join("?" for _ in self._names)
-        self._connection.executemany(f"INSERT INTO row VALUES ({marks})", rows)  # noqa: S608  no values in it
+        self._connection.executemany(f"INSERT INTO row VALUES ({marks})", rows)  # noqa: S608  without values
 
     def rows(self) -> Iterator[Row]:
-        """All that was added, sorted."""
+        """All added rows, sorted."""
         cursor = self._connection.execute(f"SELECT * FROM row ORDER BY {', '.join(self._names)}")  # noqa: S608  as above
-        while rows := cursor.fetchmany(SORTED_AT_ONCE):
+        while rows := cursor.fetchmany(SORT_BATCH):
             yield from rows
 
     def close(self) -> None:
@@ -161,17 +161,17 @@ class Sorter:
 
 
 def shared_keys(found: Iterable[Iterable[tuple[str, str]]]) -> Iterator[str]:
-    """Of pages of (value, key) the keys whose value another key has too; a key may come more than once."""
+    """From pages of (value, key), the keys with a value that another key has too; a key may come more than once."""
     with closing(Sorter(2)) as sorter:
         for page in found:
             sorter.add(page)
         before: Row | None = None
-        told = False
+        was_shared = False
         for row in sorter.rows():
-            is_shared = before is not None and row[0] == before[0] and (told or row[1] != before[1])
-            if is_shared and not told and before is not None:
+            is_shared = before is not None and row[0] == before[0] and (was_shared or row[1] != before[1])
+            if is_shared and not was_shared and before is not None:
                 yield before[1]
             if is_shared:
                 yield row[1]
-            told = is_shared
+            was_shared = is_shared
             before = row

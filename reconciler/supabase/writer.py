@@ -1,4 +1,4 @@
-"""Opens the profiles' database for writing rows. Nothing of the database is changed: it belongs to the app."""
+"""Opens the profiles' database for writing rows. It never changes the schema, which belongs to the app."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from reconciler.supabase.limits import SILENT
 
 CONNECTIONS: Final = 6
 CONNECT_S: Final = 5
-FREE_S: Final = 2.0  # for a connection, while others write
-BUSY_S: Final = 2.0  # SQLite: for a writer that holds the file
+FREE_S: Final = 2.0  # wait for a free connection
+BUSY_S: Final = 2.0  # SQLite: wait for another writer
 
 
 def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
-    """An engine that may write; nothing is connected yet. ConfigError for a URL that can't be used."""
+    """An engine that may write, not connected yet. ConfigError for an invalid URL."""
     address = rewritten(url)
     if address.startswith("sqlite"):
         return _sqlite(address)
@@ -64,6 +64,6 @@ def _sqlite(address: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # else the row that was read may be another's by then
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # otherwise another writer may change the row after it is read
 
     return engine

@@ -276,7 +276,7 @@ def test_rows_that_name_no_user_are_left_out_and_told(people: People, profiles: 
         {"clerk_id": "", "Email": "ada@example.com"},
         {"clerk_id": "user_1", "Email": "ada@example.com"},
     )
-    assert profiles.check() == ("3 rows of people name no user (clerk_id is null or blank): they are left out",)
+    assert profiles.check() == ("3 rows of people have no user (clerk_id is null or blank): they are ignored",)
     assert users(profiles.scan()) == ["user_1"]
     assert profiles.count() == 1
     assert profiles.sharing_email(None) == []
@@ -400,7 +400,7 @@ def test_a_column_dropped_while_running_is_an_error_not_a_value(people: People, 
 def test_nothing_can_be_written_through_the_reader(people: People, opened: Open) -> None:
     reader = opened()
     people.add({"clerk_id": "user_1"})
-    with pytest.raises(SourceError, match=r"read-?only"), reader._looking() as (connection, _):
+    with pytest.raises(SourceError, match=r"read-?only"), reader._transaction() as (connection, _):
         connection.exec_driver_sql("DELETE FROM people")
     assert reader.count() == 1
 

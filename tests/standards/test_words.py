@@ -25,6 +25,7 @@ CLEAN: tuple[str, ...] = (
     "reconciler/manager",
     "reconciler/server",
     "reconciler/shopify",
+    "reconciler/supabase",
     "reconciler/state/bulk.py",
     "reconciler/state/console_reader.py",
     "reconciler/state/consoles.py",

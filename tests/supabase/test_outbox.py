@@ -197,7 +197,7 @@ def test_the_api_roles_have_nothing_of_it(world: World, role: str) -> None:
     assert world.run("select has_function_privilege(%s, 'reconciler_outbox.tell()', 'execute')", role) == [(False,)]
 
 
-# --- taking from it ---------------------------------------------------------------------------------------------------
+# --- draining ---------------------------------------------------------------------------------------------------------
 
 
 def test_each_user_is_handed_over_once_and_in_order(world: World) -> None:
@@ -302,7 +302,7 @@ def test_a_role_without_the_grants_is_told_where_they_are(world: World) -> None:
     assert "reconciler db outbox" in caught.value.hint
 
 
-# --- hearing ----------------------------------------------------------------------------------------------------------
+# --- listening --------------------------------------------------------------------------------------------------------
 
 
 class Time:

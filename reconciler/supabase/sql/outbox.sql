@@ -1,8 +1,8 @@
--- Tells the reconciler at once whose row in @TABLE@ has changed. Optional: without it the change is found at the next resync.
+-- Reports changed rows of @TABLE@ to the reconciler immediately. Optional: without it the next resync finds the change.
 -- Run it as the owner of the table (Supabase: the SQL editor). Safe to repeat.
 --
--- The function is called by every write of the table, also by a sign-up. So it runs as its owner, waits for nobody, and
--- whatever goes wrong in it is swallowed: a lost hint costs time, a failed sign-up a user.
+-- Every write of the table calls the function, including sign-ups. So it runs as its owner, never waits, and ignores its
+-- own errors: a lost hint only delays a sync, but a failed sign-up loses a user.
 begin;
 
 create schema if not exists reconciler_outbox;
@@ -35,12 +35,12 @@ begin
     select distinct named.clerk_user_id
     from pg_catalog.unnest(users) as named (clerk_user_id)
     where named.clerk_user_id is not null;
-  if pg_catalog.pg_notification_queue_usage() < 0.5 then  -- a full one would fail the commit, out of reach from here
+  if pg_catalog.pg_notification_queue_usage() < 0.5 then  -- a full queue would fail the commit
     perform pg_catalog.pg_notify('reconciler_outbox', '');
   end if;
   return null;
 exception when others then
-  raise log 'reconciler_outbox: a change was not told of (%)', sqlstate;
+  raise log 'reconciler_outbox: a change was not reported (%)', sqlstate;
   return null;
 end
 $tell$;
@@ -50,14 +50,14 @@ create trigger reconciler_outbox_rows
   after insert or delete on @TABLE@
   for each row execute function reconciler_outbox.tell();
 
--- *<> is `is distinct from` byte by byte: it can also compare json columns, where the other would fail the update.
+-- *<> is `is distinct from` byte by byte. It can also compare json columns, for which the other would fail the update.
 drop trigger if exists reconciler_outbox_changes on @TABLE@;
 create trigger reconciler_outbox_changes
   after update on @TABLE@
   for each row when (old.* operator(pg_catalog.*<>) new.*)
   execute function reconciler_outbox.tell();
 
--- Nobody but the owner, and the role that reads the profiles.
+-- Only the owner and the role that reads the profiles have access.
 revoke all on schema reconciler_outbox from public;
 revoke all on reconciler_outbox.outbox from public;
 revoke all on function reconciler_outbox.tell() from public;

@@ -1,4 +1,4 @@
--- Takes away what the outbox of @TABLE@ is made of. Nothing of the reconciler's state is in it.
+-- Removes the outbox of @TABLE@. It holds none of the reconciler's state.
 begin;
 drop trigger if exists reconciler_outbox_rows on @TABLE@;
 drop trigger if exists reconciler_outbox_changes on @TABLE@;
