@@ -68,7 +68,7 @@ def _record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
         row = with_failure(known.get(user), user, context.store, reason=reason, message=outcome.message, now=now)
         if row is not None:
             rows.append((known.get(user), row))
-    context.state.put_unmoved(rows)
+    context.state.put_unchanged(rows)
 
 
 def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
@@ -286,7 +286,7 @@ def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
                 if step.decision.action is None:
                     row = row_after_observation(step.subject, step.decision, context.store, now=now)
                     rows += [(step.subject.read, row)] if row is not None else []
-            context.state.put_unmoved(rows)
+            context.state.put_unchanged(rows)
     except (TemporaryError, PermanentError, AccessError) as error:
         context.warn(f"{context.store.name}: held users could not be observed again: {error.message}")
 

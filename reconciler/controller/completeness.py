@@ -50,7 +50,7 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
     profiles, mappings = readers.profiles, readers.mappings
     if profiles.count(at_most=1) == 0:
         raise SourceError("the profiles are empty: no user is released", hint="reconciler doctor")
-    users = mappings.living(store.shop, after=None, limit=SAMPLE)
+    users = mappings.mapped_users(store.shop, after=None, limit=SAMPLE)
     if len(users) == SAMPLE:
         users = sorted({*users[:HALF], *_neighbours(user, store, mappings)})
     missing = profiles.vanished(users) if users else frozenset()
@@ -62,16 +62,16 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
 
 def present_beside(user: ClerkUserId, store: Store, readers: Readers) -> list[ClerkUserId]:
     """Some mapped users next to this one whose rows are there. SourceError."""
-    before = readers.mappings.living_before(store.shop, user, limit=BESIDE)
-    beside = [*before, *readers.mappings.living(store.shop, after=user, limit=BESIDE)]
+    before = readers.mappings.mapped_users_before(store.shop, user, limit=BESIDE)
+    beside = [*before, *readers.mappings.mapped_users(store.shop, after=user, limit=BESIDE)]
     rows = readers.profiles.get(beside) if beside else {}
     return [other for other in beside if other != user and other in rows and not rows[other].deleted]
 
 
 def _neighbours(user: ClerkUserId, store: Store, mappings: MappingReader) -> list[ClerkUserId]:
     """Mapped users next to this one, on both sides: a table that is loading in the order of its keys misses them too."""
-    behind = mappings.living(store.shop, after=user, limit=HALF // 2)
-    return [*mappings.living_before(store.shop, user, limit=HALF - len(behind)), *behind]
+    behind = mappings.mapped_users(store.shop, after=user, limit=HALF // 2)
+    return [*mappings.mapped_users_before(store.shop, user, limit=HALF - len(behind)), *behind]
 
 
 def without_successor(

@@ -127,7 +127,7 @@ def record_decision(step: Step, context: StoreContext) -> None:
     """Record what was observed and led to no write."""
     row = row_after_observation(step.subject, step.decision, context.store, now=context.clock.now())
     if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
-        context.state.put_unmoved([(step.subject.read, row)])
+        context.state.put_unchanged([(step.subject.read, row)])
     elif row is not None:
         context.state.put(row)
 

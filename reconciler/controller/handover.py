@@ -45,7 +45,7 @@ def begin_release(row: Mapping, decided_on: Mapping | None, mappings: MappingRea
     known = before is not None and (before.customer_id == customer or before == decided_on)
     if before is None or not is_living(before) or not known:
         raise Overtaken(f"{customer} is not the customer of {user} any more", hint="the next plan shows what is due")
-    state.put_unmoved([(before, row)])
+    state.put_unchanged([(before, row)])
     after = _row_of(user, row.shop, mappings)
     if after is None or not is_leaving(after) or after.customer_id != customer:
         raise Overtaken(f"the mapping of {user} was written by another process meanwhile", hint="reconciler plan")
@@ -63,7 +63,7 @@ def end_former(
         return
     if is_leaving(row):
         raise Overtaken(f"{user} is being released, and {row.customer_id} with that user", hint="reconciler plan")
-    state.put_unmoved([(row, succeeded(row, now=clock.now()))])
+    state.put_unchanged([(row, succeeded(row, now=clock.now()))])
     after = _row_of(user, shop, mappings)
     if after is not None and is_living(after):
         raise Overtaken(f"the mapping of {user} was written by another process meanwhile", hint="reconciler plan")

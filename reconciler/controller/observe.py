@@ -113,7 +113,7 @@ class ObserveContext(Protocol):
 class SightingWriter(Protocol):
     """Records rows of the mapping table, unless they were written since they were read."""
 
-    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
+    def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
 
 
 def observe_users(users: Sequence[ClerkUserId], context: ObserveContext, *, explicit: bool) -> list[Step]:
@@ -130,7 +130,7 @@ def _with_sightings(subjects: list[Subject], state: SightingWriter) -> list[Subj
     again = {s.user: row for s in subjects if (row := without_absence(s)) is not None}
     if not again:
         return subjects
-    state.put_unmoved([(s.mapping, again[s.user]) for s in subjects if s.user in again])
+    state.put_unchanged([(s.mapping, again[s.user]) for s in subjects if s.user in again])
     return [replace(s, mapping=again.get(s.user, s.mapping)) for s in subjects]
 
 

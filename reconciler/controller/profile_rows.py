@@ -83,7 +83,7 @@ class RowWriter:
     def release(self, claims: Sequence[WriteClaim]) -> None:
         """Give claims back that were not tried: they are due as before."""
         for claim in claims:
-            self._book.later(claim, due_at=self._clock.now(), failed=False)
+            self._book.postpone(claim, due_at=self._clock.now(), failed=False)
 
     def write_now(self, profiles: Sequence[Profile]) -> list[RowDone]:
         """Accept and write these rows in one transaction: all, or with the error none. For a backfill.
@@ -178,7 +178,7 @@ class RowWriter:
 
     def _put_off(self, claim: WriteClaim, error: TemporaryError) -> None:
         pause_s = max(_pause_s(claim, AWAY_FIRST_S, AWAY_LAST_S), error.retry_after_s or 0.0)
-        self._book.later(claim, due_at=self._clock.now() + timedelta(seconds=pause_s))
+        self._book.postpone(claim, due_at=self._clock.now() + timedelta(seconds=pause_s))
 
     def _refuse_late(self, user: ClerkUserId | None, until: float) -> None:
         if self._monotonic() > until:

@@ -131,7 +131,7 @@ def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
     since = (absence.first_seen(mapping, now) or now) if found.looks_whole else None
     row = missing_row(mapping, held, context.store, now=now, since=since)
     if is_news(mapping, row, now=now):
-        context.state.put_unmoved([(subject.read, row)])
+        context.state.put_unchanged([(subject.read, row)])
     again_s = absence.again_s(mapping, now) if found.looks_whole else max(absence.grace_s or 0.0, AGAIN_FIRST_S)
     return ReconcileResult("held", reasons=("RowMissing",), again_s=again_s)
 

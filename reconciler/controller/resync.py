@@ -253,7 +253,7 @@ def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evide
     succeeded: list[ClerkUserId] = []
     alone: list[ClerkUserId] = []
     gone, at = 0, None
-    while users := mappings.living(shop, after=at, limit=SLICE):
+    while users := mappings.mapped_users(shop, after=at, limit=SLICE):
         if not context.go_on():
             return None
         missing = profiles.vanished(users)
@@ -268,7 +268,7 @@ def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evide
 
 def _back(context: ResyncContext) -> list[ClerkUserId]:
     """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
-    missed = context.readers.mappings.missed(context.store.shop, limit=BULK_FROM)
+    missed = context.readers.mappings.absent_users(context.store.shop, limit=BULK_FROM)
     return sorted(set(missed) - context.readers.profiles.vanished(missed)) if missed else []
 
 
@@ -332,7 +332,7 @@ def _decide(
         else:
             row = row_after_observation(subject, decision, store, now=now)
             rows += [(subject.read, row)] if row is not None else []
-    losers = context.state.put_unmoved(rows)  # a worker or the law may have written meanwhile, and knows better
+    losers = context.state.put_unchanged(rows)  # a worker or the law may have written meanwhile, and knows better
     _queue(context, losers, "address")
     return findings, list(customers.values()), wanted
 
@@ -385,7 +385,7 @@ def _hold(context: ResyncContext, kind: Kind, count: int, mapped: int) -> None:
             told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
             seen = {"config_digest": config_digest(store), **_as_seen(profiles.get(user), now)}
             rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
-        context.state.put_unmoved(rows)
+        context.state.put_unchanged(rows)
 
 
 def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:

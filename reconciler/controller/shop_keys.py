@@ -99,7 +99,7 @@ def has_customers_of(store: Store, customers: CustomerReader, mappings: MappingR
 
     Ids of customers are Shopify's own and never given twice, and each has the back-link of its user.
     """
-    users = mappings.living(store.shop, after=None, limit=SAMPLE)
+    users = mappings.mapped_users(store.shop, after=None, limit=SAMPLE)
     rows = mappings.get(store.shop, users)
     owners = {row.customer_id: user for user, row in rows.items() if row.customer_id is not None}
     if not owners:

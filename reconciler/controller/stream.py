@@ -98,7 +98,7 @@ class Watch:
 
     def tail(self, after: ClerkUserId | None) -> Iterator[Part]:
         """After the last row: users with a mapping there have no row."""
-        while users := self._pairs.living(self.store.shop, after=after, limit=TAIL):
+        while users := self._pairs.mapped_users(self.store.shop, after=after, limit=TAIL):
             after = users[-1]
             yield Part(after, 0, 0, users)
 

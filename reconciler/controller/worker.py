@@ -217,7 +217,7 @@ class Worker:
 
     def _later(self, worked: WorkResult, pause_s: float, reason: str) -> WorkResult:
         due_at = self.clock.now() + timedelta(seconds=pause_s)
-        if not self.queue.later(worked.claim, due_at, reason=reason):
+        if not self.queue.postpone(worked.claim, due_at, reason=reason):
             return replace(worked, verdict="lost")
         return replace(worked, retry_after_s=pause_s)
 

@@ -92,7 +92,7 @@ class ProfileWriter:
         if user not in self._refused:
             return
         try:
-            self._book.hurry(user, now=self._clock.now())
+            self._book.make_due(user, now=self._clock.now())
         except StateError as error:  # it is tried again when it is due
             _log.info("profile_row_nudge_failed", user=user, error=error.message)
 

@@ -190,7 +190,7 @@ class BulkRepository(Protocol):
     def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
         """The file lies ready and holds these users' lines: to be written down before it is run."""
 
-    def file_runs(self, file: BulkFile, operation: str) -> None:
+    def note_operation(self, file: BulkFile, operation: str) -> None:
         """The shop has told its operation's id."""
 
     def file_lines(

@@ -133,17 +133,17 @@ class Mirror(PairReader, KnownReader, Protocol):
     def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
         """A webhook named these: what is kept of them holds no more until they are seen again; or they are gone."""
 
-    def unseen(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
+    def customers_to_read(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
         """Who of these has not surely been seen as she was when she was touched: unknown, gone, doubted, or seen before.
 
         A shop's times are whole seconds, and its clock is another one: seen within seconds of it is not surely.
         """
 
-    def listed(self, shop: ShopDomain, at: datetime) -> None:
+    def mark_listed(self, shop: ShopDomain, at: datetime) -> None:
         """What changed up to this time is in."""
 
     def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
         """Users whose customer's row has moved since then and is not what they were found equal with."""
 
-    def mirrored(self, shop: ShopDomain) -> int:
+    def mirror_size(self, shop: ShopDomain) -> int:
         """How many customers there are in the mirror, the gone ones left out."""

@@ -64,7 +64,7 @@ class RequestQueue(Protocol):
     def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
         """The look failed: another after the delay, or as soon as asked for; one attempt more. False: no longer ours."""
 
-    def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
+    def postpone(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
         """The look did not fail, but must be repeated then: attempts begin at 0 again. False: no longer ours."""
 
     def release(self, claims: Collection[Claim]) -> None:

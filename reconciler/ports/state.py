@@ -42,7 +42,7 @@ class SeenRow(NamedTuple):
 class LivingReader(Protocol):
     """Who is mapped, by name alone."""
 
-    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+    def mapped_users(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
         """The next users whose mapping is no tombstone, in key order."""
 
 
@@ -51,7 +51,7 @@ class MappingReader(LivingReader, Protocol):
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]: ...
 
-    def living_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
+    def mapped_users_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
         """The users before this one whose mapping is no tombstone: the nearest, in key order."""
 
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
@@ -75,7 +75,7 @@ class MappingReader(LivingReader, Protocol):
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""
 
-    def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
+    def absent_users(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
         """Users whose row was missing at the last look (`absent_since`), in key order."""
 
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
@@ -118,7 +118,7 @@ class MappingWriter(Protocol):
         StateError where two of the rows name the same customer, or the same user twice in one shop.
         """
 
-    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+    def put_unchanged(self, decided: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
         """put_many of (as it was read, as it should be) for rows that nobody wrote since: others are left as they are."""
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None: ...

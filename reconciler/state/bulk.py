@@ -73,7 +73,7 @@ class BulkFiles(Mappings):
             for part in batches(numbers.items(), ASK):
                 connection.execute(assign, [{"user_is": user, "at": number} for user, number in part])
 
-    def file_runs(self, file: BulkFile, operation: str) -> None:
+    def note_operation(self, file: BulkFile, operation: str) -> None:
         with writing(self._engine) as connection:
             connection.execute(update(_file).where(_file.c.key == file.key).values(operation=operation))
 

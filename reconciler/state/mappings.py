@@ -99,19 +99,19 @@ class Mappings(Database):
                 return
             after = rows[-1].clerk_user_id
 
-    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+    def mapped_users(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
         user = _mapping.c.clerk_user_id
         query = select(user).where(_mapping.c.shopify_shop == shop, _mapping.c.status.not_in(TOMBSTONES))
         if after is not None:
             query = query.where(user > after)
         return [ClerkUserId(row[0]) for row in self._rows(query.order_by(user).limit(limit))]
 
-    def living_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
+    def mapped_users_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
         key = _mapping.c.clerk_user_id
         query = select(key).where(_mapping.c.shopify_shop == shop, _mapping.c.status.not_in(TOMBSTONES), key < user)
         return sorted(ClerkUserId(row[0]) for row in self._rows(query.order_by(key.desc()).limit(limit)))
 
-    def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
+    def absent_users(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
         user, is_missed = _mapping.c.clerk_user_id, _mapping.c.absent_since.is_not(None)
         query = select(user).where(_mapping.c.shopify_shop == shop, is_missed).order_by(user).limit(limit)
         return [ClerkUserId(row[0]) for row in self._rows(query)]
@@ -167,9 +167,9 @@ class Mappings(Database):
     def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
         return self._put(mappings, ()) if mappings else ()
 
-    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
-        before = {(row.shop, row.clerk_user_id): was for was, row in looked}
-        return self._put([row for _, row in looked], (), before=before) if looked else ()
+    def put_unchanged(self, decided: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+        before = {(row.shop, row.clerk_user_id): was for was, row in decided}
+        return self._put([row for _, row in decided], (), before=before) if decided else ()
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
         with writing(self._engine) as connection:
@@ -211,8 +211,8 @@ class Mappings(Database):
                 if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
                     erase_rows(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
             there = _without_erased(kept, _erased(connection, kept)) if events else kept
-            if told := _events_of_kept(events, ordered, there):
-                connection.execute(_event.insert(), [event_row(event) for event in told])
+            if kept_events := _events_of_kept(events, ordered, there):
+                connection.execute(_event.insert(), [event_row(event) for event in kept_events])
             also(connection, kept)
             return losers
 

@@ -50,16 +50,16 @@ FORGOTTEN: Final[Mapping[str, Any]] = {
 class ProfileWrites(Database):
     """Thread-safe. Each call is durable when it returns."""
 
-    def accept(self, told: Sequence[ClerkChange], *, now: datetime) -> set[ClerkUserId]:
-        """Store changes to be written; return users with a newest change. Older ones change nothing.
+    def accept(self, changes: Sequence[ClerkChange], *, now: datetime) -> set[ClerkUserId]:
+        """Store changes to be written; return the users with a newest change. Older ones change nothing.
 
         The newest one is accepted again, so that columns emptied since are filled.
         """
-        if not told:
+        if not changes:
             return set()
 
         def work(connection: Connection) -> set[ClerkUserId]:
-            ordered = sorted(told, key=lambda one: one.user)
+            ordered = sorted(changes, key=lambda one: one.user)
             for one in ordered:
                 first = {"clerk_user_id": one.user, "generation": 0, "fencing": 0, "attempts": 0, "missing": False}
                 self._insert_new(connection, _write, first)
@@ -106,7 +106,7 @@ class ProfileWrites(Database):
             for claim, last in sorted(written, key=lambda one: one[0].user):
                 connection.execute(update(_write).where(_mine(claim)).values(_written_values(claim, last, now)))
 
-    def later(self, claim: WriteClaim, *, due_at: datetime, failed: bool = True) -> bool:
+    def postpone(self, claim: WriteClaim, *, due_at: datetime, failed: bool = True) -> bool:
         """Postpone the write to `due_at`. With `failed` False it does not count as a try."""
         attempts = claim.attempts + 1 if failed else claim.attempts
         newer = _write.c.generation != claim.generation
@@ -141,15 +141,15 @@ class ProfileWrites(Database):
         }
         return self._end(claim, values | ({"last": dict(last)} if last is not None else {}))
 
-    def restore(self, claim: WriteClaim, told: ClerkChange, *, now: datetime) -> bool:
+    def restore(self, claim: WriteClaim, change: ClerkChange, *, now: datetime) -> bool:
         """Remove the tombstone of a user who still exists in Clerk, and store Clerk's values to be written."""
-        if told.profile is None:
+        if change.profile is None:
             return False
-        pending = {"profile": _dumped(told.profile), "fill_only": False}
-        values = {"deleted_at": None, "pending": pending, "due_at": now, "newest_at": told.at, "lease_until": None}
+        pending = {"profile": _dumped(change.profile), "fill_only": False}
+        values = {"deleted_at": None, "pending": pending, "due_at": now, "newest_at": change.at, "lease_until": None}
         return self._end(claim, values)
 
-    def hurry(self, user: ClerkUserId, *, now: datetime) -> None:
+    def make_due(self, user: ClerkUserId, *, now: datetime) -> None:
         """Make a refused write of this user due: the row may exist now, or a person asks."""
         waits = and_(_user == user, _write.c.refused_at.is_not(None), _write.c.due_at > now)
         with writing(self._engine) as connection:
@@ -243,30 +243,30 @@ def _over_long(now: datetime) -> ColumnElement[bool]:
     return _write.c.lease_until > now + timedelta(seconds=2 * LEASE_S)
 
 
-def _is_newest(told: ClerkChange, row: Any) -> bool:
+def _is_newest(change: ClerkChange, row: Any) -> bool:
     if row.deleted_at is not None:
-        return told.deleted_at is not None
-    if told.deleted_at is not None or row.newest_at is None:
+        return change.deleted_at is not None
+    if change.deleted_at is not None or row.newest_at is None:
         return True
-    return told.at is not None and told.at >= row.newest_at
+    return change.at is not None and change.at >= row.newest_at
 
 
-def _accepted(told: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
+def _accepted(change: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {"generation": row.generation + 1, "due_at": now, "attempts": 0}
-    if told.deleted_at is not None:
-        gone = {"deleted_at": row.deleted_at or told.deleted_at, "pending": None, "last": None, "email_key": None}
+    if change.deleted_at is not None:
+        gone = {"deleted_at": row.deleted_at or change.deleted_at, "pending": None, "last": None, "email_key": None}
         return values | gone | {"message": None, "refused_at": None}
-    email = told.profile.email if told.profile is not None else None
-    fill_only = told.at is None or (told.created and row.newest_at is None)
-    if row.newest_at is not None and told.at == row.newest_at and row.pending is not None:
+    email = change.profile.email if change.profile is not None else None
+    fill_only = change.at is None or (change.created and row.newest_at is None)
+    if row.newest_at is not None and change.at == row.newest_at and row.pending is not None:
         fill_only = bool(row.pending.get("fill_only"))  # the event came again before the write
     pending: dict[str, Any] | None = None
-    if told.profile is not None:
-        pending = {"profile": _dumped(told.profile), "fill_only": fill_only, "tried": _tried(row)}
+    if change.profile is not None:
+        pending = {"profile": _dumped(change.profile), "fill_only": fill_only, "tried": _tried(row)}
     if row.last is None and row.pending is not None and row.pending.get("fill_only") and not fill_only:
         values["last"] = clerk_values(Profile.model_validate(row.pending["profile"]))  # as if it had been written
     return values | {
-        "newest_at": told.at or row.newest_at,
+        "newest_at": change.at or row.newest_at,
         "pending": pending,
         "email_key": indexed(normalise.email_key(email)) or row.email_key,
     }

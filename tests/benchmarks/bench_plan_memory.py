@@ -105,7 +105,7 @@ class _Forgetful(MappingWriter):
     def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
         return ()
 
-    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+    def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
         return ()
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:

@@ -87,7 +87,7 @@ def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
             file = BulkFile(key=key, shop=SHOP, rides_in="customers", path="p", digest="d", lines=1, begun_at=NOW)
             state.begin_file(file, {ClerkUserId(user): 0})
             if key == "one":
-                state.file_runs(file, "gid://shopify/BulkOperation/9")
+                state.note_operation(file, "gid://shopify/BulkOperation/9")
         state.settle_lines(SHOP, [], [], done=[ClerkUserId("a")])
     told = of_us(ready)["bulk"]
     assert {name: told[name] for name in ("files", "operations", "lines", "done", "left", "waiting")} == {

@@ -96,7 +96,7 @@ def test_a_file_is_known_by_its_operation_once_that_runs(book: BulkRepository) -
     book.begin_file(second, {user("a"): 0})
     book.begin_file(file("first"), {})
     book.begin_file(file("others", OTHER), {})
-    book.file_runs(second, "gid://shopify/BulkOperation/1")
+    book.note_operation(second, "gid://shopify/BulkOperation/1")
     assert book.bulk_files(SHOP) == [file("first"), replace(second, operation="gid://shopify/BulkOperation/1")]
 
 

@@ -64,7 +64,7 @@ def step(odd: random.Random, state: StateStore, at: datetime) -> None:
             state.put_many(list(made.values()))
         case 2:
             new = mapping(odd, shop, odd.randrange(PEOPLE))
-            state.put_unmoved([(state.get(shop, [new.clerk_user_id]).get(new.clerk_user_id), new)])
+            state.put_unchanged([(state.get(shop, [new.clerk_user_id]).get(new.clerk_user_id), new)])
         case 3 | 4:
             source: Literal["bulk", "read"] = odd.choice(["bulk", "read"])
             state.put_seen(shop, [seen(odd, n, at) for n in several(odd)], as_of=at, now=at, source=source)

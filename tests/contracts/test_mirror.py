@@ -62,9 +62,9 @@ def test_only_pairs_that_are_settled_and_unmoved_give_their_rows_fingerprint(sta
     assert pairs(state) == [("u1", 101), ("u2", None), ("u3", None), ("u4", None), ("u6", None), ("u9", None)]
     assert pairs(state, after="u1", upto="u3") == [("u2", None), ("u3", None)]
     assert pairs(state, limit=2) == [("u1", 101), ("u2", None)]
-    assert state.living(SHOP, after=ClerkUserId("u4"), limit=9) == ["u6", "u9"]
-    assert state.living_before(SHOP, ClerkUserId("u6"), limit=2) == ["u3", "u4"]
-    assert state.living_before(SHOP, ClerkUserId("u1"), limit=2) == []
+    assert state.mapped_users(SHOP, after=ClerkUserId("u4"), limit=9) == ["u6", "u9"]
+    assert state.mapped_users_before(SHOP, ClerkUserId("u6"), limit=2) == ["u3", "u4"]
+    assert state.mapped_users_before(SHOP, ClerkUserId("u1"), limit=2) == []
     assert state.pairs(OTHER, CONFIG, after=None, upto=None, limit=9) == []
 
 
@@ -105,7 +105,12 @@ def test_whoever_a_complete_bulk_look_did_not_show_is_gone_and_by_no_other(state
     put(state, seen(1), at=20, lines=1)
     assert state.end_mirror(SHOP, complete=True, now=later(29)) == 1
     mark = state.mirror_mark(SHOP)
-    assert (state.mirrored(SHOP), mark.operation, mark.complete_at, mark.listed_at) == (1, None, later(20), later(20))
+    assert (state.mirror_size(SHOP), mark.operation, mark.complete_at, mark.listed_at) == (
+        1,
+        None,
+        later(20),
+        later(20),
+    )
     assert state.mirror_mark(OTHER).complete_at is None
 
 
@@ -125,14 +130,14 @@ def test_whoever_was_seen_well_after_she_was_touched_need_not_be_read_again(stat
     state.touch(SHOP, [CustomerId("c4")], now=later(1), gone=True)
     touched = dict.fromkeys(range(1, 7), -60.0) | {2: -59.0}
     asked = [(CustomerId(f"c{n}"), later(at)) for n, at in touched.items()]
-    assert state.unseen(SHOP, asked) == ["c2", "c3", "c4", "c5", "c6"]
-    assert state.unseen(OTHER, asked[:1]) == ["c1"]
+    assert state.customers_to_read(SHOP, asked) == ["c2", "c3", "c4", "c5", "c6"]
+    assert state.customers_to_read(OTHER, asked[:1]) == ["c1"]
 
 
 def test_whoever_was_seen_within_seconds_of_being_touched_is_read_again(state: StateStore) -> None:
     """Twice within one second is one time to the shop, and the look may have been in between."""
     asked = [(CustomerId("c1"), later(0))]
     put(state, seen(1, at=0), at=0)
-    assert state.unseen(SHOP, asked) == ["c1"]
+    assert state.customers_to_read(SHOP, asked) == ["c1"]
     put(state, seen(1, at=0), at=60)
-    assert state.unseen(SHOP, asked) == []
+    assert state.customers_to_read(SHOP, asked) == []

@@ -135,7 +135,7 @@ def test_success_forgets_the_failures(queue: RequestQueue) -> None:
 def test_a_look_to_be_repeated_later_is_no_failure(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook", wants_updated_at=at(-1))
     [first] = claim(queue)
-    assert queue.later(first, at(2), reason="the profile is older than the event")
+    assert queue.postpone(first, at(2), reason="the profile is older than the event")
     assert claim(queue, 1.9) == []
     [again] = claim(queue, 2)
     assert (again.attempts, again.wants_updated_at) == (0, at(-1))
@@ -144,7 +144,7 @@ def test_a_look_to_be_repeated_later_is_no_failure(queue: RequestQueue) -> None:
 def test_after_a_look_that_did_not_fail_a_resync_brings_the_request_forward(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     queue.retry(claim(queue)[0], at(0), delay_s=1, reason="Throttled")
-    assert queue.later(claim(queue, 1)[0], at(300), reason="waits for a value")
+    assert queue.postpone(claim(queue, 1)[0], at(300), reason="waits for a value")
     queue.add([user(1)], at(2), reason="resync", priority=Priority.RESYNC)
     assert [one.attempts for one in claim(queue, 2)] == [0]
 
@@ -256,7 +256,7 @@ def test_a_takeover_voids_all_that_the_old_holder_still_says(queue: RequestQueue
     assert (queue.still_mine(old), queue.still_mine(new)) == (False, True)
     assert queue.done([old], at(31)) == ("lost",)
     assert not queue.retry(old, at(31), delay_s=1, reason="late")
-    assert not queue.later(old, at(31), reason="late")
+    assert not queue.postpone(old, at(31), reason="late")
     assert queue.renew([old, new], at(31), lease_s=LEASE_S) == (old,)
     queue.release([old])
     assert claim(queue, 32, owner="third") == []

@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         if failed:
             kept = self.queue.retry(claim, self.now, delay_s=delay_s, reason="failed")
         else:
-            kept = self.queue.later(claim, due_at, reason="later")
+            kept = self.queue.postpone(claim, due_at, reason="later")
         assert kept == self.mine(claim)
         if kept:
             entry = self.entries[claim.request]

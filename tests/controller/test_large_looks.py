@@ -98,7 +98,7 @@ def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_ti
     rig.pour()
     assert full_resync(looking).held == {"release": PEOPLE - 5}
     assert (
-        len(rig.state.missed(looking.store.shop, limit=PEOPLE)) == PEOPLE - 5
+        len(rig.state.absent_users(looking.store.shop, limit=PEOPLE)) == PEOPLE - 5
     )  # which resyncs of changes ask for again
     rig.clock.sleep(1200)
     rig.profiles.rows.update({user: row for user, row in rows.items() if user != last})

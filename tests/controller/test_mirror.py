@@ -26,7 +26,7 @@ def rig(tmp_path: Path) -> Iterator[MirrorRig]:
 
 
 def mirrored(rig: MirrorRig) -> int:
-    return rig.state.mirrored(rig.stores[NAME].shop)
+    return rig.state.mirror_size(rig.stores[NAME].shop)
 
 
 def mark(rig: MirrorRig) -> MirrorMark:

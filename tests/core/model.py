@@ -266,21 +266,21 @@ class ModelState:
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         yield [m for u, m in sorted(self.rows.items()) if after is None or u > after]
 
-    def living(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
+    def mapped_users(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
         users = sorted(u for u, m in self.rows.items() if m.status not in {"released", "erased"})
         return [u for u in users if after is None or u > after][:limit]
 
-    def living_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
-        return [u for u in self.living(shop, after=None, limit=len(self.rows)) if u < user][-limit:]
+    def mapped_users_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
+        return [u for u in self.mapped_users(shop, after=None, limit=len(self.rows)) if u < user][-limit:]
 
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
-        users = self.living(shop, after=after, limit=limit)
+        users = self.mapped_users(shop, after=after, limit=limit)
         return [SeenRow(u, self.rows[u].profile_fp, self.rows[u].profile_digest) for u in users]
 
     def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         return frozenset()
 
-    def missed(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
+    def absent_users(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
         return sorted(u for u, m in self.rows.items() if m.absent_since is not None)[:limit]
 
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
@@ -321,7 +321,7 @@ class ModelState:
             self.rows[user] = row.model_copy(update=lost)
         return tuple(losers)
 
-    def put_unmoved(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+    def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
         return self.put_many([row for read, row in looked if self.rows.get(row.clerk_user_id) == read])
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:

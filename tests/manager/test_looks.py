@@ -245,9 +245,9 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
         assert row is not None
         newer = row.model_copy(update={"message": "written by a worker", "generation": row.generation + 1})
         run.components.state.put(newer)
-        assert run.components.state.put_unmoved([(row, row.model_copy(update={"status": "held"}))]) == ()
+        assert run.components.state.put_unchanged([(row, row.model_copy(update={"status": "held"}))]) == ()
         assert run.mapping("user_a") == newer
-        assert run.components.state.put_unmoved([(newer, row)]) == ()
+        assert run.components.state.put_unchanged([(newer, row)]) == ()
         assert run.mapping("user_a") == row
 
 

@@ -164,7 +164,7 @@ def test_an_older_bulk_result_brings_nothing_back_and_a_newer_one_is_believed(
     assert traces(engine) == {}
     blank = Seen(customer(1), None, None, 8, "{}", None)
     state.put_seen(SHOP, [blank], as_of=LATER + timedelta(minutes=6), now=LATER + timedelta(minutes=7), source="bulk")
-    assert state.mirrored(SHOP) == 1
+    assert state.mirror_size(SHOP) == 1
 
 
 def test_what_was_under_way_when_she_was_erased_writes_nothing_of_her(state: StateStore, engine: Engine) -> None:
@@ -175,7 +175,7 @@ def test_what_was_under_way_when_she_was_erased_writes_nothing_of_her(state: Sta
     state.put(before, told)
     state.put_many([before])
     state.put(before.model_copy(update={"status": "erased"}), told)
-    state.put_unmoved([(before, before)])
+    state.put_unchanged([(before, before)])
     state.enqueue_lines(SHOP, [line("ada")])
     state.settle_lines(SHOP, [before, mapping("bob", 2)], [told, event("bob")], more=[line("ada")])
     assert traces(engine) == {}

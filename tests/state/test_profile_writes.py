@@ -85,7 +85,7 @@ def test_a_claim_is_one_writers_until_its_lease_ends(book: ProfileWrites) -> Non
     assert book.claim(now=after(LEASE_S - 1), limit=5) == []
     second = claimed(book, LEASE_S + 1)
     assert second.fencing > first.fencing
-    assert not book.later(first, due_at=after(999))
+    assert not book.postpone(first, due_at=after(999))
     settle(book, first)  # too late: it changes nothing
     assert not book.refuse(first, "no", missing=True, last=None, now=NOON, due_at=NOON)
     settle(book, second)
@@ -130,7 +130,7 @@ def test_a_user_who_has_just_signed_up_fills_and_what_comes_next_is_measured_by_
     book.accept([told("a", created=True)], now=NOON)  # sent twice
     claim = claimed(book)
     assert claim.fill_only
-    book.later(claim, due_at=NOON)
+    book.postpone(claim, due_at=NOON)
     book.accept([told("b", 1)], now=NOON)  # before the first was written
     claim = claimed(book)
     assert (claim.fill_only, (claim.last or {})["first_name"]) == (False, "a")
@@ -154,7 +154,7 @@ def test_a_refusal_lasts_until_a_write_succeeds_and_a_hint_hurries_it(book: Prof
     assert (book.refused()[USER].message, set(book.refused_users())) == ("no", {USER})
     assert book.backlog(now=after(99)) == (0, 0.0)
     assert book.claim(now=after(1), limit=5) == []
-    book.hurry(USER, now=after(1))
+    book.make_due(USER, now=after(1))
     again = claimed(book, 1)
     assert (again.refused, again.attempts) == (True, 1)
     settle(book, again)

@@ -132,7 +132,7 @@ class BulkFiles:
                 if operation is None:
                     book.end_file(file)
                 else:
-                    book.file_runs(file, operation)
+                    book.note_operation(file, operation)
         self.drop_unsent()
 
     def drop_unsent(self) -> None:
@@ -229,4 +229,4 @@ class BulkFiles:
             self._context.warn(f"{self._context.store.name}: a bulk operation was refused: {refused.message}")
             book.end_file(file)
             return
-        book.file_runs(file, found)
+        book.note_operation(file, found)

@@ -163,7 +163,7 @@ def _counted(context: MirrorContext) -> MirrorCheck:
     if there is None:
         return MirrorCheck(doubt="the shop does not say exactly how many customers it has")
     _take_in_newcomers(context)
-    known = context.mirror.mirrored(context.store.shop)
+    known = context.mirror.mirror_size(context.store.shop)
     if there != known:
         return MirrorCheck(doubt=f"the shop has {there:,} customers, its mirror {known:,}")
     return MirrorCheck(as_of)
@@ -231,10 +231,10 @@ def catch_up(context: MirrorContext) -> int:
     moved = 0
     known: set[str] = set()
     for page in context.lists.touched_since(since):
-        fresh = mirror.unseen(shop, [one for one in page if one[0] not in known])
+        fresh = mirror.customers_to_read(shop, [one for one in page if one[0] not in known])
         known.update(customer for customer, _ in page)
         moved += _read(context, fresh)
-    mirror.listed(shop, began_at)
+    mirror.mark_listed(shop, began_at)
     return moved
 
 
@@ -248,7 +248,7 @@ def _take_in_newcomers(context: MirrorContext) -> None:
     complete_at = mirror.mirror_mark(shop).complete_at
     since = _untold_since(context.clock.now(), complete_at) if complete_at is not None else None
     for page in context.lists.newest():
-        _read(context, mirror.unseen(shop, page))
+        _read(context, mirror.customers_to_read(shop, page))
         if page and since is not None and page[-1][1] < since:
             return
 

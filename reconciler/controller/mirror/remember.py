@@ -19,7 +19,7 @@ def remember(scan_result: ScanResult, store: Store, mappings: State) -> None:
     for rows in batches((row for row in scan_result.rows if row.observed_fp is not None), BATCH):
         now = mappings.get(store.shop, [row.clerk_user_id for row in rows])
         known = [(now[row.clerk_user_id], row) for row in rows if row.clerk_user_id in now]
-        mappings.put_unmoved([(was, row) for was, looked in known if (row := _remembering(was, looked)) is not None])
+        mappings.put_unchanged([(was, row) for was, looked in known if (row := _remembering(was, looked)) is not None])
 
 
 def _remembering(was: Mapping, looked: Mapping) -> Mapping | None:

@@ -149,7 +149,7 @@ class MirrorTable(Database):
             row.begun_shape,
         )
 
-    def mirrored(self, shop: ShopDomain) -> int:
+    def mirror_size(self, shop: ShopDomain) -> int:
         query = select(func.count()).select_from(_mirror).where(_mirror.c.shopify_shop == shop, _here)
         return int(self._rows(query)[0][0])
 
@@ -180,7 +180,7 @@ class MirrorTable(Database):
 
         return self._transact(end)
 
-    def unseen(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
+    def customers_to_read(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
         when = dict(touched)
         columns = (_customer, _mirror.c.updated_at, _mirror.c.seen_at)
         seen: set[str] = set()
@@ -192,7 +192,7 @@ class MirrorTable(Database):
                     seen.add(customer)
         return [customer for customer in when if customer not in seen]
 
-    def listed(self, shop: ShopDomain, at: datetime) -> None:
+    def mark_listed(self, shop: ShopDomain, at: datetime) -> None:
         with writing(self._engine) as connection:
             connection.execute(update(_mark).where(_mark.c.shopify_shop == shop).values(listed_at=at))
 

@@ -46,8 +46,8 @@ class DoubtsTable(Database):
         waits_by = waits.group_by(names.c.clerk_user_id).subquery()
         theirs = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == waits_by.c.clerk_user_id)
         status = _mapping.c.status
-        told = and_(_mapping.c.left_at.is_not(None), waits_by.c.asked_at.is_not(None))
-        covered = and_(told, waits_by.c.asked_at <= _mapping.c.left_at)
+        dated_both = and_(_mapping.c.left_at.is_not(None), waits_by.c.asked_at.is_not(None))
+        covered = and_(dated_both, waits_by.c.asked_at <= _mapping.c.left_at)
         back = and_(status == "released", not_(covered))
         unknown = or_(status.is_(None), back)  # an erased one stays erased, for every caller
         query = select(

@@ -172,7 +172,7 @@ class RequestTable:
     def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
         return self._put_off(claim, now + timedelta(seconds=delay_s), reason, failed=True)
 
-    def later(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
+    def postpone(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
         return self._put_off(claim, due_at, reason, failed=False)
 
     def release(self, claims: Collection[Claim]) -> None:
