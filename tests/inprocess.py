@@ -33,8 +33,8 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
-from reconciler.core.plan.gather import ScanResult, approved
-from reconciler.core.plan.plan import Plan, planned
+from reconciler.core.plan.gather import ScanResult, with_withheld
+from reconciler.core.plan.plan import Plan, build_plan
 from reconciler.shopify.auth import FixedToken
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.customers import ShopCustomers
@@ -335,7 +335,7 @@ class Rig:
         found = {
             s.name: scan_store(s, self.readers(s), ask) for s in self._ordered() if stores is None or s.name in stores
         }
-        return Planned(planned((s.plan for s in found.values()), created_at=ask.now), found)
+        return Planned(build_plan((s.plan for s in found.values()), created_at=ask.now), found)
 
     def apply(
         self, what: Planned, *, fresh: bool = True, explicit: bool = False, approve: bool = False
@@ -343,7 +343,7 @@ class Rig:
         """Carry out what was planned, store by store."""
         outcomes: list[Outcome] = []
         for name, scan_result in what.scans.items():
-            let = approved(scan_result) if approve else scan_result
+            let = with_withheld(scan_result) if approve else scan_result
             outcomes.extend(apply_plan(let, self.store_context(self.stores[name], explicit=explicit), fresh=fresh))
         return outcomes
 

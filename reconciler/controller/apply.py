@@ -31,7 +31,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan import chains
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.plan.pile import kept
+from reconciler.core.plan.series import kept
 from reconciler.errors import AccessError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
 
@@ -122,7 +122,7 @@ def _apply_with_bulk(
 
     A user who waits for another's address, or is waited for, is executed singly in turn.
     """
-    moving = chains.entangled(actions)
+    moving = chains.dependent_actions(actions)
     by_bulk = bulk.selection(actions, but=moving) if bulk is not None else None
     if bulk is None or by_bulk is None:
         yield from _apply_singly(actions, moving, run, context)
@@ -230,7 +230,7 @@ class _SinglePart:
 
         Where that fails, each action in it is refused in turn, and the next plan shows what is due.
         """
-        for wait_cycle in chains.knots(actions):
+        for wait_cycle in chains.connected_circles(actions):
             with self._forgiving():
                 steps = observe_users(
                     [a.clerk_user_id for a in wait_cycle], self._context, explicit=self._context.explicit

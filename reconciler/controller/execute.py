@@ -63,7 +63,7 @@ def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None
 
 def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) -> Outcome:
     planned = step.action
-    freed = chains.gives_up(step.decision)
+    freed = chains.freed_keys(step.decision)
     known = {(h.reason, h.field) for h in step.decision.holds}
     message, wrote = "", False
     for turn in range(ROUNDS):

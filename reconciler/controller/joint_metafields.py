@@ -62,4 +62,4 @@ def _send_group(group: Sequence[Step], context: StoreContext) -> list[Outcome]:
     for step in group:
         if step.rest is not None and step.at is not None:
             record_joint(step, context, step.rest, answer.shown.get(step.at, {}))
-    return [Outcome(step.action, "applied", freed=chains.gives_up(step.decision)) for step in group]
+    return [Outcome(step.action, "applied", freed=chains.freed_keys(step.decision)) for step in group]

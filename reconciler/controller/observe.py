@@ -32,7 +32,7 @@ from reconciler.core.model.spec import Spec, WantedField
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Rival, Subject, View
 from reconciler.core.plan.chains import Blocked, blocked_of
-from reconciler.core.plan.vacated import once_free
+from reconciler.core.plan.vacated import when_freed
 from reconciler.errors import PartUnreadable, PermanentError, SetupError
 from reconciler.ports import Clock, CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
 from reconciler.ports.profile_rows import UnwrittenReader
@@ -220,7 +220,7 @@ def _step_of(subject: Subject, decision: Decision, blocked: Blocked | None, *, l
 
 def _if_free(judged: Callable[[View], Decision], view: View, store: Store, fields: frozenset[Unique]) -> Decision:
     """The decision if no customer had these values."""
-    return judged(once_free(view, store, fields))
+    return judged(when_freed(view, store, fields))
 
 
 def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[ClerkUserId, ...]]:

@@ -92,7 +92,7 @@ def _still_waits(action: Action, step: Step) -> bool:
         return _is_same(action, step.decision.action, parked=False)
     if step.blocked is None:
         return False
-    found = [step.blocked.granted(fields) for fields in (UNIQUE, UNIQUE[:1], UNIQUE[1:])]
+    found = [step.blocked.decision_with(fields) for fields in (UNIQUE, UNIQUE[:1], UNIQUE[1:])]
     return any(spend_budget and _is_same(action, decision.action, parked=False) for decision, spend_budget in found)
 
 

@@ -243,7 +243,7 @@ def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconcile
         return _result_of(_execute(now, context, budgets), now, context)
     if mine is not None and mine.action is None:
         record_decision(Step(step.action, now.subject, mine), context)
-    owned = chains.owned(step.decision)
+    owned = chains.values_of_users(step.decision)
     nudged = _others(step, *(taken.owner for taken in owned if taken.owner is not None)) if is_news else ()
     is_awaited = is_news or any(taken.field == "email" for taken in owned)
     return ReconcileResult("waiting" if is_awaited else "held", nudge=nudged, reasons=_reasons(step))

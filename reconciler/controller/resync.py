@@ -34,7 +34,7 @@ from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.guard import ceiling_now, ceiling_of, said_above
+from reconciler.core.plan.guard import ceiling_message, ceiling_now, ceiling_of
 from reconciler.ports import (
     Clock,
     CustomerReader,
@@ -375,7 +375,7 @@ def _hold(context: ResyncContext, kind: Kind, count: int, mapped: int) -> None:
     The row counts as observed: the next incremental resync does not let them go one by one.
     """
     store, now = context.store, context.clock.now()
-    message = said_above(kind, count, getattr(store.guards, kind), mapped)
+    message = ceiling_message(kind, count, getattr(store.guards, kind), mapped)
     for users in context.book.findings(store.shop, FULL, kind):
         known = context.readers.mappings.get(store.shop, users)
         profiles = context.readers.profiles.get(users)

@@ -31,7 +31,7 @@ from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.gather import Gathered, ScanResult
+from reconciler.core.plan.gather import PlanBuilder, ScanResult
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import PairReader, RowReader
@@ -72,13 +72,13 @@ def _scan(
     store: Store, readers: Readers, options: ObserveOptions, progress: Progress | None, moved: Moved | None
 ) -> ScanResult:
     mapped = readers.mappings.count(store.shop)
-    gathered = Gathered(store, now=options.now, guards=options.guards, keep_all=options.keep_all, piles=Spool)
+    gathered = PlanBuilder(store, now=options.now, guards=options.guards, keep_all=options.keep_all, new_series=Spool)
     if options.users is None:
         check_source(store, readers)
         if moved is None and (both := halves(readers, options)) is not None:
             moved = moved_in([(store, both[1])], both[0])[0]
     if moved is not None:
-        gathered.passed_over(moved.equal)
+        gathered.count_in_sync(moved.equal)
         if progress is not None:
             progress(moved.equal)
     by_mirror = 0

@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from typing import Any
 from weakref import finalize
 
-from reconciler.core.plan.pile import Key, M, canonical
+from reconciler.core.plan.series import Key, M, canonical
 from reconciler.errors import PermanentError
 
 IN_MEMORY = 1 << 20  # bytes of one pile

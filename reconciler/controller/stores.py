@@ -19,7 +19,7 @@ from reconciler.controller.stream import Moved, moved_in
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.plan.plan import Plan, planned
+from reconciler.core.plan.plan import Plan, build_plan
 
 STORES_AT_ONCE = 8
 Found = TypeVar("Found")
@@ -75,7 +75,7 @@ def plan_stores(
         if name in moved
     }
     return Planned(
-        planned((s.plan for s in scan_result.values()), created_at=ask.now), scan_result, passed_over, ask.insists
+        build_plan((s.plan for s in scan_result.values()), created_at=ask.now), scan_result, passed_over, ask.insists
     )
 
 
@@ -86,7 +86,7 @@ def plan_assigned(stores: MappingOf[StoreName, tuple[Store, Readers]], *, now: d
         for name, (store, readers) in stores.items()
     }
     scan_result = side_by_side(work)
-    return Planned(planned((s.plan for s in scan_result.values()), created_at=now), scan_result)
+    return Planned(build_plan((s.plan for s in scan_result.values()), created_at=now), scan_result)
 
 
 def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: ObserveOptions) -> dict[StoreName, Moved]:

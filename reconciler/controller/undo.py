@@ -27,9 +27,9 @@ from reconciler.core.model.view import Decision, Subject
 from reconciler.core.plan import chains
 from reconciler.core.plan.forecast import forecast
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.plan.guard import guarded
-from reconciler.core.plan.plan import StorePlan, summed
-from reconciler.core.plan.undo import after_undo, way_back
+from reconciler.core.plan.guard import apply_guards
+from reconciler.core.plan.plan import StorePlan, summary_of
+from reconciler.core.plan.undo import after_undo, plan_undo
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
 
 BATCH = 200
@@ -45,16 +45,16 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanRe
         plan = StorePlan(store=store.name, shop=store.domain, error=error.message, error_hint=error.hint)
         return ScanResult(plan=plan, whole=False)
     trace = f"metafields.{store.backlink.namespace}.{TRACE_KEY}"
-    ways, holds = way_back(events, customers, mappings, trace=trace)
+    ways, holds = plan_undo(events, customers, mappings, trace=trace)
     refused = [refused_undo(action, mappings.get(action.clerk_user_id), store) for action in ways]
     actions = [action for action, held in zip(ways, refused, strict=True) if held is None]
     holds = (*holds, *(held for held in refused if held is not None))
-    guard = guarded(sorted_actions(actions), store, mappings=readers.mappings.count(store.shop))
+    guard = apply_guards(sorted_actions(actions), store, mappings=readers.mappings.count(store.shop))
     all_holds = sorted_holds([*holds, *guard.holds])
     plan = StorePlan(
         store=store.name,
         shop=store.domain,
-        summary=summed(guard.actions, all_holds, 0),
+        summary=summary_of(guard.actions, all_holds, 0),
         actions=guard.actions,
         holds=all_holds,
         forecast=forecast(guard.actions, readers.customers.restore_rate()),
@@ -66,7 +66,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanRe
 def apply_undo(scan_result: ScanResult, context: StoreContext) -> Iterator[Outcome]:
     """Apply the way back, one by one: a customer gives a back-link or an address up before another gets it back."""
     stopped: AccessError | None = None
-    ordered = chains.in_turn(sorted(scan_result.plan.actions, key=_gives_up_first))
+    ordered = chains.in_executable_order(sorted(scan_result.plan.actions, key=_gives_up_first))
     parked = _park_cycles(ordered, context)
     for action in ordered:
         if stopped is not None:

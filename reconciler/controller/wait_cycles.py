@@ -36,13 +36,13 @@ def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
     steps = {s.subject.user: s for s in observe_users(users, context, explicit=False)}
     blocked = {name: s.blocked for name, s in steps.items() if s.blocked is not None}
     freed = {name: chains.frees(s.decision) for name, s in steps.items() if s.blocked is None}
-    return WaitCycle(chains.resolved(blocked, freed), steps)
+    return WaitCycle(chains.resolve(blocked, freed), steps)
 
 
 def _all_reached(step: Step, context: StoreContext) -> dict[ClerkUserId, set[ClerkUserId]]:
     """The users that this one waits for, those that they wait for, and so on, by the rows."""
     mappings, shop = context.readers.mappings, context.store.shop
-    found = {step.subject.user: {t.owner for t in chains.owned(step.decision) if t.owner is not None}}
+    found = {step.subject.user: {t.owner for t in chains.values_of_users(step.decision) if t.owner is not None}}
     left = set(found[step.subject.user]) - found.keys()
     while left:
         rows = mappings.get(shop, sorted(left))

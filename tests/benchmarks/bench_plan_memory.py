@@ -39,7 +39,7 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import Create, Write
-from reconciler.core.plan.gather import ScanResult, approved
+from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.ports import Answer, BulkAnswer, BulkState, MappingWriter, StoreFacts, Upload
 from reconciler.settings import environment
 from reconciler.state.database.engine import open_engine
@@ -193,7 +193,7 @@ WORK: Final[dict[str, Callable[[_Place], int]]] = {
     "plan": lambda place: _shown(place, "text"),
     "plan --output json": lambda place: _shown(place, "json"),
     "plan --out": _saved,
-    "apply --approve": lambda place: place.apply(approved(place.planned().scans[NAME]), bulk=False, fresh=True),
+    "apply --approve": lambda place: place.apply(with_withheld(place.planned().scans[NAME]), bulk=False, fresh=True),
     "apply FILE": lambda place: place.apply(place.loaded(), bulk=False, fresh=False),
     "apply --bulk always": lambda place: place.apply(place.planned().scans[NAME], bulk=True, fresh=True),
 }

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from reconciler.core.model.action import Action, Change, Hold, WhoActs, Why
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.plan.guard import held_back
-from reconciler.core.plan.plan import Forecast, Plan, StorePlan, planned, summed
+from reconciler.core.plan.guard import guard_hold
+from reconciler.core.plan.plan import Forecast, Plan, StorePlan, build_plan, summary_of
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LINK = "backlink"
@@ -54,7 +54,7 @@ def store_plan(name: str, actions: tuple[Action, ...], holds: tuple[Hold, ...], 
     return StorePlan(
         store=StoreName(name),
         shop=ShopDomain(f"{name}.myshopify.com"),
-        summary=summed(actions, holds, in_sync),
+        summary=summary_of(actions, holds, in_sync),
         actions=actions,
         holds=holds,
         forecast=Forecast(points=points, seconds=points / 100),
@@ -107,14 +107,14 @@ def example() -> Plan:
         ),
     )
     withheld = (update(f"user_{n}", n, change("tags", [], ["club"], "config changed")) for n in (10, 11, 12))
-    holds += tuple(held_back(action, "3 update actions are above the ceiling of 2") for action in withheld)
+    holds += tuple(guard_hold(action, "3 update actions are above the ceiling of 2") for action in withheld)
     broken = StorePlan(
         store=StoreName("acme-fr"),
         shop=ShopDomain("acme-fr.myshopify.com"),
         error="StoreSuspended: acme-fr.myshopify.com refuses the token",
         error_hint="install the app anew, or set its token",
     )
-    return planned(
+    return build_plan(
         [store_plan("acme-us", actions, holds, 195), store_plan("acme-eu", (), (), 88), broken], created_at=AT
     )
 
@@ -140,7 +140,7 @@ def one_screen() -> Plan:
     )
     message = "the profile's e-mail is not verified, so it is neither written nor used"
     holds = (hold("user_21SdsqR2tRMo4mNlnF9U", "EmailUnverified", message, "profile"),)
-    return planned([store_plan("acme-us", actions, holds, 195)], created_at=AT)
+    return build_plan([store_plan("acme-us", actions, holds, 195)], created_at=AT)
 
 
 def of_two_new_users() -> Plan:
@@ -162,4 +162,4 @@ def of_two_new_users() -> Plan:
     )
     message = "the profile's e-mail is not verified, so it is neither written nor used"
     holds = (hold("user_2xEdsger", "EmailUnverified", message, "profile"),)
-    return planned([store_plan("acme-us", actions, holds)], created_at=AT)
+    return build_plan([store_plan("acme-us", actions, holds)], created_at=AT)

@@ -22,7 +22,7 @@ from reconciler.cli.render import outputs as render
 from reconciler.controller import spool
 from reconciler.controller.spool import Spool
 from reconciler.core.model.action import Action, Hold, action_order, hold_order
-from reconciler.core.plan.plan import Plan, planned
+from reconciler.core.plan.plan import Plan, build_plan
 from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PlanRefused
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
@@ -43,7 +43,9 @@ def many() -> Plan:
     updates = [update(f"user_{n:03}", n, change("note", "<b>", None, "drift")) for n in range(30, 42)]
     one = [hold(f"user_{n:03}", "NoEmail", "the row has no e-mail", "profile") for n in range(50, 70)]
     two = [hold(f"user_{n:03}", "EmailTaken", f"it is also that of user_{n - 1:03}") for n in range(70, 85)]
-    return planned([store_plan("acme-us", (*creates, *updates), (*one, *two), 7), *example().stores[:2]], created_at=AT)
+    return build_plan(
+        [store_plan("acme-us", (*creates, *updates), (*one, *two), 7), *example().stores[:2]], created_at=AT
+    )
 
 
 def in_a_file(plan: Plan) -> Plan:
@@ -58,7 +60,7 @@ def in_a_file(plan: Plan) -> Plan:
         stores.append(store.model_copy(update={"actions": actions.whole(), "holds": holds.whole()}))
     assert isinstance(stores[-1].actions, Spool)
     assert isinstance(stores[-1].holds, Spool)
-    return planned(stores, created_at=plan.created_at)
+    return build_plan(stores, created_at=plan.created_at)
 
 
 def text_of(plan: Plan, *, everything: bool) -> str:
@@ -79,7 +81,7 @@ def test_every_face_of_a_plan_is_the_same_wherever_it_lies(small: None) -> None:
         assert text_of(memory, everything=everything) == text_of(file, everything=everything)
 
 
-@pytest.mark.parametrize("plan", [many(), example(), planned([], created_at=AT)], ids=["many", "example", "none"])
+@pytest.mark.parametrize("plan", [many(), example(), build_plan([], created_at=AT)], ids=["many", "example", "none"])
 def test_json_in_parts_is_what_it_would_be_as_a_whole(plan: Plan) -> None:
     from reconciler.cli.render.json import dumps  # noqa: PLC0415  how everything else is written
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reconciler.cli.render import outputs as render
-from reconciler.core.plan.plan import Plan, planned
+from reconciler.core.plan.plan import Plan, build_plan
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.screen import shown
 
@@ -27,7 +27,7 @@ def text_of(plan: Plan, *, width: int = 80, terminal: bool = False, everything: 
 def evil_plan() -> Plan:
     action = update("user_1", 7, change("first_name", "Ada", EVIL), change("tags", [], [EVIL]))
     held = hold("user_2", "EmailTaken", f"the e-mail is also claimed by {EVIL}")
-    return planned([store_plan("acme-us", (action,), (held,))], created_at=AT)
+    return build_plan([store_plan("acme-us", (action,), (held,))], created_at=AT)
 
 
 def undigested(text: str) -> str:
@@ -102,7 +102,7 @@ def test_no_line_is_wider_than_the_terminal_unless_one_value_is() -> None:
 
 
 def test_wide_characters_count_double() -> None:
-    plan = planned(
+    plan = build_plan(
         [store_plan("acme-us", (create("user_1", "a@example.com", "山田" * 9, "太郎" * 9),), ())], created_at=AT
     )
     assert all(cell_len(line) <= 80 for line in text_of(plan).splitlines() if "https://" not in line)
@@ -121,7 +121,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
 def test_a_long_plan_is_cut_and_says_how_to_see_all_of_it() -> None:
     actions = tuple(create(f"user_{n:03}", f"p{n}@example.com", "Pat", "Doe") for n in range(120))
     holds = tuple(hold(f"user_h{n:03}", "NoEmail", "the profile has no e-mail", "profile") for n in range(50))
-    plan = planned([store_plan("acme-us", actions, holds)], created_at=AT)
+    plan = build_plan([store_plan("acme-us", actions, holds)], created_at=AT)
     text = text_of(plan)
     assert len(text.splitlines()) < 60
     assert "… and 115 more create: --all shows them, --output json has them" in text
@@ -133,13 +133,13 @@ def test_a_long_plan_is_cut_and_says_how_to_see_all_of_it() -> None:
 
 
 def test_nothing_to_do_is_one_plain_line() -> None:
-    plan = planned([store_plan("acme-us", (), (), 200)], created_at=AT)
+    plan = build_plan([store_plan("acme-us", (), (), 200)], created_at=AT)
     assert "✓ nothing to do: 200 in sync" in text_of(plan)
 
 
 def test_what_a_guard_holds_can_be_let_go_with_the_digest() -> None:
     held = hold("user_1", "GuardExceeded", "600 update actions are above the ceiling of 500")
-    plan = planned([store_plan("acme-us", (), (held,))], created_at=AT)
+    plan = build_plan([store_plan("acme-us", (), (held,))], created_at=AT)
     assert f"reconciler apply --approve {plan.digest}" in text_of(plan)
     assert f"reconciler apply --approve {plan.digest}" in render.plan_markdown(plan)
     assert f"reconciler apply --approve {plan.digest}" in "".join(render.plan_html(plan))
@@ -160,7 +160,7 @@ def test_no_name_can_command_the_terminal() -> None:
 
 
 def test_rich_markup_in_a_name_is_only_text() -> None:
-    plan = planned(
+    plan = build_plan(
         [store_plan("acme-us", (update("user_1", 7, change("note", None, "[red]x[/]")),), ())], created_at=AT
     )
     assert "note: – → [red]x[/]" in text_of(plan)
@@ -168,7 +168,7 @@ def test_rich_markup_in_a_name_is_only_text() -> None:
 
 def test_letters_of_all_languages_stay_as_they_are() -> None:
     names = ["Søren", "Łukasz", "Ngô Đình", "محمد", "نیک\u200cنام", "山田太郎", "👩\u200d🚀"]
-    plan = planned(
+    plan = build_plan(
         [store_plan("acme-us", tuple(update(f"u{i}", i, change("note", None, n)) for i, n in enumerate(names)), ())],
         created_at=AT,
     )
@@ -306,7 +306,7 @@ def test_in_markdown_everything_foreign_stays_in_its_code_span() -> None:
 
 def test_markdown_fits_into_a_comment() -> None:
     actions = tuple(create(f"user_{n:05}", f"p{n}@example.com", "Pat", "Doe") for n in range(3000))
-    plan = planned([store_plan(f"acme-{n}", actions, ()) for n in range(3)], created_at=AT)
+    plan = build_plan([store_plan(f"acme-{n}", actions, ()) for n in range(3)], created_at=AT)
     text = render.plan_markdown(plan)
     assert len(text) <= 60_000
     assert "more; `reconciler plan --output json` has them" in text

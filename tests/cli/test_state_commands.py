@@ -37,7 +37,7 @@ def test_status_before_anything_was_looked_at(town: Town) -> None:
     assert "never fully scanned" in said.out
     row = town("status", "--output", "json").json["stores"][0]
     assert (row["last_sweep_at"], row["parity"]) == (None, 0.0)
-    assert "never looked at" in row["parity_note"]
+    assert "no full scan yet" in row["parity_note"]
 
 
 def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:

@@ -16,7 +16,7 @@ from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.plan.plan import planned
+from reconciler.core.plan.plan import build_plan
 from reconciler.shopify.bulk import ShopBulkReader
 from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.supabase.profiles import TableProfiles
@@ -99,7 +99,7 @@ def customer(rig: MirrorRig, number: int) -> CustomerId:
 
 
 def digest(rig: MirrorRig, scan_result: ScanResult) -> str:
-    return planned([scan_result.plan], created_at=rig.clock.now()).digest
+    return build_plan([scan_result.plan], created_at=rig.clock.now()).digest
 
 
 def learned(scan_result: ScanResult) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from reconciler.core.model.action import (
     sorted_holds,
 )
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.plan.gather import ScanResult, approved
-from reconciler.core.plan.pile import canonical, chained, kept, merged
-from reconciler.core.plan.plan import StorePlan, digest_of_stores, summed
+from reconciler.core.plan.gather import ScanResult, with_withheld
+from reconciler.core.plan.plan import StorePlan, digest_of_stores, summary_of
+from reconciler.core.plan.series import canonical, chained, kept, merged
 from reconciler.errors import PermanentError
 
 SMALL = 300  # bytes: every few values are written out
@@ -77,15 +77,15 @@ def _small() -> Iterator[None]:
 
 
 def spooled(values: Any, model: Any, key: Any) -> Any:
-    pile = Spool(model, key)
+    series = Spool(model, key)
     for value in values:
-        pile.add(value)
-    assert len(pile) == len(values)
-    return pile.whole()
+        series.add(value)
+    assert len(series) == len(values)
+    return series.whole()
 
 
 def plan_of(some: Any, others: Any) -> StorePlan:
-    summary = summed(some, others, 3)
+    summary = summary_of(some, others, 3)
     return StorePlan.model_validate(
         {"store": "acme", "shop": "acme.myshopify.com", "summary": summary, "actions": some, "holds": others}
     )
@@ -122,9 +122,9 @@ def test_a_plan_has_the_same_digest_wherever_it_lies_as_if_it_were_dumped_whole(
 def test_what_was_withheld_is_let_go_alike_wherever_it_lies(some: list[Action], others: list[Hold]) -> None:
     go, withheld = [a for a in some if a.kind != "create"], [a for a in some if a.kind == "create"]
     memory = ScanResult(plan_of(sorted_actions(go), sorted_holds(others)), sorted_actions(withheld))
-    piles = [spooled(each, Action, action_order) for each in (go, withheld)]
-    file = ScanResult(plan_of(piles[0], spooled(others, Hold, hold_order)), piles[1])
-    one, other = approved(memory).plan, approved(file).plan
+    new_series = [spooled(each, Action, action_order) for each in (go, withheld)]
+    file = ScanResult(plan_of(new_series[0], spooled(others, Hold, hold_order)), new_series[1])
+    one, other = with_withheld(memory).plan, with_withheld(file).plan
     assert one.model_dump() == other.model_dump()
     assert digest_of_stores([one]) == digest_of_stores([other])
 
@@ -134,12 +134,12 @@ def test_piles_can_be_read_one_after_the_other_merged_and_in_part(some: list[Act
     ordered = sorted_actions(some)
     parts = [spooled([a for a in some if a.kind == kind], Action, action_order) for kind in KINDS]
     both = [spooled(some[::2], Action, action_order), spooled(some[1::2], Action, action_order)]
-    for pile in (chained(parts), merged(both, action_order)):
-        assert (len(pile), tuple(pile)) == (len(ordered), ordered)
-        dear = kept(pile, lambda a: a.cost_points > 10)
+    for series in (chained(parts), merged(both, action_order)):
+        assert (len(series), tuple(series)) == (len(ordered), ordered)
+        dear = kept(series, lambda a: a.cost_points > 10)
         assert tuple(dear) == tuple(a for a in ordered if a.cost_points > 10)
         assert len(dear) == len(tuple(dear))
-        assert all(a in pile for a in some[:1])
+        assert all(a in series for a in some[:1])
 
 
 def test_few_values_are_a_tuple_and_many_are_a_file() -> None:

@@ -11,7 +11,7 @@ import pytest
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
 from reconciler.controller.undo import apply_undo, undo_plan
-from reconciler.core.report.drift import drift_of, unswitched
+from reconciler.core.report.drift import drift_of, without_switches
 from tests.controller.test_apply import ADA, BOB, acme, at_rest, theirs
 from tests.inprocess import Rig
 
@@ -84,7 +84,7 @@ def test_drift_and_intent_are_told_apart(components: Rig) -> None:
     components.user("user_new", email="new@x.example.com")
     store = components.rotate("acme", heal_drift="hold", roll_out="hold", paused=True)
     scan_result = scan_store(
-        unswitched(store),
+        without_switches(store),
         components.readers(store),
         ObserveOptions(now=components.clock.now(), guards=False, keep_all=True),
     )

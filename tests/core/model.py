@@ -42,7 +42,7 @@ from reconciler.core.model.write import (
     Update,
     Write,
 )
-from reconciler.core.plan.gather import ScanResult, approved
+from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.errors import Refusal, Refused
 from reconciler.ports import Answer, MergePreview, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid
@@ -353,7 +353,7 @@ class ModelWorld:
         context = StoreContext(
             self.store, readers, self.shop, self.state, self, lambda _said: None, workers=1, explicit=False
         )
-        return list(apply_plan(approved(scan_result), context, fresh=fresh))
+        return list(apply_plan(with_withheld(scan_result), context, fresh=fresh))
 
     def cycle(self) -> ScanResult:
         """Look and apply; gives what was planned."""

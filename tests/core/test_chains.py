@@ -18,8 +18,8 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.plan import chains
 from reconciler.core.plan.chains import Blocked
-from reconciler.core.plan.circles import broken
-from reconciler.core.plan.gather import Gathered, ScanResult
+from reconciler.core.plan.circles import break_circles
+from reconciler.core.plan.gather import PlanBuilder, ScanResult
 from tests.core.people import (
     ADA,
     BOB,
@@ -70,7 +70,7 @@ def gathered(
     wants: Wants, policy: Store | None = None, order: tuple[int, ...] | None = None, **shared: Any
 ) -> ScanResult:
     found = looked(wants, policy, **shared)
-    gather = Gathered(policy or store(), now=NOW)
+    gather = PlanBuilder(policy or store(), now=NOW)
     for position in order or range(len(found)):
         gather.add(*found[position])
     return gather.result(mappings=len(found), restore_rate=100, whole=True)
@@ -132,7 +132,7 @@ def test_the_one_who_can_park_parks() -> None:
             if d.customer is not None
         }
         cases[subject.user] = Blocked(decisions=bare) if subject.user == ADA else case
-    moves = chains.resolved(cases, {})
+    moves = chains.resolve(cases, {})
     assert [u for u, d in moves.items() if d.action and d.action.park] == [BOB]
 
 
@@ -146,10 +146,10 @@ def test_a_circle_in_which_nobody_can_park_is_held_and_named() -> None:
 
 def test_a_circle_in_which_one_may_not_move_waits() -> None:
     found = looked({ADA: address(BOB), BOB: address(ADA)}, FREE)
-    gather = Gathered(FREE, now=NOW)
+    gather = PlanBuilder(FREE, now=NOW)
     for subject, decision, case in found:
         assert case is not None
-        free, _ = case.granted(UNIQUE[:1])
+        free, _ = case.decision_with(UNIQUE[:1])
         stays = free.model_copy(update={"action": None}) if subject.user == BOB else free
         gather.add(subject, decision, blocked(decision, stays))
     plan = gather.result(mappings=2, restore_rate=100, whole=True).plan
@@ -184,7 +184,7 @@ def test_who_waits_for_a_withheld_action_waits_too() -> None:
     few = store(guards={"update": {"max": 3}, "release": {"max": 0}}, on_leave="delete")
     gone = same(profile(CYD), 3, can_delete=True)
     leaving = decided(None, settled(profile(CYD), gone), few, user=CYD, mapped=gone)
-    gather = Gathered(few, now=NOW)
+    gather = PlanBuilder(few, now=NOW)
     gather.add(Subject(CYD, None, settled(profile(CYD), gone)), leaving)
     for user, email in ((ADA, address(BOB)), (BOB, address(CYD))):
         number = THREE.index(user) + 1
@@ -227,20 +227,20 @@ def _decision(act: Action | None, email: str | None = "old@x.example.com") -> De
     ],
 )
 def test_what_sets_an_address_free(act: Action | None, given: str | None) -> None:
-    assert chains.gives_up(_decision(act)) == {given} - {None}
+    assert chains.freed_keys(_decision(act)) == {given} - {None}
 
 
 def test_who_has_no_customer_or_no_address_gives_none_up() -> None:
     nobody = Decision(clerk_user_id=ADA, action=action("release", ADA, 7, how="delete"))
-    assert chains.gives_up(nobody) == frozenset()
-    assert chains.gives_up(_decision(action("release", ADA, 7, how="delete"), None)) == frozenset()
+    assert chains.freed_keys(nobody) == frozenset()
+    assert chains.freed_keys(_decision(action("release", ADA, 7, how="delete"), None)) == frozenset()
 
 
 def test_what_takes_an_address() -> None:
-    assert chains.takes(None) == frozenset()
-    assert chains.takes(action("update", ADA, 7, changed("note", None, "x"))) == frozenset()
+    assert chains.written_keys(None) == frozenset()
+    assert chains.written_keys(action("update", ADA, 7, changed("note", None, "x"))) == frozenset()
     written = action("create", ADA, None, changed("email", None, "A@x.example.com"), changed("phone", None, "+1 613"))
-    assert chains.takes(written) == {"a@x.example.com", "+1613"}
+    assert chains.written_keys(written) == {"a@x.example.com", "+1613"}
 
 
 def test_rounds_of_actions_that_wait_for_nobody_in_the_plan() -> None:
@@ -293,7 +293,7 @@ def test_any_permutation_of_emails_and_phones_is_written_without_a_collision(
 ) -> None:
     wants_email, wants_phone = dict(zip(PEOPLE, emails, strict=True)), dict(zip(PEOPLE, phones, strict=True))
     found = both(wants_email, wants_phone, named=PEOPLE)
-    moves = chains.resolved({user: case for user, (_, case) in found.items()}, {})
+    moves = chains.resolve({user: case for user, (_, case) in found.items()}, {})
     actions = {user: d.action for user, d in moves.items() if d.action is not None}
     assert {user for user in PEOPLE if wants_email[user] != user or wants_phone[user] != user} == actions.keys()
     assert not any(d.holds for d in moves.values())
@@ -313,7 +313,7 @@ def test_a_swap_of_emails_and_phones_at_once_between_users_without_a_name_moves_
     one, other = PEOPLE[:2]
     swap = {one: other, other: one}
     found = both(swap, swap, named=())
-    moves = chains.resolved({user: case for user, (_, case) in found.items()}, {})
+    moves = chains.resolve({user: case for user, (_, case) in found.items()}, {})
     assert {u: [c.field for c in d.action.changes] for u, d in moves.items() if d.action} == {
         one: ["email"],
         other: ["email"],
@@ -327,6 +327,6 @@ def test_thousands_who_swap_and_one_long_circle_are_resolved_in_no_time() -> Non
     swaps = {u: users[n ^ 1] for n, u in enumerate(users)}
     ring = {u: users[(n + 1) % len(users)] for n, u in enumerate(users)}
     waiting = {u: {swaps[u]: frozenset({address(swaps[u])}), ring[u]: frozenset({number(ring[u])})} for u in users}
-    parks, circle = broken(waiting, lambda _user, _keys: True)
+    parks, circle = break_circles(waiting, lambda _user, _keys: True)
     assert circle == []
     assert len(parks) <= len(users)

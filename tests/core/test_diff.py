@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.fields.desired import spec_of
-from reconciler.core.fields.diff import changes_between, comparable, explained, observed_value, owned_tags
+from reconciler.core.fields.diff import changes_between, comparable, difference_lines, observed_value, owned_tags
 from reconciler.core.model.action import Change
 from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
 from reconciler.core.model.store import Store
@@ -209,6 +209,6 @@ def test_what_a_customer_shows_of_a_field() -> None:
 
 
 def test_a_pair_that_differs_is_explained_in_words() -> None:
-    assert explained({"first_name": "Ada"}, {"first_name": "Adah"}) == [
+    assert difference_lines({"first_name": "Ada"}, {"first_name": "Adah"}) == [
         'Value of root[\'first_name\'] changed from "Ada" to "Adah".'
     ]

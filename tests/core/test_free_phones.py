@@ -7,17 +7,17 @@ import pytest
 from reconciler.controller.spool import IN_MEMORY, Spool
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.gather import Gathered, ScanResult
-from reconciler.core.plan.pile import ListPile, Piles
+from reconciler.core.plan.gather import PlanBuilder, ScanResult
+from reconciler.core.plan.series import ListBuilder, NewSeries
 from tests.core.people import NOW, decided, profile, store
 
 SHARED, COUNT = "+16134505299", 900
 POLICY = store(fields={"phone": "enforce"}, guards={"create": {"max": COUNT * 2}})
 
 
-def newcomers(piles: Piles, *, keep_all: bool = False) -> ScanResult:
+def newcomers(new_series: NewSeries, *, keep_all: bool = False) -> ScanResult:
     """All but the first share their phone with the one before or after."""
-    gathered = Gathered(POLICY, now=NOW, piles=piles, keep_all=keep_all)
+    gathered = PlanBuilder(POLICY, now=NOW, new_series=new_series, keep_all=keep_all)
     for n in range(COUNT):
         user = ClerkUserId(f"user_{n:04}")
         who = profile(
@@ -27,9 +27,9 @@ def newcomers(piles: Piles, *, keep_all: bool = False) -> ScanResult:
     return gathered.result(mappings=0, restore_rate=100, whole=True)
 
 
-@pytest.mark.parametrize("piles", [ListPile, Spool])
-def test_the_first_gets_the_phone_and_all_others_are_created_without_it(piles: Piles) -> None:
-    scan_result = newcomers(piles)
+@pytest.mark.parametrize("piles", [ListBuilder, Spool])
+def test_the_first_gets_the_phone_and_all_others_are_created_without_it(new_series: NewSeries) -> None:
+    scan_result = newcomers(new_series)
     plan = scan_result.plan
     assert COUNT * 1000 > IN_MEMORY / 2
     with_phone = {a.clerk_user_id for a in plan.actions if any(c.field == "phone" for c in a.changes)}
@@ -38,17 +38,17 @@ def test_the_first_gets_the_phone_and_all_others_are_created_without_it(piles: P
     assert {(h.clerk_user_id, h.reason) for h in plan.holds} == {
         (a.clerk_user_id, "PhoneTaken") for a in plan.actions if a.clerk_user_id not in with_phone
     }
-    assert {h.message.split(",")[0] for h in plan.holds} == {"the phone is also that of user_0001"}
+    assert {h.message.split(",")[0] for h in plan.holds} == {"the phone is also claimed by user_0001"}
 
 
 def test_the_kept_decisions_say_the_same_as_the_plan() -> None:
-    scan_result = newcomers(ListPile, keep_all=True)
+    scan_result = newcomers(ListBuilder, keep_all=True)
     assert {d.action for _, d in scan_result.decisions.values()} == {*scan_result.plan.actions}
     assert {h for _, d in scan_result.decisions.values() for h in d.holds} == {*scan_result.plan.holds}
 
 
 def test_what_a_guard_withholds_says_who_gets_the_phone_too() -> None:
-    gathered = Gathered(store(fields={"phone": "enforce"}, guards={"create": {"max": 0}}), now=NOW)
+    gathered = PlanBuilder(store(fields={"phone": "enforce"}, guards={"create": {"max": 0}}), now=NOW)
     for name in ("user_1", "user_2"):
         who = profile(ClerkUserId(name), email=f"{name}@example.com", phone=SHARED)
         gathered.add(Subject(who.clerk_user_id, who, None), decided(who, None, POLICY))
@@ -61,7 +61,7 @@ def test_what_a_guard_withholds_says_who_gets_the_phone_too() -> None:
 
 def test_who_has_nothing_but_the_shared_phone_is_held_whole() -> None:
     policy = store(fields={"phone": "enforce", "email": "ignore"}, require_email=False, trust_email="never")
-    gathered = Gathered(policy, now=NOW)
+    gathered = PlanBuilder(policy, now=NOW)
     for name in ("user_1", "user_2"):
         who = profile(ClerkUserId(name), email=None, first_name=None, last_name=None, phone=SHARED)
         gathered.add(Subject(who.clerk_user_id, who, None), decided(who, None, policy))

@@ -14,9 +14,9 @@ from reconciler.core.model.reasons import WHO_ACTS, hold
 from reconciler.core.model.store import Ceiling, Store
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.forecast import BULK_LATENCY_S, forecast
-from reconciler.core.plan.gather import Gathered, ScanResult, approved
-from reconciler.core.plan.guard import ceiling_of, guarded, shut
-from reconciler.core.plan.plan import StorePlan, digest_of_stores, planned
+from reconciler.core.plan.gather import PlanBuilder, ScanResult, with_withheld
+from reconciler.core.plan.guard import apply_guards, ceiling_of, closed_kinds
+from reconciler.core.plan.plan import StorePlan, build_plan, digest_of_stores
 from tests.core.people import (
     ADA,
     BOB,
@@ -62,30 +62,34 @@ def test_both_bounds_of_a_ceiling_hold_and_work_on_small_sets(
 
 def test_a_kind_above_its_ceiling_is_held_whole_and_the_others_go_on() -> None:
     actions = sorted_actions([action("create", u, None) for u in (ADA, BOB)] + [action("release", CYD)])
-    found = guarded(actions, store(guards={"create": {"max": 1}, "release": {"max": 9, "percent": 10}}), mappings=10)
+    found = apply_guards(
+        actions, store(guards={"create": {"max": 1}, "release": {"max": 9, "percent": 10}}), mappings=10
+    )
     assert [a.clerk_user_id for a in found.actions] == [CYD]
     assert [a.clerk_user_id for a in found.withheld] == [ADA, BOB]
     assert {(h.reason, h.who_acts) for h in found.holds} == {("GuardExceeded", "operator")}
-    said = "2 create actions are above the ceiling of 1; approving the digest of the plan lets these go"
+    said = "2 create actions are above the ceiling of 1; to allow these, approve the digest of the plan"
     assert found.holds[0].message == said
 
 
 def test_a_held_kind_says_its_percentage() -> None:
     policy = store(guards={"release": {"max": 9, "percent": 7.5}})
-    found = guarded((action("release"),), policy, mappings=10)
+    found = apply_guards((action("release"),), policy, mappings=10)
     assert found.holds[0].message.startswith(
-        "1 release action is above the ceiling of 9 and 7.5 % of 10 mappings, which together let none go; "
+        "1 release action is above the ceiling of 9 and 7.5 % of 10 mappings, which together allow none; "
     )
-    assert shut(policy, 13) == {"release": 14} | {k: v for k, v in shut(store(), 13).items() if k != "release"}
-    assert "release" not in shut(policy, 14)
-    assert guarded((action("release"),), policy, mappings=14).holds == ()
-    assert "release" not in shut(policy, 0)  # without mappings only max counts
+    assert closed_kinds(policy, 13) == {"release": 14} | {
+        k: v for k, v in closed_kinds(store(), 13).items() if k != "release"
+    }
+    assert "release" not in closed_kinds(policy, 14)
+    assert apply_guards((action("release"),), policy, mappings=14).holds == ()
+    assert "release" not in closed_kinds(policy, 0)  # without mappings only max counts
 
 
 @pytest.mark.parametrize("kind", ["create", "adopt", "update", "relink", "merge", "release"])
 def test_every_kind_has_its_ceiling(kind: Kind) -> None:
     policy = store(guards={kind: {"max": 0}})
-    assert guarded((action(kind),), policy, mappings=1000).withheld == (action(kind),)
+    assert apply_guards((action(kind),), policy, mappings=1000).withheld == (action(kind),)
 
 
 # --- gathering -----------------------------------------------------------------------------------------------------
@@ -93,7 +97,7 @@ def test_every_kind_has_its_ceiling(kind: Kind) -> None:
 
 def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> ScanResult:
     """Ada is new, Bob has changed, Cyd is as she should be."""
-    gather = Gathered(policy, now=NOW, **kwargs)
+    gather = PlanBuilder(policy, now=NOW, **kwargs)
     cases = []
     for number, user in enumerate(users, 1):
         who = profile(user)
@@ -133,16 +137,16 @@ def test_what_a_guard_withholds_stands_in_the_holds_and_is_remembered_in_the_row
 
 def test_approving_lets_exactly_what_was_withheld_go() -> None:
     scan_result = look(store(guards={"update": {"max": 0}}), ADA, BOB, CYD)
-    let = approved(scan_result)
+    let = with_withheld(scan_result)
     assert [a.clerk_user_id for a in let.plan.actions] == [ADA, BOB]
     assert let.plan.holds == ()
     assert let.plan.summary.update == 1
-    assert approved(look(store(**AMPLE), ADA)).plan.holds == ()
+    assert with_withheld(look(store(**AMPLE), ADA)).plan.holds == ()
 
 
 def test_guards_can_be_left_out_and_decisions_kept() -> None:
     policy = store(guards={"update": {"max": 0}})
-    gather = Gathered(policy, now=NOW, guards=False, keep_all=True)
+    gather = PlanBuilder(policy, now=NOW, guards=False, keep_all=True)
     there = same(profile(BOB))
     later = profile(BOB, last_name="B")
     row = settled(profile(BOB), there)
@@ -157,7 +161,7 @@ def test_guards_can_be_left_out_and_decisions_kept() -> None:
 
 
 def test_who_is_not_wanted_is_not_counted_as_a_profile() -> None:
-    gather = Gathered(store(), now=NOW)
+    gather = PlanBuilder(store(), now=NOW)
     gather.add(Subject(ADA, None, None), decided(None))
     unsure = profile(BOB, problems=({"field": "deleted_at", "message": "b"},))
     gather.add(Subject(BOB, unsure, mapping(BOB)), decided(unsure, mapping(BOB), mapped=customer(7)))
@@ -170,7 +174,7 @@ def test_the_same_decisions_give_the_same_plan_in_any_order(order: tuple[int, ..
         one = look(policy, ADA, BOB, CYD)
         other = look(policy, ADA, BOB, CYD, order=order)
         assert one.plan == other.plan
-        assert planned([one.plan], created_at=NOW).digest == planned([other.plan], created_at=NOW).digest
+        assert build_plan([one.plan], created_at=NOW).digest == build_plan([other.plan], created_at=NOW).digest
 
 
 # --- plan and digest -----------------------------------------------------------------------------------------------
@@ -206,10 +210,10 @@ def test_a_plan_of_many_stores_is_sorted_and_totalled() -> None:
     one = look(store(**AMPLE), ADA, BOB).plan
     other = one.model_copy(update={"store": "aaa"})
     broken = StorePlan.model_validate({"store": "zzz", "shop": "z.myshopify.com", "error": "no"})
-    plan = planned([broken, one, other], created_at=NOW)
+    plan = build_plan([broken, one, other], created_at=NOW)
     assert [s.store for s in plan.stores] == ["aaa", "acme", "zzz"]
     assert (plan.summary.create, plan.summary.update) == (2, 2)
-    assert plan.digest == planned([other, broken, one], created_at=NOW).digest
+    assert plan.digest == build_plan([other, broken, one], created_at=NOW).digest
 
 
 def test_a_hold_names_her_customer_where_one_is_known_and_who_must_act() -> None:

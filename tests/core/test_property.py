@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.plan.plan import planned
+from reconciler.core.plan.plan import build_plan
 from tests.core.model import ALL_WAYS, ModelWorld, Ways
 from tests.core.people import NOW, customer, profile, store
 
@@ -148,7 +148,7 @@ def test_the_same_world_gives_the_same_digest_in_whatever_order_it_is_seen(
     policy: dict[str, Any], rows: dict[ClerkUserId, dict[str, Any]], there: list[Any], random: Any
 ) -> None:
     one = world(policy, rows, there, Ways())
-    first = planned([one.plan().plan], created_at=NOW)
+    first = build_plan([one.plan().plan], created_at=NOW)
     people = list(one.shop.people.items())
     random.shuffle(people)
     one.shop.people = dict(people)
@@ -156,7 +156,7 @@ def test_the_same_world_gives_the_same_digest_in_whatever_order_it_is_seen(
     random.shuffle(shuffled)
     one.profiles.rows = dict(shuffled)
     one.profiles.backwards, one.profiles.page = True, 1
-    assert planned([one.plan().plan], created_at=NOW).digest == first.digest
+    assert build_plan([one.plan().plan], created_at=NOW).digest == first.digest
 
 
 @given(policies, profiles, strangers, ways, st.booleans())

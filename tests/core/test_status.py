@@ -61,7 +61,7 @@ def test_where_nobody_has_looked_parity_is_nothing_and_said_to_be_unknown() -> N
     found = row(profiles=None)
     assert (found.parity, found.in_sync) == (0.0, 10)
     assert found.parity_note is not None
-    assert "never looked at" in found.parity_note
+    assert "no full scan yet" in found.parity_note
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
-from reconciler.core.plan.plan import planned
+from reconciler.core.plan.plan import build_plan
 from reconciler.errors import ReconcilerError
 from tests.explore.oracle import Whole, Witness, guards_were_kept, is_equal_but_for_holds, mappings_are_sound
 from tests.inprocess import Cycle, Planned, Rig
@@ -99,7 +99,7 @@ faults = st.lists(
 def planned_by(store: Store, readers: Readers, ask: ObserveOptions) -> Planned:
     """One store's plan by these readers."""
     scan_result = scan_store(store, readers, ask)
-    return Planned(planned([scan_result.plan], created_at=ask.now), {store.name: scan_result})
+    return Planned(build_plan([scan_result.plan], created_at=ask.now), {store.name: scan_result})
 
 
 def store(name: str, **policy: Any) -> Store:

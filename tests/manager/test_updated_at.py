@@ -63,8 +63,8 @@ def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told
         until(lambda: shown(unmaintained, "user_3") == "Ada", "a resync has found the change")
         until(lambda: unmoved(run) == ("user_3",), "the state knows that the column does not move")
         until(lambda: run.metric("reconciler_updated_at_unmoved", store=US) == 1, "the metrics show it")
-        assert "updated_at does not move" in run.client.get("/").text
-        assert "updated_at does not move: the row of user_3 changed without it" in said(unmaintained, capsys, "status")
+        assert "updated_at is not updated" in run.client.get("/").text
+        assert "updated_at is not updated: the row of user_3 changed without it" in said(unmaintained, capsys, "status")
         (row,) = found(said(unmaintained, capsys, "status", "--output", "json"))["stores"]
         assert row["updated_at_unmoved"] == ["user_3"]
         assert "trigger on update" in said(unmaintained, capsys, "doctor")

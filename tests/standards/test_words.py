@@ -19,9 +19,7 @@ CLEAN: tuple[str, ...] = (
     "reconciler/cli/templates",
     "reconciler/cli/times.py",
     "reconciler/cli/users.py",
-    "reconciler/core/decide",
-    "reconciler/core/fields",
-    "reconciler/core/model",
+    "reconciler/core",
     "reconciler/manager",
     "reconciler/server",
     "reconciler/shopify",
@@ -61,7 +59,9 @@ IMAGES = ["ho" + "use", "fl" + "oors?", "sta" + "irs", "ro" + "oms?", "corr" + "
 IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + "des?", "pi" + "les?", "str" + "eets?"]
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
 WORDS = re.compile(r"(?<![A-Za-z'])(" + "|".join(PEOPLE + PHRASES + IMAGES) + r")(?![A-Za-z'])", re.IGNORECASE)
-KEPT = re.compile("last_swe" + "ep_at|reconciler_swe" + "ep\\w*|ri" + "des_in|row\\.swe" + "ep\\b|\\bswe" + "ep=")
+KEPT = re.compile(
+    "last_swe" + "ep_at|reconciler_swe" + "ep\\w*|ri" + "des_in|row\\.swe" + "ep\\b|\\bswe" + "ep(?==|: Scan)"
+)
 """Names that users and databases rely on."""
 SUFFIXES = {".py", ".md", ".html", ".sql", ".yaml", ".toml"}
 

@@ -36,12 +36,12 @@ def test_explain_says_per_shop_what_is_wanted_what_is_there_and_what_comes_next(
         "first_name": (False, "drift", "reconciler"),
         "last_name": (False, "profile changed", "reconciler"),
     }
-    assert (fields["phone"]["owner"], fields["note"]["owner"]) == ("whoever was first", "shopify")
+    assert (fields["phone"]["owner"], fields["note"]["owner"]) == ("first value", "shopify")
     assert us["next"]["does"] == "update: first_name, last_name"
     assert [e["kind"] for e in us["events"]] == ["create"]
     two.apply()
     us = two("explain", "user_ada", "--output", "json").json["stores"][1]
-    assert (us["status"], us["next"]["does"]) == ("in_sync", "nothing: she is as she should be")
+    assert (us["status"], us["next"]["does"]) == ("in_sync", "nothing: the user is in sync")
     assert [e["kind"] for e in us["events"]] == ["create", "update"]
     two.settles(held={("cyd", "NoEmail")})
 

@@ -88,7 +88,7 @@ def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
     before = busy.theirs("dan")
     said = busy("undo", "--plan", digest, "--yes")
     assert said.code == 0
-    assert "she has orders" in said.out
+    assert "orders" in said.out
     assert busy.theirs("dan") == before
     busy.apply()
     busy.settles()
@@ -101,7 +101,7 @@ def test_a_created_customer_whom_staff_have_edited_since_stays(busy: Village) ->
     before = busy.theirs("dan")
     said = busy("undo", "--plan", digest, "--yes")
     assert said.code == 0
-    assert "somebody has changed note since" in said.out
+    assert "and note changed since" in said.out
     assert busy.theirs("dan") == before
     busy.apply()
     busy.settles()

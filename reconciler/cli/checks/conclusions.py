@@ -19,7 +19,7 @@ from reconciler.cli.checks.shop_needs import (
     wrong_definition,
 )
 from reconciler.core.model.store import Store
-from reconciler.core.plan.guard import shut
+from reconciler.core.plan.guard import closed_kinds
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.settings import Settings, StoreSettings
 from reconciler.state.database.found import StateFound
@@ -78,7 +78,7 @@ def shop_checks(
 
 def guard_check(store: StoreSettings, mappings: int) -> Check:
     """Which kinds of action the guards withhold in every plan: a percentage of few mappings may allow none."""
-    closed = shut(store, mappings)
+    closed = closed_kinds(store, mappings)
     if not closed:
         return Check(area=store.name, what="guards", level="ok", message="every kind of action is possible")
     kinds = ", ".join(f"{kind} (needs {needed})" for kind, needed in closed.items())

@@ -34,7 +34,7 @@ from reconciler.controller.stores import Planned, apply_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
-from reconciler.core.plan.gather import ScanResult, approved
+from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.core.plan.plan import Plan, digest_of_stores
 from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PermanentError, PlanRefused, UsageError
@@ -282,7 +282,7 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
         raise PlanRefused(
             f"the approved digest is {digest}, but the plan is now {planned.plan.digest}", hint="review the plan again"
         )
-    scan_result = {name: approved(found) for name, found in planned.scans.items()}
+    scan_result = {name: with_withheld(found) for name, found in planned.scans.items()}
     stores = tuple(sorted((s.plan for s in scan_result.values()), key=lambda p: p.store))
     totals = planned.plan.summary.model_copy(
         update={name: sum(getattr(s.summary, name) for s in stores) for name in type(planned.plan.summary).model_fields}

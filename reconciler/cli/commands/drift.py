@@ -11,7 +11,7 @@ from reconciler.cli.render import drift as render_drift
 from reconciler.cli.render.plain import counted
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.stores import plan_stores
-from reconciler.core.report.drift import Drift, StoreDrift, drift_of, unswitched
+from reconciler.core.report.drift import Drift, StoreDrift, drift_of, without_switches
 from reconciler.wiring import Components
 
 FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
@@ -47,7 +47,7 @@ def drift_in(components: Components, names: Sequence[str]) -> Drift:
     """Scan these stores as if both switches were on, and without guards."""
     chosen = components.identified_stores(names)
     now = components.clock.now()
-    readers = {s.name: (unswitched(s), components.readers(s)) for s in chosen}
+    readers = {s.name: (without_switches(s), components.readers(s)) for s in chosen}
     planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False, keep_all=True))
     stores = []
     for plan in planned.plan.stores:

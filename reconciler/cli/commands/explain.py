@@ -14,7 +14,7 @@ from reconciler.controller.scan import scan_store
 from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.report.explain import Explained, ExplainedStore, explained, withheld_so_far
+from reconciler.core.report.explain import Explained, ExplainedStore, explain_store, withhold_refused
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
 
@@ -71,6 +71,6 @@ def _of(
         )
     subject, decision = scan_result.decisions[user]
     facts = components.state.facts(store.shop)
-    known = withheld_so_far(subject, decision, suspended=facts.suspended_reason if facts else None)
+    known = withhold_refused(subject, decision, suspended=facts.suspended_reason if facts else None)
     held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None
-    return explained(store, subject, known, events, refused=held)
+    return explain_store(store, subject, known, events, refused=held)

@@ -13,7 +13,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.stores import Planned, side_by_side
 from reconciler.controller.undo import apply_undo, undo_plan
-from reconciler.core.plan.plan import planned
+from reconciler.core.plan.plan import build_plan
 from reconciler.errors import PermanentError, UsageError
 from reconciler.wiring import Components
 
@@ -75,4 +75,4 @@ def plan_revert(
         raise PermanentError(f"nothing was written for a plan {digest}", hint="give the whole digest, or --since T")
     work = {name: partial(undo_plan, s, components.readers(s), events[name]) for name, s in chosen.items()}
     scan_result = side_by_side(work)
-    return Planned(planned((s.plan for s in scan_result.values()), created_at=components.clock.now()), scan_result)
+    return Planned(build_plan((s.plan for s in scan_result.values()), created_at=components.clock.now()), scan_result)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from reconciler.cli.files.json_document import JsonReader
 from reconciler.controller.spool import Spool
 from reconciler.core.model.action import Action, Hold
-from reconciler.core.plan.pile import Pile, canonical_parts, dumped_around
-from reconciler.core.plan.plan import Plan, in_parts
+from reconciler.core.plan.plan import Plan, json_parts
+from reconciler.core.plan.series import Series, canonical_parts, dumped_around
 from reconciler.errors import PermanentError, PlanRefused
 
 FORMAT = "customer-parity plan 1"
@@ -32,7 +32,7 @@ class SavedPlan(BaseModel):
     program: str
     narrowed: bool
     plan: Plan
-    withheld: dict[str, Pile[Action]] = {}
+    withheld: dict[str, Series[Action]] = {}
 
 
 def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
@@ -45,7 +45,7 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
         raise PermanentError(
             f"{path} is not a regular file", hint="name a regular file by --out; links are not followed"
         )
-    plan = dumped_around(saved.plan, {"stores": [in_parts(store) for store in saved.plan.stores]})
+    plan = dumped_around(saved.plan, {"stores": [json_parts(store) for store in saved.plan.stores]})
     body = dumped_around(saved, {"plan": plan, "withheld": saved.withheld})
     opening = f'{{"seal":{json.dumps(seal(body, key))},\n'
     part: Path | None = None

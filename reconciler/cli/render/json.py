@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from reconciler.cli.render.plain import clean, time_z
 from reconciler.core.model.mapping import Mapping
-from reconciler.core.plan.pile import dumped_around
-from reconciler.core.plan.plan import Plan, in_parts
+from reconciler.core.plan.plan import Plan, json_parts
+from reconciler.core.plan.series import dumped_around
 from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
@@ -26,7 +26,7 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
 
 def plan_json(plan: Plan) -> Iterator[str]:
     """The plan as JSON, in parts."""
-    body = dumped_around(plan, {"stores": [in_parts(store) for store in plan.stores]})
+    body = dumped_around(plan, {"stores": [json_parts(store) for store in plan.stores]})
     return _parts({**body, "created_at": time_z(plan.created_at)})
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from reconciler.cli.render.plain import clean, counted, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, Action, Change, Hold, Kind, WhoActs
-from reconciler.core.plan.pile import M, kept
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
+from reconciler.core.plan.series import M, kept
 
 ERRORS_PAGE = "docs/errors.md"
 TENTH_S = 0.1

@@ -260,7 +260,7 @@ class BulkRun:
             if moved:
                 continue
             if bulk_step.is_last:
-                done.append(Outcome(step.action, "applied", freed=chains.gives_up(step.decision)))
+                done.append(Outcome(step.action, "applied", freed=chains.freed_keys(step.decision)))
             else:
                 more.append(self._bulk_lines.following(bulk_step))
         users = [outcome.action.clerk_user_id for outcome in done]

@@ -121,7 +121,7 @@ def _may_be_owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bo
     return wanted.value is not None or (wanted.policy == "enforce" and base is not None and base.ours)
 
 
-def explained(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def difference_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The differences between two dicts that are known to differ, as text lines."""
     from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
 

@@ -1,1 +1,1 @@
-"""Plans: the decisions of a scan put in order, guarded, counted and sealed; and the plan that reverts writes."""
+"""Plans: the decisions of a scan, ordered, guarded, counted and given a digest; and the plan that reverts writes."""

@@ -1,9 +1,9 @@
-"""E-mails and phones that pass from one of our users to another: who goes first, and how a circle is broken.
+"""E-mails and phones that pass from one user to another: the order of their actions, and how circles are broken.
 
-A takes B's old value while B takes C's: each waits for the next. All waits are granted first; then each is taken back whose
-value nobody gives up after all, until nothing changes. Where users wait in a circle, one of them gives up the values that
-the others wait for, for a moment: Shopify insists that a name, a phone or an e-mail remains. A circle that can't be broken
-so is held, with all of it named. Phones give way first, so that the e-mails of a user may still move.
+A takes B's old value while B takes C's: each waits for the next. First, all waits are granted. Then waits for values that
+no user gives up are revoked, until nothing changes. In a circle of waits, one customer is parked: the awaited values are
+cleared temporarily. Shopify requires that a name, a phone or an e-mail remains; a circle that can't be broken is held, and
+its message names all of it. Waits for phones are revoked first, so that e-mails may still move.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, Unique
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.view import Decision, Taken, place_of
-from reconciler.core.plan.circles import NOTHING, broken
+from reconciler.core.plan.circles import NOTHING, break_circles
 
 NOTHING_SENT: MappingOf[str, str] = {}
 NAMES: MappingOf[str, str] = {"email": "e-mail", "phone": "phone"}
 
 
 class Frees(BaseModel):
-    """What an action sets free: the fields of a customer whose values it replaces; and the keys of the values it writes.
+    """What an action frees: places (fields of a customer) with replaced values; and the keys of the values it writes.
 
-    By the field and not by the key: the shop may show the value in a spelling that we do not know.
+    Places instead of keys, because the shop may return the value in an unknown spelling.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,7 +38,7 @@ class Frees(BaseModel):
     writes: frozenset[str] = NOTHING
 
     def gives(self, taken: Taken) -> bool:
-        """Whether this very value becomes free. Not where it is only written once more, in our spelling."""
+        """Whether this very value becomes free. False where it is only written again, in our spelling."""
         return taken.place in self.places and taken.key not in self.writes
 
 
@@ -46,9 +46,9 @@ Freed = MappingOf[ClerkUserId, Frees]
 
 
 class Blocked(BaseModel):
-    """A user whose new values customers of other users still have.
+    """A user with new values that customers of other users still have.
 
-    `decisions`: what holds if the values of these fields were nobody's; with no field, what holds as it is.
+    `decisions`: the decision for each set of fields with free values; the empty set is the present situation.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,25 +59,25 @@ class Blocked(BaseModel):
     def as_is(self) -> Decision:
         return self.decisions[frozenset()]
 
-    def granted(self, fields: Collection[Unique]) -> tuple[Decision, tuple[Taken, ...]]:
-        """The decision if the values of these fields become free, and which of them it rests on."""
+    def decision_with(self, fields: Collection[Unique]) -> tuple[Decision, tuple[Taken, ...]]:
+        """The decision if the values of these fields become free, and those values that it depends on."""
         free: frozenset[Unique] = frozenset()
         found: list[Taken] = []
-        while more := [t for t in owned(self.decisions[free]) if t.field in fields and t.field not in free]:
+        while more := [t for t in values_of_users(self.decisions[free]) if t.field in fields and t.field not in free]:
             found += more
             free |= {t.field for t in more}
         return self.decisions[free], tuple(found)
 
 
 def blocked_of(as_is: Decision, judge: Callable[[frozenset[Unique]], Decision]) -> Blocked | None:
-    """What `judge` decides for each set of fields whose values other users have; None where no other user is in the way."""
-    if not owned(as_is):
+    """The decisions of `judge` for each set of fields with values of other users; None where there are none."""
+    if not values_of_users(as_is):
         return None
     found: dict[frozenset[Unique], Decision] = {frozenset(): as_is}
     left: list[frozenset[Unique]] = [frozenset()]
     while left:
         free = left.pop()
-        fields = frozenset(t.field for t in owned(found[free])) - free
+        fields = frozenset(t.field for t in values_of_users(found[free])) - free
         for more in {fields, *(frozenset({field}) for field in fields)} - {frozenset()}:
             if free | more not in found:
                 found[free | more] = judge(free | more)
@@ -85,24 +85,24 @@ def blocked_of(as_is: Decision, judge: Callable[[frozenset[Unique]], Decision]) 
     return Blocked(decisions=found)
 
 
-def owned(decision: Decision) -> tuple[Taken, ...]:
-    """The values in the way that another of our users has, who may give them up."""
+def values_of_users(decision: Decision) -> tuple[Taken, ...]:
+    """The taken values that belong to other users, who may give them up."""
     return tuple(t for t in decision.taken if t.owner is not None)
 
 
 def key_of(field: str, value: str | None) -> str | None:
-    """A value as it counts: keys of e-mails hold an @, keys of phones do not."""
+    """The key of a value. Keys of e-mails contain an @, keys of phones do not."""
     return normalise.email_key(value) if field == "email" else normalise.phone_key(value)
 
 
-def gives_up(decision: Decision) -> frozenset[str]:
-    """The keys of the values that this decision's action sets free."""
+def freed_keys(decision: Decision) -> frozenset[str]:
+    """The keys of the values that this decision's action frees."""
     action, customer = decision.action, decision.customer
     if action is None or action.customer_id is None:
         return NOTHING
     found: set[str | None] = set()
     if customer is not None and action.kind == "merge":
-        moves_on = decision.target is not None and decision.target.phone is None  # the one that is left takes it over
+        moves_on = decision.target is not None and decision.target.phone is None  # the merged customer takes it over
         found = {
             key_of("email", decision.value("email")),
             None if moves_on else key_of("phone", decision.value("phone")),
@@ -116,7 +116,7 @@ def gives_up(decision: Decision) -> frozenset[str]:
 
 
 def frees(decision: Decision) -> Frees:
-    """The same by the fields of the customer, with what the action writes instead."""
+    """The places that this decision's action frees, and the keys of the values that it writes."""
     action, customer = decision.action, decision.customer
     if action is None or action.customer_id is None:
         return Frees()
@@ -130,51 +130,51 @@ def frees(decision: Decision) -> Frees:
         fields = {f for f in UNIQUE if getattr(customer, f) is not None and not (moves_on and f == "phone")}
         at = customer.id
     elif customer is not None and action.kind == "release" and action.how in {"keep", "tag"}:
-        fields, at = {"email"}, customer.id  # with the customer that has it: who may have the one has the other
-    return Frees(places=frozenset(place_of(field, at) for field in fields), writes=takes(action))
+        fields, at = {"email"}, customer.id  # the successor adopts the customer together with its e-mail
+    return Frees(places=frozenset(place_of(field, at) for field in fields), writes=written_keys(action))
 
 
-def takes(action: Action | None) -> frozenset[str]:
+def written_keys(action: Action | None) -> frozenset[str]:
     """The keys of the values that this action writes."""
     changes = action.changes if action is not None else ()
     found = (key_of(c.field, c.after) for c in changes if c.field in UNIQUE)
     return frozenset(key for key in found if key is not None)
 
 
-def resolved(blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> dict[ClerkUserId, Decision]:
-    """Each blocked user's decision, in which `waits_for` and `park` say the order.
+def resolve(blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> dict[ClerkUserId, Decision]:
+    """The decision of each blocked user, with `waits_for` and `park` set.
 
-    `freed`: what the actions of users who are not blocked give up.
+    `freed`: what the actions of unblocked users free.
     """
     grants = _Grants(blocked, freed)
     while True:
-        if grants.without_rivals():
+        if grants.leave_one_claimant():
             continue
-        parks, circle = broken(grants.edges(), grants.can_park)
+        parks, circle = break_circles(grants.edges(), grants.can_park)
         if not circle:
             return grants.decisions(parks)
         grants.take_back(circle)
 
 
-def without(
+def resolve_without(
     moves: MappingOf[ClerkUserId, Decision],
     blocked: MappingOf[ClerkUserId, Blocked],
     freed: Freed,
     gone: frozenset[ClerkUserId],
 ) -> dict[ClerkUserId, Decision]:
-    """The decisions where the actions of `gone` do not go after all: who waits for them is blocked again."""
+    """The decisions if the actions of `gone` are withheld: users who wait for them are blocked again."""
     if not gone:
         return dict(moves)
     left = {user: case for user, case in blocked.items() if user not in gone}
-    again = resolved(left, {user: found for user, found in freed.items() if user not in gone})
+    again = resolve(left, {user: found for user, found in freed.items() if user not in gone})
     return {user: again.get(user, decision) for user, decision in moves.items()}
 
 
 # --- the actions of a plan -------------------------------------------------------------------------------------------
 
 
-def entangled(actions: Collection[Action]) -> dict[ClerkUserId, Action]:
-    """Who waits for another's value or is waited for, in the plan's order; all others go whenever they like."""
+def dependent_actions(actions: Collection[Action]) -> dict[ClerkUserId, Action]:
+    """The actions that wait for another, or that others wait for, in the plan's order."""
     owners = {owner for a in actions if a.waits_for for owner in a.waits_for}
     if not owners:
         return {}
@@ -182,7 +182,7 @@ def entangled(actions: Collection[Action]) -> dict[ClerkUserId, Action]:
 
 
 def waves(actions: MappingOf[ClerkUserId, Action]) -> dict[ClerkUserId, int]:
-    """In which round each action may go: 0 at once, else after all those it waits for. Parking comes before round 0."""
+    """The round of each action: 0 without a wait, else after all those it waits for. Parking comes before round 0."""
     before = {user: {o for o in a.waits_for if _goes_first(o, a, actions)} for user, a in actions.items()}
     after: defaultdict[ClerkUserId, list[ClerkUserId]] = defaultdict(list)
     for user, owners in before.items():
@@ -203,8 +203,8 @@ def waves(actions: MappingOf[ClerkUserId, Action]) -> dict[ClerkUserId, int]:
     return found | {user: last for user in actions if user not in found}
 
 
-def knots(actions: MappingOf[ClerkUserId, Action]) -> list[list[Action]]:
-    """The actions that hang together in some circle, circle by circle, with all who wait for them or are waited for."""
+def connected_circles(actions: MappingOf[ClerkUserId, Action]) -> list[list[Action]]:
+    """The actions of each circle, with all that wait for them or that they wait for."""
     beside: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
     for user, action in actions.items():
         for owner in action.waits_for:
@@ -226,24 +226,24 @@ def knots(actions: MappingOf[ClerkUserId, Action]) -> list[list[Action]]:
     return found
 
 
-def in_turn(actions: Collection[Action]) -> list[Action]:
-    """Actions whose changes are decided, as those of an undo: in an order in which none takes what another has not given up.
+def in_executable_order(actions: Collection[Action]) -> list[Action]:
+    """Sort actions with fixed changes, as those of an undo, so that none takes a value before another has freed it.
 
-    Sets `waits_for` and `park` of updates. What can't be ordered, or of a user with several actions, stays where it is.
+    Sets `waits_for` and `park` of updates. Actions that can't be ordered, or of a user with several, keep their place.
     """
     counts = Counter(a.clerk_user_id for a in actions)
     moving = {a.clerk_user_id: a for a in actions if a.kind == "update" and counts[a.clerk_user_id] == 1}
     givers = {key: user for user, action in moving.items() for _, key in _moved_from(action, UNIQUE)}
     edges: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
     for user, action in moving.items():
-        for key in takes(action) & givers.keys():
+        for key in written_keys(action) & givers.keys():
             if givers[key] != user:
                 to = edges.setdefault(user, {})
                 to[givers[key]] = to.get(givers[key], NOTHING) | {key}
-    parks, circle = broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+    parks, circle = break_circles(edges, lambda user, keys: _is_named_without(moving[user], keys))
     while circle:
         edges = {user: owners for user, owners in edges.items() if user not in circle}
-        parks, circle = broken(edges, lambda user, keys: _is_named_without(moving[user], keys))
+        parks, circle = break_circles(edges, lambda user, keys: _is_named_without(moving[user], keys))
     for user, owners in edges.items():
         parked = parks.get(user, NOTHING)
         park = tuple(c.field for c in moving[user].changes if c.field in UNIQUE and key_of(c.field, c.before) in parked)
@@ -254,29 +254,29 @@ def in_turn(actions: Collection[Action]) -> list[Action]:
 
 
 def _is_named_without(action: Action, keys: frozenset[str]) -> bool:
-    """Whether the customer keeps another identity while it is without these values, by what the action says of it."""
+    """Whether the customer has another name, phone or e-mail without these values, according to the action."""
     left = {key_of(c.field, c.before) for c in action.changes if c.field in UNIQUE} | {key_of("email", action.email)}
     return bool(action.name or left - {None} - keys)
 
 
 def _goes_first(owner: ClerkUserId, action: Action, actions: MappingOf[ClerkUserId, Action]) -> bool:
-    """Whether the owner's action must be done before this one: not where all that this one takes is parked at the start."""
+    """Whether the owner's action must precede this one: not if all that this one takes is parked before."""
     other = actions.get(owner)
     if other is None:
         return False
     if not other.park:
         return True
-    moved, taken = _moved_from(other, UNIQUE), takes(action)
+    moved, taken = _moved_from(other, UNIQUE), written_keys(action)
     if any(key in taken for _, key in moved):
         return any(key in taken for field, key in moved if field not in other.park)
-    fields = {c.field for c in action.changes}  # the shop spells what is taken in its own way
+    fields = {c.field for c in action.changes}  # the shop returns another spelling of the value
     return any(field in fields for field, _ in moved if field not in other.park)
 
 
 def _moved_from(
     action: Action, fields: Collection[str], sent: MappingOf[str, str] = NOTHING_SENT
 ) -> set[tuple[str, str]]:
-    """What these fields hold before the action, each with its key, where the action makes something else of them."""
+    """The fields that the action changes, each with the key of its value before."""
     found = {
         (c.field, key_of(c.field, sent.get(c.field, c.before)), key_of(c.field, c.after))
         for c in action.changes
@@ -285,11 +285,11 @@ def _moved_from(
     return {(field, before) for field, before, after in found if before is not None and before != after}
 
 
-# --- who may have what -----------------------------------------------------------------------------------------------
+# --- granted waits ---------------------------------------------------------------------------------------------------
 
 
 class _Grants:
-    """Which waits are granted so far: at first all, then fewer and fewer."""
+    """The waits that are granted: at first all, then fewer with each revocation."""
 
     def __init__(self, blocked: MappingOf[ClerkUserId, Blocked], freed: Freed) -> None:
         self._blocked, self._freed = blocked, freed
@@ -297,19 +297,19 @@ class _Grants:
         for user, case in blocked.items():
             self._givers |= {place: user for decision in case.decisions.values() for place in frees(decision).places}
         self._fields: dict[ClerkUserId, frozenset[Unique]] = dict.fromkeys(blocked, frozenset(UNIQUE))
-        self._now = {user: case.granted(UNIQUE) for user, case in blocked.items()}
+        self._now = {user: case.decision_with(UNIQUE) for user, case in blocked.items()}
         self._frees = {user: frees(decision) for user, (decision, _) in self._now.items()}
         self._circles: defaultdict[ClerkUserId, dict[str, str]] = defaultdict(dict)
         self._waiting: defaultdict[ClerkUserId, set[ClerkUserId]] = defaultdict(set)
         for user, case in blocked.items():
-            for taken in (t for decision in case.decisions.values() for t in owned(decision)):
-                self._waiting[self._giver(taken)].add(user)
+            for taken in (t for decision in case.decisions.values() for t in values_of_users(decision)):
+                self._waiting[self._giver_of(taken)].add(user)
         self._settle(blocked)
 
-    def without_rivals(self) -> bool:
-        """Leave each value to one of those who wait for it. False where every value has one.
+    def leave_one_claimant(self) -> bool:
+        """Keep one waiting user for each value and revoke the others. False if every value has only one.
 
-        It is the one for whom its owner waits in turn, so that a circle turns; else the first by name.
+        The one to keep is a user that the owner waits for in turn, so that a circle resolves; else the first by id.
         """
         claims: defaultdict[str, list[tuple[ClerkUserId, Taken]]] = defaultdict(list)
         for user in sorted(self._now):
@@ -318,7 +318,7 @@ class _Grants:
         several = [claim for claim in claims.values() if len(claim) > 1]
         for claim in several:
             left = [(user, taken) for user, taken in claim if taken in self._now[user][1]]
-            reached = self._reached(self._giver(left[0][1])) if len(left) > 1 else set()
+            reached = self._reached(self._giver_of(left[0][1])) if len(left) > 1 else set()
             chosen = next((user for user, _ in left if user in reached), left[0][0] if left else None)
             for user, taken in left:
                 if user != chosen:
@@ -326,18 +326,18 @@ class _Grants:
         return bool(several)
 
     def edges(self) -> dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]]:
-        """Who waits for whom, and for the values of which fields; only for those who wait in turn."""
+        """From each waiting user to the users they wait for, with the places; only users who wait themselves."""
         found: dict[ClerkUserId, dict[ClerkUserId, frozenset[str]]] = {}
         for user, (_, granted) in self._now.items():
             for taken in granted:
-                owner = self._giver(taken)
+                owner = self._giver_of(taken)
                 if owner in self._now and self._now[owner][1]:
                     to = found.setdefault(user, {})
                     to[owner] = to.get(owner, NOTHING) | {taken.place}
         return found
 
     def can_park(self, user: ClerkUserId, places: frozenset[str]) -> bool:
-        """Whether the user's customer keeps another identity while it is without these values."""
+        """Whether the user's customer keeps a name, phone or e-mail without these values."""
         decision = self._now[user][0]
         customer = decision.customer
         if customer is None or decision.action is None or decision.action.kind != "update":
@@ -348,11 +348,11 @@ class _Grants:
         return bool(left or customer.first_name or customer.last_name)
 
     def take_back(self, circle: list[ClerkUserId]) -> None:
-        """Grant nothing in a circle that can't be broken; phones first, which may break it."""
+        """Revoke the waits within a circle that can't be broken; if it has waits for phones, only those."""
         names = " → ".join([*circle, circle[0]])
         words = [f"{u}: {text}" for u in circle for text in self._now[u][0].unparkable.values()]
-        names += f" (Shopify refused to take it off the customer of {'; '.join(words)})" if words else ""
-        inside = {user: [t for t in self._now[user][1] if self._giver(t) in circle] for user in circle}
+        names += f" (Shopify refused to clear it on the customer of {'; '.join(words)})" if words else ""
+        inside = {user: [t for t in self._now[user][1] if self._giver_of(t) in circle] for user in circle}
         phones = any(t.field == "phone" for granted in inside.values() for t in granted)
         for user, granted in inside.items():
             lost: set[Unique] = {t.field for t in granted if not phones or t.field == "phone"}
@@ -360,10 +360,10 @@ class _Grants:
             self._take(user, lost)
 
     def decisions(self, parks: MappingOf[ClerkUserId, frozenset[str]]) -> dict[ClerkUserId, Decision]:
-        """What is decided for each in the end."""
+        """The final decision of each user."""
         return {
-            user: _told(
-                decision, {self._giver(t) for t in granted}, parks.get(user, NOTHING), self._circles.get(user, {})
+            user: _with_order(
+                decision, {self._giver_of(t) for t in granted}, parks.get(user, NOTHING), self._circles.get(user, {})
             )
             for user, (decision, granted) in self._now.items()
         }
@@ -371,12 +371,12 @@ class _Grants:
     def _take(self, user: ClerkUserId, fields: set[Unique]) -> None:
         if fields:
             self._fields[user] -= fields
-            self._now[user] = self._blocked[user].granted(self._fields[user])
+            self._now[user] = self._blocked[user].decision_with(self._fields[user])
             self._frees[user] = frees(self._now[user][0])
             self._settle({user, *self._waiting[user]})
 
     def _settle(self, users: Iterable[ClerkUserId]) -> None:
-        """Take back what nobody gives up or what is not written after all, and look again at who waits for that user."""
+        """Revoke waits for values that no user frees or that are not written, then check who waits for that user."""
         due = deque(sorted(user for user in users if user in self._now))
         while due:
             user = due.popleft()
@@ -384,18 +384,18 @@ class _Grants:
             lost = {
                 t.field
                 for t in granted
-                if not _is_taken(t, decision.action) or not self._freed_by(self._giver(t)).gives(t)
+                if not _is_taken(t, decision.action) or not self._freed_by(self._giver_of(t)).gives(t)
             }
             if not lost:
                 continue
             self._fields[user] -= lost
-            self._now[user] = self._blocked[user].granted(self._fields[user])
+            self._now[user] = self._blocked[user].decision_with(self._fields[user])
             self._frees[user] = frees(self._now[user][0])
             due.append(user)
             due.extend(sorted(self._waiting[user] & self._now.keys()))
 
-    def _giver(self, taken: Taken) -> ClerkUserId:
-        """Who gives the value up: where its user has left, that may be the one who adopts the customer."""
+    def _giver_of(self, taken: Taken) -> ClerkUserId:
+        """The user who gives the value up; after its owner has left, that may be the user who adopts the customer."""
         assert taken.owner is not None
         return self._givers.get(taken.place, taken.owner)
 
@@ -403,26 +403,26 @@ class _Grants:
         return self._frees[owner] if owner in self._frees else self._freed.get(owner, Frees())
 
     def _reached(self, start: ClerkUserId) -> set[ClerkUserId]:
-        """Everybody for whom this user waits, in one step or several."""
+        """All users that this user waits for, directly or indirectly."""
         found, left = {start}, [start]
         while left:
             _, granted = self._now.get(left.pop(), (None, ()))
-            more = {self._giver(t) for t in granted} - found
+            more = {self._giver_of(t) for t in granted} - found
             found |= more
             left += more
         return found - {start}
 
 
 def _is_taken(taken: Taken, action: Action | None) -> bool:
-    """Whether this action takes the value: it writes it, or moves to the very customer that has it."""
+    """Whether this action takes the value: it writes it, or re-links to the very customer that has it."""
     moves = action is not None and action.kind == "relink" and action.customer_id == taken.customer_id
-    return taken.key in takes(action) or (moves and taken.field == "email")
+    return taken.key in written_keys(action) or (moves and taken.field == "email")
 
 
-def _told(
+def _with_order(
     decision: Decision, givers: set[ClerkUserId], parked: frozenset[str], circles: MappingOf[str, str]
 ) -> Decision:
-    """The decision that says what it waits for, what it parks, and which circle holds the rest of it."""
+    """The decision with `waits_for` and `park`, and with holds that name their circle."""
     holds = tuple(_circle_hold(decision, h, circles) for h in decision.holds)
     decision = decision.model_copy(update={"holds": holds})
     if not givers or decision.action is None:
@@ -435,13 +435,13 @@ def _told(
 
 
 def _circle_hold(decision: Decision, held: Hold, circles: MappingOf[str, str]) -> Hold:
-    """The same hold, or the one that names the circle in which its value goes round."""
+    """The hold, or one that names the circle of its value."""
     field = held.field or ""
     if field not in circles or held.reason not in {"EmailTaken", "PhoneTaken"}:
         return held
     reason = "EmailConflict" if field == "email" else "PhoneTaken"
     message = (
-        f"the new {NAMES[field]} is part of a circle, and no customer in it can be without the value for a moment: "
+        f"the new {NAMES[field]} is part of a circle, and it can't be cleared temporarily on any customer in it: "
         f"{circles[field]}; give one of these customers a name"
     )
     return hold(decision.clerk_user_id, decision.customer, reason, message, field)

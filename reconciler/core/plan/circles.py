@@ -1,4 +1,4 @@
-"""Circles among those who wait for one another, and which values break them. Knows names and keys, and no customer."""
+"""Circles of users who wait for each other, and the values to park to break them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NOTHING: frozenset[str] = frozenset()
 Edges = MappingOf[ClerkUserId, MappingOf[ClerkUserId, frozenset[str]]]
 
 
-def broken(
+def break_circles(
     edges: Edges, can_park: Callable[[ClerkUserId, frozenset[str]], bool]
 ) -> tuple[dict[ClerkUserId, frozenset[str]], list[ClerkUserId]]:
-    """The values that each user parks so that no circle is left; and a circle that can't be broken, empty if all can."""
+    """The values that each user must park so that no circle is left; and a circle that can't be broken, if any."""
     core = _Core(edges)
     parks: dict[ClerkUserId, frozenset[str]] = {}
     for start in sorted(core.out):
@@ -34,7 +34,7 @@ def broken(
 
 
 class _Core:
-    """What is left of the waits without those who are in no circle and between none."""
+    """The part of the wait graph that lies in or between circles."""
 
     def __init__(self, edges: Edges) -> None:
         self.out = {user: set(owners) for user, owners in edges.items()}
@@ -45,7 +45,7 @@ class _Core:
         self._peel([*self.out, *(owner for owner in self._into if owner not in self.out)])
 
     def circle_from(self, start: ClerkUserId) -> list[ClerkUserId]:
-        """A circle that is reached from here, from its first user by name on."""
+        """A circle that is reachable from here, starting at its first user by id."""
         path: dict[ClerkUserId, None] = {}
         at = start
         while at not in path:

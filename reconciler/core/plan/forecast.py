@@ -1,6 +1,6 @@
-"""What carrying a plan out will cost: points and seconds at the shop's own rate, and whether bulk operations pay.
+"""The cost of executing a plan: points, seconds at the shop's restore rate, and whether bulk operations are faster.
 
-A bulk mutation draws no points while it runs; only staging, starting and polling do. Its results take minutes.
+A bulk mutation costs points only for staging, starting and polling. Its results take minutes.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Mapping as MappingOf
 from reconciler.core.model.action import Action, Kind
 from reconciler.core.plan.plan import Forecast
 
-BULK_RUN_POINTS = 60  # staged upload, start, and some forty polls of one point each
-BULK_LATENCY_S = 120.0  # until a bulk operation of any size has come back, on the careful side
-SLOW_S = 600.0  # `run` writes one by one: where that takes longer, it says that `apply --bulk auto` is faster
+BULK_RUN_POINTS = 60  # staged upload, start, and about forty polls of one point each
+BULK_LATENCY_S = 120.0  # a conservative duration of a bulk operation of any size
+SLOW_S = 600.0  # above this, `run`, which writes one by one, advises `apply --bulk auto`
 BULK_KINDS = frozenset({"create", "update"})
 
 
 def forecast(actions: Iterable[Action], restore_rate: float) -> Forecast:
-    """Points and seconds of these actions, one by one and in bulk."""
+    """The forecast of these actions."""
     return forecast_of(costs_of(actions), restore_rate)
 
 
 def costs_of(actions: Iterable[Action]) -> Counter[Kind]:
-    """Points per kind; a kind that is there is named, even where it costs nothing."""
+    """Points of each kind that occurs, including kinds that cost nothing."""
     found: Counter[Kind] = Counter()
     for action in actions:
         found[action.kind] += action.cost_points
@@ -32,7 +32,7 @@ def costs_of(actions: Iterable[Action]) -> Counter[Kind]:
 
 
 def forecast_of(costs: MappingOf[Kind, int], restore_rate: float) -> Forecast:
-    """The same from the points of each kind."""
+    """The forecast from the points of each kind."""
     points = sum(costs.values())
     bulky = sum(costs[kind] for kind in costs.keys() & BULK_KINDS)
     rate = max(restore_rate, 1.0)

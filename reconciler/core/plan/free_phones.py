@@ -1,9 +1,8 @@
-"""Free phones that several users of one plan would get: the first of them gets it, and the phone of the others is held.
+"""Free phones that several users of one plan would get: the first user gets it, and the others are held.
 
-The first is the first that comes: a look goes by the users' names. A phone that a customer already has is a matter of
-chains.py. Whether another user gets the same free one the plan can tell, and the table can't: it may never be written.
-Memory does not grow with the plan: a filter of a fixed size says whose phone may have come before, and only what would
-become of these users is kept until the end, in piles.
+The first is the first in the scan, which goes by user id. chains.py handles phones that a customer already has.
+Memory does not grow with the plan: a Bloom filter finds users with a phone that may have occurred before, and only the
+outcomes of these users are kept until the end, in series.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.view import Decision, Taken
-from reconciler.core.plan.chains import Blocked, Freed, resolved
-from reconciler.core.plan.pile import Growing, Piles
+from reconciler.core.plan.chains import Blocked, Freed, resolve
+from reconciler.core.plan.series import NewSeries, SeriesBuilder
 
 FILTER_BYTES = 1 << 20
-PROBES = 3  # places of a phone in the filter
+PROBES = 3  # bits of a phone in the filter
 
 
 class Claim(BaseModel):
-    """That a user gets this phone, by its key; `came_late` where another user may have come before."""
+    """A user's claim to a phone, by key. `came_late`: another user may have claimed it before."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,17 +46,17 @@ def phone_of(action: Action | None) -> str | None:
 
 
 def phone_hold(decision: Decision, first: ClerkUserId) -> Hold:
-    """Says who gets the phone that this user should have as well."""
+    """The hold of a phone that another user gets."""
     return hold(decision.clerk_user_id, decision.customer, "PhoneTaken", message_of(first), "phone")
 
 
 def message_of(first: ClerkUserId) -> str:
-    """What that hold says."""
-    return f"the phone is also that of {first}, who gets it first; the other fields are written all the same"
+    """The message of that hold."""
+    return f"the phone is also claimed by {first}, who gets it first; the other fields are written"
 
 
 def without_phone(decision: Decision, held: Hold) -> Decision:
-    """The decision less the phone that its action writes; `held` says why."""
+    """The decision without the phone in its action, and with this hold."""
     action, key = decision.action, phone_of(decision.action)
     if action is None or key is None:
         return decision
@@ -67,25 +66,25 @@ def without_phone(decision: Decision, held: Hold) -> Decision:
 
 
 class FreePhones:
-    """The phones that a plan writes, and who gets each."""
+    """The phones that a plan writes, and the user who gets each."""
 
-    def __init__(self, piles: Piles) -> None:
-        self._claims: Growing[Claim] = piles(Claim, _by_key)
-        self._late: Growing[Claim] = piles(Claim, _by_key)
+    def __init__(self, new_series: NewSeries) -> None:
+        self._claims: SeriesBuilder[Claim] = new_series(Claim, _by_key)
+        self._late: SeriesBuilder[Claim] = new_series(Claim, _by_key)
         self._filter: bytearray | None = None
 
-    def came_before(self, decision: Decision) -> bool:
-        """Note the phone that this user gets; whether another user of this plan may get the same one."""
+    def note_phone(self, decision: Decision) -> bool:
+        """Record the phone of this decision; True if another user of this plan may get the same one."""
         key = phone_of(decision.action)
         if key is None:
             return False
         late = self._note(key)
-        pile = self._late if late else self._claims
-        pile.add(Claim(key=key, came_late=late, user=decision.clerk_user_id))
+        series = self._late if late else self._claims
+        series.add(Claim(key=key, came_late=late, user=decision.clerk_user_id))
         return late
 
     def firsts(self) -> Iterator[tuple[ClerkUserId, ClerkUserId]]:
-        """Each user who may have come late, by phone and name, with who gets it: the same user where no other was first."""
+        """Yield each user who may have come late, by phone and id, and the user who gets the phone."""
         for _, claims in groupby(merge(self._claims.whole(), self._late.whole(), key=_by_key), key=lambda c: c.key):
             first: ClerkUserId | None = None
             for claim in claims:
@@ -94,7 +93,7 @@ class FreePhones:
                     yield claim.user, first
 
     def holders(self, keys: Collection[str]) -> dict[str, ClerkUserId]:
-        """Who gets each of these phones, of those that any user gets."""
+        """The user who gets each of these phones; phones that no user gets are missing."""
         found: dict[str, ClerkUserId] = {}
         for claim in merge(self._claims.whole(), self._late.whole(), key=_by_key) if keys else ():
             if claim.key in keys:
@@ -102,7 +101,7 @@ class FreePhones:
         return found
 
     def _note(self, key: str) -> bool:
-        """Mark the places of this phone; whether all of them were marked."""
+        """Set the bits of this phone; True if all of them were set."""
         if self._filter is None:
             self._filter = bytearray(FILTER_BYTES)
         places = hashlib.blake2b(key.encode(), digest_size=4 * PROBES).digest()
@@ -118,16 +117,16 @@ def _by_key(claim: Claim) -> tuple[str, bool, ClerkUserId]:
     return claim.key, claim.came_late, claim.user
 
 
-def resolved_apart(
+def resolve_with_phones(
     blocked: MappingOf[ClerkUserId, Blocked], freed: Freed, holders: MappingOf[str, ClerkUserId]
 ) -> tuple[dict[ClerkUserId, Decision], dict[ClerkUserId, Blocked]]:
-    """Blocked users as chains.py resolves them, where each free phone goes to one alone; and the cases it rests on.
+    """Resolve blocked users as chains.py does, with each free phone for one user only; and the cases used for it.
 
-    `holders` get theirs before any user who is blocked.
+    `holders` get their phones before any blocked user.
     """
     left = {user: _without(case, holders) for user, case in blocked.items()}
     while True:
-        found = resolved(left, freed)
+        found = resolve(left, freed)
         writers: defaultdict[str, list[ClerkUserId]] = defaultdict(list)
         for user in sorted(found):
             if (key := phone_of(found[user].action)) is not None:
@@ -139,7 +138,7 @@ def resolved_apart(
 
 
 def _without(case: Blocked, firsts: MappingOf[str, ClerkUserId]) -> Blocked:
-    """The case in which the user is written none of these phones."""
+    """The case without decisions that write one of these phones."""
     if not any((phone_of(d.action) or "") in firsts for d in case.decisions.values()):
         return case
     decisions = {
@@ -150,6 +149,6 @@ def _without(case: Blocked, firsts: MappingOf[str, ClerkUserId]) -> Blocked:
 
 
 def keys_of(blocked: MappingOf[ClerkUserId, Blocked]) -> frozenset[str]:
-    """The phones that these users may be written."""
+    """The phones that may be written for these users."""
     found = (phone_of(d.action) for case in blocked.values() for d in case.decisions.values())
     return frozenset(key for key in found if key is not None)

@@ -1,7 +1,7 @@
-"""From the decisions of one look to one store's plan: chains resolved, guards asked, everything counted and sorted.
+"""From the decisions of one scan to a store's plan: resolve chains, apply guards, count and sort.
 
-Knows no reader: decisions come in, in any order, and the same ones give the same plan. Keeps of a decision only what the
-plan, or the row of somebody whom a guard withholds, is made of; and that in piles, which may be more than memory holds.
+Decisions may come in any order: the same ones give the same plan. Only what the plan and the rows of withheld actions
+need is kept of a decision, in series, which may be larger than memory.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from reconciler.core.plan.free_phones import (
     message_of,
     phone_hold,
     phone_of,
-    resolved_apart,
+    resolve_with_phones,
     without_phone,
 )
-from reconciler.core.plan.guard import above, held_back
-from reconciler.core.plan.pile import Growing, ListPile, Piles, chained, kept, merged
-from reconciler.core.plan.plan import StorePlan, Summary, summed
+from reconciler.core.plan.guard import guard_hold, kinds_above
+from reconciler.core.plan.plan import StorePlan, Summary, summary_of
+from reconciler.core.plan.series import ListBuilder, NewSeries, SeriesBuilder, chained, kept, merged
 
 
 @dataclass(slots=True)
 class ScanResult:
-    """What a look at one store found: its plan, what the guards withheld, and the rows that should be written.
+    """The result of scanning one store: its plan, the withheld actions, and the mapping rows to write.
 
-    `whole`: everybody was looked at. `decisions` are kept only where they were asked for. `by_mirror` of those looked at
-    were decided on by what the shop's mirror shows.
+    `whole`: the scan covered all users. `decisions` are kept only on request. `by_mirror` counts the users that were
+    decided by the shop's mirror.
     """
 
     plan: StorePlan
@@ -55,7 +55,7 @@ class ScanResult:
 
 
 class _Freed(BaseModel):
-    """The values that the action of a user gives up."""
+    """The values that the action of a user frees."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,9 +65,9 @@ class _Freed(BaseModel):
 
 
 class _Row(BaseModel):
-    """The row of a user, and the row as it is, where it may turn out to say the same.
+    """The new row of a user, and the known row to compare it with.
 
-    Of one for the case that a guard withholds the user's action the message lacks what the guard says.
+    In `if_withheld`, the message lacks the guard's part.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +80,7 @@ class _Row(BaseModel):
 
 
 class _Outcome(BaseModel):
-    """What a plan is made of for one user: the action, with the row if a guard withholds it, or the row without one."""
+    """One user's part of a plan: the action, with the row if a guard withholds it; or the row without an action."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -92,7 +92,7 @@ class _Outcome(BaseModel):
     frees: chains.Frees = chains.Frees()
 
     def held_for(self, first: ClerkUserId) -> _Outcome:
-        """The same where the last of its holds, that of the phone, names the user who gets it."""
+        """The outcome with the user who gets the phone in its last hold, that of the phone."""
         named = self.holds[-1].model_copy(update={"message": message_of(first)})
         holds = (*self.holds[:-1], named)
         message = "; ".join(h.message for h in holds)
@@ -106,7 +106,7 @@ class _Outcome(BaseModel):
 
 
 class _Late(BaseModel):
-    """What becomes of a user whose phone may be another's in this plan: if it is not, and if it is."""
+    """The outcomes of a user with a phone that another user of the plan may claim: alone, and held."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -116,52 +116,58 @@ class _Late(BaseModel):
     held: _Outcome
 
 
-class Gathered:
-    """Takes decisions one by one, and gives the plan at the end. `guards` False leaves the guards out."""
+class PlanBuilder:
+    """Builds a store's plan from decisions, added one by one. `guards` False: without guards."""
 
     def __init__(
-        self, store: Store, *, now: datetime, guards: bool = True, keep_all: bool = False, piles: Piles = ListPile
+        self,
+        store: Store,
+        *,
+        now: datetime,
+        guards: bool = True,
+        keep_all: bool = False,
+        new_series: NewSeries = ListBuilder,
     ) -> None:
         self._store = store
         self._now = now
         self._guards = guards
-        self._actions: dict[Kind, Growing[Action]] = {kind: piles(Action, action_order) for kind in KINDS}
+        self._actions: dict[Kind, SeriesBuilder[Action]] = {kind: new_series(Action, action_order) for kind in KINDS}
         self._costs: Counter[Kind] = Counter()
-        self._if_withheld: dict[Kind, Growing[_Row]] = {kind: piles(_Row) for kind in KINDS}
-        self._holds: Growing[Hold] = piles(Hold, hold_order)
-        self._rows: Growing[Mapping] = piles(Mapping)
-        self._freed: Growing[_Freed] = piles(_Freed)
-        self._phones = FreePhones(piles)
-        self._late: Growing[_Late] = piles(_Late, lambda late: (late.key, late.user))
+        self._if_withheld: dict[Kind, SeriesBuilder[_Row]] = {kind: new_series(_Row) for kind in KINDS}
+        self._holds: SeriesBuilder[Hold] = new_series(Hold, hold_order)
+        self._rows: SeriesBuilder[Mapping] = new_series(Mapping)
+        self._freed: SeriesBuilder[_Freed] = new_series(_Freed)
+        self._phones = FreePhones(new_series)
+        self._late: SeriesBuilder[_Late] = new_series(_Late, lambda late: (late.key, late.user))
         self._blocked: dict[ClerkUserId, tuple[Subject, chains.Blocked]] = {}
         self._all: dict[ClerkUserId, tuple[Subject, Decision]] | None = {} if keep_all else None
         self._all_late: dict[ClerkUserId, Decision] = {}
         self._profiles = 0
         self._in_sync = 0
 
-    def passed_over(self, count: int) -> None:
-        """So many more who are wanted and equal, and were not looked at because nothing of theirs has moved."""
+    def count_in_sync(self, count: int) -> None:
+        """Count wanted users in sync that the scan skipped because nothing has changed."""
         self._profiles += count
         self._in_sync += count
 
     def add(self, subject: Subject, decision: Decision, blocked: chains.Blocked | None = None) -> None:
-        """One user's decision; `blocked` says what else may be decided where other users have the new e-mail or phone."""
+        """Add one user's decision; `blocked`: the alternatives where other users have the new e-mail or phone."""
         self._profiles += is_wanted(subject.profile, self._store) is not False
         if blocked is not None:
             self._blocked[subject.user] = (subject, blocked)
-        elif self._phones.came_before(decision):
-            self._put_off(subject, decision)
+        elif self._phones.note_phone(decision):
+            self._postpone(subject, decision)
         else:
             self._keep(subject, decision)
             outcome = self._outcome(subject, decision)
             self._settle(outcome)
-            self._frees(subject.user, outcome)
+            self._note_freed(subject.user, outcome)
 
     def result(self, *, mappings: int, restore_rate: float, whole: bool) -> ScanResult:
-        """The plan. `mappings` is what the guards' percentages are taken of."""
+        """The finished plan. `mappings` is the base of the guards' percentages."""
         self._settle_late()
         over = self._settle_blocked(mappings)
-        found = {kind: pile.whole() for kind, pile in self._actions.items()}
+        found = {kind: series.whole() for kind, series in self._actions.items()}
         for kind, message in over.items():
             self._withhold(kind, found[kind], message)
         holds = self._holds.whole()
@@ -181,7 +187,7 @@ class Gathered:
 
     # --- phones of several users ------------------------------------------------------------------------------------
 
-    def _put_off(self, subject: Subject, decision: Decision) -> None:
+    def _postpone(self, subject: Subject, decision: Decision) -> None:
         key = phone_of(decision.action)
         assert key is not None
         held = without_phone(decision, phone_hold(decision, subject.user))
@@ -193,12 +199,12 @@ class Gathered:
             self._all[subject.user], self._all_late[subject.user] = (subject, decision), held
 
     def _settle_late(self) -> None:
-        """Settle who may come late for a phone, now that all who come first are known."""
+        """Settle the users who may have come late for a phone, since the first ones are known now."""
         for late, (user, first) in zip(self._late.whole(), self._phones.firsts(), strict=True):
             assert late.user == user
             outcome = late.alone if first == user else late.held.held_for(first)
             self._settle(outcome)
-            self._frees(user, outcome)
+            self._note_freed(user, outcome)
             if self._all is not None and first != user:
                 decision = self._all_late[user].model_copy(update={"holds": outcome.holds})
                 self._all[user] = (self._all[user][0], decision)
@@ -206,22 +212,22 @@ class Gathered:
     # --- chains -----------------------------------------------------------------------------------------------------
 
     def _settle_blocked(self, mappings: int) -> dict[Kind, str]:
-        """Settle who waits for another's value, and give the kinds that are above their ceilings, with what that says.
+        """Settle the blocked users; return the kinds above their ceilings, with messages.
 
-        Who waits for a user whose action is withheld is blocked again.
+        A user who waits for a withheld action is blocked again.
         """
         blocked = {user: case for user, (_, case) in self._blocked.items()}
         awaited = {t.place for case in blocked.values() for d in case.decisions.values() for t in d.taken}
         given = (f for f in self._freed.whole() if not awaited.isdisjoint(f.frees.places)) if blocked else ()
         freed = {f.clerk_user_id: f for f in given}
         frees = {user: f.frees for user, f in freed.items()}
-        moved, blocked = resolved_apart(blocked, frees, self._phones.holders(keys_of(blocked)))
+        moved, blocked = resolve_with_phones(blocked, frees, self._phones.holders(keys_of(blocked)))
         moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
-        counts = Counter({kind: len(pile) for kind, pile in self._actions.items()}) + Counter(moving.values())
-        over = above(counts, self._store, mappings=mappings) if self._guards else {}
+        counts = Counter({kind: len(series) for kind, series in self._actions.items()}) + Counter(moving.values())
+        over = kinds_above(counts, self._store, mappings=mappings) if self._guards else {}
         kinds = moving | {user: f.kind for user, f in freed.items()}
         gone = frozenset(user for user, kind in kinds.items() if kind in over)
-        for user, decision in chains.without(moved, blocked, frees, gone).items():
+        for user, decision in chains.resolve_without(moved, blocked, frees, gone).items():
             subject = self._blocked[user][0]
             self._keep(subject, decision)
             self._settle(self._outcome(subject, decision))
@@ -260,7 +266,7 @@ class Gathered:
         if outcome.if_withheld is not None:
             self._if_withheld[action.kind].add(outcome.if_withheld)
 
-    def _frees(self, user: ClerkUserId, outcome: _Outcome) -> None:
+    def _note_freed(self, user: ClerkUserId, outcome: _Outcome) -> None:
         if outcome.action is not None and outcome.frees.places:
             self._freed.add(_Freed(clerk_user_id=user, frees=outcome.frees, kind=outcome.action.kind))
 
@@ -268,7 +274,7 @@ class Gathered:
 
     def _withhold(self, kind: Kind, actions: Collection[Action], message: str) -> None:
         for action in actions:
-            held = held_back(action, message)
+            held = guard_hold(action, message)
             self._holds.add(held)
             if self._all is not None:
                 subject, decision = self._all[action.clerk_user_id]
@@ -283,13 +289,13 @@ def _held(decision: Decision, by: Hold) -> Decision:
     return decision.model_copy(update={"action": None, "holds": (by, *decision.holds), "status": "held"})
 
 
-def approved(scan_result: ScanResult) -> ScanResult:
-    """The same with what the guards withheld let go: somebody has approved exactly this."""
+def with_withheld(scan_result: ScanResult) -> ScanResult:
+    """The scan result with the withheld actions in its plan, after an operator's approval."""
     if not scan_result.withheld:
         return scan_result
     actions = merged([scan_result.plan.actions, scan_result.withheld], action_order)
     holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
-    summary = summed(actions, holds, scan_result.plan.summary.in_sync)
+    summary = summary_of(actions, holds, scan_result.plan.summary.in_sync)
     cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)
     plan = scan_result.plan.model_copy(
         update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost}

@@ -1,4 +1,4 @@
-"""Guards: ceilings on what one plan may do in a store. A kind above its ceiling is held whole; the rest goes on."""
+"""Guards: ceilings for the actions of one plan in a store. All actions of a kind above its ceiling are held."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from reconciler.core.model.action import KINDS, Action, Hold, Kind
 from reconciler.core.model.store import Ceiling, Store
 
-COUNTABLE = 1e12  # more rows than any table has
+COUNTABLE = 1e12  # above the rows of any table
 
 
 class Guarded(BaseModel):
-    """The actions that may go, those withheld, and the holds that say so."""
+    """The allowed actions, the withheld ones, and their holds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,14 +26,14 @@ class Guarded(BaseModel):
 
 
 def ceiling_of(ceiling: Ceiling, mappings: int) -> int:
-    """How many may go: n <= max, and 100 n <= percent times the mappings; without mappings only max counts."""
+    """The allowed count n: n <= max, and 100 n <= percent times the mappings; without mappings only max counts."""
     if ceiling.percent is None or mappings == 0:
         return ceiling.max
     return min(ceiling.max, int(ceiling.percent * mappings / 100 + 1e-9))
 
 
 def enough_of(ceiling: Ceiling) -> int | None:
-    """The count of mappings from which on the percentage changes nothing any more; None where none is asked for."""
+    """The count of mappings from which on the percentage has no effect; None without a percentage."""
     if ceiling.percent is None:
         return None
     return math.ceil(min(ceiling.max * 100 / ceiling.percent, COUNTABLE)) + 1 if ceiling.percent else 1
@@ -46,18 +46,18 @@ def ceiling_now(store: Store, kind: Kind, count: Callable[[int], int]) -> int:
     return ceiling_of(ceiling, 0 if enough is None else count(enough))
 
 
-def said_above(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> str:
-    """How many there are, how many were allowed and why, and how they may go all the same."""
+def ceiling_message(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> str:
+    """The message of a guard: the count, the ceiling, and how to approve the actions."""
     many = f"{count} {kind} action is" if count == 1 else f"{count} {kind} actions are"
     percent = ""
     if ceiling.percent is not None and mappings:
         allowed = ceiling_of(ceiling, mappings) or "none"
-        percent = f" and {ceiling.percent:g} % of {mappings} {_mappings(mappings)}, which together let {allowed} go"
-    return f"{many} above the ceiling of {ceiling.max}{percent}; approving the digest of the plan lets these go"
+        percent = f" and {ceiling.percent:g} % of {mappings} {_mappings(mappings)}, which together allow {allowed}"
+    return f"{many} above the ceiling of {ceiling.max}{percent}; to allow these, approve the digest of the plan"
 
 
-def shut(store: Store, mappings: int) -> dict[Kind, int]:
-    """Kinds of which not even one may go, by their percentage of so few mappings; with how many mappings one may."""
+def closed_kinds(store: Store, mappings: int) -> dict[Kind, int]:
+    """Kinds that allow no action at all, by their percentage of few mappings; and the mappings needed for one."""
     ceilings: dict[Kind, Ceiling] = {kind: getattr(store.guards, kind) for kind in KINDS}
     return {
         kind: math.ceil(100 / ceiling.percent - 1e-9)
@@ -70,26 +70,26 @@ def _mappings(count: int) -> str:
     return "mapping" if count == 1 else "mappings"
 
 
-def guarded(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:
-    """Hold each kind that is above its ceiling, whole."""
-    over = above(Counter(action.kind for action in actions), store, mappings=mappings)
+def apply_guards(actions: tuple[Action, ...], store: Store, *, mappings: int) -> Guarded:
+    """Hold all actions of each kind above its ceiling."""
+    over = kinds_above(Counter(action.kind for action in actions), store, mappings=mappings)
     withheld = tuple(a for a in actions if a.kind in over)
-    holds = tuple(held_back(a, over[a.kind]) for a in withheld)
+    holds = tuple(guard_hold(a, over[a.kind]) for a in withheld)
     return Guarded(actions=tuple(a for a in actions if a.kind not in over), withheld=withheld, holds=holds)
 
 
-def above(counts: MappingOf[Kind, int], store: Store, *, mappings: int) -> dict[Kind, str]:
-    """The kinds of which there are more than their ceilings, and what is said of that."""
+def kinds_above(counts: MappingOf[Kind, int], store: Store, *, mappings: int) -> dict[Kind, str]:
+    """The kinds above their ceilings, with the messages of their guards."""
     over: dict[Kind, str] = {}
     for kind in KINDS:
         ceiling: Ceiling = getattr(store.guards, kind)
         if counts.get(kind, 0) > ceiling_of(ceiling, mappings):
-            over[kind] = said_above(kind, counts[kind], ceiling, mappings)
+            over[kind] = ceiling_message(kind, counts[kind], ceiling, mappings)
     return over
 
 
-def held_back(action: Action, message: str) -> Hold:
-    """The hold of an action that a guard withholds."""
+def guard_hold(action: Action, message: str) -> Hold:
+    """The hold of a withheld action."""
     return Hold(
         clerk_user_id=action.clerk_user_id,
         customer_id=action.customer_id,

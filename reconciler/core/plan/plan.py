@@ -1,4 +1,4 @@
-"""Plan: actions and holds of one or many stores, sorted, counted and sealed by a digest."""
+"""Plan: actions and holds of one or many stores, sorted, counted and identified by a digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.model.action import KINDS, Action, Hold
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.core.plan.pile import Pile, canonical_parts, dumped_around
+from reconciler.core.plan.series import Series, canonical_parts, dumped_around
 
 
 class _Value(BaseModel):
@@ -37,9 +37,9 @@ class Summary(_Value):
 
 
 class Forecast(_Value):
-    """What the writes will cost at the shop: points, and seconds at its restore rate; the same work as bulk operations.
+    """The cost of the writes: points, and seconds at the shop's restore rate; and the points as bulk operations.
 
-    Bulk operations draw no points while they run, but take minutes to come back: worth it where the paced way is longer.
+    Bulk operations cost no points while they run, but take minutes: `bulk_worth_it` if single writes take longer.
     """
 
     points: int = 0
@@ -50,9 +50,9 @@ class Forecast(_Value):
 
 
 class StorePlan(_Value):
-    """One store's part. With `error` set nothing was decided there, and the rest is empty.
+    """One store's part of a plan. With `error` set nothing was decided, and the rest is empty.
 
-    Actions are sorted by kind and user, holds by user and reason; both may be more than memory holds.
+    Actions are sorted by kind and user, holds by user and reason; both may be larger than memory.
     """
 
     store: StoreName
@@ -60,14 +60,14 @@ class StorePlan(_Value):
     error: str | None = None
     error_hint: str = ""
     summary: Summary = Summary()
-    actions: Pile[Action] = ()
-    holds: Pile[Hold] = ()
+    actions: Series[Action] = ()
+    holds: Series[Hold] = ()
     forecast: Forecast = Forecast()
     config_digest: str = ""
 
 
 class Plan(_Value):
-    """The whole: what `plan` shows and `apply` does. The same world gives the same digest."""
+    """The plan that `plan` shows and `apply` executes. The same profiles, shops and state give the same digest."""
 
     version: Literal[1] = 1
     digest: str
@@ -76,23 +76,23 @@ class Plan(_Value):
     stores: tuple[StorePlan, ...]
 
 
-def summed(actions: Iterable[Action], holds: Collection[Hold], in_sync: int) -> Summary:
-    """The counts of one store."""
+def summary_of(actions: Iterable[Action], holds: Collection[Hold], in_sync: int) -> Summary:
+    """The summary of one store."""
     counts: Counter[str] = Counter(action.kind for action in actions)
     return Summary(**counts, hold=len(holds), in_sync=in_sync)
 
 
-def planned(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
-    """The plan of these stores: sorted by store name, totalled, and with its digest."""
+def build_plan(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
+    """The plan of these stores, sorted by name, with totals and digest."""
     ordered = tuple(sorted(stores, key=lambda s: s.store))
     totals = {name: sum(getattr(s.summary, name) for s in ordered) for name in Summary.model_fields}
     return Plan(digest=digest_of_stores(ordered), created_at=created_at, summary=Summary(**totals), stores=ordered)
 
 
 def digest_of_stores(stores: Iterable[StorePlan]) -> str:
-    """`sha256:…` over everything that was decided; the time of planning and the forecast are left out."""
+    """`sha256:…` over all decisions, without the time of planning and the forecast."""
     found = hashlib.sha256()
-    body = [in_parts(store) for store in stores]
+    body = [json_parts(store) for store in stores]
     for part in body:
         del part["forecast"], part["error_hint"]
     for text in canonical_parts(body):
@@ -100,6 +100,6 @@ def digest_of_stores(stores: Iterable[StorePlan]) -> str:
     return "sha256:" + found.hexdigest()
 
 
-def in_parts(store: StorePlan) -> dict[str, Any]:
-    """One store's part as JSON values, but for its actions and holds."""
+def json_parts(store: StorePlan) -> dict[str, Any]:
+    """One store's part as JSON values, with its actions and holds as series."""
     return dumped_around(store, {"actions": store.actions, "holds": store.holds})

@@ -1,8 +1,8 @@
-"""The way back from what was written: from recorded before-values to actions that restore them.
+"""Undo: from the recorded values before our writes to actions that restore them.
 
-Only what is still as we left it is taken back; what somebody has changed since is held, and so is what Shopify can't
-undo. Values that were taken back are remembered as refused, so that the next look does not write them again before the
-profile or the config moves.
+A value is restored only while it is as we wrote it; values that others have changed since, and changes that Shopify can't
+reverse, are held. Undone values are recorded as refused, so that they are not written again before the profile or the
+config changes.
 """
 
 from __future__ import annotations
@@ -31,56 +31,58 @@ Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
 NO_TAGS = Applied(value={"owned": [], "agreed": []})
 
 
-def way_back(
+def plan_undo(
     events: Iterable[Event],
     customers: MappingOf[CustomerId, Customer],
     mappings: MappingOf[ClerkUserId, Mapping],
     *,
     trace: str,
 ) -> tuple[tuple[Action, ...], tuple[Hold, ...]]:
-    """Actions that restore what was before these events (oldest first), and holds for what can't be.
+    """Actions that restore the values before these events (oldest first), and holds for those that can't be restored.
 
-    `customers` are those of the events as the shop shows them now, `mappings` those of their users; `trace` is the
-    field that says where a user went. One user may have two actions, where they were moved from one customer to another.
+    `customers` are those of the events as observed now, `mappings` those of their users. `trace` is the field that names
+    the customer to which a user was re-linked. A re-linked user may have two actions, one for each customer.
     """
-    told = [e for e in events if e.customer_id is not None and e.kind != "undo"]
-    created = {e.customer_id for e in told if e.kind == "create" and any(c["field"] == "backlink" for c in e.changes)}
+    writes = [e for e in events if e.customer_id is not None and e.kind != "undo"]
+    created = {e.customer_id for e in writes if e.kind == "create" and any(c["field"] == "backlink" for c in e.changes)}
     actions: list[Action] = []
     holds: list[Hold] = []
-    for (user, customer_id), changes in sorted(_net(told).items()):
+    for (user, customer_id), changes in sorted(_net(writes).items()):
         customer = customers.get(customer_id)
         mapping = mappings.get(user)
         base = mapping.applied if mapping is not None and mapping.customer_id == customer_id else {}
         if "customer" in changes:
-            holds.append(_held(user, customer_id, "a merge, a deletion or an erasure can't be taken back in Shopify"))
+            holds.append(
+                _cannot_undo(user, customer_id, "a merge, a deletion or an erasure can't be undone in Shopify")
+            )
         elif customer is None:
-            holds.append(_held(user, customer_id, "her customer is not in the shop any more"))
+            holds.append(_cannot_undo(user, customer_id, "the customer is no longer in the shop"))
         elif customer_id in created and (theirs := _changed_since(customer, changes, base)):
-            message = f"the customer was created, and somebody has changed {theirs} since: she stays"
-            holds.append(_held(user, customer_id, message))
+            message = f"the customer was created, and {theirs} changed since: the customer is kept"
+            holds.append(_cannot_undo(user, customer_id, message))
         elif customer_id in created and customer.unknown:
             hidden = ", ".join(sorted(customer.unknown))
-            message = f"the customer was created, and Shopify does not show us her {hidden}: she stays"
-            holds.append(_held(user, customer_id, message))
+            message = f"the customer was created, and Shopify does not return {hidden}: the customer is kept"
+            holds.append(_cannot_undo(user, customer_id, message))
         elif customer_id in created:
-            action = _deleted(user, customer)
+            action = _deletion(user, customer)
             if action is None:
-                message = "the customer was created, and Shopify does not delete her: she has orders"
-                holds.append(_held(user, customer_id, message))
+                message = "the customer was created, and can't be deleted in Shopify because it has orders"
+                holds.append(_cannot_undo(user, customer_id, message))
             else:
                 actions.append(action)
         else:
-            back, held = _restored(user, customer, changes, base, trace)
+            back, held = _restoration(user, customer, changes, base, trace)
             actions += back
             holds += held
     return tuple(actions), tuple(holds)
 
 
 def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
-    """The row after one action of the way back: held as `Undone`, and what was meant is not written again by itself."""
-    refused = dict(mapping.refused) | _remembered(mapping, action)
+    """The row after one undo action: held as `Undone`, with the undone values recorded as refused."""
+    refused = dict(mapping.refused) | _refusals(mapping, action)
     update: dict[str, Any] = {
-        "status": "held", "reason": "Undone", "message": "taken back by `undo`", "refused": refused,
+        "status": "held", "reason": "Undone", "message": "reverted by `undo`", "refused": refused,
         "last_seen_at": now, "generation": mapping.generation + 1, "intent": None,
         **NO_FINGERPRINTS,
     }  # fmt: skip
@@ -93,13 +95,13 @@ def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
         for change in action.changes:
             known = applied.get(change.field) or (NO_TAGS if change.field == "tags" else None)
             if known is not None:
-                applied[change.field] = _before_it(known, change)
+                applied[change.field] = _applied_before(known, change)
         update |= {"customer_id": action.customer_id, "applied": applied}
     return mapping.model_copy(update=update)
 
 
-def _before_it(agreed: Applied, change: Change) -> Applied:
-    """What was agreed on before the change that is taken back. Tags that we had taken off were ours, and are again."""
+def _applied_before(agreed: Applied, change: Change) -> Applied:
+    """The last-applied value before the undone change. Tags that we had removed are ours again."""
     if change.field != "tags":
         return agreed.model_copy(update={"value": change.after, "respelt": False, "shown": None})
     before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
@@ -111,8 +113,8 @@ def _before_it(agreed: Applied, change: Change) -> Applied:
     return agreed.model_copy(update={"value": value, "ours": bool(value["owned"])})
 
 
-def _remembered(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
-    """Each change that was taken back, as it was meant; a back-link only until her row moves."""
+def _refusals(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
+    """The refusals of undone changes; that of a back-link only until the profile row changes."""
     changes = action.changes
     if action.kind == "release":
         changes = (Change(field="backlink", before=action.clerk_user_id, after=None, why="undo"),)
@@ -120,7 +122,7 @@ def _remembered(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
     found = {}
     for change in changes:
         if back_on_it and change.field in {"backlink", "tags"}:
-            continue  # taken off when she left for another customer: what is not to come again is the link over there
+            continue  # removed by a re-link to another customer: only the back-link there is refused
         meant = Change(field=change.field, before=change.after, after=change.before, why="profile changed")
         row = mapping.profile_digest if change.field == "backlink" else ""
         found[change.field] = RefusedValue(digest=refusal_digest(meant), code=UNDONE, message="undone", profile=row)
@@ -128,22 +130,22 @@ def _remembered(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
 
 
 def _net(events: Iterable[Event]) -> Net:
-    """Per user and customer and field: what was before the first and after the last of these events."""
+    """For each user, customer and field: the values before the first and after the last of these events."""
     found: defaultdict[tuple[ClerkUserId, CustomerId], dict[str, Change]] = defaultdict(dict)
     for event in events:
         assert event.customer_id is not None
         fields = found[event.clerk_user_id, event.customer_id]
-        for told in event.changes:
-            name = told["field"]
-            first = fields[name].before if name in fields else told["before"]
+        for change in event.changes:
+            name = change["field"]
+            first = fields[name].before if name in fields else change["before"]
             if name == "backlink" and first != event.clerk_user_id:
-                first = None  # that of the user who left, for whom nothing is written any more
-            fields[name] = Change(field=name, before=first, after=told["after"], why="undo")
+                first = None  # the back-link of a former user is not restored
+            fields[name] = Change(field=name, before=first, after=change["after"], why="undo")
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
 
 
 def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: MappingOf[str, Applied]) -> str:
-    """What of a customer that we created is not as we left it, by name; empty where all of it is. Locale is the shop's."""
+    """The names of fields of a created customer that others have changed, comma-separated; without the locale."""
     found = []
     for name in SCALARS:
         ours = changes[name].after if name in changes else None
@@ -158,7 +160,7 @@ def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: 
     return ", ".join(found)
 
 
-def _deleted(user: ClerkUserId, customer: Customer) -> Action | None:
+def _deletion(user: ClerkUserId, customer: Customer) -> Action | None:
     if customer.can_delete is not True:
         return None
     change = Change(field="customer", before=customer.id, after=None, why="undo")
@@ -175,7 +177,7 @@ def _deleted(user: ClerkUserId, customer: Customer) -> Action | None:
     )
 
 
-def _restored(
+def _restoration(
     user: ClerkUserId,
     customer: Customer,
     changes: MappingOf[str, Change],
@@ -185,14 +187,18 @@ def _restored(
     back: list[Change] = []
     holds: list[Hold] = []
     for name, change in sorted(changes.items()):
-        restored = _back(customer, change, agreed, trace)
+        restored = _reverting_change(customer, change, agreed, trace)
         if restored is None:
-            what = "is not shown to us" if name in customer.unknown else "was changed since by somebody else"
-            message = f"{name} {what}: it stays as it is"
+            what = (
+                "is not returned by Shopify"
+                if name in customer.unknown
+                else "was changed since by another app or person"
+            )
+            message = f"{name} {what}: it is not restored"
             holds.append(hold(user, customer, "CannotUndo", message, name))
         elif restored.before != restored.after:
             back.append(restored)
-    if not back or (customer.backlink == user and all(c.field == trace for c in back)):  # the trace is the last to go
+    if not back or (customer.backlink == user and all(c.field == trace for c in back)):  # the trace is removed last
         return [], holds
     action = Action(
         kind="update",
@@ -207,8 +213,8 @@ def _restored(
     return [action], holds
 
 
-def _back(customer: Customer, change: Change, agreed: MappingOf[str, Applied], trace: str) -> Change | None:
-    """The change that takes this one back; None where somebody has been there since."""
+def _reverting_change(customer: Customer, change: Change, agreed: MappingOf[str, Applied], trace: str) -> Change | None:
+    """The change that reverts this one; None where the value was changed since."""
     if change.field == "tags":
         return _tags(customer, change, respelt_tags(agreed.get("tags")))
     if change.field == trace:
@@ -217,19 +223,19 @@ def _back(customer: Customer, change: Change, agreed: MappingOf[str, Applied], t
 
 
 def _value(customer: Customer, change: Change, agreed: MappingOf[str, Applied]) -> Change | None:
-    """The field put back, if it is still what we wrote; not where it is not shown to us."""
+    """The change that restores a field, if it still has the value that we wrote; None where it is unknown or changed."""
     name = change.field
     if name in customer.unknown:
         return None
     now: Any = customer.backlink if name == "backlink" else observed_value(customer, name)
-    if _shows(name, customer, now, change.before, {}):  # taken back already
+    if _shows(name, customer, now, change.before, {}):  # already restored
         return Change(field=name, before=now, after=now, why="undo")
     ours = _shows(name, customer, now, change.after, agreed)
     return Change(field=name, before=now, after=change.before, why="undo") if ours else None
 
 
 def _shows(name: str, customer: Customer, now: Any, value: Any, agreed: MappingOf[str, Applied]) -> bool:
-    """Whether what is there now is this value, by what counts as equal or by what the shop showed for it."""
+    """Whether the value now equals this one, in comparable form or in the shop's spelling of it."""
     if name not in SCALARS and not name.startswith("metafields."):
         return bool(now == value)
     found = customer.metafields.get(name.removeprefix("metafields."))
@@ -245,7 +251,7 @@ def _shows(name: str, customer: Customer, now: Any, value: Any, agreed: MappingO
 
 
 def _tags(customer: Customer, change: Change, respelt: Respelt) -> Change:
-    """What we added is taken off, what we took off is put back; everybody else's tags stay."""
+    """The change that removes the tags that we added and restores those that we removed; tags of others stay."""
     before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
     added = normalise.tag_keys(shown for key in after - before if (shown := as_shown(key, respelt)))
     removed = [t for t in change.before if t.casefold() not in after]
@@ -254,6 +260,6 @@ def _tags(customer: Customer, change: Change, respelt: Respelt) -> Change:
     return Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(restored), why="undo")
 
 
-def _held(user: ClerkUserId, customer: CustomerId, message: str) -> Hold:
+def _cannot_undo(user: ClerkUserId, customer: CustomerId, message: str) -> Hold:
     found = hold(user, None, "CannotUndo", message)
     return found.model_copy(update={"customer_id": customer})

@@ -1,4 +1,4 @@
-"""Customers that users leave in the same plan in which others take the values: one that stays keeps its e-mail."""
+"""Customers that users leave in the same plan in which other users take their values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import View
 
 
-def once_free(view: View, store: Store, fields: frozenset[Unique]) -> View:
-    """The view once the users who have the values of these fields have given them up.
+def when_freed(view: View, store: Store, fields: frozenset[Unique]) -> View:
+    """The view after other users have given up the values of these fields.
 
-    A value that leaves its customer is free then. A customer that its user leaves (`on_leave` keep or tag) keeps the
-    e-mail: it is seen as that of a user who was released, who may have the e-mail takes the customer.
+    A value that is removed from its customer is free. A customer that a release keeps in the shop keeps its e-mail: the
+    view has it as the customer of a released user, so that the user with the same e-mail adopts it.
     """
     found = view.model_copy(update={f"by_{field}": None for field in fields})
     customer = view.by_email
@@ -26,10 +26,10 @@ def once_free(view: View, store: Store, fields: frozenset[Unique]) -> View:
 
 
 def is_vacated(action: Action) -> bool:
-    """Whether the action takes the customer of a user who is released first, in the same plan."""
+    """Whether the action adopts the customer of a user who is released earlier in the same plan."""
     return action.former_user is not None and action.former_user in action.waits_for
 
 
 def _stays(customer: Customer, store: Store) -> bool:
-    """Whether a release leaves the customer in the shop."""
+    """Whether a release keeps the customer in the shop."""
     return store.on_leave in {"keep", "tag"} or (store.on_leave == "delete" and customer.can_delete is not True)

@@ -1,4 +1,4 @@
-"""The certificate: how many users are equal in how many stores at a moment, who is not and why, under one digest."""
+"""The certificate: how many users are in sync in how many stores at a time, and the rest by reason, with a digest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.core.plan.gather import ScanResult
 
 
 class StoreCertificate(BaseModel):
-    """One store: how many users it wants, how many are equal there, and the rest by reason."""
+    """One store: the count of wanted users, of those in sync, and of the rest by reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,7 +26,7 @@ class StoreCertificate(BaseModel):
 
 
 class Certificate(BaseModel):
-    """`users` and `equal` count a user once for each store that wants her."""
+    """The counts of all stores. `users` and `equal` count a user once for each store that wants them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,13 +41,13 @@ class Certificate(BaseModel):
 
     @property
     def sentence(self) -> str:
-        """What stands on top of it."""
+        """The headline."""
         moment = self.at.strftime("%Y-%m-%dT%H:%M:%SZ")
         return f"{self.equal} of {self.users} users equal in {self.stores_equal} of {self.stores} shops at {moment}"
 
 
 def certificate(scan_results: Iterable[ScanResult], *, at: datetime) -> Certificate:
-    """From a look at every store, made just now: users that differ are counted as their action's kind."""
+    """The certificate from fresh scans of all stores. Users with an action count under the kind of the action."""
     details = tuple(sorted((_store(s) for s in scan_results), key=lambda d: d.store))
     exceptions: Counter[str] = Counter()
     for part in details:

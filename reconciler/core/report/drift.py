@@ -1,6 +1,6 @@
-"""What was changed in a shop behind our back, apart from what is not rolled out yet. Pure: decisions in, a report out.
+"""The drift report: changes made in Shopify since the last sync, separate from changes of ours that are not written yet.
 
-Looks past both switches and the pause: a change waits or goes, but where it came from stays what it is.
+It ignores the switches and the pause, which hold a change but do not alter its origin.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ How = Literal["edited", "deleted", "merged", "moved"]
 
 
 class Finding(BaseModel):
-    """One user of one store that differs. `how` only for drift: the customer was edited, deleted or merged in Shopify, or
-    the user's back-link was moved to another one.
+    """One user that differs in one store.
+
+    `how` is set for drift only: the customer was edited, deleted or merged in Shopify, or the back-link was moved to
+    another customer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,7 +36,7 @@ class Finding(BaseModel):
 
 
 class NotRead(BaseModel):
-    """A field of one user that could not be read, in Shopify or in the profile: whether it drifted is not known."""
+    """A field of one user that could not be read, in Shopify or in the profile, so that its drift is unknown."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,9 +48,9 @@ class NotRead(BaseModel):
 
 
 class StoreDrift(BaseModel):
-    """One store's part; with `error` set nothing is known of it. `accepted` is drift that the config agrees to.
+    """One store's part; with `error` set the rest is empty. `accepted` is drift that the config accepts.
 
-    `not_read`: what could not be compared, so that "no drift" can't be said of it.
+    `not_read`: fields that could not be compared, for which "no drift" would be wrong.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +66,7 @@ class StoreDrift(BaseModel):
 
 
 class Drift(BaseModel):
-    """All stores."""
+    """The drift of all stores."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,13 +75,13 @@ class Drift(BaseModel):
     stores: tuple[StoreDrift, ...]
 
 
-def unswitched(store: Store) -> Store:
-    """The policy with both switches on and no pause: what would be done, whoever has to allow it."""
+def without_switches(store: Store) -> Store:
+    """The policy with both switches on auto and without a pause."""
     return store.model_copy(update={"heal_drift": "auto", "roll_out": "auto", "paused": False})
 
 
 def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> StoreDrift:
-    """Drift and intent of one store; one user may have both. Holds are neither."""
+    """The drift and the intent (our unwritten changes) of one store; one user may have both. Holds are neither."""
     drift: list[Finding] = []
     intent: list[Finding] = []
     accepted: list[Finding] = []
@@ -120,7 +122,7 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
 
 
 def _not_read(subject: Subject, decision: Decision) -> list[NotRead]:
-    """Fields that the shop does not show, and columns of the row that could not be read. Other holds are decisions."""
+    """The fields that the shop did not return, and the columns that could not be read."""
     problems = {p.field for p in subject.profile.problems} if subject.profile is not None else set()
     return [
         NotRead(
@@ -136,7 +138,7 @@ def _not_read(subject: Subject, decision: Decision) -> list[NotRead]:
 
 
 def _linked_elsewhere(subject: Subject, decision: Decision) -> Finding | None:
-    """The back-link is on another customer: a merge moved it, or, where the mapped one is still there, somebody did."""
+    """The finding of a back-link on another customer: "moved" if the mapped one still exists, else "merged"."""
     before = subject.mapping.customer_id if subject.mapping else None
     now = decision.customer.id if decision.customer else None
     live = subject.mapping is not None and subject.mapping.status not in {"released", "erased"}

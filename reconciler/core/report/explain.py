@@ -1,4 +1,4 @@
-"""Why a user is as she is in a store: what is wanted, what is there, who owns each field, what would happen next."""
+"""Explain a user's sync state in a store: wanted and observed values, owners of fields, and the next action."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
 
-Owner = Literal["reconciler", "shopify", "whoever was first"]
+Owner = Literal["reconciler", "shopify", "first value"]
 OWNERS: Mapping[str, Owner] = {
     "enforce": "reconciler",
-    "fill": "whoever was first",
+    "fill": "first value",
     "create_only": "shopify",
     "ignore": "shopify",
 }
 
 
 class ExplainedField(BaseModel):
-    """One field: what should be there, what is (where it is `shown` to us), what was last agreed on, and who owns it."""
+    """One field: its wanted, observed (if `shown` by Shopify) and last-applied values, and its owner."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +45,7 @@ class ExplainedField(BaseModel):
 
 
 class Next(BaseModel):
-    """What the next look would do, in words and as the action itself; who must act where it waits."""
+    """What the next reconcile would do, as text and as action; `who_acts` on holds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +56,7 @@ class Next(BaseModel):
 
 
 class ExplainedStore(BaseModel):
-    """One store's part; with `error` set the shop could not be looked at."""
+    """One store's part; with `error` set the shop could not be observed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,7 +76,7 @@ class ExplainedStore(BaseModel):
 
 
 class Explained(BaseModel):
-    """One user in all stores."""
+    """The explanation of one user in all stores."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -84,7 +84,7 @@ class Explained(BaseModel):
     stores: tuple[ExplainedStore, ...]
 
 
-def explained(
+def explain_store(
     store: Store,
     subject: Subject,
     decision: Decision,
@@ -92,8 +92,8 @@ def explained(
     *,
     refused: Hold | None = None,
 ) -> ExplainedStore:
-    """One user in one store. `events` are what was written there, oldest first. `refused`: the profile row is refused."""
-    told = tuple(events)
+    """The explanation of one user in one store. `events`: the writes there, oldest first. `refused`: the row's hold."""
+    written = tuple(events)
     customer = decision.customer
     status, reason = _status(subject, decision)
     if refused is not None and status not in {"released", "erased"}:
@@ -106,18 +106,18 @@ def explained(
         customer_id=customer.id if customer else None,
         wanted=_wanted(decision.spec),
         observed=_observed(customer),
-        fields=_fields(store, subject, decision, told),
+        fields=_fields(store, subject, decision, written),
         next=_next(decision, refused),
-        events=told,
-        last_write_at=told[-1]["at"] if told else None,
+        events=written,
+        last_write_at=written[-1]["at"] if written else None,
         accepted=decision.accepted,
     )
 
 
-def withheld_so_far(subject: Subject, decision: Decision, *, suspended: str | None) -> Decision:
-    """The decision, held where the controller would not carry it out: by a guard of the last scan, or a refusing shop.
+def withhold_refused(subject: Subject, decision: Decision, *, suspended: str | None) -> Decision:
+    """The decision, held where the shop refuses access, or a guard of the last scan withheld the user's action.
 
-    A guard counts the actions of the whole store, which one user's decision can't know: the mapping does.
+    A guard counts the actions of the whole store, so its result is read from the mapping.
     """
     row = subject.mapping
     if decision.action is None:
@@ -217,5 +217,5 @@ def _next(decision: Decision, refused: Hold | None) -> Next:
         fields = ", ".join(c.field for c in action.changes) or "nothing but the mapping"
         return Next(does=f"{action.kind}: {fields}", action=action, holds=holds, who_acts=who)
     if holds:
-        return Next(does="waits: " + "; ".join(h.message for h in holds), holds=holds, who_acts=who)
-    return Next(does="nothing: she is as she should be" if decision.status == "in_sync" else "nothing")
+        return Next(does="held: " + "; ".join(h.message for h in holds), holds=holds, who_acts=who)
+    return Next(does="nothing: the user is in sync" if decision.status == "in_sync" else "nothing")

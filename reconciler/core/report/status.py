@@ -1,4 +1,4 @@
-"""What is told of stores and of an apply: counts for people and programs."""
+"""Reports of the stores' status and of an apply's results."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from reconciler.core.model.action import Hold
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
-from reconciler.core.plan.pile import Pile
+from reconciler.core.plan.series import Series
 
 SIX_DIGITS = 1_000_000
-NEVER_SCANNED = "never looked at as a whole: how many are wanted is not known"
-FARTHEST_S = 365 * 86_400.0  # work that stood still for months says nothing of its end, and a date has its limits
+NEVER_SCANNED = "no full scan yet: the number of wanted users is unknown"
+FARTHEST_S = 365 * 86_400.0  # no estimate beyond this
 
 
 class ScanProgress(BaseModel):
-    """A look at a whole store that is under way: how many rows of how many, and when it will end if it goes on so."""
+    """A running scan: rows read, total rows, and the estimated end."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,10 +37,10 @@ def scan_progress(started_at: datetime, looked_at: int, total: int | None, *, no
 
 
 class MirrorProgress(BaseModel):
-    """A shop's mirror. `operation` is the bulk query that is filling it, `lines` of `expected` are stored of it already.
+    """The progress of a shop's mirror. `operation` is the bulk query that fills it: `lines` of `expected` are stored.
 
-    `complete_at` is when the last bulk query that was read to its end began, `listed_at` when it was caught up last;
-    `fresh`: a plan may rest on it, once it is caught up.
+    `complete_at` is the start of the last bulk query that was read completely, `listed_at` the last update from lists;
+    `fresh`: a plan may use the mirror after an update.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +66,7 @@ def mirror_progress(
     fresh: bool,
     now: datetime,
 ) -> MirrorProgress:
-    """How it stands."""
+    """The progress of a mirror."""
     return MirrorProgress(
         operation=operation,
         began_at=began_at,
@@ -80,10 +80,10 @@ def mirror_progress(
 
 
 class BulkProgress(BaseModel):
-    """Writes that go by bulk: `done` of so many `lines` in files are answered, and `waiting` are in no file yet.
+    """The progress of bulk writes: `done` of the `lines` in files are answered; `waiting` lines are in no file yet.
 
-    `files` have not been read to their end; `operations` of them have been taken by the shop, the others lie ready.
-    `abandoned`: the `apply` that began them has ended, and only another one goes on with them.
+    `files` are those with unread answers; the shop has started `operations` of them. `abandoned`: the `apply` that began
+    them has ended; run `apply` again to continue.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -110,7 +110,7 @@ def bulk_progress(
     now: datetime,
     abandoned: bool = False,
 ) -> BulkProgress:
-    """How far they are. When they end is known once some are answered: the shop runs a whole file before it answers."""
+    """The progress of bulk writes. The end is estimated from the first answers on: the shop runs a whole file first."""
     done = max(lines - left, 0)
     return BulkProgress(
         began_at=began_at,
@@ -126,7 +126,7 @@ def bulk_progress(
 
 
 def _end(began_at: datetime, done: int, total: int | None, now: datetime) -> datetime | None:
-    """When it is over if it goes on as it went; None by a clock that was put back, or where it is too far off."""
+    """The end at the present rate; None if the clock was set back or the end is too far away."""
     passed = now - began_at
     if not total or not 0 < done <= total or passed < timedelta():
         return None
@@ -136,8 +136,8 @@ def _end(began_at: datetime, done: int, total: int | None, now: datetime) -> dat
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """What the mappings don't tell of a store: how many are in sync by their row, but wait for a look; how many wait
-    of whom no mapping knows; and how many have left since the wanted ones were counted.
+    """Corrections of counts from mappings: users in sync by their mapping who wait for a reconcile; waiting users
+    without a mapping; and users who have left since the last count of wanted users.
     """
 
     in_sync: int = 0
@@ -146,13 +146,12 @@ class Doubts:
 
 
 class StatusRow(BaseModel):
-    """One store as the state knows it. `parity` is `in_sync` over `profiles`, those that the store wants.
+    """The status of one store, from the state. `parity` is `in_sync` divided by `profiles`, the wanted users.
 
-    It is 1.0 only where each of them is known to be right: a user who waits for a reconcile is pending, whatever the
-    mapping says, and so is everybody while the shop refuses us. `parity_note` says why it is 0 where it is not known.
-    `failing` is the last error of a shop that lets us in and fails our work, `failing_since` when that began.
-    `updated_at_unmoved` names users whose profile row changed without its `updated_at`: resyncs read all rows until rows
-    change together with that column again.
+    A user who waits for a reconcile counts as pending, and so do all users while the shop refuses access. `parity_note`
+    explains a parity of 0 that is unknown. `failing` is the last error of a shop that grants access but fails our
+    requests, `failing_since` its start. `updated_at_unmoved` are users with a row that changed without its `updated_at`:
+    resyncs read all rows until the column is updated again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -178,25 +177,25 @@ class StatusRow(BaseModel):
 
     @property
     def updated_at_note(self) -> str | None:
-        """What to say and do where `updated_at` does not move with the row."""
+        """The warning about rows that change without `updated_at`; None without such rows."""
         return updated_at_note(self.updated_at_unmoved)
 
 
 def updated_at_note(users: Sequence[ClerkUserId]) -> str | None:
-    """The same of these users."""
+    """The warning about these users' rows, which changed without `updated_at`; None without users."""
     if not users:
         return None
     more = f" and {len(users) - 1} more" if len(users) > 1 else ""
     return (
-        f"updated_at does not move: the row of {users[0]}{more} changed without it, so each resync reads all rows; "
+        f"updated_at is not updated: the row of {users[0]}{more} changed without it, so each resync reads all rows; "
         "set it in a trigger on update, in UTC"
     )
 
 
 def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
-    """The mapping as it may be shown: in sync only where that is established.
+    """The mapping for display: pending instead of in sync while the shop refuses access or the user waits.
 
-    `suspended`: why the shop refuses us, or None. `waits`: whether a request of this user is in the queue.
+    `suspended`: why the shop refuses access, or None. `waits`: whether a request of this user is in the queue.
     """
     if row.status != "in_sync":
         return row
@@ -206,7 +205,7 @@ def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
 
 
 class Replica(BaseModel):
-    """One replica of `run`: the digest of the files that it runs with, and why those on disk are others (None: not)."""
+    """One replica of `run`: the digest of its config, and why the files on disk differ from it (None: they do not)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -218,7 +217,7 @@ class Replica(BaseModel):
 
 
 class Failure(BaseModel):
-    """One action that was not applied: refused (the world moved), failed, or not tried, and why."""
+    """One action that was not applied: refused (the situation changed), failed, or not tried, and why."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -230,15 +229,15 @@ class Failure(BaseModel):
 
 
 class ApplyResult(BaseModel):
-    """What became of one store's plan. `held` counts all holds; `holds` are those that came up while it was carried out."""
+    """The result of executing one store's plan. `held` counts all holds; `holds` are those that arose meanwhile."""
 
     model_config = ConfigDict(frozen=True)
 
     store: StoreName
     applied: MappingOf[str, int] = Field(default_factory=dict)
-    failed: Pile[Failure] = ()
+    failed: Series[Failure] = ()
     held: int = 0
-    holds: Pile[Hold] = ()
+    holds: Series[Hold] = ()
     error: str | None = None
     points_spent: int = 0
     seconds: float = 0.0
@@ -262,10 +261,10 @@ def status_row(
     bulk: BulkProgress | None = None,
     updated_at_unmoved: Sequence[ClerkUserId] = (),
 ) -> StatusRow:
-    """The row of one store, from how many mappings have each (status, reason).
+    """The status of one store, from the counts of mappings by (status, reason).
 
-    `profiles`: how many the store wanted when they were counted last, None where they never were. Since then some have
-    left, and others are known to be wanted: the larger of both is what it wants now.
+    `profiles`: the wanted users at the last count, None without one. The number wanted now is the larger of that count
+    less those who have left, and of the known wanted users.
     """
     held: dict[str, int] = {}
     for (status, reason), count in tally.items():
@@ -279,9 +278,9 @@ def status_row(
     if profiles is None:
         note = NEVER_SCANNED
     elif suspended is not None:
-        note = "the shop refuses us: whether anything is in sync is not known"
+        note = "the shop refuses access: how many users are in sync is unknown"
     elif not wanted:
-        note = "this store wants no profile: there is nothing to be in sync"
+        note = "this store wants no users"
     return StatusRow(
         store=store,
         shop=shop,
@@ -305,5 +304,5 @@ def status_row(
 
 
 def _parity(in_sync: int, wanted: int) -> float:
-    """Cut, never rounded up: one of ten millions is enough for it not to be 1.0."""
+    """The parity, rounded down to six digits, so that a single user out of sync is visible."""
     return in_sync * SIX_DIGITS // wanted / SIX_DIGITS

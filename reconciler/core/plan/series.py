@@ -1,7 +1,6 @@
-"""Piles: the values of a plan, which may be more than memory holds, behind the little that is asked of them.
+"""Series: the sorted values of a plan, which may be larger than memory, as a Collection.
 
-How many there are, and one after another, in order. A small pile is a tuple; where a large one lies is known to whoever
-hands in `Piles`, and not here.
+A small series is a tuple. `NewSeries`, which the caller passes in, decides where large ones are stored.
 """
 
 from __future__ import annotations
@@ -22,37 +21,37 @@ Key = Callable[[M], Any]
 _compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
-class Growing(Protocol[M]):
-    """A pile that takes values in any order."""
+class SeriesBuilder(Protocol[M]):
+    """Builds a series from values in any order."""
 
     def add(self, value: M) -> None:
-        """One more."""
+        """Add a value."""
 
     def whole(self) -> Collection[M]:
-        """All of them, sorted; none is added any more."""
+        """All values, sorted; call `add` no more."""
 
     def __len__(self) -> int: ...
 
 
-class Piles(Protocol):
-    """Where piles are made."""
+class NewSeries(Protocol):
+    """Creates builders of series."""
 
-    def __call__(self, model: type[M], key: Key[M] | None = None) -> Growing[M]:
-        """An empty one for values of this model; sorted by this key, or, without one, as they come."""
+    def __call__(self, model: type[M], key: Key[M] | None = None) -> SeriesBuilder[M]:
+        """An empty builder for values of this model, sorted by this key, or unsorted without one."""
 
 
 @runtime_checkable
-class Lined(Protocol):
-    """A pile that has its values at hand as canonical JSON."""
+class HasLines(Protocol):
+    """A series that stores its values as canonical JSON."""
 
     def lines(self) -> Iterator[str]:
-        """A line each, without its end."""
+        """A line for each value, without its end."""
 
 
-class ListPile(Generic[M]):
-    """A pile in memory."""
+class ListBuilder(Generic[M]):
+    """Builds a series in memory."""
 
-    def __init__(self, model: type[M], key: Key[M] | None = None) -> None:  # noqa: ARG002  other piles need to know
+    def __init__(self, model: type[M], key: Key[M] | None = None) -> None:  # noqa: ARG002  other builders use it
         self._key = key
         self._values: list[M] = []
 
@@ -66,14 +65,14 @@ class ListPile(Generic[M]):
         return len(self._values)
 
 
-class _Seen(Collection[M]):
-    """A pile seen through another one: nothing is held but where it is."""
+class _View(Collection[M]):
+    """A view of other series, which copies no values."""
 
     def __contains__(self, value: object) -> bool:
         return any(each == value for each in self)
 
 
-class _Chained(_Seen[M]):
+class _Chained(_View[M]):
     def __init__(self, parts: tuple[Collection[M], ...]) -> None:
         self._parts = parts
 
@@ -87,7 +86,7 @@ class _Chained(_Seen[M]):
         return chain.from_iterable(map(lines_of, self._parts))
 
 
-class _Merged(_Seen[M]):
+class _Merged(_View[M]):
     def __init__(self, parts: tuple[Collection[M], ...], key: Key[M]) -> None:
         self._parts, self._key = parts, key
 
@@ -98,7 +97,7 @@ class _Merged(_Seen[M]):
         return merge(*self._parts, key=self._key)
 
 
-class _Kept(_Seen[M]):
+class _Kept(_View[M]):
     def __init__(self, values: Collection[M], keep: Callable[[M], bool]) -> None:
         self._values, self._keep = values, keep
         self._count: int | None = None
@@ -113,7 +112,7 @@ class _Kept(_Seen[M]):
 
 
 def chained(parts: Iterable[Collection[M]]) -> Collection[M]:
-    """One pile after the other."""
+    """The series one after the other."""
     filled = tuple(part for part in parts if part)
     if all(isinstance(part, tuple) for part in filled):
         return tuple(chain.from_iterable(filled))
@@ -121,7 +120,7 @@ def chained(parts: Iterable[Collection[M]]) -> Collection[M]:
 
 
 def merged(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
-    """Sorted piles as one."""
+    """Sorted series merged into one."""
     filled = tuple(part for part in parts if part)
     if all(isinstance(part, tuple) for part in filled):
         return tuple(merge(*filled, key=key))
@@ -129,7 +128,7 @@ def merged(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
 
 
 def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
-    """Those of which this is true; to count them is a walk over all, the first time."""
+    """The values for which `keep` is true. The first `len` iterates over all."""
     return tuple(filter(keep, values)) if isinstance(values, tuple) else _Kept(values, keep)
 
 
@@ -137,17 +136,17 @@ def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
 
 
 def canonical(value: BaseModel) -> str:
-    """As JSON on one line: keys sorted, no blanks, letters as they are."""
+    """The value as JSON on one line: sorted keys, no blanks, no escaped letters."""
     return _compact(value.model_dump(mode="json"))
 
 
 def lines_of(values: Collection[Any]) -> Iterator[str]:
     """Each value as canonical JSON."""
-    return values.lines() if isinstance(values, Lined) else map(canonical, values)
+    return values.lines() if isinstance(values, HasLines) else map(canonical, values)
 
 
 def canonical_parts(value: Any, between: str = ",") -> Iterator[str]:
-    """Piles within dicts and lists as one text of canonical JSON, never held whole; `between` parts values of a pile."""
+    """Dicts and lists with series as parts of one canonical JSON text. `between` separates the values of a series."""
     if isinstance(value, dict):
         opening = "{"
         for name in sorted(value):
@@ -175,14 +174,14 @@ def canonical_parts(value: Any, between: str = ",") -> Iterator[str]:
 # --- in models -------------------------------------------------------------------------------------------------------
 
 
-class _AsPile:
-    """How pydantic takes a pile: a large one as it is, anything else as a tuple of its model. Dumps it as a list."""
+class _SeriesSchema:
+    """The pydantic schema of a series: views and stored series unchanged, others as a tuple; dumped as a list."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         (model,) = get_args(source)
         whole = handler.generate_schema(tuple.__class_getitem__((model, ...)))
         return core_schema.no_info_wrap_validator_function(
-            lambda value, validated: value if isinstance(value, _Seen | Lined) else validated(value),
+            lambda value, validated: value if isinstance(value, _View | HasLines) else validated(value),
             whole,
             serialization=core_schema.wrap_serializer_function_ser_schema(
                 lambda value, dumped: dumped(tuple(value)), schema=whole
@@ -190,10 +189,10 @@ class _AsPile:
         )
 
 
-Pile = Annotated[Collection[M], _AsPile()]
+Series = Annotated[Collection[M], _SeriesSchema()]
 
 
-def dumped_around(value: BaseModel, piles: MappingOf[str, Collection[Any]]) -> dict[str, Any]:
-    """The model as JSON values in the order of its fields, with these piles as they are."""
-    body = value.model_dump(mode="json", exclude=set(piles))
-    return {name: piles[name] if name in piles else body[name] for name in type(value).model_fields}
+def dumped_around(value: BaseModel, new_series: MappingOf[str, Collection[Any]]) -> dict[str, Any]:
+    """The model as JSON values in the order of its fields, with these series unchanged."""
+    body = value.model_dump(mode="json", exclude=set(new_series))
+    return {name: new_series[name] if name in new_series else body[name] for name in type(value).model_fields}
