@@ -19,8 +19,8 @@ from reconciler.state.erasure import erased_of
 from reconciler.state.mappings import Mappings
 from reconciler.state.tables.bulk import BulkFileRow, BulkLineRow
 
-_file: Table = BulkFileRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_line: Table = BulkLineRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_file: Table = BulkFileRow.__table__
+_line: Table = BulkLineRow.__table__
 _FILE = ("key", "rides_in", "path", "digest", "lines", "begun_at", "operation")
 _LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "number")
 

@@ -15,8 +15,8 @@ from reconciler.state.database.queries import Database
 from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.rows import event_of, mapping_of
 
-_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
 
 
 class ConsoleReader(Database):

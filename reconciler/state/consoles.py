@@ -21,7 +21,7 @@ class EndedSessionRow(Row, table=True):
     __table_args__ = ({"schema": SCHEMA},)
 
 
-_ended: Table = EndedSessionRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_ended: Table = EndedSessionRow.__table__
 
 
 class SessionTable(Database):

@@ -27,7 +27,7 @@ class ReplicaRow(Row, table=True):
     __table_args__ = ({"schema": SCHEMA},)
 
 
-_replica: Table = ReplicaRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_replica: Table = ReplicaRow.__table__
 
 
 class ReplicaTable(Database):

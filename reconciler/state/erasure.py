@@ -24,11 +24,11 @@ from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.mirror import MirrorRow
 from reconciler.state.tables.scans import FindingRow
 
-_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_line: Table = BulkLineRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
+_mirror: Table = MirrorRow.__table__
+_line: Table = BulkLineRow.__table__
+_finding: Table = FindingRow.__table__
 _customer = _mapping.c.shopify_customer_id
 REDACTED = "the data was redacted on request"
 _NOTHING: dict[str, Any] = {

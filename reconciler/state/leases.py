@@ -17,8 +17,8 @@ from reconciler.state.tables.mappings import BudgetRow, LeaseRow
 BUDGETS_KEPT = timedelta(days=2)
 LEASE_MAX = timedelta(minutes=10)
 
-_lease: Table = LeaseRow.__table__  # type: ignore[attr-defined]
-_budget: Table = BudgetRow.__table__  # type: ignore[attr-defined]
+_lease: Table = LeaseRow.__table__
+_budget: Table = BudgetRow.__table__
 
 
 class Leases(Database):

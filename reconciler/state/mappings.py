@@ -39,9 +39,9 @@ from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_ro
 OWNERS = 1  # class of advisory locks: changes of customers' owners
 TOMBSTONES = ("released", "erased")
 
-_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]
-_event: Table = EventRow.__table__  # type: ignore[attr-defined]
-_store: Table = StoreRow.__table__  # type: ignore[attr-defined]
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
+_store: Table = StoreRow.__table__
 
 
 class Mappings(Database):

@@ -40,7 +40,7 @@ LEASE_S: Final = 30.0
 TRIED_MAX: Final = 16  # values from Clerk that are kept while no write of a row was recorded
 REFUSED_MAX: Final = 10_000  # only the first of these are listed
 
-_write: Table = ProfileWriteRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_write: Table = ProfileWriteRow.__table__
 _user = _write.c.clerk_user_id
 FORGOTTEN: Final[Mapping[str, Any]] = {
     "last": None, "pending": None, "email_key": None, "message": None, "refused_at": None,

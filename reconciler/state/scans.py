@@ -14,8 +14,8 @@ from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
 from reconciler.state.tables.scans import FindingRow, ScanRow
 
-_scan: Table = ScanRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_scan: Table = ScanRow.__table__
+_finding: Table = FindingRow.__table__
 
 
 class ScanTable(Database):

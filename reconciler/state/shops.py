@@ -31,7 +31,7 @@ class ShopRow(Row, table=True):
     __table_args__ = ({"schema": SCHEMA},)
 
 
-_shop: Table = ShopRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_shop: Table = ShopRow.__table__
 
 
 class ShopTable(Database):

@@ -12,7 +12,7 @@ from reconciler.state.tables.mappings import EventRow
 
 EVENTS_KEPT = timedelta(days=180)
 
-_event: Table = EventRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_event: Table = EventRow.__table__
 
 
 class Tidy(Database):

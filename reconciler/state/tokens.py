@@ -18,8 +18,8 @@ from reconciler.state.tables.mappings import AppliedPlanRow, TokenRow
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-_plan: Table = AppliedPlanRow.__table__  # type: ignore[attr-defined]
-_token: Table = TokenRow.__table__  # type: ignore[attr-defined]
+_plan: Table = AppliedPlanRow.__table__
+_token: Table = TokenRow.__table__
 
 
 class Tokens(Database):

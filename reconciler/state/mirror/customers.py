@@ -41,9 +41,9 @@ PAGE = 500
 LOW = (1 << 32) - 1
 SURELY = timedelta(seconds=5)  # covers a shop's times in whole seconds and the difference between two clocks
 
-_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_mark: Table = MirrorMarkRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mapping: Table = MappingRow.__table__
+_mirror: Table = MirrorRow.__table__
+_mark: Table = MirrorMarkRow.__table__
 _living = _mapping.c.status.not_in(TOMBSTONES)
 _user = _mapping.c.clerk_user_id
 _customer = _mirror.c.shopify_customer_id

@@ -20,9 +20,9 @@ from reconciler.state.tables.scans import FindingRow
 NAMES_MAX = 500
 COUNTED_MAX = 10_000  # more names than these are not counted; the last full resync has counted them
 
-_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_request: Table = RequestRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_finding: Table = FindingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mapping: Table = MappingRow.__table__
+_request: Table = RequestRow.__table__
+_finding: Table = FindingRow.__table__
 
 
 class DoubtsTable(Database):

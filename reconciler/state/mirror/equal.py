@@ -23,8 +23,8 @@ from reconciler.state.tables.mirror import MirrorRow
 
 ObservedFps = MappingOf[tuple[ShopDomain, CustomerId], int | None]
 
-_mapping: Table = MappingRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
-_mirror: Table = MirrorRow.__table__  # type: ignore[attr-defined]  # SQLModel's own
+_mapping: Table = MappingRow.__table__
+_mirror: Table = MirrorRow.__table__
 _user = _mapping.c.clerk_user_id
 _shown_now = (
     select(_mirror.c.observed_fp)

@@ -7,10 +7,23 @@ its own file derives from `Row` and is imported by schema.py, so that `db check`
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Text, TypeDecorator, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
@@ -79,6 +92,7 @@ def time_column(*, nullable: bool = True) -> Column[datetime]:
 class Row(SQLModel):
     """Base of all our tables: one metadata, separate from SQLModel's. Rows are not validated, so no validator is built."""
 
+    __table__: ClassVar[Table]
     model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel declares its own type
     metadata = metadata
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from reconciler.state.database.engine import SCHEMA
-from reconciler.state.tables.mappings import ABSENT, UtcDateTime, metadata
+from reconciler.state.tables.mappings import ABSENT, Row, UtcDateTime, metadata
 
 _KEY = String().with_variant(String(collation="C"), "postgresql")
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 _TAKEN = text("owner IS NOT NULL")
 
 
-class RequestRow(SQLModel, table=True):
+class RequestRow(Row, table=True):
     """One request. `rank_at` is the order of the queue (core/model/request.py).
 
     `again_at`: since when another reconcile is owed, because it was requested during a reconcile. `delayed_at`: the
@@ -26,7 +26,6 @@ class RequestRow(SQLModel, table=True):
     of a store to find one.
     """
 
-    metadata = metadata
     __tablename__ = "reconciler_request"
     clerk_user_id: str = Field(sa_column=Column(_KEY, primary_key=True))
     store: str = Field(sa_column=Column(_KEY, primary_key=True))
@@ -51,13 +50,12 @@ class RequestRow(SQLModel, table=True):
     )
 
 
-class FencingRow(SQLModel, table=True):
+class FencingRow(Row, table=True):
     """The source of fencing tokens: this table's identity column. The table stays empty.
 
     Tokens must outlive the rows of requests: a request that is done and added again must not get an old token.
     """
 
-    metadata = metadata
     __tablename__ = "reconciler_fencing"
     id: int | None = Field(default=None, sa_column=Column(_NUMBER, primary_key=True, autoincrement=True))
     __table_args__ = ({"schema": SCHEMA, "sqlite_autoincrement": True},)
