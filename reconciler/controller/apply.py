@@ -88,7 +88,7 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
     )
     bulk = context.bulk.begin(context, access) if context.bulk is not None else None
     before: Earlier = bulk.resume() if bulk is not None else {}
-    _record(scan_result, context, but=before.keys())
+    _record_scan(scan_result, context, but=before.keys())
     left = scan_result.plan.actions
     if before:
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
@@ -96,7 +96,7 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
     preconditions = partial(_recheck, scan_result, context, before, fresh=fresh)
     yield from _apply_with_bulk(left, bulk, _SinglePart(context, preconditions(), access), preconditions, context)
     if not fresh and access.refused is None:
-        _note_held(scan_result.plan.holds, context)
+        _record_held(scan_result.plan.holds, context)
 
 
 def _recheck(
@@ -263,7 +263,7 @@ class _SinglePart:
             self._context.warn(f"{self._context.store.name}: an e-mail or phone could not be parked: {error.message}")
 
 
-def _record(scan_result: ScanResult, context: StoreContext, *, but: Container[ClerkUserId]) -> None:
+def _record_scan(scan_result: ScanResult, context: StoreContext, *, but: Container[ClerkUserId]) -> None:
     """Record what the scan alone has shown: followed back-links, holds, what is in sync."""
     for rows in batches(scan_result.rows, RECORDS):
         context.state.put_many([row for row in rows if row.clerk_user_id not in but])
@@ -273,7 +273,7 @@ def _record(scan_result: ScanResult, context: StoreContext, *, but: Container[Cl
         context.state.put_facts(facts)
 
 
-def _note_held(holds: Iterable[Hold], context: StoreContext) -> None:
+def _record_held(holds: Iterable[Hold], context: StoreContext) -> None:
     """Observe again the users that a plan which was not made just now holds, and record what is true of them.
 
     Not those that a guard withholds: that is of the plan, and not of its users.

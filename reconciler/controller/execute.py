@@ -71,25 +71,27 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
         message = met.message if met is not None else message
         if met is None and step.action.kind != "merge":
             return Outcome(planned, "applied", message, freed=freed, holds=_new(step, known))
-        if isinstance(met, Refused) and not _learned(met, step, context, again=turn > 0):
+        if isinstance(met, Refused) and not _remember_refusals(met, step, context, again=turn > 0):
             return Outcome(planned, "failed", message, met.hint, error=met)
         wrote = wrote or bool(step.written)
         before, step = step, observe_users([planned.clerk_user_id], context, explicit=False)[0]
         if isinstance(met, AnswerLost):
-            step = _observe_claimed(before, step, context)
+            step = _observe_after_loss(before, step, context)
         if step.decision.action is None:
             record_decision(step, context)
             if isinstance(met, Overtaken) and planned.kind == "release":
                 successor = step.decision.successor
                 return Outcome(planned, "refused", message, met.hint, error=met, successor=successor)
-            return _ended(Outcome(planned, "applied", message, freed=freed, holds=_new(step, known)), wrote=wrote)
+            return _outcome_of_end(
+                Outcome(planned, "applied", message, freed=freed, holds=_new(step, known)), wrote=wrote
+            )
         if step.action.kind in OWN_GUARDS and step.action.kind != planned.kind:
             message = f"the world has moved: {step.action.kind} is due now, which this plan does not show"
             return Outcome(planned, "refused", message, f"the next plan shows the {step.action.kind}")
     return Outcome(planned, "failed", f"given up after {ROUNDS} attempts: {message}")
 
 
-def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
+def _outcome_of_end(outcome: Outcome, *, wrote: bool) -> Outcome:
     """The outcome where nothing is left to do: a failure where all of it is held, and nothing was written."""
     if not outcome.holds or wrote or outcome.action.kind == "merge":
         return outcome
@@ -97,7 +99,7 @@ def _ended(outcome: Outcome, *, wrote: bool) -> Outcome:
     return Outcome(outcome.action, "failed", f"{reasons}: {outcome.message}")
 
 
-def _observe_claimed(lost: Step, step: Step, context: StoreContext) -> Step:
+def _observe_after_loss(lost: Step, step: Step, context: StoreContext) -> Step:
     """The step after a lost answer, with what of it was ours; observed once more if the row changed since the lost write."""
     found = claim_written(lost, step, context)
     if found is step or not has_moved(lost.action, step.subject):
@@ -132,7 +134,7 @@ def record_decision(step: Step, context: StoreContext) -> None:
         context.state.put(row)
 
 
-def _learned(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:
+def _remember_refusals(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:
     """Whether observing again can help: Shopify's state moved, or what was refused can be left out from now on.
 
     A refusal that names no field of the action is one of the whole action.
@@ -278,20 +280,20 @@ def has_moved(action: Action, subject: Subject) -> bool:
 def declare(step: Step, context: StoreContext, intent: MappingOf[str, Any]) -> None:
     """Write down what is about to be done in several steps."""
     step.intent = intent
-    context.state.put(declared(step, context))
+    context.state.put(intent_row(step, context))
 
 
 def _declare_release(step: Step, context: StoreContext) -> None:
     """Write down that the user is about to be released; what can't be taken back is not begun where a successor is there."""
     customer = step.decision.customer
     step.intent = intent_of(step.action, step.subject.parked)
-    begin_release(declared(step, context), step.subject.read, context.readers.mappings, context.state)
+    begin_release(intent_row(step, context), step.subject.read, context.readers.mappings, context.state)
     if step.action.how in DESTRUCTIVE and customer is not None:
         successors = context.successors or Successors(context.store, context.readers, context.clock)
         successors.refuse_succeeded(step.subject, customer)
 
 
-def declared(step: Step, context: StoreContext) -> Mapping:
+def intent_row(step: Step, context: StoreContext) -> Mapping:
     """The row with what is about to be done, on which customer, and for which values: who frees those wakes the user."""
     decision = step.decision
     row = with_intent(step.subject.mapping, decision, context.store, step.intent or {}, now=context.clock.now())

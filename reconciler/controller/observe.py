@@ -265,7 +265,7 @@ def views_of(
     for user, customer in mapped.items():
         if customer is not None and customer.backlink == user:
             linked[user] = customer
-    assigned = _assigned(subjects, departures.assigned, customers)
+    assigned = _assigned_customers(subjects, departures.assigned, customers)
     current = {
         s.user: linked.get(s.user) or _theirs(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
     }
@@ -297,7 +297,7 @@ def views_of(
     }
     if store.on_email_conflict != "merge":
         return views
-    return {user: _previewed(view, current[user], user, customers) for user, view in views.items()}
+    return {user: _with_merge_preview(view, current[user], user, customers) for user, view in views.items()}
 
 
 def _readable_views(subjects: Sequence[Subject], read: Callable[[Sequence[Subject]], Views]) -> tuple[Views, Refusals]:
@@ -352,7 +352,7 @@ def _former_links(
     return found
 
 
-def _assigned(
+def _assigned_customers(
     subjects: Sequence[Subject], pairs: MappingOf[ClerkUserId, CustomerId], customers: CustomerReader
 ) -> dict[ClerkUserId, Customer]:
     """The customers that an operator names for these users, as far as they are there."""
@@ -454,7 +454,7 @@ def _rivals(user: ClerkUserId, spec: Spec | None, claims: Claims, mapped: frozen
     return tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in _claimants(spec, claims) if u != user)
 
 
-def _previewed(view: View, current: Customer | None, user: ClerkUserId, customers: CustomerReader) -> View:
+def _with_merge_preview(view: View, current: Customer | None, user: ClerkUserId, customers: CustomerReader) -> View:
     """With what Shopify says against merging the customer with the one that has the new e-mail, where that may be due."""
     other = view.by_email
     if current is None or other is None or other.id == current.id or view.owner(other) not in {None, user}:

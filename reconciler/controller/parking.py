@@ -6,7 +6,7 @@ from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import declare, declared, event_of, send
+from reconciler.controller.execute import declare, event_of, intent_row, send
 from reconciler.controller.step import Step
 from reconciler.core.decide.record import with_refused
 from reconciler.core.decide.refused import park_digest, park_key
@@ -35,7 +35,7 @@ def park(step: Step, context: StoreContext, fields: Collection[Unique], *, kind:
                 _remember_park(step, context, [field for field in fields if field in taken], refused)
             raise
         changes = tuple(Change(field=f, before=v, after=None, why="profile changed") for f, v in taken.items())
-        context.state.put(declared(step, context), event_of(step, context, customer.id, kind, changes))
+        context.state.put(intent_row(step, context), event_of(step, context, customer.id, kind, changes))
     return taken
 
 
@@ -53,7 +53,7 @@ def _remember_park(step: Step, context: StoreContext, fields: Collection[Unique]
         )
         for field in fields
     }
-    row = declared(step, context).model_copy(update={"intent": mapping.intent if mapping is not None else None})
+    row = intent_row(step, context).model_copy(update={"intent": mapping.intent if mapping is not None else None})
     context.state.put(with_refused(row, said))
 
 
@@ -63,5 +63,5 @@ def unpark(step: Step, context: StoreContext, values: MappingOf[str, str]) -> No
     assert customer is not None
     send(Update(customer.id, values), context)
     changes = tuple(Change(field=f, before=None, after=v, why="profile changed") for f, v in values.items())
-    row = declared(step, context).model_copy(update={"intent": None})
+    row = intent_row(step, context).model_copy(update={"intent": None})
     context.state.put(row, event_of(step, context, customer.id, PARK, changes))

@@ -122,9 +122,9 @@ def full_resync(context: ResyncContext) -> ResyncResult:
             return ResyncResult(whole=False)
         if claims is None and (part.users or part.odd):
             claims = claims_of(context.readers.profiles.sharing_email(), store)
-        if not _look_at(part, claims or {}, context, untold):
+        if not _observe_part(part, claims or {}, context, untold):
             return ResyncResult(whole=False)
-    return _ended(context, mapped, mark.started_at, untold.untold) if context.go_on() else ResyncResult(whole=False)
+    return _finish(context, mapped, mark.started_at, untold.untold) if context.go_on() else ResyncResult(whole=False)
 
 
 def _parts(context: ResyncContext, after: ClerkUserId | None, *, live: bool) -> Iterator[Part]:
@@ -183,11 +183,11 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
         evidence.note((p, row.profile_digest) for p in changed if (row := rows.get(p.clerk_user_id)))
         queued += _queue(context, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
         looked_at += len(changed)
-    vanished = _vanished(context, mark.cursor, evidence)
+    vanished = _find_vanished(context, mark.cursor, evidence)
     if vanished is None:
         return ResyncResult(whole=False)
-    queued += _queue(context, _back(context), "profile") + _queue(context, vanished.untold, "profile")
-    queued += _queue(context, vanished.users, "vanished") + _moved_in_shop(context, watermark)
+    queued += _queue(context, _find_returned(context), "profile") + _queue(context, vanished.untold, "profile")
+    queued += _queue(context, vanished.users, "vanished") + _queue_moved_in_shop(context, watermark)
     book.finish(
         store.shop,
         CHANGES,
@@ -233,7 +233,7 @@ class _Vanished:
     untold: Sequence[ClerkUserId] = ()
 
 
-def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
+def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
     """Who of the next slice of mapped users has no row any more; None: stopped on the way.
 
     Where many went, all keys are compared, and above the ceiling none goes: half a table is no news. Those with an address
@@ -266,7 +266,7 @@ def _vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evide
     return _Vanished([*succeeded, *alone], upto, held, compared.untold)
 
 
-def _back(context: ResyncContext) -> list[ClerkUserId]:
+def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
     """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
     missed = context.readers.mappings.absent_users(context.store.shop, limit=BULK_FROM)
     return sorted(set(missed) - context.readers.profiles.vanished(missed)) if missed else []
@@ -276,14 +276,14 @@ def _less_overlap(at: datetime) -> datetime:
     return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
 
 
-def _moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
+def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
     """Queue users with a customer that moved by what the mirror learned since; their reconcile tells what is true."""
     if watermark is None:
         return 0
     return sum(_queue(context, users, "shop") for users in context.mirror.moved_since(_less_overlap(watermark)))
 
 
-def _look_at(part: Part, claims: Claims, context: ResyncContext, untold: Evidence) -> bool:
+def _observe_part(part: Part, claims: Claims, context: ResyncContext, untold: Evidence) -> bool:
     """Observe the users that the part names, and record the whole of it; False where it was stopped on the way."""
     store = context.store
     findings: dict[ClerkUserId, str] = {}
@@ -337,7 +337,7 @@ def _decide(
     return findings, list(customers.values()), wanted
 
 
-def _ended(context: ResyncContext, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> ResyncResult:
+def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: Sequence[ClerkUserId]) -> ResyncResult:
     """Hold what is above a ceiling, queue the rest, finish the scan."""
     store, book = context.store, context.book
     totals = book.totals(store.shop, FULL)

@@ -23,7 +23,7 @@ from reconciler.controller.observe import (
     subjects_of,
 )
 from reconciler.controller.spool import Spool
-from reconciler.controller.stream import Moved, moved_in
+from reconciler.controller.stream import Moved, find_moved
 from reconciler.core.decide.absence import is_missing
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
@@ -76,7 +76,7 @@ def _scan(
     if options.users is None:
         check_source(store, readers)
         if moved is None and (both := halves(readers, options)) is not None:
-            moved = moved_in([(store, both[1])], both[0])[0]
+            moved = find_moved([(store, both[1])], both[0])[0]
     if moved is not None:
         gathered.count_in_sync(moved.equal)
         if progress is not None:
@@ -102,17 +102,17 @@ def _chunks(
             check_source(store, readers)
         yield subjects, claims_on(subjects, readers.profiles, store)
         return
-    found = joined(store, readers) if moved is None else _who_moved(moved, store, readers)
+    found = join_rows(store, readers) if moved is None else _moved_subjects(moved, store, readers)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is no user to observe
     for chunk in batches(found, CHUNK):
         if moved is None:
-            chunk = _asked_again(chunk, store, readers)  # noqa: PLW2901  the same users
+            chunk = _read_missing_again(chunk, store, readers)  # noqa: PLW2901  the same users
         if claims is None:
             claims = claims_of(readers.profiles.sharing_email(None), store)
         yield chunk, claims
 
 
-def _asked_again(chunk: list[Subject], store: Store, readers: Readers) -> list[Subject]:
+def _read_missing_again(chunk: list[Subject], store: Store, readers: Readers) -> list[Subject]:
     """The same users; rows that the scan did not show are read by name: the table may have been replaced meanwhile."""
     missing = [s.user for s in chunk if is_missing(s.profile, s.mapping)]
     if not missing:
@@ -121,7 +121,7 @@ def _asked_again(chunk: list[Subject], store: Store, readers: Readers) -> list[S
     return [again.get(s.user, s) for s in chunk]
 
 
-def _who_moved(moved: Moved, store: Store, readers: Readers) -> Iterator[Subject]:
+def _moved_subjects(moved: Moved, store: Store, readers: Readers) -> Iterator[Subject]:
     for users in moved.chunks(CHUNK):
         yield from subjects_of(users, store, readers)
     yield from odd_ones(moved.odd, store, readers)
@@ -142,7 +142,7 @@ def check_source(store: Store, readers: Readers) -> None:
         )
 
 
-def joined(store: Store, readers: Readers) -> Iterator[Subject]:
+def join_rows(store: Store, readers: Readers) -> Iterator[Subject]:
     """Profiles and mappings side by side: both come in key order, so neither is ever held whole."""
     mappings = (m for chunk in readers.mappings.scan(store.shop) for m in chunk)
     left: Iterable[tuple[ClerkUserId, Any]] = ((row[0].clerk_user_id, row) for row in _all_rows(readers))

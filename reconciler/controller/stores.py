@@ -15,7 +15,7 @@ from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.parallel import Cancellation, run_parallel
 from reconciler.controller.scan import Progress, halves, scan_store
 from reconciler.controller.step import Outcome
-from reconciler.controller.stream import Moved, moved_in
+from reconciler.controller.stream import Moved, find_moved
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult
@@ -94,7 +94,7 @@ def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: ObserveOpti
     found: dict[StoreName, Moved] = {}
     for rows in {id(rows): rows for rows, _ in both.values()}.values():
         names = [name for name, (theirs, _) in both.items() if theirs is rows]
-        found |= zip(names, moved_in([(stores[name][0], both[name][1]) for name in names], rows), strict=True)
+        found |= zip(names, find_moved([(stores[name][0], both[name][1]) for name in names], rows), strict=True)
     return found
 
 

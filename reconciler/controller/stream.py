@@ -167,7 +167,7 @@ class Moved:
         return batches((user for line in self._lines for user in line.users), size)
 
 
-def moved_in(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:
+def find_moved(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:
     """One pass for all of these stores; memory grows with neither the rows nor those who have moved."""
     watches = [Watch(store, pairs) for store, pairs in stores]
     found = {id(watch): Moved() for watch in watches}

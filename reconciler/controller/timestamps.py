@@ -77,13 +77,13 @@ def compare(seen: Sequence[SeenRow], readers: Readers, evidence: Evidence) -> Co
     missing: list[ClerkUserId] = []
     untold: list[ClerkUserId] = []
     for part in batches(seen, ROWS_AT_ONCE):
-        gone, changed = _changed(part, rows)
+        gone, changed = _compare_rows(part, rows)
         missing += gone
         untold += evidence.note(changed)
     return Compared(sorted(missing), untold)
 
 
-def _changed(part: Sequence[SeenRow], rows: RowReader) -> tuple[list[ClerkUserId], list[tuple[Profile, str]]]:
+def _compare_rows(part: Sequence[SeenRow], rows: RowReader) -> tuple[list[ClerkUserId], list[tuple[Profile, str]]]:
     """Who of these has no row, and the rows that may have changed, each with the digest that it had."""
     chunk = rows.rows_of([one.user for one in part])
     now = chunk.fingerprints()

@@ -122,7 +122,7 @@ class Worker:
             self._nudge(claim, state.losers)
         if result.error is not None:
             return self._fail(claim, result.error, result)
-        return self._ended(claim, result)
+        return self._finish(claim, result)
 
     def _nudge(self, claim: Claim, users: Collection[ClerkUserId]) -> None:
         if users:
@@ -165,7 +165,7 @@ class Worker:
             return None
         return wanted if self.clock.now() - wanted < timedelta(seconds=self.pauses.early_for_s) else None
 
-    def _ended(self, claim: Claim, result: ReconcileResult) -> WorkResult:
+    def _finish(self, claim: Claim, result: ReconcileResult) -> WorkResult:
         now = self.clock.now()
         self._nudge(claim, result.nudge)
         if result.result == "failed":  # Shopify or the row changed during the reconcile: another one shows

@@ -73,7 +73,7 @@ def _beside(folder: Path, samples: int) -> dict[str, Any]:
 def _one(street: Street, run: Running, number: int, *, settled: bool = True) -> float:
     """Seconds from sending the webhook to the mutation at the shop."""
     seen = _mutations(street)
-    began = _changed(street, run, number)
+    began = _compare_rows(street, run, number)
     until(lambda: len(_mutations(street)) > len(seen), "the mutation has come")
     if settled:
         run.settled()
@@ -83,12 +83,12 @@ def _one(street: Street, run: Running, number: int, *, settled: bool = True) -> 
 def _burst(street: Street, run: Running, count: int) -> list[float]:
     """The same for webhooks that come as fast as one sender sends them; the n-th mutation ends the n-th wait."""
     seen = len(_mutations(street))
-    began = [_changed(street, run, number) for number in range(count)]
+    began = [_compare_rows(street, run, number) for number in range(count)]
     until(lambda: len(_mutations(street)) >= seen + count, "all mutations have come")
     return [at - since for since, at in zip(began, sorted(_mutations(street)[seen:]), strict=False)]
 
 
-def _changed(street: Street, run: Running, number: int) -> float:
+def _compare_rows(street: Street, run: Running, number: int) -> float:
     at = WallClock().now()
     street.person(f"user_{number}", first_name=f"At {at.timestamp()}")
     began = WallClock().now().timestamp()

@@ -52,12 +52,12 @@ class _Meanwhile:
     def __init__(self, lists: CustomerLists, happens: Callable[[str], object]) -> None:
         self._lists = lists
         self._happens = happens
-        self._counted = False
+        self._compare_counts = False
 
     def count(self) -> int | None:
-        if self._counted:
+        if self._compare_counts:
             return self._lists.count()
-        self._counted = True
+        self._compare_counts = True
         self._happens("before")
         found = self._lists.count()
         self._happens("after")

@@ -12,7 +12,7 @@ import pytest
 from reconciler.controller import spool, stream
 from reconciler.controller.apply import apply_plan
 from reconciler.controller.mirror.mirror import fill
-from reconciler.controller.stream import Moved, Part, Watch, moved_in, parts_of
+from reconciler.controller.stream import Moved, Part, Watch, find_moved, parts_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
@@ -113,7 +113,7 @@ def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
     one = rig.stores[NAME]
     nobody = one.model_copy(update={"shop": "other.myshopify.com", "where": {"metadata.tier": "iron"}})
     everybody = one.model_copy(update={"shop": "third.myshopify.com"})
-    found = moved_in([(one, rig.state), (nobody, rig.state), (everybody, rig.state)], rig.table)
+    found = find_moved([(one, rig.state), (nobody, rig.state), (everybody, rig.state)], rig.table)
     assert [(each.equal, len(users_of(each))) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
 
 
@@ -174,7 +174,7 @@ def edit(rig: MirrorRig, chance: random.Random) -> None:
 
 
 def moved(rig: MirrorRig) -> list[Any]:
-    return users_of(moved_in([(rig.stores[NAME], rig.state)], rig.table)[0])
+    return users_of(find_moved([(rig.stores[NAME], rig.state)], rig.table)[0])
 
 
 def users_of(found: Moved) -> list[Any]:

@@ -131,9 +131,9 @@ def check_mirror(context: MirrorContext) -> MirrorCheck:
     if not is_fresh(mark, context.clock.now()):
         return MirrorCheck(doubt=f"its mirror is of {mark.complete_at:%Y-%m-%d %H:%M} UTC, which is too long ago")
     try:
-        mirror_check = _counted(context)
+        mirror_check = _compare_counts(context)
         return (
-            mirror_check if mirror_check.as_of is not None else _counted(context)
+            mirror_check if mirror_check.as_of is not None else _compare_counts(context)
         )  # a customer may have come after the list
     except AccessError:
         return MirrorCheck()  # the live scan reports it
@@ -151,7 +151,7 @@ def is_fresh(mark: MirrorMark, now: datetime) -> bool:
     return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
 
 
-def _counted(context: MirrorContext) -> MirrorCheck:
+def _compare_counts(context: MirrorContext) -> MirrorCheck:
     """Caught up, and compared with how many customers the shop has.
 
     Counted before newcomers are read: one that comes in between then makes the mirror larger, and is never one that the
@@ -162,7 +162,7 @@ def _counted(context: MirrorContext) -> MirrorCheck:
     there = context.lists.count()
     if there is None:
         return MirrorCheck(doubt="the shop does not say exactly how many customers it has")
-    _take_in_newcomers(context)
+    _read_new_customers(context)
     known = context.mirror.mirror_size(context.store.shop)
     if there != known:
         return MirrorCheck(doubt=f"the shop has {there:,} customers, its mirror {known:,}")
@@ -183,10 +183,10 @@ def fill(context: MirrorContext) -> Filled:
             context.bulk.cancel(state.operation)
         state = None
     if state is None or (state.status == "expired"):
-        mark = _begun(context)
+        mark = _begin(context)
     assert mark.operation is not None
     assert mark.began_at is not None
-    state = _ended(context, mark.operation, mark.began_at)
+    state = _wait_for_end(context, mark.operation, mark.began_at)
     if state is None:
         return Filled(whole=False, lines=mark.lines)
     complete = state.status == "completed"
@@ -238,7 +238,7 @@ def catch_up(context: MirrorContext) -> int:
     return moved
 
 
-def _take_in_newcomers(context: MirrorContext) -> None:
+def _read_new_customers(context: MirrorContext) -> None:
     """Read new customers that are not in the mirror, newest first; one small page where few came.
 
     As far back as the index may not tell yet, but not before the last bulk query, which saw all. That a new one is
@@ -288,7 +288,7 @@ def seen_of(customer: Customer) -> Seen:
     )
 
 
-def _begun(context: MirrorContext) -> MirrorMark:
+def _begin(context: MirrorContext) -> MirrorMark:
     """A new bulk query. Its time is taken before it is asked for: a customer made later is seen by it or by a later one."""
     now = context.clock.now()
     expected = context.lists.count()
@@ -297,7 +297,7 @@ def _begun(context: MirrorContext) -> MirrorMark:
     return context.mirror.begin_mirror(context.store.shop, operation, now=now, expected=expected, shape=shape)
 
 
-def _ended(context: MirrorContext, operation: str, began_at: datetime) -> BulkState | None:
+def _wait_for_end(context: MirrorContext, operation: str, began_at: datetime) -> BulkState | None:
     """The query's end; None where the process should stop. Polls less and less often, twice a minute at last."""
     expected = context.mirror.mirror_mark(context.store.shop).expected
     pause = POLL_FIRST_S
