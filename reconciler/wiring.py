@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
-from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import MirrorContext, Progress, check_mirror
+from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
 from reconciler.controller.observe import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.absence import Absence
@@ -241,7 +241,7 @@ class Components:
         readers = Readers(self.profiles, customers, self.state, unwritten=self.profile_writes)
         if not by_mirror:
             return readers
-        return replace(readers, pairs=self.state, by_mirror=ByMirror(store, self.state, customers))
+        return replace(readers, pairs=self.state, by_mirror=MirrorReader(store, self.state, customers))
 
     def mirror(
         self,
@@ -294,10 +294,12 @@ class Components:
     ) -> BulkContext:
         """What carries out large plans. `always`: small ones too."""
 
-        def by_mirror() -> ByMirror | None:
+        def by_mirror() -> MirrorReader | None:
             mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
             return (
-                ByMirror(store, self.state, self._customers(store, "scan")) if mirror_check.as_of is not None else None
+                MirrorReader(store, self.state, self._customers(store, "scan"))
+                if mirror_check.as_of is not None
+                else None
             )
 
         def nudge(users: Collection[ClerkUserId]) -> None:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.controller.apply import apply_plan
-from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import check_mirror, fill
+from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.mirror.refresh import check_mirror, fill
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
 from tests.benchmarks.served import Served, backlinks, served
@@ -58,7 +58,7 @@ def _bulk(shop: Served) -> dict[str, Any]:
     if checked.as_of is None:
         raise RuntimeError(f"the mirror is not current: {checked.doubt}")
     context = shop.store_context(client, bulk=True)
-    by_mirror = ByMirror(shop.store, mirror.mirror, context.readers.customers)
+    by_mirror = MirrorReader(shop.store, mirror.mirror, context.readers.customers)
     scan_result = scan_store(
         shop.store, replace(context.readers, by_mirror=by_mirror), ObserveOptions(now=WallClock().now())
     )

@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 
 import psycopg
 
-from reconciler.controller.mirror.mirror import MirrorContext
+from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.resync import ResyncContext, ResyncResult, incremental_resync
 from reconciler.controller.stores import plan_stores

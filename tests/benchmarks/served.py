@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.context import StoreContext
-from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import MirrorContext
+from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -93,7 +93,7 @@ class Served:
         if not bulk:
             return context
         shop = ShopBulkWriter(client, self.store)
-        customers_by_mirror = ByMirror(self.store, state, customers)
+        customers_by_mirror = MirrorReader(self.store, state, customers)
         return replace(
             context,
             bulk=BulkContext(shop, state, state, sleep=time.sleep, always=True, by_mirror=lambda: customers_by_mirror),

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import MirrorContext
+from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import CustomerId
@@ -79,7 +79,9 @@ class MirrorRig(BulkRig):
         one = self.stores[NAME]
         customers = self.customers(one)
         readers = Readers(self.table, customers, self.state)
-        return replace(readers, pairs=self.state, by_mirror=ByMirror(one, self.state, customers)) if fast else readers
+        return (
+            replace(readers, pairs=self.state, by_mirror=MirrorReader(one, self.state, customers)) if fast else readers
+        )
 
     def scan(self, *, fast: bool, guards: bool = True) -> ScanResult:
         """A look at everybody in the table as it is: by fingerprints and mirror, or live."""

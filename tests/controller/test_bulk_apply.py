@@ -76,8 +76,8 @@ def test_files_are_the_same_however_few_lines_are_in_memory(
     in_pieces.by_bulk = True
     at_once.lines_min = in_pieces.lines_min = PEOPLE
     at_once.cycle()
-    monkeypatch.setattr("reconciler.controller.bulk.bulk_files.PIECE", 3)
-    monkeypatch.setattr("reconciler.controller.bulk.bulk_apply.PIECE", 25)
+    monkeypatch.setattr("reconciler.controller.bulk.files.PIECE", 3)
+    monkeypatch.setattr("reconciler.controller.bulk.apply.PIECE", 25)
     in_pieces.cycle()
     assert files(at_once) == files(in_pieces)
     assert [len(each) for each in files(at_once)] == [PEOPLE, 3]  # metafields of twelve customers share a line

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror.mirror import Progress, catch_up, fill, seen_of, shape_of
+from reconciler.controller.mirror.refresh import Progress, catch_up, fill, seen_of, shape_of
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import MirrorMark
 from tests.controller.bulk_rig import NAME, user_of
@@ -67,7 +67,7 @@ def test_a_second_one_writes_nothing_anew_and_whoever_is_not_shown_is_gone(rig: 
 
 
 def test_one_that_was_stopped_goes_on_with_the_same_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.controller.mirror.mirror.BATCH", 15)
+    monkeypatch.setattr("reconciler.controller.mirror.refresh.BATCH", 15)
     stops = 0
     seen = set()
     while True:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror.mirror import (
+from reconciler.controller.mirror.refresh import (
     CLOCKS,
     COMPLETE_MAX,
     OVERLAP,

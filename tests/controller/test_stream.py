@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.controller import spool, stream
 from reconciler.controller.apply import apply_plan
-from reconciler.controller.mirror.mirror import fill
+from reconciler.controller.mirror.refresh import fill
 from reconciler.controller.stream import Moved, Part, Watch, find_moved, parts_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping

@@ -15,8 +15,8 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from reconciler.controller.mirror.by_mirror import ByMirror
-from reconciler.controller.mirror.mirror import seen_of, shape_of
+from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.mirror.refresh import seen_of, shape_of
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -252,7 +252,7 @@ class Parity(RuleBasedStateMachine):
         self._mirror_is_filled(name)
         store = self.rig.stores[StoreName(name)]
         live = self.rig.readers(store)
-        readers = replace(live, by_mirror=ByMirror(store, self.rig.state, live.customers))
+        readers = replace(live, by_mirror=MirrorReader(store, self.rig.state, live.customers))
         ask = ObserveOptions(now=self.rig.clock.now(), explicit=False)
         fast, whole = (planned_by(store, each, ask) for each in (readers, live))
         assert fast.plan.digest == whole.plan.digest, f"{fast.plan!r} is not {whole.plan!r}"

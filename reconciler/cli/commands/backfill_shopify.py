@@ -13,7 +13,7 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean
-from reconciler.controller.mirror.mirror import Filled, Progress, fill
+from reconciler.controller.mirror.refresh import Filled, Progress, fill
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components

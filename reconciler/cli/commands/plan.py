@@ -14,8 +14,8 @@ from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, counted, time_text
 from reconciler.cli.users import resolve_users, user_id
-from reconciler.controller.mirror.check_mirrors import check_mirrors
-from reconciler.controller.mirror.remember import remember
+from reconciler.controller.mirror.checks import check_mirrors
+from reconciler.controller.mirror.fingerprints import record_fingerprints
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.resync import BULK_FROM
 from reconciler.controller.scan import Progress
@@ -59,7 +59,7 @@ def command(
     with context.components() as components:
         planned = make_plan(context, components, stores, users, live=live)
         for store in (s for s in components.stores() if s.name in planned.passed_over):
-            remember(planned.scans[store.name], store, components.state)
+            record_fingerprints(planned.scans[store.name], store, components.state)
     approve = approval_command("apply", stores=stores, users=users, live=live)
     show(context, planned, output, everything=everything, approve=approve)
     if out is not None:

@@ -42,6 +42,6 @@ class BulkContext:
 
     def begin(self, context: StoreContext, access: StoreAccess) -> BulkPart:
         """controller.context.BulkTier."""
-        from reconciler.controller.bulk.bulk_apply import BulkRun  # noqa: PLC0415  it works with this class
+        from reconciler.controller.bulk.apply import BulkRun  # noqa: PLC0415  it works with this class
 
         return BulkRun(context, self, access)

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from reconciler.controller.bulk.bulk_files import is_abandoned
-from reconciler.controller.mirror.mirror import is_fresh
+from reconciler.controller.bulk.files import is_abandoned
+from reconciler.controller.mirror.refresh import is_fresh
 from reconciler.controller.resync import FULL, unmoved
 from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
 from reconciler.core.model.batches import batches

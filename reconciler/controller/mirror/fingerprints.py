@@ -14,16 +14,18 @@ from reconciler.ports import State
 BATCH = 500
 
 
-def remember(scan_result: ScanResult, store: Store, mappings: State) -> None:
+def record_fingerprints(scan_result: ScanResult, store: Store, mappings: State) -> None:
     """Record the fingerprints of users that this scan found equal, where the mapping says what it said then."""
     for rows in batches((row for row in scan_result.rows if row.observed_fp is not None), BATCH):
         now = mappings.get(store.shop, [row.clerk_user_id for row in rows])
         known = [(now[row.clerk_user_id], row) for row in rows if row.clerk_user_id in now]
-        mappings.put_unchanged([(was, row) for was, looked in known if (row := _remembering(was, looked)) is not None])
+        mappings.put_unchanged(
+            [(was, row) for was, found in known if (row := _with_fingerprints(was, found)) is not None]
+        )
 
 
-def _remembering(was: Mapping, looked: Mapping) -> Mapping | None:
+def _with_fingerprints(was: Mapping, found: Mapping) -> Mapping | None:
     """The row with the fingerprints of the scan; None where the scan says anything else of the user, or nothing new."""
-    row = was.model_copy(update={name: getattr(looked, name) for name in NO_FINGERPRINTS})
-    said = row.model_copy(update={"last_seen_at": looked.last_seen_at})
-    return row if said == looked and row != was else None
+    row = was.model_copy(update={name: getattr(found, name) for name in NO_FINGERPRINTS})
+    said = row.model_copy(update={"last_seen_at": found.last_seen_at})
+    return row if said == found and row != was else None

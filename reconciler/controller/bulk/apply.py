@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from reconciler.controller.bulk.bulk_files import PIECE, BulkFiles
-from reconciler.controller.bulk.bulk_lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.bulk.files import PIECE, BulkFiles
+from reconciler.controller.bulk.lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.context import Check, Earlier, StoreContext
 from reconciler.controller.execute import claim_written, execute, note_answer, row_after
 from reconciler.controller.observe import observe_users
@@ -235,8 +235,8 @@ class BulkRun:
         done: list[Outcome] = []
         more: list[BulkLine] = []
         refused: list[tuple[BulkStep, ReconcilerError | None]] = []
-        is_selected = self._bulk_lines.of(lines)
-        for bulk_step in is_selected:
+        bulk_steps = self._bulk_lines.of(lines)
+        for bulk_step in bulk_steps:
             answer = by_number[bulk_step.line.number if bulk_step.line.number is not None else -1]
             if answer.error is not None:
                 refused.append((bulk_step, _as_single(answer.error, file)))
@@ -264,12 +264,12 @@ class BulkRun:
             else:
                 more.append(self._bulk_lines.following(bulk_step))
         users = [outcome.action.clerk_user_id for outcome in done]
-        before = {bulk_step.line.user: bulk_step.step.subject.mapping for bulk_step in is_selected}
+        before = {bulk_step.line.user: bulk_step.step.subject.mapping for bulk_step in bulk_steps}
         settled = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more, before=before)
         if settled.losers:
             self._bulk.nudge(settled.losers)
         yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
-        for bulk_step in (bulk_step for bulk_step in is_selected if bulk_step.line.user in settled.overtaken):
+        for bulk_step in (bulk_step for bulk_step in bulk_steps if bulk_step.line.user in settled.overtaken):
             bulk_step.step.written = [
                 change for change in bulk_step.step.written if change not in bulk_step.planned.covers
             ]
@@ -282,20 +282,20 @@ class BulkRun:
         many = not is_whole and len(book.file_lines(file, limit=self._bulk.lines_min)) == self._bulk.lines_min
         while self._access.refused is None and (lines := book.file_lines(file, limit=BATCH)):
             self._go_on()
-            is_selected = self._bulk_lines.of(lines)
+            bulk_steps = self._bulk_lines.of(lines)
             if many:
                 try:
-                    is_selected = self._send_again(is_selected)
+                    bulk_steps = self._send_again(bulk_steps)
                 except AccessError as error:
                     self._access.refused = error
                     return
                 except TemporaryError as error:
                     self._context.warn(error.message)
-            yield from self._execute_singly([(bulk_step, AnswerLost(NO_ANSWER)) for bulk_step in is_selected])
+            yield from self._execute_singly([(bulk_step, AnswerLost(NO_ANSWER)) for bulk_step in bulk_steps])
 
-    def _send_again(self, is_selected: Sequence[BulkStep]) -> list[BulkStep]:
+    def _send_again(self, bulk_steps: Sequence[BulkStep]) -> list[BulkStep]:
         """Observe these: a user who still needs a write that may go by bulk waits for a file again; the rest is left."""
-        by_user = {bulk_step.line.user: bulk_step for bulk_step in is_selected}
+        by_user = {bulk_step.line.user: bulk_step for bulk_step in bulk_steps}
         more = []
         for step in observe_users(list(by_user), self._context, explicit=False):
             bulk_step = by_user[step.subject.user]
@@ -309,12 +309,12 @@ class BulkRun:
                 )
         self._bulk.book.settle_lines(self._shop, [], [], more=more)
         waiting = {line.user for line in more}
-        return [bulk_step for bulk_step in is_selected if bulk_step.line.user not in waiting]
+        return [bulk_step for bulk_step in bulk_steps if bulk_step.line.user not in waiting]
 
-    def _execute_singly(self, is_selected: Iterable[tuple[BulkStep, ReconcilerError | None]]) -> Iterator[Outcome]:
+    def _execute_singly(self, bulk_steps: Iterable[tuple[BulkStep, ReconcilerError | None]]) -> Iterator[Outcome]:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
         with ThreadPoolExecutor(self._context.workers, thread_name_prefix="bulk") as pool:
-            for part in batches(is_selected, BATCH):
+            for part in batches(bulk_steps, BATCH):
                 self._moved_to |= {
                     bulk_step.line.user: bulk_step.moved_to for bulk_step, _ in part if bulk_step.moved_to is not None
                 }

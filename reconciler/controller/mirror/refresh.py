@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.controller.mirror.by_mirror import ByMirror
+from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import metafields_of, observed_fp, scalars_of, values_json
 from reconciler.core.model.batches import batches
@@ -78,7 +78,7 @@ class MirrorContext:
             return False  # live reads cost more, and are as good
 
     def by_mirror(self, live: CustomerReader) -> CustomerReader:
-        return ByMirror(self.store, self.mirror, live)
+        return MirrorReader(self.store, self.mirror, live)
 
     def note_read(self, customers: Sequence[Customer], *, as_of: datetime) -> None:
         seen = [seen_of(customer) for customer in customers]

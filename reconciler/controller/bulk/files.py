@@ -1,6 +1,6 @@
 """The files of one store's bulk mutations on their way: handed over, written down, run, found again, waited for.
 
-Knows lines only as what goes into a file; what an answer means is `bulk_apply.py`'s.
+Knows lines only as what goes into a file; what an answer means is `apply.py`'s.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import datetime
 from itertools import islice
 from math import ceil
 
-from reconciler.controller.bulk.bulk_lines import BulkLines
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.bulk.lines import BulkLines
 from reconciler.controller.context import StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.write import Write

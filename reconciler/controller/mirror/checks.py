@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from functools import partial
 
-from reconciler.controller.mirror.mirror import MirrorCheck, MirrorContext, check_mirror
+from reconciler.controller.mirror.refresh import MirrorCheck, MirrorContext, check_mirror
 from reconciler.controller.stores import side_by_side
 from reconciler.core.model.ids import StoreName
 

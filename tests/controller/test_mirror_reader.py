@@ -12,8 +12,8 @@ import pytest
 
 from reconciler.controller.apply import apply_plan
 from reconciler.controller.bulk.context import BulkContext
-from reconciler.controller.mirror.by_mirror import ByMirror, shown
-from reconciler.controller.mirror.mirror import fill, seen_of
+from reconciler.controller.mirror.reader import MirrorReader, shown
+from reconciler.controller.mirror.refresh import fill, seen_of
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.ports import Known
@@ -165,7 +165,7 @@ def test_values_that_do_not_give_the_fingerprint_of_all_that_was_shown_are_not_b
 def test_the_mirror_answers_for_those_whom_it_knows_and_the_shop_for_the_rest(rig: MirrorRig) -> None:
     made(rig)
     one = rig.stores[NAME]
-    customers = ByMirror(one, rig.state, rig.customers(one))
+    customers = MirrorReader(one, rig.state, rig.customers(one))
     ids = [customer(rig, number) for number in range(PEOPLE)]
     rig.clock.sleep(timedelta(minutes=1).total_seconds())
     rig.state.touch(one.shop, ids[:1], now=rig.clock.now(), gone=False)
@@ -195,7 +195,7 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     one = rig.stores[NAME]
     context = rig.store_context(one)
     assert isinstance(context.bulk, BulkContext)
-    customers = ByMirror(one, rig.state, rig.customers(one)) if check_mirror else None
+    customers = MirrorReader(one, rig.state, rig.customers(one)) if check_mirror else None
     bulk = replace(context.bulk, by_mirror=lambda: customers)
     before = rig.calls()
     outcomes = list(apply_plan(scan_result, replace(context, bulk=bulk), fresh=False))

@@ -24,7 +24,7 @@ PREFIX = "metafields."
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class ByMirror:
+class MirrorReader:
     """The customers of one shop by its mirror, and by the shop itself where the mirror can't tell. For one scan."""
 
     def __init__(self, store: Store, known: KnownReader, live: CustomerReader) -> None:
