@@ -1,4 +1,4 @@
-"""Introduces the edges to the controller: the only place that knows both. Opens lazily, closes everything."""
+"""Builds the components of a command: connects shops, profiles and state to the controller. Opens lazily."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SystemClock:
 
 
 class Components:
-    """What one command works with: state, profiles and shops of the loaded settings. Close it when done."""
+    """The state, profiles and shops of the loaded settings, for one command. Close it when done."""
 
     def __init__(self, loaded: Loaded, *, warn: Callable[[str], None], state_key: str | None = None) -> None:
         self.loaded = loaded
@@ -80,7 +80,7 @@ class Components:
 
     @cached_property
     def engine(self) -> Engine:
-        """The state's database, its schema made where there was none."""
+        """The state's database; creates or migrates its schema."""
         engine = open_engine(self.loaded.settings.state.url)
         with ExitStack() as unless_it_opens:
             unless_it_opens.callback(engine.dispose)
@@ -115,7 +115,7 @@ class Components:
 
     @cached_property
     def upserts(self) -> ProfileUpserts:
-        """Writes profile rows: for `clerk.upsert_profiles` and `backfill clerk` only."""
+        """The writer of profile rows, for `clerk.upsert_profiles` and `backfill clerk` only."""
         from reconciler.supabase.upsert import ProfileUpserts  # noqa: PLC0415  as above
         from reconciler.supabase.writer import open_writer  # noqa: PLC0415  as above
 
@@ -128,13 +128,13 @@ class Components:
 
     @cached_property
     def profile_writes(self) -> ProfileWrites:
-        """What Clerk says of users, until it is written; tombstones and refusals."""
+        """The pending writes of profile rows, their tombstones and refusals."""
         return ProfileWrites(self.engine)
 
     def with_files(self, loaded: Loaded) -> Components:
-        """Another house for files that were read again, on the same state and profiles, and on shops that are the same.
+        """Components of reloaded files, with the same state and profiles, and with the clients of unchanged shops.
 
-        StateError where the state can't be read.
+        StateError if the state can't be read.
         """
         components = Components(loaded, warn=self._warn, state_key=self._state_key)
         for name in ("engine", "state", "queue", "clerk", "profiles", "upserts", "profile_writes", "_ssl"):
@@ -147,21 +147,21 @@ class Components:
         return components
 
     def points_left(self) -> dict[StoreName, float]:
-        """What each shop's bucket should hold now, of shops that have been asked by this process."""
+        """The estimated points in the bucket of each shop that this process has called."""
         left = self._clients.points_left()
         return {store.name: left[store.domain] for store in self.loaded.stores if store.domain in left}
 
     def close_shops(self) -> None:
-        """Close the connections to shops that no other house has; state and profiles stay open for whoever shares them."""
+        """Close the connections to shops that no other components use; state and profiles stay open."""
         self._clients.release(self._me)
 
     def cut_off(self) -> None:
-        """Close the connections to all shops, whoever has them: the end of the process does not wait for a call."""
+        """Close the connections to all shops, so that the end of the process does not wait for a call."""
         self._clients.close()
 
     @cached_property
     def profiles(self) -> TableProfiles:
-        """The profiles, checked: what can't be seen in full is refused here."""
+        """The profiles, after a check that the table can be read in full. SourceError if not."""
         settings = self.loaded.settings
         source = settings.profiles
         profiles = TableProfiles(source.url or settings.state.url, source.table, source.columns)
@@ -176,11 +176,11 @@ class Components:
 
     @cached_property
     def shop_keys(self) -> ShopKeys[StoreSettings]:
-        """Under which key the state keeps the shop of each store."""
+        """The keys of the stores' shops in the state."""
         return ShopKeys(self.loaded.stores, self.state, self.clock)
 
     def configured_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
-        """The stores of these names, or all, as the file has them; an unknown name is a UsageError."""
+        """The stores with these names, or all, as in the file. UsageError for an unknown name."""
         wanted = list(names)
         known = {str(s.name): s for s in self.loaded.stores}
         for name in wanted:
@@ -189,24 +189,24 @@ class Components:
         return tuple(known[name] for name in dict.fromkeys(wanted or known))
 
     def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
-        """The same, each with the key under which the state keeps its shop, as far as it knows that."""
+        """The stores with these names, or all, each with the known key of its shop in the state."""
         wanted = self.configured_stores(names)
         stores = {s.name: s for s in self.shop_keys.stores}
         return tuple(stores[store.name] for store in wanted)
 
     def identified_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
-        """The same for who is about to work on their shops: those that may be known by another name are asked first.
+        """The stores with these names, or all, after querying the gids of shops that may have been renamed.
 
-        A shop that does not answer, or is another than it was, says so again when it is worked on.
+        Errors of these queries are ignored: they occur again at the first call to the shop.
         """
-        for _ in range(2):  # the name of one may be free only when another was seen under its own
+        for _ in range(2):  # the domain of one may become free only after another was identified
             for name in self.shop_keys.unsure():
                 with suppress(ReconcilerError):
                     self.identify(name)
         return self.stores(names)
 
     def identify(self, name: StoreName) -> None:
-        """Ask a store's shop for its gid, by which the state knows it; AccessError where it is another's shop."""
+        """Query the gid of a store's shop and record it. AccessError if the shop belongs to another store."""
         store = next(s for s in self.shop_keys.stores if s.name == name)
         with closing(self._opened(store)) as client:
 
@@ -236,7 +236,7 @@ class Components:
         )
 
     def readers(self, store: StoreSettings, *, lane: Lane = "scan", by_mirror: bool = False) -> Readers:
-        """All that `plan` may touch. `by_mirror`: its mirror stands, and may tell for whom there is nothing to do."""
+        """The readers of a plan. `by_mirror`: the mirror is valid, and may prove that users are in sync."""
         customers = self._customers(store, lane)
         readers = Readers(self.profiles, customers, self.state, unwritten=self.profile_writes)
         if not by_mirror:
@@ -250,7 +250,7 @@ class Components:
         wait: Callable[[float], bool],
         progress: Callable[[Progress], None] = lambda _progress: None,
     ) -> MirrorContext:
-        """What keeps this store's mirror. `wait` waits so many seconds, and is False where the process should stop."""
+        """The context that updates this store's mirror. `wait` waits for seconds, and is False if the process must stop."""
         client = self.client(store)
         return MirrorContext(
             store=store,
@@ -264,7 +264,7 @@ class Components:
         )
 
     def store_context(self, store: StoreSettings, *, plan_digest: str = "", lane: Lane = "scan") -> StoreContext:
-        """All that `apply` needs. `lane` "nudge" goes before looks at whole stores, at the same shop."""
+        """The context of `apply`. Calls of `lane` "nudge" go before those of scans at the same shop."""
         return StoreContext(
             store=store,
             readers=self.readers(store, lane=lane),
@@ -276,13 +276,13 @@ class Components:
         )
 
     def running_store_context(self, store: StoreSettings, *, lane: Lane = "scan") -> StoreContext:
-        """All that `run` needs: nobody reads its plans, so that a missing row has to be missing for a while."""
+        """The context of `run`. No operator reads its plans, so a missing row must be absent for the grace period."""
         context = self.store_context(store, lane=lane)
         return replace(context, readers=replace(context.readers, absence=self.absence))
 
     @property
     def absence(self) -> Absence:
-        """What proves to `run` that a user without a row has left."""
+        """When a missing row proves to `run` that the user has left."""
         return Absence(self.loaded.settings.controller.absence_grace_s)
 
     def bulk(
@@ -292,7 +292,7 @@ class Components:
         always: bool = False,
         tell: Callable[[BulkProgress], None] = lambda _progress: None,
     ) -> BulkContext:
-        """What carries out large plans. `always`: small ones too."""
+        """The context of bulk writes. `always`: also for small plans."""
 
         def by_mirror() -> MirrorReader | None:
             mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
@@ -318,9 +318,9 @@ class Components:
         )
 
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
-        """What `doctor` looks at in the shop, and what `bootstrap` makes there.
+        """The shop's setup for `doctor` and `bootstrap`.
 
-        `by_state`: false where the state can't be read, which would tell whether it is the right shop.
+        `by_state`: False if the state can't be read, without which the shop's identity is not checked.
         """
         if by_state:
             return ShopSetup(self.client(store))
@@ -332,7 +332,7 @@ class Components:
         return ShopCustomers(self.client(store), store, lane=lane)
 
     def _auth(self, store: StoreSettings) -> TokenSource:
-        """How this store's tokens are got; a rotating pair is kept in the state, and only with a key to encrypt it."""
+        """The source of this store's tokens. A rotating pair is stored in the state, encrypted with the secret key."""
         auth = store.auth
         if auth.access_token is not None and auth.access_token.get_secret_value():
             return FixedToken(auth.access_token.get_secret_value())
@@ -343,8 +343,8 @@ class Components:
             return ClientCredentials(*app)
         if not self._state_key:
             raise ConfigError(
-                f"store '{store.name}' has a refresh_token: rotated tokens must be kept, and there is no key to "
-                "encrypt them",
+                f"store '{store.name}' has a refresh_token, but there is no key to encrypt the rotated tokens in the "
+                "state",
                 hint="set RECONCILER_SECRET_KEY",
             )
         state, shop, clock = self.state, store.shop, self.clock
@@ -358,5 +358,5 @@ class Components:
 
 
 def _way_to(store: StoreSettings) -> tuple[Place, object]:
-    """Where a shop is, and what else a connection to it is made of."""
+    """The place of a shop, and the other settings that its connection depends on."""
     return (store.domain, store.admin_url), (store.name, store.shop, store.api_version, store.auth)

@@ -1,6 +1,6 @@
-"""What the controller needs of the outside, in the core's words.
+"""The interfaces through which the controller uses shops, profiles and the state, in types of the core.
 
-Readers change nothing; writers are handed out only to apply.
+Readers change nothing. Only code that applies a plan gets writers.
 """
 
 from reconciler.ports.bulk import (

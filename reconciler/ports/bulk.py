@@ -1,4 +1,4 @@
-"""Bulk operations of one shop: queries, mutations, and the book of those under way."""
+"""Bulk operations of one shop: queries, mutations, and the records of running ones."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ BulkStatus = Literal["running", "completed", "canceled", "failed", "expired"]
 
 @dataclass(frozen=True, slots=True)
 class BulkState:
-    """How a bulk query stands. `running`: created, running or being cancelled; everything else is its end.
+    """The state of a bulk operation. `running`: created, running or being cancelled; the other statuses are final.
 
-    `readable`: there are lines to be fetched. Of a query that is not `completed` they are only some of the customers: what
-    is missing in them says nothing. `objects` have been found so far; `error_code` is Shopify's own word for a failure.
+    `readable`: there are result lines. If the operation is not `completed`, the result is partial, and missing customers
+    may exist. `objects` were found so far; `error_code` is Shopify's code of a failure.
     """
 
     operation: str
@@ -47,22 +47,21 @@ class BulkReader(Protocol):
     """All customers of one shop by one bulk query. Starting and cancelling one changes nothing in the shop."""
 
     def start(self) -> str:
-        """Begin a query over all customers and give the operation's id. TemporaryError where too many are running."""
+        """Start a query over all customers; return the operation's id. TemporaryError if too many are running."""
 
     def state(self, operation: str) -> BulkState | None:
-        """How it stands; None where the shop knows no such operation (any more)."""
+        """The state of the operation; None where the shop has no such operation, or no longer."""
 
     def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
-        """The result's lines as they came, in batches, without their ends; the first `skip` lines are left out.
+        """Stream the result's lines in batches, without line ends and without the first `skip` lines.
 
-        Streamed: nothing is held whole. A line is one customer with the fields of the point reads under the same names
-        (`m0` the back-link, `m1`… the store's metafields in their order). An address that has run out is asked for anew by
-        the operation's id, once; a broken stream or a result that is shorter than it should be is a TemporaryError, never a
-        shortened one; a result that is no more (after seven days) a PermanentError. Without rows: nothing.
+        A line is one customer with the fields of the point reads under the same names (`m0` the back-link, `m1`… the
+        store's metafields in their order). An expired URL is requested again once, by the operation's id. TemporaryError
+        for a broken stream or an incomplete result, PermanentError for a result that has expired (after seven days).
         """
 
     def cancel(self, operation: str) -> None:
-        """Ask the shop to end it; one that has ended already is success."""
+        """Cancel the operation; success if it has already ended."""
 
 
 FILE_KINDS: Final[MappingOf[type[Write], str]] = {
@@ -78,7 +77,7 @@ FILE_KINDS: Final[MappingOf[type[Write], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that lies ready for a bulk mutation: where, the digest of what it holds, and how many lines went in."""
+    """An uploaded file for a bulk mutation: its path, the digest of its content, and the count of its lines."""
 
     path: str
     digest: str
@@ -87,9 +86,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class BulkAnswer:
-    """What became of one line of a file, counted from 0: `error`, or done; `customer` where a customer was written.
+    """The result of one line of a file, counted from 0: `error`, or success; `customer` if one was written.
 
-    `shown`: what the answer shows of each customer of the line.
+    `shown`: the fields in the answer, for each customer of the line.
     """
 
     line: int
@@ -99,36 +98,36 @@ class BulkAnswer:
 
 
 class BulkWriter(Protocol):
-    """Writes to one shop by bulk mutations: they draw no points while they run, in no order, and end after minutes."""
+    """Writes to one shop by bulk mutations. They cost no points while they run, have no order, and take minutes."""
 
     def upload(self, rides_in: str, lines: Iterable[Write]) -> Upload:
         """Upload a file, a write a line, as many as one file may hold. TemporaryError: nothing came of it."""
 
     def run(self, rides_in: str, path: str, mark: str) -> str:
-        """Run it and give the operation's id. `mark`, a word, is written on it, so that it can be found again.
+        """Run the file as a mutation; return the operation's id. `mark` is stored with it, so that `find` finds it.
 
-        AnswerLost: look for the mark. TemporaryError: not now, too many are running. Refused: never, by this file.
+        AnswerLost: search for the mark. TemporaryError: too many are running. Refused: this file can't be run.
         """
 
     def find(self, mark: str) -> str | None:
-        """The operation that carries this mark; None where none was ever run."""
+        """The operation with this mark; None where there is none."""
 
     def operation_state(self, operation: str) -> BulkState | None:
-        """How it stands; None where the shop knows no such operation (any more)."""
+        """The state of the operation; None where the shop has no such operation, or no longer."""
 
     def answers(self, operation: str, rides_in: str, *, batch: int = 500) -> Iterator[list[BulkAnswer]]:
-        """What became of its lines, in no order, in batches; a line may be missing, or come twice.
+        """Stream the results of its lines in batches, without order; a line may be missing, or come twice.
 
-        Errors as those of BulkReader.lines; of an operation that is not `completed` there are some answers or none.
+        Errors as of BulkReader.lines. An operation that is not `completed` has partial results or none.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class BulkLine:
-    """The next write of one user's action that goes by bulk; each user has one at most in a shop.
+    """The next write of one user's action in bulk; each user has one at most in a shop.
 
-    `decision` (JSON, without its spec) is what it rests on, `position` says which of its calls is next, `customer` whom it
-    is on once that is known. It stands on line `number` of `file`; None: it waits for one. `tries`: files it has been in.
+    `decision` is its decision (JSON, without the spec), `position` the index of the next write, `customer` the target, once
+    known. It is line `number` of `file`; None: it waits for a file. `tries`: the count of files that had it.
     """
 
     user: ClerkUserId
@@ -144,7 +143,7 @@ class BulkLine:
 
 @dataclass(frozen=True, slots=True)
 class BulkFile:
-    """A file that lies ready or runs. `key` marks its operation; `operation` is None until the shop has told its id."""
+    """An uploaded or running file. `key` marks its operation; `operation` is None until its id is known."""
 
     key: str
     shop: ShopDomain
@@ -158,58 +157,58 @@ class BulkFile:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Who lost a customer by a row, as with MappingWriter, and whose row was left as somebody else has written it."""
+    """`losers` lost a customer to another row, as in MappingWriter; the rows of `overtaken` were changed meanwhile."""
 
     losers: tuple[ClerkUserId, ...] = ()
     overtaken: frozenset[ClerkUserId] = frozenset()
 
 
 class BulkRepository(Protocol):
-    """What goes by bulk, written down before it is done, so that whoever finds a killed run goes on from there.
+    """The records of bulk writes, stored before each step, so that a killed run can be continued.
 
     Each call is one transaction.
     """
 
     def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:
-        """Those that have not been read to their end, oldest first."""
+        """The files with unread results, oldest first."""
 
     def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:
-        """How many lines wait for a file, by what they ride in."""
+        """The count of lines that wait for a file, by `rides_in`."""
 
     def bulk_left(self, shop: ShopDomain) -> int:
-        """How many lines of all files have not been settled yet."""
+        """The count of unsettled lines in all files."""
 
     def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
-        """Lines that wait for a file; a user's older one is replaced."""
+        """Add lines that wait for a file; a user's older line is replaced."""
 
     def next_lines(
         self, shop: ShopDomain, rides_in: str, *, limit: int, after: ClerkUserId | None = None
     ) -> list[BulkLine]:
-        """The first of those that wait, by user; or the first behind a user."""
+        """The first waiting lines by user, or the first after a user."""
 
     def begin_file(self, file: BulkFile, numbers: MappingOf[ClerkUserId, int]) -> None:
-        """The file lies ready and holds these users' lines: to be written down before it is run."""
+        """Record an uploaded file with these users' lines. Call it before the file is run."""
 
     def note_operation(self, file: BulkFile, operation: str) -> None:
-        """The shop has told its operation's id."""
+        """Record the id of the file's operation."""
 
     def file_lines(
         self, file: BulkFile, *, numbers: Collection[int] | None = None, limit: int | None = None
     ) -> list[BulkLine]:
-        """Its lines that are not settled yet, in their order: these of them, or the first."""
+        """The file's unsettled lines in order: those with these numbers, or the first."""
 
     def settle_lines(
         self, shop: ShopDomain, rows: Sequence[Mapping], events: Sequence[Event], *,
         done: Collection[ClerkUserId] = (), more: Sequence[BulkLine] = (),
         before: MappingOf[ClerkUserId, Mapping | None] | None = None,
     ) -> Settled:  # fmt: skip
-        """Together: rows of the mapping table, what happened, whose lines are done, and whose next write waits now.
+        """Write mapping rows and events, delete lines that are done, and add `more` waiting lines, together.
 
-        `before`: the rows as they were read. One that somebody has written since is left as it is, with her line.
+        `before`: the rows as they were read. A row that was changed since is not written, and its line stays.
         """
 
     def end_file(self, file: BulkFile) -> None:
-        """Forget the file; what is left of its lines waits again."""
+        """Delete the file; its unsettled lines wait again."""
 
     def unsent_lines(self, shop: ShopDomain, *, limit: int) -> list[BulkLine]:
-        """The first lines, by user, that wait for a file and whose first write is still to be sent."""
+        """The first lines, by user, that wait for a file and of which no write was sent."""

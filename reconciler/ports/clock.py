@@ -1,4 +1,4 @@
-"""The time."""
+"""The clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time, aware and UTC."""
+    """A clock of aware UTC times."""
 
     def now(self) -> datetime: ...

@@ -1,4 +1,4 @@
-"""The customers of one shop: what is read of them, and what is written to them."""
+"""Reads and writes of the customers of one shop."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.write import Write
 from reconciler.ports.mirror import Seen, Touched
 
-METAFIELDS_MAX = 25  # in one call, whoever they belong to
+METAFIELDS_MAX = 25  # in one call, over all customers
 
 
 @dataclass(frozen=True, slots=True)
 class MergePreview:
-    """Who would be left (None: can't be said), and Shopify's own words for what forbids the merge (empty: nothing)."""
+    """The customer that would remain (None: unknown), and Shopify's objections to the merge (empty: none)."""
 
     winner: CustomerId | None
     blockers: tuple[str, ...] = ()
 
 
 Shown = MappingOf[str, Any]
-"""What a shop's answer to a write shows of the customer, by our field names (of tags, all of them); the rest is missing."""
+"""The fields of the customer in a shop's answer to a write, by our names (tags: all of them); others are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the answer to a write says. `customer`: the one that a create made or found, or that a merge left.
+    """The answer to a write. `customer`: the customer that a create made or found, or that remains after a merge.
 
-    `shown`: what it shows of each customer that was written; the shop may have its own spelling of a value.
+    `shown`: the fields in the answer for each written customer; the shop may have its own spelling of a value.
     """
 
     customer: CustomerId | None = None
@@ -40,56 +40,56 @@ class Answer:
 
 
 class CustomerReader(Protocol):
-    """The customers of one shop, by point reads only: they never lag. Absent ones are left out of the answer."""
+    """The customers of one shop, by point reads, which do not lag. Missing customers are left out of the results."""
 
     def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]: ...
 
     def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]: ...
 
     def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
-        """Whose customer each is by another metafield of type id (`NAMESPACE.KEY`); empty where it has no definition."""
+        """The customers by another metafield of type id (`NAMESPACE.KEY`); empty if it has no definition."""
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
-        """Keyed by the e-mail as it was asked for."""
+        """The customers by e-mail, with the requested spellings as keys."""
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]: ...
 
     def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
-        """What merging these two would do, and what stands in its way; changes nothing."""
+        """Preview the merge of these two; changes nothing."""
 
     def restore_rate(self) -> float:
-        """Points a second that the shop gives back, as last seen in a reply (100 before the first)."""
+        """Points per second that the shop restores, from its last reply (100 before the first)."""
 
 
 class CustomerWriter(Protocol):
     """Writes to one shop."""
 
     def send(self, write: Write) -> Answer:
-        """Send one write. Refused: Shopify said no, to all of it; AnswerLost: observe before sending again.
+        """Send one write. Refused: Shopify refused all of it; AnswerLost: observe before sending again.
 
-        SetMetafields may hold METAFIELDS_MAX values. Link: Refused STALE_OBJECT or TAKEN where there is a back-link. Merge
-        waits for Shopify's job to end: Refused MERGE_FAILED where it fails, AnswerLost where its end is not known.
+        SetMetafields may hold METAFIELDS_MAX values. Link: Refused STALE_OBJECT or TAKEN if there is a back-link. Merge
+        waits for Shopify's job to end: Refused MERGE_FAILED if it fails, AnswerLost if its end is unknown.
         """
         ...
 
 
 class CustomerLists(Protocol):
-    """Customers as lists and bulk queries show them: a hint whom to read, and never a proof that somebody is not there."""
+    """Customers from lists and bulk queries: a hint which ones to read, and never a proof of absence."""
 
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
-        """A bulk query's lines as what the mirror keeps; PermanentError for a line that is no customer."""
+        """Convert a bulk query's lines for the mirror. PermanentError for a line that is not a customer."""
 
     def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
-        """Who was touched at this time or later, and when last, as far as the index knows; nobody of those who are gone.
+        """Customers that changed at this time or later, and when, according to the search index; no deleted ones.
 
-        The search index lags. PermanentError where they are more than a list may show: then a bulk query is due.
+        The search index lags. PermanentError if a list can't hold them all: then a bulk query is needed.
         """
 
     def newest(self) -> Iterator[list[Touched]]:
-        """All customers, whoever came last first, and when each came; this list does not lag. The first page is small.
+        """All customers, the newest first, with their times of creation; this list does not lag. The first page is small.
 
-        To be left as soon as enough is known: PermanentError where they are more than are worth reading.
+        Stop the iteration as soon as possible: PermanentError beyond a bound of pages.
         """
 
     def count(self) -> int | None:
-        """How many customers the shop has; None where it can't be said exactly."""
+        """The count of customers of the shop; None where Shopify does not return it exactly."""

@@ -1,4 +1,4 @@
-"""Our copy of what a shop showed last."""
+"""The mirror: our copy of a shop's customers as last observed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Source = Literal["bulk", "list", "webhook", "read"]
 
 
 class Seen(NamedTuple):
-    """One customer as a shop showed her: what the mirror keeps. `values` is compact JSON in our names.
+    """One observed customer, as stored in the mirror. `values` is compact JSON with our field names.
 
-    `fp` is core/fields/fingerprint.py's; None where something was not shown to us.
+    `fp` is the fingerprint of core/fields/fingerprint.py; None where Shopify did not return a field.
     """
 
     customer_id: CustomerId
@@ -30,11 +30,11 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MirrorMark:
-    """How a shop's mirror stands. `operation` is the bulk query that fills it now (None: none), `lines` are stored of it.
+    """The state of a shop's mirror. `operation` is the bulk query that fills it (None: none), `lines` are stored of it.
 
-    `complete_at` is when the last bulk query that was read to its end began: every customer of that time is in the
-    mirror, and everybody in it was there. `listed_at` is when the last look at what changed since then began. `shape`
-    names the metafields that were asked for then, `begun_shape` those that are now.
+    `complete_at` is the start of the last bulk query that was read completely: the mirror holds exactly the customers of
+    that time. `listed_at` is the start of the last listing of later changes. `shape` names the metafields of that bulk
+    query, `begun_shape` those of the running one.
     """
 
     operation: str | None = None
@@ -48,12 +48,12 @@ class MirrorMark:
 
 
 Touched = tuple[CustomerId, datetime]
-"""A customer, and when she was touched, or came."""
+"""A customer, and the time of its last change or of its creation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A customer as she was seen last: her values as JSON (`values_json`), and the fingerprint of all that was shown."""
+    """A customer as last observed: its values as JSON (`values_json`), and their fingerprint."""
 
     values: str
     fp: int
@@ -61,11 +61,11 @@ class Known:
 
 
 Pair = tuple[ClerkUserId, int | None]
-"""A mapping's user, and the fingerprint of her row if the pair is equal as far as the mirror goes."""
+"""A mapping's user, and the fingerprint of the profile row if the pair is equal according to the mirror."""
 
 
 class PairReader(LivingReader, Protocol):
-    """Mappings and mirror side by side, a range of keys at a time. Equal: in_sync under this policy, its customer unmoved.
+    """Mappings joined with the mirror, by ranges of keys. Equal: in sync under this policy, with an unchanged customer.
 
     `config` is the policy's digest. A range is everything above `after` (None: from the first) up to `upto` (None: to
     the last).
@@ -74,46 +74,46 @@ class PairReader(LivingReader, Protocol):
     def pairs(
         self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
-        """The first `limit` of the range that are no tombstones, in key order."""
+        """The first `limit` pairs of the range in key order, without tombstones."""
 
     def sums(
         self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None
     ) -> tuple[int, int, int]:
-        """Of the whole range: how many are no tombstones, how many of them equal, and the sum of those fingerprints."""
+        """Of the whole range: the count without tombstones, the count of equal ones, and the sum of their fingerprints."""
 
 
 class KnownReader(Protocol):
-    """What the mirror shows of a few customers, those left out who are gone, or of whom it is not known how they are now."""
+    """Reads of single customers in the mirror, without deleted ones and those that have changed since."""
 
     def is_whole(self, shop: ShopDomain) -> bool:
-        """Whether it is known of everybody how they are: else nobody is nowhere in it for sure. A pass over the index."""
+        """Whether the mirror knows the present values of all customers. Only then does absence prove anything. O(n)."""
 
     def known(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, Known]: ...
 
     def known_backlinks(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> set[ClerkUserId]:
-        """Which of these some customer's back-link names."""
+        """Those of these users that a customer's back-link names."""
 
     def known_emails(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
-        """Which of these (normalise.email_key) some customer has."""
+        """Those of these e-mails (normalise.email_key) that a customer has."""
 
     def known_phones(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
-        """Which of these (normalise.phone_key) some customer has."""
+        """Those of these phones (normalise.phone_key) that a customer has."""
 
 
 class Mirror(PairReader, KnownReader, Protocol):
-    """Our copy of what a shop showed last. It lags: never the last word before a write that its key does not make harmless.
+    """The mirror of a shop. It lags: before a write that is not idempotent by its key, observe the shop itself.
 
-    `as_of` is when the shop was asked. What is older than what is there changes nothing; a customer that is gone comes
-    back only by something seen later.
+    `as_of` is the time of the request to the shop. Older values do not replace newer ones; a deleted customer returns
+    only with a later observation.
     """
 
     def mirror_mark(self, shop: ShopDomain) -> MirrorMark:
-        """How it stands; an empty mark where there is none."""
+        """The state of the mirror; an empty mark without a mirror."""
 
     def begin_mirror(
         self, shop: ShopDomain, operation: str, *, now: datetime, expected: int | None, shape: str = ""
     ) -> MirrorMark:
-        """A bulk query was started, for metafields of this shape: its lines come now, from the first."""
+        """Record the start of a bulk query for metafields of this shape; its lines follow from the first."""
 
     def put_seen(
         self,
@@ -125,25 +125,25 @@ class Mirror(PairReader, KnownReader, Protocol):
         source: Source,
         lines: int | None = None,
     ) -> int:
-        """Keep these; how many were new or had moved. `lines`: so many of the bulk query's are stored now, in one go."""
+        """Store these customers; return how many are new or changed. `lines`: the stored lines of the bulk query so far."""
 
     def end_mirror(self, shop: ShopDomain, *, complete: bool, now: datetime) -> int:
-        """The bulk query is read. Where it was complete, whom it did not show is gone: how many."""
+        """Record the end of the bulk query. If complete, mark missing customers as deleted; return their count."""
 
     def touch(self, shop: ShopDomain, customers: Collection[CustomerId], *, now: datetime, gone: bool) -> None:
-        """A webhook named these: what is kept of them holds no more until they are seen again; or they are gone."""
+        """Mark customers of a webhook as deleted (`gone`), or as changed until the next observation."""
 
     def customers_to_read(self, shop: ShopDomain, touched: Collection[Touched]) -> list[CustomerId]:
-        """Who of these has not surely been seen as she was when she was touched: unknown, gone, doubted, or seen before.
+        """The customers that may have changed since the last observation: unknown, deleted, marked, or older.
 
-        A shop's times are whole seconds, and its clock is another one: seen within seconds of it is not surely.
+        A shop's times are whole seconds of another clock, so an observation within seconds of a change does not count.
         """
 
     def mark_listed(self, shop: ShopDomain, at: datetime) -> None:
-        """What changed up to this time is in."""
+        """Record that all changes up to this time are in the mirror."""
 
     def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
-        """Users whose customer's row has moved since then and is not what they were found equal with."""
+        """Users with a customer that has changed since, and is not the one that was found equal."""
 
     def mirror_size(self, shop: ShopDomain) -> int:
-        """How many customers there are in the mirror, the gone ones left out."""
+        """The count of customers in the mirror, without deleted ones."""

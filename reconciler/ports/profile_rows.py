@@ -1,4 +1,4 @@
-"""What writes rows of the profiles' table, and what remembers the writes."""
+"""Writes of rows of the profiles table, and their records in the state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.core.model.profile import Profile
 
 
 class ProfileRows(Protocol):
-    """The rows, of which only mapped columns are written. TemporaryError, PermanentError (that row), ConfigError (all)."""
+    """Writes mapped columns of rows. TemporaryError; PermanentError for a single row; ConfigError for all."""
 
     def fields(self) -> frozenset[str]: ...
 
@@ -25,14 +25,14 @@ class ProfileRows(Protocol):
 
 
 class UnwrittenReader(Protocol):
-    """What Clerk says of users and is not in the profiles yet. StateError."""
+    """Clerk's data of users that is not yet written to the profiles. StateError."""
 
     def unwritten(self, emails: Collection[str]) -> Sequence[Profile]:
-        """Of the users with one of these addresses (normalise.email_key)."""
+        """The profiles of users with one of these e-mails (normalise.email_key)."""
 
 
 class ProfileWriteRepository(Protocol):
-    """The writes that are due, in the state. StateError."""
+    """The due writes in the state. StateError."""
 
     def accept(self, changes: Sequence[ClerkChange], *, now: datetime) -> Collection[ClerkUserId]: ...
 

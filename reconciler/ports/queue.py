@@ -12,10 +12,10 @@ from reconciler.core.model.request import Claim, Outcome, Priority, Request, Wai
 
 
 class RequestQueue(Protocol):
-    """The requests, one row a key, with a workqueue's promises. Safe to share by threads, and by processes on Postgres.
+    """The queue of requests, with the guarantees of a workqueue. Shared by threads, and by processes on Postgres.
 
-    A key is in it once, never worked on twice at once, and looked at once more where it was added while worked on.
-    A holder whose lease has run out may be taken over at once; by its claim's `fencing` all its late calls are void.
+    A request is in it once, has one worker at a time, and is reconciled again if it was added meanwhile. After its lease
+    has expired, another worker may claim it; the claim's `fencing` then makes late calls of the former one void.
     """
 
     def add(
@@ -29,10 +29,10 @@ class RequestQueue(Protocol):
         wants_updated_at: datetime | None = None,
         explicit: bool = False,
     ) -> int:
-        """Ask for a look at each, now or at `due_at`; gives how many requests that changed.
+        """Enqueue these requests, due now or at `due_at`; return how many this changed.
 
-        One look for many adds; a nudge cuts a backoff short, a resync doesn't. A delayed add is answered by a look that
-        begins at its time or later, whatever looks come before; of several delayed adds by the earliest's.
+        Many adds lead to one reconcile. A nudge ends a backoff, a resync does not. A delayed add leads to a reconcile at
+        its time or later, independent of earlier ones; several delayed adds to one at the earliest time.
         """
 
     def add_all(
@@ -44,9 +44,9 @@ class RequestQueue(Protocol):
         interval_s: float,
         reason: str = "resync",
     ) -> int:
-        """A resync: a look at each of any number of users, due at once, overtaken by nudges, all within the interval.
+        """Enqueue a resync of any number of users: due now, overtaken by nudges, all within the interval.
 
-        Written in chunks, so that a million keys never stall a nudge; broken off in the middle, it may be repeated.
+        Written in chunks, so that a million requests do not block a nudge. An interrupted call may be repeated.
         """
 
     def claim(
@@ -54,36 +54,36 @@ class RequestQueue(Protocol):
     ) -> list[Claim]:
         """Take up to `limit` requests that are due, the oldest by rank first, for `lease_s`.
 
-        Only of `stores`, and so many of each that this owner has at most that number of it in hand: a store that is
-        suspended is left out, and a slow one never takes all workers.
+        `stores` maps each store to the maximum that this owner may hold of it, so that a slow store does not occupy all
+        workers. Other stores, such as suspended ones, are left out.
         """
 
     def done(self, claims: Collection[Claim], now: datetime) -> tuple[Outcome, ...]:
-        """Looked at: what became of each: `done` (gone from the queue), `again` (asked for meanwhile), `lost`."""
+        """Finish claims; the outcome of each: `done` (removed), `again` (added meanwhile), `lost` (claim expired)."""
 
     def retry(self, claim: Claim, now: datetime, *, delay_s: float, reason: str) -> bool:
-        """The look failed: another after the delay, or as soon as asked for; one attempt more. False: no longer ours."""
+        """Retry a failed request after the delay, or on a nudge, with one more attempt. False: no longer ours."""
 
     def postpone(self, claim: Claim, due_at: datetime, *, reason: str) -> bool:
-        """The look did not fail, but must be repeated then: attempts begin at 0 again. False: no longer ours."""
+        """Repeat a request at `due_at` that did not fail; attempts restart at 0. False: no longer ours."""
 
     def release(self, claims: Collection[Claim]) -> None:
-        """Hand back what was not looked at (on SIGTERM): others may take it at once."""
+        """Return unfinished claims (on SIGTERM): others may claim them immediately."""
 
     def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
-        """Hold on to these for `lease_s` from now; gives those that are no longer ours: their work must stop."""
+        """Extend the leases by `lease_s` from now; return claims that are no longer ours: stop their work."""
 
     def still_mine(self, claim: Claim) -> bool:
-        """Whether nobody has taken it over: to be asked before a write that no transaction can fence."""
+        """Whether the claim is still valid. Check it before a write that no transaction can fence."""
 
     def depth(self, store: StoreName | None = None) -> int:
-        """How many requests there are, delayed ones and those in hand among them."""
+        """The count of requests, including delayed and claimed ones."""
 
     def oldest_age_s(self, now: datetime, stores: Collection[StoreName]) -> float:
-        """How long the request that has been due longest in these stores has been so, in hand or not; 0 without one."""
+        """Seconds since the oldest request of these stores became due, claimed or not; 0 without one."""
 
     def tally(self, now: datetime) -> dict[StoreName, Waiting]:
-        """How the requests of each store stand; reads the whole table."""
+        """The counts of each store's requests; reads the whole table."""
 
     def forget(self, store: StoreName) -> int:
-        """Drop all requests of a store that is no more; gives how many."""
+        """Delete all requests of a removed store; return their count."""

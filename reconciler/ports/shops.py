@@ -1,4 +1,4 @@
-"""A shop itself: which one it is, what `doctor` looks at, and what `bootstrap` makes."""
+"""A shop's identity, the facts that `doctor` checks, and the objects that `bootstrap` creates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.core.model.ids import ShopDomain
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A metafield definition of customers as the shop has it. `unique`: two customers can't carry one value."""
+    """A metafield definition of customers in the shop. `unique`: no two customers can have the same value."""
 
     id: str
     namespace: str
@@ -24,7 +24,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A webhook subscription of this app: the topic as in Shopify's enum, and where it goes."""
+    """A webhook subscription of this app: the topic as in Shopify's enum, and its target."""
 
     id: str
     topic: str
@@ -33,9 +33,9 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class ShopFacts:
-    """What a shop says of itself and of our app. `api_version` is the one that really answered.
+    """Facts about a shop and our app in it. `api_version` is the version that answered.
 
-    `server_time` was read by the shop between `asked_s` and `answered_s` of our monotonic clock.
+    `server_time` is the shop's time between `asked_s` and `answered_s` of our monotonic clock.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ShopFacts:
 
 
 class ShopReader(Protocol):
-    """What `doctor` and `bootstrap` look at; changes nothing."""
+    """The reads of `doctor` and `bootstrap`; changes nothing."""
 
     def facts(self) -> ShopFacts: ...
 
@@ -60,19 +60,19 @@ class ShopReader(Protocol):
 
 
 class ShopMaker(Protocol):
-    """What `bootstrap` makes. Doing it twice does no harm: what is there already is success."""
+    """The writes of `bootstrap`. All are idempotent: an existing object is success."""
 
     def create_definition(self, namespace: str, key: str) -> None:
-        """The back-link's definition: owner CUSTOMER, type `id`, pinned unless Shopify's limit of pins is reached."""
+        """Create the back-link's definition: owner CUSTOMER, type `id`, pinned unless the limit of pins is reached."""
 
     def subscribe(self, topic: str, uri: str) -> None: ...
 
 
 class ShopRepository(Protocol):
-    """Which shop had which name: by its gid the state finds what it keeps of a shop under another name."""
+    """The domains of each shop by gid, by which the state finds the key of a renamed shop."""
 
     def known_shops(self) -> tuple[KnownShop, ...]:
-        """Each name of each shop that the state knows."""
+        """All known domains of all shops."""
 
     def put_shop(self, shop: KnownShop) -> bool:
-        """This shop has this name, from now on; false, and nothing is written, where it has another key already."""
+        """Record the shop's domain; False, and nothing is written, if the shop already has another key."""

@@ -1,4 +1,4 @@
-"""What the state keeps of users and stores: mappings, events, budgets, leases, the book of looks."""
+"""The state's records of users and stores: mappings, events, budgets, leases and scans."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from reconciler.core.model.mapping import Mapping
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What is remembered of a store between runs.
+    """The stored facts of a store.
 
-    `failing_what`: a kind of work that the shop fails while it lets us in: `full`, `changes` or `requests`.
+    `failing_what`: the kind of work that the shop fails while it grants access: `full`, `changes` or `requests`.
     """
 
     store: StoreName
@@ -32,7 +32,7 @@ class StoreFacts:
 
 
 class SeenRow(NamedTuple):
-    """What a mapped user's profile row was at the last look: its fingerprint, where one is kept, and its digest."""
+    """A mapped user's profile row when it was last read: its fingerprint, if stored, and its digest."""
 
     user: ClerkUserId
     fp: int | None
@@ -40,52 +40,52 @@ class SeenRow(NamedTuple):
 
 
 class LivingReader(Protocol):
-    """Who is mapped, by name alone."""
+    """Reads the ids of mapped users."""
 
     def mapped_users(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[ClerkUserId]:
-        """The next users whose mapping is no tombstone, in key order."""
+        """The next users with a mapping that is not a tombstone, in key order."""
 
 
 class MappingReader(LivingReader, Protocol):
-    """The mapping table. Keys carry the shop, never the store's name, so that a store may be renamed."""
+    """Reads the mapping table. Keys contain the shop, not the store's name, so that a store may be renamed."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]: ...
 
     def mapped_users_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
-        """The users before this one whose mapping is no tombstone: the nearest, in key order."""
+        """The nearest users before this one with a mapping that is not a tombstone, in key order."""
 
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
-        """Of the next users whose mapping is no tombstone, in key order, what their row was at the last look."""
+        """The last read rows of the next users with a mapping that is not a tombstone, in key order."""
 
     def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
-        """Which of these users have a request in the queue, or were found by a scan that goes on."""
+        """Those of these users with a request in the queue, or found by a running scan."""
 
     def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
-        """Whose these customers are by our mappings, released ones among them; nobody's are left out."""
+        """The users of these customers by our mappings, including released users; unmapped customers are left out."""
 
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
-        """Users with a customer whose mapping holds this address (email_key form)."""
+        """The users with a customer by the e-mail in their mapping (email_key form)."""
 
     def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
-        """Users whose mapping waits for one of these e-mails (email_key form) or phones (phone_key form); sorted."""
+        """The users who wait for one of these e-mails (email_key form) or phones (phone_key form); sorted."""
 
     def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
-        """Users whose mapping waits for a value that one of these customers has; sorted."""
+        """The users who wait for a value of one of these customers; sorted."""
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""
 
     def absent_users(self, shop: ShopDomain, *, limit: int) -> list[ClerkUserId]:
-        """Users whose row was missing at the last look (`absent_since`), in key order."""
+        """The users with a missing row (`absent_since`), in key order."""
 
     def count(self, shop: ShopDomain, *, at_most: int | None = None) -> int:
-        """Mappings with a customer that are not released or erased: what `percent` of a guard is taken of.
+        """The count of mappings with a customer, without tombstones: the base of a guard's `percent`.
 
-        Not counted beyond `at_most`, so that a question about few costs no look at all of them.
+        Not counted beyond `at_most`, to save a read of all of them.
         """
 
     def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
-        """How many rows have each (status, reason)."""
+        """The count of rows by (status, reason)."""
 
     def facts(self, shop: ShopDomain) -> StoreFacts | None: ...
 
@@ -98,28 +98,28 @@ class MappingReader(LivingReader, Protocol):
         plan_digest: str | None = None,
         limit: int = 1000,
     ) -> list[Event]:
-        """The newest `limit` of them, oldest first; those of one moment in the order they were written."""
+        """The newest `limit` events, oldest first; events of one time in the order of writing."""
 
 
 class MappingWriter(Protocol):
-    """Each call is one transaction, durable when it returns.
+    """Writes the mapping table. Each call is one transaction, durable when it returns.
 
-    A customer is one user's at most. What is written last holds: where a row is written with a customer that another
-    user's row holds (a back-link was followed), that row loses the customer in the same transaction, with the e-mail
-    and what was agreed on there; `pending` unless it is a tombstone. Those users are the answer: they need a look.
+    A customer belongs to one user at most, and the last write wins. If another user's row has the customer of a new row
+    (because a back-link was followed), that row loses the customer in the same transaction, with e-mail and last-applied
+    fields, and becomes `pending` unless it is a tombstone. Those users are returned: they need a reconcile.
     """
 
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
-        """Insert or replace the row of (shop, user), and record what happened, together. Gives who lost a customer."""
+        """Insert or replace the row of (shop, user) and its events, together; return who lost a customer."""
 
     def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
-        """The same for many rows at once, in which customers may have changed hands in a circle.
+        """Insert or replace many rows together, between which customers may have moved in a circle.
 
-        StateError where two of the rows name the same customer, or the same user twice in one shop.
+        StateError if two of the rows have the same customer, or the same user in one shop.
         """
 
     def put_unchanged(self, decided: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
-        """put_many of (as it was read, as it should be) for rows that nobody wrote since: others are left as they are."""
+        """Call `put_many` with pairs of (row as read, new row), without rows that were changed since."""
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None: ...
 
@@ -127,64 +127,64 @@ class MappingWriter(Protocol):
 
 
 class ClaimedWriter(MappingWriter, Protocol):
-    """A MappingWriter under one claim: LeaseLost, and nothing written, where the claim no longer holds."""
+    """A MappingWriter under one claim: LeaseLost, and nothing written, if the claim is no longer valid."""
 
     losers: set[ClerkUserId]
-    """Who lost a customer by these writes so far."""
+    """The users who lost a customer by these writes."""
 
 
 class State(MappingReader, MappingWriter, Protocol):
-    """Both halves."""
+    """Reads and writes the mapping table."""
 
 
 class Budgets(Protocol):
-    """What the guards have let pass in a store in an hour, shared by all processes."""
+    """The actions that guards have allowed in each store and hour, shared by all processes."""
 
     def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
-        """How many of `count` may pass without the hour's sum rising above `ceiling`; those are booked at once."""
+        """Add up to `count` to the hour's sum without exceeding `ceiling`; return the number added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lease, in words, and for how many seconds at least unless it is given back."""
+    """A description of a lease's holder, and the minimum seconds left unless it is released."""
 
     where: str
     left_s: float
 
 
 class Leases(Protocol):
-    """Who does what only one process may do, by a lease that runs out.
+    """Leases for work that only one process may do at a time.
 
-    Each taking has a fencing number higher than all before it, so that work of a holder who was frozen can be told. A
-    holder whose process has provably ended, on the machine of whoever asks, holds nothing.
+    Each acquisition has a higher fencing token than all before it, which exposes late work of a frozen holder. A lease
+    ends with the process of its holder, if that process provably ended on this machine.
     """
 
     def new_holder(self) -> str:
-        """A name for one holder in this process: the `owner` of the calls below."""
+        """A new name for a holder in this process: the `owner` of the calls below."""
 
     def holder(self, name: str, *, now: datetime) -> Holder | None:
-        """Who holds it now; None where it is free."""
+        """The present holder; None where the lease is free."""
 
     def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
-        """The fencing number where the lease was free or has run out; None where another holds it.
+        """The fencing token, if the lease was free or expired; None where another owner holds it.
 
-        For who holds it already: the number she has, and the lease anew.
+        The present owner gets the same token, and the lease is extended.
         """
 
     def renew(self, name: str, owner: str, fence: int, *, ttl_s: float, now: datetime) -> bool:
-        """Hold on to it; False where it is not hers by this number any more: she must stop."""
+        """Extend the lease. False: the owner no longer holds it with this token, and must stop."""
 
     def release_lease(self, name: str, owner: str, fence: int, *, now: datetime) -> None:
-        """Give it back at once; nothing where it is not hers any more."""
+        """Release the lease; no effect if the owner no longer holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanMark:
-    """Where a look at a whole store stands. `cursor`: the last user looked at (None: none yet).
+    """The progress of a scan. `cursor`: the last user scanned (None: none yet).
 
-    It goes on while `finished_at` is None. `watermark` is when the last finished look of this kind began: the next one
-    reads what changed since. `total` is how many rows there are to look at, as far as is known. `counted` are users whose
-    row had changed without its `updated_at`. The cursor of a finished one is where the next begins.
+    It runs while `finished_at` is None. `watermark` is the start of the last finished scan of this kind: the next one
+    reads what changed since. `total` is the count of rows to scan, if known. `counted` are users with a row that had
+    changed without its `updated_at`. The next scan begins at the cursor of a finished one.
     """
 
     started_at: datetime
@@ -198,16 +198,16 @@ class ScanMark:
 
 
 class ScanRepository(Protocol):
-    """Where looks at whole stores are written down chunk by chunk, so that a killed one goes on where it was.
+    """Records of scans, chunk by chunk, so that a killed scan can be continued.
 
-    One row a (shop, kind of look); findings are users for whom something is to be done, by the kind of it.
+    One row for each (shop, kind of scan). Findings are users with an action, by its kind.
     """
 
     def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
-        """The last or running look of this kind."""
+        """The last or running scan of this kind."""
 
     def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> ScanMark:
-        """Go on with an unfinished look, or begin a new one without findings, at `total` rows, from where the last ended."""
+        """Continue an unfinished scan, or begin a new one of `total` rows, without findings, where the last one ended."""
 
     def note(
         self,
@@ -219,13 +219,13 @@ class ScanRepository(Protocol):
         wanted: int,
         findings: MappingOf[ClerkUserId, str],
     ) -> None:
-        """One more chunk: where it ended, how many rows it had, and what was found; together."""
+        """Record a chunk: its last user, its count of rows, and its findings; together."""
 
     def totals(self, shop: ShopDomain, kind: str) -> dict[str, int]:
-        """How many findings there are of each kind of action."""
+        """The count of findings of each kind of action."""
 
     def findings(self, shop: ShopDomain, kind: str, action: str, *, chunk: int = 500) -> Iterator[list[ClerkUserId]]:
-        """The users for whom this is to be done, in key order."""
+        """The users with this kind of action, in key order."""
 
     def finish(
         self,
@@ -237,4 +237,4 @@ class ScanRepository(Protocol):
         cursor: ClerkUserId | None = None,
         counted: Sequence[ClerkUserId] = (),
     ) -> None:
-        """The look is done; its findings go."""
+        """Finish the scan and delete its findings."""

@@ -38,6 +38,8 @@ CLEAN: tuple[str, ...] = (
     "reconciler/cli/times.py",
     "reconciler/cli/users.py",
     "reconciler/core",
+    "reconciler/ports",
+    "reconciler/wiring.py",
     "reconciler/manager",
     "reconciler/server",
     "reconciler/shopify",

@@ -53,7 +53,7 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
             failing=facts.failing_reason if facts else None,
             failing_since=facts.failing_since if facts else None,
             oldest_request_s=round(components.queue.oldest_age_s(now, [store.name]), 3),
-            sweep=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
+            scan=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(components.state, store.shop, now),
             bulk=_bulk(components.state, store.shop, now),
             updated_at_unmoved=unmoved(components.state, store.shop),
