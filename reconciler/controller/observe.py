@@ -122,7 +122,11 @@ def observe_users(users: Sequence[ClerkUserId], context: ObserveContext, *, expl
     subjects = _with_sightings(subjects_of(users, store, readers), context.state)
     claims = claims_on(subjects, readers.profiles, store)
     options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
-    return [*decide_users(subjects, store, readers, claims, options)]
+    steps = [*decide_users(subjects, store, readers, claims, options)]
+    for step in steps:
+        if step.action is NO_ACTION:
+            step.action = _no_action(step.subject.user)
+    return steps
 
 
 def _with_sightings(subjects: list[Subject], state: SightingWriter) -> list[Subject]:
@@ -212,10 +216,16 @@ def _decide_users(
         yield _step_of(s, decision, blocked_of(decision, partial(_if_free, judged, view, store)), live=live)
 
 
+def _no_action(user: ClerkUserId) -> Action:
+    return Action(kind="update", clerk_user_id=user, customer_id=None, changes=(), cost_points=0)
+
+
+NO_ACTION: Final = _no_action(ClerkUserId(""))
+"""The empty update of a step with nothing to do; a scan shares it, since it reads the decisions only."""
+
+
 def _step_of(subject: Subject, decision: Decision, blocked: Blocked | None, *, live: bool) -> Step:
-    """A user without an action has an empty update."""
-    nothing = Action(kind="update", clerk_user_id=subject.user, customer_id=None, changes=(), cost_points=0)
-    return Step(decision.action or nothing, subject, decision, blocked, live=live)
+    return Step(decision.action or NO_ACTION, subject, decision, blocked, live=live)
 
 
 def _if_free(judged: Callable[[View], Decision], view: View, store: Store, fields: frozenset[Unique]) -> Decision:
