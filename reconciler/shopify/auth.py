@@ -69,14 +69,14 @@ class FixedToken:
 
 
 class NoToken:
-    """A store without `auth`: it can't be used; other stores are not affected."""
+    """A store without a complete `auth`: it can't be used; other stores are not affected."""
 
     def __init__(self, store: str) -> None:
         self._store = store
 
     def token(self, exchange: Exchange) -> SecretStr:  # noqa: ARG002  of the protocol
         raise AccessError(
-            f"store '{self._store}' has no `auth`",
+            f"store '{self._store}' has no complete `auth`",
             hint="set access_token, or client_id and client_secret, or these and refresh_token",
         )
 

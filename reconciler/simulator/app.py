@@ -1,12 +1,12 @@
 """The simulated Shopify over HTTP: the Admin GraphQL endpoint and the token endpoint, for all shops of a world.
 
-`make_app(world)` is a Starlette application. A request finds its shop by the Host header, by the port it came in on
+`make_app(world)` is a Starlette application. A request is assigned to a shop by the Host header, by the port it came in on
 (`world.ports`, set by `server.py`), by `shop=` of `make_app`, or by its X-Shopify-Access-Token.
 
     POST /admin/api/{version}/graphql.json      as Shopify answers, status codes, costs and errors included
     POST /admin/oauth/access_token              client_credentials and refresh_token grants
     /bulk-results/…, /staged-uploads/…          files of bulk operations, see `storage.py`
-    /_sim/…                                     only here, see `control.py`
+    /_sim/…                                     the simulator's own API, see `control.py`
 
 Status codes and bodies: Shopify Admin API, response codes page and measured replies, read 2026-11-23.
 """
@@ -30,7 +30,7 @@ NOT_PERMITTED: Final = "Oauth error shop_not_permitted: Client credentials canno
 
 
 def make_app(world: World, shop: str | None = None) -> Starlette:
-    """The application for a world, or for one of its shops only."""
+    """The application for a world, or for one of its shops."""
     front = _Front(world, shop)
     routes: list[BaseRoute] = [
         Route("/admin/api/{version}/graphql.json", front.graphql, methods=["POST"]),
@@ -110,7 +110,7 @@ class _Front:
             body = await request.body()
         except (
             ClientDisconnect
-        ):  # it hung up in the middle of its request: nothing has happened, and nothing is answered
+        ):  # the client disconnected during its request: nothing was executed, and there is no response
             return Response(status_code=400)
         call = read_call(request.headers.get("content-type", ""), body, token, request_id)
         fault = await sim.faults.met(call.roots, call.variables, latency_s=sim.latency_s)

@@ -1,22 +1,22 @@
-"""The control API of the simulator: what staff, guests and bad luck do, for tests in other processes and for demos.
+"""The control API of the simulator: actions of staff and guests, and faults, for tests in other processes and demos.
 
     POST /_sim/{domain}/{action}    `shop.staff_ACTION(**json)`: edit, tag, untag, delete, merge, guest_checkout …
     POST /_sim/{domain}/faults      {"kind": "lost_after", "on": "customerSet", "times": 1, "after": 0, "seconds": …,
                                     "status": …, "retry_after_s": …}; or {"clear": true}
-    POST /_sim/{domain}/neighbour   {"points_per_s": 50}: somebody else spends the same bucket; 0 ends it
+    POST /_sim/{domain}/neighbour   {"points_per_s": 50}: another program uses the same bucket; 0 ends it
     POST /_sim/{domain}/status      {"status": 402}: every call gets it; null ends it
-    POST /_sim/{domain}/hostile     {"kind": "shape", "seed": 7, "only": "nodes"}: replies are spoilt; null as kind ends it
-    POST /_sim/{domain}/habits      {"fold_email_case": true, …}: what Shopify is not known to do (`Habits`)
+    POST /_sim/{domain}/hostile     {"kind": "shape", "seed": 7, "only": "nodes"}: replies are corrupted; null ends it
+    POST /_sim/{domain}/habits      {"fold_email_case": true, …}: behaviour that is not known of Shopify (`Habits`)
     POST /_sim/{domain}/rename      {"domain": "other.myshopify.com"}: its myshopify name changes, its gid doesn't
-    POST /_sim/{domain}/claims      {"every_s": 60, "seed": 1}: somebody else overwrites names, phone and all tags
+    POST /_sim/{domain}/claims      {"every_s": 60, "seed": 1}: another app overwrites names, phone and all tags
     POST /_sim/{domain}/uninstall   the app is removed: its tokens and subscriptions end
     POST /_sim/{domain}/pace        {"search_lag_s": 0, "latency_s": 0.1, "bulk_rows_per_s": 100}
-    POST /_sim/{domain}/populate    {"count": 1000, "seed": 1, "unlinked": 0.1, …}: people, quickly
+    POST /_sim/{domain}/populate    {"count": 1000, "seed": 1, "unlinked": 0.1, …}: adds many customers fast
     GET  /_sim/{domain}/customers   all customers, as plain JSON
     GET  /_sim/{domain}/calls       the calls seen: at, kind, roots, cost, status, outcome
     GET  /_sim/stats                per shop: calls, mutations, points spent, THROTTLED replies, counts by root field
 
-Nothing of this is Shopify's. Served on loopback only, like all of the simulator.
+Shopify has none of this. It is served on loopback only, like the whole simulator.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ def routes(world: World) -> list[BaseRoute]:
 
 
 def fallback(world: World, sim: SimShop) -> dict[str, Callable[..., Any]]:
-    """Root fields that speak of the app and the API rather than of the shop, where the domain does not answer them."""
+    """Root fields about the app and the API, which the shop's domain does not implement."""
 
     def public_api_versions() -> list[Json]:
         return [{"handle": each, "displayName": each, "supported": True} for each in world.versions]
@@ -60,7 +60,7 @@ def fallback(world: World, sim: SimShop) -> dict[str, Callable[..., Any]]:
 
 
 def all_customers(sim: SimShop) -> list[Json]:
-    """Every customer of a shop, as plain JSON: values only, nothing that has to be called."""
+    """Every customer of a shop as plain JSON, without fields that have arguments."""
     found: list[Json] = []
     after: str | None = None
     with sim.lock:
@@ -73,7 +73,7 @@ def all_customers(sim: SimShop) -> list[Json]:
 
 
 def plain(value: Any) -> Any:
-    """A value without what has to be called."""
+    """A value without fields that have arguments."""
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items() if not callable(each)}
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,8 +1,8 @@
-"""Faults on demand: how one simulated shop is told to fail.
+"""Faults on demand for one simulated shop.
 
-Stands at the door of `app.py`, which asks for the faults of each call before it runs.
-Knows nothing of customers or costs.
-A fault applies to calls that hold the root field `on` (any call without it), after the first `after` of them, and then
+`graphql/calls.py` asks for the fault of each call before it runs.
+The module has no customers and no costs.
+A fault applies to calls with the root field `on` (without it, to any call), after the first `after` of them, and then
 `times` times (None: until it is cleared).
 """
 
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 FaultKind = Literal[
-    "lost_before",  # the connection drops before anything was done
-    "lost_after",  # the work is done, then the connection drops without an answer
-    "slow",  # answers after `seconds`, or once the faults are cleared
-    "status",  # HTTP `status`, with Retry-After where `retry_after_s` is set
-    "throttled",  # THROTTLED on HTTP 200, whatever the bucket holds
+    "lost_before",  # the connection drops before the call is executed
+    "lost_after",  # the call is executed, then the connection drops without a response
+    "slow",  # responds after `seconds`, or when the faults are cleared
+    "status",  # HTTP `status`, with Retry-After if `retry_after_s` is set
+    "throttled",  # THROTTLED on HTTP 200, independent of the bucket
     "html",  # a page instead of JSON, with HTTP `status` (200 unless set)
-    "truncated",  # the work is done, half of the JSON arrives
+    "truncated",  # the call is executed, half of the JSON arrives
     "missing_scope",  # ACCESS_DENIED
-    "internal_error",  # INTERNAL_SERVER_ERROR on HTTP 200; nothing was done
-    "internal_error_after",  # the same, but the work was done
-    "user_error",  # a user error that names no field; nothing was done
-    "null_payload",  # data with the root field null and no error; nothing was done
+    "internal_error",  # INTERNAL_SERVER_ERROR on HTTP 200; the call is not executed
+    "internal_error_after",  # the same, but the call is executed
+    "user_error",  # a user error without a field; the call is not executed
+    "null_payload",  # data with the root field null and no error; the call is not executed
 ]
 KINDS: Final[frozenset[str]] = frozenset(get_args(FaultKind))
-SEEN_S: Final = 0.01  # how soon a call that is held sees that the faults were cleared
+SEEN_S: Final = 0.01  # interval in which a delayed call checks whether the faults were cleared
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Fault:
 
 
 class Faults:
-    """The faults of one shop, in the order they were asked for. Safe to share between threads."""
+    """The faults of one shop, in the order in which they were added. Thread-safe."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -69,7 +69,7 @@ class Faults:
         retry_after_s: float | None = None,
         body: str | None = None,
     ) -> Fault:
-        """Ask for a fault; `when` sees the call's variables. `hits` of the returned fault counts what it did."""
+        """Add a fault; `when` receives the call's variables. `hits` of the returned fault counts its applications."""
         if kind not in KINDS:
             raise ValueError(f"unknown fault {kind!r}; known are {', '.join(sorted(KINDS))}")
         fault = Fault(kind, on, when, times, after, seconds, status, retry_after_s, body)
@@ -78,13 +78,13 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """No fault is left, and calls that are held go on."""
+        """Remove all faults; delayed calls continue."""
         with self._lock:
             self._faults.clear()
             self._cleared += 1
 
     async def met(self, roots: Iterable[str], variables: dict[str, Any], *, latency_s: float = 0.0) -> Fault | None:
-        """The fault to act out for one call, once it was held for as long as it should be."""
+        """Wait as the faults of one call require, and return the fault to apply."""
         cleared = self._cleared
         wait_s, fault = self.take(roots, variables)
         if latency_s > 0:
@@ -95,7 +95,7 @@ class Faults:
         return fault
 
     def take(self, roots: Iterable[str], variables: dict[str, Any]) -> tuple[float, Fault | None]:
-        """The seconds to wait and the fault to act out for one call; each fault that applies is used up once."""
+        """The seconds to wait and the fault to apply to one call; counts each applicable fault once."""
         names = frozenset(roots)
         wait_s = 0.0
         chosen: Fault | None = None

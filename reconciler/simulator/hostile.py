@@ -1,7 +1,7 @@
-"""The hostile mode: replies that no honest shop sends. What a shop does is as before, what it says of it is spoilt.
+"""The hostile mode: corrupts a shop's replies, while the shop itself works as before.
 
-`Hostile(kind, seed)` stands behind `app.py` and `storage.py` and spoils each reply on its way out. The same seed spoils the
-same sequence of replies in the same way. Nothing of this is Shopify's.
+`app.py` and `storage.py` pass each reply through `Hostile(kind, seed)`. The same seed corrupts the same sequence of replies
+in the same way. Shopify does none of this.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from typing import Any, Final, Literal, get_args
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 HostileKind = Literal[
-    "bomb",  # a small packed reply that unpacks to `megabytes`
-    "endless",  # a reply without an end, as fast as it is taken
-    "drip",  # a reply of which a byte comes now and then
+    "bomb",  # a small compressed reply that expands to `megabytes`
+    "endless",  # a reply without an end, as fast as it is read
+    "drip",  # a reply that comes byte by byte, slowly
     "headers",  # thousands of headers
-    "packed",  # a reply packed in a way that nobody asked for
-    "nan",  # NaN and Infinity in throttleStatus: no JSON
+    "packed",  # a reply with a compression that the client did not accept
+    "nan",  # NaN and Infinity in throttleStatus, which is not JSON
     "numbers",  # numbers of all sizes and signs in costs and throttleStatus
-    "shape",  # some values are of another type, null, or not there
-    "text",  # texts that no text should hold
+    "shape",  # some values have another type, are null, or are missing
+    "text",  # invalid texts
     "deep",  # a value nested thousands of times
-    "twice",  # members that are there twice
-    "urls",  # places for files that are none
+    "twice",  # duplicate members
+    "urls",  # invalid addresses for files
 ]
 KINDS: Final[tuple[HostileKind, ...]] = get_args(HostileKind)
 DRIP_S: Final = 0.2
@@ -51,7 +51,7 @@ URLS: Final = (
 
 
 class Hostile:
-    """How one shop spoils its replies. `only`: those to calls with this root field; else all."""
+    """How one shop corrupts its replies. `only`: replies to calls with this root field; default all."""
 
     def __init__(self, kind: HostileKind, seed: int = 0, *, megabytes: int = 64, only: str | None = None) -> None:
         if kind not in KINDS:
@@ -62,7 +62,7 @@ class Hostile:
         self._random = random.Random(seed)  # noqa: S311  to be repeated, and no secret
 
     def spoilt(self, reply: Response, roots: tuple[str, ...] = ()) -> Response:
-        """What goes out in place of this reply."""
+        """The reply to send instead of this one."""
         if self.only is not None and self.only not in roots:
             return reply
         media = reply.media_type or "application/json"
@@ -94,7 +94,7 @@ class Hostile:
         return Response(self.text_of(tree), reply.status_code, media_type=media)
 
     def text_of(self, tree: Any) -> str:
-        """The JSON of a reply, spoilt."""
+        """The JSON of a reply, corrupted."""
         spoil: dict[str, Callable[[Any], str]] = {
             "nan": lambda each: _written(each, dict.fromkeys(_costs(each), "NaN")),
             "numbers": lambda each: _written(each, {at: self._random.choice(NUMBERS) for at in _costs(each)}),
@@ -150,7 +150,7 @@ async def _drip() -> AsyncIterator[bytes]:
 
 
 def _places(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Each value of a tree but the whole, by its path."""
+    """Each value of a tree except the root, by its path."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in items:
         yield (*at, key)
@@ -158,7 +158,7 @@ def _places(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def _costs(tree: Any) -> list[tuple[Any, ...]]:
-    """The numbers of a reply's costs."""
+    """The numbers in a reply's costs."""
     return [at for at in _places(tree) if at[:2] == ("extensions", "cost") and at[-1] not in {"cost", "throttleStatus"}]
 
 
@@ -167,7 +167,7 @@ def _named(tree: Any, names: tuple[str, ...]) -> list[tuple[Any, ...]]:
 
 
 def _written(tree: Any, put: dict[tuple[Any, ...], Any], at: tuple[Any, ...] = ()) -> str:
-    """The tree as JSON, with these texts in these places; None leaves a member out."""
+    """The tree as JSON, with these texts at these paths; None omits a member."""
     if at in put:
         return str(put[at])
     if isinstance(tree, dict):

@@ -1,7 +1,7 @@
-"""What all rooms of a simulated shop share: its people, its clock, its numbers, and the events it tells of.
+"""The base class of a simulated shop: its customers, clock, numbers and events.
 
-The rooms (customers, metafields, merges, subscriptions …) are classes on top of this one; `shop.py` puts them together.
-Callers see to it that one call runs at a time (`SimShop.lock`).
+The parts of a shop (customers, metafields, merges, subscriptions …) are subclasses; `shop.py` combines them. Callers ensure
+that one call runs at a time (`SimShop.lock`).
 """
 
 import copy
@@ -40,7 +40,7 @@ def iso(at: float) -> str:
 
 
 def offset_iso(at: float) -> str:
-    """As webhooks write a time: with the shop's offset."""
+    """The time as in webhooks: with the shop's offset."""
     zone = timezone(timedelta(seconds=SHOP_OFFSET_S))
     return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
 
@@ -54,7 +54,7 @@ def top_level(message: str, code: str) -> GraphQLError:
 
 
 class Ledger:
-    """One shop's memory. `clock` gives seconds since the epoch; `seed` makes all that is random repeatable."""
+    """The data of one shop. `clock` returns seconds since the epoch; `seed` makes random choices repeatable."""
 
     def __init__(
         self,
@@ -82,23 +82,23 @@ class Ledger:
         self.subscriptions: dict[int, Subscription] = {}
         self.merges: dict[str, Merge] = {}
         self.merging: dict[int, Merge] = {}
-        """The merges under way, by either customer's number."""
+        """The merges in progress, by either customer's number."""
         self.known_tags: dict[str, str] = {}
         self.webhook_secret: str | None = None
-        """The app's client secret, which signs its webhooks. Once set, events are kept even without subscriptions."""
+        """The app's client secret, which signs its webhooks. If set, events are kept even without subscriptions."""
         self.outbox: deque[Event] = deque(maxlen=OUTBOX_MAX)
         self.history: deque[tuple[float, int, Customer | None]] = deque()
-        """How customers looked before a change (None: they were not there), as long as search has not heard of it."""
+        """Customers before a change (None: not existing), until the search index contains the change."""
         self.staged: dict[str, Staged] = {}
-        """Places for uploads, by key."""
+        """Staged uploads by key."""
         self.operations: dict[int, Operation] = {}
         self.bulk_faults: deque[BulkFault] = deque()
         self.settling = False
         self.jobs: dict[str, float] = {}
-        """When each job is done, but for merges."""
+        """The end of each job, except merges."""
         self.depot = Depot()
         self.base_url: Callable[[], str] = lambda: f"https://{domain}"
-        """Where this shop is served: scheme, host and port."""
+        """The shop's base URL: scheme, host and port."""
         self._last_number = FIRST_NUMBER + zlib.crc32(domain.encode()) % 1_000_000 * 1_000_000_000
 
     @property
@@ -113,7 +113,7 @@ class Ledger:
         return self._last_number
 
     def number_of(self, identifier: str, kind: str) -> int:
-        """The number in a gid of this kind; a top-level error for anything else."""
+        """The number in a gid of this kind. A top-level error for anything else."""
         head, _, tail = str(identifier).rpartition("/")
         if head != f"gid://shopify/{kind}" or not tail.isdigit():
             raise top_level(f"Invalid id: {identifier}", "RESOURCE_NOT_FOUND")
@@ -124,14 +124,14 @@ class Ledger:
         return self.people.by_number.get(self.number_of(identifier, "Customer"))
 
     def namespace(self, given: str | None) -> str:
-        """A namespace as it is kept: `$app` and none are the app's own."""
+        """The stored namespace: `$app` and an empty one are the app's own."""
         own = f"app--{self.app_id}"
         if given is None or given == "$app":
             return own
         return f"{own}--{given[5:]}" if given.startswith("$app:") else given
 
     def remember(self, number: int, before: Customer | None) -> None:
-        """Call before a change: search goes on seeing what was, until it has caught up."""
+        """Call before a change: search keeps the old values until it has caught up."""
         now = self.clock()
         while self.history and self.history[0][0] <= now - self.search_lag_s:
             self.history.popleft()
@@ -143,10 +143,10 @@ class Ledger:
         self.history.append((now, number, old))
 
     def settle(self) -> None:
-        """Finish what is due by the clock. Called before each call."""
+        """Finish everything that is due by the clock. Called before each call."""
 
     def change_habits(self, **values: Any) -> None:
-        """Change what Shopify is not known to do, also where it decides who is who; ValueError for an unknown name."""
+        """Change switches of `Habits`, and rebuild indexes if necessary. ValueError for an unknown name."""
         for name, value in values.items():
             if name not in Habits.__slots__:
                 raise ValueError(f"unknown habit {name}; known are {', '.join(Habits.__slots__)}")
@@ -169,7 +169,7 @@ class Ledger:
         return None if until is None else {"__typename": "Job", "id": id, "done": self.now() >= until}
 
     def tell(self, topic: str, payload: Callable[[], Json]) -> None:
-        """Put an event in the outbox, if anybody could be listening."""
+        """Put an event in the outbox, if there may be a receiver."""
         if self.webhook_secret is None and not self.subscriptions:
             return
         frozen = json.loads(json.dumps(payload()))

@@ -1,6 +1,6 @@
 """Serves a world on loopback: in a thread, for tests and the demo, or in the foreground, for `simulate`.
 
-One uvicorn listens on a port for each shop, so that `admin_url` (scheme, host and port only) is enough to name a shop.
+One uvicorn listens on a port for each shop, so that `admin_url` (scheme, host and port only) identifies a shop.
 """
 
 import socket
@@ -33,7 +33,8 @@ def _config(world: World) -> uvicorn.Config:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only so
+    # Only with an explicit protocol asyncio sets TCP_NODELAY.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -44,7 +45,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _open_ports(world: World, host: str, ports: Mapping[str, int]) -> list[socket.socket]:
-    """A listening socket for each shop, noted in `world.ports`; port 0 takes any free one. All of them, or OSError."""
+    """Open a listening socket for each shop and record it in `world.ports`; port 0: any free port. OSError if one fails."""
     sockets: list[socket.socket] = []
     try:
         for domain in world.shops:
@@ -59,7 +60,7 @@ def _open_ports(world: World, host: str, ports: Mapping[str, int]) -> list[socke
 
 
 class SimulatorServer:
-    """`with SimulatorServer(world) as server:` serves the shops there are; `server.url(domain)` is an admin_url."""
+    """`with SimulatorServer(world) as server:` serves the world's shops; `server.url(domain)` is an admin_url."""
 
     def __init__(self, world: World, *, ports: Mapping[str, int] | None = None) -> None:
         self.world = world
@@ -96,12 +97,12 @@ class SimulatorServer:
             listener.close()
 
     def url(self, domain: str) -> str:
-        """Where this shop is served: scheme, host and port."""
+        """The base URL of this shop: scheme, host and port."""
         return self.world.url(domain)
 
 
 class _Housekeeper:
-    """Moves bulk operations on while nobody looks, a small piece at a time."""
+    """Advance bulk operations in the background, a small piece at a time."""
 
     def __init__(self, world: World) -> None:
         self._world = world

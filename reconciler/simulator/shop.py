@@ -1,6 +1,6 @@
-"""The domain of the simulated Shopify: one shop, put together from its rooms. `world.py` puts HTTP in front of it.
+"""The domain of the simulated Shopify: one shop, combined from its parts. `world.py` adds tokens, faults and the call log.
 
-Each root field of the schema is a method in snake_case. The rooms stand on each other:
+Each root field of the schema is a method in snake_case. The parts inherit from each other in this order:
 ledger, changes, metafields, definitions, customers, tagging, reading, merges, consent, residence, subscriptions,
 staff, claims, uploads, bulk, populate.
 """
@@ -9,4 +9,4 @@ from reconciler.simulator.customers.populate import Filling
 
 
 class Shop(Filling):
-    """One simulated shop. All that may be switched is in `habits`, `search_lag_s` and `webhook_secret`."""
+    """One simulated shop. Its settings are `habits`, `search_lag_s` and `webhook_secret`."""

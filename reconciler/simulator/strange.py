@@ -1,8 +1,8 @@
-"""The strange mode: every value is shown in another spelling of the same value, as far as its type has one.
+"""The strange mode: returns every value in another spelling of the same value, if its type has one.
 
-Shops do this with values that no recording covers. `Habits.strange` is the seed that chooses the spellings. In one shop a
-value always has the same spelling. Only what is shown changes: the shop keeps and compares what it was sent. Values of
-type `id` are shown as they are.
+Real shops do this with values that no recording covers. `Habits.strange` is the seed that chooses the spellings. In one shop
+a value always has the same spelling. Only the returned value changes; the shop stores and compares the sent one. Values of
+type `id` are not changed.
 """
 
 import json
@@ -15,15 +15,15 @@ from functools import partial
 from typing import Any, Final
 
 Choose = Callable[[str, Sequence[str]], str]
-"""One of several spellings, by the value they are all spellings of."""
+"""Chooses one of several spellings of a value."""
 
 _OFFSETS_MIN: Final = (0, 330, -480, 765)
 _UNITS: Final[Mapping[str, str]] = {"CENTIMETERS": "cm", "KILOGRAMS": "kg", "MILLILITERS": "ml", "METERS": "m"}
-_EAST_ASIAN: Final = 0xFEE0  # from an ASCII character to its full-width form
+_EAST_ASIAN: Final = 0xFEE0  # offset from an ASCII character to its full-width form
 
 
 def respelled(seed: int | None, kind: str, value: str | None) -> str | None:
-    """The value as a shop with this seed shows it. `kind`: a field of a customer, or the type of a metafield."""
+    """The value as a shop with this seed returns it. `kind`: a field of a customer, or the type of a metafield."""
     if seed is None or not value:
         return value
     element = kind.removeprefix("list.")
@@ -33,7 +33,7 @@ def respelled(seed: int | None, kind: str, value: str | None) -> str | None:
 
 
 def respelled_tags(seed: int | None, tags: Sequence[str]) -> list[str]:
-    """Each tag as it is shown."""
+    """Each tag as it is returned."""
     return [respelled(seed, "tag", tag) or tag for tag in tags]
 
 
@@ -192,14 +192,14 @@ def _list(seed: int, element: str, value: str) -> str:
 
 
 def _turned(content: Any) -> Any:
-    """The keys of every object in another order."""
+    """The value with the keys of every object in another order."""
     if isinstance(content, dict):
         return {key: _turned(content[key]) for key in sorted(content, reverse=True)}
     return [_turned(each) for each in content] if isinstance(content, list) else content
 
 
 def _worded(content: Any) -> Any:
-    """Every number as a text."""
+    """The value with every number as a text."""
     if isinstance(content, dict):
         return {key: _worded(each) for key, each in content.items()}
     if isinstance(content, list):

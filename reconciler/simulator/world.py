@@ -1,6 +1,6 @@
-"""The simulated world: its shops, each with an app's tokens, a bucket, its faults and a log of the calls it saw.
+"""The simulated world: its shops, each with an app's tokens, a bucket, faults and a log of calls.
 
-`app.py` serves it, tests and the demo hold it in their hands. The domain itself is `shop.py`.
+`app.py` serves it; tests and the demo use it directly. The domain of a shop is `shop.py`.
 """
 
 import secrets
@@ -36,13 +36,13 @@ CHANGES_NOTHING: Final = frozenset({"bulkOperationRunQuery", "bulkOperationCance
 
 
 def wall_clock() -> float:
-    """Seconds since the epoch: the simulator's own clock, where a test brings none."""
-    return time.time()  # noqa: TID251 - the simulator stands for a machine of its own
+    """Seconds since the epoch: the default clock of the simulator."""
+    return time.time()  # noqa: TID251 - the simulator acts as another machine
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call a shop answered, or refused."""
+    """One call that a shop answered or refused."""
 
     at: float
     kind: str
@@ -54,9 +54,9 @@ class Call:
 
 @dataclass(slots=True)
 class Tokens:
-    """An app's tokens for one shop: fixed ones, ones by client credentials, and a rotating pair.
+    """An app's tokens for one shop: fixed tokens, tokens by client credentials, and a rotating pair.
 
-    A refresh token that was used may be used again until the pair it gave is used (2026-08-28 changelog).
+    A used refresh token may be used again until the pair that it returned is used (2026-08-28 changelog).
     """
 
     clock: Callable[[], float]
@@ -72,11 +72,11 @@ class Tokens:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def allow(self, token: str, ttl_s: float | None = None) -> None:
-        """Make a token valid, for ever or for a time."""
+        """Make a token valid, without an end or for a time."""
         self._valid[token] = None if ttl_s is None else self.clock() + ttl_s
 
     def revoke_all(self) -> None:
-        """All access tokens end now; credentials and refresh tokens stay."""
+        """Revoke all access tokens; credentials and refresh tokens remain valid."""
         self._valid.clear()
 
     def accepts(self, token: str | None) -> bool:
@@ -89,7 +89,7 @@ class Tokens:
         return token in self._valid
 
     def used(self, token: str) -> None:
-        """A call came with this token: with a new pair in use, the refresh token before it ends."""
+        """Record a call with this token: the first use of a new pair revokes the old refresh token."""
         if self._last_pair is not None and token == self._last_pair["access_token"]:
             self._previous_refresh = None
 
@@ -99,7 +99,7 @@ class Tokens:
             return {"access_token": token, "scope": ",".join(sorted(scopes)), "expires_in": int(self.ttl_s)}
 
     def by_refresh(self, refresh_token: str, scopes: Iterable[str]) -> Json | None:
-        """The next pair; the same pair once more for a repeat; None for a token that is no longer good."""
+        """The next pair; the same pair again for a repeat; None for an invalid token."""
         with self._lock:
             if self._previous_refresh is not None and refresh_token == self._previous_refresh:
                 return self._last_pair
@@ -125,7 +125,7 @@ class Tokens:
 
 
 class SimShop:
-    """One shop of the world as an app sees it: `shop` is the domain, the rest what stands between it and HTTP."""
+    """One shop of the world as an app sees it: the domain in `shop`, with tokens, bucket, faults and the call log."""
 
     def __init__(self, shop: Shop, tokens: Tokens, bucket: Bucket, costs: CostModel) -> None:
         self.shop = shop
@@ -139,18 +139,18 @@ class SimShop:
         self.mutations = 0
         """Mutation calls that ran and could have changed the shop: starting or cancelling a bulk query is not one."""
         self.status: int | None = None
-        """An HTTP status that every call gets until it is None again: 402 frozen, 403, 404, 423 locked."""
+        """An HTTP status for every call, until it is None: 402 frozen, 403, 404, 423 locked."""
         self.latency_s = 0.0
         self.hostile: Hostile | None = None
         self.lock = threading.RLock()
 
     def staff(self, action: str, **details: Any) -> Any:
-        """What a person does in Shopify's admin: `shop.staff_ACTION(**details)`, with no call running meanwhile."""
+        """Run an action of a person in Shopify's admin: `shop.staff_ACTION(**details)`, while no call runs."""
         with self.lock:
             return getattr(self.shop, f"staff_{action}")(**details)
 
     def spoilt(self, reply: Response, roots: tuple[str, ...]) -> Response:
-        """What goes out in place of this reply: itself, unless the shop is hostile."""
+        """The reply to send: this one, unless the shop is hostile."""
         with self.lock:
             return reply if self.hostile is None else self.hostile.spoilt(reply, roots)
 
@@ -164,7 +164,7 @@ class SimShop:
 
 
 class World:
-    """Several shops on one clock. Add the shops before it is served by a SimulatorServer with a port for each."""
+    """Several shops with one clock. Add the shops before a SimulatorServer serves the world."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class World:
         self.shops: dict[str, SimShop] = {}
         self.ports: dict[int, str] = {}
         self._former: dict[str, str] = {}
-        """The names that shops had before, each with the one after it."""
+        """The former names of shops, each with its successor."""
 
     def add_shop(
         self,
@@ -200,7 +200,7 @@ class World:
         seed: int = 0,
         shop: Shop | None = None,
     ) -> SimShop:
-        """A new shop with one app installed in it. `shop` brings a domain object of your own."""
+        """Add a shop with one app installed. `shop`: use this domain object."""
         if domain in self.shops or domain in self._former:
             raise ValueError(f"shop {domain} is there already")
         shop = shop or Shop(domain, clock=self.clock, seed=seed, country=country, locale=locale)
@@ -223,7 +223,7 @@ class World:
         return sim
 
     def rename_shop(self, old: str, new: str) -> SimShop:
-        """Another myshopify name for a shop, which keeps its gid and all else; it still answers to the old one."""
+        """Change a shop's myshopify name; its gid and data remain, and the old name still works."""
         sim = self.named(old)
         if sim is None:
             raise ValueError(f"there is no shop {old}")
@@ -237,13 +237,13 @@ class World:
         return sim
 
     def named(self, domain: str) -> SimShop | None:
-        """The shop that has this myshopify name, or had it before."""
+        """The shop that has or had this myshopify name."""
         while domain in self._former:
             domain = self._former[domain]
         return self.shops.get(domain)
 
     def url(self, domain: str) -> str:
-        """Where a shop is served: scheme, host and port; its own domain where it is not."""
+        """The shop's base URL: scheme, host and port; its own domain if it is not served."""
         wanted = self.named(domain)
         for port, name in self.ports.items():
             if wanted is not None and self.named(name) is wanted:
@@ -251,7 +251,7 @@ class World:
         return f"https://{domain}"
 
     def find(self, *, host: str = "", port: int | None = None, token: str | None = None) -> SimShop | None:
-        """The shop a request is for: by Host, by the port it came in on, by its token, or the only one there is."""
+        """The shop of a request: by Host, by the port, by its token, or the only one."""
         named = self.named(host.partition(":")[0].lower()) or self.named(self.ports.get(port or 0, ""))
         if named is not None:
             return named
@@ -261,7 +261,7 @@ class World:
         return next(iter(self.shops.values())) if len(self.shops) == 1 else None
 
     def version(self, asked: str) -> str | None:
-        """The API version that runs for one asked for: unsupported ones fall forward to the oldest supported."""
+        """The API version that runs for a requested one: an unsupported one falls forward to the oldest supported."""
         if asked in self.versions or asked == "unstable":
             return asked
         year, dash, month = asked.partition("-")

@@ -63,7 +63,7 @@ def test_new_shops_are_served_with_people_in_them(tmp_path: Path, capsys: pytest
         said = capsys.readouterr()
         assert said.out == ""
         assert "error: can't listen" in said.err
-        assert "hint: --port N" in said.err
+        assert "hint: use --port N" in said.err
 
 
 def test_webhooks_come_signed_to_where_they_are_wanted(tmp_path: Path, mailbox: Mailbox) -> None:

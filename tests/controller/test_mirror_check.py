@@ -355,7 +355,7 @@ def test_a_list_of_newcomers_that_fails_is_a_doubt(rig: MirrorRig) -> None:
     fault = rig.acme.faults.add("null_payload", on="customers", when=lambda sent: "first" in sent, times=None)
     mirror_check, scan_result = planned(rig)
     assert fault.hits
-    assert (mirror_check.as_of, "the list did not come" in mirror_check.doubt) == (None, True)
+    assert (mirror_check.as_of, "the response has no list" in mirror_check.doubt) == (None, True)
     assert scan_result.plan.summary.in_sync == PEOPLE
 
 

@@ -42,14 +42,14 @@ HIDDEN = [
     "address", [*HIDDEN, *LOCAL, "https://127.1/x", "https://2130706433/x", "https://localhost./x"]
 )
 def test_a_shop_elsewhere_names_no_hidden_place(address: str) -> None:
-    with pytest.raises(PermanentError, match="names a place for files") as caught:
+    with pytest.raises(PermanentError, match="returned an address for files") as caught:
         check_address(SHOP, address, shop_is_local=False)
     assert not address or len(address) < 10 or address not in caught.value.message
 
 
 @pytest.mark.parametrize("address", HIDDEN)
 def test_a_shop_on_this_machine_names_no_other_hidden_place(address: str) -> None:
-    with pytest.raises(PermanentError, match="names a place for files"):
+    with pytest.raises(PermanentError, match="returned an address for files"):
         check_address(SHOP, address, shop_is_local=True)
 
 

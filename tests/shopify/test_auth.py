@@ -294,7 +294,7 @@ def test_a_spent_refresh_token_says_what_to_do_and_a_new_one_in_the_config_repla
     acme.client(rotating(kept, time)).run(READ)
     time.seconds = 10_000
     acme.sim.tokens.refresh_token = "r9"
-    with pytest.raises(AccessError, match="refresh token is not good any more") as caught:
+    with pytest.raises(AccessError, match="refresh token is no longer valid") as caught:
         acme.client(rotating(kept, time)).run(READ)
     assert "install the app in the shop again" in caught.value.hint
     acme.client(rotating(kept, time, "r9")).run(READ)

@@ -134,7 +134,7 @@ def test_lines_are_only_taken_as_they_are_needed(shop: Acme) -> None:
 
 
 def test_a_line_that_fits_into_no_file_is_no_endless_story(shop: Acme) -> None:
-    with pytest.raises(PermanentError, match="no line that fits"):
+    with pytest.raises(PermanentError, match="no line fits"):
         writer(shop, file_bytes_max=10).upload("customers", [create(1)])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 
-from reconciler.shopify.shapes import Part, shaped
+from reconciler.shopify.shapes import ReplyPart, shaped
 
 begun, go_on = threading.Event(), threading.Event()
 
@@ -21,11 +21,11 @@ def slow():
     return int
 
 
-class Inner(Part, frozen=True):
+class Inner(ReplyPart, frozen=True):
     number: slow()  # a thread that loses the processor while msgspec reads the annotations
 
 
-class Outer(Part, frozen=True):
+class Outer(ReplyPart, frozen=True):
     inner: Inner
 
 

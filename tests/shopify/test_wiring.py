@@ -61,7 +61,7 @@ def test_a_store_without_any_way_to_a_token_says_so_when_it_is_used(
 ) -> None:
     with components(tmp_path, acme) as home:
         client = home.client(store(acme, **auth))
-        with pytest.raises(AccessError, match="no way to get a token") as caught:
+        with pytest.raises(AccessError, match="has no complete `auth`") as caught:
             ShopSetup(client).facts()
     assert "access_token" in caught.value.hint
     assert len(acme.sim.calls) == 0

@@ -3,20 +3,20 @@
 import pytest
 
 from reconciler.simulator.graphql.costs import Bucket, CostModel, page_weight
-from reconciler.simulator.graphql.documents import Document, load_schema, prepare
+from reconciler.simulator.graphql.documents import ParsedDocument, load_schema, prepare
 from tests.simulator.domain import Clock
 
 
 def requested(text: str, *, charge_per_id: bool = False, **variables: object) -> int:
     document = prepare(text)
-    assert isinstance(document, Document), document
+    assert isinstance(document, ParsedDocument), document
     model = CostModel(load_schema(), charge_per_id=charge_per_id)
     return model.requested(document.operation, document.fragments, variables)
 
 
 def actual(text: str, data: dict[str, object]) -> int:
     document = prepare(text)
-    assert isinstance(document, Document), document
+    assert isinstance(document, ParsedDocument), document
     return CostModel(load_schema()).actual(document.operation, document.fragments, {}, data)
 
 

@@ -43,6 +43,7 @@ CLEAN: tuple[str, ...] = (
     "reconciler/manager",
     "reconciler/server",
     "reconciler/shopify",
+    "reconciler/simulator",
     "reconciler/supabase",
     "reconciler/state/bulk.py",
     "reconciler/state/console_reader.py",
@@ -81,9 +82,10 @@ IMAGES = ["ho" + "use", "fl" + "oors?", "sta" + "irs", "ro" + "oms?", "corr" + "
 IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + "des?", "pi" + "les?", "str" + "eets?"]
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
 WORDS = re.compile(r"(?<![A-Za-z'])(" + "|".join(PEOPLE + PHRASES + IMAGES) + r")(?![A-Za-z'])", re.IGNORECASE)
-SCANS, LINES = "swe" + "ep", "ri" + "des_in"
+SCANS, LINES, ROUND = "swe" + "ep", "ri" + "des_in", r"math\.flo" + "or"
 KEPT = re.compile(
     rf"last_{SCANS}_at|reconciler_{SCANS}\w*|[`\"]{SCANS}[`\"]|row\.{SCANS}\b|\b{SCANS}(?==|: Scan)(={SCANS})?|{LINES}"
+    rf"|{ROUND}"
 )
 """Names that users and databases rely on."""
 SUFFIXES = {".py", ".md", ".html", ".sql", ".yaml", ".toml"}

@@ -368,5 +368,5 @@ def test_a_result_that_is_said_to_have_lines_and_lies_nowhere_is_none(two: Villa
     assert "has 2 lines, but no address to fetch them from" in said.err
     assert "acme-eu: 2 customers read" in said.out
     two.shop(US).hostile = None
-    assert "0 gone" in two("backfill", "shopify", "--store", US).out
+    assert "0 deleted" in two("backfill", "shopify", "--store", US).out
     two.settles()

@@ -11,17 +11,17 @@ from typing import Final
 
 RESULTS: Final = "/bulk-results"
 UPLOADS: Final = "/staged-uploads"
-"""Where they are served, before the shop's domain."""
+"""The URL path of the files, before the shop's domain."""
 
 
 class Depot:
-    """A folder that is made when first needed, and goes with its owner if it was not named."""
+    """A folder that is created on first use, and removed with its owner unless the caller named it."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
     def place(self, name: str) -> Path:
-        """Where a file of this name lies; its folder is there."""
+        """The path of the file with this name; creates its folder."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="simulated-shopify-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)

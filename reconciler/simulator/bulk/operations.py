@@ -1,6 +1,6 @@
 """Bulk operations: queries over all customers, and one mutation for each line of an uploaded file.
 
-What may run, what is told of it, and its files. Shopify's pages on bulk operations and live replies, read 2026-11-23.
+The root fields of bulk operations. Shopify's pages on bulk operations and live replies, read 2026-11-23.
 """
 
 import operator
@@ -13,12 +13,12 @@ from reconciler.simulator.bulk.files import RESULTS
 from reconciler.simulator.bulk.query import BulkQueryError, count_connections, read_bulk_query
 from reconciler.simulator.bulk.records import BulkFault, Operation
 from reconciler.simulator.bulk.work import RUNNING, BulkWork
-from reconciler.simulator.graphql.documents import Document, Json, prepare
+from reconciler.simulator.graphql.documents import Json, ParsedDocument, prepare
 from reconciler.simulator.graphql.paging import bad_request, paged
 from reconciler.simulator.graphql.search_notes import invalid_field, invalid_value, note
 from reconciler.simulator.ledger import gid, iso, user_error
 
-AT_ONCE_MAX: Final = 5
+RUNNING_MAX: Final = 5
 BYTES_MAX: Final = 65_535
 FILE_BYTES_MAX: Final = 100 * 1024 * 1024
 IDENTIFIER_SIZES: Final = (10, 255)
@@ -50,7 +50,7 @@ class Bulk(BulkWork):
     def bulk_operation_run_mutation(
         self, mutation: str, staged_upload_path: str, client_identifier: str | None = None, group_objects: bool = True  # noqa: FBT001, FBT002 - Shopify's arguments
     ) -> Json:  # fmt: skip
-        del group_objects  # of no effect on what is run
+        del group_objects  # has no effect
         fault = _identifier_fault(client_identifier)
         if fault is not None:
             return _not_run([user_error(("clientIdentifier",), fault, "INVALID_MUTATION")])
@@ -89,7 +89,7 @@ class Bulk(BulkWork):
         return None if operation is None else self._operation_view(operation)
 
     def current_bulk_operation(self, type: str = "QUERY") -> Json | None:  # noqa: A002 - Shopify's name
-        """The last one of this type."""
+        """The latest operation of this type."""
         mine = [each for each in self.operations.values() if each.kind == type and each.status != "EXPIRED"]
         return self._operation_view(mine[-1]) if mine else None
 
@@ -105,7 +105,7 @@ class Bulk(BulkWork):
         reverse: bool = False,
     ) -> Json:
         """`query` reads status, operation_type and id; other fields are ignored with a warning."""
-        del sort_key  # in the order of creation
+        del sort_key  # the order is always that of creation
         rows, warnings = list(self.operations.values()), []
         for term in (each for each in (query or "").split() if each.upper() != "AND"):
             name, _, text = term.partition(":")
@@ -143,14 +143,14 @@ class Bulk(BulkWork):
     def staff_bulk_fault(
         self, status: str = "FAILED", error_code: str | None = "INTERNAL_SERVER_ERROR", after_rows: int = 0
     ) -> Json:
-        """The next operation ends like this, after so many rows."""
+        """End the next operation like this, after a number of rows."""
         if status not in {"FAILED", "CANCELED"}:
             raise ValueError(f"an operation can be made FAILED or CANCELED, not {status}")
         self.bulk_faults.append(BulkFault(status, error_code if status == "FAILED" else None, after_rows))
         return {"pending": len(self.bulk_faults)}
 
     def result_file(self, name: str) -> Path | None:
-        """The file behind a `url`, while it is kept."""
+        """The file of a `url`, until it expires."""
         self.settle()
         for each in self.operations.values():
             if each.name == name and each.path is not None and each.status not in RUNNING | {"EXPIRED"}:
@@ -169,7 +169,7 @@ class Bulk(BulkWork):
 
     def _busy(self, kind: str, word: str) -> Json | None:
         running = [each for each in self.operations.values() if each.kind == kind and each.status in RUNNING]
-        if len(running) < AT_ONCE_MAX:
+        if len(running) < RUNNING_MAX:
             return None
         ids = ", ".join(gid("BulkOperation", each.number) for each in running)
         message = f"A bulk {word} operation for this app and shop is already in progress: {ids}."
@@ -198,7 +198,7 @@ class Bulk(BulkWork):
 
 
 def _moments(value: str) -> Callable[[float], bool]:
-    """What says whether a moment fits `>=2026-01-01T00:00:00Z` and the like; a top-level error for no time."""
+    """A predicate for conditions such as `>=2026-01-01T00:00:00Z`; a top-level error if there is no time."""
     sign = value.rstrip("0123456789TZ:.+-'\"") if value[:1] in "<>" else ""
     text = value[len(sign) :].strip("'\"")
     try:
@@ -214,14 +214,14 @@ def _not_run(errors: list[Json]) -> Json:
     return {"bulkOperation": None, "userErrors": errors}
 
 
-def bulk_mutation(text: str) -> tuple[Document | None, Json]:
+def bulk_mutation(text: str) -> tuple[ParsedDocument | None, Json]:
     """The document, or the error that refuses it."""
     size = len(text.encode())
     if size > BYTES_MAX:
         message = f"is too large ({size} bytes; maximum is {BYTES_MAX} bytes)"
         return None, user_error(("query",), message, "INVALID_MUTATION")
     document = prepare(text)
-    if not isinstance(document, Document):
+    if not isinstance(document, ParsedDocument):
         words = document[0]["message"]
         return None, user_error(None, f"Failed to parse the mutation - {words}", "INVALID_MUTATION")
     if document.kind != "mutation":

@@ -1,4 +1,4 @@
-"""Bulk queries: whether a query may run, and the lines that it makes.
+"""Bulk queries: checks whether a query may run, and produces its lines.
 
 Shopify's pages on bulk operations and live replies, read 2026-11-23: one to five connections, two deep, `edges{node}`
 only, parents with their unaliased `id`; `first` is ignored; nested rows carry `__parentId`.
@@ -21,7 +21,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from reconciler.simulator.graphql.documents import Document, Json, load_schema, prepare
+from reconciler.simulator.graphql.documents import Json, ParsedDocument, load_schema, prepare
 from reconciler.simulator.graphql.execution import snake
 
 CONNECTIONS_MAX: Final = 5
@@ -43,13 +43,13 @@ class BulkQueryError(Exception):
 
 @dataclass(slots=True)
 class Selection:
-    """What is selected of one type: fields with their readers, and connections below."""
+    """The selection of one type: fields with their readers, and nested connections."""
 
     plain: list[tuple[str, str, Json, "Selection | None"]] = field(default_factory=list)
-    """Response key, field, arguments, and what is selected of an object."""
+    """Response key, field, arguments, and the selection of an object."""
     connections: list[tuple[str, Json, "Selection"]] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    """All field names, for what is not approved."""
+    """All field names, to check them against the approved ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def read_bulk_query(text: str) -> BulkQuery:
     if size > BYTES_MAX:
         raise BulkQueryError(f"Query is too large ({size} bytes; maximum is {BYTES_MAX} bytes)")
     document = prepare(text)
-    if not isinstance(document, Document):
+    if not isinstance(document, ParsedDocument):
         raise BulkQueryError(f"Invalid bulk query: {document[0]['message']}")
     if document.kind != "query":
         raise BulkQueryError("Invalid operation type. Only `query` operations are supported.")
@@ -89,8 +89,8 @@ def read_bulk_query(text: str) -> BulkQuery:
     return BulkQuery(text, arguments, selection)
 
 
-def count_connections(document: Document) -> int:
-    """How many connections a document selects."""
+def count_connections(document: ParsedDocument) -> int:
+    """The number of connections in a document."""
     reader = _Reader(document.fragments)
     root = load_schema().get_root_type(document.operation.operation)
     reader.selection(document.operation.selection_set, root, 0, "")
@@ -105,7 +105,7 @@ class _Reader:
         self.without_edges: list[str] = []
         self.without_id: list[str] = []
         self.in_objects: list[str] = []
-        """Connections inside of plain objects, which these operations do not follow."""
+        """Connections inside plain objects, which bulk operations do not follow."""
 
     def check(self) -> None:
         if self.count == 0:
@@ -132,7 +132,7 @@ class _Reader:
             )
 
     def fields(self, selection_set: SelectionSetNode | None, kind: Any) -> Iterator[tuple[FieldNode, Any]]:
-        """The fields selected, each with the type it is selected of, fragments opened."""
+        """The selected fields with their parent types, with fragments expanded."""
         for node in selection_set.selections if selection_set is not None else ():
             if isinstance(node, FieldNode):
                 yield node, kind
@@ -184,7 +184,7 @@ class _Reader:
 
 
 def rows_of(source: Any, selection: Selection) -> list[Row]:
-    """The line of one root object, and those of what is nested in it."""
+    """The line of one root object, and the lines of its nested objects."""
     row = values_of(source, selection)
     rows: list[Row] = [(row, True)]
     for name, arguments, below in selection.connections:
@@ -204,7 +204,7 @@ def values_of(source: Any, selection: Selection) -> Json:
 
 
 def _all_nodes(connection: Callable[..., Json], arguments: Json) -> Iterator[Any]:
-    """Every node, whatever page was asked for."""
+    """Every node; the page arguments are ignored."""
     given = {name: value for name, value in arguments.items() if name not in {"first", "last", "after", "before"}}
     after: str | None = None
     while True:

@@ -1,16 +1,16 @@
-"""What a simulated shop keeps of staged uploads and bulk operations."""
+"""The records of staged uploads and bulk operations."""
 
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.simulator.bulk.query import BulkQuery
-from reconciler.simulator.graphql.documents import Document
+from reconciler.simulator.graphql.documents import ParsedDocument
 
 
 @dataclass(slots=True)
 class Staged:
-    """A place for one upload: what the form has to say, and whether it came."""
+    """One staged upload: the required form parameters, and whether the file was uploaded."""
 
     number: int
     parameters: dict[str, str]
@@ -20,7 +20,7 @@ class Staged:
 
 @dataclass(slots=True)
 class BulkFault:
-    """What becomes of an operation: FAILED with this code, or CANCELED, after so many rows."""
+    """How an operation ends: FAILED with this code, or CANCELED, after a number of rows."""
 
     status: str = "FAILED"
     error_code: str | None = "INTERNAL_SERVER_ERROR"
@@ -29,7 +29,7 @@ class BulkFault:
 
 @dataclass(slots=True)
 class Operation:
-    """One bulk operation, with where it stands."""
+    """One bulk operation and its progress."""
 
     number: int
     kind: str
@@ -41,17 +41,17 @@ class Operation:
     rows: int = 0
     roots: int = 0
     done: int = 0
-    """Customers looked at, or lines run."""
+    """Customers processed, or lines run."""
     query: BulkQuery | None = None
     grouped: bool = False
     numbers: "array[int] | None" = None
-    """The customers that a search found, where there is one."""
+    """The customers that the search found, if there is a search."""
     mark: int = 0
-    """Where a query goes on: after this number, or from this place among `numbers`."""
-    document: Document | None = None
+    """Where a query continues: after this number, or from this index in `numbers`."""
+    document: ParsedDocument | None = None
     source: Path | None = None
     lines: "array[int] | None" = None
-    """Where each line of the input begins, and an order of their numbers."""
+    """The offset of each line of the input, and the order in which the lines run."""
     order: "array[int] | None" = None
     fault: BulkFault | None = None
     held: list[bytes] = field(default_factory=list)

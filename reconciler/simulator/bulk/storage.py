@@ -1,4 +1,4 @@
-"""What stands before a world's files on HTTP: at Shopify a storage service of somebody else's, which asks for no token.
+"""Serves a world's files over HTTP. For Shopify, this is a third party's storage service, which needs no token.
 
 The address is the secret. Faults of the shop apply under the names `stagedUpload` and `bulkResult`.
 """
@@ -57,7 +57,7 @@ class _Storage:
         return sim.spoilt(FileResponse(path, media_type="application/jsonl"), ("bulkResult",))
 
     async def upload(self, request: Request) -> Response:
-        """A form as a browser would send it. What stands after `file` is not read, as its order matters there."""
+        """Receive a form as a browser sends it. Parameters after `file` are ignored, as the order matters at Shopify."""
         sim = self.world.named(request.path_params["domain"])
         if sim is None:
             return storage_error(404, "NoSuchBucket", "The specified bucket does not exist.")

@@ -1,4 +1,4 @@
-"""Staged uploads: a place is asked for, a form is sent to it, and its `key` is the name that a bulk mutation is told.
+"""Staged uploads: a client requests an address and posts a form to it; the form's `key` identifies the file in a mutation.
 
 Shopify's pages on bulk imports and live replies, read 2026-11-23.
 """
@@ -57,10 +57,10 @@ class Uploads(Claims):
             "parameters": [{"name": name, "value": value} for name, value in parameters.items()],
         }
 
-    # --- the storage's side ---------------------------------------------------------------------------------------
+    # --- the storage service --------------------------------------------------------------------------------------
 
     def upload_fault(self, given: dict[str, str], size: int) -> tuple[int, str, str] | None:
-        """Status, code and message, if this upload is refused."""
+        """Status, code and message if this upload is refused."""
         staged = self.staged.get(given.get("key", ""))
         if staged is None or any(given.get(name) != value for name, value in staged.parameters.items()):
             return (403, "AccessDenied", "Access denied.")

@@ -1,7 +1,7 @@
-"""The work of bulk operations: they move on with time, piece by piece, from disk to disk.
+"""Runs bulk operations in small pieces over time, from disk to disk.
 
-They run over the shop's clock, `bulk_rows_per_s` rows a second, or as fast as they are looked at; each call moves them on
-(`settle`), a bounded piece at a time, and a served world also does it by itself.
+By the shop's clock they run `bulk_rows_per_s` rows a second, or without a limit. Each call on the shop advances them by a
+bounded piece (`settle`); a served world also advances them in the background.
 """
 
 import json
@@ -32,16 +32,16 @@ RUNNING: Final = frozenset({"CREATED", "RUNNING", "CANCELING"})
 
 class BulkWork(Uploads):
     bulk_rows_per_s: float | None = None
-    """None: as fast as it is looked at."""
+    """None: no limit."""
     bulk_rows_per_look: int = 500
-    """So many lines of a mutation are run when somebody looks; of a query, four times as many."""
+    """Lines of a mutation in one piece; a piece of a query has four times as many."""
     bulk_sort_drops: float = 0.02
     """The share of rows that a bulk query with sortKey UPDATED_AT loses."""
 
     def settle(self) -> None:
         super().settle()
         if self.settling:
-            return  # a line of a bulk mutation is a call of its own
+            return  # each line of a bulk mutation is one call
         self.settling = True
         try:
             for operation in list(self.operations.values()):
@@ -94,13 +94,13 @@ class BulkWork(Uploads):
         return "ACCESS_DENIED" if unapproved or not has_scope(self.scopes, "read_customers") else None
 
     def _append(self, operation: Operation, pieces: tuple[list[list[bytes]], bool]) -> bool:
-        """Add lines to the result; whether that was all."""
+        """Append lines to the result. Returns whether all were written."""
         groups, ended = pieces
         if groups:
             if not operation.grouped:
                 groups = [[line] for group in groups for line in group]
             random.Random(operation.number + operation.done).shuffle(groups)  # noqa: S311 - repeatable on purpose
-            mode = "ab" if operation.path else "wb"  # a file of an earlier shop of this name may lie there
+            mode = "ab" if operation.path else "wb"  # a file of an earlier shop of this name may exist
             operation.path = operation.path or self.depot.place(f"{self.domain}/{operation.name}")
             with operation.path.open(mode) as file:
                 operation.size += file.write(b"".join(line + b"\n" for group in groups for line in group))
@@ -124,7 +124,7 @@ class BulkWork(Uploads):
         return groups, len(found) <= budget
 
     def _customers_left(self, operation: Operation) -> Iterator[tuple[int, Customer]]:
-        """Those who are still to be looked at, each with the mark to go on from after them."""
+        """The remaining customers, each with the mark after which to continue."""
         assert operation.query is not None
         text = operation.query.arguments.get("query")
         if not text:
@@ -179,10 +179,10 @@ class BulkWork(Uploads):
 
 
 def _line(row: Json) -> bytes:
-    """A line as Shopify writes it, slashes escaped."""
+    """A line as Shopify writes it, with escaped slashes."""
     try:
         line = msgspec.json.encode(row)
-    except UnicodeEncodeError:  # half a character, which JSON can spell only as an escape
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can only write as an escape
         line = json.dumps(row, separators=(",", ":")).encode()
     return line.replace(b"/", b"\\/")
 

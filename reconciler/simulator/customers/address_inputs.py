@@ -1,4 +1,4 @@
-"""Addresses of customers: how an input is looked through, and what becomes of it.
+"""Addresses of customers: validates and converts address inputs.
 
 Messages: live replies of the Admin API, read 2026-11-23 and 2026-11-29.
 """
@@ -36,24 +36,24 @@ _AUSTRALIA: Final = "ACT NSW NT QLD SA TAS VIC WA"
 PROVINCES: Final = {
     country: frozenset(codes.split()) for country, codes in {"CA": _CANADA, "US": _STATES, "AU": _AUSTRALIA}.items()
 }
-"""Of some countries the codes of their provinces; elsewhere any code passes."""
+"""Province codes of some countries; other countries accept any code."""
 _UNDIVIDED: Final = "AT BE CH CZ DE DK FI FR GB IS LU MC NL NO PL SE SG"
 WITHOUT_PROVINCES: Final = frozenset(_UNDIVIDED.split())
 TEXT_MAX: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Whose address it is: the names stand in it where it has none of its own."""
+class AddressOwner:
+    """The customer who has the address; their names are used if the address has none."""
 
     first_name: str | None = None
     last_name: str | None = None
 
 
 def examine_addresses(
-    ledger: Ledger, given: list[Json], kept: Mapping[int, Address], person: Person
+    ledger: Ledger, given: list[Json], kept: Mapping[int, Address], person: AddressOwner
 ) -> tuple[list[Address], list[Complaint]]:
-    """The addresses that a list makes, and what is wrong with it. The same twice makes one."""
+    """The addresses of a list, without duplicates, and the problems."""
     made: list[Address] = []
     problems: list[Complaint] = []
     for index, each in enumerate(given):
@@ -73,7 +73,7 @@ def examine_addresses(
 
 
 def as_input(fields: Json) -> Json:
-    """The fields of an address that is kept, by the names of an input."""
+    """The fields of a stored address, by the input's names."""
     return {"countryCode" if name == "countryCodeV2" else name: value for name, value in fields.items()}
 
 
@@ -82,8 +82,8 @@ def _number(identifier: Any) -> int | None:
     return int(tail) if tail.isdigit() else None
 
 
-def examine_address(ledger: Ledger, given: Json, person: Person) -> tuple[Json, list[Complaint]]:
-    """The fields of one address as they are kept, and what is wrong with them."""
+def examine_address(ledger: Ledger, given: Json, person: AddressOwner) -> tuple[Json, list[Complaint]]:
+    """The fields of one address as stored, and the problems."""
     problems: list[Complaint] = []
     fields: Json = {}
     for name, words in _TEXTS.items():
@@ -121,6 +121,6 @@ def _faults(text: str) -> list[tuple[str, str]]:
 
 
 def _country_of(name: Any) -> str | None:
-    """A country given by its code, where `countryCode` should have been used."""
+    """Whether `country` has a code, which belongs into `countryCode`."""
     codes: Any = load_schema().type_map["CountryCode"]
     return name if name in codes.values else None

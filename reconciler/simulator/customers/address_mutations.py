@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reconciler.simulator.customers.address_inputs import Person, as_input, examine_address
+from reconciler.simulator.customers.address_inputs import AddressOwner, as_input, examine_address
 from reconciler.simulator.customers.consent import Consents
 from reconciler.simulator.customers.records import Address, Customer, rare
 from reconciler.simulator.customers.views import CustomerView, address_view
@@ -58,7 +58,7 @@ class Residence(Consents):
         return {"customer": CustomerView(self, customer), "userErrors": []}
 
     def _address(self, customer_id: str, address_id: str, payload: str) -> tuple[Customer | None, Address | None, Json]:
-        """The customer and the address, or the refusal; a top-level error for an address that is nobody's."""
+        """The customer and the address, or the refusal; a top-level error for an address that belongs to no customer."""
         customer = self.find(customer_id)
         number = self.number_of(address_id.partition("?")[0], "MailingAddress")
         if not any(each.number == number for one in self.people for each in rare(one).addresses):
@@ -83,8 +83,8 @@ class Residence(Consents):
         self.updated(customer)
 
 
-def _person(customer: Customer) -> Person:
-    return Person(customer.first_name, customer.last_name)
+def _person(customer: Customer) -> AddressOwner:
+    return AddressOwner(customer.first_name, customer.last_name)
 
 
 def _refused(payload: str, path: tuple[str, ...], message: str) -> Json:

@@ -1,6 +1,6 @@
-"""How a customer comes, changes and goes: indexes, search history, events, in one place for all rooms.
+"""Creates, changes and removes customers, with indexes, search history and events, for all parts of a shop.
 
-Whether a change may be is decided before, in `examine.py` and the rooms above.
+The callers validate the change before, see `validation.py`.
 """
 
 from reconciler.simulator.customers.records import Customer, Metafield, rare
@@ -18,7 +18,7 @@ class Changes(Ledger):
         link: Metafield | None = None,
         metafields: tuple[Metafield, ...] = (),
     ) -> Customer:
-        """Make a draft without problems true, on a new customer where there is none yet."""
+        """Save a draft without problems, on a new customer if there is none."""
         now = self.now()
         written = (*metafields, link) if link is not None else metafields
         if customer is None:
@@ -39,13 +39,13 @@ class Changes(Ledger):
         return customer
 
     def updated(self, customer: Customer, tags_before: tuple[str, ...] | None = None) -> None:
-        """Tell of a change that was made."""
+        """Emit the events of a change."""
         self.tell("CUSTOMERS_UPDATE", lambda: customer_body(customer, self.currency))
         if tags_before is not None and tags_before != customer.tags:
             self._tell_tags(customer, tags_before)
 
     def erase(self, customer: Customer, *, quietly: bool = False) -> None:
-        """Take a customer out of the shop."""
+        """Remove a customer from the shop."""
         self.remember(customer.number, customer)
         self.people.remove(customer)
         if not quietly:

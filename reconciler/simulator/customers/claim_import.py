@@ -1,7 +1,7 @@
-"""Another writer: an identity provider that imports its claims and asks nobody. It overwrites names, phone and all tags.
+"""Simulates another writer: an identity provider app that imports claims and overwrites names, phone and all tags.
 
-Each import sets the four as the provider knows them, so what a reconciler or staff wrote there is gone. It runs when told
-to, or by itself at a rhythm whose choices follow from a seed. Nothing of this is Shopify's: it stands for an app.
+Each import sets these fields to the provider's values, so values of a reconciler or of staff are lost. It runs on demand, or
+periodically with choices from a seed.
 """
 
 import random
@@ -13,8 +13,8 @@ from reconciler.simulator.customers.staff import Staff
 from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 
-AT_ONCE_MAX: Final = 1000
-"""Imports made up for after a leap of the clock."""
+CATCH_UP_MAX: Final = 1000
+"""The number of imports that are made up for after a jump of the clock."""
 FIRST_NAMES: Final = ("Ada", "Grace", "Edsger", "Barbara", "Alan", "Katherine")
 LAST_NAMES: Final = ("Lovelace", "Hopper", "Dijkstra", "Liskov", "Turing", "Johnson")
 TAGS: Final = ("claims", "from-idp", "group-staff", "group-members")
@@ -22,7 +22,7 @@ TAGS: Final = ("claims", "from-idp", "group-staff", "group-members")
 
 @dataclass(slots=True)
 class ImportSchedule:
-    """An import every so many seconds, of a customer and with claims that the seed chooses."""
+    """A periodic import; the seed chooses the customer and the claims."""
 
     every_s: float
     random: random.Random
@@ -43,15 +43,15 @@ class Claims(Staff):
         phone: str | None = None,
         tags: list[str] | str = (),  # type: ignore[assignment]
     ) -> CustomerView:
-        """One import, for a customer by id or e-mail: what isn't given is cleared; nobody with the e-mail is made."""
+        """Import the claims of one customer, by id or e-mail. Missing claims clear fields; an unknown e-mail is created."""
         customer = self.people.with_email(email) if id is None and email is not None else self._known(str(id))
         fields: Json = {"first_name": first_name, "last_name": last_name, "phone": phone, "tags": tags}
         if customer is None:
             fields["email"] = email
-        return CustomerView(self, self._saved(customer, fields))
+        return CustomerView(self, self._save(customer, fields))
 
     def staff_claims(self, every_s: float, seed: int = 0) -> Json:
-        """From now on an import every so many seconds; 0 ends it."""
+        """Import periodically from now on; 0 seconds ends it."""
         self.settle()
         if every_s < 0:
             raise ValueError("every_s is not below 0")
@@ -67,7 +67,7 @@ class Claims(Staff):
         due = int((self.now() - schedule.next_at) // schedule.every_s) + 1
         schedule.next_at += due * schedule.every_s
         numbers = sorted(each.number for each in self.people if each.email is not None)
-        for _ in range(min(due, AT_ONCE_MAX) if numbers else 0):
+        for _ in range(min(due, CATCH_UP_MAX) if numbers else 0):
             customer = self.people.by_number.get(schedule.random.choice(numbers))
             if customer is not None:
                 self._import(customer, schedule)
@@ -83,4 +83,4 @@ class Claims(Staff):
         holder = None if claims["phone"] is None else self.people.with_phone(claims["phone"])
         if holder is not None and holder is not customer:
             claims["phone"] = None
-        self._saved(customer, claims)
+        self._save(customer, claims)

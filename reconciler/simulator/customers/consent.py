@@ -1,4 +1,4 @@
-"""Marketing consent, data erasure and the opt-out of data sales: what a reconciler must leave alone, and meets anyway.
+"""Marketing consent, data erasure and the opt-out of data sales.
 
 Live replies of the Admin API, read 2026-11-23.
 """
@@ -15,7 +15,7 @@ from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, user_error
 
 OPT_OUT_TAG: Final = "created-by-dns-form"
-"""Of a customer who was made by an opt-out."""
+"""The note of a customer created by an opt-out."""
 
 
 class Consents(Merging):
@@ -45,7 +45,7 @@ class Consents(Merging):
             error = user_error(("input", name, fault[0]), fault[1], fault[2])
             return {"customer": CustomerView(self, customer) if kind == "EMAIL" else None, "userErrors": [error]}
         if getattr(customer, field) is not None:
-            self._keep_consent(
+            self._set_consent(
                 customer, Consent(state, sent.get("marketingOptInLevel"), consent_moment(sent, self.now())), kind
             )
         return {"customer": CustomerView(self, customer), "userErrors": []}
@@ -61,7 +61,7 @@ class Consents(Merging):
             return ("consentUpdatedAt", "Consent updated at must not be in the future", "INVALID")
         return None
 
-    def _keep_consent(self, customer: Customer, consent: Consent, kind: str) -> None:
+    def _set_consent(self, customer: Customer, consent: Consent, kind: str) -> None:
         self.remember(customer.number, customer)
         setattr(customer.seldom(), "email_consent" if kind == "EMAIL" else "sms_consent", consent)
         self.people.change(customer, {"updated_at": self.now()})
@@ -88,7 +88,7 @@ class Consents(Merging):
         return {"customerId": customer_id, "userErrors": []}
 
     def redact(self, customer: Customer) -> None:
-        """What erasure does in the end: the customer stays, nothing personal does."""
+        """Erase all personal data; the customer remains."""
         self.remember(customer.number, customer)
         body = self._redact_body(customer)
         facts = customer.seldom()
@@ -109,7 +109,7 @@ class Consents(Merging):
     # --- data sales -----------------------------------------------------------------------------------------------
 
     def data_sale_opt_out(self, email: str) -> Json:
-        """Makes a customer where nobody has this e-mail."""
+        """Opt out by e-mail; creates a customer if the e-mail is unknown."""
         wanted = normalisation.email(email, self.habits)
         if wanted is None or not normalisation.email_is_strictly_valid(wanted):
             error = user_error(None, "Data sale opt out failed.", "FAILED")

@@ -1,7 +1,6 @@
-"""The customers of one simulated shop, with what finds them: number, e-mail, phone, and each unique metafield.
+"""The customers of one simulated shop, with indexes by number, e-mail, phone, and each unique metafield.
 
-All changes of a customer's indexed fields go through here, so that the indexes are right at any moment. Uniqueness is
-the caller's business: the indexes are asked first.
+All changes of indexed fields must use this module, so that the indexes are always correct. Callers check uniqueness before.
 """
 
 from bisect import bisect_right
@@ -14,7 +13,7 @@ from reconciler.simulator.customers.records import Customer, Metafield
 
 _INDEXED: Final = frozenset({"email", "phone"})
 _GAPS_MAX: Final = 0.5
-"""Share of deleted numbers in the order above which it is made anew."""
+"""The share of deleted numbers above which the order is rebuilt."""
 
 
 class People:
@@ -22,9 +21,9 @@ class People:
         self.habits = habits
         self.by_number: dict[int, Customer] = {}
         self.unique: dict[tuple[str, str], dict[str, Customer]] = {}
-        """Per unique metafield (namespace, key): who has a value."""
+        """For each unique metafield (namespace, key): the customers by value."""
         self.version = 0
-        """Grows with each change of anybody."""
+        """Increases with each change of a customer."""
         self._by_email: dict[str, Customer] = {}
         self._by_phone: dict[str, Customer] = {}
         self._order: list[int] = []
@@ -45,7 +44,7 @@ class People:
         return self.unique.get(name, {}).get(normalisation.id_key(value, self.habits))
 
     def add(self, customer: Customer) -> None:
-        """Numbers only grow, so that the order by id is the order of creation."""
+        """Numbers only increase, so the order by id is the order of creation."""
         self.by_number[customer.number] = customer
         self._order.append(customer.number)
         if customer.email:
@@ -66,7 +65,7 @@ class People:
             self._order = list(self.by_number)
 
     def change(self, customer: Customer, values: dict[str, Any]) -> None:
-        """Give it other values, indexes included."""
+        """Set values and update the indexes."""
         indexed = _INDEXED.intersection(values)
         self._release(customer, indexed)
         for field, value in values.items():
@@ -78,7 +77,7 @@ class People:
         self.version += 1
 
     def put_metafield(self, customer: Customer, metafield: Metafield) -> None:
-        """Add a metafield, or take note that one of the customer's has `metafield`'s value from now on."""
+        """Add a metafield, or index the new value of an existing one."""
         old = customer.metafield(metafield.name)
         if old is None:
             customer.metafields = (*customer.metafields, metafield)
@@ -97,7 +96,7 @@ class People:
         return found
 
     def watch_unique(self, name: tuple[str, str]) -> bool:
-        """Keep the values of a metafield unique from now on; False (and nothing done) where they are not by now."""
+        """Make the values of a metafield unique. False, without effect, if they are not unique now."""
         index: dict[str, Customer] = {}
         for customer in self:
             metafield = customer.metafield(name)
@@ -110,7 +109,7 @@ class People:
         return True
 
     def reindex(self) -> None:
-        """Make the indexes anew, after a change of habits. Who shares a key now is found by whoever came last."""
+        """Rebuild the indexes after a change of habits. Of customers with the same key, the latest one is indexed."""
         people = list(self.by_number.values())
         self.by_number.clear()
         self._order.clear()
@@ -120,7 +119,7 @@ class People:
             self.add(customer)
 
     def after(self, number: int) -> Iterator[Customer]:
-        """Customers in the order of their ids, from the one after `number`."""
+        """Customers in the order of their ids, after `number`."""
         order = self._order
         for position in range(bisect_right(order, number), len(order)):
             customer = self.by_number.get(order[position])
@@ -128,7 +127,7 @@ class People:
                 yield customer
 
     def before(self, number: int | None) -> Iterator[Customer]:
-        """The same backwards, from the one before `number` or from the last."""
+        """Customers in reverse order of their ids, before `number` or from the last one."""
         order = self._order
         start = len(order) if number is None else bisect_right(order, number - 1)
         for position in range(start - 1, -1, -1):

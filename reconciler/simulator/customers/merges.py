@@ -1,7 +1,7 @@
-"""customerMerge: who stays, what becomes of the rest, and what forbids it.
+"""customerMerge: which customer remains, with which fields, and what forbids the merge.
 
-The winner is not decided by the order of the arguments; unlike everything else, a merge takes time, and until it is done
-nothing has changed. Schema descriptions and live replies, read 2026-11-23.
+The order of the arguments does not decide the winner. Unlike other mutations, a merge takes time, and changes nothing until
+it is done. Schema descriptions and live replies, read 2026-11-23.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
 from reconciler.simulator.webhooks.bodies import deleted_body, merge_body
 
-LOOKS_TO_END: Final = 2
+POLLS_TO_END: Final = 2
 WILLING: Final = frozenset({"SUBSCRIBED", "PENDING"})
 Pair = tuple[Customer, Customer]
 _OVERRIDES: Final = {
@@ -38,7 +38,7 @@ _HAS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """What forbids a merge, and of which customer: None for both, -1 for neither."""
+    """What forbids a merge, and for which customer: None for both, -1 for neither."""
 
     number: int | None
     field: str
@@ -48,7 +48,7 @@ class Blocker:
 
 class Merging(Reading):
     failing_merges: int = 0
-    """So many of the next merges fail on their way."""
+    """The number of next merges that fail."""
 
     # --- root fields ----------------------------------------------------------------------------------------------
 
@@ -103,10 +103,10 @@ class Merging(Reading):
         merge = self.merges.get(job_id)
         if merge is None:
             return None
-        merge.looks += 1
+        merge.polls += 1
         if merge.status in {"REQUESTED", "IN_PROGRESS"}:
             merge.status = "IN_PROGRESS"
-            if merge.looks >= LOOKS_TO_END:
+            if merge.polls >= POLLS_TO_END:
                 self._end(merge)
         return merge_view(merge)
 
@@ -121,7 +121,7 @@ class Merging(Reading):
                 self._end(merge)
 
     def merge_now(self, winner: Customer, loser: Customer, overrides: Json) -> None:
-        """Make the two one, at once."""
+        """Merge the two customers immediately."""
         values = merged_fields(winner, loser, overrides)
         tags = winner.tags
         self.remember(winner.number, winner)
@@ -163,7 +163,7 @@ class Merging(Reading):
         return found[0], found[1], errors
 
     def _was_merged(self, identifier: str) -> bool:
-        """Whether that customer was merged into another: then only the other id is complained about."""
+        """Whether that customer was merged into another: then only the other id is refused."""
         return any(gid("Customer", each.loser) == identifier for each in self.merges.values())
 
     def _winner_first(self, one: Customer, two: Customer, overrides: Json) -> Pair:
@@ -227,7 +227,7 @@ def _is_willing(customer: Customer) -> bool:
 
 
 def merged_fields(winner: Customer, loser: Customer, overrides: Json) -> Json:
-    """What the winner has afterwards: its own, else the loser's; tags united, notes joined, unless told otherwise."""
+    """The winner's fields: its own or the loser's; tags united and notes joined, unless overridden."""
     values: Json = {}
     for override, field in _OVERRIDES.items():
         first, second = (loser, winner) if overrides.get(override) == gid("Customer", loser.number) else (winner, loser)
@@ -258,7 +258,7 @@ def _preview(winner: Customer, merged: Json) -> Json:
 
 
 def _alternate(winner: Customer, loser: Customer) -> Json:
-    """The loser's, where both have one and they differ."""
+    """The loser's value, if both have one and they differ."""
 
     def other(field: str) -> str | None:
         mine, theirs = getattr(winner, field), getattr(loser, field)

@@ -1,7 +1,7 @@
-"""customerSet, customerCreate, customerUpdate, customerDelete: one way to write a customer, three ways to say what is wrong.
+"""customerSet, customerCreate, customerUpdate and customerDelete.
 
-Live replies of the Admin API, read 2026-11-23. customerSet names fields below `input` and gives codes; the others do
-neither. Any error means that nothing was saved.
+Live replies of the Admin API, read 2026-11-23. customerSet names fields below `input` and sends codes; the others do
+neither. After any error nothing was saved.
 """
 
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.records import Consent, Customer, Metafield, rare
-from reconciler.simulator.customers.validation import Draft, Problem, examine
+from reconciler.simulator.customers.validation import Draft, InputProblem, examine
 from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
@@ -29,13 +29,13 @@ _INLINE: Final = (
 
 
 def check_writable(state: str) -> None:
-    """A top-level error for a state of consent that only Shopify gives."""
+    """A top-level error for a consent state that only Shopify may set."""
     if state not in WRITABLE:
         raise top_level(f"Cannot specify {state} as a marketing state input", "INVALID")
 
 
 def consent_moment(sent: Json, now: float) -> float:
-    """When a consent was given."""
+    """The time of a consent."""
     text = sent.get("consentUpdatedAt")
     if not text:
         return now
@@ -44,7 +44,7 @@ def consent_moment(sent: Json, now: float) -> float:
 
 
 class Customers(Definitions):
-    """Writing customers."""
+    """The mutations that write customers."""
 
     # --- root fields ----------------------------------------------------------------------------------------------
 
@@ -63,9 +63,9 @@ class Customers(Definitions):
 
     def customer_create(self, input: Json) -> Json:  # noqa: A002 - Shopify's name
         if input.get("id") is not None:
-            return _refused([Problem(("id",), "Cannot specify ID on creation")])
+            return _refused([InputProblem(("id",), "Cannot specify ID on creation")])
         nested = [
-            Problem(("addresses", str(index), "id"), "Cannot specify address ID on creation")
+            InputProblem(("addresses", str(index), "id"), "Cannot specify address ID on creation")
             for index, each in enumerate(input.get("addresses") or ())
             if each.get("id") is not None
         ]
@@ -82,9 +82,11 @@ class Customers(Definitions):
     def customer_update(self, input: Json) -> Json:  # noqa: A002 - Shopify's name
         customer = self.find(input["id"]) if input.get("id") is not None else None
         if customer is None:
-            return _refused([Problem(("id",), "Customer does not exist")])
+            return _refused([InputProblem(("id",), "Customer does not exist")])
         refused = [
-            Problem((name,), ELSEWHERE.format(name, name[0].upper() + name[1:])) for name in CONSENTS if name in input
+            InputProblem((name,), ELSEWHERE.format(name, name[0].upper() + name[1:]))
+            for name in CONSENTS
+            if name in input
         ]
         draft = examine(self, customer, input)
         metafields = self.inline_metafields(customer, input, draft)
@@ -108,32 +110,40 @@ class Customers(Definitions):
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _target(self, given: Json, identifier: Json | None) -> tuple[Customer | None, Metafield | None, list[Problem]]:
-        """Whom customerSet means, the back-link it has to write, and what is wrong with the question."""
+    def _target(
+        self, given: Json, identifier: Json | None
+    ) -> tuple[Customer | None, Metafield | None, list[InputProblem]]:
+        """The customer that customerSet identifies, the back-link to write, and the problems of the identifier."""
         if identifier is None:
             if given.get("id") is None:
                 return None, None, []
             identifier = {"id": given["id"]}
         elif given.get("id") is not None:
-            return None, None, [Problem((), "The id field is not allowed if identifier is provided.", "ID_NOT_ALLOWED")]
+            return (
+                None,
+                None,
+                [InputProblem((), "The id field is not allowed if identifier is provided.", "ID_NOT_ALLOWED")],
+            )
         if identifier.get("customId") is not None:
             return self._by_custom_id(identifier["customId"])
         if identifier.get("id") is not None:
             found = self.find(identifier["id"])
             if found is None:
                 message = "Resource matching the identifier was not found."
-                return None, None, [Problem((), message, "NOT_FOUND")]
+                return None, None, [InputProblem((), message, "NOT_FOUND")]
             return found, None, []
         return self._by_contact(given, identifier)
 
-    def _by_contact(self, given: Json, identifier: Json) -> tuple[Customer | None, Metafield | None, list[Problem]]:
+    def _by_contact(
+        self, given: Json, identifier: Json
+    ) -> tuple[Customer | None, Metafield | None, list[InputProblem]]:
         name, value = next(iter(identifier.items()))
         if given.get(name) is None:
             message = "The input field corresponding to the identifier is required."
-            return None, None, [Problem((), message, "MISSING_FIELD_REQUIRED")]
+            return None, None, [InputProblem((), message, "MISSING_FIELD_REQUIRED")]
         if self.contact_key(name, value) != self.contact_key(name, given[name]):
             message = "The identifier value does not match the value of the corresponding field in the input."
-            return None, None, [Problem((), message, "INPUT_MISMATCH")]
+            return None, None, [InputProblem((), message, "INPUT_MISMATCH")]
         return self.with_contact(name, value), None, []
 
     def contact_key(self, name: str, value: str) -> str:
@@ -142,19 +152,19 @@ class Customers(Definitions):
         return normalisation.phone(value, self.country) or value
 
     def with_contact(self, name: str, value: str) -> Customer | None:
-        """Who has this e-mail or phone."""
+        """The customer with this e-mail or phone."""
         if name == "email":
             return self.people.with_email(value)
         phone = normalisation.phone(value, self.country)
         return None if phone is None else self.people.with_phone(phone)
 
-    def _by_custom_id(self, custom: Json) -> tuple[Customer | None, Metafield | None, list[Problem]]:
+    def _by_custom_id(self, custom: Json) -> tuple[Customer | None, Metafield | None, list[InputProblem]]:
         name = self.id_definition(custom)
         found = self.people.with_unique(name, custom["value"])
         return found, None if found is not None else self.new_metafield(name, custom["value"], "id"), []
 
     def id_definition(self, custom: Json) -> tuple[str, str]:
-        """Namespace and key of a custom id; a top-level NOT_FOUND where no definition of type `id` is there."""
+        """Namespace and key of a custom id; a top-level NOT_FOUND if there is no definition of type `id`."""
         name = (self.namespace(custom.get("namespace")), custom["key"])
         definition = self.definitions.get(("CUSTOMER", *name))
         if definition is None or definition.type != "id":
@@ -178,11 +188,11 @@ class Customers(Definitions):
                 draft.rare[attribute] = Consent(sent["marketingState"], sent.get("marketingOptInLevel"), at)
 
 
-def _set_refused(problems: list[Problem]) -> Json:
+def _set_refused(problems: list[InputProblem]) -> Json:
     errors = [user_error(("input", *(each.path or ())), each.message, each.code) for each in problems]
     return {"customer": None, "userErrors": errors}
 
 
-def _refused(problems: list[Problem]) -> Json:
+def _refused(problems: list[InputProblem]) -> Json:
     errors: list[Any] = [user_error(each.path, each.message) for each in problems]
     return {"customer": None, "userErrors": errors}

@@ -1,7 +1,7 @@
-"""What the simulated Shopify makes of the words it is given, before it keeps or compares them.
+"""Normalises values as Shopify does, before they are stored or compared.
 
-Live replies of the Admin API, read 2026-11-23. Where it is not known what Shopify does, `Habits` has a switch, so that
-clients can be tried against both.
+Live replies of the Admin API, read 2026-11-23. Where Shopify's behaviour is not known, `Habits` has a switch, so that
+clients can be tested with both.
 """
 
 import re
@@ -24,10 +24,10 @@ LOCAL_PART_MAX: Final = 128
 
 @dataclass(slots=True)
 class Habits:
-    """What Shopify is not known for sure to do.
+    """Switches for behaviour that is not known for certain of Shopify.
 
-    Each may be changed at any time; those that decide who is who (`fold_plus_addresses`, `id_values_case_sensitive`) by
-    `Shop.change_habits` where customers are there already.
+    Each may be changed at any time. Those that decide identity (`fold_plus_addresses`, `id_values_case_sensitive`) must be
+    changed by `Shop.change_habits` if the shop has customers.
     """
 
     fold_email_case: bool = False
@@ -41,34 +41,34 @@ class Habits:
     refused_domains: frozenset[str] = frozenset()
     """E-mail domains that do not resolve."""
     snap_tag_casing: bool = False
-    """A tag takes the casing under which the shop knows it already."""
+    """A tag gets the casing that the shop already has for it."""
     id_values_case_sensitive: bool = True
     custom_id_adopts_email: bool = False
-    """customerSet by an unknown customId takes the customer with this e-mail over, instead of TAKEN."""
+    """customerSet by an unknown customId writes to the customer with this e-mail, instead of TAKEN."""
     unique_metafield_code: Literal["TAKEN", "CAPABILITY_VIOLATION"] = "TAKEN"
     metafields_bump_updated_at: bool = True
     erasure_wipes_metafields: bool = True
     merge_s: float = 2.0
-    """A merge is done after this time, or at the second look at its job."""
+    """A merge is done after this time, or at the second poll of its job."""
     merge_sends_delete: bool = False
-    """A merge is told as customers/delete of the loser, too."""
+    """A merge also emits customers/delete for the loser."""
     updated_at_whole_days: bool = False
-    """`updated_at:` in a search looks at the day only."""
+    """`updated_at:` in a search compares only the day."""
     identity_message: str = "A name, phone number, or email address must be present"
     strange: int | None = None
-    """The seed of the strange mode: each value is shown in another spelling than it was sent (`strange.py`)."""
+    """The seed of the strange mode: each value is returned in another spelling than it was sent (`strange.py`)."""
     loopback_callbacks: bool = True
-    """Webhooks may go to http:// on loopback, which Shopify refuses, and where else should a simulator's go."""
+    """Webhooks may go to http:// on loopback, which Shopify refuses."""
 
 
 def email(value: str | None, habits: Habits) -> str | None:
-    """As it is stored: without any white space."""
+    """The stored form: without white space."""
     text = _SPACE.sub("", value or "")
     return (text.lower() if habits.fold_email_case else text) or None
 
 
 def email_key(value: str, habits: Habits) -> str:
-    """What makes two e-mails one."""
+    """The key by which e-mails are compared."""
     key = _SPACE.sub("", value).lower()
     if habits.fold_plus_addresses:
         local, at, domain = key.partition("@")
@@ -81,7 +81,7 @@ def email_is_valid(value: str) -> bool:
 
 
 def email_is_strictly_valid(value: str) -> bool:
-    """As dataSaleOptOut asks for it."""
+    """The form that dataSaleOptOut requires."""
     local, _, domain = value.partition("@")
     dots = local.startswith(".") or local.endswith(".") or has_emoji(local)
     hyphens = any(label.startswith("-") or label.endswith("-") for label in domain.split("."))
@@ -98,9 +98,9 @@ def name(value: str | None, habits: Habits) -> str | None:
 
 @lru_cache(maxsize=65_536)
 def phone(value: str, country: str) -> str | None:
-    """E.164, or None for what is no phone number. A number without `+` is read with the country.
+    """E.164, or None if it is not a phone number. A number without `+` is read with the country's prefix.
 
-    Letters are refused, and so is what can only be dialled locally.
+    Letters and local-only numbers are refused.
     """
     if _LETTER.search(value):
         return None
@@ -116,7 +116,7 @@ def phone(value: str, country: str) -> str | None:
 
 @lru_cache(maxsize=65_536)
 def address_phone(value: str, country: str) -> str:
-    """A phone of an address: as E.164 where it can be read, else as it was written."""
+    """The phone of an address: E.164 if possible, otherwise unchanged."""
     try:
         number = phonenumbers.parse(value, country)
     except phonenumbers.NumberParseException:
@@ -126,18 +126,18 @@ def address_phone(value: str, country: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def phone_as_name(e164: str) -> str:
-    """How a phone is shown where a name should be: with blanks and hyphens."""
+    """A phone as a display name: with blanks and hyphens."""
     number = phonenumbers.parse(e164, None)
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
 
 
 def split_tags(values: Iterable[str]) -> list[str]:
-    """Trimmed, split at commas, no empty ones, in the order given."""
+    """Tags split at commas and trimmed, without empty ones, in the given order."""
     return [tag for value in values for part in value.split(",") if (tag := part.strip())]
 
 
 def tags(values: Iterable[str]) -> tuple[str, ...]:
-    """Unique ignoring case, the first casing wins; sorted ignoring case."""
+    """Tags without duplicates and sorted, both ignoring case; the first casing wins."""
     kept: dict[str, str] = {}
     for tag in split_tags(values):
         kept.setdefault(tag.casefold(), tag)
@@ -149,7 +149,7 @@ def locale_is_valid(value: str) -> bool:
 
 
 def id_key(value: str, habits: Habits) -> str:
-    """What makes two values of an `id` metafield one."""
+    """The key by which values of an `id` metafield are compared."""
     return value if habits.id_values_case_sensitive else value.casefold()
 
 

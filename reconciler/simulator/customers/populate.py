@@ -1,6 +1,6 @@
 """Fills a simulated shop fast: a million customers without a single GraphQL call.
 
-`person(index, seed)` says who the index-th person is, so that whoever needs the matching profiles can make them.
+`person(index, seed)` returns the index-th person, so that tests can create the matching profiles.
 """
 
 import gc
@@ -25,7 +25,7 @@ LAST_NAMES: Final = (
 
 
 def person(index: int, seed: int = 0) -> Json:
-    """Somebody: user_id, email, first_name, last_name, phone. The same for the same index and seed."""
+    """One person: user_id, email, first_name, last_name, phone. Deterministic in index and seed."""
     pick = (index + 1) * 2_654_435_761 + seed * 40_503
     first = FIRST_NAMES[pick % len(FIRST_NAMES)]
     last = LAST_NAMES[(pick >> 8) % len(LAST_NAMES)]
@@ -42,18 +42,18 @@ class Filling(Bulk):
     def fill(
         self, people: Iterable[Json], *, link: tuple[str, str] | None = ("clerk", "user_id"), age_s: float = 3600
     ) -> int:
-        """Add people as they are: email, first_name, last_name, phone, note, locale, tags, orders, and `user_id` for
+        """Add people without conversion: email, first_name, last_name, phone, note, locale, tags, orders, and `user_id` for
         `link`.
 
-        Values must be as Shopify stores them, and nobody's e-mail, phone or user id may be there already. No events are
-        told. How many were added.
+        Values must be as Shopify stores them, and no e-mail, phone or user id may exist already. Emits no events. Returns
+        the number of people added.
         """
         if link is not None and ("CUSTOMER", *link) not in self.definitions:
             self._define(link)
         at = self.now() - age_s
         count = 0
         were_collecting = gc.isenabled()
-        gc.disable()  # nothing here is garbage, and looking for some takes most of the time
+        gc.disable()  # there is no garbage, and the collector would take most of the time
         try:
             for each in people:
                 self.people.add(self._person(each, link, at))
@@ -73,7 +73,7 @@ class Filling(Bulk):
         unlinked: float = 0.0,
         first: int = 0,
     ) -> int:
-        """`count` persons from index `first` on, of whom a share has no back-link."""
+        """Add `count` people from index `first` on; the share `unlinked` has no back-link."""
         rand = random.Random(seed)  # noqa: S311 - repeatable on purpose
         extra: Json = {"tags": tags} if tags else {}
 

@@ -1,6 +1,6 @@
-"""Reading a simulated shop: point lookups that see every write at once, and a search that lags behind.
+"""Reads of a simulated shop: lookups that see every write immediately, and a search that lags.
 
-Live replies of the Admin API, read 2026-11-23: `customers(query:)` goes to a search index, which hears of a change only
+Live replies of the Admin API, read 2026-11-23: `customers(query:)` uses a search index, which contains a change only
 `search_lag_s` seconds later; `customerByIdentifier`, `customer`, `node`, `nodes` and lists without a query do not.
 """
 
@@ -18,12 +18,12 @@ from reconciler.simulator.ledger import top_level
 from reconciler.simulator.metafields.views import DefinitionView, MetafieldView
 
 SORTED_MAX: Final = 25_000
-"""No list by search or by another order than the id goes further."""
+"""The end of a list by search or in another order than by id."""
 
 
 class Reading(Tagging):
     _sorted: tuple[Any, list[Customer]] | None = None
-    """The last sorted list and what it was made for, as the next page will ask for it again."""
+    """The last sorted list with its arguments, for the next page."""
 
     # --- points ---------------------------------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ class Reading(Tagging):
         return [self.node(each) for each in ids]
 
     def other_node(self, kind: str, number: int) -> Any:
-        """A node that is no customer."""
+        """A node that is not a customer."""
         if kind == "Shop":
             return self.shop()
         if kind == "MetafieldDefinition":
@@ -98,7 +98,7 @@ class Reading(Tagging):
         return page | {"__search": asked.search}
 
     def customers_count(self, limit: int | None = 10_000, query: str | None = None) -> Json:
-        """Filters by id, created_at and updated_at only; anything else is ignored, so that all are counted."""
+        """The count. Filters by id, created_at and updated_at only; other filters are ignored."""
         asked = read_query(query, self.habits, COUNTABLE)
         count = sum(1 for each in self.people if asked.matches(each)) if query else len(self.people)
         if limit is not None and count > limit:
@@ -108,7 +108,7 @@ class Reading(Tagging):
     def _by_number(
         self, first: int | None, last: int | None, after: str | None, before: str | None, *, reverse: bool
     ) -> Json:
-        """A page in the order of ids, without looking at the pages before it."""
+        """A page in the order of ids, without reading earlier pages."""
         size, from_end = page_size(first, last)
         start = None if after is None else read_cursor(after, by_number=True)[1]
         stop = None if before is None else read_cursor(before, by_number=True)[1]
@@ -133,7 +133,7 @@ class Reading(Tagging):
         )
 
     def _search(self, asked: Query, sort_key: str) -> list[Customer]:
-        """Those who match, sorted, up to the limit; kept for the next page while nothing changes."""
+        """The matching customers, sorted, up to the limit; cached for the next page until a change."""
         mark = (asked.text, sort_key, self.people.version)
         lagging = bool(self._index_lags())
         if self._sorted is not None and self._sorted[0] == mark and not lagging:
@@ -149,7 +149,7 @@ class Reading(Tagging):
         return found
 
     def matching(self, asked: Query) -> list[Customer]:
-        """Those who match as the index knows them, as they are now; who is gone by now is not shown."""
+        """The customers that match in the index, with their current values; deleted ones are omitted."""
         old = self._index_lags()
         matches = asked.matches
         found = [each for each in self.people if each.number not in old and matches(each)]
@@ -160,7 +160,7 @@ class Reading(Tagging):
         return found
 
     def _index_lags(self) -> dict[int, Customer | None]:
-        """Whom the search index knows otherwise than they are: as they were, or None for not at all."""
+        """The customers with an outdated index entry: their old values, or None if the index lacks them."""
         since = self.now() - self.search_lag_s
         old: dict[int, Customer | None] = {}
         for at, number, before in self.history:

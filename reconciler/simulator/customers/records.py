@@ -1,6 +1,6 @@
-"""What a simulated shop keeps: plain slotted objects, small enough for a million customers in one process.
+"""The records of a simulated shop: plain slotted objects, small enough for a million customers in one process.
 
-Below everything else of the domain. Knows no GraphQL, no rules and no indexes: those are in `people.py` and above.
+The lowest module of the domain, without GraphQL, rules and indexes.
 Times are seconds since the epoch, numbers are the last part of a gid.
 """
 
@@ -11,7 +11,7 @@ from reconciler.simulator.graphql.documents import Json
 
 @dataclass(slots=True, eq=False)
 class Metafield:
-    """One metafield of one customer. A changed value is changed in place: the id stays."""
+    """One metafield of one customer. A change keeps the id."""
 
     number: int
     namespace: str
@@ -61,7 +61,7 @@ class Address:
 
 @dataclass(slots=True)
 class Rare:
-    """What few customers have, kept apart so that the many stay small."""
+    """Values that few customers have, kept apart to save memory."""
 
     tax_exempt: bool = False
     tax_exemptions: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Rare:
     erasure_requested_at: float | None = None
     redacted_at: float | None = None
     blockers: frozenset[str] = frozenset()
-    """What stands in the way of a merge: members of CustomerMergeErrorFieldType."""
+    """What forbids a merge: members of CustomerMergeErrorFieldType."""
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +104,7 @@ class Customer:
         return None
 
     def seldom(self) -> Rare:
-        """Its rare facts, to be written."""
+        """The rare values, for writing; created on first use."""
         if self.rare is None:
             self.rare = Rare()
         return self.rare
@@ -118,13 +118,13 @@ _NOTHING_RARE = Rare()
 
 
 def rare(customer: Customer) -> Rare:
-    """Its rare facts, to be read only."""
+    """The rare values, for reading only."""
     return customer.rare or _NOTHING_RARE
 
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """A webhook subscription made over the API."""
+    """A webhook subscription created by the API."""
 
     number: int
     topic: str
@@ -137,12 +137,12 @@ class Subscription:
     metafield_namespaces: tuple[str, ...] = ()
     metafields: tuple[tuple[str, str], ...] = ()
     failures: int = 0
-    """Deliveries that failed one after another."""
+    """The number of consecutive failed deliveries."""
 
 
 @dataclass(slots=True, frozen=True)
 class Event:
-    """Something that a webhook tells of: the topic as in the enum, and the body as it was at that moment."""
+    """An event for webhooks: the topic as in the enum, and the body at that moment."""
 
     number: int
     topic: str
@@ -152,7 +152,7 @@ class Event:
 
 @dataclass(slots=True)
 class Merge:
-    """A merge as its job sees it. `looks` counts how often the job was asked for; `at` is when it was asked for."""
+    """The job of a merge. `polls` counts the reads of the job; `at` is the time of the request."""
 
     job: str
     winner: int
@@ -160,6 +160,6 @@ class Merge:
     at: float
     overrides: Json
     status: str = "REQUESTED"
-    looks: int = 0
+    polls: int = 0
     errors: tuple[tuple[str, str], ...] = ()
     """Pairs of a field and a message."""

@@ -1,7 +1,7 @@
-"""Shopify's search syntax over customers, with its traps.
+"""Shopify's search syntax over customers, with its pitfalls.
 
-Unquoted values are cut into tokens, any of which is enough; quoted ones are phrases of tokens. A field that is not known
-is ignored, so that everybody is found, and only a warning says so. `>` acts like `>=` for times. Admin API search syntax
+Unquoted values are split into tokens, of which one must match; quoted values are phrases of tokens. An unknown field is
+ignored, so all customers match, and the reply has a warning. `>` acts like `>=` for times. Admin API search syntax
 page and reported cases, read 2026-11-23.
 """
 
@@ -25,13 +25,13 @@ _TOKEN: Final = re.compile(
 )
 _WORDS: Final = re.compile(r"[^\W_]+")
 COUNTABLE: Final = frozenset({"created_at", "id", "updated_at"})
-"""All that customersCount can filter by."""
+"""The fields by which customersCount can filter."""
 DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition: of a field, or of any text where `field` is None."""
+    """One condition on a field, or on any text if `field` is None."""
 
     field: str | None
     sign: str
@@ -41,7 +41,7 @@ class Term:
 
 @dataclass(slots=True)
 class Query:
-    """A search query as it was read."""
+    """A parsed search query."""
 
     text: str
     matches: Match
@@ -49,7 +49,7 @@ class Query:
 
     @property
     def search(self) -> Json:
-        """For `extensions.search`; empty where there is nothing to say."""
+        """The warnings for `extensions.search`; empty if there are none."""
         return note(self.text, self.warnings)
 
 
@@ -62,7 +62,7 @@ def words(text: str | None) -> list[str]:
 
 
 def read_query(text: str | None, habits: Habits, only: frozenset[str] | None = None) -> Query:
-    """The query; `only`: the fields that may be used, others are ignored with a warning."""
+    """Parse the query. `only`: the supported fields; others are ignored with a warning."""
     if not text or not text.strip():
         return Query(text or "", everybody)
     reader = _Reader(text, habits, only)
@@ -260,7 +260,7 @@ def _country(customer: Customer) -> str | None:
     return next((each.fields.get("countryCodeV2") for each in rare(customer).addresses), None)
 
 
-def _nobody(_term: Term, _habits: Habits) -> Match:
+def _matches_none(_term: Term, _habits: Habits) -> Match:
     return lambda _customer: False
 
 
@@ -272,7 +272,7 @@ _FIELDS: Final[Mapping[str, Callable[[Term, Habits], Match]]] = {
     "email": _text(lambda customer: customer.email),
     "first_name": _text(lambda customer: customer.first_name),
     "id": _number(lambda customer: customer.number),
-    "last_abandoned_order_date": _nobody,
+    "last_abandoned_order_date": _matches_none,
     "last_name": _text(lambda customer: customer.last_name),
     "order_date": _time(lambda customer: rare(customer).last_order_at),
     "orders_count": _number(lambda customer: customer.orders),
@@ -286,7 +286,7 @@ _FIELDS: Final[Mapping[str, Callable[[Term, Habits], Match]]] = {
 
 
 def sort_value(key: str) -> Callable[[Customer], Any]:
-    """What a list of customers is sorted by, before the number."""
+    """The sort key of a list of customers, before the number."""
     return _SORTS.get(key, lambda _customer: None)
 
 

@@ -1,6 +1,6 @@
-"""What people do in Shopify's admin and at the checkout, behind a reconciler's back. For tests and demos.
+"""Actions of people in Shopify's admin and at the checkout, for tests and demos.
 
-Actions take plain names (`first_name`) and answer with the customer. A wrong wish is a ValueError that says why.
+Actions take names such as `first_name` and return the customer. ValueError for an invalid argument.
 """
 
 from typing import Any
@@ -19,12 +19,12 @@ _WORDS = {"first_name": "firstName", "last_name": "lastName", "tax_exempt": "tax
 
 class Staff(Subscriptions):
     def staff_create(self, **fields: Any) -> CustomerView:
-        """A new customer: email, first_name, last_name, phone, note, tags, locale, tax_exempt, addresses."""
-        return CustomerView(self, self._saved(None, fields))
+        """Create a customer: email, first_name, last_name, phone, note, tags, locale, tax_exempt, addresses."""
+        return CustomerView(self, self._save(None, fields))
 
     def staff_edit(self, id: str, **fields: Any) -> CustomerView:  # noqa: A002 - as in Shopify
         """Change fields; None clears one."""
-        return CustomerView(self, self._saved(self._known(id), fields))
+        return CustomerView(self, self._save(self._known(id), fields))
 
     def staff_tag(self, id: str, tags: list[str] | str) -> CustomerView:  # noqa: A002 - as in Shopify
         self._answer(self.tags_add(id=self._gid(id), tags=_list(tags)), "node")
@@ -52,12 +52,12 @@ class Staff(Subscriptions):
         return CustomerView(self, customer)
 
     def staff_guest_checkout(self, email: str, **fields: Any) -> CustomerView:
-        """Somebody buys without an account: the customer with this e-mail, made if need be, has one order more."""
-        customer = self.people.with_email(email) or self._saved(None, {"email": email, **fields})
+        """A guest buys: the customer with this e-mail, created if necessary, gets one more order."""
+        customer = self.people.with_email(email) or self._save(None, {"email": email, **fields})
         return self.staff_order(gid("Customer", customer.number))
 
     def staff_order(self, id: str, count: int = 1) -> CustomerView:  # noqa: A002 - as in Shopify
-        """Somebody buys: the customer can never be deleted any more."""
+        """A customer buys, and can no longer be deleted."""
         customer = self._known(id)
         self.remember(customer.number, customer)
         facts = customer.seldom()
@@ -67,7 +67,7 @@ class Staff(Subscriptions):
         return CustomerView(self, customer)
 
     def staff_merge(self, keep: str, other: str) -> CustomerView:
-        """Staff choose in the merge dialogue who stays, and it is done at once."""
+        """Merge two customers immediately; staff choose in the dialogue which one remains."""
         winner, loser = self._known(keep), self._known(other)
         if winner is loser:
             raise ValueError("Customers IDs should not match")
@@ -81,13 +81,13 @@ class Staff(Subscriptions):
         return CustomerView(self, winner)
 
     def staff_redact(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
-        """The data erasure, asked for or not, is carried out now."""
+        """Erase the customer's data now, requested or not."""
         customer = self._known(id)
         self.redact(customer)
         return CustomerView(self, customer)
 
     def staff_state(self, id: str, state: str) -> CustomerView:  # noqa: A002 - as in Shopify
-        """A classic account: DISABLED, INVITED, ENABLED or DECLINED."""
+        """Set the state of a classic account: DISABLED, INVITED, ENABLED or DECLINED."""
         if state not in {"DISABLED", "INVITED", "ENABLED", "DECLINED"}:
             raise ValueError(f"unknown state {state}")
         customer = self._known(id)
@@ -99,13 +99,13 @@ class Staff(Subscriptions):
         return CustomerView(self, customer)
 
     def staff_block_merge(self, id: str, fields: list[str]) -> CustomerView:  # noqa: A002 - as in Shopify
-        """Give a customer what forbids merges: GIFT_CARDS, SUBSCRIPTIONS, STORE_CREDIT and the like."""
+        """Set what forbids merges of a customer: GIFT_CARDS, SUBSCRIPTIONS, STORE_CREDIT and others."""
         customer = self._known(id)
         customer.seldom().blockers = frozenset(fields)
         return CustomerView(self, customer)
 
     def staff_delete_order(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
-        """An order is deleted. That the customer has bought is not forgotten."""
+        """Delete an order. The customer still counts as having bought."""
         customer = self._known(id)
         if customer.orders == 0:
             raise ValueError(f"customer {id} has no order")
@@ -116,7 +116,7 @@ class Staff(Subscriptions):
         return CustomerView(self, customer)
 
     def staff_data_request(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify
-        """The customer asks what is known of her: told to the app's own address."""
+        """The customer requests their data: emits customers/data_request to the app's own address."""
         customer = self._known(id)
         request = self.next_number()
         self.tell(
@@ -132,26 +132,26 @@ class Staff(Subscriptions):
         return CustomerView(self, customer)
 
     def staff_scopes(self, scopes: list[str]) -> Json:
-        """The app is granted these access scopes and no others."""
+        """Grant the app exactly these access scopes."""
         before, self.scopes = sorted(self.scopes), set(scopes)
         body = {"id": self.app_id, "previous": before, "current": sorted(scopes), "updated_at": offset_iso(self.now())}
         self.tell("APP_SCOPES_UPDATE", lambda: body)
         return {"scopes": sorted(self.scopes)}
 
     def staff_unapprove(self, fields: list[str]) -> Json:
-        """The app is not approved for these fields of protected customer data (none: for all of them it is)."""
+        """Revoke the approval for these fields of protected customer data; without fields, approve all."""
         self.unapproved_fields = set(fields)
         return {"unapproved_fields": sorted(fields)}
 
     def staff_rename(self, domain: str) -> Json:
-        """The shop gets another myshopify name and keeps its gid. In a world of shops: `World.rename_shop`."""
+        """Change the shop's myshopify name; its gid remains. In a world of shops use `World.rename_shop`."""
         self.domain = domain
         body = {"id": self.app_id, "name": self.shop()["name"], "domain": domain, "myshopify_domain": domain}
         self.tell("SHOP_UPDATE", lambda: body)
         return {"domain": domain}
 
     def staff_uninstall(self) -> Json:
-        """The app is removed: told to whom it may concern, then its subscriptions are gone. Tokens: `control.py`."""
+        """Remove the app: emits app/uninstalled, then deletes its subscriptions. Tokens: see `control.py`."""
         name = self.shop()["name"]
         body = {"id": self.app_id, "domain": self.domain, "myshopify_domain": self.domain, "name": name}
         self.tell("APP_UNINSTALLED", lambda: body)
@@ -162,7 +162,7 @@ class Staff(Subscriptions):
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _saved(self, customer: Customer | None, fields: Json) -> Customer:
+    def _save(self, customer: Customer | None, fields: Json) -> Customer:
         draft = examine(self, customer, {_WORDS.get(name, name): value for name, value in fields.items()})
         if draft.problems:
             raise ValueError("; ".join(each.message for each in draft.problems))
@@ -175,7 +175,7 @@ class Staff(Subscriptions):
         return customer
 
     def _gid(self, identifier: str | int) -> str:
-        """A gid, also from the bare number."""
+        """The gid, also from a number."""
         return gid("Customer", int(identifier)) if str(identifier).isdigit() else str(identifier)
 
     def _answer(self, reply: Json, name: str) -> Any:

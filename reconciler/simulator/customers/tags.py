@@ -1,4 +1,4 @@
-"""tagsAdd and tagsRemove: deltas, so that nobody's tags are lost. Live replies of the Admin API, read 2026-11-23."""
+"""tagsAdd and tagsRemove, which change single tags. Live replies of the Admin API, read 2026-11-23."""
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.mutations import Customers
@@ -12,7 +12,7 @@ from reconciler.simulator.strange import respelled_tags
 
 class Tagging(Customers):
     def tags_add(self, id: str, tags: list[str]) -> Json:  # noqa: A002 - Shopify's name
-        customer = self._tagged(id)
+        customer = self._find_customer(id)
         if customer is None:
             return _unknown()
         wanted = ledger_tags(self, [*customer.tags, *tags])
@@ -23,7 +23,7 @@ class Tagging(Customers):
         return {"node": CustomerView(self, customer), "userErrors": []}
 
     def tags_remove(self, id: str, tags: list[str]) -> Json:  # noqa: A002 - Shopify's name
-        customer = self._tagged(id)
+        customer = self._find_customer(id)
         if customer is None:
             return _unknown()
         gone = {tag.casefold() for tag in normalisation.split_tags(tags)}
@@ -37,14 +37,14 @@ class Tagging(Customers):
         return {"node": CustomerView(self, customer), "userErrors": []}
 
     def retag(self, customer: Customer, tags: tuple[str, ...]) -> None:
-        """Give a customer these tags, if they are others than it has."""
+        """Set the customer's tags, if they differ."""
         before = customer.tags
         if tags != before:
             self.remember(customer.number, customer)
             self.people.change(customer, {"tags": tags, "updated_at": self.now()})
             self.updated(customer, before)
 
-    def _tagged(self, identifier: str) -> Customer | None:
+    def _find_customer(self, identifier: str) -> Customer | None:
         if not identifier.startswith("gid://shopify/Customer/"):
             raise top_level("invalid id", "RESOURCE_NOT_FOUND")
         return self.find(identifier)

@@ -1,6 +1,6 @@
-"""Looks an input for a customer through: what the customer would be with it, or all that is wrong with it.
+"""Validates an input for a customer: returns the values to set, or all problems.
 
-Reads the shop and changes nothing, so that a refused call leaves no trace. Messages and codes: live replies of the Admin
+It reads the shop and changes nothing, so a refused call has no effect. Messages and codes: live replies of the Admin
 API, read 2026-11-23.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
-from reconciler.simulator.customers.address_inputs import Person, examine_addresses
+from reconciler.simulator.customers.address_inputs import AddressOwner, examine_addresses
 from reconciler.simulator.customers.records import Address, Customer, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger
@@ -20,8 +20,8 @@ TAGS_MAX: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: the field below the input (None: the whole), the words, and customerSet's code."""
+class InputProblem:
+    """One problem: the field below the input (None: the whole input), the message, and customerSet's code."""
 
     path: tuple[str, ...] | None
     message: str
@@ -30,18 +30,18 @@ class Problem:
 
 @dataclass(slots=True)
 class Draft:
-    """Values to be set on the customer and on its rare facts, or problems."""
+    """Values to set on the customer and on its rare values, or problems."""
 
     values: dict[str, Any] = field(default_factory=dict)
     rare: dict[str, Any] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[InputProblem] = field(default_factory=list)
 
     def refuse(self, name: str, message: str, code: str = "INVALID") -> None:
-        self.problems.append(Problem((name,), message, code))
+        self.problems.append(InputProblem((name,), message, code))
 
 
 def examine(ledger: Ledger, customer: Customer | None, given: Mapping[str, Any]) -> Draft:
-    """What `given` makes of the customer, or of nobody."""
+    """Validate `given` for the customer, or for a new one."""
     draft = Draft()
     for name, read in _READERS.items():
         if name in given:
@@ -49,7 +49,7 @@ def examine(ledger: Ledger, customer: Customer | None, given: Mapping[str, Any])
     if not draft.problems:
         _check_taken(ledger, customer, draft)
     if not draft.problems and not _has_identity(customer, draft):
-        draft.problems.append(Problem(None, ledger.habits.identity_message))
+        draft.problems.append(InputProblem(None, ledger.habits.identity_message))
     return draft
 
 
@@ -128,19 +128,19 @@ def _tags(ledger: Ledger, _customer: Customer | None, draft: Draft, value: list[
 
 
 def ledger_tags(ledger: Ledger, given: list[str]) -> tuple[str, ...]:
-    """Tags as this shop keeps them."""
+    """Tags as this shop stores them."""
     tags = normalisation.tags(given)
     if not ledger.habits.snap_tag_casing:
         return tags
     return tuple(ledger.known_tags.get(tag.casefold(), tag) for tag in tags)
 
 
-def tag_problems(tags: tuple[str, ...]) -> list[Problem]:
+def tag_problems(tags: tuple[str, ...]) -> list[InputProblem]:
     found = []
     if any(len(tag) > TEXT_MAX for tag in tags):
-        found.append(Problem(("tags",), f"Tags is too long (maximum is {TEXT_MAX} characters)", "TOO_LONG"))
+        found.append(InputProblem(("tags",), f"Tags is too long (maximum is {TEXT_MAX} characters)", "TOO_LONG"))
     if len(tags) > TAGS_MAX:
-        found.append(Problem(("tags",), f"Tags cannot be more than {TAGS_MAX}"))
+        found.append(InputProblem(("tags",), f"Tags cannot be more than {TAGS_MAX}"))
     return found
 
 
@@ -172,13 +172,13 @@ def _multipass(_ledger: Ledger, _customer: Customer | None, draft: Draft, value:
 
 
 def _addresses(ledger: Ledger, customer: Customer | None, draft: Draft, value: list[Json] | None, _given: Json) -> None:
-    """None leaves them alone; a list, an empty one too, takes their place."""
+    """None keeps the addresses; a list, even an empty one, replaces them."""
     if value is None:
         return
     kept: dict[int, Address] = {each.number: each for each in rare(customer).addresses} if customer is not None else {}
     names = {field: draft.values.get(field, getattr(customer, field, None)) for field in ("first_name", "last_name")}
-    addresses, problems = examine_addresses(ledger, value, kept, Person(**names))
-    draft.problems += [Problem(("addresses", *path), message, code) for path, message, code in problems]
+    addresses, problems = examine_addresses(ledger, value, kept, AddressOwner(**names))
+    draft.problems += [InputProblem(("addresses", *path), message, code) for path, message, code in problems]
     draft.rare["addresses"] = addresses
     draft.rare["default_address"] = addresses[0].number if addresses else None
 

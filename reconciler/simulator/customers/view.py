@@ -1,4 +1,4 @@
-"""What every view is: a record, the shop it is of, and a reader for each field."""
+"""The base class of views: a record, its shop, and a reader for each field."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
@@ -8,8 +8,8 @@ from reconciler.simulator.ledger import Ledger
 R = TypeVar("R")
 
 
-class View(Mapping[str, Any], Generic[R]):
-    """One record as GraphQL shows it."""
+class RecordView(Mapping[str, Any], Generic[R]):
+    """One record as GraphQL returns it."""
 
     __slots__ = ("ledger", "record")
     fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}

@@ -1,7 +1,6 @@
-"""Customers as GraphQL shows them: each field is made when it is asked for, and only then.
+"""Customers as GraphQL returns them; each field is computed when it is read.
 
-Between the records and `execution.py`. A view is a mapping, so that it can be printed whole; it shows the record as it is
-when a field is read.
+A view is a mapping, so that it can be printed; it returns the record's current values.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from typing import Any, ClassVar
 
 from reconciler.simulator.customers.normalisation import email_is_valid, phone_as_name
 from reconciler.simulator.customers.records import Address, Consent, Customer, Merge, Metafield, rare
-from reconciler.simulator.customers.view import View
+from reconciler.simulator.customers.view import RecordView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import paged
 from reconciler.simulator.ledger import gid, iso
@@ -17,7 +16,7 @@ from reconciler.simulator.metafields.views import MetafieldView
 from reconciler.simulator.strange import respelled, respelled_tags
 
 
-class CustomerView(View[Customer]):
+class CustomerView(RecordView[Customer]):
     __slots__ = ()
 
     @property
@@ -25,7 +24,7 @@ class CustomerView(View[Customer]):
         return gid("Customer", self.record.number)
 
     def spelt(self, kind: str, value: str | None) -> str | None:
-        """A value as this shop shows it."""
+        """A value as this shop returns it."""
         return respelled(self.ledger.habits.strange, kind, value)
 
     def metafield(self, key: str, namespace: str | None = None) -> MetafieldView | None:
@@ -217,7 +216,7 @@ def merge_view(merge: Merge) -> Json:
 
 
 def merge_blockers(customer: Customer) -> list[str]:
-    """What of a customer alone forbids to merge it: members of CustomerMergeErrorFieldType."""
+    """What forbids merging this customer: members of CustomerMergeErrorFieldType."""
     facts = rare(customer)
     found = set(facts.blockers)
     if facts.multipass is not None:

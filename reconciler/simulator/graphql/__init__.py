@@ -1,1 +1,1 @@
-"""GraphQL as Shopify takes it: documents, their validation and execution, costs and paging."""
+"""GraphQL as in Shopify: documents, their validation and execution, costs and paging."""

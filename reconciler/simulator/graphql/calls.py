@@ -1,7 +1,7 @@
-"""One GraphQL call on one shop, from its bytes to its answer: what `app.py` does once it knows whose call it is.
+"""Handles one GraphQL call on one shop, from its bytes to its response, for `app.py`.
 
-In order: faults that come first, the shop's state, the token, the document, its variables, its cost, the run, the
-refund, faults that come after the work. Status codes and bodies: Shopify Admin API, read 2026-11-23.
+In order: faults before execution, the shop's state, the token, the document, its variables, its cost, the execution, the
+refund, faults after execution. Status codes and bodies: Shopify Admin API, read 2026-11-23.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from reconciler.simulator.control import fallback
 from reconciler.simulator.faults import Fault
 from reconciler.simulator.graphql.costs import COST_MAX, cost_report
-from reconciler.simulator.graphql.documents import Document, Json, RefusedError, prepare, runnable
+from reconciler.simulator.graphql.documents import Json, ParsedDocument, RefusedError, prepare, runnable
 from reconciler.simulator.graphql.execution import Execution, internal_error
 from reconciler.simulator.world import SimShop, World
 
@@ -41,30 +41,30 @@ class LostAnswer(Response):
         if transport is None:
             raise ConnectionResetError("the simulator dropped the connection")
         transport.abort()
-        await asyncio.sleep(0)  # lets uvicorn learn of it, else it would answer 500
+        await asyncio.sleep(0)  # lets uvicorn notice it, otherwise it would respond with 500
 
 
 @dataclass(frozen=True, slots=True)
 class GraphQLCall:
-    """A call as it came. `document` is None for a body that is no GraphQL request, or the errors that refuse it."""
+    """A received call. `document` is None if the body is not a GraphQL request, or the errors that refuse it."""
 
     token: str | None
-    document: Document | tuple[Json, ...] | None
+    document: ParsedDocument | tuple[Json, ...] | None
     variables: Json
     request_id: str
 
     @property
     def roots(self) -> tuple[str, ...]:
-        return self.document.roots if isinstance(self.document, Document) else ()
+        return self.document.roots if isinstance(self.document, ParsedDocument) else ()
 
     @property
     def kind(self) -> str:
-        return self.document.kind if isinstance(self.document, Document) else "query"
+        return self.document.kind if isinstance(self.document, ParsedDocument) else "query"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The response, its cost in points, and what became of the call: done, lost, refused, throttled, denied, fault."""
+    """The response, its cost in points, and the outcome: done, lost, refused, throttled, denied, fault."""
 
     response: Response
     cost: int
@@ -91,7 +91,7 @@ def read_call(content_type: str, body: bytes, token: str | None, request_id: str
 
 
 def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -> Answer:
-    """What the shop answers, with its state changed accordingly."""
+    """Execute the call and return the shop's response."""
     kind = None if fault is None else fault.kind
     if kind == "lost_before":
         return Answer(LostAnswer(), 0, "lost_before")
@@ -110,7 +110,7 @@ def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -
     return _paid(world, sim, call, document, fault)
 
 
-def _paid(world: World, sim: SimShop, call: GraphQLCall, document: Document, fault: Fault | None) -> Answer:
+def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocument, fault: Fault | None) -> Answer:
     kind = None if fault is None else fault.kind
     requested = sim.costs.requested(document.operation, document.fragments, call.variables)
     if requested > COST_MAX:
@@ -133,11 +133,11 @@ def _paid(world: World, sim: SimShop, call: GraphQLCall, document: Document, fau
     actual = min(requested, sim.costs.actual(document.operation, document.fragments, call.variables, reply["data"]))
     sim.bucket.refund(requested - actual)
     reply.setdefault("extensions", {})["cost"] = cost_report(requested, actual, sim.bucket)
-    return _delivered(reply, actual, call, kind)
+    return _deliver(reply, actual, call, kind)
 
 
-def _delivered(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> Answer:
-    """The work is done: the answer arrives, or one of the faults that come after the work."""
+def _deliver(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> Answer:
+    """Return the response of an executed call, or apply a fault after execution."""
     if kind == "lost_after":
         return Answer(LostAnswer(), cost, "lost")
     if kind == "internal_error_after":
@@ -150,7 +150,7 @@ def _delivered(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> A
 
 
 def _written(reply: Json) -> Response:
-    """The reply as JSON; half a character, which UTF-8 has no bytes for, is spelled as an escape."""
+    """The reply as JSON; a lone surrogate, which UTF-8 can't encode, is written as an escape."""
     try:
         return JSONResponse(reply)
     except UnicodeEncodeError:
@@ -158,7 +158,7 @@ def _written(reply: Json) -> Response:
 
 
 def status_response(status: int, fault: Fault | None = None) -> Response:
-    """An answer that is no GraphQL: Shopify's body for the status, or what the fault asks for."""
+    """A response that is not GraphQL: Shopify's body for the status, or that of a fault."""
     headers = {}
     if fault is not None and fault.retry_after_s is not None:
         headers["Retry-After"] = f"{fault.retry_after_s:g}"

@@ -1,16 +1,15 @@
 """What a GraphQL call costs, and the leaky bucket that pays for it.
 
-Stands between HTTP and the domain: `app.py` asks for the requested cost before a document runs and for the actual cost
-after it. Knows the schema and JSON, nothing of customers.
+The requested cost is computed before a document runs, and the actual cost after it, from the schema and the reply.
 
 The formula was fitted to thousands of live replies (Shopify Admin API, read 2026-11-23 and 2026-11-29): a connection
-costs 2 + (1 + nested objects) x max(1, floor(2 ln n)) for n = first or last, and 2 for none; a mutation 10, with its
+costs 2 + (1 + nested objects) x max(1, int(2 ln n)) for n = first or last, and 2 for none; a mutation 10, with its
 payload and the payload's own objects and userErrors free; any other object 1; pageInfo, MoneyV2, defaultAddress, consent
 objects, and a webhook's version and endpoint nothing; counts 10.
 
 What comes back is cheaper only by the nodes that a page lacks: each gives back its share of 2 ln n, pageInfo beside
 `nodes` keeps the share of a second node, and an empty page gives back its edges and what is nested, but not its nodes.
-An object that is null is paid for, but not what it would hold.
+A null object is charged, but not its content.
 """
 
 import math
@@ -52,7 +51,7 @@ FREE_TYPES: Final = frozenset(
 )  # fmt: skip
 FREE_FIELDS: Final = frozenset({"defaultAddress"})
 SLACK: Final = 0.2
-"""A share of a point up to here is not charged."""
+"""A share of a point up to this size is not charged."""
 ABSENT: Final = object()
 
 
@@ -83,7 +82,7 @@ class CostModel:
         variables: Mapping[str, Any],
         data: Mapping[str, Any] | None,
     ) -> int:
-        """The cost of what came back: connections by the nodes returned; never more than was requested."""
+        """The actual cost: connections by the returned nodes; never more than requested."""
         return _Walk(self, fragments, variables).operation(operation, data or {})
 
 
@@ -107,7 +106,7 @@ class _Walk:
         return cost
 
     def fields(self, selection_set: SelectionSetNode) -> list[FieldNode]:
-        """The fields of a concrete type's selection, fragments opened."""
+        """The fields of a concrete type's selection, with fragments expanded."""
         found: list[FieldNode] = []
         for node in selection_set.selections:
             if isinstance(node, FieldNode):
@@ -122,7 +121,7 @@ class _Walk:
     def selections(
         self, selection_set: SelectionSetNode | None, parent: GraphQLNamedType, data: Any, *, free: bool = False
     ) -> int:
-        """What lies inside an object; of an abstract type the dearest member. `free`: direct objects cost nothing."""
+        """The cost of an object's content; for an abstract type, of the dearest member. `free`: objects cost nothing."""
         if selection_set is None:
             return 0
         common = 0
@@ -159,7 +158,7 @@ class _Walk:
         return own + self._inner(node.selection_set, kind, value)
 
     def connection(self, node: FieldNode, kind: GraphQLObjectType, value: Any) -> int:
-        """Of a page: what its nodes hold, for the nodes that were asked for less those that are not there."""
+        """The cost of a page: the content of its nodes, for the requested nodes less the missing ones."""
         per_node = 0
         returned = 0
         fields = self.fields(node.selection_set) if node.selection_set else []
@@ -198,7 +197,7 @@ class _Walk:
         return inner
 
     def _inner(self, selection_set: SelectionSetNode | None, kind: GraphQLNamedType, value: Any) -> int:
-        """Of a list, the dearest element; of null, nothing."""
+        """For a list the cost of its most expensive element; for null 0."""
         if value is None:
             return 0
         if isinstance(value, list):
@@ -228,7 +227,7 @@ def _name(node: Any) -> str:
 
 
 def _at(data: Any, node: FieldNode) -> Any:
-    """What came back for a field: ABSENT where nothing ran yet, None where it is null or missing."""
+    """The returned value of a field: ABSENT before execution, None if it is null or missing."""
     if data is ABSENT:
         return ABSENT
     key = node.alias.value if node.alias else node.name.value
@@ -236,7 +235,7 @@ def _at(data: Any, node: FieldNode) -> Any:
 
 
 class Bucket:
-    """A leaky bucket of points: one shop's, for one app. Safe to share between threads."""
+    """A leaky bucket of points, for one shop and one app. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float], *, size: float = 2000, restore_rate: float = 100) -> None:
         self.size = size
@@ -250,7 +249,7 @@ class Bucket:
         self._lock = threading.Lock()
 
     def take(self, points: float) -> bool:
-        """Take the points, or nothing where there are not enough."""
+        """Take the points if there are enough. Returns whether they were taken."""
         with self._lock:
             self._restore()
             if self._available < points:
@@ -267,13 +266,13 @@ class Bucket:
             self.spent -= int(points)
 
     def neighbour(self, points_per_s: float) -> None:
-        """From now on somebody else eats the same bucket at this rate; 0 ends it."""
+        """Simulate another program that uses the same bucket at this rate from now on; 0 ends it."""
         with self._lock:
             self._restore()
             self._neighbour_rate = points_per_s
 
     def drain(self, points: float | None = None) -> None:
-        """Somebody else takes points at once; all of them if none are named."""
+        """Remove points as another program would; all of them by default."""
         with self._lock:
             self._restore()
             self._available = 0.0 if points is None else max(0.0, self._available - points)

@@ -1,6 +1,6 @@
-"""GraphQL documents as Shopify takes or refuses them: parsed, validated and worded, before anything runs.
+"""Parses and validates GraphQL documents, with Shopify's error messages, before anything runs.
 
-First half of a call, before `execution.py`. Knows the schema excerpt, nothing of shops. The wording (`wording.py`) is
+It uses the schema excerpt and no shop. The wording (`wording.py`) is
 that of graphql-ruby, which Shopify runs (INVALID_VARIABLE and the like: live replies, read 2026-11-23).
 """
 
@@ -51,7 +51,7 @@ def load_schema() -> GraphQLSchema:
 
 
 class RefusedError(Exception):
-    """A document or its variables were refused: the reply holds `errors` and no `data`."""
+    """A document or its variables were refused: the reply has `errors` and no `data`."""
 
     def __init__(self, *errors: Json) -> None:
         super().__init__(errors[0]["message"])
@@ -59,8 +59,8 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A valid document with the operation that is to run."""
+class ParsedDocument:
+    """A valid document with the operation to run."""
 
     ast: DocumentNode
     operation: OperationDefinitionNode
@@ -75,8 +75,8 @@ class Document:
 
 
 @lru_cache(maxsize=1024)
-def prepare(text: str, operation_name: str | None = None) -> Document | tuple[Json, ...]:
-    """The document, or the errors that refuse it; remembered by its text, since clients send few different ones."""
+def prepare(text: str, operation_name: str | None = None) -> ParsedDocument | tuple[Json, ...]:
+    """The document, or the errors that refuse it; cached by its text, as clients send few different ones."""
     try:
         ast = parse(text)
     except GraphQLSyntaxError as error:
@@ -98,7 +98,7 @@ def prepare(text: str, operation_name: str | None = None) -> Document | tuple[Js
         return ({"message": "An operation name is required"},)
     fragments = {node.name.value: node for node in ast.definitions if isinstance(node, FragmentDefinitionNode)}
     roots = tuple(dict.fromkeys(_roots(operations[0].selection_set, fragments)))
-    return Document(ast, operations[0], fragments, roots, _longest_list(ast), operation_name)
+    return ParsedDocument(ast, operations[0], fragments, roots, _longest_list(ast), operation_name)
 
 
 def _roots(selection_set: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> list[str]:
@@ -126,7 +126,7 @@ def _longest_list(ast: DocumentNode) -> int:
 
 
 def _syntax(error: GraphQLError, text: str) -> str:
-    """Where a document ends too early, the place of its last word is told."""
+    """The position of the last token, for a document that ends too early."""
     if "<EOF>" in error.message:
         words = list(re.finditer(r"\w+|\S", text))
         if not words:
@@ -142,9 +142,9 @@ def _syntax(error: GraphQLError, text: str) -> str:
 # --- variables ----------------------------------------------------------------------------------------------------
 
 
-def runnable(document: Document | tuple[Json, ...], variables: Json) -> Document:
-    """The document, if it can run with these variables; else RefusedError in Shopify's words."""
-    if not isinstance(document, Document):
+def runnable(document: ParsedDocument | tuple[Json, ...], variables: Json) -> ParsedDocument:
+    """The document for these variables. RefusedError with Shopify's messages if it can't run."""
+    if not isinstance(document, ParsedDocument):
         raise RefusedError(*document)
     if document.longest_list > ARRAY_MAX:
         raise RefusedError(_too_long(document, document.longest_list))
@@ -163,7 +163,7 @@ def runnable(document: Document | tuple[Json, ...], variables: Json) -> Document
     return document
 
 
-def _too_long(document: Document, length: int) -> Json:
+def _too_long(document: ParsedDocument, length: int) -> Json:
     return {
         "message": f"The input array size of {length} is greater than the maximum allowed of {ARRAY_MAX}.",
         "path": list(document.roots[:1]),

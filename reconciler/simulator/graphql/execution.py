@@ -1,7 +1,7 @@
-"""Running a prepared document on one shop: access scopes, protected fields, and the way from a field to its value.
+"""Runs a prepared document on one shop: access scopes, protected fields, and field resolution.
 
-Second half of a call, after `documents.py`. Root fields are methods of the shop in snake_case; below them a value is a
-mapping or an object, and what can be called is called with the field's arguments. Knows no customer by itself.
+Root fields are methods of the shop in snake_case. Below them a value is a mapping or an object; a callable member is called
+with the field's arguments.
 """
 
 import logging
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from graphql import GraphQLError, GraphQLResolveInfo, execute_sync
 
-from reconciler.simulator.graphql.documents import Document, Json, load_schema
+from reconciler.simulator.graphql.documents import Json, ParsedDocument, load_schema
 
 log = logging.getLogger(__name__)
 
 SEARCH: Final = "__search"
-"""Where a root field's value may say how its search query was read: it goes to `extensions.search` with its path."""
+"""The member of a root field's value with notes on its search query, which go to `extensions.search` with the path."""
 SCOPES_PAGE: Final = "https://shopify.dev/api/usage/access-scopes"
 CUSTOMER_DATA_PAGE: Final = "https://partners.shopify.com/1/apps/1/customer_data"
 UNAPPROVED: Final = (
@@ -60,7 +60,7 @@ def _write_scope(root: str) -> str | None:
 
 
 def has_scope(scopes: set[str], needed: str) -> bool:
-    """Whoever may write may read, as is general at Shopify."""
+    """Whether a scope is granted; a write scope includes the read scope, as at Shopify."""
     return needed in scopes or needed.replace("read_", "write_", 1) in scopes
 
 
@@ -78,7 +78,7 @@ def snake(name: str) -> str:
 
 
 class Execution:
-    """One run of one document on `shop`. `denied`: the root fields that a fault refuses."""
+    """One execution of a document on `shop`. `denied`: the root fields that a fault refuses."""
 
     def __init__(
         self, shop: Any, fallback: Mapping[str, Callable[..., Any]], denied: frozenset[str] = frozenset()
@@ -88,7 +88,7 @@ class Execution:
         self.denied = denied
         self.search: list[Json] = []
 
-    def run(self, document: Document, variables: Json, request_id: str) -> Json:
+    def run(self, document: ParsedDocument, variables: Json, request_id: str) -> Json:
         """`data` and `errors` of the reply."""
         settle = getattr(self.shop, "settle", None)
         if settle is not None:

@@ -1,6 +1,6 @@
 """Connections as Shopify pages them: opaque cursors, one of `first` and `last`, 250 a page.
 
-Messages and cursor form: live replies, read 2026-11-23. What a page above 250 is answered with is not known.
+Messages and cursor form: live replies, read 2026-11-23. Shopify's response to a page above 250 is not known.
 """
 
 import base64
@@ -17,11 +17,11 @@ from reconciler.simulator.graphql.documents import Json
 PAGE_MAX: Final = 250
 T = TypeVar("T")
 Key = tuple[Any, int]
-"""What a list is sorted by: a value, then the number."""
+"""The sort key of a list: a value, then the number."""
 
 
 def page_size(first: int | None, last: int | None) -> tuple[int, bool]:
-    """How many are asked for, and whether from the end."""
+    """The requested number, and whether it is counted from the end."""
     if first is None and last is None:
         raise bad_request("you must provide one of first or last")
     if first is not None and last is not None:
@@ -91,7 +91,7 @@ def paged(
     reverse: bool = False,
     by_number: bool = True,
 ) -> Json:
-    """One page of rows that are sorted by `key` already."""
+    """One page of rows, which must be sorted by `key`."""
     size, from_end = page_size(first, last)
     start, stop = 0, len(rows)
     sort_key = (lambda row: key(row)[1]) if by_number else key

@@ -1,4 +1,4 @@
-"""How a search query was read, as `extensions.search` of a reply says it where something is wrong with the query.
+"""Notes on a search query for `extensions.search` of a reply, if something is wrong with the query.
 
 Live replies of the Admin API, read 2026-11-29.
 """
@@ -10,11 +10,11 @@ from reconciler.simulator.graphql.documents import Json
 
 _TERM: Final = re.compile(r"""(?:(?P<field>[A-Za-z_][\w.]*):)?(?P<sign>>=|<=|>|<)?(?P<value>"[^"]*"|'[^']*'|\S+)""")
 DEFAULT: Final = "default"
-"""The field of a term that names none."""
+"""The field of a term without a field."""
 
 
 def note(text: str, warnings: list[Json]) -> Json:
-    """The entry of one query, but for its path; empty where there is nothing to warn of."""
+    """The entry of one query without its path; empty if there are no warnings."""
     return {"query": text, "parsed": _parsed(text), "warnings": warnings} if warnings else {}
 
 

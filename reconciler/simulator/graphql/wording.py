@@ -1,6 +1,6 @@
-"""What is wrong with a document, in the words of graphql-ruby, which Shopify runs.
+"""Translates validation errors to the messages of graphql-ruby, which Shopify uses.
 
-Below `documents.py`. Knows GraphQL and no schema by itself. Live replies of the Admin API, read 2026-11-23 and 2026-11-29.
+Live replies of the Admin API, read 2026-11-23 and 2026-11-29.
 """
 
 import re
@@ -29,7 +29,7 @@ from graphql import (
 Json = dict[str, Any]
 _GLOBAL_ID: Final = re.compile(r"gid://[\w-]+/\w+/.+")
 
-# What graphql-core says, and what Shopify says instead: pattern, message, code, names of the groups in `extensions`.
+# Messages of graphql-core and those of Shopify: pattern, message, code, names of the groups in `extensions`.
 _WORDS: Final = (
     (
         r"Cannot query field '(?P<fieldName>\w+)' on type '(?P<typeName>\w+)'",
@@ -92,12 +92,12 @@ _LITERAL: Final = re.compile(r"cannot represent|does not exist in|Expected value
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a node is: its path, and the argument it is in, if any."""
+class ErrorPlace:
+    """The position of a node: its path, and the argument that contains it, if any."""
 
     path: list[str]
     argument: tuple[str, str, str, str, str] | None
-    """Kind and name of what takes the argument, the argument's name, its value as written, and its type."""
+    """Kind and name of the argument's owner, the argument's name, its value as written, and its type."""
 
 
 def is_global_id(text: str) -> bool:
@@ -109,7 +109,7 @@ def locations_of(error: GraphQLError) -> list[Json]:
 
 
 def validation_error(error: GraphQLError, ast: DocumentNode, schema: GraphQLSchema) -> Json:
-    """An error of graphql-core as Shopify says it."""
+    """An error of graphql-core with Shopify's message."""
     place = _place(error.nodes[0] if error.nodes else None, ast, schema)
     more: Json = {"path": place.path} if place.path else {}
     operation = place.path[0].partition(" ")[2] if place.path else ""
@@ -131,7 +131,7 @@ def validation_error(error: GraphQLError, ast: DocumentNode, schema: GraphQLSche
 
 
 def _owner(code: str, details: Json) -> Json:
-    """What else `extensions` says of who does not take an argument, or misses one."""
+    """The members of `extensions` about the owner of an unknown or missing argument."""
     if code == "missingRequiredArguments":
         return {"className": "Field"}
     if code != "argumentNotAccepted":
@@ -142,7 +142,7 @@ def _owner(code: str, details: Json) -> Json:
 
 
 def strange_ids(ast: DocumentNode, schema: GraphQLSchema) -> tuple[Json, ...]:
-    """Errors for ids that stand in a document and are no global ids."""
+    """Errors for literal ids in a document that are not global ids."""
     types = TypeInfo(schema)
     found: list[Json] = []
 
@@ -165,11 +165,11 @@ def strange_ids(ast: DocumentNode, schema: GraphQLSchema) -> tuple[Json, ...]:
     return tuple(found)
 
 
-def _place(target: Node | None, ast: DocumentNode, schema: GraphQLSchema) -> Place:
-    """Where a node is in a document."""
+def _place(target: Node | None, ast: DocumentNode, schema: GraphQLSchema) -> ErrorPlace:
+    """The position of a node in a document."""
     types = TypeInfo(schema)
     arguments: list[tuple[str, str, str, str, str]] = []
-    places: list[Place] = []
+    places: list[ErrorPlace] = []
 
     class Search(Visitor):
         def enter(self, node: Node, _key: Any, parent: Any, _path: Any, ancestors: list[Any]) -> None:
@@ -177,14 +177,14 @@ def _place(target: Node | None, ast: DocumentNode, schema: GraphQLSchema) -> Pla
             if isinstance(node, ArgumentNode | ObjectFieldNode):
                 arguments.append(_described(node, types, above))
             if node is target:
-                places.append(Place(_path_of([*above, node]), arguments[-1] if arguments else None))
+                places.append(ErrorPlace(_path_of([*above, node]), arguments[-1] if arguments else None))
 
         def leave(self, node: Node, *_: Any) -> None:
             if isinstance(node, ArgumentNode | ObjectFieldNode):
                 arguments.pop()
 
     visit(ast, TypeInfoVisitor(types, Search()))
-    return places[0] if places else Place([], None)
+    return places[0] if places else ErrorPlace([], None)
 
 
 def _described(node: ArgumentNode | ObjectFieldNode, types: TypeInfo, ancestors: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The validations that a metafield definition may carry: which for which type, and what their values must be.
+"""The validations of metafield definitions: which type allows which, and their valid values.
 
 Live replies of the Admin API, read 2026-11-29.
 """
@@ -40,7 +40,7 @@ Faults = list[tuple[str, str]]
 
 
 def option_faults(type_name: str, validations: tuple[tuple[str, str], ...]) -> Faults:
-    """What is wrong with the validations of a definition of this type."""
+    """The errors in the validations of a definition of this type."""
     names = [name for name, _ in validations]
     if len(set(names)) < len(names):
         return [('Validations cannot contain duplicate "name" options.', "DUPLICATE_OPTION")]
@@ -67,7 +67,7 @@ def option_faults(type_name: str, validations: tuple[tuple[str, str], ...]) -> F
 
 
 def _unmet(plain: str, name: str, value: str) -> str | None:
-    """What the value of an option must be and isn't."""
+    """The unmet requirement of an option's value, or None."""
     if name in _INTEGERS.get(plain, ()) and not _INTEGER.fullmatch(value):
         return "an integer"
     if plain == "number_decimal" and name in _RANGE and not _DECIMAL.fullmatch(value):
@@ -94,7 +94,7 @@ def option_errors(type_name: str, given: Json) -> list[Json]:
 
 
 def text_errors(given: Json) -> list[Json]:
-    """Of the name and the description."""
+    """The errors in the name and the description."""
     found = []
     if "name" in given and not (given["name"] or "").strip():
         found.append(user_error(("definition", "name"), "Name can't be blank", "BLANK"))

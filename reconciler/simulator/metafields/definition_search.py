@@ -1,4 +1,4 @@
-"""How metafield definitions are found and put in order."""
+"""Finds and sorts metafield definitions."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,7 +21,7 @@ SORTS: Final[dict[str, Callable[[Definition], Any]]] = {
 
 
 def is_found(definition: Definition, query: str | None) -> bool:
-    """Words in the name, namespace and key; what is asked by a field that is not known finds everything."""
+    """Whether the words occur in name, namespace and key; a term with an unknown field matches everything."""
     text = f"{definition.name} {definition.namespace} {definition.key}".casefold()
     for term in (query or "").split():
         name, colon, value = term.partition(":")

@@ -1,4 +1,4 @@
-"""Metafield definitions: made, changed, deleted, pinned, listed. A definition of type `id` keeps its values unique.
+"""Creates, changes, deletes, pins and lists metafield definitions. The values of type `id` are unique.
 
 Schema descriptions and live replies of the Admin API, read 2026-11-23 and 2026-11-29.
 """
@@ -23,7 +23,7 @@ DEFINITIONS_MAX: Final = 256
 PINNED_MAX: Final = 50
 PINNED_WORDS: Final = f"Limit of {PINNED_MAX} pinned definitions."
 SHOPIFYS: Final = "shopify"
-"""A namespace in which only Shopify makes definitions."""
+"""A namespace in which only Shopify creates definitions."""
 NO_ACCESS: Final = (
     "API client to have access to the namespace and the resource type associated with the metafield definition.\n"
 )
@@ -151,7 +151,7 @@ class Definitions(Metafields):
         *,
         reverse: bool = False,
     ) -> Json:
-        """By id, by name, or the pinned ones first, the latest before all; RELEVANCE is by id here."""
+        """Sorted by id, by name, or pinned ones first (the latest first); RELEVANCE is by id here."""
         wanted = None if namespace is None else self.namespace(namespace)
         rows = [
             each
@@ -184,7 +184,7 @@ class Definitions(Metafields):
         return next((each for each in self.definitions.values() if each.number == number), None)
 
     def _refuse_foreign(self, root: str, namespace: str) -> None:
-        """A top-level error for a namespace in which another app, or Shopify alone, makes definitions."""
+        """A top-level error for a namespace in which only another app or Shopify creates definitions."""
         if not self.is_foreign(namespace) and namespace != SHOPIFYS:
             return
         raise GraphQLError(
@@ -203,14 +203,14 @@ class Definitions(Metafields):
         return self._pins(owner_type) + 1
 
     def _unpin(self, found: Definition) -> None:
-        """Take a pin out; those after it move up."""
+        """Remove a pin; later pins move up."""
         place, found.pinned_position = found.pinned_position, None
         for each in self.definitions.values() if place is not None else ():
             if each.owner_type == found.owner_type and (each.pinned_position or 0) > (place or 0):
                 each.pinned_position = (each.pinned_position or 1) - 1
 
     def _orphans_refused(self, found: Definition) -> Json | None:
-        """Why a definition can't go while its metafields stay."""
+        """Why a definition can't be deleted without its metafields."""
         if found.type == "id":
             message = "Deleting an id type metafield definition requires deletion of its associated metafields."
             return _not_deleted(message, "ID_TYPE_DELETION_ERROR")
@@ -234,11 +234,11 @@ class Definitions(Metafields):
         return errors
 
     def _definition_errors(self, given: Json, name: tuple[str, str]) -> list[Json]:
-        """What refuses a new definition: its name, then its type and options, then what is there already."""
+        """The errors of a new definition: in its name, then its type and options, then existing definitions."""
         faults = size_faults(name) or character_faults(name)
         errors = [user_error(("definition", str(each.name)), each.message, each.code) for each in faults]
         errors += text_errors(given)
-        return errors or self._kind_errors(given, name) or self._room_errors(given, name)
+        return errors or self._kind_errors(given, name) or self._limit_errors(given, name)
 
     def _kind_errors(self, given: Json, name: tuple[str, str]) -> list[Json]:
         if given["type"] not in DEFINITION_TYPES:
@@ -255,7 +255,7 @@ class Definitions(Metafields):
             return [user_error(("definition",), _ADMIN_WORDS, "INVALID")]
         return option_errors(given["type"], given)
 
-    def _room_errors(self, given: Json, name: tuple[str, str]) -> list[Json]:
+    def _limit_errors(self, given: Json, name: tuple[str, str]) -> list[Json]:
         mine = [each for each in self.definitions.values() if each.owner_type == given["ownerType"]]
         if sum(1 for each in mine if each.namespace != SHOPIFYS) >= DEFINITIONS_MAX:
             words = f"Stores can only have {DEFINITIONS_MAX} definitions for each store resource."

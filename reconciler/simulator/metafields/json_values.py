@@ -1,4 +1,4 @@
-"""JSON in the values of metafields: read as strictly as Shopify reads it, and written as it is kept."""
+"""JSON in the values of metafields: parsed as strictly as Shopify does, and written as it is stored."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def loaded(value: str) -> Any:
-    """JSON as Ruby's parser takes it: no NaN, and neither numbers nor nesting without end."""
+    """Parse JSON as Ruby does: without NaN, and with limits for numbers and nesting."""
     try:
         return json.loads(value, parse_constant=_refuse)
     except RecursionError as error:
@@ -22,7 +22,7 @@ def compact(value: Any) -> str:
 
 
 def json_words(value: str, error: ValueError) -> str:
-    """As Ruby's parser says what it met."""
+    """The error message of Ruby's parser."""
     if not isinstance(error, json.JSONDecodeError):
         return "Value is invalid JSON."
     met = re.match(r"\w+|.?", value[error.pos :])

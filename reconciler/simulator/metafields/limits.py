@@ -1,4 +1,4 @@
-"""What a definition's validations ask of a value beyond its type. Live replies of the Admin API, read 2026-11-29."""
+"""Checks values against a definition's validations. Live replies of the Admin API, read 2026-11-29."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _PARTS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def check_limits(type_name: str, value: str, validations: Iterable[tuple[str, str]]) -> None:
-    """ValueFaultError where a value that is kept breaks one of them."""
+    """ValueFaultError if a stored value breaks a validation."""
     limits = dict(validations)
     if type_name.startswith("list."):
         inner = type_name.removeprefix("list.")

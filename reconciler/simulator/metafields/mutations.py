@@ -1,4 +1,4 @@
-"""Metafields: metafieldsSet with compare-and-set, metafieldsDelete, and those in an input of the older mutations.
+"""metafieldsSet with compare-and-set, metafieldsDelete, and metafields in inputs of the older mutations.
 
 Schema descriptions and live replies of the Admin API, read 2026-11-23. Only customers own metafields here.
 """
@@ -9,7 +9,7 @@ from typing import Final
 
 from reconciler.simulator.customers.changes import Changes
 from reconciler.simulator.customers.records import Customer, Metafield
-from reconciler.simulator.customers.validation import Draft, Problem
+from reconciler.simulator.customers.validation import Draft, InputProblem
 from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import user_error
@@ -29,14 +29,14 @@ Writes = list[tuple[Customer, Metafield]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with an input: the field (none: the whole of it), the words, and the code."""
+class MetafieldFault:
+    """An error in an input: the field (None: the whole input), the message, and the code."""
 
     name: str | None
     message: str
     code: str | None
     element: int | None = None
-    """The index inside the value, where that is a list."""
+    """The index inside the value, if that is a list."""
 
 
 class Metafields(Changes):
@@ -50,7 +50,7 @@ class Metafields(Changes):
         writes: Writes = []
         for index, each in enumerate(metafields):
             checked = self._checked(each, writes)
-            if isinstance(checked, Fault):
+            if isinstance(checked, MetafieldFault):
                 path = ("metafields", str(index), *([checked.name] if checked.name else []))
                 errors.append(_set_error(path, checked.message, checked.code, checked.element))
             else:
@@ -86,24 +86,24 @@ class Metafields(Changes):
         self._bump(customer)
 
     def inline_metafields(self, customer: Customer | None, given: Json, draft: Draft) -> tuple[Metafield, ...]:
-        """Those in an input of customerCreate or customerUpdate, where a known one must be named by its id."""
+        """The metafields in an input of customerCreate or customerUpdate; an existing one must have its id."""
         made = []
         for index, each in enumerate(given.get("metafields") or ()):
             path = ("metafields", str(index))
             if customer is None and each.get("id") is not None:
-                draft.problems.append(Problem((*path, "id"), "Cannot specify metafield ID on creation"))
+                draft.problems.append(InputProblem((*path, "id"), "Cannot specify metafield ID on creation"))
                 continue
             name, old = self._inline_name(customer, each)
             if name is None:
-                draft.problems.append(Problem((*path, "key"), "Key can't be blank"))
+                draft.problems.append(InputProblem((*path, "key"), "Key can't be blank"))
                 continue
             if old is not None and each.get("id") is None:
                 words = "Key must be unique within this namespace on this resource"
-                draft.problems.append(Problem((*path, "key"), words))
+                draft.problems.append(InputProblem((*path, "key"), words))
                 continue
             read = self._read(customer, name, each.get("value") or "", each.get("type"), old)
-            if isinstance(read, Fault):
-                draft.problems.append(Problem((*path, read.name or "value"), read.message))
+            if isinstance(read, MetafieldFault):
+                draft.problems.append(InputProblem((*path, read.name or "value"), read.message))
             else:
                 made.append(read)
         return tuple(made)
@@ -119,16 +119,16 @@ class Metafields(Changes):
         name = (self.namespace(given.get("namespace")), given["key"])
         return name, next((each for each in owned if each.name == name), None)
 
-    def _checked(self, given: Json, writes: Writes) -> tuple[Customer, Metafield] | Fault:
-        """What one input writes, or why it is refused."""
+    def _checked(self, given: Json, writes: Writes) -> tuple[Customer, Metafield] | MetafieldFault:
+        """The owner and metafield of one input, or the error."""
         customer = self.find(given["ownerId"])
         if customer is None:
-            return Fault("ownerId", "Owner does not exist.", "INVALID_VALUE")
+            return MetafieldFault("ownerId", "Owner does not exist.", "INVALID_VALUE")
         name = (self.namespace(given.get("namespace")), given["key"])
         if name[0] in RESERVED:
-            return Fault("namespace", f"Namespace {name[0]} is a reserved namespace", None)
+            return MetafieldFault("namespace", f"Namespace {name[0]} is a reserved namespace", None)
         if self.is_foreign(name[0]):
-            return Fault(None, NOT_YOURS, "APP_NOT_AUTHORIZED")
+            return MetafieldFault(None, NOT_YOURS, "APP_NOT_AUTHORIZED")
         faults = size_faults(name)
         if faults:
             return faults[0]
@@ -138,7 +138,7 @@ class Metafields(Changes):
             if stale is not None:
                 return stale
         read = self._read(customer, name, given["value"], given.get("type"), old, writes)
-        return read if isinstance(read, Fault) else (customer, read)
+        return read if isinstance(read, MetafieldFault) else (customer, read)
 
     def _read(
         self,
@@ -148,28 +148,28 @@ class Metafields(Changes):
         type_name: str | None,
         old: Metafield | None,
         writes: Writes | None = None,
-    ) -> Metafield | Fault:
-        """The metafield as it is kept, or why its type or value is refused."""
+    ) -> Metafield | MetafieldFault:
+        """The metafield as stored, or the error in its type or value."""
         definition = self.definitions.get(("CUSTOMER", *name))
         type_name = type_name or (definition.type if definition else (old.type if old else None))
         if type_name is None:
-            return Fault("type", "Type can't be blank", "BLANK")
+            return MetafieldFault("type", "Type can't be blank", "BLANK")
         if type_name not in SET_TYPES:
-            return Fault("type", f"Type must be one of the following: {', '.join(SET_TYPES)}.", "INCLUSION")
+            return MetafieldFault("type", f"Type must be one of the following: {', '.join(SET_TYPES)}.", "INCLUSION")
         if definition is not None and type_name != definition.type:
             words = f"Type '{type_name}' must be consistent with the definition's type: '{definition.type}'."
-            return Fault("type", words, "INVALID_TYPE")
+            return MetafieldFault("type", words, "INVALID_TYPE")
         try:
             kept = kept_value(type_name, value, self._exists)
             check_limits(type_name, kept, definition.validations if definition else ())
         except ValueFaultError as fault:
-            return Fault("value", fault.message, "INVALID_VALUE", fault.element)
+            return MetafieldFault("value", fault.message, "INVALID_VALUE", fault.element)
         if self._is_taken(customer, name, kept, writes or []):
-            return Fault("value", "Value has already been taken.", self.habits.unique_metafield_code)
+            return MetafieldFault("value", "Value has already been taken.", self.habits.unique_metafield_code)
         return self.new_metafield(name, kept, type_name)
 
     def _is_taken(self, customer: Customer | None, name: tuple[str, str], value: str, writes: Writes) -> bool:
-        """Whether somebody else has this value of a unique metafield, or gets it in the same call."""
+        """Whether another customer has this value of a unique metafield, or gets it in the same call."""
         if name not in self.people.unique:
             return False
         owner = self.people.with_unique(name, value)
@@ -177,7 +177,7 @@ class Metafields(Changes):
         return (owner is not None and owner is not customer) or any(each is not customer for each in rivals)
 
     def _exists(self, identifier: str) -> bool:
-        """Whether a reference leads anywhere: of customers that is known, of the rest it is taken for granted."""
+        """Whether a referenced resource exists; only customers are checked."""
         kind, _, number = identifier.removeprefix("gid://shopify/").partition("/")
         return kind != "Customer" or int(number) in self.people.by_number
 
@@ -200,36 +200,36 @@ class Metafields(Changes):
             self.updated(customer)
 
 
-def size_faults(name: tuple[str, str]) -> list[Fault]:
-    """What is wrong with the lengths of a namespace and key."""
+def size_faults(name: tuple[str, str]) -> list[MetafieldFault]:
+    """The errors in the lengths of a namespace and key."""
     found = []
     for label, text, (low, high) in (("namespace", name[0], NAMESPACE_SIZES), ("key", name[1], KEY_SIZES)):
         words = label.capitalize()
         if not text:
-            found.append(Fault(label, f"{words} can't be blank", "BLANK"))
+            found.append(MetafieldFault(label, f"{words} can't be blank", "BLANK"))
         elif len(text) < low:
-            found.append(Fault(label, f"{words} is too short (minimum is {low} characters)", "TOO_SHORT"))
+            found.append(MetafieldFault(label, f"{words} is too short (minimum is {low} characters)", "TOO_SHORT"))
         elif len(text) > high:
-            found.append(Fault(label, f"{words} is too long (maximum is {high} characters)", "TOO_LONG"))
+            found.append(MetafieldFault(label, f"{words} is too long (maximum is {high} characters)", "TOO_LONG"))
     return found
 
 
-def character_faults(name: tuple[str, str]) -> list[Fault]:
-    """What a definition's namespace and key may not hold. A metafield without one may."""
+def character_faults(name: tuple[str, str]) -> list[MetafieldFault]:
+    """The errors in the characters of a definition's namespace and key. Other metafields allow them."""
     return [
-        Fault(label, f"{label.capitalize()} contains one or more invalid characters.", "INVALID_CHARACTER")
+        MetafieldFault(label, f"{label.capitalize()} contains one or more invalid characters.", "INVALID_CHARACTER")
         for label, text in zip(("namespace", "key"), name, strict=True)
         if text and not _WORD.fullmatch(text)
     ]
 
 
-def _digest_fault(given: str | None, old: Metafield | None) -> Fault | None:
-    """Null means: only where there is none."""
+def _digest_fault(given: str | None, old: Metafield | None) -> MetafieldFault | None:
+    """Whether the digest matches; null matches only a missing metafield."""
     if given is not None and not _DIGEST.fullmatch(given):
-        return Fault("compareDigest", "The compareDigest is invalid.", "INVALID_COMPARE_DIGEST")
+        return MetafieldFault("compareDigest", "The compareDigest is invalid.", "INVALID_COMPARE_DIGEST")
     if given != (None if old is None else digest(old)):
         words = "The resource has been updated since it was loaded. Try again with an updated `compareDigest` value."
-        return Fault(None, words, "STALE_OBJECT")
+        return MetafieldFault(None, words, "STALE_OBJECT")
     return None
 
 

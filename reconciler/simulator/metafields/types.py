@@ -1,4 +1,4 @@
-"""The types that a metafield may have: their names, in the order in which Shopify names them in a refusal.
+"""The types of metafields, in the order of Shopify's error message.
 
 Live replies of the Admin API, read 2026-11-29.
 """
@@ -46,15 +46,15 @@ SET_TYPES: Final[tuple[str, ...]] = (
     *_LAST,
     *_REFERENCES,
 )
-"""What metafieldsSet takes."""
+"""The types that metafieldsSet accepts."""
 _UNDEFINED: Final = frozenset(
     {"float", "integer", "json_string", "string", "list.boolean", "list.multi_line_text_field"}
 )
 DEFINITION_TYPES: Final[tuple[str, ...]] = tuple(name for name in SET_TYPES if name not in _UNDEFINED)
-"""What a definition may be of."""
+"""The types that a definition may have."""
 OLD_NAMES: Final = {"float": "number_decimal", "integer": "number_integer", "json_string": "json"}
 OLD_TEXT: Final = "string"
-"""Old names whose values are read as those of the types that took their place."""
+"""Old type names, with the types that replace them."""
 
 
 def category(type_name: str) -> str:

@@ -1,4 +1,4 @@
-"""The units of metafields that measure something: how they are kept and shown."""
+"""The units of measurement metafields, as stored and as returned."""
 
 import re
 from typing import Any, Final
@@ -14,13 +14,13 @@ UNITS: Final = {
     },
     "weight": {"oz": "OUNCES", "lb": "POUNDS", "g": "GRAMS", "kg": "KILOGRAMS"},
 }  # fmt: skip
-"""The units of the three oldest measures: short name and long one. Of the others any word passes here."""
+"""The units of the three oldest measurements: short and long name. The others accept any word."""
 BELOW_ZERO: Final = frozenset({"temperature", "sound_level", "antenna_gain"})
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def long_unit(name: str, unit: str) -> str | None:
-    """A unit as it is kept, or None for none of this measure."""
+    """The stored unit, or None if it is not one of this measurement."""
     if name not in UNITS:
         return unit.upper() if _WORD.fullmatch(unit) else None
     known = UNITS[name]
@@ -28,7 +28,7 @@ def long_unit(name: str, unit: str) -> str | None:
 
 
 def shown_measure(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """In a list, units are shown by their short names, or else in lower case."""
+    """The unit in a list: its short name, or in lower case."""
     short = {long: each for each, long in UNITS.get(name, {}).items()}
     return {"value": whole(given["value"]), "unit": short.get(given["unit"], given["unit"].lower())}
 

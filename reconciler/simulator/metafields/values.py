@@ -1,7 +1,7 @@
-"""What Shopify makes of a metafield's value: the spelling in which it is kept and shown, or why it is refused.
+"""Normalises or refuses the values of metafields, as Shopify does.
 
-Shopify takes several spellings of many types and keeps one: a time gets an offset and loses the fraction of its second, a
-number its superfluous zeros, a unit becomes upper case. Live replies of the Admin API, read 2026-11-29.
+Shopify accepts several spellings of many types and stores one: a time gets an offset and loses fractions of a second, a
+number loses superfluous zeros, a unit becomes upper case. Live replies of the Admin API, read 2026-11-29.
 """
 
 import json
@@ -32,11 +32,11 @@ _MONEY_WORDS: Final = (
 )
 _GID: Final = re.compile(r"gid://shopify/\w+/\d+")
 Exists = Callable[[str], bool]
-"""Whether the resource with a gid is there."""
+"""Whether the resource with a gid exists."""
 
 
 class ValueFaultError(Exception):
-    """A value is refused: Shopify's words, and the index inside the list where it is an element of one."""
+    """A refused value: Shopify's message, and the index if it is an element of a list."""
 
     def __init__(self, message: str, element: int | None = None) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class ValueFaultError(Exception):
 
 
 def kept_value(type_name: str, value: str, exists: Exists) -> str:
-    """The spelling in which a value is kept, or ValueFaultError."""
+    """The stored spelling of a value. ValueFaultError if it is refused."""
     if not value.strip():
         raise ValueFaultError(BLANK)
     if not type_name.startswith("list."):
@@ -63,7 +63,7 @@ def kept_value(type_name: str, value: str, exists: Exists) -> str:
 
 
 def _element(type_name: str, index: int, value: Any, exists: Exists) -> Any:
-    """An element of a list as it is kept: text as text, the rest as JSON."""
+    """An element of a list as stored: text as text, other values as JSON."""
     try:
         kept = _kept(type_name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), exists)
     except ValueFaultError as fault:
@@ -270,9 +270,9 @@ def _object(value: str, words: str) -> dict[str, Any]:
 
 
 def json_value(type_name: str, value: str) -> Any:
-    """Metafield.jsonValue of a value as it is kept."""
+    """Metafield.jsonValue of a stored value."""
     if type_name == "boolean":
-        return True if value == "true" else value  # a false one is shown as text
+        return True if value == "true" else value  # false is returned as text
     if type_name.startswith("list."):
         inner = type_name.removeprefix("list.")
         elements = loaded(value)

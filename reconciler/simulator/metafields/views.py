@@ -1,11 +1,11 @@
-"""Metafields and their definitions as GraphQL shows them."""
+"""Metafields and their definitions as GraphQL returns them."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from reconciler.simulator.customers.records import Customer, Definition, Metafield
-from reconciler.simulator.customers.view import View
+from reconciler.simulator.customers.view import RecordView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
 from reconciler.simulator.metafields.types import category
@@ -13,18 +13,18 @@ from reconciler.simulator.metafields.values import json_value
 from reconciler.simulator.strange import respelled
 
 UNIQUE: Final = frozenset({"id", "single_line_text_field", "url", "number_integer"})
-"""Types whose values a definition may keep unique."""
+"""Types with values that a definition may make unique."""
 
 
 def digest(metafield: Metafield) -> str:
-    """compareDigest: the same for the same value and type."""
+    """compareDigest: equal for equal value and type."""
     return hashlib.sha256(f"{metafield.type}\n{metafield.value}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class MetafieldView(View[Metafield]):
+class MetafieldView(RecordView[Metafield]):
     __slots__ = ("owner",)
 
-    def __init__(self, ledger: Ledger, record: Metafield, owner: View[Customer]) -> None:
+    def __init__(self, ledger: Ledger, record: Metafield, owner: RecordView[Customer]) -> None:
         super().__init__(ledger, record)
         self.owner = owner
 
@@ -49,7 +49,7 @@ class MetafieldView(View[Metafield]):
     }
 
 
-class DefinitionView(View[Definition]):
+class DefinitionView(RecordView[Definition]):
     __slots__ = ()
 
     def metafields_count(self, validation_status: str | None = None) -> int:

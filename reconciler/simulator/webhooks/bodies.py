@@ -1,4 +1,4 @@
-"""The bodies of webhooks about customers: REST-like, and thinner than what GraphQL shows.
+"""The bodies of webhooks about customers, in REST format and with fewer fields than GraphQL.
 
 Shopify webhook topics, read 2026-11-23: no tags, no consent and no order figures; ids are JSON integers beyond 2^53;
 states in lower case; times with the shop's offset.

@@ -1,8 +1,8 @@
-"""Sends a simulated shop's webhooks: signed as Shopify signs them, to loopback only, and as unreliably as one likes.
+"""Delivers a simulated shop's webhooks, signed as by Shopify, to loopback only, with configurable unreliability.
 
-Works on `shop.outbox`, outside all calls. `pump()` sends what is due by the shop's clock, once; as a context manager it
-pumps in a thread of its own. Failed deliveries come again, eight times over four hours, with the old body; after eight
-failures in a row a subscription made over the API is removed (Shopify webhooks pages, read 2026-11-23).
+It reads `shop.outbox`, outside all calls. `pump()` once sends everything due by the shop's clock; as a context manager it
+pumps in a thread. Failed deliveries are retried eight times over four hours, with the old body; after eight consecutive
+failures a subscription created by the API is removed (Shopify webhooks pages, read 2026-11-23).
 """
 
 import base64
@@ -30,7 +30,7 @@ from reconciler.simulator.webhooks.uris import LOOPBACK
 
 FAILURES_MAX: Final = 8
 RETRY_AFTER_S: Final = (10, 60, 300, 900, 1800, 2700, 3600, 5030)
-"""Eight of them, four hours in all."""
+"""The delays before the eight retries; four hours in total."""
 CONNECT_S: Final = 1.0
 TOTAL_S: Final = 5.0
 IDLE_S: Final = 0.02
@@ -38,12 +38,12 @@ IDLE_S: Final = 0.02
 
 @dataclass(slots=True)
 class Weather:
-    """What happens to webhooks on their way. Probabilities from 0 to 1; `delay_s` by the shop's clock."""
+    """The unreliability of deliveries. Probabilities from 0 to 1; `delay_s` by the shop's clock."""
 
     drop: float = 0.0
     duplicate: float = 0.0
     shuffle: bool = False
-    """What is due together goes out in any order."""
+    """Deliveries that are due together are sent in random order."""
     delay_s: float = 0.0
 
 
@@ -58,12 +58,11 @@ class _Delivery:
 
 
 class Deliverer:
-    """Sends what the shop tells, to whom it is for.
+    """Sends the shop's events to their subscribers.
 
-    `origin`: scheme, host and port on loopback where everything goes instead of where it should. `routes`: the same for
-    addresses by their beginning: {"https://hooks.example.com": "http://127.0.0.1:8080"}. `app_url`: where the app's own
-    configuration wants everything, whatever is subscribed to; it is never removed. `sent` counts what was delivered,
-    failed, dropped and removed.
+    `origin`: scheme, host and port on loopback that receive everything instead of the real addresses. `routes`: the same for
+    addresses by prefix: {"https://hooks.example.com": "http://127.0.0.1:8080"}. `app_url`: the address in the app's own
+    configuration, which receives every event and is never removed. `sent` counts deliveries, failures, drops and removals.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class Deliverer:
                 self._stop.wait(IDLE_S)
 
     def pump(self) -> int:
-        """Send what is due now; how many deliveries were tried."""
+        """Send everything that is due now. Returns the number of attempted deliveries."""
         with self._lock:
             self._take_over()
             now = self.shop.now()
@@ -129,7 +128,7 @@ class Deliverer:
         return len(due)
 
     def waiting(self) -> int:
-        """Events and deliveries that have not arrived, those under way among them."""
+        """The number of events and deliveries that have not arrived, including those in progress."""
         with self._lock:
             return len(self.shop.outbox) + len(self._waiting) + self._under_way
 
@@ -178,7 +177,7 @@ class Deliverer:
                 self._waiting.append(delivery)
 
     def _send(self, delivery: _Delivery) -> bool:
-        """Whether somebody took it: 2xx only, on loopback only."""
+        """Send one delivery. Returns whether it was accepted with 2xx, on loopback."""
         url = self._url(delivery.subscription)
         if urlsplit(url).hostname not in LOOPBACK:
             self.sent["not loopback"] += 1
@@ -219,7 +218,7 @@ def sign(body: bytes, secret: str) -> str:
 
 
 def _chosen(delivery: _Delivery) -> Json:
-    """The payload, or what of it a subscription asks for."""
+    """The payload, or the part of it that a subscription includes."""
     payload = delivery.event.payload
     wanted = delivery.subscription.include_fields if delivery.subscription is not None else ()
     return {name: payload[name] for name in payload if name in wanted} if wanted else payload

@@ -1,7 +1,7 @@
-"""Webhook subscriptions made over the API: their rules, and which of them an event is for.
+"""Webhook subscriptions created by the API: their rules, and the subscriptions for an event.
 
-Live replies of the Admin API, read 2026-11-23 and 2026-11-29: errors name `callbackUrl` even where `uri` was sent.
-Sending is `deliver.py`'s business.
+Live replies of the Admin API, read 2026-11-23 and 2026-11-29: errors name `callbackUrl` even if `uri` was sent.
+`delivery.py` sends the events.
 """
 
 import re
@@ -17,17 +17,17 @@ from reconciler.simulator.ledger import gid, iso, user_error
 from reconciler.simulator.webhooks.uris import BYTES_MAX, is_http, uri_faults
 
 NOWHERE: Final = "https://eventbridge.arn"
-"""`callbackUrl` of a subscription that goes to no URL."""
+"""`callbackUrl` of a subscription without a URL."""
 _FILTER_TERM: Final = re.compile(r'(-)?([\w.]+):(?:"([^"]*)"|([^\s()"]+))(?:\s+AND)?(?:\s+|$)')
 
 
 class Subscriptions(Residence):
     webhook_api_version: str = "2026-10"
-    """Set by the app's configuration, not by the URL that a subscription was made with."""
+    """Set by the app's configuration, not by the URL of the subscription."""
 
     @cached_property
     def ended_subscriptions(self) -> set[int]:
-        """Numbers of those that were deleted."""
+        """The numbers of deleted subscriptions."""
         return set()
 
     def webhook_subscription_create(self, topic: str, webhook_subscription: Json) -> Json:
@@ -56,7 +56,7 @@ class Subscriptions(Residence):
         return {"webhookSubscription": self._shown(found), "userErrors": []}
 
     def webhook_subscription_delete(self, id: str) -> Json:  # noqa: A002 - Shopify's name
-        """One that was deleted a moment ago may be deleted once more."""
+        """Delete a subscription; deleting it again right after is no error."""
         number = self.number_of(id, "WebhookSubscription")
         if self.subscriptions.pop(number, None) is None and number not in self.ended_subscriptions:
             return {"deletedWebhookSubscriptionId": None, "userErrors": [_unknown()]}
@@ -82,7 +82,7 @@ class Subscriptions(Residence):
         *,
         reverse: bool = False,
     ) -> Json:
-        """In the order they were made, which is that of both sort keys. `query` is not read."""
+        """In the order of creation, which is that of both sort keys. `query` is ignored."""
         del sort_key, query
         address = uri or callback_url
         rows = [
@@ -106,7 +106,7 @@ class Subscriptions(Residence):
         return super().other_node(kind, number)
 
     def subscribers(self, event: Event) -> list[Subscription]:
-        """Those whom an event is for."""
+        """The subscriptions for an event."""
         return [
             each
             for each in list(self.subscriptions.values())
@@ -121,7 +121,7 @@ class Subscriptions(Residence):
         return {"count": count, "precision": "EXACT"}
 
     def _errors(self, topic: str, uri: str, given: Json, mine: Subscription | None) -> list[Json]:
-        """What refuses a subscription: its address, then its format, then its filter."""
+        """The errors of a subscription: in its address, then its format, then its filter."""
         path = ("webhookSubscription", "callbackUrl")
         faults = uri_faults(uri, self.app_id, loopback=self.habits.loopback_callbacks)
         if faults:
@@ -135,7 +135,7 @@ class Subscriptions(Residence):
         return _filter_errors(given)
 
     def _fill(self, subscription: Subscription, given: Json) -> None:
-        """What is named is taken over, the rest stays."""
+        """Set the given fields; the others keep their values."""
         subscription.format = given.get("format") or subscription.format
         if "filter" in given:
             subscription.filter = given["filter"]

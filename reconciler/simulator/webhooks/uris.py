@@ -1,4 +1,4 @@
-"""Where webhooks may be sent, and how Shopify words what is wrong with an address.
+"""Checks the addresses of webhooks, with Shopify's error messages.
 
 Live replies of the Admin API, read 2026-11-23 and 2026-11-29.
 """
@@ -19,7 +19,7 @@ _INTERNAL: Final = re.compile(r"localhost|.*\.(localhost|local|internal)|127\.\d
 
 
 def uri_faults(uri: str, app_id: int, *, loopback: bool) -> list[str]:
-    """What is wrong with an address. `loopback`: http:// to loopback is let pass."""
+    """The error of an address, or None. `loopback`: http:// to loopback is allowed."""
     text = uri.strip()
     if not text:
         return ["Address can't be blank"]
