@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Engine
-
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.reader import MirrorReader
@@ -33,8 +31,8 @@ from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
-from reconciler.state.database.clock import DatabaseClock
-from reconciler.state.database.engine import open_engine
+from reconciler.state.clock import DatabaseClock
+from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.database.version import is_current
 from reconciler.state.profile_writes import ProfileWrites
 from reconciler.state.requests.queue import RequestTable
@@ -85,7 +83,7 @@ class Components:
         with ExitStack() as unless_it_opens:
             unless_it_opens.callback(engine.dispose)
             if not is_current(engine):
-                from reconciler.state.database.schema import ensure_schema  # noqa: PLC0415  brings Alembic
+                from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
 
                 ensure_schema(engine)
             self._open.push(unless_it_opens.pop_all())

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import upgrade
+from reconciler.state.schema import upgrade
 from tests import activity, servers
 from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary  # noqa: F401  hooks
 

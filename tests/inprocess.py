@@ -45,7 +45,7 @@ from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call
 from reconciler.simulator.ledger import gid
 from reconciler.simulator.world import Call, SimShop, World
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 
 START = 1_795_000_000.0  # 2026-11-18

@@ -25,7 +25,6 @@ from reconciler.manager.http.senders import Shops, sources_of, webhooks_of
 from reconciler.manager.http.service import ManagerService
 from reconciler.manager.http.state_probe import StateProbe
 from reconciler.manager.http.status_rows import status_rows_of
-from reconciler.manager.http.webhook_state import WebhookState
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.metrics import Known, Metrics
 from reconciler.manager.profile_writer import row_writer
@@ -36,6 +35,7 @@ from reconciler.manager.schedule.probes import Probes
 from reconciler.manager.schedule.scans import LEASE, ScheduledScans
 from reconciler.manager.schedule.scheduler import Scheduler
 from reconciler.manager.shutdown import run_within
+from reconciler.manager.webhook_state import WebhookState
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import Front
 from reconciler.settings import Loaded

@@ -20,9 +20,9 @@ from reconciler.core.decide.profile_write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ReconcilerError, StateError, TemporaryError
-from reconciler.manager.http.webhook_state import WebhookState
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.threads import DaemonPool
+from reconciler.manager.webhook_state import WebhookState
 from reconciler.ports import Clock
 from reconciler.ports.profile_rows import ProfileWriteRepository
 from reconciler.wiring import Components

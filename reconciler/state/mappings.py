@@ -29,15 +29,14 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
+from reconciler.state import equal
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
 from reconciler.state.erasure import erase_rows, erased_of
-from reconciler.state.mirror import equal
-from reconciler.state.tables.mappings import EventRow, MappingRow, StoreRow
+from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
 OWNERS = 1  # class of advisory locks: changes of customers' owners
-TOMBSTONES = ("released", "erased")
 
 _mapping: Table = MappingRow.__table__
 _event: Table = EventRow.__table__

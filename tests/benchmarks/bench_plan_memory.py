@@ -43,7 +43,7 @@ from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.ports import Answer, BulkAnswer, BulkState, MappingWriter, StoreFacts, Upload
 from reconciler.settings import environment
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import upgrade
+from reconciler.state.schema import upgrade
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
 from tests.benchmarks.alone import alone

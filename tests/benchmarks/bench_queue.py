@@ -27,8 +27,8 @@ from sqlalchemy import Engine
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Request
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
 from reconciler.state.requests.queue import RequestTable, new_owner
+from reconciler.state.schema import ensure_schema
 from tests import servers
 from tests.clock import WallClock
 

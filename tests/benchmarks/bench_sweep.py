@@ -33,8 +33,8 @@ from reconciler.core.fields.fingerprint import values_fp
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import upgrade
 from reconciler.state.requests.queue import RequestTable
+from reconciler.state.schema import upgrade
 from reconciler.state.store import StateStore
 from reconciler.state.tables.rows import number_of
 from reconciler.supabase.profiles import TableProfiles

@@ -28,8 +28,8 @@ from reconciler.core.model.request import Request
 from reconciler.server.app import make_app
 from reconciler.server.run import ServerThread
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
 from reconciler.state.requests.queue import RequestTable
+from reconciler.state.schema import ensure_schema
 from tests.clerk.sender import event, headers, user
 from tests.server.services import EU, US, MemoryService, options, wall_clock
 

@@ -35,7 +35,7 @@ from reconciler.simulator.graphql.costs import Bucket
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import SimShop, World
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests.clock import WallClock
 from tests.core.people import store

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import BulkFile
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests.cli.test_plan_apply import nothing_left
 from tests.cli.town import EU, US, Town

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import upgrade
+from reconciler.state.schema import upgrade
 from tests import servers
 from tests.conftest import MIGRATED
 

@@ -34,7 +34,7 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather, sign
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from reconciler.wiring import Components
 from tests.clerk import sender
 from tests.clock import WallClock

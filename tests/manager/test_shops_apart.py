@@ -13,8 +13,8 @@ from reconciler.core.model.request import Claim, Priority, Request
 from reconciler.manager.dispatcher import InProgress, capped
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
 from reconciler.state.requests.queue import RequestTable
+from reconciler.state.schema import ensure_schema
 from tests.clock import WallClock
 from tests.manager.apart import Latencies, Took, simulated
 from tests.manager.street import EU, US, Running, Street, a_street, until

@@ -15,7 +15,7 @@ from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingTok
 from reconciler.shopify.client import ShopClient
 from reconciler.shopify.document import Document
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests.shopify.conftest import DOMAIN, SSL, Acme
 from tests.shopify.scripted import scripted

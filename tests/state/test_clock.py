@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from reconciler.errors import StateError
-from reconciler.state.database.clock import DatabaseClock
+from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.engine import open_engine
 from tests import servers
 from tests.clock import WallClock

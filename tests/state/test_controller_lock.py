@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from reconciler.errors import StateError
 from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from tests import servers
 
 

@@ -19,7 +19,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import ConfigError, StateError
 from reconciler.state.database.engine import open_engine, reading, writing
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests import servers
 

@@ -22,9 +22,9 @@ from reconciler import state
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.state.database.engine import SCHEMA, open_engine
-from reconciler.state.database.schema import check, ensure_schema, upgrade
 from reconciler.state.database.version import VERSION_TABLE, head, is_current
 from reconciler.state.mirror.customers import MirrorTable
+from reconciler.state.schema import check, ensure_schema, upgrade
 from reconciler.state.shops import ShopTable
 from reconciler.state.tables.mappings import metadata
 from tests import servers

@@ -11,7 +11,7 @@ import pytest
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import World
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import ensure_schema
+from reconciler.state.schema import ensure_schema
 from tests.cli.town import EU, US
 from tests.stories.village import Village, a_village, open_shop
 

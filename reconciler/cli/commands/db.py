@@ -10,8 +10,8 @@ from reconciler.cli.context import Context
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.url import rewritten
 from reconciler.state.database.engine import open_engine
-from reconciler.state.database.schema import check as schema_differences
-from reconciler.state.database.schema import upgrade as upgrade_schema
+from reconciler.state.schema import check as schema_differences
+from reconciler.state.schema import upgrade as upgrade_schema
 from reconciler.supabase.outbox import outbox_sql
 
 

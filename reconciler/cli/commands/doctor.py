@@ -34,10 +34,10 @@ from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
 from reconciler.ports import ScanRepository
 from reconciler.settings import StoreSettings
-from reconciler.state.database.access import openings
-from reconciler.state.database.clock import DatabaseClock
+from reconciler.state.access import openings
+from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.found import StateFound, find_state, open_read_only
-from reconciler.state.database.schema import check as schema_differences
+from reconciler.state.schema import check as schema_differences
 from reconciler.supabase.inspection import inspect_profiles
 from reconciler.supabase.rights import rights_on
 from reconciler.wiring import Components

@@ -23,10 +23,10 @@ from reconciler.core.model.request import Priority, Request
 from reconciler.core.report.status import StatusRow
 from reconciler.manager.http.held_rows import merge_refused
 from reconciler.manager.http.status_rows import known_rows, status_rows_of, with_present_names
-from reconciler.manager.http.webhook_state import WebhookState
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import ProfileWriter, wanted_of
 from reconciler.manager.running_config import RunningConfig
+from reconciler.manager.webhook_state import WebhookState
 from reconciler.ports import Clock
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from reconciler.state.database.schema import options
+from reconciler.state.schema import options
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, **options(connection))

@@ -29,11 +29,10 @@ from sqlalchemy import (
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import Known, MirrorMark, Pair, Seen, Source, Touched
+from reconciler.state import equal
 from reconciler.state.database.engine import reading, writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.mappings import TOMBSTONES
-from reconciler.state.mirror import equal
-from reconciler.state.tables.mappings import MappingRow, indexed
+from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, indexed
 from reconciler.state.tables.mirror import MirrorMarkRow, MirrorRow
 from reconciler.state.tables.rows import number_of
 

@@ -12,8 +12,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import Priority
 from reconciler.core.report.status import Doubts
 from reconciler.state.database.queries import Database
-from reconciler.state.mappings import TOMBSTONES
-from reconciler.state.tables.mappings import MappingRow, UtcDateTime
+from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, UtcDateTime
 from reconciler.state.tables.requests import RequestRow
 from reconciler.state.tables.scans import FindingRow
 

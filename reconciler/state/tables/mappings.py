@@ -32,6 +32,7 @@ from reconciler.state.database.engine import SCHEMA
 metadata = MetaData()
 
 
+TOMBSTONES = ("released", "erased")  # the statuses of users who left
 ABSENT = text("absent_since IS NOT NULL")
 
 

@@ -6,10 +6,8 @@ in time is answered with 503, and sent again.
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
-
 from reconciler.state.console_reader import ConsoleReader
-from reconciler.state.database.engine import open_engine
+from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWrites
 from reconciler.state.requests.queue import RequestTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 from reconciler.state.database.engine import SCHEMA, is_sqlite, reading
-from reconciler.state.database.schema import API_ROLES
+from reconciler.state.schema import API_ROLES
 
 _GRANTED = """
 SELECT r.rolname FROM pg_roles r
