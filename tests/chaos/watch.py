@@ -33,7 +33,8 @@ HEALTH_S = 5.0
 HEALTH_AT_ALL_S = 60.0
 MEMORY_GROWTH = 1.15
 MEMORY_MB = 12.0
-SAMPLES = 15
+SAMPLES = 90
+"""Of processes that lived three minutes: in a shorter life one huge reply of a shop is half of the memory."""
 MORE = {"threads": 8, "descriptors": 16}
 SLACK_S = 0.5
 """A transaction is seen a little later than it ended."""
