@@ -40,7 +40,7 @@ COMMANDS = {
     "mappings": ("mappings", "List, import or forget mappings of users to customers."),
     "backfill": ("backfill", "Read users from Clerk, or customers into a shop's mirror."),
     "bootstrap": ("bootstrap", "Show what a shop lacks, then create it."),
-    "doctor": ("doctor", "Check databases, tokens, scopes and shops, and explain how to fix them."),
+    "doctor": ("doctor", "Check databases, tokens, scopes and shops; suggest fixes."),
     "simulate": ("simulate", "Serve a simulated Shopify on loopback."),
     "demo": ("demo", "Sync 200 users to two simulated shops, step by step."),
     "db": ("db", "Upgrade or check the state's schema; print the SQL of an outbox."),

@@ -73,7 +73,7 @@ class ServedShop:
     "--bulk-rate",
     type=click.FloatRange(min=0.001),
     metavar="ROWS",
-    help="Rows a second in bulk operations  [default: no limit].",
+    help="Rows a second in bulk operations; without it, no limit.",
 )
 @click.option("--webhooks-to", metavar="URL", help="Scheme, host and port on loopback that receive all webhooks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated customers.")

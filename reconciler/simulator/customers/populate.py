@@ -77,11 +77,11 @@ class Filling(Bulk):
         rand = random.Random(seed)  # noqa: S311 - repeatable on purpose
         extra: Json = {"tags": tags} if tags else {}
 
-        def somebody(index: int) -> Json:
+        def person_at(index: int) -> Json:
             made = person(index, seed) | extra
             return made | {"user_id": None} if unlinked and rand.random() < unlinked else made
 
-        return self.fill((somebody(index) for index in range(first, first + count)), link=link)
+        return self.fill((person_at(index) for index in range(first, first + count)), link=link)
 
     def _define(self, link: tuple[str, str]) -> None:
         definition = {

@@ -53,7 +53,7 @@ class Query:
         return note(self.text, self.warnings)
 
 
-def everybody(_customer: Customer) -> bool:
+def matches_all(_customer: Customer) -> bool:
     return True
 
 
@@ -64,7 +64,7 @@ def words(text: str | None) -> list[str]:
 def read_query(text: str | None, habits: Habits, only: frozenset[str] | None = None) -> Query:
     """Parse the query. `only`: the supported fields; others are ignored with a warning."""
     if not text or not text.strip():
-        return Query(text or "", everybody)
+        return Query(text or "", matches_all)
     reader = _Reader(text, habits, only)
     return Query(text, reader.disjunction(), reader.warnings)
 
@@ -117,7 +117,7 @@ class _Reader:
         self.position += 1
         match = self.term(token)
         if match is None:
-            return everybody
+            return matches_all
         return (lambda customer: not match(customer)) if token["minus"] else match
 
     def term(self, token: re.Match[str]) -> Match | None:
