@@ -107,7 +107,7 @@ def _recheck(
         preconditions = Preconditions(scan_result, context, fresh=fresh, by_mirror=bulk.by_mirror)
     else:
         preconditions = Preconditions(scan_result, context, fresh=fresh)
-    preconditions.look_at(before)
+    preconditions.note_changed(before)
     return preconditions
 
 

@@ -278,13 +278,13 @@ def has_moved(action: Action, subject: Subject) -> bool:
 
 
 def declare(step: Step, context: StoreContext, intent: MappingOf[str, Any]) -> None:
-    """Write down what is about to be done in several steps."""
+    """Record what is about to be done in several writes."""
     step.intent = intent
     context.state.put(intent_row(step, context))
 
 
 def _declare_release(step: Step, context: StoreContext) -> None:
-    """Write down that the user is about to be released; what can't be taken back is not begun where a successor is there."""
+    """Record that the user is about to be released; what can't be undone is not begun where there is a successor."""
     customer = step.decision.customer
     step.intent = intent_of(step.action, step.subject.parked)
     begin_release(intent_row(step, context), step.subject.read, context.readers.mappings, context.state)
@@ -294,7 +294,7 @@ def _declare_release(step: Step, context: StoreContext) -> None:
 
 
 def intent_row(step: Step, context: StoreContext) -> Mapping:
-    """The row with what is about to be done, on which customer, and for which values: who frees those wakes the user."""
+    """The row with what is about to be done, on which customer, and which values the user waits for."""
     decision = step.decision
     row = with_intent(step.subject.mapping, decision, context.store, step.intent or {}, now=context.clock.now())
     known = decision.customer is not None and step.action.kind not in {"create", "adopt"}

@@ -44,7 +44,7 @@ class Preconditions:
         self._seen: set[ClerkUserId] = set()
         self._holds = _HoldsOf(scan_result.plan.holds)
 
-    def look_at(self, users: Iterable[ClerkUserId]) -> None:
+    def note_changed(self, users: Iterable[ClerkUserId]) -> None:
         """These users changed since the plan was made: they are observed whatever is planned."""
         self._seen.update(users)
 

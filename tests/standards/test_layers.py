@@ -99,14 +99,14 @@ def test_whoever_can_write_says_so_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("module", ["reconciler/controller/observe.py", "reconciler/controller/scan.py"])
-def test_what_looks_does_not_know_the_writers(module: str) -> None:
+def test_what_observes_does_not_know_the_writers(module: str) -> None:
     writers = {
         f"reconciler.ports.{name}" for name in _protocols() if name.endswith(("Writer", "Maker")) or name == "State"
     }
     assert imported(modules()[module]) & writers == set()
 
 
-def test_commands_that_only_read_never_ask_for_hands() -> None:
+def test_commands_that_only_read_do_not_know_what_writes() -> None:
     acting = ("StoreContext", "apply_stores", "apply_plan", "reconcile", "CustomerWriter", "ShopMaker")
     for command in READING_COMMANDS:
         tree = modules().get(f"reconciler/cli/commands/{command}.py")
