@@ -17,7 +17,7 @@ from reconciler.manager.intervals import Intervals
 from tests import servers
 from tests.benchmarks import bench_webhooks
 from tests.clock import WallClock
-from tests.manager.street import EU, US, Running, Street, a_street, until, user_event
+from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until, user_event
 
 SAMPLES: Final = 150
 BURST: Final = 60
@@ -42,62 +42,62 @@ def measure(*, samples: int = SAMPLES, burst: int = BURST) -> dict[str, Any]:
 
 def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str, Any]:
     ordinary = {name: getattr(Intervals(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "beat_s", "files_s")}
-    with a_street(folder, state_url=state_url) as street:
+    with run_harness(folder, state_url=state_url) as harness:
         for n in range(max(samples, burst)):
-            street.person(f"user_{n}", first_name="Before")
-        with street.replica(**ordinary) as run:
+            harness.person(f"user_{n}", first_name="Before")
+        with harness.replica(**ordinary) as run:
             run.looked_at_all()
-            one_by_one = sorted(_one(street, run, n) for n in range(samples))
-            at_once = sorted(_burst(street, run, burst))
+            one_by_one = sorted(_one(harness, run, n) for n in range(samples))
+            at_once = sorted(_burst(harness, run, burst))
     return {"one_by_one_ms": _percentiles(one_by_one), "burst_ms": {"of": burst, **_percentiles(at_once)}}
 
 
 def _beside(folder: Path, samples: int) -> dict[str, Any]:
     """The same beside another shop, which every webhook concerns as well: while it answers, and while it hangs."""
     ordinary = {name: getattr(Intervals(), name) for name in ("poll_s", "idle_poll_s", "lease_s", "slow_s")}
-    with a_street(folder, US, EU) as street:
-        street.settings["controller"]["workers"] = 8
+    with run_harness(folder, US, EU) as harness:
+        harness.settings["controller"]["workers"] = 8
         for n in range(samples):
-            street.person(f"user_{n}", first_name="Before")
-        with street.replica(**ordinary) as run:
+            harness.person(f"user_{n}", first_name="Before")
+        with harness.replica(**ordinary) as run:
             run.looked_at_all()
-            well = sorted(_one(street, run, n) for n in range(samples))
-            street.shop(EU).faults.add("slow", seconds=HANGS_S, times=None)
-            ill = sorted(_one(street, run, n, settled=False) for n in range(samples))
-            street.shop(EU).faults.clear()
+            well = sorted(_one(harness, run, n) for n in range(samples))
+            harness.shop(EU).faults.add("slow", seconds=HANGS_S, times=None)
+            ill = sorted(_one(harness, run, n, settled=False) for n in range(samples))
+            harness.shop(EU).faults.clear()
     one, other = _percentiles(well), _percentiles(ill)
     ratios = {f"{part}_ratio": round(other[part] / one[part], 2) for part in one}
     return {"well_ms": one, "hanging_ms": other, **ratios}
 
 
-def _one(street: Street, run: Running, number: int, *, settled: bool = True) -> float:
+def _one(harness: RunHarness, run: Running, number: int, *, settled: bool = True) -> float:
     """Seconds from sending the webhook to the mutation at the shop."""
-    seen = _mutations(street)
-    began = _compare_rows(street, run, number)
-    until(lambda: len(_mutations(street)) > len(seen), "the mutation has come")
+    seen = _mutations(harness)
+    began = _compare_rows(harness, run, number)
+    until(lambda: len(_mutations(harness)) > len(seen), "the mutation has come")
     if settled:
         run.settled()
-    return _mutations(street)[len(seen)] - began
+    return _mutations(harness)[len(seen)] - began
 
 
-def _burst(street: Street, run: Running, count: int) -> list[float]:
+def _burst(harness: RunHarness, run: Running, count: int) -> list[float]:
     """The same for webhooks that come as fast as one sender sends them; the n-th mutation ends the n-th wait."""
-    seen = len(_mutations(street))
-    began = [_compare_rows(street, run, number) for number in range(count)]
-    until(lambda: len(_mutations(street)) >= seen + count, "all mutations have come")
-    return [at - since for since, at in zip(began, sorted(_mutations(street)[seen:]), strict=False)]
+    seen = len(_mutations(harness))
+    began = [_compare_rows(harness, run, number) for number in range(count)]
+    until(lambda: len(_mutations(harness)) >= seen + count, "all mutations have come")
+    return [at - since for since, at in zip(began, sorted(_mutations(harness)[seen:]), strict=False)]
 
 
-def _compare_rows(street: Street, run: Running, number: int) -> float:
+def _compare_rows(harness: RunHarness, run: Running, number: int) -> float:
     at = WallClock().now()
-    street.person(f"user_{number}", first_name=f"At {at.timestamp()}")
+    harness.person(f"user_{number}", first_name=f"At {at.timestamp()}")
     began = WallClock().now().timestamp()
     assert run.clerk("user.updated", user_event(f"user_{number}", updated_at=at)) == 202
     return began
 
 
-def _mutations(street: Street) -> list[float]:
-    return [call.at for call in list(street.shop().calls) if call.kind == "mutation"]
+def _mutations(harness: RunHarness) -> list[float]:
+    return [call.at for call in list(harness.shop().calls) if call.kind == "mutation"]
 
 
 def _percentiles(took: list[float]) -> dict[str, float]:

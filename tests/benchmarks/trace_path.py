@@ -23,7 +23,7 @@ from typing import Any, Final
 import reconciler
 from reconciler.cli.main import run as command
 from tests.clock import WallClock
-from tests.manager.street import Running, Street, a_street, until, user_event
+from tests.manager.harness import RunHarness, Running, run_harness, until, user_event
 
 PACKAGE: Final = f"{Path(reconciler.__file__).parent}/"
 OF_A_WEBHOOK: Final = ("AnyIO", "dispatch", "worker")
@@ -91,17 +91,17 @@ def traced() -> Iterator[Trace]:
 
 def webhook(folder: Path) -> Trace:
     """One webhook for a new user; another one before it has opened what is opened once."""
-    with a_street(folder) as street, traced() as trace, street.replica() as run:
+    with run_harness(folder) as harness, traced() as trace, harness.replica() as run:
         run.looked_at_all()
-        _mapped(street, run, "user_before")
+        _mapped(harness, run, "user_before")
         with trace.on():
-            _mapped(street, run, "user_traced")
+            _mapped(harness, run, "user_traced")
         return trace.only(*OF_A_WEBHOOK)
 
 
-def _mapped(street: Street, run: Running, user: str) -> None:
+def _mapped(harness: RunHarness, run: Running, user: str) -> None:
     at = WallClock().now()
-    street.person(user)
+    harness.person(user)
     assert run.clerk("user.created", user_event(user, updated_at=at)) == 202
     until(lambda: run.status(user) == "in_sync", f"{user} is in sync")
     run.settled()
@@ -109,10 +109,10 @@ def _mapped(street: Street, run: Running, user: str) -> None:
 
 def apply(folder: Path) -> Trace:
     """One `apply --yes` that creates one customer."""
-    with a_street(folder) as street:
-        street.person("user_traced")
-        street.write()
-        settings, stores = street.paths
+    with run_harness(folder) as harness:
+        harness.person("user_traced")
+        harness.write()
+        settings, stores = harness.paths
         with traced() as trace, trace.on():
             code = command(["--config", str(settings), "--stores", str(stores), "apply", "--yes", "--output", "json"])
         assert code == 0

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.town import Town, a_town
+from tests.cli.harness import CliHarness, cli_harness
 
 
 @pytest.fixture
-def town(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Town]:
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[CliHarness]:
     """Two shops with nothing set up in them."""
-    with a_town(tmp_path, capsys) as found:
+    with cli_harness(tmp_path, capsys) as found:
         yield found
 
 
 @pytest.fixture
-def ready(town: Town) -> Town:
+def ready(cli: CliHarness) -> CliHarness:
     """The same with the back-link's definition in both shops."""
-    assert town("bootstrap", "--yes").code == 0
-    return town
+    assert cli("bootstrap", "--yes").code == 0
+    return cli

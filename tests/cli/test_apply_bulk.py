@@ -7,11 +7,11 @@ from reconciler.ports import BulkFile
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
+from tests.cli.harness import EU, US, CliHarness
 from tests.cli.test_plan_apply import nothing_left
-from tests.cli.town import EU, US, Town
 
 
-def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: Town) -> None:
+def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: CliHarness) -> None:
     said = ready("apply", "--yes", "--bulk", "always")
     assert said.code == 0
     assert "2 created" in said.out
@@ -24,19 +24,19 @@ def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: Town) 
     nothing_left(ready)
 
 
-def test_auto_sends_a_small_plan_one_by_one(ready: Town) -> None:
+def test_auto_sends_a_small_plan_one_by_one(ready: CliHarness) -> None:
     assert ready("apply", "--yes").code == 0
     assert "bulkOperationRunMutation" not in ready.shop().counts
     nothing_left(ready)
 
 
-def test_never_says_so_of_any_plan(ready: Town) -> None:
+def test_never_says_so_of_any_plan(ready: CliHarness) -> None:
     assert ready("apply", "--yes", "--bulk", "never").code == 0
     assert "bulkOperationRunMutation" not in ready.shop().counts
     nothing_left(ready)
 
 
-def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: Town) -> None:
+def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: CliHarness) -> None:
     engine = open_engine(ready.settings["state"]["url"])
     ensure_schema(engine)
     file = BulkFile(
@@ -53,7 +53,7 @@ def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: Town) ->
     assert ready("apply", "--yes", "--bulk", "never", "--store", EU).code == 0
 
 
-def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_world_first(ready: Town) -> None:
+def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_world_first(ready: CliHarness) -> None:
     saved = ready.folder / "plan.json"
     assert ready("plan", "--out", str(saved)).code == 0
     ready.shop().staff("create", email="bob@example.com")

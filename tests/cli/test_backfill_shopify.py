@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from tests.cli.town import EU, US, Town
+from tests.cli.harness import EU, US, CliHarness
 
 
-def test_a_shop_is_copied_into_its_mirror_and_a_second_time_nothing_is_new(town: Town) -> None:
+def test_a_shop_is_copied_into_its_mirror_and_a_second_time_nothing_is_new(cli: CliHarness) -> None:
     for words in (("bootstrap", "--yes"), ("apply", "--yes")):
-        assert town(*words).code == 0
-    first = town("backfill", "shopify", "--output", "json")
+        assert cli(*words).code == 0
+    first = cli("backfill", "shopify", "--output", "json")
     assert first.code == 0, first.err
     assert {s["store"]: (s["moved"], s["gone"]) for s in first.json["stores"]} == {
         s["store"]: (s["lines"], 0) for s in first.json["stores"]
     }
     assert {s["store"] for s in first.json["stores"]} == {US, EU}
-    again = town("backfill", "shopify", "--store", US)
+    again = cli("backfill", "shopify", "--store", US)
     assert (again.code, "0 new or changed, 0 deleted" in again.out) == (0, True)
 
 
-def test_a_shop_that_lets_nobody_in_does_not_hold_up_the_others(town: Town) -> None:
-    town.stores[US]["auth"] = {"access_token": "shpat_wrong"}
-    found = town("backfill", "shopify", "--output", "json")
+def test_a_shop_that_lets_nobody_in_does_not_hold_up_the_others(cli: CliHarness) -> None:
+    cli.stores[US]["auth"] = {"access_token": "shpat_wrong"}
+    found = cli("backfill", "shopify", "--output", "json")
     assert found.code == 1
     told = {s["store"]: s["error"] for s in found.json["stores"]}
     assert told[EU] is None

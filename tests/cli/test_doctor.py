@@ -11,7 +11,7 @@ from reconciler.ports import ShopFacts
 from reconciler.settings import StoreSettings
 from tests.clerk.backend import KEY, Backend, serving
 from tests.clerk.sender import user
-from tests.cli.town import EU, US, Said, Town
+from tests.cli.harness import EU, US, CliHarness, Said
 
 STORE = StoreSettings(name=StoreName("acme-us"), shop=ShopDomain("acme-us.myshopify.com"))
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -37,7 +37,7 @@ def facts(version: str, supported: tuple[str, ...] = VERSIONS) -> ShopFacts:
     )
 
 
-def test_where_all_is_well_it_says_so_and_ends_with_zero(ready: Town) -> None:
+def test_where_all_is_well_it_says_so_and_ends_with_zero(ready: CliHarness) -> None:
     before = ready.mutations
     said = ready("doctor")
     assert said.code == 0, said.out
@@ -46,17 +46,17 @@ def test_where_all_is_well_it_says_so_and_ends_with_zero(ready: Town) -> None:
     assert ready.mutations == before
 
 
-def test_a_shop_without_its_definition_is_told_to_bootstrap(town: Town) -> None:
-    said = town("doctor", "--output", "json")
+def test_a_shop_without_its_definition_is_told_to_bootstrap(cli: CliHarness) -> None:
+    said = cli("doctor", "--output", "json")
     assert said.code == 1
     assert said.json["ok"] is False
     check = found(said, US, "back-link")
     assert check["level"] == "failed"
     assert check["hint"] == "reconciler bootstrap --store acme-us"
-    assert town.mutations == 0
+    assert cli.mutations == 0
 
 
-def test_one_broken_shop_does_not_keep_the_others_from_being_looked_at(ready: Town) -> None:
+def test_one_broken_shop_does_not_keep_the_others_from_being_looked_at(ready: CliHarness) -> None:
     ready.stores[US]["auth"] = {"access_token": "wrong"}
     said = ready("doctor", "--output", "json")
     assert said.code == 1
@@ -64,7 +64,7 @@ def test_one_broken_shop_does_not_keep_the_others_from_being_looked_at(ready: To
     assert found(said, EU, "token")["level"] == "ok"
 
 
-def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_looked_at(ready: Town) -> None:
+def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_looked_at(ready: CliHarness) -> None:
     ready.settings["profiles"]["table"] = "nowhere"
     said = ready("doctor", "--output", "json")
     assert said.code == 1
@@ -72,7 +72,7 @@ def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_looked_a
     assert found(said, US, "token")["level"] == "ok"
 
 
-def test_a_state_that_can_not_be_used_does_not_keep_the_shops_from_being_looked_at(ready: Town) -> None:
+def test_a_state_that_can_not_be_used_does_not_keep_the_shops_from_being_looked_at(ready: CliHarness) -> None:
     (ready.folder / "broken.db").write_text("this is no database, but a note about one")
     ready.settings["state"] = {"url": f"sqlite:///{ready.folder / 'broken.db'}"}
     said = ready("doctor", "--output", "json")
@@ -82,7 +82,7 @@ def test_a_state_that_can_not_be_used_does_not_keep_the_shops_from_being_looked_
     assert found(said, US, "token")["level"] == "ok"
 
 
-def test_an_empty_table_is_a_warning(ready: Town) -> None:
+def test_an_empty_table_is_a_warning(ready: CliHarness) -> None:
     ready.sql("delete from customers")
     said = ready("doctor", "--output", "json")
     assert said.code == 0
@@ -97,11 +97,13 @@ def test_an_empty_table_is_a_warning(ready: Town) -> None:
         ({"on_leave": "erase"}, {"write_customer_data_erasure"}),
     ],
 )
-def test_scopes_are_asked_for_by_what_the_policy_needs(town: Town, policy: dict[str, str], missing: set[str]) -> None:
-    town.stores[US] |= policy
-    assert found(town("doctor", "--output", "json"), US, "scopes")["level"] == "ok"
-    town.shop().shop.scopes -= missing
-    said = town("doctor", "--output", "json")
+def test_scopes_are_asked_for_by_what_the_policy_needs(
+    cli: CliHarness, policy: dict[str, str], missing: set[str]
+) -> None:
+    cli.stores[US] |= policy
+    assert found(cli("doctor", "--output", "json"), US, "scopes")["level"] == "ok"
+    cli.shop().shop.scopes -= missing
+    said = cli("doctor", "--output", "json")
     if "read_customers" in missing:  # nothing else can be read then either
         assert said.code == 1
         return
@@ -110,7 +112,7 @@ def test_scopes_are_asked_for_by_what_the_policy_needs(town: Town, policy: dict[
     assert all(scope in check["message"] for scope in missing)
 
 
-def test_webhooks_that_were_dropped_are_missed(ready: Town) -> None:
+def test_webhooks_that_were_dropped_are_missed(ready: CliHarness) -> None:
     ready.settings["server"] = {"public_url": "https://parity.example.com"}
     ready.stores[US]["webhook_secret"] = "s3cret-of-the-app"
     check = found(ready("doctor", "--output", "json"), US, "webhooks")
@@ -122,14 +124,14 @@ def test_webhooks_that_were_dropped_are_missed(ready: Town) -> None:
     assert "s3cret-of-the-app" not in said.out
 
 
-def test_webhooks_that_nobody_could_check_are_a_failure(ready: Town) -> None:
+def test_webhooks_that_nobody_could_check_are_a_failure(ready: CliHarness) -> None:
     ready.settings["server"] = {"public_url": "https://parity.example.com"}
     ready("bootstrap", "--yes")
     check = found(ready("doctor", "--output", "json"), US, "webhook secret")
     assert check["level"] == "failed"
 
 
-def test_a_version_that_fell_forward_is_a_failure(ready: Town) -> None:
+def test_a_version_that_fell_forward_is_a_failure(ready: CliHarness) -> None:
     ready.stores[US]["api_version"] = "2025-04"
     check = found(ready("doctor", "--output", "json"), US, "API version")
     assert check["level"] == "failed"
@@ -183,7 +185,7 @@ def test_a_signing_secret_that_would_be_a_wrong_key_is_found_out(secret: str, le
     assert (check.hint == "") == (level == "ok")
 
 
-def test_no_secret_is_ever_shown(ready: Town) -> None:
+def test_no_secret_is_ever_shown(ready: CliHarness) -> None:
     ready.settings["clerk"] = {"webhook_secrets": ["whsec_my-secret"], "secret_key": "pk_live_wrong"}
     for output in ("text", "json"):
         said = ready("doctor", "--output", output)
@@ -193,7 +195,7 @@ def test_no_secret_is_ever_shown(ready: Town) -> None:
 
 
 @pytest.mark.parametrize(("known", "level"), [(0, "failed"), (1, "failed"), (3, "ok"), (5, "ok")])
-def test_a_secret_key_of_another_clerk_instance_is_found_out(ready: Town, known: int, level: str) -> None:
+def test_a_secret_key_of_another_clerk_instance_is_found_out(ready: CliHarness, known: int, level: str) -> None:
     ready.sql("delete from customers")
     for n in range(5):
         ready.add({"clerk_user_id": f"user_{n}"})
@@ -205,7 +207,7 @@ def test_a_secret_key_of_another_clerk_instance_is_found_out(ready: Town, known:
     assert ("another Clerk instance" in check["message"]) == (level == "failed")
 
 
-def test_a_clerk_that_can_not_be_asked_is_said_to_be_unknown(ready: Town) -> None:
+def test_a_clerk_that_can_not_be_asked_is_said_to_be_unknown(ready: CliHarness) -> None:
     with serving(Backend(troubles=[(429, {"retry-after": "60"})])) as url:
         ready.settings["clerk"] = {"secret_key": KEY, "api_url": url}
         assert found(ready("doctor", "--output", "json"), "clerk", "instance")["level"] == "warning"

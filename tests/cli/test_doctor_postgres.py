@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from tests.cli.harness import US, CliHarness
 from tests.cli.test_doctor import found
-from tests.cli.town import US, Town
 from tests.servers import Server
 
 TABLE = """
@@ -18,7 +18,9 @@ insert into customers values ('user_ada', 'ada@example.com', true, 'Ada', null, 
 
 
 @pytest.fixture
-def supabase(ready: Town, postgres: Server, postgres_database: Callable[..., str]) -> Iterator[psycopg.Connection]:
+def supabase(
+    ready: CliHarness, postgres: Server, postgres_database: Callable[..., str]
+) -> Iterator[psycopg.Connection]:
     """The town's profiles and state in one Postgres."""
     url = postgres.url(postgres_database())
     ready.settings["state"] = {"url": url}
@@ -42,7 +44,7 @@ def role(connection: psycopg.Connection, name: str) -> Iterator[None]:
             connection.execute(f"drop role {name}")
 
 
-def test_a_superuser_is_more_than_a_reader_needs(ready: Town, supabase: psycopg.Connection) -> None:
+def test_a_superuser_is_more_than_a_reader_needs(ready: CliHarness, supabase: psycopg.Connection) -> None:
     assert supabase.closed is False
     assert ready("db", "upgrade").code == 0
     said = ready("doctor", "--output", "json")
@@ -55,7 +57,7 @@ def test_a_superuser_is_more_than_a_reader_needs(ready: Town, supabase: psycopg.
     assert found(said, US, "token")["level"] == "ok"
 
 
-def test_profiles_that_the_public_key_shows_are_a_warning(ready: Town, supabase: psycopg.Connection) -> None:
+def test_profiles_that_the_public_key_shows_are_a_warning(ready: CliHarness, supabase: psycopg.Connection) -> None:
     with role(supabase, "anon"):
         supabase.execute("grant usage on schema public to anon; grant select on customers to anon")
         check = found(ready("doctor", "--output", "json"), "profiles", "RLS")
@@ -66,7 +68,7 @@ def test_profiles_that_the_public_key_shows_are_a_warning(ready: Town, supabase:
         assert "RLS" not in {c["what"] for c in checks}
 
 
-def test_a_state_that_others_may_look_at_is_a_failure(ready: Town, supabase: psycopg.Connection) -> None:
+def test_a_state_that_others_may_look_at_is_a_failure(ready: CliHarness, supabase: psycopg.Connection) -> None:
     assert ready("db", "upgrade").code == 0
     with role(supabase, "service_role"):
         supabase.execute("grant usage on schema reconciler to service_role")

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.cli.harness import CliHarness, Said
 from tests.cli.test_doctor_postgres import role
-from tests.cli.town import Said, Town
 from tests.servers import Server
 
 READER = "profile_reader"
@@ -22,15 +22,15 @@ FILLED = "insert into customers select 'user_' || n, 'u' || n || '@example.com' 
 class AppDatabase:
     """The app's Postgres, a role that reads it, and doctor on it."""
 
-    def __init__(self, town: Town, owner: psycopg.Connection, url: str) -> None:
-        self.town, self.owner = town, owner
-        town.settings["profiles"] |= {"url": url, "table": "public.customers", "trust_email": "always"}
-        for store in town.stores.values():
+    def __init__(self, cli: CliHarness, owner: psycopg.Connection, url: str) -> None:
+        self.cli, self.owner = cli, owner
+        cli.settings["profiles"] |= {"url": url, "table": "public.customers", "trust_email": "always"}
+        for store in cli.stores.values():
             del store["where"]
         self.columns(clerk_user_id="clerk_user_id", email="email")
 
     def columns(self, **columns: str) -> None:
-        self.town.settings["profiles"]["columns"] = columns
+        self.cli.settings["profiles"]["columns"] = columns
 
     def run(self, script: str) -> None:
         self.owner.execute(script.encode())
@@ -39,7 +39,7 @@ class AppDatabase:
         self.run(f"create table customers ({table}); {rows}; grant select on customers to {READER}")
 
     def doctor(self) -> Said:
-        said = self.town("doctor", "--store", "acme-us", "--output", "json")
+        said = self.cli("doctor", "--store", "acme-us", "--output", "json")
         assert said.out, said.err
         return said
 
@@ -55,7 +55,7 @@ class AppDatabase:
 
 
 @pytest.fixture
-def app(ready: Town, postgres: Server, postgres_database: Callable[..., str]) -> Iterator[AppDatabase]:
+def app(ready: CliHarness, postgres: Server, postgres_database: Callable[..., str]) -> Iterator[AppDatabase]:
     name = postgres_database()
     with ExitStack() as stack:
         owner = stack.enter_context(psycopg.connect(postgres.url(name), autocommit=True))
@@ -87,7 +87,7 @@ def test_a_key_that_is_not_unique_is_named_with_its_index_and_its_double_rows(ap
 def test_names_that_need_quotes_are_quoted_in_the_sql(app: AppDatabase) -> None:
     app.run(f'create table "My Customers" ("userId" text, email text); grant select on "My Customers" to {READER}')
     app.run("insert into \"My Customers\" values ('user_1', 'a@example.com')")
-    app.town.settings["profiles"]["table"] = "public.My Customers"
+    app.cli.settings["profiles"]["table"] = "public.My Customers"
     app.columns(clerk_user_id="userId", email="email")
     app.run(app.the_odd("key")["hint"])
     assert app.odd() == []
@@ -158,7 +158,7 @@ def test_a_plan_holds_such_rows_and_names_the_real_cause(app: AppDatabase) -> No
         "('user_2', 'c@example.com', null)",
     )
     app.columns(clerk_user_id="clerk_user_id", email="email", first_name="name")
-    (store,) = app.town("plan", "--store", "acme-us", "--output", "json").json["stores"]
+    (store,) = app.cli("plan", "--store", "acme-us", "--output", "json").json["stores"]
     messages = {hold["clerk_user_id"]: hold["message"] for hold in store["holds"]}
     assert "mapped to the column name of type person, a composite type" in messages["user_1"]
     assert messages["user_2"].endswith("2 rows have this key: only one may")
@@ -252,7 +252,7 @@ def test_no_address_at_all_or_none_verified_is_named(app: AppDatabase) -> None:
         "insert into customers values ('user_1', 'a@example.com', false)",
     )
     app.columns(clerk_user_id="clerk_user_id", email="email", email_verified="verified")
-    app.town.settings["profiles"]["trust_email"] = "verified"
+    app.cli.settings["profiles"]["trust_email"] = "verified"
     assert "trust_email" in app.the_odd("email")["hint"]
     app.run("update customers set email = null")
     assert "no row has an e-mail" in app.the_odd("email")["message"]
@@ -263,7 +263,7 @@ class TestUpserts:
 
     @pytest.fixture(autouse=True)
     def upserts(self, app: AppDatabase) -> None:
-        app.town.settings["clerk"] = {"upsert_profiles": True}
+        app.cli.settings["clerk"] = {"upsert_profiles": True}
         app.columns(clerk_user_id="clerk_user_id", email="email")
 
     def writes(self, app: AppDatabase) -> None:
@@ -321,9 +321,9 @@ class TestUpserts:
         ("x=", "remove it"),
     ],
 )
-def test_parameters_of_other_clients_are_named(town: Town, parameter: str, hint: str) -> None:
-    town.settings["profiles"] |= {"url": f"postgresql://reader:s3cret@127.0.0.1:1/postgres?{parameter}"}
-    said = town("doctor")
+def test_parameters_of_other_clients_are_named(cli: CliHarness, parameter: str, hint: str) -> None:
+    cli.settings["profiles"] |= {"url": f"postgresql://reader:s3cret@127.0.0.1:1/postgres?{parameter}"}
+    said = cli("doctor")
     assert said.code == 1
     words = " ".join((said.out + said.err).split())
     assert f"parameter '{parameter.partition('=')[0]}'" in words
@@ -331,7 +331,7 @@ def test_parameters_of_other_clients_are_named(town: Town, parameter: str, hint:
     assert "s3cret" not in words
 
 
-def test_a_table_of_our_own_is_neither_taken_nor_suggested(ready: Town) -> None:
+def test_a_table_of_our_own_is_neither_taken_nor_suggested(ready: CliHarness) -> None:
     assert ready("db", "upgrade").code == 0
     ready.settings["profiles"] |= {"url": ready.settings["state"]["url"], "table": "mapping"}
     checks = ready("doctor", "--output", "json").json["checks"]
@@ -343,7 +343,7 @@ def test_a_table_of_our_own_is_neither_taken_nor_suggested(ready: Town) -> None:
     assert "our own state" in check["message"]
 
 
-def test_sqlite_tables_are_looked_at_alike(ready: Town) -> None:
+def test_sqlite_tables_are_looked_at_alike(ready: CliHarness) -> None:
     ready.sql("alter table customers rename to old")
     ready.sql("create table customers as select * from old")
     ready.sql("update customers set deleted_at = 'active'")

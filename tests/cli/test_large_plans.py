@@ -25,9 +25,9 @@ from reconciler.core.model.action import Action, Hold, action_order, hold_order
 from reconciler.core.plan.plan import Plan, build_plan
 from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PlanRefused
+from tests.cli.harness import EU, US, CliHarness
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.test_plan_apply import nothing_left
-from tests.cli.town import EU, US, Town
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, bl
 
 
 @pytest.fixture
-def crowd(ready: Town) -> Town:
+def crowd(ready: CliHarness) -> CliHarness:
     """Forty more people in one shop, some of them with nothing to write to."""
     for n in range(40):
         email = f"p{n}@example.com" if n % 5 else None
@@ -239,13 +239,13 @@ def crowd(ready: Town) -> Town:
     return ready
 
 
-def seen(town: Town, *words: str) -> Any:
-    body = town("plan", "--output", "json", *words).json
+def seen(cli: CliHarness, *words: str) -> Any:
+    body = cli("plan", "--output", "json", *words).json
     return {**body, "created_at": None}
 
 
 def test_a_plan_in_a_file_is_shown_saved_and_applied_as_one_in_memory(
-    crowd: Town, monkeypatch: pytest.MonkeyPatch
+    crowd: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, text = seen(crowd), crowd("plan", "--all").out
     monkeypatch.setattr(spool, "IN_MEMORY", 500)
@@ -265,7 +265,7 @@ def test_a_plan_in_a_file_is_shown_saved_and_applied_as_one_in_memory(
 
 
 def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(
-    crowd: Town, monkeypatch: pytest.MonkeyPatch
+    crowd: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd.stores[US]["guards"] = {"create": {"max": 10}}
     whole = seen(crowd, "--store", US)

@@ -10,7 +10,7 @@ import pytest
 from reconciler.cli import main
 from reconciler.cli.commands import mappings as mappings_command
 from reconciler.cli.main import COMMANDS, run
-from tests.cli.town import Town
+from tests.cli.harness import CliHarness
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,8 +48,8 @@ def test_help_is_quick_because_it_imports_little() -> None:
         (["plan", "--store", "nope"], "there is no store 'nope'", "stores.yaml has acme-us, acme-eu"),
     ],
 )
-def test_wrong_usage_exits_64_with_one_line_and_a_hint(town: Town, words: list[str], said: str, hint: str) -> None:
-    found = town(*words)
+def test_wrong_usage_exits_64_with_one_line_and_a_hint(cli: CliHarness, words: list[str], said: str, hint: str) -> None:
+    found = cli(*words)
     assert found.code == 64
     assert found.out == ""
     first, second = found.err.splitlines()
@@ -58,10 +58,10 @@ def test_wrong_usage_exits_64_with_one_line_and_a_hint(town: Town, words: list[s
     assert second == f"hint: {hint}"
 
 
-def test_a_wrong_setting_is_told_with_file_and_place(town: Town) -> None:
-    town.stores["acme-us"]["on_leeve"] = "keep"
-    town.settings["controller"] = {"workers": 0}
-    found = town("plan")
+def test_a_wrong_setting_is_told_with_file_and_place(cli: CliHarness) -> None:
+    cli.stores["acme-us"]["on_leeve"] = "keep"
+    cli.settings["controller"] = {"workers": 0}
+    found = cli("plan")
     assert found.code == 1
     assert "reconciler.yaml:1: controller.workers" in found.err
     assert "Traceback" not in found.err
@@ -74,10 +74,10 @@ def test_missing_files_are_told_with_a_way_out(tmp_path: Path, capsys: pytest.Ca
     assert "hint: " in err
 
 
-def test_tracebacks_are_for_debug_only(town: Town) -> None:
-    town.settings["profiles"]["table"] = "nowhere"
-    assert "Traceback" not in town("plan").err
-    found = town("--debug", "plan")
+def test_tracebacks_are_for_debug_only(cli: CliHarness) -> None:
+    cli.settings["profiles"]["table"] = "nowhere"
+    assert "Traceback" not in cli("plan").err
+    found = cli("--debug", "plan")
     assert found.code == 1
     assert "Traceback" in found.err
     assert "error: " in found.err
@@ -98,9 +98,9 @@ def test_a_fault_of_the_program_is_one_line_too(
     assert "\x1b" not in err
 
 
-def test_an_output_without_room_is_told_in_one_line(town: Town) -> None:
-    town("status")
-    files = ["--config", town.folder / "reconciler.yaml", "--stores", town.folder / "stores.yaml"]
+def test_an_output_without_room_is_told_in_one_line(cli: CliHarness) -> None:
+    cli("status")
+    files = ["--config", cli.folder / "reconciler.yaml", "--stores", cli.folder / "stores.yaml"]
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "reconciler.cli", *map(str, files), "plan"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -119,16 +119,16 @@ def test_an_output_without_room_is_told_in_one_line(town: Town) -> None:
     ],
     ids=lambda words: words[0],
 )
-def test_a_user_of_whom_nothing_is_known_is_an_error_that_names_them(town: Town, words: tuple[str, ...]) -> None:
-    assert town("bootstrap", "--yes").code == 0
-    said = town(*words)
+def test_a_user_of_whom_nothing_is_known_is_an_error_that_names_them(cli: CliHarness, words: tuple[str, ...]) -> None:
+    assert cli("bootstrap", "--yes").code == 0
+    said = cli(*words)
     assert said.code == 1
     assert "unknown: user_nobody" in said.err
-    assert "unknown: " not in town(*(word.replace("nobody", "ada") for word in words)).err
+    assert "unknown: " not in cli(*(word.replace("nobody", "ada") for word in words)).err
 
 
-def test_undo_of_a_plan_that_nothing_was_written_for_is_an_error(town: Town) -> None:
-    said = town("undo", "--plan", "sha256:nope", "--yes")
+def test_undo_of_a_plan_that_nothing_was_written_for_is_an_error(cli: CliHarness) -> None:
+    said = cli("undo", "--plan", "sha256:nope", "--yes")
     assert said.code == 1
     assert said.out == ""
     assert said.err.splitlines()[0] == "error: nothing was written for a plan sha256:nope"
@@ -149,9 +149,9 @@ def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.startswith("reconciler ")
 
 
-def test_a_reader_who_leaves_early_gets_no_complaint(town: Town) -> None:
-    town("status")
-    files = ["--config", town.folder / "reconciler.yaml", "--stores", town.folder / "stores.yaml"]
+def test_a_reader_who_leaves_early_gets_no_complaint(cli: CliHarness) -> None:
+    cli("status")
+    files = ["--config", cli.folder / "reconciler.yaml", "--stores", cli.folder / "stores.yaml"]
     command = [sys.executable, "-m", "reconciler.cli", *map(str, files), "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -172,7 +172,7 @@ def test_a_reader_who_leaves_early_gets_no_complaint(town: Town) -> None:
     ],
     ids=" ".join,
 )
-def test_an_empty_id_is_wrong_usage_and_nothing_is_done(ready: Town, words: tuple[str, ...]) -> None:
+def test_an_empty_id_is_wrong_usage_and_nothing_is_done(ready: CliHarness, words: tuple[str, ...]) -> None:
     calls = len(ready.shop().calls)
     said = ready(*words)
     assert (said.code, said.out) == (64, "")
@@ -182,7 +182,7 @@ def test_an_empty_id_is_wrong_usage_and_nothing_is_done(ready: Town, words: tupl
     assert [s["pending"] for s in ready("status", "--output", "json").json["stores"]] == [0, 0]
 
 
-def test_a_nudge_is_taken_though_the_profiles_can_not_be_read(ready: Town) -> None:
+def test_a_nudge_is_taken_though_the_profiles_can_not_be_read(ready: CliHarness) -> None:
     ready.sql("drop table customers")
     said = ready("nudge", "user_ada", "--store", "acme-us")
     assert said.code == 0

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.town import EU, US, Said, Town
+from tests.cli.harness import EU, US, CliHarness, Said
 
 
-def nothing_left(town: Town) -> None:
-    before = town.mutations
-    assert town("plan", "--detailed-exitcode").code == 0
-    assert town("apply", "--yes").code == 0
-    assert town.mutations == before
+def nothing_left(cli: CliHarness) -> None:
+    before = cli.mutations
+    assert cli("plan", "--detailed-exitcode").code == 0
+    assert cli("apply", "--yes").code == 0
+    assert cli.mutations == before
 
 
-def test_from_nothing_to_an_empty_plan(ready: Town) -> None:
+def test_from_nothing_to_an_empty_plan(ready: CliHarness) -> None:
     before = ready.mutations
     plan = ready("plan", "--output", "json", "--detailed-exitcode")
     assert plan.code == 2
@@ -36,21 +36,21 @@ def test_from_nothing_to_an_empty_plan(ready: Town) -> None:
     nothing_left(ready)
 
 
-def test_the_same_world_gives_the_same_digest(ready: Town) -> None:
+def test_the_same_world_gives_the_same_digest(ready: CliHarness) -> None:
     one, two = ready("plan", "--output", "json").json, ready("plan", "--output", "json").json
     assert one["digest"] == two["digest"]
     ready.sql("update customers set first_name = 'Adah' where clerk_user_id = 'user_ada'")
     assert ready("plan", "--output", "json").json["digest"] != one["digest"]
 
 
-def test_only_the_named_stores_and_users_are_planned(ready: Town) -> None:
+def test_only_the_named_stores_and_users_are_planned(ready: CliHarness) -> None:
     body = ready("plan", "--store", US, "--user", "user_bob", "--output", "json").json
     assert [s["store"] for s in body["stores"]] == [US]
     assert [a["clerk_user_id"] for a in body["stores"][0]["actions"]] == ["user_bob"]
     assert body["stores"][0]["holds"] == []
 
 
-def test_changes_say_before_after_and_why(ready: Town) -> None:
+def test_changes_say_before_after_and_why(ready: CliHarness) -> None:
     ready.stores[US]["guards"] = {"update": {"max": 10}}  # a share of two people says nothing
     ready("apply", "--yes")
     ready.sql("update customers set first_name = 'Adah' where clerk_user_id = 'user_ada'")
@@ -63,7 +63,7 @@ def test_changes_say_before_after_and_why(ready: Town) -> None:
     nothing_left(ready)
 
 
-def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: Town) -> None:
+def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: CliHarness) -> None:
     before = ready.mutations
     said = ready("apply")
     assert said.code == 1
@@ -72,19 +72,19 @@ def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: Town) -> None:
     assert ready.mutations == before
 
 
-def test_where_there_is_nothing_to_do_nobody_is_asked(ready: Town) -> None:
+def test_where_there_is_nothing_to_do_nobody_is_asked(ready: CliHarness) -> None:
     assert ready("apply", "--yes").code == 0
     assert ready("apply").code == 0
 
 
-def test_json_is_alone_on_stdout(ready: Town) -> None:
+def test_json_is_alone_on_stdout(ready: CliHarness) -> None:
     said = ready("apply", "--yes", "--output", "json")
     assert said.code == 0
     assert [s["applied"] for s in said.json["stores"]] == [{"create": 1}, {"create": 2}]
 
 
 @pytest.mark.parametrize("output", ["markdown", "html"])
-def test_a_plan_can_be_read_elsewhere(ready: Town, output: str) -> None:
+def test_a_plan_can_be_read_elsewhere(ready: CliHarness, output: str) -> None:
     said = ready("plan", "--output", output)
     assert said.code == 0
     assert "ada@example.com" in said.out
@@ -92,13 +92,13 @@ def test_a_plan_can_be_read_elsewhere(ready: Town, output: str) -> None:
 
 class TestSavedPlans:
     @pytest.fixture
-    def saved(self, ready: Town, tmp_path: Path) -> Path:
+    def saved(self, ready: CliHarness, tmp_path: Path) -> Path:
         ready.stores[US]["guards"] = {"update": {"max": 10}}
         path = tmp_path / "the.plan"
         assert ready("plan", "--out", str(path)).code == 0
         return path
 
-    def test_a_saved_plan_is_applied_once(self, ready: Town, saved: Path) -> None:
+    def test_a_saved_plan_is_applied_once(self, ready: CliHarness, saved: Path) -> None:
         assert ready("apply", str(saved), "--yes").code == 0
         assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
         again = ready("apply", str(saved), "--yes")
@@ -106,7 +106,7 @@ class TestSavedPlans:
         assert "was already applied" in again.err
         nothing_left(ready)
 
-    def test_the_same_plan_made_anew_applies_again(self, ready: Town, saved: Path) -> None:
+    def test_the_same_plan_made_anew_applies_again(self, ready: CliHarness, saved: Path) -> None:
         assert ready("apply", str(saved), "--yes").code == 0
         ada = ready.customers()["ada@example.com"]["id"]
         for turn in range(2):  # staff make the same slip twice: the plans say the same, and both may go
@@ -116,7 +116,7 @@ class TestSavedPlans:
             assert ready("apply", str(again), "--yes").code == 0
             assert ready.customers()["ada@example.com"]["firstName"] == "Ada"
 
-    def test_a_changed_file_is_refused_whole(self, ready: Town, saved: Path) -> None:
+    def test_a_changed_file_is_refused_whole(self, ready: CliHarness, saved: Path) -> None:
         saved.write_text(saved.read_text().replace("Ada", "Eve"))
         before = ready.mutations
         said = ready("apply", str(saved), "--yes")
@@ -124,7 +124,7 @@ class TestSavedPlans:
         assert "is refused" in said.err
         assert ready.mutations == before
 
-    def test_a_changed_config_is_refused_whole(self, ready: Town, saved: Path) -> None:
+    def test_a_changed_config_is_refused_whole(self, ready: CliHarness, saved: Path) -> None:
         ready.stores[US]["tags"] = ["other"]
         before = ready.mutations
         said = ready("apply", str(saved), "--yes")
@@ -133,7 +133,7 @@ class TestSavedPlans:
         assert ready.mutations == before
 
     def test_an_action_whose_row_has_moved_is_refused_by_name_and_the_others_go_on(
-        self, ready: Town, saved: Path
+        self, ready: CliHarness, saved: Path
     ) -> None:
         ready.sql("update customers set first_name = 'Adah' where clerk_user_id = 'user_ada'")
         said = ready("apply", str(saved), "--yes")
@@ -141,14 +141,14 @@ class TestSavedPlans:
         assert "create user_ada refused: the profile has changed since the plan was made" in said.out
         assert set(ready.customers()) == {"bob@example.com"}
 
-    def test_a_file_that_is_no_plan_is_refused(self, ready: Town, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_plan_is_refused(self, ready: CliHarness, tmp_path: Path) -> None:
         path = tmp_path / "note.txt"
         path.write_text("hello")
         said = ready("apply", str(path), "--yes")
         assert said.code == 1
         assert "is not a saved plan" in said.err
 
-    def test_a_saved_plan_takes_no_other_choice(self, ready: Town, saved: Path) -> None:
+    def test_a_saved_plan_takes_no_other_choice(self, ready: CliHarness, saved: Path) -> None:
         assert ready("apply", str(saved), "--store", US, "--yes").code == 64
 
     def test_it_is_readable_by_its_owner_only(self, saved: Path) -> None:
@@ -156,12 +156,12 @@ class TestSavedPlans:
         assert json.loads(saved.read_text())["seal"].startswith("sha256:")
 
 
-def guarded(town: Town) -> Said:
-    town.stores[US]["guards"] = {"create": {"max": 1}}
-    return town("plan", "--output", "json", "--store", US)
+def guarded(cli: CliHarness) -> Said:
+    cli.stores[US]["guards"] = {"create": {"max": 1}}
+    return cli("plan", "--output", "json", "--store", US)
 
 
-def test_what_a_guard_holds_goes_with_an_approval_of_this_plan_only(ready: Town) -> None:
+def test_what_a_guard_holds_goes_with_an_approval_of_this_plan_only(ready: CliHarness) -> None:
     plan = guarded(ready).json
     assert plan["summary"]["create"] == 0
     assert {h["reason"] for h in plan["stores"][0]["holds"]} == {"GuardExceeded", "NoEmail"}
@@ -176,7 +176,7 @@ def test_what_a_guard_holds_goes_with_an_approval_of_this_plan_only(ready: Town)
     assert ready("plan", "--store", US, "--detailed-exitcode").code == 0
 
 
-def test_one_broken_shop_gives_one_and_the_others_are_planned_and_applied(ready: Town) -> None:
+def test_one_broken_shop_gives_one_and_the_others_are_planned_and_applied(ready: CliHarness) -> None:
     ready.stores[EU]["auth"] = {"access_token": "wrong"}
     plan = ready("plan", "--output", "json")
     assert plan.code == 1
@@ -189,7 +189,7 @@ def test_one_broken_shop_gives_one_and_the_others_are_planned_and_applied(ready:
     assert ready.customers(EU) == {}
 
 
-def test_profiles_that_are_all_gone_release_nobody(ready: Town) -> None:
+def test_profiles_that_are_all_gone_release_nobody(ready: CliHarness) -> None:
     ready("apply", "--yes")
     ready.sql("delete from customers")
     said = ready("plan")

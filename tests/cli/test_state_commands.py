@@ -11,14 +11,14 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import BulkFile, BulkLine, Seen
 from reconciler.state.database.engine import open_engine
 from reconciler.state.store import StateStore
-from tests.cli.town import EU, US, Town
+from tests.cli.harness import EU, US, CliHarness
 from tests.clock import WallClock
 
 SHOP = ShopDomain(f"{US}.myshopify.com")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-def test_status_tells_parity_and_who_is_held(ready: Town) -> None:
+def test_status_tells_parity_and_who_is_held(ready: CliHarness) -> None:
     ready("apply", "--yes")
     body = ready("status", "--output", "json").json
     us = next(s for s in body["stores"] if s["store"] == US)
@@ -31,16 +31,16 @@ def test_status_tells_parity_and_who_is_held(ready: Town) -> None:
     assert "! NoEmail 1  docs/errors.md#noemail" in text.out
 
 
-def test_status_before_anything_was_looked_at(town: Town) -> None:
-    said = town("status")
+def test_status_before_anything_was_looked_at(cli: CliHarness) -> None:
+    said = cli("status")
     assert said.code == 0
     assert "never fully scanned" in said.out
-    row = town("status", "--output", "json").json["stores"][0]
+    row = cli("status", "--output", "json").json["stores"][0]
     assert (row["last_sweep_at"], row["parity"]) == (None, 0.0)
     assert "no full scan yet" in row["parity_note"]
 
 
-def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:
+def test_who_is_asked_for_is_pending_until_somebody_looks(ready: CliHarness) -> None:
     ready("apply", "--yes", "--store", EU)
     assert ready("status", "--store", EU, "--output", "json").json["stores"][0]["parity"] == 1.0
     ready.add({"clerk_user_id": "user_new", "email": "new@example.com", "first_name": "Neo", "locale": "de-DE"})
@@ -50,20 +50,20 @@ def test_who_is_asked_for_is_pending_until_somebody_looks(ready: Town) -> None:
 
 
 @contextmanager
-def state_of(town: Town) -> Iterator[StateStore]:
+def state_of(cli: CliHarness) -> Iterator[StateStore]:
     """The state between two commands."""
-    engine = open_engine(town.settings["state"]["url"])
+    engine = open_engine(cli.settings["state"]["url"])
     yield StateStore(engine)
     engine.dispose()
 
 
-def of_us(town: Town) -> dict[str, Any]:
+def of_us(cli: CliHarness) -> dict[str, Any]:
     """What `status` tells of one shop."""
-    told: dict[str, Any] = {s["store"]: s for s in town("status", "--output", "json").json["stores"]}[US]
+    told: dict[str, Any] = {s["store"]: s for s in cli("status", "--output", "json").json["stores"]}[US]
     return told
 
 
-def test_status_tells_how_old_a_mirror_is(ready: Town) -> None:
+def test_status_tells_how_old_a_mirror_is(ready: CliHarness) -> None:
     ready("apply", "--yes")
     assert [s["mirror"] for s in ready("status", "--output", "json").json["stores"]] == [None, None]
     ready("backfill", "shopify", "--store", US)
@@ -72,7 +72,7 @@ def test_status_tells_how_old_a_mirror_is(ready: Town) -> None:
     assert "mirror filled " in ready("status").out
 
 
-def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
+def test_status_tells_of_bulk_work_under_way(ready: CliHarness) -> None:
     ready("db", "upgrade")
     assert of_us(ready)["bulk"] is None
     with state_of(ready) as state:
@@ -99,7 +99,7 @@ def test_status_tells_of_bulk_work_under_way(ready: Town) -> None:
     assert "2 files, 1 operation running: 1 of 2 lines done, 1 more not in a file yet" in said
 
 
-def test_status_names_no_command_while_an_apply_works_on_its_bulk_operations(ready: Town) -> None:
+def test_status_names_no_command_while_an_apply_works_on_its_bulk_operations(ready: CliHarness) -> None:
     ready("db", "upgrade")
     with state_of(ready) as state:
         state.enqueue_lines(SHOP, [BulkLine(ClerkUserId("a"), rides_in="customers", decision="{}", plan_digest="")])
@@ -108,7 +108,7 @@ def test_status_names_no_command_while_an_apply_works_on_its_bulk_operations(rea
         assert "--bulk auto" not in ready("status").out
 
 
-def test_status_tells_how_far_a_mirror_is_filled(ready: Town) -> None:
+def test_status_tells_how_far_a_mirror_is_filled(ready: CliHarness) -> None:
     assert ready("backfill", "shopify", "--store", US).code == 0
     complete_at = of_us(ready)["mirror"]["complete_at"]
     with state_of(ready) as state:
@@ -128,7 +128,7 @@ def test_status_tells_how_far_a_mirror_is_filled(ready: Town) -> None:
     assert (of_us(ready)["mirror"]["operation"], of_us(ready)["mirror"]["lines"]) == (None, 0)
 
 
-def test_status_tells_how_far_a_running_look_is(ready: Town) -> None:
+def test_status_tells_how_far_a_running_look_is(ready: CliHarness) -> None:
     assert ready("status").code == 0
     with state_of(ready) as state:
         began = WallClock().now() - timedelta(minutes=10)
@@ -144,13 +144,13 @@ def test_status_tells_how_far_a_running_look_is(ready: Town) -> None:
     assert of_us(ready)["sweep"] is None
 
 
-def test_status_asks_no_shop(ready: Town) -> None:
+def test_status_asks_no_shop(ready: CliHarness) -> None:
     calls = len(ready.shop().calls)
     ready("status")
     assert len(ready.shop().calls) == calls
 
 
-def test_mappings_are_listed_by_store_and_user(ready: Town) -> None:
+def test_mappings_are_listed_by_store_and_user(ready: CliHarness) -> None:
     ready("apply", "--yes")
     rows = ready("mappings", "list", "--output", "json").json
     assert [(r["store"], r["clerk_user_id"], r["status"], r["reason"]) for r in rows] == [
@@ -165,7 +165,7 @@ def test_mappings_are_listed_by_store_and_user(ready: Town) -> None:
     assert "1 mapping" in ready("mappings", "list", "--store", EU).out
 
 
-def test_a_user_is_forgotten_and_found_again_by_her_back_link(ready: Town) -> None:
+def test_a_user_is_forgotten_and_found_again_by_her_back_link(ready: CliHarness) -> None:
     ready("apply", "--yes")
     before = ready.mutations
     assert ready("mappings", "forget", "user_ada").code == 1
@@ -176,24 +176,24 @@ def test_a_user_is_forgotten_and_found_again_by_her_back_link(ready: Town) -> No
     assert "user_ada" in ready("mappings", "list").out
 
 
-def test_nobody_unknown_is_forgotten(ready: Town) -> None:
+def test_nobody_unknown_is_forgotten(ready: CliHarness) -> None:
     said = ready("mappings", "forget", "user_nobody", "--yes")
     assert said.code == 64
     assert "user_nobody has no mapping" in said.err
 
 
-def test_the_schema_is_made_and_checked(town: Town) -> None:
-    before = town("db", "check")
+def test_the_schema_is_made_and_checked(cli: CliHarness) -> None:
+    before = cli("db", "check")
     assert before.code == 1
     assert "hint: reconciler db upgrade" in before.err
-    assert town("db", "upgrade").code == 0
-    assert town("db", "upgrade").code == 0
-    assert town("db", "check").code == 0
+    assert cli("db", "upgrade").code == 0
+    assert cli("db", "upgrade").code == 0
+    assert cli("db", "check").code == 0
 
 
-def test_json_schemas_are_printed_or_written(town: Town) -> None:
-    schemas = town("schema").json
+def test_json_schemas_are_printed_or_written(cli: CliHarness) -> None:
+    schemas = cli("schema").json
     assert set(schemas) == {"reconciler.schema.json", "stores.schema.json"}
-    assert town("schema", "--out", str(town.folder / "schemas")).code == 0
-    written = town.folder / "schemas" / "stores.schema.json"
+    assert cli("schema", "--out", str(cli.folder / "schemas")).code == 0
+    written = cli.folder / "schemas" / "stores.schema.json"
     assert json.loads(written.read_text()) == schemas["stores.schema.json"]

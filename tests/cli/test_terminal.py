@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cli.town import US, Town
+from tests.cli.harness import US, CliHarness
 
 WAIT_S = 60.0
 
@@ -25,10 +25,10 @@ class Screen:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text).replace("\r\n", "\n")
 
 
-def typed(town: Town, answer: str, *words: str, **environment: str) -> Screen:
+def typed(cli: CliHarness, answer: str, *words: str, **environment: str) -> Screen:
     """Run the command in a terminal of its own, with the answer typed ahead."""
-    town("status")  # writes the files
-    files = ["--config", str(town.folder / "reconciler.yaml"), "--stores", str(town.folder / "stores.yaml")]
+    cli("status")  # writes the files
+    files = ["--config", str(cli.folder / "reconciler.yaml"), "--stores", str(cli.folder / "stores.yaml")]
     ours, theirs = pty.openpty()
     known = {"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
     process = subprocess.Popen(
@@ -37,7 +37,7 @@ def typed(town: Town, answer: str, *words: str, **environment: str) -> Screen:
         stdout=theirs,
         stderr=theirs,
         env={**known, **environment},
-        cwd=town.folder,
+        cwd=cli.folder,
     )
     os.close(theirs)
     seen: list[bytes] = []
@@ -61,7 +61,7 @@ def typed(town: Town, answer: str, *words: str, **environment: str) -> Screen:
     return Screen(code, b"".join(seen).decode())
 
 
-def test_a_no_writes_nothing_and_a_yes_applies(ready: Town) -> None:
+def test_a_no_writes_nothing_and_a_yes_applies(ready: CliHarness) -> None:
     before = ready.mutations
     no = typed(ready, "n\n", "apply", "--store", US)
     assert no.code == 1
@@ -75,7 +75,7 @@ def test_a_no_writes_nothing_and_a_yes_applies(ready: Town) -> None:
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colour_is_there_unless_one_says_no(ready: Town, environment: dict[str, str], *, coloured: bool) -> None:
+def test_colour_is_there_unless_one_says_no(ready: CliHarness, environment: dict[str, str], *, coloured: bool) -> None:
     screen = typed(ready, "", "plan", **environment)
     assert screen.code == 0
     assert "create  2 new customers" in screen.plain

@@ -8,7 +8,7 @@ import pytest
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.outbound.urls import parsed
 from reconciler.shopify.failures import _host
-from tests.cli.town import US, Town
+from tests.cli.harness import US, CliHarness
 
 LONG = "a" * 64
 HOSTS = [
@@ -20,10 +20,10 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_url_in_a_file_that_leads_to_no_host_is_refused_with_its_place(town: Town, host: str) -> None:
-    town.stores[US]["admin_url"] = f"https://{host}"
-    town.settings |= {"clerk": {"api_url": f"https://{host}/v1"}, "server": {"public_url": f"https://{host}"}}
-    said = town("status")
+def test_a_url_in_a_file_that_leads_to_no_host_is_refused_with_its_place(cli: CliHarness, host: str) -> None:
+    cli.stores[US]["admin_url"] = f"https://{host}"
+    cli.settings |= {"clerk": {"api_url": f"https://{host}/v1"}, "server": {"public_url": f"https://{host}"}}
+    said = cli("status")
     assert said.code == 1, said.err
     assert {f"{what}_url" for what in ("admin", "api", "public")} <= set(
         said.err.replace(":", " ").replace(".", " ").split()
@@ -33,14 +33,16 @@ def test_a_url_in_a_file_that_leads_to_no_host_is_refused_with_its_place(town: T
 
 @pytest.mark.parametrize("host", ["a..b", f"{LONG}.example", "h,a..b", "\u00e4..b"])
 @pytest.mark.parametrize("form", ["postgresql://u:secret@{}/x", "postgresql://u:secret@/x?host={}"])
-def test_a_database_whose_host_no_resolver_takes_is_refused_with_its_place(town: Town, host: str, form: str) -> None:
-    town.settings["profiles"]["url"] = form.format(host)
-    said = town("status")
+def test_a_database_whose_host_no_resolver_takes_is_refused_with_its_place(
+    cli: CliHarness, host: str, form: str
+) -> None:
+    cli.settings["profiles"]["url"] = form.format(host)
+    said = cli("status")
     assert said.code == 1, said.err
     assert ("profiles.url" in said.err, "is no host" in said.err, "secret" in said.err) == (True, True, False)
 
 
-def test_hosts_that_may_be_asked_are_taken(town: Town) -> None:
+def test_hosts_that_may_be_asked_are_taken(cli: CliHarness) -> None:
     for host in (
         "acme.example",
         "a_b.example",
@@ -50,8 +52,8 @@ def test_hosts_that_may_be_asked_are_taken(town: Town) -> None:
         "acme.example.",
         "A.example",
     ):
-        town.stores[US]["admin_url"] = f"https://{host}"
-        assert town("status").code == 0, host
+        cli.stores[US]["admin_url"] = f"https://{host}"
+        assert cli("status").code == 0, host
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -27,7 +27,7 @@ def newcomers(new_series: NewSeries, *, keep_all: bool = False) -> ScanResult:
     return gathered.result(mappings=0, restore_rate=100, whole=True)
 
 
-@pytest.mark.parametrize("piles", [ListBuilder, Spool])
+@pytest.mark.parametrize("new_series", [ListBuilder, Spool])
 def test_the_first_gets_the_phone_and_all_others_are_created_without_it(new_series: NewSeries) -> None:
     scan_result = newcomers(new_series)
     plan = scan_result.plan

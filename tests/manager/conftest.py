@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.manager.street import EU, US, Street, a_street
+from tests.manager.harness import EU, US, RunHarness, run_harness
 
 
 @pytest.fixture
-def street(tmp_path: Path) -> Iterator[Street]:
+def harness(tmp_path: Path) -> Iterator[RunHarness]:
     """One shop, a table of people, both files."""
-    with a_street(tmp_path) as found:
+    with run_harness(tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-def two_shops(tmp_path: Path) -> Iterator[Street]:
-    with a_street(tmp_path, US, EU) as found:
+def two_shops(tmp_path: Path) -> Iterator[RunHarness]:
+    with run_harness(tmp_path, US, EU) as found:
         yield found

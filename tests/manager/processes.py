@@ -19,7 +19,7 @@ import httpx
 
 from tests.clerk import sender
 from tests.clock import WallClock
-from tests.manager.street import WAIT_S, Street, until
+from tests.manager.harness import WAIT_S, RunHarness, until
 
 ROOT = Path(__file__).parents[2]
 QUICK = {
@@ -83,19 +83,19 @@ class Process:
 
 
 @contextmanager
-def replicas(street: Street) -> Iterator[Any]:
+def replicas(harness: RunHarness) -> Iterator[Any]:
     """Starts replicas; whatever still runs at the end is killed."""
     with ExitStack() as stack:
 
         def start(state_url: str | None = None, **intervals: Any) -> Process:
-            street.write()
-            config = street.paths[0]
+            harness.write()
+            config = harness.paths[0]
             if state_url is not None:
-                config = street.folder / f"config-{street.new_id()}.yaml"
-                settings = {**street.settings, "state": {"url": state_url}}
+                config = harness.folder / f"config-{harness.new_id()}.yaml"
+                settings = {**harness.settings, "state": {"url": state_url}}
                 config.write_text(json.dumps({"version": 1, **settings}))
             command = [sys.executable, "-m", "tests.manager.replica", json.dumps({**QUICK, **intervals})]
-            command += ["--config", str(config), "--stores", str(street.paths[1]), "run", "--port", "0"]
+            command += ["--config", str(config), "--stores", str(harness.paths[1]), "run", "--port", "0"]
             return begin(command, stack)
 
         yield start

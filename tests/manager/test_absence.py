@@ -13,7 +13,7 @@ import pytest
 
 from tests import servers
 from tests.clock import WallClock
-from tests.manager.street import US, Running, Street, a_street, deleted_event, until, user_event
+from tests.manager.harness import US, RunHarness, Running, deleted_event, run_harness, until, user_event
 
 PEOPLE = [f"user_{n:02}" for n in range(24)]
 COLUMNS = (
@@ -61,8 +61,8 @@ def table(postgres: servers.Server, postgres_database: Callable[..., str]) -> Ta
 
 
 @pytest.fixture
-def street(tmp_path: Path, table: Table) -> Iterator[Street]:
-    with a_street(tmp_path) as found:
+def harness(tmp_path: Path, table: Table) -> Iterator[RunHarness]:
+    with run_harness(tmp_path) as found:
         found.settings["profiles"] |= {"url": table.url, "table": "public.customers"}
         found.settings["controller"]["absence_grace_s"] = 3600
         found.stores[US]["on_leave"] = "delete"
@@ -72,9 +72,9 @@ def street(tmp_path: Path, table: Table) -> Iterator[Street]:
 @pytest.fixture
 def shared(
     tmp_path: Path, table: Table, postgres: servers.Server, postgres_database: Callable[..., str]
-) -> Iterator[Street]:
+) -> Iterator[RunHarness]:
     """The same with its state in Postgres, for several replicas."""
-    with a_street(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
+    with run_harness(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
         found.settings["profiles"] |= {"url": table.url, "table": "public.customers"}
         found.stores[US]["on_leave"] = "delete"
         yield found
@@ -146,113 +146,113 @@ WAYS = [reloaded, swapped, emptied, loaded_in_parts]
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_table_that_is_reloaded_while_webhooks_arrive_deletes_no_customer(
-    street: Street, table: Table, way: Callable[[Table, Running], None]
+    harness: RunHarness, table: Table, way: Callable[[Table, Running], None]
 ) -> None:
-    street.stores[US]["guards"] = {"release": {"max": 10_000}}
-    with street.replica() as run:
+    harness.stores[US]["guards"] = {"release": {"max": 10_000}}
+    with harness.replica() as run:
         until(lambda: all_there(run), "everybody has a customer")
-        before = street.mutations()
+        before = harness.mutations()
         way(table, run)
         run.settled()
-        assert street.mutations() == before
-        assert len(street.customers()) == len(PEOPLE)
+        assert harness.mutations() == before
+        assert len(harness.customers()) == len(PEOPLE)
         run.nudge(*PEOPLE)
         until(lambda: all_there(run), "nobody is left behind")
-        assert street.mutations() == before
+        assert harness.mutations() == before
 
 
-def test_a_view_over_a_table_that_is_reloaded_deletes_no_customer(street: Street, table: Table) -> None:
+def test_a_view_over_a_table_that_is_reloaded_deletes_no_customer(harness: RunHarness, table: Table) -> None:
     table("create view people as select * from customers where first_name is not null")
-    street.settings["profiles"]["table"] = "public.people"
-    street.stores[US]["guards"] = {"release": {"max": 10_000}}
-    with street.replica() as run:
+    harness.settings["profiles"]["table"] = "public.people"
+    harness.stores[US]["guards"] = {"release": {"max": 10_000}}
+    with harness.replica() as run:
         until(lambda: all_there(run), "everybody has a customer")
-        before = street.mutations()
+        before = harness.mutations()
         reloaded(table, run)
         emptied(table, run)
         run.nudge(*PEOPLE)
         until(lambda: all_there(run), "nobody is left behind")
-        assert street.mutations() == before
+        assert harness.mutations() == before
 
 
-def test_rows_that_row_level_security_hides_are_no_missing_rows(street: Street, table: Table) -> None:
+def test_rows_that_row_level_security_hides_are_no_missing_rows(harness: RunHarness, table: Table) -> None:
     table(
         "drop role if exists absence_reader", "create role absence_reader login",
         "grant select on customers to absence_reader",
     )  # fmt: skip
-    street.settings["profiles"]["url"] = table.url.replace("//postgres@", "//absence_reader@")
-    street.stores[US]["guards"] = {"release": {"max": 10_000}}
-    street.settings["controller"]["absence_grace_s"] = 0.0
-    with street.replica() as run:
+    harness.settings["profiles"]["url"] = table.url.replace("//postgres@", "//absence_reader@")
+    harness.stores[US]["guards"] = {"release": {"max": 10_000}}
+    harness.settings["controller"]["absence_grace_s"] = 0.0
+    with harness.replica() as run:
         until(lambda: all_there(run), "everybody has a customer")
-        before = street.mutations()
+        before = harness.mutations()
         table("alter table customers enable row level security")
         errors = run.metric("controller_runtime_reconcile_total", result="error")
         with webhooks(run):
             until(lambda: run.metric("controller_runtime_reconcile_total", result="error") > errors, "it is refused")
         table("alter table customers disable row level security")
         until(lambda: all_there(run), "nobody is left behind")
-        assert street.mutations() == before
+        assert harness.mutations() == before
     table("drop owned by absence_reader", "drop role absence_reader")
 
 
 def test_a_table_that_is_half_loaded_for_longer_than_the_grace_deletes_no_customer(
-    street: Street, table: Table
+    harness: RunHarness, table: Table
 ) -> None:
-    street.settings["controller"] |= {"absence_grace_s": 0.05, "resync_s": 0.1}
-    street.stores[US]["guards"] = {"release": {"max": 25, "percent": 5}}
-    with street.replica() as run:
+    harness.settings["controller"] |= {"absence_grace_s": 0.05, "resync_s": 0.1}
+    harness.stores[US]["guards"] = {"release": {"max": 25, "percent": 5}}
+    with harness.replica() as run:
         until(lambda: all_there(run), "everybody has a customer")
-        before = street.mutations()
+        before = harness.mutations()
         table("create table kept as select * from customers", "delete from customers where clerk_user_id > 'user_11'")
         for _ in range(3):
             looks = run.metric("reconciler_sweeps_total", kind="changes")
             with webhooks(run):
                 until(lambda s=looks: run.metric("reconciler_sweeps_total", kind="changes") > s + 2, "looked at")  # type: ignore[misc]
             run.settled()
-        assert street.mutations() == before
+        assert harness.mutations() == before
         row = run.mapping(PEOPLE[-1])
         assert row is not None
         assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", None)
         table("insert into customers select * from kept on conflict do nothing")
         run.nudge(*PEOPLE)
         until(lambda: all_there(run), "nobody is left behind")
-        assert street.mutations() == before
+        assert harness.mutations() == before
 
 
 def test_a_user_who_left_is_released_after_the_grace_by_whichever_replica_and_at_once_by_a_signed_deletion(
-    street: Street, table: Table
+    harness: RunHarness, table: Table
 ) -> None:
-    street.settings["controller"] |= {"absence_grace_s": 1.0, "resync_s": 0.1}
-    with street.replica() as run:
+    harness.settings["controller"] |= {"absence_grace_s": 1.0, "resync_s": 0.1}
+    with harness.replica() as run:
         until(lambda: all_there(run), "everybody has a customer")
         table("delete from customers where clerk_user_id in ('user_03', 'user_04')")
         until(lambda: run.status("user_03") == "pending", "the missing row was seen")
-        assert len(street.customers()) == len(PEOPLE)
+        assert len(harness.customers()) == len(PEOPLE)
         run.accepted("user.deleted", deleted_event("user_04"))
         until(lambda: run.status("user_04") == "released", "Clerk told of it")
         row = run.mapping("user_03")
         since = row.absent_since if row is not None else None
-    with street.replica() as run:
+    with harness.replica() as run:
         until(lambda: run.status("user_03") == "released", "the first sighting is kept by the state")
         row = run.mapping("user_03")
         assert row is not None
         assert row.left_at is not None
         assert since is not None
         assert row.left_at - since >= timedelta(seconds=1)
-    assert sorted(street.emails()) == [f"{user}@example.com" for user in PEOPLE if user not in {"user_03", "user_04"}]
+    assert sorted(harness.emails()) == [f"{user}@example.com" for user in PEOPLE if user not in {"user_03", "user_04"}]
 
 
-def test_a_whole_clerk_instance_moves_while_run_works(street: Street, table: Table) -> None:
+def test_a_whole_clerk_instance_moves_while_run_works(harness: RunHarness, table: Table) -> None:
     """New ids for the same addresses, default guards, on_leave: delete: each keeps the customer, and none is deleted."""
-    street.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
-    del street.stores[US]["guards"]
-    with street.replica() as run:
-        moved(street, table, run)
+    harness.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
+    del harness.stores[US]["guards"]
+    with harness.replica() as run:
+        moved(harness, table, run)
 
 
 def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_of_deletions(
-    shared: Street, table: Table
+    shared: RunHarness, table: Table
 ) -> None:
     """A signed deletion is proof at once; the rows of the successors are there before it."""
     shared.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
@@ -260,16 +260,16 @@ def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_
         moved(shared, table, run, deleted_at=other)
 
 
-def moved(street: Street, table: Table, run: Running, *, deleted_at: Running | None = None) -> None:
+def moved(harness: RunHarness, table: Table, run: Running, *, deleted_at: Running | None = None) -> None:
     until(lambda: all_there(run), "everybody has a customer")
-    before = {email: customer["id"] for email, customer in street.customers().items()}
+    before = {email: customer["id"] for email, customer in harness.customers().items()}
     table("update customers set clerk_user_id = 'new_' || clerk_user_id, updated_at = now()")
     for user in PEOPLE[::2] if deleted_at is not None else ():
         assert deleted_at is not None
         assert deleted_at.clerk("user.deleted", deleted_event(user)) == 202
     until(lambda: {run.status(f"new_{user}") for user in PEOPLE} == {"in_sync"}, "everybody has the old customer")
     until(lambda: {run.status(user) for user in PEOPLE} == {"released"}, "the old ids are released")
-    assert {email: customer["id"] for email, customer in street.customers().items()} == before
+    assert {email: customer["id"] for email, customer in harness.customers().items()} == before
     run.settled()
     rows = [run.mapping(f"new_{user}") for user in PEOPLE]
     assert {row.customer_id for row in rows if row is not None} == set(before.values())

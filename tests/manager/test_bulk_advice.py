@@ -8,7 +8,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from tests.manager.street import US, a_street, until
+from tests.manager.harness import US, run_harness, until
 
 RATE = 1  # points a second, in a bucket that is never empty: more than 60 writes take more than ten minutes
 
@@ -18,24 +18,24 @@ def hints_of(logs: Sequence[Any]) -> list[str]:
 
 
 def test_many_requests_that_wait_are_told_of_once_with_the_command(tmp_path: Path) -> None:
-    with a_street(tmp_path, restore_rate=RATE, bucket_size=500_000) as street:
-        street.settings["controller"]["resync_s"] = 0.5
-        street.shop().latency_s = 0.3
+    with run_harness(tmp_path, restore_rate=RATE, bucket_size=500_000) as harness:
+        harness.settings["controller"]["resync_s"] = 0.5
+        harness.shop().latency_s = 0.3
         for n in range(100):
-            street.person(f"user_{n:03}")
-        with capture_logs() as logs, street.replica() as run:
+            harness.person(f"user_{n:03}")
+        with capture_logs() as logs, harness.replica() as run:
             until(lambda: hints_of(logs), "it is said")
             scans = run.metric("reconciler_sweeps_total", kind="changes")
             until(lambda: run.metric("reconciler_sweeps_total", kind="changes") >= scans + 2, "more scans have ended")
         assert hints_of(logs) == [f"reconciler apply --store {US} --bulk auto is faster"]
-        assert "bulkOperationRunMutation" not in street.shop().counts
+        assert "bulkOperationRunMutation" not in harness.shop().counts
 
 
 def test_few_requests_that_wait_are_no_news(tmp_path: Path) -> None:
-    with a_street(tmp_path, restore_rate=RATE, bucket_size=500_000) as street:
+    with run_harness(tmp_path, restore_rate=RATE, bucket_size=500_000) as harness:
         for n in range(20):
-            street.person(f"user_{n:03}")
-        with capture_logs() as logs, street.replica() as run:
+            harness.person(f"user_{n:03}")
+        with capture_logs() as logs, harness.replica() as run:
             run.looked_at_all()
         assert hints_of(logs) == []
-        assert len(street.emails()) == 20
+        assert len(harness.emails()) == 20

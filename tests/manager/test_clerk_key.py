@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tests.clerk.backend import KEY, Backend, serving
-from tests.manager.street import US, Running, Street, until, user_event
+from tests.manager.harness import US, RunHarness, Running, until, user_event
 
 USERS = tuple(f"user_{name}" for name in ("ada", "bob", "cyd", "dee", "eve"))
 
@@ -26,32 +26,32 @@ class Elsewhere(Backend):
 
 
 @pytest.fixture
-def patient(street: Street) -> Street:
+def patient(harness: RunHarness) -> RunHarness:
     """A table that is read often, and a grace that no test waits for."""
-    street.settings["controller"] |= {"absence_grace_s": 600.0}
-    street.stores[US]["on_leave"] = "tag"
+    harness.settings["controller"] |= {"absence_grace_s": 600.0}
+    harness.stores[US]["on_leave"] = "tag"
     for user in USERS:
-        street.person(user)
-    return street
+        harness.person(user)
+    return harness
 
 
 @contextmanager
-def without_ada(street: Street, backend: Backend) -> Iterator[Running]:
+def without_ada(harness: RunHarness, backend: Backend) -> Iterator[Running]:
     """`run` beside this API of Clerk, asked to reconcile a user whose row has gone."""
     with serving(backend) as url:
-        street.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
-        with street.replica() as run:
+        harness.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
+        with harness.replica() as run:
             run.looked_at_all()
-            street.gone("user_ada")
+            harness.gone("user_ada")
             run.nudge("user_ada")
             yield run
 
 
-def left(street: Street) -> list[str]:
-    return sorted(mail.partition("@")[0] for mail, c in street.customers().items() if "clerk-left" in c["tags"])
+def left(harness: RunHarness) -> list[str]:
+    return sorted(mail.partition("@")[0] for mail, c in harness.customers().items() if "clerk-left" in c["tags"])
 
 
-def test_the_key_of_another_instance_proves_no_absence(patient: Street, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_key_of_another_instance_proves_no_absence(patient: RunHarness, capsys: pytest.CaptureFixture[str]) -> None:
     backend = Backend(users=[user_event("user_dev")])
     with without_ada(patient, backend) as run:
         until(lambda: run.status("user_ada") == "pending", "the row is waited for")
@@ -63,7 +63,7 @@ def test_the_key_of_another_instance_proves_no_absence(patient: Street, capsys: 
     assert left(patient) == []
 
 
-def test_the_key_of_our_instance_proves_absence_though_some_left_with_their_rows_there(patient: Street) -> None:
+def test_the_key_of_our_instance_proves_absence_though_some_left_with_their_rows_there(patient: RunHarness) -> None:
     backend = Backend(users=[user_event(user) for user in USERS if user not in {"user_ada", "user_bob"}])
     with without_ada(patient, backend) as run:
         until(lambda: run.status("user_ada") == "released", "Clerk's 404 counts")
@@ -85,7 +85,7 @@ def test_the_key_of_our_instance_proves_absence_though_some_left_with_their_rows
     ],
     ids=["html", "gateway", "code", "list", "no user", "null"],
 )
-def test_an_answer_that_is_not_clerks_proves_no_absence(patient: Street, answer: Response) -> None:
+def test_an_answer_that_is_not_clerks_proves_no_absence(patient: RunHarness, answer: Response) -> None:
     backend = Elsewhere(users=[user_event(user) for user in USERS])
     backend.answer = answer
     with without_ada(patient, backend) as run:

@@ -33,7 +33,7 @@ from reconciler.wiring import Components
 from tests import servers
 from tests.clerk import sender
 from tests.clock import WallClock
-from tests.manager.street import Running, Street, a_street, deleted_event, until, user_event
+from tests.manager.harness import RunHarness, Running, deleted_event, run_harness, until, user_event
 
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "metadata", "updated_at")
 TABLE = """create table public.customers (clerk_user_id text primary key, email text unique, email_verified boolean
@@ -48,7 +48,7 @@ class AppTable:
     """The app's database: its table, and hands on it that are not the product's."""
 
     url: str
-    street: Street
+    harness: RunHarness
     capsys: pytest.CaptureFixture[str]
 
     def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ class AppTable:
 
     def said(self, *words: str) -> str:
         """What a command prints."""
-        config, stores = self.street.paths
+        config, stores = self.harness.paths
         self.capsys.readouterr()
         main.run(["--config", str(config), "--stores", str(stores), *words])
         return self.capsys.readouterr().out
@@ -79,10 +79,10 @@ def app(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[AppTable]:
     url = postgres.url(postgres_database(migrated=True))
-    with a_street(tmp_path, state_url=url) as street:
-        street.settings["profiles"] = {"url": url, "table": "public.customers", "columns": {c: c for c in COLUMNS}}
-        street.settings["clerk"]["upsert_profiles"] = True
-        made = AppTable(url, street, capsys)
+    with run_harness(tmp_path, state_url=url) as harness:
+        harness.settings["profiles"] = {"url": url, "table": "public.customers", "columns": {c: c for c in COLUMNS}}
+        harness.settings["clerk"]["upsert_profiles"] = True
+        made = AppTable(url, harness, capsys)
         made.sql(TABLE)
         yield made
 
@@ -112,7 +112,7 @@ def written(app: AppTable, user: str, **values: Any) -> None:
 
 
 def test_a_bare_row_that_the_app_has_just_inserted_is_filled(app: AppTable) -> None:
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.looked_at_all()
         app.sql("insert into customers (clerk_user_id) values ('user_a')")
         run.accepted("user.created", someone("user_a", ahead_s=-5))
@@ -121,7 +121,7 @@ def test_a_bare_row_that_the_app_has_just_inserted_is_filled(app: AppTable) -> N
 
 
 def test_what_the_app_has_put_into_the_row_by_then_stays(app: AppTable) -> None:
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.looked_at_all()
         app.sql("insert into customers (clerk_user_id, first_name) values ('user_a', 'App')")
         run.accepted("user.created", someone("user_a"))
@@ -138,7 +138,7 @@ def test_a_trigger_that_sets_the_time_of_each_write_loses_no_change(app: AppTabl
         "$$ begin new.updated_at = now() + interval '1 hour'; return new; end $$"
     )
     app.sql("create trigger touched before insert or update on customers for each row execute function touch()")
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.looked_at_all()
         for n in range(4):
             run.accepted("user.updated", someone("user_a", first_name=f"Tove {n}", ahead_s=n / 10))
@@ -149,12 +149,12 @@ def test_a_trigger_that_sets_the_time_of_each_write_loses_no_change(app: AppTabl
 def test_the_newest_wins_in_whatever_order_and_at_whichever_replica_events_come(app: AppTable) -> None:
     late = someone("user_a", first_name="Late", ahead_s=2.5)
     with ExitStack() as stack:
-        replicas = [stack.enter_context(app.street.replica()) for _ in range(2)]
+        replicas = [stack.enter_context(app.harness.replica()) for _ in range(2)]
         events = [someone("user_a", first_name=f"Tove {n}", ahead_s=n) for n in range(4)]
         for number, n in enumerate((3, 1, 2, 0)):
             replicas[number % 2].accepted("user.updated", events[n])
         written(app, "user_a", first_name="Tove 3")
-    with app.street.replica() as run:  # what was newest is remembered
+    with app.harness.replica() as run:  # what was newest is remembered
         run.accepted("user.updated", late)
         run.settled()
     assert app.row("user_a")["first_name"] == "Tove 3"
@@ -163,7 +163,7 @@ def test_the_newest_wins_in_whatever_order_and_at_whichever_replica_events_come(
 def test_metadata_is_merged_where_it_is_an_object_and_left_alone_and_held_elsewhere(app: AppTable) -> None:
     app.sql("insert into customers (clerk_user_id, metadata) values ('user_a', %s)", '"{\\"theme\\": \\"dark\\"}"')
     app.sql("insert into customers (clerk_user_id, metadata) values ('user_b', %s)", '["the app has a list"]')
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.looked_at_all()
         for user in ("user_a", "user_b"):
             run.accepted("user.updated", someone(user))
@@ -187,9 +187,9 @@ def test_a_late_update_of_a_deleted_user_changes_nothing_after_a_restart(
 ) -> None:
     if marked:
         app.sql("alter table customers add column deleted_at timestamptz")
-        app.street.settings["profiles"]["columns"]["deleted_at"] = "deleted_at"
+        app.harness.settings["profiles"]["columns"]["deleted_at"] = "deleted_at"
     late = someone("user_a", first_name="Late", email="late@example.com", ahead_s=60)
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.accepted("user.created", someone("user_a"))
         written(app, "user_a", first_name="Tove")
         run.accepted("user.deleted", deleted_event("user_a"))
@@ -199,7 +199,7 @@ def test_a_late_update_of_a_deleted_user_changes_nothing_after_a_restart(
         run.settled()
     app.sql("update customers set email = null, first_name = null where clerk_user_id = 'user_a'")
     before = app.rows()
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.accepted("user.updated", late)
         run.accepted("user.created", someone("user_never", ahead_s=60))
         run.settled()
@@ -218,7 +218,7 @@ def answers(run: Running, events: list[tuple[str, Any]]) -> list[tuple[int, floa
         body = sender.event(kind, data)
         with httpx.Client(base_url=run.manager.url, timeout=60) as client:
             gate.wait(60)
-            signed = sender.headers(body, message_id=run.street.new_id(), at=WallClock().now())
+            signed = sender.headers(body, message_id=run.harness.new_id(), at=WallClock().now())
             began = time.monotonic()
             answer = client.post("/webhooks/clerk", content=body, headers=signed)
             found.append((answer.status_code, time.monotonic() - began))
@@ -236,7 +236,7 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
 ) -> None:
     app.sql("insert into customers (clerk_user_id, first_name) values ('user_00', 'Old')")
     users = [f"user_{n:02}" for n in range(TOGETHER)]
-    with app.street.replica() as run, psycopg.connect(app.url) as migration:
+    with app.harness.replica() as run, psycopg.connect(app.url) as migration:
         run.looked_at_all()
         migration.execute("alter table customers add column plan text")
         sent = threading.Event()
@@ -267,13 +267,13 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
 
 def test_what_could_not_be_written_is_written_by_the_process_that_starts_next(app: AppTable) -> None:
     with psycopg.connect(app.url) as migration:
-        with app.street.replica() as run:
+        with app.harness.replica() as run:
             run.looked_at_all()
             migration.execute("alter table customers add column plan text")
             run.accepted("user.created", someone("user_a"))
         assert migration.execute("select count(*) from customers").fetchone() == (0,)
         migration.commit()
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         written(app, "user_a", email="user_a@example.com")
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")
 
@@ -289,7 +289,7 @@ def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_writ
         "user_second": ("customers_email_key", someone("user_second", email="user_first@example.com")),
         "user_long": ("short", someone("user_long", first_name="Much too long a name")),
     }
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.looked_at_all()
         run.accepted("user.created", someone("user_first"))
         until(lambda: run.status("user_first") == "in_sync", "the first is there")
@@ -322,7 +322,7 @@ def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_writ
 
 
 def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> None:
-    with app.street.replica() as run:
+    with app.harness.replica() as run:
         run.looked_at_all()
         for user in ("user_a", "user_b"):
             run.accepted("user.created", someone(user))
@@ -422,9 +422,9 @@ def test_a_frozen_process_holds_a_row_of_the_apps_for_a_moment_only(
 def test_run_that_starts_while_the_table_is_locked_waits_for_it(app: AppTable) -> None:
     waits: list[str] = []
     with psycopg.connect(app.url) as migration, ExitStack() as stack:
-        app.street.write()
+        app.harness.write()
         migration.execute("alter table customers add column plan text")
-        components = stack.enter_context(Components(load(*app.street.paths, {}), warn=waits.append))
+        components = stack.enter_context(Components(load(*app.harness.paths, {}), warn=waits.append))
 
         def wait(_seconds: float) -> bool:
             migration.commit()
@@ -447,11 +447,11 @@ def engine_of() -> Iterator[Callable[..., Any]]:
         engine.dispose()
 
 
-def test_a_locked_sqlite_table_of_the_apps_is_written_later_too(street: Street) -> None:
-    street.settings["clerk"]["upsert_profiles"] = True
+def test_a_locked_sqlite_table_of_the_apps_is_written_later_too(harness: RunHarness) -> None:
+    harness.settings["clerk"]["upsert_profiles"] = True
     with (
-        street.replica() as run,
-        closing(sqlite3.connect(street.folder / "profiles.db", isolation_level=None)) as other,
+        harness.replica() as run,
+        closing(sqlite3.connect(harness.folder / "profiles.db", isolation_level=None)) as other,
     ):
         run.looked_at_all()
         other.execute("begin immediate")

@@ -13,29 +13,29 @@ import pytest
 from tests.clerk import sender
 from tests.clerk.backend import KEY, Backend, serving
 from tests.clock import WallClock
-from tests.manager.street import TABLE, US, Running, Street, deleted_event, until, user_event
+from tests.manager.harness import TABLE, US, RunHarness, Running, deleted_event, until, user_event
 
 PEOPLE = [f"user_{n:02}" for n in range(14)]
 
 
-def live(street: Street, chance: random.Random) -> list[tuple[str, dict[str, Any]]]:
+def live(harness: RunHarness, chance: random.Random) -> list[tuple[str, dict[str, Any]]]:
     """Sign-ups, changes and departures; gives the events that Clerk would send, in order."""
     events: list[tuple[str, dict[str, Any]]] = []
     for user in PEOPLE:
         at = WallClock().now()  # an event is never later than the row that it tells of
-        street.person(user, first_name="First")
+        harness.person(user, first_name="First")
         events.append(("user.created", user_event(user, updated_at=at)))
     for user in chance.sample(PEOPLE, 8):
         at = WallClock().now()
-        street.person(user, first_name=chance.choice(["Ada", "Bob", "Cleo"]), email=f"{user}@new.example.com")
+        harness.person(user, first_name=chance.choice(["Ada", "Bob", "Cleo"]), email=f"{user}@new.example.com")
         events.append(("user.updated", user_event(user, updated_at=at)))
     for user in PEOPLE[:3]:
-        street.gone(user)
+        harness.gone(user)
         events.append(("user.deleted", dict(deleted_event(user))))
     return events
 
 
-def is_right(street: Street, run: Running) -> bool:
+def is_right(harness: RunHarness, run: Running) -> bool:
     """Every user that is there is in sync, every one that is not has no customer that is managed."""
     return (
         run.idle()
@@ -44,21 +44,21 @@ def is_right(street: Street, run: Running) -> bool:
     )
 
 
-def test_with_all_webhooks_dropped_the_end_is_the_same_only_later(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.2
-    with street.replica() as run:
+def test_with_all_webhooks_dropped_the_end_is_the_same_only_later(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.2
+    with harness.replica() as run:
         run.looked_at_all()
-        live(street, random.Random(1))
-        until(lambda: is_right(street, run), "looks found everything")
+        live(harness, random.Random(1))
+        until(lambda: is_right(harness, run), "looks found everything")
 
 
 @pytest.mark.parametrize("seed", [20261125, 7])
-def test_doubled_lost_shuffled_and_late_webhooks_lead_to_the_same_end(street: Street, seed: int) -> None:
+def test_doubled_lost_shuffled_and_late_webhooks_lead_to_the_same_end(harness: RunHarness, seed: int) -> None:
     print(f"seed {seed}")  # noqa: T201  shown where it fails
     chance = random.Random(seed)
-    with street.replica() as run:
+    with harness.replica() as run:
         run.looked_at_all()
-        events = live(street, chance)
+        events = live(harness, chance)
         late = WallClock().now() - timedelta(days=3)
         sent = [event for event in events for _ in range(chance.randint(0, 5))]
         sent += [
@@ -69,21 +69,21 @@ def test_doubled_lost_shuffled_and_late_webhooks_lead_to_the_same_end(street: St
         chance.shuffle(sent)
         for kind, data in sent:
             run.accepted(kind, data)
-        until(lambda: is_right(street, run), "the end is as it should be")
+        until(lambda: is_right(harness, run), "the end is as it should be")
         assert run.mapping("user_never_there") is None
-        expected = street.end_state()
-    links = [c for c in street.customers().values() if "app-user" in c["tags"]]
+        expected = harness.end_state()
+    links = [c for c in harness.customers().values() if "app-user" in c["tags"]]
     assert len({c["email"] for c in links}) == len(expected)
-    before = street.mutations()
-    with street.replica() as run:
+    before = harness.mutations()
+    with harness.replica() as run:
         run.looked_at_all()
-    assert (street.mutations(), street.end_state()) == (before, expected)
+    assert (harness.mutations(), harness.end_state()) == (before, expected)
 
 
-def test_the_very_same_delivery_is_taken_once(street: Street) -> None:
-    with street.replica() as run:
+def test_the_very_same_delivery_is_taken_once(harness: RunHarness) -> None:
+    with harness.replica() as run:
         run.looked_at_all()
-        street.person("user_a")
+        harness.person("user_a")
         for _ in range(3):
             run.accepted("user.created", user_event("user_a"), message_id="msg_same")
         until(lambda: run.status("user_a") == "in_sync", "she is there")
@@ -93,15 +93,15 @@ def test_the_very_same_delivery_is_taken_once(street: Street) -> None:
 
 @pytest.mark.parametrize("upserts", [False, True])
 def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_lost(
-    street: Street,
+    harness: RunHarness,
     upserts: bool,  # noqa: FBT001  a parameter
 ) -> None:
     """The lock is held until the answers are there: whoever waited for it would wait for ever."""
-    street.settings["clerk"]["upsert_profiles"] = upserts
-    street.settings["profiles"]["url"] = street.state_url
-    with closing(sqlite3.connect(street.folder / "state.db", isolation_level=None)) as other:
+    harness.settings["clerk"]["upsert_profiles"] = upserts
+    harness.settings["profiles"]["url"] = harness.state_url
+    with closing(sqlite3.connect(harness.folder / "state.db", isolation_level=None)) as other:
         other.execute(TABLE)
-        with street.replica(webhook_wait_s=0.2) as run:
+        with harness.replica(webhook_wait_s=0.2) as run:
             run.looked_at_all()
             other.execute("BEGIN IMMEDIATE")
             body = sender.event("user.created", user_event("user_a"))
@@ -121,9 +121,9 @@ def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_l
             run.settled()
 
 
-def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(street: Street) -> None:
-    street.person("user_old", first_name="Old")
-    with street.replica() as run:
+def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(harness: RunHarness) -> None:
+    harness.person("user_old", first_name="Old")
+    with harness.replica() as run:
         run.looked_at_all()
         run.accepted("user.created", user_event("user_soon"))
         ahead = WallClock().now() + timedelta(seconds=30)
@@ -131,33 +131,33 @@ def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(street
         early = lambda: run.metric("controller_runtime_reconcile_total", result="requeue_after") >= 3  # noqa: E731
         until(early, "the looks are repeated")
         assert run.status("user_soon") is None
-        street.person("user_soon")
-        street.person("user_old", first_name="New", updated_at=ahead.isoformat())
+        harness.person("user_soon")
+        harness.person("user_old", first_name="New", updated_at=ahead.isoformat())
         until(lambda: run.status("user_soon") == "in_sync", "she is there")
-        until(lambda: street.customers()["user_old@example.com"]["firstName"] == "New", "the change is there")
+        until(lambda: harness.customers()["user_old@example.com"]["firstName"] == "New", "the change is there")
         until(lambda: run.components.queue.depth() == 0, "nothing is waited for any more")
 
 
-def test_an_older_row_is_acted_on_while_the_newer_is_awaited(street: Street) -> None:
-    street.person("user_a", first_name="Right")
-    with street.replica() as run:
+def test_an_older_row_is_acted_on_while_the_newer_is_awaited(harness: RunHarness) -> None:
+    harness.person("user_a", first_name="Right")
+    with harness.replica() as run:
         run.looked_at_all()
-        customer = street.customers()["user_a@example.com"]
-        street.shop().staff("edit", id=customer["id"], first_name="Wrong")
+        customer = harness.customers()["user_a@example.com"]
+        harness.shop().staff("edit", id=customer["id"], first_name="Wrong")
         ahead = WallClock().now() + timedelta(seconds=30)
         run.accepted("user.updated", user_event("user_a", updated_at=ahead))
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "Right", "the drift is healed")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Right", "the drift is healed")
 
 
-def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(street: Street) -> None:
-    street.stores[US]["on_leave"] = "tag"
+def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(harness: RunHarness) -> None:
+    harness.stores[US]["on_leave"] = "tag"
     others = ("user_other", "user_another", "user_third")
     backend = Backend(users=[user_event(user) for user in ("user_there", *others)])
     with serving(backend) as url:
-        street.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
+        harness.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
         for user in ("user_row", "user_marked", "user_clerk", "user_there", *others):
-            street.person(user)
-        with street.replica() as run:
+            harness.person(user)
+        with harness.replica() as run:
             run.looked_at_all()
             for user in ("user_there", "user_clerk"):  # their rows stay
                 backend.troubles = [(503, {"retry-after": "60"})]  # Clerk can't be asked at first
@@ -167,33 +167,35 @@ def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(
                 run.nudge(user)  # somebody else asks meanwhile: what the deletion asked for is not forgotten
                 run.settled()
             until(lambda: run.status("user_clerk") == "released", "Clerk's 404 counts")
-            street.gone("user_row")
-            street.person("user_marked", deleted_at=WallClock().now().isoformat())
+            harness.gone("user_row")
+            harness.person("user_marked", deleted_at=WallClock().now().isoformat())
             for user in ("user_row", "user_marked"):
                 run.accepted("user.deleted", deleted_event(user))
                 until(lambda u=user: run.status(u) == "released", f"{user} is released")  # type: ignore[misc]
             until(lambda: run.components.queue.depth() == 0, "all is done")
             assert run.status("user_there") == "in_sync"
-    assert [e for e, c in sorted(street.customers().items()) if "clerk-left" in c["tags"]] == [
+    assert [e for e, c in sorted(harness.customers().items()) if "clerk-left" in c["tags"]] == [
         "user_clerk@example.com", "user_marked@example.com", "user_row@example.com",
     ]  # fmt: skip
 
 
-def test_without_a_key_a_deletion_with_its_row_still_there_is_only_a_nudge(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run:
+def test_without_a_key_a_deletion_with_its_row_still_there_is_only_a_nudge(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
         run.accepted("user.deleted", deleted_event("user_a"))
         until(lambda: run.components.queue.depth() == 0, "it was looked at")
         assert run.status("user_a") == "in_sync"
 
 
-def test_with_upsert_profiles_the_webhook_writes_the_row_first_and_no_late_one_turns_it_back(street: Street) -> None:
-    street.settings["clerk"]["upsert_profiles"] = True
+def test_with_upsert_profiles_the_webhook_writes_the_row_first_and_no_late_one_turns_it_back(
+    harness: RunHarness,
+) -> None:
+    harness.settings["clerk"]["upsert_profiles"] = True
     address = {"id": "idn_1", "email_address": "ada@example.com", "verification": {"status": "verified"}}
     about: dict[str, Any] = {"email_addresses": [address], "primary_email_address_id": "idn_1"}
     at = WallClock().now()
-    with street.replica() as run:
+    with harness.replica() as run:
         run.looked_at_all()
         newest = user_event("user_ada", first_name="Ada", updated_at=at, **about)
         older = user_event("user_ada", first_name="Stale", updated_at=at - timedelta(days=2), **about)
@@ -201,7 +203,7 @@ def test_with_upsert_profiles_the_webhook_writes_the_row_first_and_no_late_one_t
         until(lambda: run.status("user_ada") == "in_sync", "she is there")
         run.accepted("user.created", older)
         run.settled()
-        assert street.customers()["ada@example.com"]["firstName"] == "Ada"
+        assert harness.customers()["ada@example.com"]["firstName"] == "Ada"
         run.accepted("user.deleted", deleted_event("user_ada"))
         until(lambda: run.status("user_ada") == "released", "she has left")
         run.accepted("user.updated", older)

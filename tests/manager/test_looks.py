@@ -14,66 +14,66 @@ from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.manager.schedule.scheduler import SCAN_THREADS
 from tests import servers
 from tests.clock import WallClock
-from tests.manager.street import HELD_S, US, Street, a_street, until
+from tests.manager.harness import HELD_S, US, RunHarness, run_harness, until
 
 
-def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_nothing(street: Street) -> None:
+def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_nothing(harness: RunHarness) -> None:
     for n in range(12):
-        street.person(f"user_{n:02}", first_name=f"N{n}")
-    street.shop().staff("create", email="user_03@example.com", first_name="Guest")
-    with street.replica() as run:
+        harness.person(f"user_{n:02}", first_name=f"N{n}")
+    harness.shop().staff("create", email="user_03@example.com", first_name="Guest")
+    with harness.replica() as run:
         run.looked_at_all()
-        assert street.emails() == sorted(f"user_{n:02}@example.com" for n in range(12))
-        assert street.customers()["user_03@example.com"]["firstName"] == "N3"
+        assert harness.emails() == sorted(f"user_{n:02}@example.com" for n in range(12))
+        assert harness.customers()["user_03@example.com"]["firstName"] == "N3"
         assert {run.status(f"user_{n:02}") for n in range(12)} == {"in_sync"}
-    before = street.mutations()
-    with street.replica() as run:
+    before = harness.mutations()
+    with harness.replica() as run:
         run.looked_at_all()
-    assert street.mutations() == before
+    assert harness.mutations() == before
 
 
 def test_a_full_look_repairs_users_without_mapping_mappings_without_user_and_backlinks_without_mapping(
-    street: Street,
+    harness: RunHarness,
 ) -> None:
-    street.stores[US]["on_leave"] = "tag"
+    harness.stores[US]["on_leave"] = "tag"
     for n in range(4):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         shop = run.mapping("user_0")
         assert shop is not None
         run.components.state.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
-    street.person("user_new")  # a user without a mapping
-    street.gone("user_2")  # a mapping without its user
-    with street.replica() as run:
+    harness.person("user_new")  # a user without a mapping
+    harness.gone("user_2")  # a mapping without its user
+    with harness.replica() as run:
         until(lambda: run.status("user_2") == "released", "who has gone is released")
         until(lambda: run.status("user_new") == "in_sync", "who is new is there")
         until(lambda: run.status("user_0") == "in_sync", "the mapping is back")
         again = run.mapping("user_0")
         assert again is not None
         assert again.customer_id == shop.customer_id
-    assert len(street.emails()) == 5
-    assert "clerk-left" in street.customers()["user_2@example.com"]["tags"]
+    assert len(harness.emails()) == 5
+    assert "clerk-left" in harness.customers()["user_2@example.com"]["tags"]
 
 
-def test_a_full_look_that_fails_is_taken_again_without_waiting_for_tomorrow(street: Street) -> None:
-    street.person("user_a")
-    street.shop().faults.add("status", status=503, times=4)
-    with street.replica() as run:
+def test_a_full_look_that_fails_is_taken_again_without_waiting_for_tomorrow(harness: RunHarness) -> None:
+    harness.person("user_a")
+    harness.shop().faults.add("status", status=503, times=4)
+    with harness.replica() as run:
         until(lambda: run.status("user_a") == "in_sync", "the look was taken again")
 
 
-def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_another(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.2
+def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_another(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.2
     for n in range(3):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         row = run.mapping("user_0")
         assert row is not None
         state, shop = run.components.state, row.shop
-        street.gone("user_0")
-        street.gone("user_2")
+        harness.gone("user_0")
+        harness.gone("user_2")
         clock = run.components.clock
         lease = (f"look:{shop}", "the one that dies")
         fence = until(lambda: state.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other looks at the shop")
@@ -91,106 +91,106 @@ def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_anoth
         assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 2)
 
 
-def test_a_look_at_changes_finds_what_no_webhook_told_of(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.1
-    street.person("user_a")
-    street.person("user_b")
-    with street.replica() as run:
+def test_a_look_at_changes_finds_what_no_webhook_told_of(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.1
+    harness.person("user_a")
+    harness.person("user_b")
+    with harness.replica() as run:
         run.looked_at_all()
-        street.person("user_a", first_name="Changed")
-        street.person("user_c")
-        street.gone("user_b")
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "Changed", "the change was seen")
+        harness.person("user_a", first_name="Changed")
+        harness.person("user_c")
+        harness.gone("user_b")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Changed", "the change was seen")
         until(lambda: run.status("user_c") == "in_sync", "the new one was seen")
         until(lambda: run.status("user_b") == "released", "the vanished row was seen")
 
 
-def test_a_look_at_changes_that_failed_is_taken_again_long_before_its_next_turn(street: Street) -> None:
-    with street.replica() as run:
+def test_a_look_at_changes_that_failed_is_taken_again_long_before_its_next_turn(harness: RunHarness) -> None:
+    with harness.replica() as run:
         run.looked_at_all()
         job = run.manager._schedule._scheduler.get_job("changes:acme-us")
-        street.sql("alter table customers rename to elsewhere")
+        harness.sql("alter table customers rename to elsewhere")
 
         def has_failed() -> bool:
             job.modify(next_run_time=WallClock().now())  # its turn; the next one is in an hour
             return run.metric("reconciler_sweeps_total", kind="changes", result="failed") > 0
 
         until(has_failed, "it has failed")
-        street.sql("alter table elsewhere rename to customers")
-        street.person("user_a")
+        harness.sql("alter table elsewhere rename to customers")
+        harness.person("user_a")
         until(lambda: run.status("user_a") == "in_sync", "no webhook told of it")
 
 
-def test_half_a_table_releases_nobody(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.1
-    street.stores[US]["guards"] = {"release": {"max": 3}}
-    street.stores[US]["on_leave"] = "tag"
+def test_half_a_table_releases_nobody(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.1
+    harness.stores[US]["guards"] = {"release": {"max": 3}}
+    harness.stores[US]["on_leave"] = "tag"
     for n in range(8):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         seen = run.metric("reconciler_sweeps_total", kind="changes")
         until(
             lambda: run.metric("reconciler_sweeps_total", kind="changes") >= seen + 2, "none is left that saw them new"
         )
         run.settled()
-        before = street.mutations()
-        street.sql("delete from customers where clerk_user_id >= 'user_4'")
+        before = harness.mutations()
+        harness.sql("delete from customers where clerk_user_id >= 'user_4'")
         done = run.metric("reconciler_sweeps_total")
         until(lambda: run.metric("reconciler_sweeps_total") >= done + 4, "some looks at changes were taken")
         run.settled()
-        assert street.mutations() == before
+        assert harness.mutations() == before
         assert {run.status(f"user_{n}") for n in range(8)} == {"in_sync"}
-    with street.replica() as run:  # nor does the full look at a start
+    with harness.replica() as run:  # nor does the full look at a start
         run.looked_at_all()
-        assert street.mutations() == before
+        assert harness.mutations() == before
         assert {run.status(f"user_{n}") for n in range(4, 8)} == {"held"}
 
 
-def test_what_a_full_look_holds_is_not_let_go_one_by_one_by_looks_at_changes(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.1
-    street.stores[US]["guards"] = {"create": {"max": 3}}
+def test_what_a_full_look_holds_is_not_let_go_one_by_one_by_looks_at_changes(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.1
+    harness.stores[US]["guards"] = {"create": {"max": 3}}
     for n in range(5):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         seen = run.metric("reconciler_sweeps_total")
         until(lambda: run.metric("reconciler_sweeps_total") >= seen + 3, "looks at changes were taken")
         run.settled()
-        assert street.emails() == []
+        assert harness.emails() == []
         assert {run.status(f"user_{n}") for n in range(5)} == {"held"}
         run.nudge("user_3")
         until(lambda: run.status("user_3") == "in_sync", "a single one may pass within the hour's budget")
 
 
-def test_supabase_away_means_waiting_and_not_deciding(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.1
-    street.stores[US]["on_leave"] = "tag"
+def test_supabase_away_means_waiting_and_not_deciding(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.1
+    harness.stores[US]["on_leave"] = "tag"
     for n in range(4):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
-        before = street.mutations()
-        street.sql("alter table customers rename to elsewhere")
+        before = harness.mutations()
+        harness.sql("alter table customers rename to elsewhere")
         run.nudge("user_0", "user_1")
         run.accepted("user.deleted", {"id": "user_2", "object": "user", "deleted": True})
         until(lambda: run.metric("reconciler_sweeps_total", result="failed") >= 2, "looks were tried")
-        assert street.mutations() == before
+        assert harness.mutations() == before
         assert run.waiting() >= {"user_0", "user_1", "user_2"}
         assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
-        street.sql("alter table elsewhere rename to customers")
-        street.gone("user_2")
+        harness.sql("alter table elsewhere rename to customers")
+        harness.gone("user_2")
         until(lambda: run.status("user_2") == "released", "the work goes on")
         run.settled()
 
 
-def test_an_empty_table_releases_nobody(street: Street) -> None:
-    street.settings["controller"]["resync_s"] = 0.1
+def test_an_empty_table_releases_nobody(harness: RunHarness) -> None:
+    harness.settings["controller"]["resync_s"] = 0.1
     for n in range(4):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
-        street.sql("delete from customers")
+        harness.sql("delete from customers")
         before = run.metric("reconciler_sweeps_total")
         until(lambda: run.metric("reconciler_sweeps_total") >= before + 3, "looks were tried")
         run.nudge("user_0", "user_3")  # nor by a look at one of them
@@ -202,17 +202,17 @@ def test_an_empty_table_releases_nobody(street: Street) -> None:
 
 
 @pytest.fixture
-def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[Street]:
+def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[RunHarness]:
     """The street with its state in Postgres, which several may share."""
-    with a_street(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
+    with run_harness(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
         yield found
 
 
-def test_each_turn_is_taken_once_by_three_replicas(shared: Street) -> None:
-    street = shared
-    street.settings["controller"]["resync_s"] = 1.0
-    street.person("user_a")
-    with street.replica() as one, street.replica() as two, street.replica() as three:
+def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
+    harness = shared
+    harness.settings["controller"]["resync_s"] = 1.0
+    harness.person("user_a")
+    with harness.replica() as one, harness.replica() as two, harness.replica() as three:
         runs = (one, two, three)
         for run in runs:
             run.looked_at_all()
@@ -237,9 +237,9 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: Street) -> None:
         assert min(later - sooner for sooner, later in pairwise(looks)) >= timedelta(seconds=0.4)
 
 
-def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
         row = run.mapping("user_a")
         assert row is not None
@@ -254,21 +254,21 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(stree
 def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp_path: Path) -> None:
     names = [StoreName(f"acme-{number}") for number in range(2 * SCAN_THREADS)]
     others = names[1:]
-    with a_street(tmp_path, *names) as street:
-        street.person("user_a")
-        street.person("user_b")
-        street.shop(names[0]).faults.add("slow", seconds=HELD_S, times=None)
-        with street.replica() as run:
+    with run_harness(tmp_path, *names) as harness:
+        harness.person("user_a")
+        harness.person("user_b")
+        harness.shop(names[0]).faults.add("slow", seconds=HELD_S, times=None)
+        with harness.replica() as run:
 
             def done() -> float:
                 return run.metric("reconciler_sweeps_total", kind="full", result="done")
 
             until(lambda: done() == len(others), "the others were scanned")
-            until(lambda: all(len(street.emails(name)) == 2 for name in others), "what they found was done")
-            assert street.emails(names[0]) == []
+            until(lambda: all(len(harness.emails(name)) == 2 for name in others), "what they found was done")
+            assert harness.emails(names[0]) == []
             for name in names:  # due at the same moment
                 run.manager._schedule.scan_soon(name)
             until(lambda: done() == 2 * len(others), "the others were scanned again")
-            street.shop(names[0]).faults.clear()
+            harness.shop(names[0]).faults.clear()
             run.looked_at_all()
-            assert street.emails(names[0]) == ["user_a@example.com", "user_b@example.com"]
+            assert harness.emails(names[0]) == ["user_a@example.com", "user_b@example.com"]

@@ -10,60 +10,60 @@ import pytest
 
 from reconciler.core.model.ids import ClerkUserId
 from tests import servers
-from tests.manager.street import EU, US, Running, Street, a_street, store_of, until
+from tests.manager.harness import EU, US, RunHarness, Running, run_harness, store_of, until
 
 NEW = "acme-group.myshopify.com"
 
 
 @pytest.fixture
-def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[Street]:
+def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[RunHarness]:
     """The street with its state in Postgres, which several may share."""
-    with a_street(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
+    with run_harness(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
         yield found
 
 
-def with_one_erased(run: Running, street: Street) -> None:
+def with_one_erased(run: Running, harness: RunHarness) -> None:
     """user_b was erased by law and the row is still there; user_a is in sync."""
     run.looked_at_all()
-    customer = int(street.customers()["user_b@example.com"]["id"].rpartition("/")[2])
-    with street.shop().lock:
-        body = {"shop_id": 1, "shop_domain": street.shop().domain, "customer": {"id": customer, "email": None}}
-    street.shop().staff("delete", id=f"gid://shopify/Customer/{customer}")
+    customer = int(harness.customers()["user_b@example.com"]["id"].rpartition("/")[2])
+    with harness.shop().lock:
+        body = {"shop_id": 1, "shop_domain": harness.shop().domain, "customer": {"id": customer, "email": None}}
+    harness.shop().staff("delete", id=f"gid://shopify/Customer/{customer}")
     assert run.shopify("customers/redact", body).status_code == 202
     until(lambda: run.status("user_b") == "erased", "she is erased")
     run.settled()
 
 
-def works(run: Running, street: Street, name: str) -> None:
+def works(run: Running, harness: RunHarness, name: str) -> None:
     """A change of user_a arrives, and no replica makes user_b again."""
-    street.person("user_a", first_name=name)
+    harness.person("user_a", first_name=name)
     run.nudge("user_a", "user_b")
-    until(lambda: street.customers()["user_a@example.com"]["firstName"] == name, f"{name} arrives")
+    until(lambda: harness.customers()["user_a@example.com"]["firstName"] == name, f"{name} arrives")
     run.settled()
-    assert (street.emails(), run.status("user_b")) == (["user_a@example.com"], "erased")
+    assert (harness.emails(), run.status("user_b")) == (["user_a@example.com"], "erased")
 
 
-def test_a_shop_that_is_renamed_in_the_file_goes_on_where_it_was(street: Street) -> None:
-    street.person("user_a")
-    street.person("user_b")
-    with street.replica() as run:
-        with_one_erased(run, street)
-        street.stores[US]["shop"] = NEW
-        street.write()
+def test_a_shop_that_is_renamed_in_the_file_goes_on_where_it_was(harness: RunHarness) -> None:
+    harness.person("user_a")
+    harness.person("user_b")
+    with harness.replica() as run:
+        with_one_erased(run, harness)
+        harness.stores[US]["shop"] = NEW
+        harness.write()
         until(lambda: run.metric("reconciler_config_reloads_total", result="taken") == 1, "the file is taken")
         until(lambda: not run.manager._running.suspended(), "the shop has told which one it is")
-        works(run, street, "New")
+        works(run, harness, "New")
         old_name = run.shopify("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
         assert old_name.status_code == 202  # what Shopify has not delivered yet names the shop as it was
         assert {row.shop for row in run.manager._service.status_rows()} == {NEW}
         assert {row.shop for row in run.manager._service.person(ClerkUserId("user_a"))} == {NEW}
-    with street.replica() as run:
+    with harness.replica() as run:
         run.looked_at_all()
-        works(run, street, "Newer")
+        works(run, harness, "Newer")
 
 
 def test_webhooks_under_a_new_name_are_reasons_to_look_before_the_file_has_it_and_speak_for_no_shop(
-    two_shops: Street,
+    two_shops: RunHarness,
 ) -> None:
     two_shops.person("user_a", first_name="First")
     with two_shops.replica() as run:
@@ -83,7 +83,7 @@ def test_webhooks_under_a_new_name_are_reasons_to_look_before_the_file_has_it_an
         assert run.status("user_a") == "in_sync"
 
 
-def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shared: Street, tmp_path: Path) -> None:
+def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shared: RunHarness, tmp_path: Path) -> None:
     shared.person("user_a")
     shared.person("user_b")
     folder = tmp_path / "new"
@@ -102,55 +102,57 @@ def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shar
         works(old, shared, "Last")
 
 
-def test_a_store_whose_name_another_shop_answers_to_is_left_alone_until_it_is_the_right_one(two_shops: Street) -> None:
-    street = two_shops
-    del street.stores[EU]
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_store_whose_name_another_shop_answers_to_is_left_alone_until_it_is_the_right_one(
+    two_shops: RunHarness,
+) -> None:
+    harness = two_shops
+    del harness.stores[EU]
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        right = dict(street.stores[US])
-        other = store_of(street, EU)
-        street.stores[US] = right | {"admin_url": other["admin_url"], "auth": other["auth"]}
-        street.write()
+        right = dict(harness.stores[US])
+        other = store_of(harness, EU)
+        harness.stores[US] = right | {"admin_url": other["admin_url"], "auth": other["auth"]}
+        harness.write()
         until(run.manager._running.suspended, "it is left alone")
         until(
             lambda: "another shop" in (next(iter(run.manager._service.status_rows())).suspended or ""), "and says why"
         )
-        street.person("user_a", first_name="New")
+        harness.person("user_a", first_name="New")
         run.nudge("user_a")
-        assert street.emails(EU) == []
-        street.stores[US] = right
-        street.write()
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
-        assert street.emails(EU) == []
+        assert harness.emails(EU) == []
+        harness.stores[US] = right
+        harness.write()
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
+        assert harness.emails(EU) == []
 
 
-def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_answers(two_shops: Street) -> None:
-    street = two_shops
-    eu = street.stores.pop(EU)
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_answers(two_shops: RunHarness) -> None:
+    harness = two_shops
+    eu = harness.stores.pop(EU)
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        street.stores[EU] = eu
-        street.write()
-        until(lambda: len(street.emails(EU)) == 1, "the second store has her")
-        street.shop().faults.add("status", status=502, times=None)
-        street.stores[US]["shop"] = NEW
-        street.write()
+        harness.stores[EU] = eu
+        harness.write()
+        until(lambda: len(harness.emails(EU)) == 1, "the second store has her")
+        harness.shop().faults.add("status", status=502, times=None)
+        harness.stores[US]["shop"] = NEW
+        harness.write()
         until(lambda: "not told yet" in str(suspended(run, US)), "status says what it waits for")
-        street.person("user_a", first_name="New")
+        harness.person("user_a", first_name="New")
         run.nudge("user_a", store=EU)
-        until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "the other store goes on")
-        street.shop().faults.clear()
+        until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "the other store goes on")
+        harness.shop().faults.clear()
         until(lambda: suspended(run, US) is None, "it is let in")
         run.nudge("user_a")
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
         run.settled()
-        before = street.mutations()
-        street.stores[US] |= {"shop": "acme-third.myshopify.com", "admin_url": eu["admin_url"], "auth": eu["auth"]}
-        street.write()
+        before = harness.mutations()
+        harness.stores[US] |= {"shop": "acme-third.myshopify.com", "admin_url": eu["admin_url"], "auth": eu["auth"]}
+        harness.write()
         until(lambda: "of another store in stores.yaml" in str(suspended(run, US)), "it says which shop that is")
-        assert street.mutations() == before
+        assert harness.mutations() == before
 
 
 def suspended(run: Running, store: str) -> str | None:

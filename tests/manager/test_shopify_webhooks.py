@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
-from tests.manager.street import HELD_S, Running, Street, until
+from tests.manager.harness import HELD_S, RunHarness, Running, until
 
 UPDATES = ("CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE")
 LAW = ("CUSTOMERS_REDACT", "APP_UNINSTALLED")
@@ -20,36 +20,39 @@ def quiet(run: Running, post: Deliverer) -> None:
     until(is_calm, "nothing is on its way any more")
 
 
-def test_edits_by_staff_are_healed_by_the_nudge_and_our_own_echoes_write_nothing(street: Street) -> None:
+def test_edits_by_staff_are_healed_by_the_nudge_and_our_own_echoes_write_nothing(harness: RunHarness) -> None:
     for n in range(5):
-        street.person(f"user_{n}", first_name="Right")
-    with street.replica() as run, street.deliverer(run, *UPDATES, weather=Weather(duplicate=0.5, shuffle=True)) as post:
+        harness.person(f"user_{n}", first_name="Right")
+    with (
+        harness.replica() as run,
+        harness.deliverer(run, *UPDATES, weather=Weather(duplicate=0.5, shuffle=True)) as post,
+    ):
         run.looked_at_all()
         quiet(run, post)
-        made = street.mutations()
+        made = harness.mutations()
         looks = run.metric("controller_runtime_reconcile_total")
-        for customer in street.customers().values():
-            street.shop().staff("edit", id=customer["id"], first_name="Wrong")
-        until(lambda: {c["firstName"] for c in street.customers().values()} == {"Right"}, "the edits are healed")
+        for customer in harness.customers().values():
+            harness.shop().staff("edit", id=customer["id"], first_name="Wrong")
+        until(lambda: {c["firstName"] for c in harness.customers().values()} == {"Right"}, "the edits are healed")
         quiet(run, post)
-        assert street.mutations() == made + 5  # one each: no ping-pong
+        assert harness.mutations() == made + 5  # one each: no ping-pong
         until(lambda: run.metric("controller_runtime_reconcile_total") > looks + 5, "the echoes were looked at")
         assert post.sent["delivered"] > 0
 
 
-def test_a_deleted_customer_is_made_again_and_a_merge_is_followed(street: Street) -> None:
-    street.person("user_a")
-    street.person("user_b")
-    with street.replica() as run, street.deliverer(run, *UPDATES) as post:
+def test_a_deleted_customer_is_made_again_and_a_merge_is_followed(harness: RunHarness) -> None:
+    harness.person("user_a")
+    harness.person("user_b")
+    with harness.replica() as run, harness.deliverer(run, *UPDATES) as post:
         run.looked_at_all()
         quiet(run, post)
-        street.shop().staff("delete", id=street.customers()["user_a@example.com"]["id"])
-        until(lambda: "user_a@example.com" in street.customers(), "she is made again")
+        harness.shop().staff("delete", id=harness.customers()["user_a@example.com"]["id"])
+        until(lambda: "user_a@example.com" in harness.customers(), "she is made again")
         quiet(run, post)
         before = run.mapping("user_b")
         assert before is not None
-        guest = street.shop().staff("create", email="guest@example.com")
-        street.shop().staff("merge", keep=guest["id"], other=before.customer_id)
+        guest = harness.shop().staff("create", email="guest@example.com")
+        harness.shop().staff("merge", keep=guest["id"], other=before.customer_id)
 
         def followed() -> bool:
             row = run.mapping("user_b")
@@ -57,90 +60,90 @@ def test_a_deleted_customer_is_made_again_and_a_merge_is_followed(street: Street
 
         until(followed, "the mapping follows the merge")
         quiet(run, post)
-        assert street.emails() == ["user_a@example.com", "user_b@example.com"]
+        assert harness.emails() == ["user_a@example.com", "user_b@example.com"]
 
 
-def test_who_was_redacted_is_erased_and_never_made_again(street: Street) -> None:
-    street.person("user_a", first_name="Ada")
-    street.person("user_b")
-    with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:
+def test_who_was_redacted_is_erased_and_never_made_again(harness: RunHarness) -> None:
+    harness.person("user_a", first_name="Ada")
+    harness.person("user_b")
+    with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
         run.looked_at_all()
         quiet(run, post)
         row = run.mapping("user_a")
         assert row is not None
-        street.shop().staff("redact", id=row.customer_id)
+        harness.shop().staff("redact", id=row.customer_id)
         until(lambda: run.status("user_a") == "erased", "she is erased")
         run.components.state.put(row)  # a look that was in hand writes too late
-        street.person("user_a", first_name="Back")
+        harness.person("user_a", first_name="Back")
         run.nudge("user_a")
         quiet(run, post)
         now = run.mapping("user_a")
         assert now is not None
         assert (now.status, now.email, now.customer_id, dict(now.applied)) == ("erased", None, None, {})
         assert run.components.state.events(user=now.clerk_user_id) == []
-        assert street.emails().count("user_a@example.com") == 0
-    with street.replica() as run:
+        assert harness.emails().count("user_a@example.com") == 0
+    with harness.replica() as run:
         run.looked_at_all()
         assert run.status("user_a") == "erased"
-        assert "user_a@example.com" not in street.customers()
+        assert "user_a@example.com" not in harness.customers()
 
 
-def test_who_was_healed_before_her_redaction_came_is_erased_as_well(street: Street) -> None:
+def test_who_was_healed_before_her_redaction_came_is_erased_as_well(harness: RunHarness) -> None:
     """Shopify tells days later: by then her deleted customer has long been made anew."""
-    street.person("user_a", first_name="Ada")
-    street.person("user_b")
-    with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:
+    harness.person("user_a", first_name="Ada")
+    harness.person("user_b")
+    with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
         run.looked_at_all()
         quiet(run, post)
-        old = street.customers()["user_a@example.com"]
-        street.shop().staff("delete", id=old["id"])
-        until(lambda: "user_a@example.com" in street.customers(), "she is made anew")
+        old = harness.customers()["user_a@example.com"]
+        harness.shop().staff("delete", id=old["id"])
+        until(lambda: "user_a@example.com" in harness.customers(), "she is made anew")
         quiet(run, post)
-        anew = street.customers()["user_a@example.com"]["id"]
+        anew = harness.customers()["user_a@example.com"]["id"]
         person = {"id": int(old["id"].rpartition("/")[2]), "email": None, "phone": None}
-        body = {"shop_id": 1, "shop_domain": street.shop().shop.domain, "customer": person, "orders_to_redact": []}
-        street.shop().shop.tell("CUSTOMERS_REDACT", lambda: body)
+        body = {"shop_id": 1, "shop_domain": harness.shop().shop.domain, "customer": person, "orders_to_redact": []}
+        harness.shop().shop.tell("CUSTOMERS_REDACT", lambda: body)
         until(lambda: run.status("user_a") == "erased", "she is erased")
-        made = street.mutations()
-        street.person("user_a", first_name="Eve")
+        made = harness.mutations()
+        harness.person("user_a", first_name="Eve")
         run.nudge("user_a", "user_b")
         quiet(run, post)
         row = run.mapping("user_a")
         assert row is not None
         assert (row.status, row.email, row.customer_id, dict(row.applied)) == ("erased", None, anew, {})
-        assert street.mutations() == made  # nobody writes on her, and nobody deletes her on a webhook's word
+        assert harness.mutations() == made  # nobody writes on her, and nobody deletes her on a webhook's word
         assert run.status("user_b") == "in_sync"
 
 
-def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run, street.deliverer(run, *UPDATES, *LAW) as post:
+def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
         run.looked_at_all()
-        street.shop().shop.tell("APP_UNINSTALLED", lambda: {"id": 1, "myshopify_domain": street.shop().shop.domain})
+        harness.shop().shop.tell("APP_UNINSTALLED", lambda: {"id": 1, "myshopify_domain": harness.shop().shop.domain})
         until(lambda: post.sent["delivered"] >= 1 and post.waiting() == 0, "a forged word was delivered")
         run.settled()
         assert not run.manager._running.suspended()  # the shop still lets us in
-        street.shop().tokens.revoke_all()
-        street.shop().shop.staff_uninstall()
+        harness.shop().tokens.revoke_all()
+        harness.shop().shop.staff_uninstall()
         until(run.manager._running.suspended, "the store is suspended")
         until(lambda: run.metric("reconciler_store_suspended") == 1.0, "the metrics show it")
         until(lambda: next(iter(run.manager._service.status_rows())).suspended, "status shows it")
 
 
-def test_who_is_erased_while_she_is_looked_at_is_written_to_no_more(street: Street) -> None:
-    street.person("user_a", first_name="Ada")
-    with street.replica() as run, street.deliverer(run, *LAW) as post:
+def test_who_is_erased_while_she_is_looked_at_is_written_to_no_more(harness: RunHarness) -> None:
+    harness.person("user_a", first_name="Ada")
+    with harness.replica() as run, harness.deliverer(run, *LAW) as post:
         run.looked_at_all()
         row = run.mapping("user_a")
         assert row is not None
-        held = street.shop().faults.add("slow", seconds=HELD_S)
-        street.person("user_a", first_name="Eve")
-        before = street.mutations()
+        held = harness.shop().faults.add("slow", seconds=HELD_S)
+        harness.person("user_a", first_name="Eve")
+        before = harness.mutations()
         run.nudge("user_a")
         until(lambda: held.hits, "she is being looked at")
-        street.shop().staff("redact", id=row.customer_id)
+        harness.shop().staff("redact", id=row.customer_id)
         until(lambda: run.status("user_a") == "erased", "she is erased")
-        street.shop().faults.clear()
+        harness.shop().faults.clear()
         quiet(run, post)
         assert run.status("user_a") == "erased"
-        assert street.mutations() == before
+        assert harness.mutations() == before

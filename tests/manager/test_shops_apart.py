@@ -17,7 +17,7 @@ from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import ensure_schema
 from tests.clock import WallClock
 from tests.manager.apart import Latencies, Took, simulated
-from tests.manager.street import EU, US, Running, Street, a_street, until
+from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until
 
 SEEDS = (20261125, 1)
 WELL: Took = lambda chance: 0.2 + 0.2 * chance.random()  # noqa: E731  seconds of one look
@@ -29,36 +29,36 @@ HANGING = ("hang-1", "hang-2", "hang-3")
 
 def test_slow_stores_that_have_no_request_keep_no_other_slow_store_waiting(tmp_path: Path) -> None:
     names = [f"acme-{number}" for number in range(5)]
-    with a_street(tmp_path, *names) as street:
-        street.person("user_a")
-        with street.replica(slow_s=0.0) as run:  # each store is slow after its first request
+    with run_harness(tmp_path, *names) as harness:
+        harness.person("user_a")
+        with harness.replica(slow_s=0.0) as run:  # each store is slow after its first request
             run.looked_at_all()
             for number, name in enumerate([*names, *reversed(names)]):
-                street.person("user_a", first_name=f"Ada{number}")
+                harness.person("user_a", first_name=f"Ada{number}")
                 run.nudge("user_a", store=name)
                 until(
-                    lambda n=name, m=number: street.customers(n)["user_a@example.com"]["firstName"] == f"Ada{m}",  # type: ignore[misc]
+                    lambda n=name, m=number: harness.customers(n)["user_a@example.com"]["firstName"] == f"Ada{m}",  # type: ignore[misc]
                     f"{name} is served",
                 )
 
 
 def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_goes_through(tmp_path: Path) -> None:
-    with a_street(tmp_path, US, *HANGING) as street, street.replica(slow_s=0.1) as run:
+    with run_harness(tmp_path, US, *HANGING) as harness, harness.replica(slow_s=0.1) as run:
         run.looked_at_all()
         for name in HANGING:
-            street.shop(name).faults.add("slow", seconds=0.6, times=None)
+            harness.shop(name).faults.add("slow", seconds=0.6, times=None)
         for n in range(16):
-            street.person(f"user_{n}")
+            harness.person(f"user_{n}")
         users = [f"user_{n}" for n in range(16)]
         for name in HANGING:
             run.nudge(*users, store=name)
         until(lambda: len(run.manager._dispatcher.in_progress()) >= 2, "the hanging ones are in hand")
         run.nudge(*users)
-        until(lambda: len(street.emails()) == 16, "everybody is in the shop that works")
+        until(lambda: len(harness.emails()) == 16, "everybody is in the shop that works")
         undone = sum(run.components.queue.depth(StoreName(name)) for name in HANGING)
         assert undone > 12  # the shop that works has not waited for them
         for name in HANGING:
-            street.shop(name).faults.clear()
+            harness.shop(name).faults.clear()
 
 
 @pytest.fixture
@@ -131,41 +131,41 @@ def test_slow_stores_get_one_worker_each_and_half_of_all_together() -> None:
 
 @pytest.mark.parametrize("kind", ["shape", "bomb", "deep"])
 def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_honest(
-    two_shops: Street, kind: HostileKind
+    two_shops: RunHarness, kind: HostileKind
 ) -> None:
-    street = two_shops
-    street.person("user_a")
-    with street.replica() as run:
+    harness = two_shops
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        street.shop(EU).hostile = Hostile(kind, 1, megabytes=16)
-        street.person("user_a", first_name="New")
+        harness.shop(EU).hostile = Hostile(kind, 1, megabytes=16)
+        harness.person("user_a", first_name="New")
         run.nudge("user_a", store=EU)
         run.nudge("user_a")
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
         assert run.manager._dispatcher.dead_threads() == []
-        street.shop(EU).hostile = None
+        harness.shop(EU).hostile = None
         run.nudge("user_a", store=EU)
-        until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")
+        until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")
 
 
 @pytest.mark.parametrize("by", ["look", "requests"])
-def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two_shops: Street, by: str) -> None:
-    street = two_shops
+def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two_shops: RunHarness, by: str) -> None:
+    harness = two_shops
     for name in ("user_a", "user_b", "user_c"):
-        street.person(name)
+        harness.person(name)
 
     def failing(run: Running) -> dict[str, str | None]:
         return {row.store: row.failing for row in run.manager._service.status_rows()}
 
     if by == "look":
-        street.shop(EU).hostile = Hostile("deep")
-    with street.replica() as run:
+        harness.shop(EU).hostile = Hostile("deep")
+    with harness.replica() as run:
         if by == "requests":
             run.looked_at_all()
             run.settled()
-            street.shop(EU).hostile = Hostile("deep")
+            harness.shop(EU).hostile = Hostile("deep")
             for name in ("user_a", "user_b", "user_c"):
-                street.person(name, first_name="New")
+                harness.person(name, first_name="New")
                 run.nudge(name, store=EU)
         until(lambda: failing(run)[EU], "status says so")
         assert "acme-eu.myshopify.com: " in (failing(run)[EU] or "")
@@ -173,23 +173,23 @@ def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two
         assert run.metric("reconciler_store_failing", store=EU) == 1
         assert not run.manager._running.suspended()
         assert "failing since" in run.client.get("/").text
-        street.shop(EU).hostile = None
+        harness.shop(EU).hostile = None
         until(lambda: failing(run)[EU] is None, "and that it is over")
         until(lambda: run.metric("reconciler_store_failing", store=EU) == 0, "so does the metric")
 
 
-def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: Street) -> None:
-    street = two_shops
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: RunHarness) -> None:
+    harness = two_shops
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        sim = street.shop(EU)
+        sim = harness.shop(EU)
         sim.tokens.revoke_all()
-        street.person("user_a", first_name="New")
+        harness.person("user_a", first_name="New")
         run.nudge("user_a")
         run.nudge("user_a", store=EU)
         until(run.manager._running.suspended, "the store is suspended")
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
 
         def suspended() -> list[str]:
             return [row.store for row in run.manager._service.status_rows() if row.suspended]
@@ -203,25 +203,27 @@ def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and
         until(lambda: len(refused()) >= 6, "it is probed")
         assert refused()[5] - refused()[0] >= 0.75  # 0.05, 0.1, 0.2 and 0.4 s, and what the machine adds
         sim.tokens.allow(f"token-{EU}")
-        until(lambda: street.customers(EU)["user_a@example.com"]["firstName"] == "New", "it resumes")
+        until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "it resumes")
         until(lambda: not any(row.suspended for row in run.manager._service.status_rows()), "and status says so")
 
 
-def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_that_succeeds(street: Street) -> None:
-    street.person("user_a")
-    street.shop().tokens.revoke_all()
-    with street.replica(probe_every_s=3600.0) as run:
+def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_that_succeeds(
+    harness: RunHarness,
+) -> None:
+    harness.person("user_a")
+    harness.shop().tokens.revoke_all()
+    with harness.replica(probe_every_s=3600.0) as run:
         until(lambda: next(iter(run.manager._service.status_rows())).suspended, "it is suspended")
-    street.shop().tokens.allow(f"token-{US}")
-    with street.replica(probe_every_s=3600.0) as run:
+    harness.shop().tokens.allow(f"token-{US}")
+    with harness.replica(probe_every_s=3600.0) as run:
         run.looked_at_all()
         assert not next(iter(run.manager._service.status_rows())).suspended
 
 
-def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: Street) -> None:
-    street = two_shops
-    street.stores[EU]["auth"] = {"client_id": "app", "client_secret": "hush", "refresh_token": "r"}  # and no key
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: RunHarness) -> None:
+    harness = two_shops
+    harness.stores[EU]["auth"] = {"client_id": "app", "client_secret": "hush", "refresh_token": "r"}  # and no key
+    harness.person("user_a")
+    with harness.replica() as run:
         until(lambda: run.status("user_a") == "in_sync", "the other goes on")
         until(lambda: EU in {str(name) for name in run.manager._running.suspended()}, "it is suspended")

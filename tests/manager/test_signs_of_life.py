@@ -11,28 +11,28 @@ from sqlalchemy import event, text
 
 from reconciler.manager.schedule.scheduler import JUMP_S
 from tests.clock import WallClock
-from tests.manager.street import HELD_S, Street, deleted_event, until, user_event
+from tests.manager.harness import HELD_S, RunHarness, deleted_event, until, user_event
 
 
 def red(run: Any, words: str) -> None:
     until(lambda: any(words in reason for reason in run.ready()), f"readiness says {words}")
 
 
-def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(street: Street) -> None:
-    with street.replica(wedged_s=0.2) as run:
+def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(harness: RunHarness) -> None:
+    with harness.replica(wedged_s=0.2) as run:
         run.looked_at_all()
         until(lambda: run.ready() == [], "it is ready")
-        street.shop().faults.add("slow", seconds=HELD_S)
-        street.person("user_a")
+        harness.shop().faults.add("slow", seconds=HELD_S)
+        harness.person("user_a")
         run.nudge("user_a")
         red(run, "reconciles have taken more than")
-        street.shop().faults.clear()
+        harness.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dead_thread_turns_readiness_red(street: Street) -> None:
-    with street.replica() as run:
+def test_a_dead_thread_turns_readiness_red(harness: RunHarness) -> None:
+    with harness.replica() as run:
         run.looked_at_all()
 
         def broken() -> Any:
@@ -42,8 +42,8 @@ def test_a_dead_thread_turns_readiness_red(street: Street) -> None:
         red(run, "the thread dispatch has died")
 
 
-def test_a_scheduler_that_hangs_turns_readiness_red(street: Street) -> None:
-    with street.replica(stale_beats_s=0.5) as run:
+def test_a_scheduler_that_hangs_turns_readiness_red(harness: RunHarness) -> None:
+    with harness.replica(stale_beats_s=0.5) as run:
         run.looked_at_all()
         run.manager._schedule._scheduler.pause()
         red(run, "the scheduler has not run")
@@ -51,9 +51,9 @@ def test_a_scheduler_that_hangs_turns_readiness_red(street: Street) -> None:
         until(lambda: run.ready() == [], "it is ready again")
 
 
-def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come_again(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come_again(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
         with run.components.engine.begin() as connection:
             connection.execute(text("ALTER TABLE reconciler_request RENAME TO away"))
@@ -64,27 +64,27 @@ def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come
         with run.components.engine.begin() as connection:
             connection.execute(text("ALTER TABLE away RENAME TO reconciler_request"))
         until(lambda: run.ready() == [], "it is ready again")
-        street.person("user_b")
+        harness.person("user_b")
         run.nudge("user_b")
         until(lambda: run.status("user_b") == "in_sync", "work goes on")
 
 
-def test_work_that_stands_still_turns_readiness_red(street: Street) -> None:
-    with street.replica(stuck_s=0.3) as run:
+def test_work_that_stands_still_turns_readiness_red(harness: RunHarness) -> None:
+    with harness.replica(stuck_s=0.3) as run:
         run.looked_at_all()
-        street.shop().faults.add("slow", seconds=HELD_S, times=None)
+        harness.shop().faults.add("slow", seconds=HELD_S, times=None)
         for n in range(6):
-            street.person(f"user_{n}")
+            harness.person(f"user_{n}")
             run.nudge(f"user_{n}")
         red(run, "no request was finished meanwhile")
-        street.shop().faults.clear()
+        harness.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 
 
-def test_metrics_carry_controller_runtimes_names_and_no_second_series(street: Street) -> None:
+def test_metrics_carry_controller_runtimes_names_and_no_second_series(harness: RunHarness) -> None:
     for n in range(3):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         run.nudge("user_0")
         run.settled()
@@ -104,9 +104,9 @@ def test_metrics_carry_controller_runtimes_names_and_no_second_series(street: St
         assert "example.com" not in page
 
 
-def test_an_idle_controller_asks_little_and_burns_nothing(street: Street) -> None:
-    street.person("user_a")
-    with street.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
+def test_an_idle_controller_asks_little_and_burns_nothing(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
         run.looked_at_all()
         asked: list[str] = []
         event.listen(run.components.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql))
@@ -129,10 +129,10 @@ class _Jumping:
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=1)])
-def test_a_wall_clock_that_jumps_stops_nothing(street: Street, jump: timedelta) -> None:
-    street.settings["controller"]["resync_s"] = 0.3
-    street.person("user_a")
-    with street.replica(stale_beats_s=0.6) as run:
+def test_a_wall_clock_that_jumps_stops_nothing(harness: RunHarness, jump: timedelta) -> None:
+    harness.settings["controller"]["resync_s"] = 0.3
+    harness.person("user_a")
+    with harness.replica(stale_beats_s=0.6) as run:
         run.looked_at_all()
         schedule = run.manager._schedule
         clock = _Jumping()
@@ -146,10 +146,10 @@ def test_a_wall_clock_that_jumps_stops_nothing(street: Street, jump: timedelta) 
         until(lambda: run.ready() == [], "and it is ready")
 
 
-def test_parity_is_not_whole_while_anybody_waits(street: Street) -> None:
+def test_parity_is_not_whole_while_anybody_waits(harness: RunHarness) -> None:
     for n in range(3):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
 
         def parity() -> tuple[int, int, float]:
@@ -157,15 +157,15 @@ def test_parity_is_not_whole_while_anybody_waits(street: Street) -> None:
             return row.profiles, row.in_sync, row.parity
 
         until(lambda: parity() == (3, 3, 1.0), "everybody is right")
-        street.shop().status = 503
+        harness.shop().status = 503
         at = WallClock().now()
-        street.person("user_0", first_name="Late")
-        street.person("user_new")
+        harness.person("user_0", first_name="Late")
+        harness.person("user_new")
         run.accepted(data=user_event("user_0", updated_at=at))
         run.accepted("user.created", user_event("user_new", updated_at=at))
         assert parity() == (4, 2, 0.5)
-        street.shop().status = None
+        harness.shop().status = None
         until(lambda: parity() == (4, 4, 1.0), "everybody is right again")
-        street.gone("user_new")
+        harness.gone("user_new")
         run.accepted("user.deleted", deleted_event("user_new"))
         until(lambda: parity() == (3, 3, 1.0), "she is not waited for any more")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from reconciler.errors import ReconcilerError
-from tests.manager.street import Street, until
+from tests.manager.harness import RunHarness, until
 
 
-def test_what_is_in_hand_at_the_end_is_finished(street: Street) -> None:
-    with street.replica() as run:
+def test_what_is_in_hand_at_the_end_is_finished(harness: RunHarness) -> None:
+    with harness.replica() as run:
         run.looked_at_all()
-        held = street.shop().faults.add("slow", on="customerSet", seconds=0.5)
-        street.person("user_a")
+        held = harness.shop().faults.add("slow", on="customerSet", seconds=0.5)
+        harness.person("user_a")
         run.nudge("user_a")
         until(lambda: held.hits, "she is being written")
         state = run.components.state
@@ -21,18 +21,18 @@ def test_what_is_in_hand_at_the_end_is_finished(street: Street) -> None:
         assert queue.depth() == 0
         assert [m.status for rows in state.scan(run.manager._running.stores()[0].shop) for m in rows] == ["in_sync"]
         assert any("stopping" in reason for reason in run.manager.readiness())
-    assert street.emails() == ["user_a@example.com"]
+    assert harness.emails() == ["user_a@example.com"]
 
 
-def test_what_can_not_start_says_why_and_leaves_nothing_running(street: Street) -> None:
-    street.sql("alter table customers rename to elsewhere")
-    with pytest.raises(ReconcilerError, match="customers") as caught, street.replica():
+def test_what_can_not_start_says_why_and_leaves_nothing_running(harness: RunHarness) -> None:
+    harness.sql("alter table customers rename to elsewhere")
+    with pytest.raises(ReconcilerError, match="customers") as caught, harness.replica():
         raise AssertionError("it has started")
     assert caught.value.hint
 
 
-def test_ending_twice_does_no_harm(street: Street) -> None:
-    with street.replica() as run:
+def test_ending_twice_does_no_harm(harness: RunHarness) -> None:
+    with harness.replica() as run:
         run.manager.stop()
         run.manager.stop()
         run.manager.close()

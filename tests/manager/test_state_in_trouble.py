@@ -12,85 +12,87 @@ import pytest
 
 from tests import servers
 from tests.clock import WallClock
+from tests.manager.harness import RunHarness, run_harness, until, user_event
 from tests.manager.processes import replicas
-from tests.manager.street import Street, a_street, until, user_event
 
 WEBHOOK_S = 4.0  # two, and what a loaded machine adds
 ANSWER_S = 20.0  # a call to a frozen server has no end of its own
 
 
 @contextmanager
-def write_locked(street: Street) -> Iterator[None]:
+def write_locked(harness: RunHarness) -> Iterator[None]:
     """Another program holds the file, as a backup or an open shell of sqlite3 does."""
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=20, isolation_level=None)) as other:
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=20, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
 
 
-def test_a_state_that_another_program_has_locked(street: Street) -> None:
-    with street.replica(webhook_wait_s=0.3) as run:
+def test_a_state_that_another_program_has_locked(harness: RunHarness) -> None:
+    with harness.replica(webhook_wait_s=0.3) as run:
         run.looked_at_all()
         assert run.ready() == []
-        with write_locked(street):
+        with write_locked(harness):
             (reason,) = run.ready()
             assert "is locked" in reason
             assert run.clerk(data=user_event("user_a")) == 503
             assert run.client.get("/healthz").status_code == 200
         until(lambda: run.ready() == [], "it is ready again")
-        street.person("user_a")
+        harness.person("user_a")
         run.accepted(data=user_event("user_a", updated_at=WallClock().now()))
         until(lambda: run.status("user_a") == "in_sync", "work goes on")
 
 
-def test_a_state_whose_file_is_removed_and_put_back(street: Street) -> None:
+def test_a_state_whose_file_is_removed_and_put_back(harness: RunHarness) -> None:
     """What is written to a file that no path leads to is lost with the process: it is not taken for written."""
-    with street.replica(webhook_wait_s=0.3) as run:
+    with harness.replica(webhook_wait_s=0.3) as run:
         run.looked_at_all()
-        away = street.folder / "away"
+        away = harness.folder / "away"
         away.mkdir()
-        for path in street.folder.glob("state.db*"):
+        for path in harness.folder.glob("state.db*"):
             path.rename(away / path.name)
         until(run.ready, "it is not ready")
         assert any("removed" in reason for reason in run.ready())
         assert run.clerk(data=user_event("user_a")) == 503
-        assert not (street.folder / "state.db").exists()
+        assert not (harness.folder / "state.db").exists()
         for path in away.iterdir():
-            path.rename(street.folder / path.name)
+            path.rename(harness.folder / path.name)
         until(lambda: run.ready() == [], "it is ready again")
-        street.person("user_a")
+        harness.person("user_a")
         run.accepted(data=user_event("user_a", updated_at=WallClock().now()))
         until(lambda: run.status("user_a") == "in_sync", "work goes on")
 
 
-def test_a_disk_that_is_full(street: Street) -> None:
-    with replicas(street) as start:
+def test_a_disk_that_is_full(harness: RunHarness) -> None:
+    with replicas(harness) as start:
         process = start()
         process.started()
         until(process.ready, "it is ready")
-        log = street.folder / "state.db-wal"
-        limit = max(log.stat().st_size, (street.folder / "state.db").stat().st_size)
+        log = harness.folder / "state.db-wal"
+        limit = max(log.stat().st_size, (harness.folder / "state.db").stat().st_size)
         resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        street.person("user_a")
-        until(lambda: process.clerk("user.updated", user_event("user_a"), street.new_id()) == 503, "nothing is kept")
+        harness.person("user_a")
+        until(lambda: process.clerk("user.updated", user_event("user_a"), harness.new_id()) == 503, "nothing is kept")
         until(lambda: not process.ready(), "it is not ready")
         assert any("disk" in reason for reason in process.reasons())
         resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         until(process.ready, "it is ready again")
-        process.accepted("user.updated", user_event("user_a"), street.new_id())
-        until(lambda: street.emails() == ["user_a@example.com"], "work goes on")
+        process.accepted("user.updated", user_event("user_a"), harness.new_id())
+        until(lambda: harness.emails() == ["user_a@example.com"], "work goes on")
 
 
 @pytest.fixture
 def of_postgres(
     tmp_path_factory: pytest.TempPathFactory, postgres: servers.Server, postgres_database: Callable[..., str]
-) -> Iterator[Street]:
+) -> Iterator[RunHarness]:
     name = postgres_database(migrated=True)
-    with a_street(tmp_path_factory.mktemp("street"), state_url=postgres.url(name)) as found:
+    with run_harness(tmp_path_factory.mktemp("street"), state_url=postgres.url(name)) as found:
         yield found
 
 
-def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(of_postgres: Street, postgres: servers.Server) -> None:
+def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(
+    of_postgres: RunHarness, postgres: servers.Server
+) -> None:
     with of_postgres.replica() as run:
         run.looked_at_all()
         until(lambda: run.ready() == [], "it is ready")
@@ -103,7 +105,7 @@ def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(of_postgres: Stree
 
 
 def test_a_postgres_that_is_silent_lets_webhooks_be_sent_again_in_two_seconds(
-    of_postgres: Street, postgres: servers.Server
+    of_postgres: RunHarness, postgres: servers.Server
 ) -> None:
     of_postgres.person("user_a")
     with of_postgres.replica() as run:
@@ -121,7 +123,7 @@ def test_a_postgres_that_is_silent_lets_webhooks_be_sent_again_in_two_seconds(
         until(lambda: run.status("user_b") == "in_sync", "work goes on")
 
 
-def test_a_postgres_that_takes_no_writes(of_postgres: Street, postgres: servers.Server) -> None:
+def test_a_postgres_that_takes_no_writes(of_postgres: RunHarness, postgres: servers.Server) -> None:
     database = of_postgres.state_url.rpartition("/")[2]
     with of_postgres.replica() as run:
         run.looked_at_all()

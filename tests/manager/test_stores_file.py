@@ -15,7 +15,7 @@ from reconciler.manager.config_files import digest_of, wait_until_settled
 from reconciler.simulator.webhooks.delivery import sign
 from tests.clerk import sender
 from tests.clock import WallClock
-from tests.manager.street import APP_SECRET, EU, US, Running, Street, store_of, until, user_event
+from tests.manager.harness import APP_SECRET, EU, US, RunHarness, Running, store_of, until, user_event
 
 
 def taken(run: Running, result: str = "taken") -> float:
@@ -26,147 +26,147 @@ def webhook(run: Running, store: str, **headers: str) -> int:
     return run.client.post(f"/webhooks/shopify/{store}", content=b"{}", headers=headers).status_code
 
 
-def test_a_bad_edit_is_refused_and_the_running_config_stays(street: Street, capsys: Any) -> None:
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_bad_edit_is_refused_and_the_running_config_stays(harness: RunHarness, capsys: Any) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        street.stores[US]["tags"] = ["changed"]
-        street.stores[US]["colour"] = "blue"
-        street.write()
+        harness.stores[US]["tags"] = ["changed"]
+        harness.stores[US]["colour"] = "blue"
+        harness.write()
         until(lambda: taken(run, "refused") == 1, "the edit is refused")
         until(lambda: "config_refused" in capsys.readouterr().out, "the log says so")
-        street.person("user_b")
+        harness.person("user_b")
         run.nudge("user_b")
         until(lambda: run.status("user_b") == "in_sync", "work goes on")
-        assert street.customers()["user_b@example.com"]["tags"] == ["app-user"]
-        street.paths[1].unlink()  # and so is a file that is gone
+        assert harness.customers()["user_b@example.com"]["tags"] == ["app-user"]
+        harness.paths[1].unlink()  # and so is a file that is gone
         until(lambda: taken(run, "refused") == 2, "that is refused too")
-        del street.stores[US]["colour"]
-        street.write()
-        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["changed"], "the next good one is taken")
+        del harness.stores[US]["colour"]
+        harness.write()
+        until(lambda: harness.customers()["user_a@example.com"]["tags"] == ["changed"], "the next good one is taken")
         assert taken(run) == 1
 
 
-def test_the_controllers_own_file_needs_a_restart(street: Street) -> None:
-    with street.replica() as run:
-        street.settings["controller"]["workers"] = 7
-        street.write()
+def test_the_controllers_own_file_needs_a_restart(harness: RunHarness) -> None:
+    with harness.replica() as run:
+        harness.settings["controller"]["workers"] = 7
+        harness.write()
         until(lambda: taken(run, "refused") == 1, "it says so")
 
 
-def test_stores_are_taken_while_the_controllers_own_file_waits_for_a_restart(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run:
+def test_stores_are_taken_while_the_controllers_own_file_waits_for_a_restart(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        street.settings["controller"]["workers"] = 7
-        street.write()
+        harness.settings["controller"]["workers"] = 7
+        harness.write()
         until(lambda: taken(run, "refused") == 1, "it waits for a restart")
-        street.stores[US]["tags"] = ["changed"]
-        street.write()
-        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["changed"], "the store is followed")
+        harness.stores[US]["tags"] = ["changed"]
+        harness.write()
+        until(lambda: harness.customers()["user_a@example.com"]["tags"] == ["changed"], "the store is followed")
         assert run.metric("reconciler_config_current") == 0
         assert (taken(run), taken(run, "refused")) == (1, 1)
-        street.settings["profiles"]["trust_email"] = "always"  # by which stores are read: now nothing can be taken
-        street.stores[US]["tags"] = ["changed again"]
-        street.write()
-        street.settings["controller"]["workers"] = 4
-        street.settings["profiles"]["trust_email"] = "verified"
-        street.write()
+        harness.settings["profiles"]["trust_email"] = "always"  # by which stores are read: now nothing can be taken
+        harness.stores[US]["tags"] = ["changed again"]
+        harness.write()
+        harness.settings["controller"]["workers"] = 4
+        harness.settings["profiles"]["trust_email"] = "verified"
+        harness.write()
         until(lambda: run.metric("reconciler_config_current") == 1, "all is taken")
-        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["changed again"], "and the store follows")
+        until(lambda: harness.customers()["user_a@example.com"]["tags"] == ["changed again"], "and the store follows")
 
 
 @pytest.mark.parametrize("place", ["in the file", "in a file that it names"])
-def test_clerks_secret_is_rotated_without_a_restart(street: Street, place: str) -> None:
+def test_clerks_secret_is_rotated_without_a_restart(harness: RunHarness, place: str) -> None:
     new_key = b"the key after the rotation"
     other = "whsec_" + base64.b64encode(new_key).decode()
-    secret = street.folder / "clerk-secret"
+    secret = harness.folder / "clerk-secret"
     secret.write_text(sender.SECRET)
     named = sender.SECRET if place == "in the file" else f"${{file:{secret}}}"
-    street.settings["clerk"]["webhook_secrets"] = [named]
-    with street.replica() as run:
+    harness.settings["clerk"]["webhook_secrets"] = [named]
+    with harness.replica() as run:
         body = sender.event("user.updated", user_event("user_a"))
 
         def sent(secret: str) -> int:
             key = new_key if secret == other else sender.KEY
-            headers = sender.headers(body, key=key, message_id=street.new_id(), at=WallClock().now())
+            headers = sender.headers(body, key=key, message_id=harness.new_id(), at=WallClock().now())
             return run.client.post("/webhooks/clerk", content=body, headers=headers).status_code
 
         assert (sent(sender.SECRET), sent(other)) == (202, 401)
         if place == "in the file":
-            street.settings["clerk"]["webhook_secrets"] = [sender.SECRET, other]
-            street.write()
+            harness.settings["clerk"]["webhook_secrets"] = [sender.SECRET, other]
+            harness.write()
             until(lambda: taken(run) == 1, "both are trusted")
             assert (sent(sender.SECRET), sent(other)) == (202, 202)
-            street.settings["clerk"]["webhook_secrets"] = [other]
-            street.write()
+            harness.settings["clerk"]["webhook_secrets"] = [other]
+            harness.write()
         else:
             secret.write_text(other)
         until(lambda: (sent(sender.SECRET), sent(other)) == (401, 202), "only the new one is trusted")
         assert run.metric("reconciler_config_current") == 1
 
 
-def test_a_file_that_is_asked_for_is_read_though_nothing_tells_that_it_changed(street: Street) -> None:
-    street.person("user_a")
-    with street.replica(files_s=3600.0) as run:
+def test_a_file_that_is_asked_for_is_read_though_nothing_tells_that_it_changed(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica(files_s=3600.0) as run:
         run.looked_at_all()
-        street.stores[US]["tags"] = ["by-signal"]
-        street.write()
+        harness.stores[US]["tags"] = ["by-signal"]
+        harness.write()
         run.manager.reload_soon()
-        until(lambda: street.customers()["user_a@example.com"]["tags"] == ["by-signal"], "it was read")
+        until(lambda: harness.customers()["user_a@example.com"]["tags"] == ["by-signal"], "it was read")
 
 
-def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alone(two_shops: Street) -> None:
-    street = two_shops
-    eu = street.stores.pop(EU)
+def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alone(two_shops: RunHarness) -> None:
+    harness = two_shops
+    eu = harness.stores.pop(EU)
     for n in range(3):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         assert webhook(run, EU) == 404
-        street.stores[EU] = eu
-        street.write()
-        until(lambda: len(street.emails(EU)) == 3, "the new store has everybody")
+        harness.stores[EU] = eu
+        harness.write()
+        until(lambda: len(harness.emails(EU)) == 3, "the new store has everybody")
         assert webhook(run, EU) == 401
         run.looked_at_all()  # at both
-        del street.stores[EU]
-        street.write()
+        del harness.stores[EU]
+        harness.write()
         until(lambda: webhook(run, EU) == 404, "its webhooks are nobody's")
         until(lambda: taken(run) == 2, "the file was taken")
-        calls = len(street.shop(EU).calls)
-        street.person("user_0", first_name="New")
+        calls = len(harness.shop(EU).calls)
+        harness.person("user_0", first_name="New")
         run.nudge("user_0")
         run.nudge("user_0", store=EU)
-        until(lambda: street.customers()["user_0@example.com"]["firstName"] == "New", "the other one goes on")
+        until(lambda: harness.customers()["user_0@example.com"]["firstName"] == "New", "the other one goes on")
         until(lambda: run.components.queue.depth(StoreName(US)) == 0, "its queue is worked off")
-        assert len(street.shop(EU).calls) == calls
+        assert len(harness.shop(EU).calls) == calls
         assert run.status("user_0", EU) == "in_sync"  # what is known of it stays
 
 
-def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run:
+def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        before = street.mutations()
-        street.stores = {"acme-na": street.stores[US]}
-        street.person("user_a", first_name="New")  # asked for under the old name, at the last moment
-        street.write()
-        until(lambda: street.customers()["user_a@example.com"]["firstName"] == "New", "she was looked at")
+        before = harness.mutations()
+        harness.stores = {"acme-na": harness.stores[US]}
+        harness.person("user_a", first_name="New")  # asked for under the old name, at the last moment
+        harness.write()
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "she was looked at")
         until(lambda: webhook(run, US) == 404, "the old name is nobody's")
         assert webhook(run, "acme-na") == 401
         run.settled()
-        assert street.mutations() == before + 1
+        assert harness.mutations() == before + 1
         row = run.mapping("user_a")
         assert row is not None
         assert row.store == "acme-na"
         until(lambda: run.components.queue.depth() == 0, "nothing is owed")
 
 
-def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_shops: Street) -> None:
-    street = two_shops
-    eu = street.stores.pop(EU)
-    street.settings["server"] = {"console_token": "a-token-for-the-console"}
-    street.person("user_a")
+def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_shops: RunHarness) -> None:
+    harness = two_shops
+    eu = harness.stores.pop(EU)
+    harness.settings["server"] = {"console_token": "a-token-for-the-console"}
+    harness.person("user_a")
     bearer = {"authorization": "Bearer a-token-for-the-console"}
 
     def shown(run: Running) -> list[set[str]]:
@@ -181,57 +181,57 @@ def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_
         wish = {"user": "user_a", "stores": [EU]}
         return run.client.post("/nudge", json=wish, headers=bearer).status_code
 
-    with street.replica() as run:
+    with harness.replica() as run:
         run.looked_at_all()
         assert (shown(run), nudged(run)) == ([{US}] * 3, 404)
-        street.stores[EU] = eu
-        street.write()
+        harness.stores[EU] = eu
+        harness.write()
         until(lambda: run.status("user_a", EU) == "in_sync", "the new store has her")
         assert (shown(run), nudged(run)) == ([{US, EU}] * 3, 202)
         assert "user_a" in run.client.get(f"/people?store={EU}", headers=bearer).text
         run.settled()
-        del street.stores[US]
-        street.write()
+        del harness.stores[US]
+        harness.write()
         until(lambda: taken(run) == 2, "the file was taken")
         assert shown(run) == [{EU}] * 3
 
 
-def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_again(street: Street) -> None:
-    secret = street.paths[1].with_name("token")
+def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_again(harness: RunHarness) -> None:
+    secret = harness.paths[1].with_name("token")
     secret.write_text("token-of-yesterday")
-    street.stores[US]["auth"] = {"access_token": f"${{file:{secret}}}"}
-    street.write()
-    street.person("user_a")
-    with street.replica(probe_first_s=3600.0) as run:
+    harness.stores[US]["auth"] = {"access_token": f"${{file:{secret}}}"}
+    harness.write()
+    harness.person("user_a")
+    with harness.replica(probe_first_s=3600.0) as run:
         until(run.manager._running.suspended, "the store is suspended")
         secret.write_text(f"token-{US}")
         until(lambda: not run.manager._running.suspended(), "the file that is named was read again")
         until(lambda: run.status("user_a") == "in_sync", "work goes on")
 
 
-def test_a_new_token_lets_a_suspended_store_in_again_at_once(street: Street) -> None:
-    street.stores[US]["auth"] = {"access_token": "wrong"}
-    street.person("user_a")
-    with street.replica(probe_first_s=3600.0) as run:
+def test_a_new_token_lets_a_suspended_store_in_again_at_once(harness: RunHarness) -> None:
+    harness.stores[US]["auth"] = {"access_token": "wrong"}
+    harness.person("user_a")
+    with harness.replica(probe_first_s=3600.0) as run:
         until(run.manager._running.suspended, "the store is suspended")
-        street.stores[US] = store_of(street, US)
-        street.write()
+        harness.stores[US] = store_of(harness, US)
+        harness.write()
         until(lambda: run.status("user_a") == "in_sync", "she is there")
         assert not next(iter(run.manager._service.status_rows())).suspended
 
 
-def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_shops: Street) -> None:
+def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_shops: RunHarness) -> None:
     """A client that begins afresh believes in a full bucket, and runs into the end of the real one."""
-    street = two_shops
-    street.person("user_a")
-    with street.replica() as run:
+    harness = two_shops
+    harness.person("user_a")
+    with harness.replica() as run:
         run.looked_at_all()
-        calls = len(street.shop().calls)
-        street.stores[EU]["tags"] = ["changed"]
-        street.write()
-        until(lambda: street.customers(EU)["user_a@example.com"]["tags"] == ["changed"], "the file was taken")
-        assert len(street.shop().calls) == calls  # nobody has asked it since
-        size = street.shop().bucket.size
+        calls = len(harness.shop().calls)
+        harness.stores[EU]["tags"] = ["changed"]
+        harness.write()
+        until(lambda: harness.customers(EU)["user_a@example.com"]["tags"] == ["changed"], "the file was taken")
+        assert len(harness.shop().calls) == calls  # nobody has asked it since
+        size = harness.shop().bucket.size
         assert run.manager._gauges().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
 
 
@@ -243,21 +243,21 @@ def sent(run: Running, secret: str) -> int:
     )  # fmt: skip
 
 
-def test_a_changed_webhook_secret_holds_at_once(street: Street) -> None:
-    with street.replica() as run:
+def test_a_changed_webhook_secret_holds_at_once(harness: RunHarness) -> None:
+    with harness.replica() as run:
         assert (sent(run, APP_SECRET), sent(run, "next")) == (202, 401)
-        street.stores[US]["webhook_secret"] = "next"
-        street.write()
+        harness.stores[US]["webhook_secret"] = "next"
+        harness.write()
         until(lambda: sent(run, "next") == 202, "the new secret holds")
         assert sent(run, APP_SECRET) == 401
 
 
-def test_a_webhook_secret_that_is_rotated_in_a_file_of_its_own_holds_soon(street: Street) -> None:
-    secret = street.paths[1].with_name("webhook-secret")
+def test_a_webhook_secret_that_is_rotated_in_a_file_of_its_own_holds_soon(harness: RunHarness) -> None:
+    secret = harness.paths[1].with_name("webhook-secret")
     secret.write_text("secret-of-yesterday")
-    street.stores[US]["webhook_secret"] = f"${{file:{secret}}}"
-    street.write()
-    with street.replica() as run:
+    harness.stores[US]["webhook_secret"] = f"${{file:{secret}}}"
+    harness.write()
+    with harness.replica() as run:
         assert (sent(run, "secret-of-yesterday"), sent(run, "next")) == (202, 401)
         fresh = secret.with_name("webhook-secret.new")
         fresh.write_text("next\n")
@@ -272,12 +272,12 @@ def test_a_webhook_secret_that_is_rotated_in_a_file_of_its_own_holds_soon(street
         until(lambda: problem(run) is None, "and nothing is complained of")
 
 
-def test_a_rotated_secret_of_the_controllers_own_file_is_said_to_need_a_restart(street: Street) -> None:
-    secret = street.paths[1].with_name("console-token")
+def test_a_rotated_secret_of_the_controllers_own_file_is_said_to_need_a_restart(harness: RunHarness) -> None:
+    secret = harness.paths[1].with_name("console-token")
     secret.write_text("a-token-for-the-console")
-    street.settings["server"] = {"console_token": f"${{file:{secret}}}"}
-    street.write()
-    with street.replica() as run:
+    harness.settings["server"] = {"console_token": f"${{file:{secret}}}"}
+    harness.write()
+    with harness.replica() as run:
         secret.write_text("another-token-for-it")
         until(lambda: "that it names" in (problem(run) or ""), "it is said")
         assert run.metric("reconciler_config_current") == 0
@@ -292,35 +292,35 @@ def test_a_named_pipe_or_a_missing_file_never_stops_the_follower(tmp_path: Path)
     assert digest_of([path]) == digest_of([path]) != missing
 
 
-def test_a_file_that_is_written_slowly_is_taken_only_when_it_is_whole(street: Street) -> None:
+def test_a_file_that_is_written_slowly_is_taken_only_when_it_is_whole(harness: RunHarness) -> None:
     """Cut short it is valid at every line, and wants everybody: its `where` is not there yet."""
-    street.stores[US]["where"] = {"locale": "en-US"}
+    harness.stores[US]["where"] = {"locale": "en-US"}
     for n in range(6):
-        street.person(f"user_{n}", locale="en-US" if n == 0 else "de-DE")
-    with street.replica(files_s=0.3, removal_settles_s=3.0) as run:
+        harness.person(f"user_{n}", locale="en-US" if n == 0 else "de-DE")
+    with harness.replica(files_s=0.3, removal_settles_s=3.0) as run:
         run.looked_at_all()
-        street.stores[US]["tags"] = ["changed"]
-        whole = yaml.safe_dump({"version": 1, "stores": [{"name": US, **street.stores[US]}]}, sort_keys=False)
+        harness.stores[US]["tags"] = ["changed"]
+        whole = yaml.safe_dump({"version": 1, "stores": [{"name": US, **harness.stores[US]}]}, sort_keys=False)
         cut = whole.index("  where:")
         assert whole.index("  tags:") < cut
-        street.paths[1].write_text(whole[:cut])
+        harness.paths[1].write_text(whole[:cut])
         until(lambda: run.metric("reconciler_config_current") == 0, "it is seen that the file is another")
         until(lambda: "where" in (problem(run) or ""), "it is said what the file no longer says")
-        street.paths[1].write_text(whole)
-        until(lambda: street.customers()["user_0@example.com"]["tags"] == ["changed"], "the whole file is taken")
+        harness.paths[1].write_text(whole)
+        until(lambda: harness.customers()["user_0@example.com"]["tags"] == ["changed"], "the whole file is taken")
         until(lambda: run.metric("reconciler_config_current") == 1, "and that is said")
-        assert set(street.customers()) == {"user_0@example.com"}
+        assert set(harness.customers()) == {"user_0@example.com"}
 
 
-def test_what_a_file_takes_away_is_logged_with_counts(two_shops: Street, capsys: Any) -> None:
-    street = two_shops
+def test_what_a_file_takes_away_is_logged_with_counts(two_shops: RunHarness, capsys: Any) -> None:
+    harness = two_shops
     for n in range(3):
-        street.person(f"user_{n}")
-    with street.replica() as run:
+        harness.person(f"user_{n}")
+    with harness.replica() as run:
         run.looked_at_all()
         run.settled()
-        del street.stores[EU]
-        street.write()
+        del harness.stores[EU]
+        harness.write()
         until(lambda: taken(run) == 1, "the file was taken")
         logged = [line for line in capsys.readouterr().out.splitlines() if "config_removal" in line]
     (line,) = logged
@@ -328,11 +328,11 @@ def test_what_a_file_takes_away_is_logged_with_counts(two_shops: Street, capsys:
     assert "3" in line
 
 
-def test_status_says_that_the_file_on_disk_is_not_what_runs(street: Street) -> None:
-    street.person("user_a")
-    with street.replica() as run:
-        street.stores[US]["colour"] = "blue"
-        street.write()
+def test_status_says_that_the_file_on_disk_is_not_what_runs(harness: RunHarness) -> None:
+    harness.person("user_a")
+    with harness.replica() as run:
+        harness.stores[US]["colour"] = "blue"
+        harness.write()
         until(lambda: "colour" in (problem(run) or ""), "the state knows why")
         assert run.metric("reconciler_config_current") == 0
     assert not run.components.state.replicas(now=run.components.clock.now())

@@ -13,16 +13,16 @@ import psycopg
 import pytest
 
 from tests import servers
-from tests.manager.street import COLUMNS, HELD_S, TABLE, Street, a_street, until
+from tests.manager.harness import COLUMNS, HELD_S, TABLE, RunHarness, run_harness, until
 
 PEOPLE = 60
 BUSY_S = 1.0
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def street(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Street]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunHarness]:
     """A shop that answers nothing but the first question, and a table that the app writes all the time."""
-    with a_street(tmp_path) as found:
+    with run_harness(tmp_path) as found:
         if request.param == "sqlite":
             found.sql("pragma journal_mode=delete")  # without WAL whoever reads keeps whoever writes out
         else:
@@ -43,9 +43,9 @@ def street(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Street]:
         yield found
 
 
-def writer_of(street: Street) -> Callable[..., None]:
+def writer_of(harness: RunHarness) -> Callable[..., None]:
     """The app's way to its table: it waits for no longer than a second."""
-    url: str = street.settings["profiles"]["url"]
+    url: str = harness.settings["profiles"]["url"]
 
     def write(statement: str, *values: Any) -> None:
         if url.startswith("sqlite"):
@@ -60,23 +60,23 @@ def writer_of(street: Street) -> Callable[..., None]:
     return write
 
 
-def test_the_app_writes_and_migrates_while_a_shop_hangs(street: Street) -> None:
-    write = writer_of(street)
-    with street.replica() as run:
-        slow = street.shop().faults.add("slow", seconds=HELD_S, times=None)
+def test_the_app_writes_and_migrates_while_a_shop_hangs(harness: RunHarness) -> None:
+    write = writer_of(harness)
+    with harness.replica() as run:
+        slow = harness.shop().faults.add("slow", seconds=HELD_S, times=None)
         write("update customers set first_name = 'Grace'")
         until(lambda: slow.hits > 0, "the shop hangs in a call")
         for number in range(10):
             write("update customers set last_name = %s where clerk_user_id = %s", f"L{number}", f"user_{number:03}")
             write(f"alter table customers add column extra_{number} text")
-        street.shop().faults.clear()
+        harness.shop().faults.clear()
         until(lambda: run.status("user_059") == "in_sync", "everybody is there in the end")
 
 
-def test_readers_that_never_rest_keep_no_writer_out(street: Street) -> None:
-    write = writer_of(street)
+def test_readers_that_never_rest_keep_no_writer_out(harness: RunHarness) -> None:
+    write = writer_of(harness)
     ended = threading.Event()
-    with street.replica() as run:
+    with harness.replica() as run:
         run.looked_at_all()
         profiles = run.components.profiles
 

@@ -18,7 +18,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.manager.app import Files, Manager
 from reconciler.settings import load
 from reconciler.wiring import Components
-from tests.manager.street import US, Street, a_street
+from tests.manager.harness import US, RunHarness, run_harness
 
 START = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)  # clocks are set back in Europe on the 25th, in the US on 1 November
 SEED = 20261020
@@ -40,7 +40,7 @@ class Turned:
 class Days:
     """One replica whose threads never start: turns and claims are taken here, one after the other."""
 
-    street: Street
+    harness: RunHarness
     manager: Manager
     components: Components
     clock: Turned
@@ -64,10 +64,10 @@ class Days:
         if self.chance.random() < 0.1:
             user = f"user_{self.chance.randrange(PEOPLE)}"
             name = self.chance.choice(["Ada", "Bob", "Cleo", "Dora"])
-            self.street.person(user, first_name=name, updated_at=self.clock.at.isoformat())
+            self.harness.person(user, first_name=name, updated_at=self.clock.at.isoformat())
         if self.chance.random() < 0.05:
-            customer = self.chance.choice(sorted(self.street.customers().values(), key=lambda c: c["id"]))
-            self.street.shop().staff("edit", id=customer["id"], note="a word by staff")
+            customer = self.chance.choice(sorted(self.harness.customers().values(), key=lambda c: c["id"]))
+            self.harness.shop().staff("edit", id=customer["id"], note="a word by staff")
         self.manager._schedule.scan_changes(StoreName(US))
         self.work()
 
@@ -82,20 +82,20 @@ class Days:
 @pytest.fixture
 def days(tmp_path: Path) -> Iterator[Days]:
     with ExitStack() as stack:
-        street = stack.enter_context(a_street(tmp_path))
+        harness = stack.enter_context(run_harness(tmp_path))
         for n in range(PEOPLE):
-            street.person(f"user_{n}", first_name="Ada", updated_at=START.isoformat())
-        street.write()
+            harness.person(f"user_{n}", first_name="Ada", updated_at=START.isoformat())
+        harness.write()
         clock = Turned()
-        components = stack.enter_context(Components(load(*street.paths, {}), warn=lambda _message: None))
+        components = stack.enter_context(Components(load(*harness.paths, {}), warn=lambda _message: None))
         components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
-        manager = Manager(components, Files(street.paths, lambda: load(*street.paths, {})), port=0)
+        manager = Manager(components, Files(harness.paths, lambda: load(*harness.paths, {})), port=0)
         stack.callback(manager._running.close)
         stack.callback(manager._front.stop)
         manager._schedule.scan_full(StoreName(US), START, whole=False)
-        found = Days(street, manager, components, clock, random.Random(SEED))
+        found = Days(harness, manager, components, clock, random.Random(SEED))
         found.work()
-        assert len(street.emails()) == PEOPLE
+        assert len(harness.emails()) == PEOPLE
         yield found
 
 
@@ -122,10 +122,10 @@ def lived(days: Days, count: int, tmp_path: Path) -> None:
     assert {entry["log_level"] for entry in logs} <= {"info"}
     statuses = days.components.state.tally(days.manager._running.stores()[0].shop)
     assert statuses == {("in_sync", None): PEOPLE}
-    mutations = days.street.mutations()
+    mutations = days.harness.mutations()
     days.manager._schedule.scan_full(StoreName(US), days.clock.at, whole=True)
     days.work()
-    assert days.street.mutations() == mutations
+    assert days.harness.mutations() == mutations
 
 
 def test_two_days_leave_nothing_behind(days: Days, tmp_path: Path) -> None:
@@ -145,13 +145,13 @@ def test_a_clock_that_is_set_back_and_forth_loses_nothing_and_does_nothing_twice
     logging.getLogger("reconciler")
     for number, jump in enumerate(jumps):
         days.clock.at += timedelta(seconds=jump)
-        days.street.person("user_0", first_name=f"N{number}", updated_at=days.clock.at.isoformat())
-        before = days.street.mutations()
+        days.harness.person("user_0", first_name=f"N{number}", updated_at=days.clock.at.isoformat())
+        before = days.harness.mutations()
         for _ in range(8):
             days.manager._schedule.scan_changes(StoreName(US))
             days.work()
             days.clock.at += timedelta(seconds=CHANGES_S)
         days.manager._schedule.scan_full(StoreName(US), days.clock.at, whole=True)
         days.work()
-        assert days.street.customers()["user_0@example.com"]["firstName"] == f"N{number}"
-        assert days.street.mutations() == before + 1
+        assert days.harness.customers()["user_0@example.com"]["firstName"] == f"N{number}"
+        assert days.harness.mutations() == before + 1

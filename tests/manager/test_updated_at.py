@@ -9,26 +9,26 @@ import pytest
 
 from reconciler.cli.main import run as command
 from reconciler.manager.http.status_rows import status_rows_of
-from tests.manager.street import US, Running, Street, now_text, until
+from tests.manager.harness import US, RunHarness, Running, now_text, until
 
 OLD = "2026-01-05T09:00:00+00:00"
 
 
 @pytest.fixture
-def unmaintained(street: Street) -> Street:
+def unmaintained(harness: RunHarness) -> RunHarness:
     """Eight users whose `updated_at` is the day on which their row was made."""
-    street.settings["controller"]["resync_s"] = 0.2
+    harness.settings["controller"]["resync_s"] = 0.2
     for n in range(8):
-        street.person(f"user_{n}", first_name=f"N{n}", updated_at=OLD)
-    return street
+        harness.person(f"user_{n}", first_name=f"N{n}", updated_at=OLD)
+    return harness
 
 
-def renamed(street: Street, user: str, name: str, *, updated_at: str = OLD) -> None:
-    street.sql("update customers set first_name = ?, updated_at = ? where clerk_user_id = ?", name, updated_at, user)
+def renamed(harness: RunHarness, user: str, name: str, *, updated_at: str = OLD) -> None:
+    harness.sql("update customers set first_name = ?, updated_at = ? where clerk_user_id = ?", name, updated_at, user)
 
 
-def shown(street: Street, user: str) -> str | None:
-    name: str | None = street.customers()[f"{user}@example.com"]["firstName"]
+def shown(harness: RunHarness, user: str) -> str | None:
+    name: str | None = harness.customers()[f"{user}@example.com"]["firstName"]
     return name
 
 
@@ -37,9 +37,9 @@ def unmoved(run: Running) -> tuple[str, ...]:
     return row.updated_at_unmoved
 
 
-def said(street: Street, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def said(harness: RunHarness, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """One command line on the same files."""
-    config, stores = street.paths
+    config, stores = harness.paths
     capsys.readouterr()
     command(["--config", str(config), "--stores", str(stores), *words])
     return " ".join(capsys.readouterr().out.split())
@@ -52,7 +52,7 @@ def looked_at_changes(run: Running) -> None:
 
 
 def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told(
-    unmaintained: Street, capsys: pytest.CaptureFixture[str]
+    unmaintained: RunHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with unmaintained.replica() as run:
         run.looked_at_all()
@@ -72,7 +72,7 @@ def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told
         until(lambda: shown(unmaintained, "user_5") == "Grace", "the next one is found too")
 
 
-def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_row(unmaintained: Street) -> None:
+def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_row(unmaintained: RunHarness) -> None:
     with unmaintained.replica() as run:
         run.looked_at_all()
         looked_at_changes(run)
@@ -87,7 +87,7 @@ def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_
         until(lambda: shown(unmaintained, "user_4") == "Grace", "the change is in the shop")
 
 
-def test_a_change_that_waits_in_the_queue_is_no_proof_against_the_column(unmaintained: Street) -> None:
+def test_a_change_that_waits_in_the_queue_is_no_proof_against_the_column(unmaintained: RunHarness) -> None:
     with unmaintained.replica() as run:
         run.looked_at_all()
         looked_at_changes(run)

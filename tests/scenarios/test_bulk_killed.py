@@ -13,7 +13,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from reconciler.core.model.ids import ShopDomain
-from tests.manager.street import US, Running, Street, a_street, until
+from tests.manager.harness import US, RunHarness, Running, run_harness, until
 
 PEOPLE = 20
 SHOP = ShopDomain(f"{US}.myshopify.com")
@@ -21,24 +21,24 @@ NEVER = 1e-9  # rows a second
 LEASED = "select count(*) from reconciler_lease where name like 'bulk %' and owner <> ''"
 
 
-def begun(street: Street) -> subprocess.Popen[str]:
-    street.write()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
-    command += ["--stores", str(street.paths[1]), "apply", "--yes", "--bulk", "always"]
+def begun(harness: RunHarness) -> subprocess.Popen[str]:
+    harness.write()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
+    command += ["--stores", str(harness.paths[1]), "apply", "--yes", "--bulk", "always"]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
 
 
-def is_leased(street: Street) -> bool:
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as state:
+def is_leased(harness: RunHarness) -> bool:
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as state:
         return bool(state.execute(LEASED).fetchone()[0])
 
 
-def is_frozen(process: subprocess.Popen[str], street: Street) -> bool:
+def is_frozen(process: subprocess.Popen[str], harness: RunHarness) -> bool:
     """Stop it where it is; False where it holds the state's file just then."""
     process.send_signal(signal.SIGSTOP)
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=1)) as state:
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=1)) as state:
         try:
             state.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
@@ -49,15 +49,15 @@ def is_frozen(process: subprocess.Popen[str], street: Street) -> bool:
 
 
 def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> None:
-    with a_street(tmp_path) as street:
+    with run_harness(tmp_path) as harness:
         for n in range(PEOPLE):
-            street.person(f"user_{n}")
-        street.shop().shop.bulk_rows_per_s = 0.01  # in hand for as long as it takes to freeze it
-        with begun(street) as killed:
-            until(lambda: is_leased(street), "bulk operations are in hand")
-            until(lambda: is_frozen(killed, street), "it is frozen outside of a transaction")
-            street.shop().shop.bulk_rows_per_s = None
-            with begun(street) as waiting:
+            harness.person(f"user_{n}")
+        harness.shop().shop.bulk_rows_per_s = 0.01  # in hand for as long as it takes to freeze it
+        with begun(harness) as killed:
+            until(lambda: is_leased(harness), "bulk operations are in hand")
+            until(lambda: is_frozen(killed, harness), "it is frozen outside of a transaction")
+            harness.shop().shop.bulk_rows_per_s = None
+            with begun(harness) as waiting:
                 assert waiting.stderr is not None
                 told = next(line for line in waiting.stderr if "another process" in line)
                 assert f"(process {killed.pid} on this machine)" in told
@@ -65,66 +65,66 @@ def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> Non
                 began = time.monotonic()
                 assert waiting.wait(60) == 0
                 assert time.monotonic() - began < 30.0
-        assert len(street.emails()) == PEOPLE
-        with begun(street) as again:
+        assert len(harness.emails()) == PEOPLE
+        with begun(harness) as again:
             assert again.wait(60) == 0
-        assert len(street.emails()) == PEOPLE
+        assert len(harness.emails()) == PEOPLE
 
 
-def killed_while_an_operation_runs(street: Street) -> None:
+def killed_while_an_operation_runs(harness: RunHarness) -> None:
     """An `apply` that sent every user's first name, and ended before a line of it had run."""
     for n in range(PEOPLE):
-        street.person(f"user_{n}", first_name="Old")
-    street.shop().shop.bulk_rows_per_s = NEVER
-    with begun(street) as killed:
-        until(lambda: is_running(street), "an operation runs")
+        harness.person(f"user_{n}", first_name="Old")
+    harness.shop().shop.bulk_rows_per_s = NEVER
+    with begun(harness) as killed:
+        until(lambda: is_running(harness), "an operation runs")
         killed.kill()
 
 
-def is_running(street: Street) -> bool:
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as state:
+def is_running(harness: RunHarness) -> bool:
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as state:
         tables = "select count(*) from sqlite_master where name = 'reconciler_bulk_file'"
         running = "select count(*) from reconciler_bulk_file where operation is not null"
         return bool(state.execute(tables).fetchone()[0] and state.execute(running).fetchone()[0])
 
 
-def first_name(street: Street, user: str) -> str | None:
-    shown: str | None = street.customers().get(f"{user}@example.com", {}).get("firstName")
+def first_name(harness: RunHarness, user: str) -> str | None:
+    shown: str | None = harness.customers().get(f"{user}@example.com", {}).get("firstName")
     return shown
 
 
-def renamed_by_run(street: Street, run: Running) -> None:
+def renamed_by_run(harness: RunHarness, run: Running) -> None:
     run.looked_at_all()
-    assert len(street.emails()) == PEOPLE, "run makes one by one the users whose bulk write is under way"
-    street.person("user_3", first_name="New")
+    assert len(harness.emails()) == PEOPLE, "run makes one by one the users whose bulk write is under way"
+    harness.person("user_3", first_name="New")
     run.nudge("user_3")
-    until(lambda: first_name(street, "user_3") == "New", "the nudge is served")
+    until(lambda: first_name(harness, "user_3") == "New", "the nudge is served")
 
 
 def test_run_serves_the_users_of_a_killed_apply_and_the_next_apply_goes_on_with_its_operations(tmp_path: Path) -> None:
-    with a_street(tmp_path) as street:
-        killed_while_an_operation_runs(street)
-        with capture_logs() as logs, street.replica() as run:
-            renamed_by_run(street, run)
+    with run_harness(tmp_path) as harness:
+        killed_while_an_operation_runs(harness)
+        with capture_logs() as logs, harness.replica() as run:
+            renamed_by_run(harness, run)
         told = [(log["store"], log["hint"]) for log in logs if log["event"] == "bulk_abandoned"]
         assert told == [(US, f"reconciler apply --store {US} --bulk auto resumes its bulk operations")]
-        street.shop().shop.bulk_rows_per_s = None  # the operation runs only now, with the old name
-        with begun(street) as following:
+        harness.shop().shop.bulk_rows_per_s = None  # the operation runs only now, with the old name
+        with begun(harness) as following:
             assert following.wait(60) == 0
-        assert first_name(street, "user_3") == "New"
-        assert len(street.emails()) == PEOPLE
-        before = street.mutations()
-        with begun(street) as again:
+        assert first_name(harness, "user_3") == "New"
+        assert len(harness.emails()) == PEOPLE
+        before = harness.mutations()
+        with begun(harness) as again:
             assert again.wait(60) == 0
-        assert street.mutations() == before
+        assert harness.mutations() == before
 
 
 def test_what_an_operation_of_a_killed_apply_writes_late_is_put_right_by_the_next_full_scan(tmp_path: Path) -> None:
-    with a_street(tmp_path) as street:
-        killed_while_an_operation_runs(street)
-        with street.replica() as run:
-            renamed_by_run(street, run)
-            street.shop().shop.bulk_rows_per_s = None
+    with run_harness(tmp_path) as harness:
+        killed_while_an_operation_runs(harness)
+        with harness.replica() as run:
+            renamed_by_run(harness, run)
+            harness.shop().shop.bulk_rows_per_s = None
             file = run.components.state.bulk_files(SHOP)[0]
             shop = run.components.bulk(run.components.stores()[0]).shop
 
@@ -133,12 +133,12 @@ def test_what_an_operation_of_a_killed_apply_writes_late_is_put_right_by_the_nex
                 return found is not None and found.status == "completed"
 
             until(has_ended, "the operation has ended")
-            assert first_name(street, "user_3") == "Old"
-        with street.replica() as run:
+            assert first_name(harness, "user_3") == "Old"
+        with harness.replica() as run:
             run.looked_at_all()
-            assert first_name(street, "user_3") == "New"
-            assert len(street.emails()) == PEOPLE
-        before = street.mutations()
-        with street.replica() as run:
+            assert first_name(harness, "user_3") == "New"
+            assert len(harness.emails()) == PEOPLE
+        before = harness.mutations()
+        with harness.replica() as run:
             run.looked_at_all()
-        assert street.mutations() == before
+        assert harness.mutations() == before

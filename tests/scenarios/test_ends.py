@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.manager.harness import HELD_S, RunHarness, run_harness, until, user_event
 from tests.manager.processes import Process, begin
-from tests.manager.street import HELD_S, Street, a_street, until, user_event
 
 END_S = 20.0
 
@@ -26,11 +26,11 @@ def stack() -> Iterator[ExitStack]:
         yield found
 
 
-def the_command(street: Street, stack: ExitStack) -> Process:
+def the_command(harness: RunHarness, stack: ExitStack) -> Process:
     """The command itself, with the pauses that it has in production."""
-    street.write()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
-    process = begin([*command, "--stores", str(street.paths[1]), "run", "--port", "0"], stack)
+    harness.write()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
+    process = begin([*command, "--stores", str(harness.paths[1]), "run", "--port", "0"], stack)
     process.started()
     return process
 
@@ -45,15 +45,15 @@ def ends_in_time(process: Process) -> None:
 
 def test_shops_that_never_answer(tmp_path: Path, stack: ExitStack) -> None:
     names = [f"shop-{n}" for n in range(60)]
-    with a_street(tmp_path, *names) as street:
-        street.person("user_a")
-        process = the_command(street, stack)
-        slow = [street.shop(name).faults.add("slow", seconds=HELD_S, times=None) for name in names]
+    with run_harness(tmp_path, *names) as harness:
+        harness.person("user_a")
+        process = the_command(harness, stack)
+        slow = [harness.shop(name).faults.add("slow", seconds=HELD_S, times=None) for name in names]
         process.accepted("user.created", user_event("user_a"), "msg_1")
         until(lambda: sum(fault.hits for fault in slow) >= 8, "the workers are held")
         ends_in_time(process)
         for name in names:
-            street.shop(name).faults.clear()
+            harness.shop(name).faults.clear()
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def database(postgres: servers.Server, postgres_database: Callable[..., str]) ->
 
 
 def test_a_database_that_is_frozen(tmp_path: Path, stack: ExitStack, postgres: servers.Server, database: str) -> None:
-    with a_street(tmp_path, state_url=postgres.url(database)) as street:
-        process = the_command(street, stack)
+    with run_harness(tmp_path, state_url=postgres.url(database)) as harness:
+        process = the_command(harness, stack)
         until(lambda: process.said("scan_finished"), "the look at the start is over")
         with postgres.frozen():
             ends_in_time(process)
@@ -72,13 +72,13 @@ def test_a_database_that_is_frozen(tmp_path: Path, stack: ExitStack, postgres: s
 def test_a_profiles_table_that_is_locked(
     tmp_path: Path, stack: ExitStack, postgres: servers.Server, database: str
 ) -> None:
-    with a_street(tmp_path) as street, postgres.connect(database) as app:
+    with run_harness(tmp_path) as harness, postgres.connect(database) as app:
         app.execute("CREATE TABLE customers (clerk_user_id text primary key, email text, email_verified bool)")
-        street.settings["profiles"] = {
+        harness.settings["profiles"] = {
             "url": postgres.url(database), "table": "public.customers",
             "columns": {name: name for name in ("clerk_user_id", "email", "email_verified")},
         }  # fmt: skip
-        process = the_command(street, stack)
+        process = the_command(harness, stack)
         until(lambda: process.said("scan_finished"), "the look at the start is over")
         app.execute("BEGIN")
         app.execute("LOCK TABLE customers")
@@ -91,10 +91,10 @@ def test_a_reader_of_the_log_that_hangs(tmp_path: Path, stack: ExitStack) -> Non
     """The pipe of stderr is full: whoever logs waits for ever."""
     near, far = os.pipe()
     stack.callback(os.close, near)
-    with a_street(tmp_path) as street:
-        street.write()
-        command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
-        command += ["--stores", str(street.paths[1]), "run", "--port", "0"]
+    with run_harness(tmp_path) as harness:
+        harness.write()
+        command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
+        command += ["--stores", str(harness.paths[1]), "run", "--port", "0"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=far) as process:
             stack.callback(process.kill)
             with open(near, closefd=False) as log:

@@ -18,8 +18,8 @@ import pytest
 
 from reconciler.state.database.bounds import BOUNDS_MS
 from tests import servers
+from tests.manager.harness import US, RunHarness, run_harness, until, user_event
 from tests.manager.processes import Process, replicas
-from tests.manager.street import US, Street, a_street, until, user_event
 
 IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
 QUICK_LEASE_S = 2.0
@@ -32,14 +32,14 @@ def database(postgres: servers.Server, postgres_database: Callable[..., str]) ->
 
 
 @pytest.fixture
-def street(tmp_path: Path, postgres: servers.Server, database: str) -> Iterator[Street]:
-    with a_street(tmp_path, state_url=postgres.url(database)) as found:
+def harness(tmp_path: Path, postgres: servers.Server, database: str) -> Iterator[RunHarness]:
+    with run_harness(tmp_path, state_url=postgres.url(database)) as found:
         yield found
 
 
 @pytest.fixture
-def start(street: Street) -> Iterator[Any]:
-    with replicas(street) as begun:
+def start(harness: RunHarness) -> Iterator[Any]:
+    with replicas(harness) as begun:
         yield begun
 
 
@@ -58,7 +58,7 @@ def in_sync(server: servers.Server, database: str) -> int:
     [("pg_advisory_xact_lock", True), ("FOR SHARE", False), ("INSERT INTO reconciler.reconciler_mapping", False)],
 )
 def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_at_most(
-    street: Street, start: Any, postgres: servers.Server, database: str, pooler: int, words: str, *, pooled: bool
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str, pooler: int, words: str, *, pooled: bool
 ) -> None:
     frozen = start(postgres.url(database, port=pooler) if pooled else None, freeze_after=words, lease_s=LEASE_S)
     frozen.started()
@@ -67,13 +67,13 @@ def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_a
     healthy.started()
     until(healthy.ready, "the other one is ready")
     healthy.signal(signal.SIGSTOP)
-    street.person("user_0")
+    harness.person("user_0")
     frozen.accepted("user.created", user_event("user_0"), "msg_0")
     until(lambda: is_frozen(frozen), "it has frozen inside its transaction")
     healthy.signal(signal.SIGCONT)
     began = time.monotonic()
     for n in range(1, 6):
-        street.person(f"user_{n}")
+        harness.person(f"user_{n}")
         healthy.accepted("user.created", user_event(f"user_{n}"), f"msg_{n}")
     unready = []
 
@@ -87,14 +87,14 @@ def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_a
     assert is_frozen(frozen)
     frozen.signal(signal.SIGCONT)
     until(frozen.ready, "the frozen one works again")
-    assert len(street.emails()) == 6
+    assert len(harness.emails()) == 6
 
 
 @dataclass
 class Cluster:
     """Replicas on one Postgres, to which seeded misfortune comes; each method is one."""
 
-    street: Street
+    harness: RunHarness
     server: servers.Server
     start: Callable[..., Process]
     chance: random.Random
@@ -131,8 +131,8 @@ class Cluster:
         """One nudge, as `reconciler nudge` writes it down, where the state can be reached."""
         self.users += 1
         user = f"user_{self.users}"
-        self.street.person(user)
-        with suppress(psycopg.Error), self.server.connect(self.street.state_url.rpartition("/")[2]) as connection:
+        self.harness.person(user)
+        with suppress(psycopg.Error), self.server.connect(self.harness.state_url.rpartition("/")[2]) as connection:
             connection.execute("SET statement_timeout = 500")
             connection.execute(NUDGE, (user,))
 
@@ -145,9 +145,9 @@ WAITING = "SELECT count(*) FROM reconciler.reconciler_request"
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_any_sequence_of_outages_everything_due_is_served_by_replicas_that_nobody_restarts(
-    street: Street, start: Any, postgres: servers.Server, database: str, seed: int
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str, seed: int
 ) -> None:
-    cluster = Cluster(street, postgres, start, random.Random(seed), [start(), start()])
+    cluster = Cluster(harness, postgres, start, random.Random(seed), [start(), start()])
     for process in cluster.running:
         process.started()
     for n in range(5):
@@ -180,9 +180,9 @@ def waits(process: Process) -> str:
 
 
 def test_a_replica_that_starts_while_postgres_is_away_waits_and_begins_by_itself(
-    street: Street, start: Any, postgres: servers.Server, database: str
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str
 ) -> None:
-    street.person("user_a")
+    harness.person("user_a")
     with postgres.away():
         process = start()
         url = waits(process)
@@ -203,35 +203,35 @@ def test_a_replica_that_starts_while_postgres_is_away_waits_and_begins_by_itself
 
 
 def test_a_file_that_changes_while_a_replica_waits_for_its_database_is_taken(
-    street: Street, start: Any, postgres: servers.Server
+    harness: RunHarness, start: Any, postgres: servers.Server
 ) -> None:
-    street.person("user_a")
+    harness.person("user_a")
     with postgres.away():
         process = start()
         waits(process)
-        street.stores[US]["tags"] = ["changed"]
-        street.write()
+        harness.stores[US]["tags"] = ["changed"]
+        harness.write()
     process.started()
-    until(lambda: [c["tags"] for c in street.customers().values()] == [["changed"]], "the newest file is what runs")
+    until(lambda: [c["tags"] for c in harness.customers().values()] == [["changed"]], "the newest file is what runs")
 
 
 def test_a_replica_that_starts_beside_others_while_a_file_is_half_written_works_by_the_whole_one(
-    street: Street, start: Any
+    harness: RunHarness, start: Any
 ) -> None:
     """What is there of the file is valid, and lacks its last line: the store's `where`."""
-    street.stores[US]["where"] = {"locale": "en-US"}
-    street.write()
-    street.person("user_a")
-    street.person("user_b", locale="da-DK")
+    harness.stores[US]["where"] = {"locale": "en-US"}
+    harness.write()
+    harness.person("user_a")
+    harness.person("user_b", locale="da-DK")
     first = start()
     first.started()
-    until(lambda: street.emails() == ["user_a@example.com"], "the first user is there")
+    until(lambda: harness.emails() == ["user_a@example.com"], "the first user is there")
     first.signal(signal.SIGKILL)
     first.ended()
-    stores = street.paths[1]
+    stores = harness.paths[1]
     whole = stores.read_text()
-    del street.stores[US]["where"]
-    street.write()
+    del harness.stores[US]["where"]
+    harness.write()
     second = start()
 
     def waits_for_files() -> bool:
@@ -240,18 +240,18 @@ def test_a_replica_that_starts_beside_others_while_a_file_is_half_written_works_
 
     until(waits_for_files, "it waits for the files")
     stores.write_text(whole)
-    street.person("user_c")
+    harness.person("user_c")
     second.started()
     for user in ("user_b", "user_c"):
         second.accepted("user.created", user_event(user), f"msg_{user}")
-    until(lambda: len(street.emails()) == 2, "the new user is there")
-    assert street.emails() == ["user_a@example.com", "user_c@example.com"]
+    until(lambda: len(harness.emails()) == 2, "the new user is there")
+    assert harness.emails() == ["user_a@example.com", "user_c@example.com"]
 
 
 def test_whoever_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
-    with a_street(tmp_path) as street, replicas(street) as start:
+    with run_harness(tmp_path) as harness, replicas(harness) as start:
         url = f"postgresql://nobody@127.0.0.1:{servers.free_port()}/profiles"
-        street.settings["profiles"] = {**street.settings["profiles"], "url": url}
+        harness.settings["profiles"] = {**harness.settings["profiles"], "url": url}
         process = start()
         waits(process)
         began = time.monotonic()
@@ -260,14 +260,14 @@ def test_whoever_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
         assert time.monotonic() - began < 20.0
 
 
-def test_what_no_waiting_mends_is_said_and_ends_it(street: Street, start: Any, postgres: servers.Server) -> None:
+def test_what_no_waiting_mends_is_said_and_ends_it(harness: RunHarness, start: Any, postgres: servers.Server) -> None:
     process = start(postgres.url("no_such_database"))
     assert process.ended() == 1
     assert 'database "no_such_database" does not exist' in "".join(process.lines)
 
 
 def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_works_once_there_is_room(
-    street: Street, start: Any, postgres: servers.Server, database: str
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str
 ) -> None:
     full = (
         (
@@ -279,8 +279,8 @@ def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_wo
             "FOR EACH STATEMENT EXECUTE FUNCTION reconciler.full()"
         ),
     )
-    street.person("user_a")
-    street.shop().faults.add("slow", on="customerSet", seconds=300.0, times=None)
+    harness.person("user_a")
+    harness.shop().faults.add("slow", on="customerSet", seconds=300.0, times=None)
     first = start()
     first.started()
     owned = "SELECT count(*) FROM reconciler.reconciler_request WHERE owner IS NOT NULL"
@@ -293,7 +293,7 @@ def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_wo
         second = start()
         second.started()
         assert second.said("takeover_failed")
-        street.shop().faults.clear()
+        harness.shop().faults.clear()
         connection.execute(b"DROP TRIGGER disk_full ON reconciler.reconciler_request")
     until(lambda: in_sync(postgres, database) == 1, "the user is in sync")
     until(second.ready, "it is ready")

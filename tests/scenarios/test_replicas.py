@@ -19,8 +19,8 @@ from reconciler.simulator.control import all_customers
 from reconciler.state.database.engine import open_engine
 from tests import servers
 from tests.clock import WallClock
+from tests.manager.harness import HELD_S, US, RunHarness, run_harness, until, user_event
 from tests.manager.processes import Cable, Process, replicas
-from tests.manager.street import HELD_S, US, Street, a_street, until, user_event
 
 PEOPLE = 24
 SEED = 20261125
@@ -33,14 +33,14 @@ def database(postgres: servers.Server, postgres_database: Callable[..., str]) ->
 
 
 @pytest.fixture
-def street(tmp_path: Path, postgres: servers.Server, database: str) -> Iterator[Street]:
-    with a_street(tmp_path, state_url=postgres.url(database)) as found:
+def harness(tmp_path: Path, postgres: servers.Server, database: str) -> Iterator[RunHarness]:
+    with run_harness(tmp_path, state_url=postgres.url(database)) as found:
         yield found
 
 
 @pytest.fixture
-def start(street: Street) -> Iterator[Any]:
-    with replicas(street) as begun:
+def start(harness: RunHarness) -> Iterator[Any]:
+    with replicas(harness) as begun:
         yield begun
 
 
@@ -67,15 +67,15 @@ def owner_of(process: Process) -> str:
     return next(str(entry["owner"]) for entry in process.log() if entry["event"] == "started")
 
 
-def nobody_twice_nobody_lost(street: Street, people: int) -> None:
-    customers = all_customers(street.shop(US))
+def nobody_twice_nobody_lost(harness: RunHarness, people: int) -> None:
+    customers = all_customers(harness.shop(US))
     emails = Counter(c["email"] for c in customers)
     assert len(emails) == people
     assert set(emails.values()) == {1}
-    with street.shop().lock:
+    with harness.shop().lock:
         links = Counter(
             metafield.value
-            for customer in street.shop().shop.people
+            for customer in harness.shop().shop.people
             if (metafield := customer.metafield(("clerk", "user_id"))) is not None
         )
     assert len(links) == people
@@ -83,24 +83,24 @@ def nobody_twice_nobody_lost(street: Street, people: int) -> None:
 
 
 def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
-    street: Street, start: Any, postgres: servers.Server, database: str, pooler: int
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str, pooler: int
 ) -> None:
     print(f"seed {SEED}")  # noqa: T201  shown where it fails
     chance = random.Random(SEED)
-    street.settings["controller"]["workers"] = 2
-    street.write()
+    harness.settings["controller"]["workers"] = 2
+    harness.write()
     pooled = postgres.url(database, port=pooler)
     killed, frozen, leaving = start(), start(pooled), start()
     running: list[Process] = [killed, frozen, leaving]
     for process in running:
         process.started()
     both = {owner_of(killed), owner_of(frozen)}
-    street.shop().faults.add("slow", on="customerSet", seconds=HELD_S, times=None)
+    harness.shop().faults.add("slow", on="customerSet", seconds=HELD_S, times=None)
 
     def asked(users: range, *processes: Process) -> None:
         for n in users:
             at = WallClock().now()
-            street.person(f"user_{n}")
+            harness.person(f"user_{n}")
             process = chance.choice(processes)
             process.accepted("user.created", user_event(f"user_{n}", updated_at=at), f"msg_{n}")
 
@@ -108,7 +108,7 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
     until(lambda: both <= holders(postgres, database).keys(), "both have work in hand")
     killed.signal(signal.SIGKILL)
     frozen.signal(signal.SIGSTOP)
-    street.shop().faults.clear()
+    harness.shop().faults.clear()
     asked(range(PEOPLE // 2, PEOPLE), leaving)
     leaving.signal(signal.SIGTERM)  # a rolling restart: the next one first
     fresh = start(pooled)
@@ -119,51 +119,51 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
     frozen.signal(signal.SIGCONT)
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
     until(frozen.ready, "the frozen one works again")
-    nobody_twice_nobody_lost(street, PEOPLE)
-    creates = sum("customerSet" in call.roots for call in street.shop().calls)
+    nobody_twice_nobody_lost(harness, PEOPLE)
+    creates = sum("customerSet" in call.roots for call in harness.shop().calls)
     # A create in hand of a replica that was killed or frozen may be sent once more, by its key; so may that of one that
     # got no CPU for as long as a lease lasts.
     lost = sum(entry["event"] == "lease_lost" for process in (leaving, fresh) for entry in process.log())
     assert creates <= PEOPLE + 2 * 2 + lost
     at = WallClock().now()
-    street.person("user_0", first_name="Thawed")
+    harness.person("user_0", first_name="Thawed")
     frozen.accepted("user.updated", user_event("user_0", updated_at=at), "msg_thawed")
-    until(lambda: street.customers()["user_0@example.com"]["firstName"] == "Thawed", "it takes webhooks as before")
+    until(lambda: harness.customers()["user_0@example.com"]["firstName"] == "Thawed", "it takes webhooks as before")
     for process in (frozen, fresh):
         process.signal(signal.SIGTERM)
     assert [process.ended() for process in (frozen, fresh)] == [0, 0]
-    before = street.mutations()
-    with street.replica() as run:
+    before = harness.mutations()
+    with harness.replica() as run:
         run.looked_at_all()
-    assert street.mutations() == before
+    assert harness.mutations() == before
 
 
 def test_a_late_write_of_a_frozen_replica_is_dropped(
-    street: Street, start: Any, postgres: servers.Server, database: str
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str
 ) -> None:
-    street.person("user_a", first_name="One")
+    harness.person("user_a", first_name="One")
     frozen = start()
     frozen.started()
     until(lambda: statuses(postgres, database) == {"in_sync": 1}, "she is there")
     until(lambda: frozen.said("scan_finished"), "the look at the start is over")
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
-    held = street.shop().faults.add("slow", seconds=HELD_S)
-    street.person("user_a", first_name="Two")
+    held = harness.shop().faults.add("slow", seconds=HELD_S)
+    harness.person("user_a", first_name="Two")
     at = WallClock().now() - timedelta(seconds=5)
     frozen.accepted("user.updated", user_event("user_a", updated_at=at), "msg_1")
     until(lambda: held.hits and owner_of(frozen) in holders(postgres, database), "her customer is being read")
     frozen.signal(signal.SIGSTOP)
     seen = len(frozen.log())
-    street.person("user_a", first_name="Three")
+    harness.person("user_a", first_name="Three")
     start()
-    until(lambda: street.customers()["user_a@example.com"]["firstName"] == "Three", "she was taken over")
+    until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Three", "she was taken over")
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
-    street.shop().faults.clear()
+    harness.shop().faults.clear()
     frozen.signal(signal.SIGCONT)
     over = {"reconcile_abandoned", "reconciled"}
     until(lambda: any(e["event"] in over for e in frozen.log()[seen:]), "the frozen one went on")
     until(frozen.ready, "it is ready")
-    assert street.customers()["user_a@example.com"]["firstName"] == "Three"
+    assert harness.customers()["user_a@example.com"]["firstName"] == "Three"
     assert statuses(postgres, database) == {"in_sync": 1}
 
 
@@ -185,9 +185,9 @@ def test_a_network_that_swallows_everything_ends_a_call_within_half_a_minute(
 
 
 def test_a_cut_network_between_a_replica_and_the_database_heals(
-    street: Street, start: Any, postgres: servers.Server, database: str
+    harness: RunHarness, start: Any, postgres: servers.Server, database: str
 ) -> None:
-    street.person("user_a")
+    harness.person("user_a")
     with Cable(postgres.port) as cable:
         process = start(postgres.url(database, port=cable.port))
         process.started()
@@ -195,7 +195,7 @@ def test_a_cut_network_between_a_replica_and_the_database_heals(
         until(process.ready, "it is ready")
         cable.cut()
         until(lambda: not process.ready(), "it is not ready")
-        street.person("user_b")
+        harness.person("user_b")
         assert process.clerk("user.created", user_event("user_b"), "msg_1") == 503  # not written down: send it again
         assert process.popen.poll() is None
         cable.mend()

@@ -16,55 +16,55 @@ from typing import Any
 
 import pytest
 
+from tests.manager.harness import HELD_S, RunHarness, deleted_event, run_harness, until, user_event
 from tests.manager.processes import begin, replicas
-from tests.manager.street import HELD_S, Street, a_street, deleted_event, until, user_event
 
 
 @pytest.fixture
-def street(tmp_path: Path) -> Iterator[Street]:
-    with a_street(tmp_path) as found:
+def harness(tmp_path: Path) -> Iterator[RunHarness]:
+    with run_harness(tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-def start(street: Street) -> Iterator[Any]:
-    with replicas(street) as begun:
+def start(harness: RunHarness) -> Iterator[Any]:
+    with replicas(harness) as begun:
         yield begun
 
 
-def owned(street: Street) -> list[str]:
+def owned(harness: RunHarness) -> list[str]:
     """Requests that somebody has in hand, by the state itself."""
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection:
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as connection:
         rows = connection.execute("select clerk_user_id from reconciler_request where owner is not null").fetchall()
     return [row[0] for row in rows]
 
 
-def waiting(street: Street) -> int:
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection:
+def waiting(harness: RunHarness) -> int:
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as connection:
         return int(connection.execute("select count(*) from reconciler_request").fetchone()[0])
 
 
-def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_personal(street: Street) -> None:
+def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_personal(harness: RunHarness) -> None:
     for n in range(4):
-        street.person(f"user_{n}", first_name="Tove", last_name="Personal", email=f"tove{n}@private.example")
-    street.write()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
-    command += ["--stores", str(street.paths[1]), "run", "--port", "0"]
+        harness.person(f"user_{n}", first_name="Tove", last_name="Personal", email=f"tove{n}@private.example")
+    harness.write()
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
+    command += ["--stores", str(harness.paths[1]), "run", "--port", "0"]
     with ExitStack() as stack:
         process = begin(command, stack)
         process.started()
-        until(lambda: len(street.emails()) == 4, "everybody is in the shop")
-        street.shop().staff("create", email="taken@private.example", first_name="Guest")
-        street.shop().faults.add("internal_error", times=3)
-        street.person("user_0", email="taken@private.example", first_name="Other")
+        until(lambda: len(harness.emails()) == 4, "everybody is in the shop")
+        harness.shop().staff("create", email="taken@private.example", first_name="Guest")
+        harness.shop().faults.add("internal_error", times=3)
+        harness.person("user_0", email="taken@private.example", first_name="Other")
         process.accepted("user.updated", user_event("user_0"), "msg_1")
         process.accepted("user.deleted", deleted_event("user_3"), "msg_2")
         assert process.clerk("user.updated", ["no event"], "msg_3") == 400
-        until(lambda: "Other" in {c["firstName"] for c in street.customers().values()}, "the change is there")
-        street.stores["acme-us"]["tags"] = ["by-hangup"]
-        street.write()
+        until(lambda: "Other" in {c["firstName"] for c in harness.customers().values()}, "the change is there")
+        harness.stores["acme-us"]["tags"] = ["by-hangup"]
+        harness.write()
         process.signal(signal.SIGHUP)
-        until(lambda: {tuple(c["tags"]) for c in street.customers().values()} >= {("by-hangup",)}, "the file was read")
+        until(lambda: {tuple(c["tags"]) for c in harness.customers().values()} >= {("by-hangup",)}, "the file was read")
         process.signal(signal.SIGTERM)
         process.signal(signal.SIGTERM)
         assert process.ended() == 0
@@ -109,11 +109,11 @@ logging.getLogger("other").warning("%d", "no number")
     assert events[-1] == "log_record_lost"
 
 
-def test_a_terminal_is_told_in_plain_words_where_it_runs(street: Street) -> None:
-    street.write()
+def test_a_terminal_is_told_in_plain_words_where_it_runs(harness: RunHarness) -> None:
+    harness.write()
     here, there = os.openpty()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(street.paths[0])]
-    command += ["--stores", str(street.paths[1]), "run", "--port", "0"]
+    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
+    command += ["--stores", str(harness.paths[1]), "run", "--port", "0"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=there) as process:
         os.close(there)
         with open(here, encoding="utf-8", errors="replace") as terminal:  # noqa: PTH123  a descriptor
@@ -123,36 +123,38 @@ def test_a_terminal_is_told_in_plain_words_where_it_runs(street: Street) -> None
     assert re.fullmatch(r"running: http://127\.0\.0\.1:[0-9]+\s*", told)
 
 
-def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(street: Street, start: Any) -> None:
-    street.person("user_a")
+def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
+    harness: RunHarness, start: Any
+) -> None:
+    harness.person("user_a")
     process = start(grace_s=0.5)
     process.started()
-    until(street.emails, "she is there")
-    street.shop().faults.add("slow", seconds=HELD_S, times=None)
+    until(harness.emails, "she is there")
+    harness.shop().faults.add("slow", seconds=HELD_S, times=None)
     process.accepted("user.updated", user_event("user_a"), "msg_1")
-    until(lambda: owned(street), "she is being looked at")
+    until(lambda: owned(harness), "she is being looked at")
     for _ in range(3):
         process.signal(signal.SIGINT)
     assert process.ended() == 0
     assert process.said("requests_returned")
-    assert owned(street) == []
-    assert waiting(street) == 1  # the next one to start takes it at once
-    street.shop().faults.clear()
+    assert owned(harness) == []
+    assert waiting(harness) == 1  # the next one to start takes it at once
+    harness.shop().faults.clear()
 
 
-def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(street: Street, start: Any) -> None:
-    street.person("user_a")
+def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(harness: RunHarness, start: Any) -> None:
+    harness.person("user_a")
     first = start()
     first.started()
-    until(street.emails, "she is there")
+    until(harness.emails, "she is there")
     second = start()
     assert second.ended() == 1
     said = "".join(second.lines)
     assert f"another `reconciler run` (process {first.popen.pid}) has" in said
     assert "hint: stop it first; for several, use Postgres" in said
-    street.person("user_b")
+    harness.person("user_b")
     first.accepted("user.created", user_event("user_b"), "msg_1")
-    until(lambda: len(street.emails()) == 2, "the first goes on")
+    until(lambda: len(harness.emails()) == 2, "the first goes on")
     first.signal(signal.SIGKILL)
     first.ended()
     third = start()  # the kernel has freed the lock
@@ -161,31 +163,31 @@ def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(street: Stree
     assert third.ended() == 0
 
 
-def test_what_a_killed_process_had_in_hand_waits_for_no_lease(street: Street, start: Any) -> None:
+def test_what_a_killed_process_had_in_hand_waits_for_no_lease(harness: RunHarness, start: Any) -> None:
     """The leases are longer than this test would wait."""
     long = {"lease_s": 600.0, "look_lease_s": 600.0}
     for n in range(4):
-        street.person(f"user_{n}")
+        harness.person(f"user_{n}")
     first = start(**long)
     first.started()
-    until(lambda: len(street.emails()) == 4, "everybody is there")
-    until(lambda: not waiting(street), "nothing is owed")
-    street.shop().faults.add("slow", seconds=8.0, times=None)
+    until(lambda: len(harness.emails()) == 4, "everybody is there")
+    until(lambda: not waiting(harness), "nothing is owed")
+    harness.shop().faults.add("slow", seconds=8.0, times=None)
     for n in range(4):
-        street.person(f"user_{n}", first_name="Changed")
+        harness.person(f"user_{n}", first_name="Changed")
         first.accepted("user.updated", user_event(f"user_{n}"), f"msg_{n}")
-    until(lambda: owned(street), "somebody is in hand")
-    with closing(sqlite3.connect(street.folder / "state.db", timeout=60)) as connection, connection:
+    until(lambda: owned(harness), "somebody is in hand")
+    with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as connection, connection:
         connection.execute(
             "insert or replace into reconciler_lease (name, owner, fence, until) values (?, ?, ?, ?)",
             ("look:acme-us.myshopify.com", "the killed one", 7, "2999-01-01 00:00:00.000000"),
         )
     first.signal(signal.SIGKILL)
     first.ended()
-    assert owned(street)
-    street.shop().faults.clear()
-    street.person("user_new", first_name="Changed")  # the look at the start finds her
+    assert owned(harness)
+    harness.shop().faults.clear()
+    harness.person("user_new", first_name="Changed")  # the look at the start finds her
     second = start(**long)
     second.started()
-    until(lambda: [c["firstName"] for c in street.customers().values()] == ["Changed"] * 5, "all is done")
+    until(lambda: [c["firstName"] for c in harness.customers().values()] == ["Changed"] * 5, "all is done")
     assert second.said("requests_taken_over")

@@ -1,5 +1,5 @@
 """What the tests of the simulator share."""
 
-from tests.simulator.desk import desk
+from tests.simulator.harness import sim
 
-__all__ = ["desk"]
+__all__ = ["sim"]

@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import World
-from tests.simulator.desk import LINK, Desk
 from tests.simulator.domain import Clock
+from tests.simulator.harness import LINK, SimulatorHarness
 
 FIELDS = "id type status errorCode objectCount rootObjectCount fileSize url partialDataUrl createdAt completedAt"
 RUN_QUERY = f"""mutation($q: String!, $g: Boolean!) {{
@@ -32,7 +32,7 @@ SET = """mutation($identifier: CustomerSetIdentifiers, $input: CustomerSetInput!
   customerSet(identifier: $identifier, input: $input) { customer { id } userErrors { message code } } }"""
 
 
-class Bulk(Desk):
+class Bulk(SimulatorHarness):
     """A desk with bulk operations that are run to their end."""
 
     def run(self, query: str = EVERYBODY, *, grouped: bool = False) -> Any:

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.desk import METAFIELDS, Desk
+from tests.simulator.harness import METAFIELDS, SimulatorHarness
 
 
-def put(desk: Desk, kind: str, value: str, **more: Any) -> Any:
-    made = desk.set(firstName="Ada")["id"]
+def put(sim: SimulatorHarness, kind: str, value: str, **more: Any) -> Any:
+    made = sim.set(firstName="Ada")["id"]
     given = {"ownerId": made, "namespace": "custom", "key": "size", "type": kind, "value": value, **more}
-    return desk(METAFIELDS, m=[given])
+    return sim(METAFIELDS, m=[given])
 
 
-def why(desk: Desk, kind: str, value: str) -> tuple[str, str, int | None]:
-    done = put(desk, kind, value)
+def why(sim: SimulatorHarness, kind: str, value: str) -> tuple[str, str, int | None]:
+    done = put(sim, kind, value)
     assert done["metafields"] == []
     error = done["userErrors"][0]
     return ".".join(error["field"]), error["message"], error["elementIndex"]
@@ -34,11 +34,11 @@ def why(desk: Desk, kind: str, value: str) -> tuple[str, str, int | None]:
         ("list.number_integer", "[1, 2]", "[1,2]"),
     ],
 )
-def test_a_shop_keeps_one_spelling(desk: Desk, kind: str, given: str, kept: str) -> None:
-    done = put(desk, kind, given)
+def test_a_shop_keeps_one_spelling(sim: SimulatorHarness, kind: str, given: str, kept: str) -> None:
+    done = put(sim, kind, given)
     assert done["userErrors"] == []
     assert done["metafields"][0]["value"] == kept
-    again = put(desk, kind, kept)
+    again = put(sim, kind, kept)
     assert again["metafields"][0]["value"] == kept
 
 
@@ -65,21 +65,21 @@ def test_a_shop_keeps_one_spelling(desk: Desk, kind: str, given: str, kept: str)
         ("boolean", "maybe"),
     ],
 )
-def test_odd_values_are_refused_and_are_no_bugs(desk: Desk, kind: str, value: str) -> None:
-    place, message, _ = why(desk, kind, value)
+def test_odd_values_are_refused_and_are_no_bugs(sim: SimulatorHarness, kind: str, value: str) -> None:
+    place, message, _ = why(sim, kind, value)
     assert place == "metafields.0.value"
     assert message.startswith("Value ")
 
 
-def test_only_an_element_of_a_list_has_an_index(desk: Desk) -> None:
-    assert why(desk, "number_integer", "x")[2] is None
-    assert why(desk, "list.number_integer", '[1, "x"]')[2] == 1
-    assert why(desk, "list.number_integer", json.dumps(list(range(129))))[2] is None
-    assert why(desk, "list.number_integer", "{}")[2] is None
+def test_only_an_element_of_a_list_has_an_index(sim: SimulatorHarness) -> None:
+    assert why(sim, "number_integer", "x")[2] is None
+    assert why(sim, "list.number_integer", '[1, "x"]')[2] == 1
+    assert why(sim, "list.number_integer", json.dumps(list(range(129))))[2] is None
+    assert why(sim, "list.number_integer", "{}")[2] is None
 
 
-def test_what_is_kept_can_be_shown_as_json(desk: Desk) -> None:
-    made = desk.set(firstName="Ada")["id"]
+def test_what_is_kept_can_be_shown_as_json(sim: SimulatorHarness) -> None:
+    made = sim.set(firstName="Ada")["id"]
     text = 'query($id: ID!) { customer(id: $id) { metafield(namespace: "custom", key: "size") { jsonValue } } }'
     for kind, value, shown in (
         ("weight", '{"value": 2, "unit": "kg"}', {"value": 2, "unit": "KILOGRAMS"}),
@@ -87,38 +87,38 @@ def test_what_is_kept_can_be_shown_as_json(desk: Desk) -> None:
         ("list.number_integer", "[1]", [1]),
     ):
         given = {"ownerId": made, "namespace": "custom", "key": "size", "type": kind, "value": value}
-        desk.shop.people.take_metafield(desk.shop.people.by_number[int(made.rpartition("/")[2])], ("custom", "size"))
-        assert desk(METAFIELDS, m=[given])["userErrors"] == []
-        assert desk(text, id=made) == {"metafield": {"jsonValue": shown}}
+        sim.shop.people.take_metafield(sim.shop.people.by_number[int(made.rpartition("/")[2])], ("custom", "size"))
+        assert sim(METAFIELDS, m=[given])["userErrors"] == []
+        assert sim(text, id=made) == {"metafield": {"jsonValue": shown}}
 
 
 @pytest.mark.parametrize("namespace", ["shopify_standard", "shopify-l10n-fields"])
-def test_reserved_namespaces_are_closed(desk: Desk, namespace: str) -> None:
-    done = put(desk, "single_line_text_field", "x", namespace=namespace)
+def test_reserved_namespaces_are_closed(sim: SimulatorHarness, namespace: str) -> None:
+    done = put(sim, "single_line_text_field", "x", namespace=namespace)
     error = done["userErrors"][0]
     assert (done["metafields"], error["code"]) == ([], None)
     assert error["message"] == f"Namespace {namespace} is a reserved namespace"
 
 
-def test_another_apps_namespace_is_closed(desk: Desk) -> None:
-    done = put(desk, "single_line_text_field", "x", namespace="app--99--theirs")
+def test_another_apps_namespace_is_closed(sim: SimulatorHarness) -> None:
+    done = put(sim, "single_line_text_field", "x", namespace="app--99--theirs")
     error = done["userErrors"][0]
     assert (done["metafields"], error["field"]) == ([], ["metafields", "0"])
     assert error["code"] == "APP_NOT_AUTHORIZED"
 
 
-def test_a_definition_limits_values_and_pins_are_few(desk: Desk) -> None:
+def test_a_definition_limits_values_and_pins_are_few(sim: SimulatorHarness) -> None:
     limits = [{"name": "min", "value": "2"}, {"name": "max", "value": "3"}]
-    done = desk.define(namespace="custom", key="size", type="number_integer", validations=limits)
+    done = sim.define(namespace="custom", key="size", type="number_integer", validations=limits)
     assert done["userErrors"] == []
-    assert why(desk, "number_integer", "1")[1] == "Value has a minimum of 2."
-    assert why(desk, "number_integer", "4")[1] == "Value has a maximum of 3."
+    assert why(sim, "number_integer", "1")[1] == "Value has a minimum of 2."
+    assert why(sim, "number_integer", "4")[1] == "Value has a maximum of 3."
     for number in range(50):
-        assert desk.define(key=f"pinned_{number}", type="url", pin=True)["userErrors"] == []
-    one_more = desk.define(key="pinned_50", type="url", pin=True)["userErrors"]
+        assert sim.define(key=f"pinned_{number}", type="url", pin=True)["userErrors"] == []
+    one_more = sim.define(key="pinned_50", type="url", pin=True)["userErrors"]
     assert [each["code"] for each in one_more] == ["PINNED_LIMIT_REACHED"]
 
 
 @pytest.mark.parametrize("phone", ["call 6135550100", "5550100", "+1 613 555 01x0"])
-def test_letters_and_local_numbers_are_no_phones(desk: Desk, phone: str) -> None:
-    assert [message for _, message, _ in desk.refused(lastName="Ada", phone=phone)] == ["Phone is invalid"]
+def test_letters_and_local_numbers_are_no_phones(sim: SimulatorHarness, phone: str) -> None:
+    assert [message for _, message, _ in sim.refused(lastName="Ada", phone=phone)] == ["Phone is invalid"]

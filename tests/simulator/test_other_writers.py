@@ -8,37 +8,37 @@ import pytest
 
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import SimShop, World
-from tests.simulator.desk import Desk
 from tests.simulator.domain import Clock
+from tests.simulator.harness import SimulatorHarness
 
 OLD, NEW = "acme.myshopify.com", "acme-group.myshopify.com"
 
 
-def test_an_import_overwrites_names_phone_and_all_tags(desk: Desk) -> None:
-    made = desk.set(email="ada@example.com", phone="+16135550100", tags=["ours", "vip"], note="kept")
-    desk.shop.staff_claim_import(email="ADA@example.com", first_name="Augusta", tags=["claims"])
-    found = desk.find(id=made["id"])
+def test_an_import_overwrites_names_phone_and_all_tags(sim: SimulatorHarness) -> None:
+    made = sim.set(email="ada@example.com", phone="+16135550100", tags=["ours", "vip"], note="kept")
+    sim.shop.staff_claim_import(email="ADA@example.com", first_name="Augusta", tags=["claims"])
+    found = sim.find(id=made["id"])
     assert (found["firstName"], found["lastName"], found["phone"]) == ("Augusta", None, None)
     assert (found["tags"], found["note"], found["email"]) == (["claims"], "kept", "ada@example.com")
 
 
-def test_an_import_makes_who_is_not_there(desk: Desk) -> None:
-    desk.shop.staff_claim_import(email="new@example.com", last_name="Hopper")
-    assert desk.find(emailAddress="new@example.com")["lastName"] == "Hopper"
+def test_an_import_makes_who_is_not_there(sim: SimulatorHarness) -> None:
+    sim.shop.staff_claim_import(email="new@example.com", last_name="Hopper")
+    assert sim.find(emailAddress="new@example.com")["lastName"] == "Hopper"
     with pytest.raises(ValueError, match="there is no customer"):
-        desk.shop.staff_claim_import("gid://shopify/Customer/404")
+        sim.shop.staff_claim_import("gid://shopify/Customer/404")
 
 
 def changes(seed: int, minutes: int = 30) -> list[tuple[Any, ...]]:
     """The people as they are after so many minutes of an import each."""
-    desk = Desk()
+    sim = SimulatorHarness()
     for number in range(5):
-        desk.set(email=f"p{number}@example.com", tags=["ours"])
-    desk.shop.staff_claims(60, seed)
+        sim.set(email=f"p{number}@example.com", tags=["ours"])
+    sim.shop.staff_claims(60, seed)
     for _ in range(minutes):
-        desk.clock.now += 60
-        desk.find(emailAddress="p0@example.com")
-    found = [desk.find(emailAddress=f"p{number}@example.com") for number in range(5)]
+        sim.clock.now += 60
+        sim.find(emailAddress="p0@example.com")
+    found = [sim.find(emailAddress=f"p{number}@example.com") for number in range(5)]
     return [(each["firstName"], each["lastName"], each["phone"], *each["tags"]) for each in found]
 
 
@@ -47,27 +47,27 @@ def test_the_rhythm_follows_from_its_seed() -> None:
     assert any("ours" not in each for each in changes(1))
 
 
-def test_the_rhythm_ends_and_makes_up_for_a_leap_of_the_clock(desk: Desk) -> None:
-    desk.set(email="ada@example.com")
-    desk.shop.staff_claims(10)
-    desk.clock.now += 35
-    desk.find(emailAddress="ada@example.com")
-    schedule = desk.shop.schedule
+def test_the_rhythm_ends_and_makes_up_for_a_leap_of_the_clock(sim: SimulatorHarness) -> None:
+    sim.set(email="ada@example.com")
+    sim.shop.staff_claims(10)
+    sim.clock.now += 35
+    sim.find(emailAddress="ada@example.com")
+    schedule = sim.shop.schedule
     assert schedule is not None
-    assert (schedule.done, schedule.next_at) == (3, desk.clock.now + 5)
-    desk.clock.now += 1e9
-    desk.find(emailAddress="ada@example.com")
+    assert (schedule.done, schedule.next_at) == (3, sim.clock.now + 5)
+    sim.clock.now += 1e9
+    sim.find(emailAddress="ada@example.com")
     assert schedule.done == 1003
-    desk.shop.staff_claims(0)
-    assert desk.shop.schedule is None
+    sim.shop.staff_claims(0)
+    assert sim.shop.schedule is None
     with pytest.raises(ValueError, match="not below 0"):
-        desk.shop.staff_claims(-1)
+        sim.shop.staff_claims(-1)
 
 
-def test_nobody_to_import_is_no_error(desk: Desk) -> None:
-    desk.shop.staff_claims(1)
-    desk.clock.now += 5
-    assert desk.find(emailAddress="ada@example.com") is None
+def test_nobody_to_import_is_no_error(sim: SimulatorHarness) -> None:
+    sim.shop.staff_claims(1)
+    sim.clock.now += 5
+    assert sim.find(emailAddress="ada@example.com") is None
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.simulator.strange import respelled
-from tests.simulator.desk import METAFIELDS, Desk
+from tests.simulator.harness import METAFIELDS, SimulatorHarness
 
 SEEDS = range(12)
 VALUES = {
@@ -53,16 +53,16 @@ def test_a_value_that_makes_no_sense_is_shown_all_the_same(kind: str, value: str
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_strange_shop_keeps_what_it_was_sent_and_takes_a_tag_off_by_its_shown_name(desk: Desk, seed: int) -> None:
-    made = desk.set(email="ada@example.com", firstName="O'Brien", phone="+16134505293", tags=["app user", "vip"])
-    desk.shop.change_habits(strange=seed)
-    shown = desk.find(emailAddress="ADA@example.com")
-    assert shown["id"] == made["id"] == desk.find(phoneNumber="+1 613 450 5293")["id"]
+def test_a_strange_shop_keeps_what_it_got_and_removes_a_tag_by_its_shown_name(sim: SimulatorHarness, seed: int) -> None:
+    made = sim.set(email="ada@example.com", firstName="O'Brien", phone="+16134505293", tags=["app user", "vip"])
+    sim.shop.change_habits(strange=seed)
+    shown = sim.find(emailAddress="ADA@example.com")
+    assert shown["id"] == made["id"] == sim.find(phoneNumber="+1 613 450 5293")["id"]
     assert (shown["email"], shown["firstName"]) == (
         respelled(seed, "email", "ada@example.com"), respelled(seed, "name", "O'Brien"),
     )  # fmt: skip
     given = {"ownerId": made["id"], "namespace": "app", "key": "size", "value": "5", "type": "number_integer"}
-    assert desk(METAFIELDS, m=[given])["metafields"][0]["value"] == respelled(seed, "number_integer", "5")
-    desk.shop.tags_remove(id=made["id"], tags=[shown["tags"][0]])
-    desk.shop.change_habits(strange=None)
-    assert desk.find(emailAddress="ada@example.com")["tags"] == ["vip"]
+    assert sim(METAFIELDS, m=[given])["metafields"][0]["value"] == respelled(seed, "number_integer", "5")
+    sim.shop.tags_remove(id=made["id"], tags=[shown["tags"][0]])
+    sim.shop.change_habits(strange=None)
+    assert sim.find(emailAddress="ada@example.com")["tags"] == ["vip"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
-from tests.simulator.desk import METAFIELDS, Desk
+from tests.simulator.harness import METAFIELDS, SimulatorHarness
 
 SUBSCRIBE = """mutation($t: WebhookSubscriptionTopic!, $w: WebhookSubscriptionInput!) {
   webhookSubscriptionCreate(topic: $t, webhookSubscription: $w) {
@@ -70,15 +70,15 @@ def mailbox() -> Iterator[Mailbox]:
     server.server_close()
 
 
-def subscribe(desk: Desk, topic: str, uri: str = HOOK, **more: Any) -> Any:
-    done = desk(SUBSCRIBE, t=topic, w={"uri": uri, **more})
+def subscribe(sim: SimulatorHarness, topic: str, uri: str = HOOK, **more: Any) -> Any:
+    done = sim(SUBSCRIBE, t=topic, w={"uri": uri, **more})
     assert done["userErrors"] == [], done
     return done["webhookSubscription"]
 
 
-def deliver(desk: Desk, **options: Any) -> Deliverer:
+def deliver(sim: SimulatorHarness, **options: Any) -> Deliverer:
     """A deliverer that has pumped until nothing was due."""
-    deliverer = Deliverer(desk.shop, secret="hush", **options)
+    deliverer = Deliverer(sim.shop, secret="hush", **options)
     drain(deliverer)
     return deliverer
 
@@ -88,59 +88,59 @@ def drain(deliverer: Deliverer) -> None:
         pass
 
 
-def refused(desk: Desk, topic: str, uri: str, **more: Any) -> list[tuple[Any, str]]:
-    done = desk(SUBSCRIBE, t=topic, w={"uri": uri, **more})
+def refused(sim: SimulatorHarness, topic: str, uri: str, **more: Any) -> list[tuple[Any, str]]:
+    done = sim(SUBSCRIBE, t=topic, w={"uri": uri, **more})
     assert done["webhookSubscription"] is None
     return [(each["field"], each["message"]) for each in done["userErrors"]]
 
 
-def test_subscriptions_are_made_listed_changed_and_removed(desk: Desk) -> None:
-    made = subscribe(desk, "CUSTOMERS_UPDATE", includeFields=["id"])
+def test_subscriptions_are_made_listed_changed_and_removed(sim: SimulatorHarness) -> None:
+    made = subscribe(sim, "CUSTOMERS_UPDATE", includeFields=["id"])
     assert made == {
         "id": made["id"], "topic": "CUSTOMERS_UPDATE", "uri": HOOK, "callbackUrl": HOOK, "filter": None,
         "includeFields": ["id"], "format": "JSON", "apiVersion": {"handle": "2026-10"},
     }  # fmt: skip
-    subscribe(desk, "CUSTOMERS_DELETE")
-    assert desk(LISTED, t=["CUSTOMERS_DELETE"]) == {"nodes": [{"topic": "CUSTOMERS_DELETE", "uri": HOOK}]}
-    assert len(desk(LISTED, u=HOOK)["nodes"]) == 2
-    changed = desk(CHANGE, id=made["id"], w={"uri": "https://new.example.com"})
+    subscribe(sim, "CUSTOMERS_DELETE")
+    assert sim(LISTED, t=["CUSTOMERS_DELETE"]) == {"nodes": [{"topic": "CUSTOMERS_DELETE", "uri": HOOK}]}
+    assert len(sim(LISTED, u=HOOK)["nodes"]) == 2
+    changed = sim(CHANGE, id=made["id"], w={"uri": "https://new.example.com"})
     assert changed["webhookSubscription"] == {"uri": "https://new.example.com", "includeFields": ["id"]}
-    assert desk(REMOVE, id=made["id"])["deletedWebhookSubscriptionId"] == made["id"]
+    assert sim(REMOVE, id=made["id"])["deletedWebhookSubscriptionId"] == made["id"]
     gone = [{"field": ["id"], "message": "Webhook subscription does not exist"}]
-    assert desk(REMOVE, id=made["id"]) == {"deletedWebhookSubscriptionId": made["id"], "userErrors": []}
-    assert desk(REMOVE, id="gid://shopify/WebhookSubscription/404")["userErrors"] == gone
-    assert desk(CHANGE, id=made["id"], w={})["userErrors"] == gone
-    assert desk("query($id: ID!) { webhookSubscription(id: $id) { id } }", id=made["id"]) is None
+    assert sim(REMOVE, id=made["id"]) == {"deletedWebhookSubscriptionId": made["id"], "userErrors": []}
+    assert sim(REMOVE, id="gid://shopify/WebhookSubscription/404")["userErrors"] == gone
+    assert sim(CHANGE, id=made["id"], w={})["userErrors"] == gone
+    assert sim("query($id: ID!) { webhookSubscription(id: $id) { id } }", id=made["id"]) is None
 
 
-def test_errors_name_callback_url_whatever_was_sent(desk: Desk) -> None:
-    subscribe(desk, "CUSTOMERS_UPDATE")
+def test_errors_name_callback_url_whatever_was_sent(sim: SimulatorHarness) -> None:
+    subscribe(sim, "CUSTOMERS_UPDATE")
     taken = "Address for this topic has already been taken"
-    assert refused(desk, "CUSTOMERS_UPDATE", HOOK) == [(WHERE, taken)]
+    assert refused(sim, "CUSTOMERS_UPDATE", HOOK) == [(WHERE, taken)]
     http = "Address protocol http:// is not supported"
-    assert refused(desk, "CUSTOMERS_UPDATE", "http://hooks.example.com") == [(WHERE, http)]
-    assert refused(desk, "CUSTOMERS_UPDATE", "") == [(WHERE, "Address can't be blank")]
-    assert refused(desk, "CUSTOMERS_UPDATE", "ftp://x") == [(WHERE, "Address protocol ftp:// is not supported")]
-    subscribe(desk, "CUSTOMERS_UPDATE", "pubsub://project:topic")
+    assert refused(sim, "CUSTOMERS_UPDATE", "http://hooks.example.com") == [(WHERE, http)]
+    assert refused(sim, "CUSTOMERS_UPDATE", "") == [(WHERE, "Address can't be blank")]
+    assert refused(sim, "CUSTOMERS_UPDATE", "ftp://x") == [(WHERE, "Address protocol ftp:// is not supported")]
+    subscribe(sim, "CUSTOMERS_UPDATE", "pubsub://project:topic")
     source = "arn:aws:events:us-east-1::event-source/aws.partner/shopify.com/{}/source"
-    subscribe(desk, "CUSTOMERS_UPDATE", source.format(desk.shop.app_id))
-    foreign = f"Address is an AWS ARN and includes api_client_id '1' instead of '{desk.shop.app_id}'"
-    said = refused(desk, "CUSTOMERS_UPDATE", source.format(1))
+    subscribe(sim, "CUSTOMERS_UPDATE", source.format(sim.shop.app_id))
+    foreign = f"Address is an AWS ARN and includes api_client_id '1' instead of '{sim.shop.app_id}'"
+    said = refused(sim, "CUSTOMERS_UPDATE", source.format(1))
     assert said == [(WHERE, "Address is invalid"), (WHERE, foreign)]
-    desk.shop.habits.loopback_callbacks = False
-    assert refused(desk, "CUSTOMERS_UPDATE", "http://127.0.0.1:1") == [(WHERE, http)]
-    assert refused(desk, "CUSTOMERS_UPDATE", "https://a.b", filter="email OR x")[0][0] == ["webhookSubscription"]
+    sim.shop.habits.loopback_callbacks = False
+    assert refused(sim, "CUSTOMERS_UPDATE", "http://127.0.0.1:1") == [(WHERE, http)]
+    assert refused(sim, "CUSTOMERS_UPDATE", "https://a.b", filter="email OR x")[0][0] == ["webhookSubscription"]
 
 
-def test_nothing_is_kept_while_nobody_listens(desk: Desk) -> None:
-    desk.set(email="ada@example.com")
-    assert not desk.shop.outbox
+def test_nothing_is_kept_while_nobody_listens(sim: SimulatorHarness) -> None:
+    sim.set(email="ada@example.com")
+    assert not sim.shop.outbox
 
 
-def test_a_delivery_is_signed_and_named_as_shopifys(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url)
-    made = desk.set(email="ada@example.com", firstName="Ada", tags=["x"], phone="+16134505293")
-    deliver(desk)
+def test_a_delivery_is_signed_and_named_as_shopifys(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
+    made = sim.set(email="ada@example.com", firstName="Ada", tags=["x"], phone="+16134505293")
+    deliver(sim)
     headers, body = mailbox.got[0]
     expected = base64.b64encode(hmac.new(b"hush", body, hashlib.sha256).digest()).decode()
     assert headers["x-shopify-hmac-sha256"] == expected
@@ -167,10 +167,10 @@ TOPICS = (
 )  # fmt: skip
 
 
-def test_every_kind_of_change_is_told(desk: Desk, mailbox: Mailbox) -> None:
+def test_every_kind_of_change_is_told(sim: SimulatorHarness, mailbox: Mailbox) -> None:
     for topic in TOPICS:
-        subscribe(desk, topic, mailbox.url)
-    deliverer = Deliverer(desk.shop, secret="hush")
+        subscribe(sim, topic, mailbox.url)
+    deliverer = Deliverer(sim.shop, secret="hush")
 
     def told() -> list[str]:
         drain(deliverer)
@@ -178,116 +178,118 @@ def test_every_kind_of_change_is_told(desk: Desk, mailbox: Mailbox) -> None:
         mailbox.got.clear()
         return topics
 
-    one = desk.set(email="ada@example.com", tags=["x"])["id"]
+    one = sim.set(email="ada@example.com", tags=["x"])["id"]
     assert told() == ["customers/create", "customer.tags_added"]
-    desk.set({"id": one}, firstName="Ada")
+    sim.set({"id": one}, firstName="Ada")
     assert told() == ["customers/update"]
-    desk.set({"id": one}, firstName="Ada")
+    sim.set({"id": one}, firstName="Ada")
     assert told() == []
-    desk.shop.tags_remove(id=one, tags=["x"])
+    sim.shop.tags_remove(id=one, tags=["x"])
     drain(deliverer)
     assert mailbox.body("customer.tags_removed")["tags"] == ["x"]
     assert told() == ["customers/update", "customer.tags_removed"]
-    desk(METAFIELDS, m=[{"ownerId": one, "namespace": "cust", "key": "url", "type": "url", "value": "tel:1"}])
+    sim(METAFIELDS, m=[{"ownerId": one, "namespace": "cust", "key": "url", "type": "url", "value": "tel:1"}])
     assert told() == ["customers/update"]
-    desk.shop.staff_state(one, "ENABLED")
+    sim.shop.staff_state(one, "ENABLED")
     assert told() == ["customers/enable"]
     given = {"marketingState": "SUBSCRIBED", "marketingOptInLevel": "SINGLE_OPT_IN"}
-    desk.shop.customer_email_marketing_consent_update(input={"customerId": one, "emailMarketingConsent": given})
+    sim.shop.customer_email_marketing_consent_update(input={"customerId": one, "emailMarketingConsent": given})
     assert told() == ["customers/email_marketing_consent_update"]
-    two = desk.shop.staff_guest_checkout("two@example.com").id
+    two = sim.shop.staff_guest_checkout("two@example.com").id
     assert told() == ["customers/create", "customers/update"]
-    desk.shop.staff_merge(one, two)
+    sim.shop.staff_merge(one, two)
     drain(deliverer)
     merged = mailbox.body("customers/merge")
     assert (merged["admin_graphql_api_customer_kept_id"], merged["status"]) == (one, "completed")
     assert told() == ["customers/update", "customers/merge"]
-    three = desk.set(firstName="Cleo")["id"]
-    desk.shop.staff_delete(three)
+    three = sim.set(firstName="Cleo")["id"]
+    sim.shop.staff_delete(three)
     drain(deliverer)
     assert set(mailbox.body("customers/delete")) == {"id", "tax_exemptions", "admin_graphql_api_id"}
     assert told() == ["customers/create", "customers/delete"]
 
 
-def test_a_failed_merge_is_told_too(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_MERGE", mailbox.url)
-    one, two = (desk.set(firstName=name)["id"] for name in ("Ada", "Bob"))
-    desk.shop.failing_merges = 1
-    job = desk.shop.customer_merge(customer_one_id=one, customer_two_id=two)["job"]["id"]
+def test_a_failed_merge_is_told_too(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_MERGE", mailbox.url)
+    one, two = (sim.set(firstName=name)["id"] for name in ("Ada", "Bob"))
+    sim.shop.failing_merges = 1
+    job = sim.shop.customer_merge(customer_one_id=one, customer_two_id=two)["job"]["id"]
     for _ in range(2):
-        desk.shop.customer_merge_job_status(job_id=job)
-    deliver(desk)
+        sim.shop.customer_merge_job_status(job_id=job)
+    deliver(sim)
     told = mailbox.body("customers/merge")
     assert (told["status"], len(told["errors"]), told["admin_graphql_api_job_id"]) == ("failed", 1, job)
 
 
 @pytest.mark.parametrize("sends", [True, False])
-def test_a_merge_may_be_told_as_a_deletion_too(desk: Desk, mailbox: Mailbox, sends: bool) -> None:  # noqa: FBT001 - a parameter
-    desk.shop.habits.merge_sends_delete = sends
-    subscribe(desk, "CUSTOMERS_DELETE", mailbox.url)
-    one, two = (desk.set(firstName=name)["id"] for name in ("Ada", "Bob"))
-    desk.shop.staff_merge(one, two)
-    deliver(desk)
+def test_a_merge_may_be_told_as_a_deletion_too(sim: SimulatorHarness, mailbox: Mailbox, sends: bool) -> None:  # noqa: FBT001 - a parameter
+    sim.shop.habits.merge_sends_delete = sends
+    subscribe(sim, "CUSTOMERS_DELETE", mailbox.url)
+    one, two = (sim.set(firstName=name)["id"] for name in ("Ada", "Bob"))
+    sim.shop.staff_merge(one, two)
+    deliver(sim)
     assert mailbox.topics == ["customers/delete"] * sends
 
 
-def test_a_redaction_goes_to_the_apps_own_address(desk: Desk, mailbox: Mailbox) -> None:
-    one = desk.set(email="ada@example.com")["id"]
-    deliverer = Deliverer(desk.shop, secret="hush", app_url=mailbox.url)
-    desk.shop.staff_redact(one)
+def test_a_redaction_goes_to_the_apps_own_address(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    one = sim.set(email="ada@example.com")["id"]
+    deliverer = Deliverer(sim.shop, secret="hush", app_url=mailbox.url)
+    sim.shop.staff_redact(one)
     drain(deliverer)
     told = mailbox.body("customers/redact")
     assert told["customer"] == {"id": int(one.rpartition("/")[2]), "email": "ada@example.com", "phone": None}
     assert told["shop_domain"] == "desk.myshopify.com"
 
 
-def test_what_becomes_of_the_app_is_told(desk: Desk, mailbox: Mailbox) -> None:
+def test_what_becomes_of_the_app_is_told(sim: SimulatorHarness, mailbox: Mailbox) -> None:
     for topic in ("APP_SCOPES_UPDATE", "APP_UNINSTALLED", "CUSTOMERS_CREATE"):
-        subscribe(desk, topic, mailbox.url)
-    one = desk.set(firstName="Ada")["id"]
-    desk.shop.staff_scopes(["read_customers"])
-    desk.shop.staff_data_request(one)
-    desk.shop.staff_uninstall()
-    deliver(desk, app_url=mailbox.url)
+        subscribe(sim, topic, mailbox.url)
+    one = sim.set(firstName="Ada")["id"]
+    sim.shop.staff_scopes(["read_customers"])
+    sim.shop.staff_data_request(one)
+    sim.shop.staff_uninstall()
+    deliver(sim, app_url=mailbox.url)
     assert set(mailbox.topics) == {"app/scopes_update", "app/uninstalled", "customers/data_request", "customers/create"}
     assert mailbox.body("app/scopes_update")["current"] == ["read_customers"]
     assert mailbox.body("customers/data_request")["customer"]["id"] == int(one.rpartition("/")[2])
-    assert {each.topic for each in desk.shop.subscriptions.values()} == {"APP_UNINSTALLED"}
+    assert {each.topic for each in sim.shop.subscriptions.values()} == {"APP_UNINSTALLED"}
 
 
-def test_only_the_fields_and_customers_that_were_asked_for(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url, includeFields=["id", "email"], filter='email:* -first_name:"Bob"')
-    desk.set(firstName="Nomail")
-    desk.set(firstName="Bob", email="b@example.com")
-    desk.set(email="a@example.com")
-    deliver(desk)
+def test_only_the_fields_and_customers_that_were_asked_for(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url, includeFields=["id", "email"], filter='email:* -first_name:"Bob"')
+    sim.set(firstName="Nomail")
+    sim.set(firstName="Bob", email="b@example.com")
+    sim.set(email="a@example.com")
+    deliver(sim)
     assert [set(json.loads(body)) for _, body in mailbox.got] == [{"id", "email"}]
     assert mailbox.body("customers/create")["email"] == "a@example.com"
 
 
-def test_a_subscribed_address_can_be_led_to_loopback_and_nowhere_else(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE")
-    desk.set(firstName="Ada")
-    astray = deliver(desk)
+def test_a_subscribed_address_can_be_led_to_loopback_and_nowhere_else(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE")
+    sim.set(firstName="Ada")
+    astray = deliver(sim)
     assert (astray.sent["not loopback"], mailbox.got) == (1, [])
-    desk.set(firstName="Bob")
-    led = deliver(desk, routes={HOOK: mailbox.url})
+    sim.set(firstName="Bob")
+    led = deliver(sim, routes={HOOK: mailbox.url})
     assert (led.sent["delivered"], len(mailbox.got)) == (1, 1)
-    desk.set(firstName="Cleo")
-    assert deliver(desk, origin=mailbox.url.removesuffix("/hook")).sent["delivered"] == 1
+    sim.set(firstName="Cleo")
+    assert deliver(sim, origin=mailbox.url.removesuffix("/hook")).sent["delivered"] == 1
     assert mailbox.body("customers/create")["first_name"] == "Cleo"
 
 
-def test_a_failed_delivery_comes_again_with_the_same_id_and_the_old_body(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url)
-    one = desk.set(firstName="Ada")["id"]
+def test_a_failed_delivery_comes_again_with_the_same_id_and_the_old_body(
+    sim: SimulatorHarness, mailbox: Mailbox
+) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
+    one = sim.set(firstName="Ada")["id"]
     mailbox.status = 500
-    deliverer = deliver(desk)
-    desk.set({"id": one}, firstName="Adah")
+    deliverer = deliver(sim)
+    sim.set({"id": one}, firstName="Adah")
     mailbox.status = 204
     assert deliverer.pump() == 0
     assert deliverer.waiting() == 1
-    desk.clock.now += 10
+    sim.clock.now += 10
     drain(deliverer)
     assert deliverer.waiting() == 0
     first, second = mailbox.got
@@ -295,47 +297,47 @@ def test_a_failed_delivery_comes_again_with_the_same_id_and_the_old_body(desk: D
     assert first[1] == second[1]
 
 
-def test_a_redirect_is_a_failure(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url)
-    desk.set(firstName="Ada")
+def test_a_redirect_is_a_failure(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
+    sim.set(firstName="Ada")
     mailbox.status = 302
-    assert deliver(desk).sent["failed"] == 1
+    assert deliver(sim).sent["failed"] == 1
 
 
-def test_eight_failures_in_a_row_end_a_subscription(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url)
+def test_eight_failures_in_a_row_end_a_subscription(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
     mailbox.status = 500
-    desk.set(firstName="Ada")
-    deliverer = Deliverer(desk.shop, secret="hush")
+    sim.set(firstName="Ada")
+    deliverer = Deliverer(sim.shop, secret="hush")
     for _ in range(20):
         drain(deliverer)
-        desk.clock.now += 3600
+        sim.clock.now += 3600
     assert (len(mailbox.got), deliverer.sent["removed"]) == (8, 1)
-    assert desk(LISTED)["nodes"] == []
+    assert sim(LISTED)["nodes"] == []
 
 
-def test_a_success_in_between_starts_the_count_anew(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url)
-    deliverer = Deliverer(desk.shop, secret="hush")
+def test_a_success_in_between_starts_the_count_anew(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
+    deliverer = Deliverer(sim.shop, secret="hush")
     for status in (500, 200, 500):
         mailbox.status = status
         for number in range(7 if status == 500 else 1):
-            desk.set(firstName=f"Ada {number}")
+            sim.set(firstName=f"Ada {number}")
         drain(deliverer)
-    assert len(desk(LISTED)["nodes"]) == 1
+    assert len(sim(LISTED)["nodes"]) == 1
 
 
-def test_bad_weather_is_repeatable(desk: Desk, mailbox: Mailbox) -> None:
-    subscribe(desk, "CUSTOMERS_CREATE", mailbox.url)
+def test_bad_weather_is_repeatable(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
 
     def storm() -> list[str]:
         mailbox.got.clear()
         for number in range(40):
-            desk.set(firstName=f"Ada {number}")
+            sim.set(firstName=f"Ada {number}")
         weather = Weather(drop=0.2, duplicate=0.2, shuffle=True, delay_s=30)
-        deliverer = Deliverer(desk.shop, secret="hush", weather=weather, seed=7)
+        deliverer = Deliverer(sim.shop, secret="hush", weather=weather, seed=7)
         assert deliverer.pump() == 0
-        desk.clock.now += 30
+        sim.clock.now += 30
         drain(deliverer)
         return [json.loads(body)["first_name"] for _, body in mailbox.got]
 
@@ -346,10 +348,10 @@ def test_bad_weather_is_repeatable(desk: Desk, mailbox: Mailbox) -> None:
     assert first != sorted(first, key=lambda name: int(name.split()[1]))
 
 
-def test_in_a_thread_of_its_own_it_delivers_by_itself(desk: Desk, mailbox: Mailbox) -> None:
-    desk.shop.webhook_secret = "hush"
-    with Deliverer(desk.shop, app_url=mailbox.url) as deliverer:
-        desk.set(firstName="Ada")
+def test_in_a_thread_of_its_own_it_delivers_by_itself(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+    sim.shop.webhook_secret = "hush"
+    with Deliverer(sim.shop, app_url=mailbox.url) as deliverer:
+        sim.set(firstName="Ada")
         wait = threading.Event()
         for _ in range(500):
             if deliverer.sent["delivered"] == 1:

@@ -12,8 +12,8 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import World
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from tests.cli.town import EU, US
-from tests.stories.village import Village, a_village, open_shop
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness, open_shop, story_harness
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +37,14 @@ def empty_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def village(
+def story(
     stage: SimulatorServer,
     empty_state: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Village]:
+) -> Iterator[StoryHarness]:
     """One shop, its back-link's definition, nobody in it, an empty table of profiles."""
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull)  # all is on loopback: reading the machine's certificates takes long
-    with a_village(tmp_path, stage, empty_state, capsys) as found:
+    with story_harness(tmp_path, stage, empty_state, capsys) as found:
         yield found

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.town import EU
-from tests.stories.village import Village, mail, unlike
+from tests.cli.harness import EU
+from tests.stories.harness import StoryHarness, mail, unlike
 
 
 @pytest.fixture
-def guest(village: Village) -> Village:
+def guest(story: StoryHarness) -> StoryHarness:
     """Ada has bought as a guest, in capitals, and staff wrote a note on her."""
-    found = village.staff("guest_checkout", email="ADA@village.example.com", first_name="A.", phone="+16134505293")
-    village.staff("edit", id=found.id, note="prefers the phone", addresses=[{"city": "Ottawa", "countryCode": "CA"}])
-    village.staff("tag", id=found.id, tags=["vip"])
-    return village
+    found = story.staff("guest_checkout", email="ADA@village.example.com", first_name="A.", phone="+16134505293")
+    story.staff("edit", id=found.id, note="prefers the phone", addresses=[{"city": "Ottawa", "countryCode": "CA"}])
+    story.staff("tag", id=found.id, tags=["vip"])
+    return story
 
 
-def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_ours(guest: Village) -> None:
+def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_ours(guest: StoryHarness) -> None:
     before = guest.at(mail("ada"))
     guest.user("ada", phone="+442079460958", note="of the profile", locale="de")
     (action,) = guest.plan()["actions"]
@@ -32,7 +32,7 @@ def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_our
 
 
 @pytest.mark.parametrize("verified", [0, None, "no"])
-def test_a_guest_is_never_given_to_an_address_that_is_not_verified(guest: Village, verified: object) -> None:
+def test_a_guest_is_never_given_to_an_address_that_is_not_verified(guest: StoryHarness, verified: object) -> None:
     before = guest.everybody()
     guest.user("ada", email_verified=verified)
     assert guest.held() == {("ada", "EmailUnverified")}
@@ -45,7 +45,7 @@ def test_a_guest_is_never_given_to_an_address_that_is_not_verified(guest: Villag
     guest.settles()
 
 
-def test_the_operator_may_say_that_every_address_can_be_trusted(guest: Village) -> None:
+def test_the_operator_may_say_that_every_address_can_be_trusted(guest: StoryHarness) -> None:
     guest.settings["profiles"]["trust_email"] = "always"
     guest.user("ada", email_verified=0)
     assert guest.actions() == {"ada": "adopt"}
@@ -54,7 +54,7 @@ def test_the_operator_may_say_that_every_address_can_be_trusted(guest: Village) 
     guest.settles()
 
 
-def test_the_operator_may_say_that_no_address_can_be_trusted(guest: Village) -> None:
+def test_the_operator_may_say_that_no_address_can_be_trusted(guest: StoryHarness) -> None:
     guest.settings["profiles"]["trust_email"] = "never"
     guest.user("ada")
     guest.user("bob")
@@ -65,7 +65,7 @@ def test_the_operator_may_say_that_no_address_can_be_trusted(guest: Village) -> 
     guest.settles(held={("ada", "EmailConflict")})
 
 
-def test_trust_in_verified_addresses_without_such_a_column_is_an_error_of_the_files(guest: Village) -> None:
+def test_trust_in_verified_addresses_without_such_a_column_is_an_error_of_the_files(guest: StoryHarness) -> None:
     guest.user("ada")
     del guest.settings["profiles"]["columns"]["email_verified"]
     said = guest("plan")
@@ -77,7 +77,7 @@ def test_trust_in_verified_addresses_without_such_a_column_is_an_error_of_the_fi
     guest.settles()
 
 
-def test_a_customer_of_another_user_is_never_taken(guest: Village) -> None:
+def test_a_customer_of_another_user_is_never_taken(guest: StoryHarness) -> None:
     guest.user("ada")
     guest.apply()
     guest.user("ada", email=mail("new"))
@@ -94,18 +94,18 @@ def test_a_customer_of_another_user_is_never_taken(guest: Village) -> None:
     guest.settles()
 
 
-def test_a_guest_who_buys_between_plan_and_apply_is_linked_and_not_doubled(village: Village) -> None:
+def test_a_guest_who_buys_between_plan_and_apply_is_linked_and_not_doubled(story: StoryHarness) -> None:
     """The shop makes the customer while our own create is on its way: TAKEN, a fresh look, an adoption."""
-    village.user("ada")
-    village.shop().faults.add(
-        "slow", on="customerSet", seconds=0.0, when=lambda _v: bool(village.staff("guest_checkout", email=mail("ada")))
+    story.user("ada")
+    story.shop().faults.add(
+        "slow", on="customerSet", seconds=0.0, when=lambda _v: bool(story.staff("guest_checkout", email=mail("ada")))
     )
-    village.apply()
-    assert (len(village.everybody()), village.theirs("ada").orders) == (1, 1)
-    village.settles()
+    story.apply()
+    assert (len(story.everybody()), story.theirs("ada").orders) == (1, 1)
+    story.settles()
 
 
-def test_the_same_person_is_one_customer_in_each_shop(guest: Village) -> None:
+def test_the_same_person_is_one_customer_in_each_shop(guest: StoryHarness) -> None:
     guest.second_shop()
     guest.user("ada")
     said = guest("plan", "--output", "json").json
@@ -115,18 +115,18 @@ def test_the_same_person_is_one_customer_in_each_shop(guest: Village) -> None:
     guest.settles()
 
 
-def test_people_without_an_address_are_held_or_made_by_their_back_link_alone(village: Village) -> None:
-    village.user("ada", email=None)
-    village.user("bob")
-    assert village.held() == {("ada", "NoEmail")}
-    village.apply()
-    assert len(village.everybody()) == 1
-    village.settles(held={("ada", "NoEmail")})
-    village.store["require_email"] = False
-    village.apply()
-    assert (village.theirs("ada").email, village.theirs("ada").first_name) == (None, "Ada")
-    village.settles()
-    village.user("ada", email=mail("ada"))
-    village.apply()
-    assert village.theirs("ada").email == mail("ada")
-    village.settles()
+def test_people_without_an_address_are_held_or_made_by_their_back_link_alone(story: StoryHarness) -> None:
+    story.user("ada", email=None)
+    story.user("bob")
+    assert story.held() == {("ada", "NoEmail")}
+    story.apply()
+    assert len(story.everybody()) == 1
+    story.settles(held={("ada", "NoEmail")})
+    story.store["require_email"] = False
+    story.apply()
+    assert (story.theirs("ada").email, story.theirs("ada").first_name) == (None, "Ada")
+    story.settles()
+    story.user("ada", email=mail("ada"))
+    story.apply()
+    assert story.theirs("ada").email == mail("ada")
+    story.settles()

@@ -6,29 +6,29 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import Village, locked_at
+from tests.stories.harness import StoryHarness, locked_at
 
 NEW = {"namespace": "identity", "key": "clerk_id"}
 OLD_NAME, NEW_NAME = "clerk.user_id", "identity.clerk_id"
 
 
 @pytest.fixture
-def two(village: Village) -> Village:
+def two(story: StoryHarness) -> StoryHarness:
     for name in ("ada", "bob"):
-        village.user(name)
-    village.apply()
+        story.user(name)
+    story.apply()
     definition = {"ownerType": "CUSTOMER", "type": "id", "name": "Clerk", **NEW}
-    assert not village.shop().shop.metafield_definition_create(definition)["userErrors"]
-    return village
+    assert not story.shop().shop.metafield_definition_create(definition)["userErrors"]
+    return story
 
 
-def links(village: Village) -> list[dict[str, Any]]:
+def links(story: StoryHarness) -> list[dict[str, Any]]:
     """What each customer carries of both back-links."""
-    found = [{OLD_NAME: c.backlink, NEW_NAME: c.metafields.get(NEW_NAME)} for c in village.everybody().values()]
+    found = [{OLD_NAME: c.backlink, NEW_NAME: c.metafields.get(NEW_NAME)} for c in story.everybody().values()]
     return [{name: value for name, value in each.items() if value is not None} for each in found]
 
 
-def test_a_changed_back_link_is_intent_and_the_old_one_goes(two: Village) -> None:
+def test_a_changed_back_link_is_intent_and_the_old_one_goes(two: StoryHarness) -> None:
     two.store["backlink"] = NEW
     said = two("drift", "--output", "json")
     assert said.code == 2, said.out
@@ -46,7 +46,7 @@ def test_a_changed_back_link_is_intent_and_the_old_one_goes(two: Village) -> Non
     two.settles()
 
 
-def test_a_changed_back_link_is_held_by_roll_out_and_not_by_heal_drift(two: Village) -> None:
+def test_a_changed_back_link_is_held_by_roll_out_and_not_by_heal_drift(two: StoryHarness) -> None:
     two.store["backlink"] = NEW
     two.store["roll_out"] = "hold"
     plan = two.plan()
@@ -61,7 +61,7 @@ def test_a_changed_back_link_is_held_by_roll_out_and_not_by_heal_drift(two: Vill
     two.settles()
 
 
-def test_an_old_back_link_that_holds_another_value_stays(two: Village) -> None:
+def test_an_old_back_link_that_holds_another_value_stays(two: StoryHarness) -> None:
     ada = two.theirs("ada").id
     two.staff("set_metafield", id=ada, namespace="clerk", key="user_id", value="somebody-else", type="id")
     two.store["backlink"] = NEW
@@ -71,7 +71,7 @@ def test_an_old_back_link_that_holds_another_value_stays(two: Village) -> None:
     assert two.actions() == {}
 
 
-def test_a_back_link_that_staff_remove_is_drift_still(two: Village) -> None:
+def test_a_back_link_that_staff_remove_is_drift_still(two: StoryHarness) -> None:
     ada = two.theirs("ada").id
     two.staff("delete_metafield", id=ada, namespace="clerk", key="user_id")
     assert two("drift").code == 3
@@ -80,7 +80,7 @@ def test_a_back_link_that_staff_remove_is_drift_still(two: Village) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_a_run_that_ends_in_the_middle_is_finished_by_the_next(two: Village, n: int) -> None:
+def test_a_run_that_ends_in_the_middle_is_finished_by_the_next(two: StoryHarness, n: int) -> None:
     two.store["backlink"] = NEW
     with locked_at(two, n, "lost_after"):
         two.apply(code=1)

@@ -7,26 +7,28 @@ from itertools import permutations
 import pytest
 
 from reconciler.simulator.faults import FaultKind
-from tests.stories.village import Village, locked_at, mail
+from tests.stories.harness import StoryHarness, locked_at, mail
 
 PEOPLE = ("ada", "bob", "cyd")
 
 
 @pytest.fixture
-def three(village: Village) -> Village:
+def three(story: StoryHarness) -> StoryHarness:
     for name in PEOPLE:
-        village.user(name)
-    village.user("zoe")
-    village.apply()
-    return village
+        story.user(name)
+    story.user("zoe")
+    story.apply()
+    return story
 
 
-def customers_of(village: Village) -> dict[str, str]:
-    return {name: village.theirs(name).id for name in PEOPLE}
+def customers_of(story: StoryHarness) -> dict[str, str]:
+    return {name: story.theirs(name).id for name in PEOPLE}
 
 
 @pytest.mark.parametrize("order", list(permutations(PEOPLE))[::2])
-def test_a_chain_of_three_goes_in_one_apply_whatever_the_order(three: Village, order: tuple[str, str, str]) -> None:
+def test_a_chain_of_three_goes_in_one_apply_whatever_the_order(
+    three: StoryHarness, order: tuple[str, str, str]
+) -> None:
     before = customers_of(three)
     one, two, last = order
     three.user(one, email=mail(two))
@@ -40,7 +42,7 @@ def test_a_chain_of_three_goes_in_one_apply_whatever_the_order(three: Village, o
 
 
 @pytest.mark.parametrize("pair", [("ada", "bob"), ("cyd", "ada")])
-def test_two_who_swap_keep_their_customers(three: Village, pair: tuple[str, str]) -> None:
+def test_two_who_swap_keep_their_customers(three: StoryHarness, pair: tuple[str, str]) -> None:
     before = customers_of(three)
     one, other = pair
     three.user(one, email=mail(other))
@@ -51,18 +53,18 @@ def test_two_who_swap_keep_their_customers(three: Village, pair: tuple[str, str]
     three.settles()
 
 
-def circle(village: Village) -> None:
+def circle(story: StoryHarness) -> None:
     for name, following in (("ada", "bob"), ("bob", "cyd"), ("cyd", "ada")):
-        village.user(name, email=mail(following))
+        story.user(name, email=mail(following))
 
 
-def round_and_done(village: Village, before: dict[str, str]) -> None:
-    assert {n: village.theirs(n).email for n in PEOPLE} == {"ada": mail("bob"), "bob": mail("cyd"), "cyd": mail("ada")}
-    assert customers_of(village) == before
-    village.settles()
+def round_and_done(story: StoryHarness, before: dict[str, str]) -> None:
+    assert {n: story.theirs(n).email for n in PEOPLE} == {"ada": mail("bob"), "bob": mail("cyd"), "cyd": mail("ada")}
+    assert customers_of(story) == before
+    story.settles()
 
 
-def test_a_circle_of_three_turns_in_one_apply(three: Village) -> None:
+def test_a_circle_of_three_turns_in_one_apply(three: StoryHarness) -> None:
     before = customers_of(three)
     circle(three)
     assert three.actions() == dict.fromkeys(PEOPLE, "update")
@@ -73,7 +75,7 @@ def test_a_circle_of_three_turns_in_one_apply(three: Village) -> None:
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_a_circle_that_ends_in_the_middle_is_finished_by_the_next_apply(
-    three: Village, n: int, kind: FaultKind
+    three: StoryHarness, n: int, kind: FaultKind
 ) -> None:
     before = customers_of(three)
     circle(three)
@@ -84,7 +86,7 @@ def test_a_circle_that_ends_in_the_middle_is_finished_by_the_next_apply(
     round_and_done(three, before)
 
 
-def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_back(three: Village) -> None:
+def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_back(three: StoryHarness) -> None:
     before = {n: three.theirs(n) for n in PEOPLE}
     circle(three)
     with locked_at(three, 1, "lost_after"):
@@ -97,37 +99,37 @@ def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_bac
     three.settles()
 
 
-def test_a_circle_in_which_nobody_can_park_is_held_and_named_whole(village: Village) -> None:
+def test_a_circle_in_which_nobody_can_park_is_held_and_named_whole(story: StoryHarness) -> None:
     for name in PEOPLE:
-        village.user(name, first_name=None)
-    village.user("zoe")
-    village.apply()
-    before = village.everybody()
-    circle(village)
-    holds = village.plan()["holds"]
+        story.user(name, first_name=None)
+    story.user("zoe")
+    story.apply()
+    before = story.everybody()
+    circle(story)
+    holds = story.plan()["holds"]
     assert {(h["clerk_user_id"], h["reason"]) for h in holds} == {(f"user_{n}", "EmailConflict") for n in PEOPLE}
     for hold in holds:
         assert all(f"user_{name}" in hold["message"] for name in PEOPLE)
-    village.apply()
-    assert village.everybody() == before
-    village.settles(held={(n, "EmailConflict") for n in PEOPLE})
-    village.user("cyd", email=mail("new"))
-    village.apply()
-    assert [village.theirs(n).email for n in PEOPLE] == [mail("bob"), mail("cyd"), mail("new")]
-    village.settles()
+    story.apply()
+    assert story.everybody() == before
+    story.settles(held={(n, "EmailConflict") for n in PEOPLE})
+    story.user("cyd", email=mail("new"))
+    story.apply()
+    assert [story.theirs(n).email for n in PEOPLE] == [mail("bob"), mail("cyd"), mail("new")]
+    story.settles()
 
 
-def test_one_who_can_park_is_enough_for_the_whole_circle(village: Village) -> None:
+def test_one_who_can_park_is_enough_for_the_whole_circle(story: StoryHarness) -> None:
     for name in PEOPLE:
-        village.user(name, first_name="Cyd" if name == "cyd" else None)
-    village.apply()
-    before = customers_of(village)
-    circle(village)
-    village.apply()
-    round_and_done(village, before)
+        story.user(name, first_name="Cyd" if name == "cyd" else None)
+    story.apply()
+    before = customers_of(story)
+    circle(story)
+    story.apply()
+    round_and_done(story, before)
 
 
-def test_a_newcomer_gets_the_address_that_another_user_leaves_in_the_same_apply(three: Village) -> None:
+def test_a_newcomer_gets_the_address_that_another_user_leaves_in_the_same_apply(three: StoryHarness) -> None:
     three.user("ada", email=mail("new"))
     three.user("dan", email=mail("ada"))
     three.apply()
@@ -135,7 +137,7 @@ def test_a_newcomer_gets_the_address_that_another_user_leaves_in_the_same_apply(
     three.settles()
 
 
-def test_the_address_of_whoever_is_deleted_goes_to_the_one_who_waits(three: Village) -> None:
+def test_the_address_of_whoever_is_deleted_goes_to_the_one_who_waits(three: StoryHarness) -> None:
     three.store["on_leave"] = "delete"
     three.gone("cyd")
     three.user("ada", email=mail("cyd"))
@@ -148,7 +150,7 @@ def test_the_address_of_whoever_is_deleted_goes_to_the_one_who_waits(three: Vill
 # --- two users, one address ----------------------------------------------------------------------------------------
 
 
-def test_of_two_with_one_address_the_mapped_one_keeps_it(three: Village) -> None:
+def test_of_two_with_one_address_the_mapped_one_keeps_it(three: StoryHarness) -> None:
     three.user("dan", email=mail("ada"))
     (hold,) = three.plan()["holds"]
     assert (hold["clerk_user_id"], hold["reason"]) == ("user_dan", "EmailTaken")
@@ -162,7 +164,7 @@ def test_of_two_with_one_address_the_mapped_one_keeps_it(three: Village) -> None
     three.settles()
 
 
-def test_two_newcomers_with_one_address_are_both_held_and_name_each_other(three: Village) -> None:
+def test_two_newcomers_with_one_address_are_both_held_and_name_each_other(three: StoryHarness) -> None:
     three.user("dan", email=mail("shared"))
     three.user("eli", email=mail("shared").upper())
     said = {h["clerk_user_id"]: h["message"] for h in three.plan()["holds"]}
@@ -178,7 +180,7 @@ def test_two_newcomers_with_one_address_are_both_held_and_name_each_other(three:
     three.settles()
 
 
-def test_two_who_are_mapped_and_both_want_a_third_address_are_both_held(three: Village) -> None:
+def test_two_who_are_mapped_and_both_want_a_third_address_are_both_held(three: StoryHarness) -> None:
     three.user("ada", email=mail("shared"), last_name="King")
     three.user("bob", email=mail("shared"))
     assert three.held() == {("ada", "EmailTaken"), ("bob", "EmailTaken")}

@@ -8,36 +8,36 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 
-from tests.cli.town import US
-from tests.stories.village import Village
+from tests.cli.harness import US
+from tests.stories.harness import StoryHarness
 
 START = "2026-11-23T09:00:00Z"
 
 
 @pytest.fixture
-def one(village: Village) -> Village:
-    village.user("ada", first_name="Ada", last_name="King")
-    village.apply()
-    return village
+def one(story: StoryHarness) -> StoryHarness:
+    story.user("ada", first_name="Ada", last_name="King")
+    story.apply()
+    return story
 
 
-def edited(village: Village, **values: Any) -> None:
-    village.staff("edit", id=village.theirs("ada").id, **values)
+def edited(story: StoryHarness, **values: Any) -> None:
+    story.staff("edit", id=story.theirs("ada").id, **values)
 
 
-def fought(village: Village, times: int, *, bulk: str = "never", **values: Any) -> None:
+def fought(story: StoryHarness, times: int, *, bulk: str = "never", **values: Any) -> None:
     """So often somebody writes these values over ours, and we heal that."""
     for _ in range(times):
-        edited(village, **values)
-        village.apply("--bulk", bulk)
+        edited(story, **values)
+        story.apply("--bulk", bulk)
 
 
-def contested(village: Village) -> list[dict[str, Any]]:
-    return [h for h in village.plan()["holds"] if h["reason"] == "Contested"]
+def contested(story: StoryHarness) -> list[dict[str, Any]]:
+    return [h for h in story.plan()["holds"] if h["reason"] == "Contested"]
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: Village, bulk: str) -> None:
+def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: StoryHarness, bulk: str) -> None:
     one.store["metafields"] = {"clerk.locale": {"from": "locale", "type": "single_line_text_field"}}
     one.user("ada", locale="en")
     fought(one, 1, bulk=bulk, first_name="Imported")  # two writes in bulk, and one change back
@@ -57,7 +57,7 @@ def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: Vi
     one.settles(held={("ada", "Contested")})
 
 
-def test_two_installations_do_not_write_by_turns_for_ever(one: Village) -> None:
+def test_two_installations_do_not_write_by_turns_for_ever(one: StoryHarness) -> None:
     ours = one.settings["state"]["url"]
     theirs = ours.replace("state.db", "other.db")
     before = one.mutations
@@ -74,7 +74,7 @@ def test_two_installations_do_not_write_by_turns_for_ever(one: Village) -> None:
     assert seen == {"Contested"}
 
 
-def test_a_whole_tag_list_that_a_claim_import_replaces_is_contested_too(one: Village) -> None:
+def test_a_whole_tag_list_that_a_claim_import_replaces_is_contested_too(one: StoryHarness) -> None:
     for _ in range(2):
         one.staff("untag", id=one.theirs("ada").id, tags=["app-user"])
         one.apply()
@@ -86,7 +86,7 @@ def test_a_whole_tag_list_that_a_claim_import_replaces_is_contested_too(one: Vil
 
 
 @pytest.mark.parametrize("how", ["profile", "policy", "person"])
-def test_what_ends_it(one: Village, how: str) -> None:
+def test_what_ends_it(one: StoryHarness, how: str) -> None:
     fought(one, 2, first_name="Imported")
     edited(one, first_name="Imported")
     one.apply()
@@ -106,7 +106,7 @@ def test_what_ends_it(one: Village, how: str) -> None:
     one.settles()
 
 
-def test_three_edits_in_a_week_are_staff_at_work(one: Village) -> None:
+def test_three_edits_in_a_week_are_staff_at_work(one: StoryHarness) -> None:
     for day in range(4):
         with freeze_time(START, ignore=["reconciler.simulator"]) as clock:
             clock.tick(timedelta(hours=25 * day))
@@ -115,7 +115,7 @@ def test_three_edits_in_a_week_are_staff_at_work(one: Village) -> None:
         assert one.theirs("ada").first_name == "Ada"
 
 
-def test_it_stays_held_the_day_after(one: Village) -> None:
+def test_it_stays_held_the_day_after(one: StoryHarness) -> None:
     with freeze_time(START, ignore=["reconciler.simulator"]) as clock:
         fought(one, 2, first_name="Imported")
         edited(one, first_name="Imported")
@@ -125,7 +125,7 @@ def test_it_stays_held_the_day_after(one: Village) -> None:
     assert one.theirs("ada").first_name == "Imported"
 
 
-def test_a_back_link_that_another_app_removes_each_time_is_contested_too(one: Village) -> None:
+def test_a_back_link_that_another_app_removes_each_time_is_contested_too(one: StoryHarness) -> None:
     """A cleaner of metafields: each removal was healed, for ever."""
     at = one.theirs("ada").id
 

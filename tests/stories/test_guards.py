@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.cli.town import EU, US
-from tests.stories.village import Village, mail
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness, mail
 
 NAMES = ("ada", "bob", "cyd", "dee", "eve", "fay")
 
 
 @pytest.fixture
-def six(village: Village) -> Village:
+def six(story: StoryHarness) -> StoryHarness:
     for name in NAMES:
-        village.user(name)
-    village.apply()
-    return village
+        story.user(name)
+    story.apply()
+    return story
 
 
 # --- ceilings ------------------------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ def six(village: Village) -> Village:
     ],
 )
 def test_a_kind_above_its_ceiling_is_held_whole_and_approval_lets_exactly_it_go(
-    six: Village, ceiling: dict[str, Any], n: int, *, held: bool
+    six: StoryHarness, ceiling: dict[str, Any], n: int, *, held: bool
 ) -> None:
     six.store["guards"] = {"update": ceiling}
     for name in NAMES[:n]:
@@ -56,7 +56,7 @@ def test_a_kind_above_its_ceiling_is_held_whole_and_approval_lets_exactly_it_go(
     six.settles()
 
 
-def test_an_approval_is_of_the_plan_that_was_read_and_of_no_other(six: Village) -> None:
+def test_an_approval_is_of_the_plan_that_was_read_and_of_no_other(six: StoryHarness) -> None:
     six.store["guards"] = {"update": {"max": 1}}
     six.user("ada", last_name="King")
     six.user("bob", last_name="King")
@@ -74,7 +74,7 @@ def test_an_approval_is_of_the_plan_that_was_read_and_of_no_other(six: Village) 
     six.settles()
 
 
-def test_what_is_held_is_part_of_the_digest(six: Village) -> None:
+def test_what_is_held_is_part_of_the_digest(six: StoryHarness) -> None:
     six.store["guards"] = {"update": {"max": 0}}
     six.user("ada", last_name="King")
     one = six("plan", "--output", "json").json["digest"]
@@ -83,16 +83,16 @@ def test_what_is_held_is_part_of_the_digest(six: Village) -> None:
     six.settles(held={("ada", "GuardExceeded")})
 
 
-def test_guards_hold_the_first_plan_of_a_shop_by_count_alone(village: Village) -> None:
-    village.store["guards"] = {"create": {"max": 2, "percent": 1}}
+def test_guards_hold_the_first_plan_of_a_shop_by_count_alone(story: StoryHarness) -> None:
+    story.store["guards"] = {"create": {"max": 2, "percent": 1}}
     for name in NAMES[:2]:
-        village.user(name)
-    village.apply()
-    assert len(village.everybody()) == 2
-    village.settles()
+        story.user(name)
+    story.apply()
+    assert len(story.everybody()) == 2
+    story.settles()
 
 
-def test_whoever_waits_for_one_that_is_held_is_held_too(six: Village) -> None:
+def test_whoever_waits_for_one_that_is_held_is_held_too(six: StoryHarness) -> None:
     six.store.update(on_leave="delete", guards={"release": {"max": 0}})
     six.gone("ada")
     six.user("bob", email=mail("ada"))
@@ -106,7 +106,7 @@ def test_whoever_waits_for_one_that_is_held_is_held_too(six: Village) -> None:
     six.settles()
 
 
-def test_a_narrowed_plan_counts_too(six: Village) -> None:
+def test_a_narrowed_plan_counts_too(six: StoryHarness) -> None:
     six.store["guards"] = {"update": {"max": 0}}
     six.user("ada", last_name="King")
     assert six.held("--user", "user_ada") == {("ada", "GuardExceeded")}
@@ -119,7 +119,7 @@ def test_a_narrowed_plan_counts_too(six: Village) -> None:
 
 
 @pytest.fixture
-def both(six: Village) -> Village:
+def both(six: StoryHarness) -> StoryHarness:
     """Ada was edited in Shopify, Bob's profile moved, Gil is new."""
     six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
     six.user("bob", first_name="Robert")
@@ -127,11 +127,11 @@ def both(six: Village) -> Village:
     return six
 
 
-def firsts(village: Village) -> list[str | None]:
-    return [village.theirs("ada").first_name, village.theirs("bob").first_name]
+def firsts(story: StoryHarness) -> list[str | None]:
+    return [story.theirs("ada").first_name, story.theirs("bob").first_name]
 
 
-def test_drift_may_be_held_while_profiles_are_rolled_out(both: Village) -> None:
+def test_drift_may_be_held_while_profiles_are_rolled_out(both: StoryHarness) -> None:
     both.store["heal_drift"] = "hold"
     both.apply()
     assert firsts(both) == ["Adele", "Robert"]
@@ -143,7 +143,7 @@ def test_drift_may_be_held_while_profiles_are_rolled_out(both: Village) -> None:
     both.settles()
 
 
-def test_roll_out_may_be_held_while_drift_is_healed(both: Village) -> None:
+def test_roll_out_may_be_held_while_drift_is_healed(both: StoryHarness) -> None:
     both.store["roll_out"] = "hold"
     both.apply()
     assert firsts(both) == ["Ada", "Bob"]
@@ -156,7 +156,7 @@ def test_roll_out_may_be_held_while_drift_is_healed(both: Village) -> None:
     both.settles()
 
 
-def test_a_paused_store_says_what_waits_and_writes_nothing(both: Village) -> None:
+def test_a_paused_store_says_what_waits_and_writes_nothing(both: StoryHarness) -> None:
     before = both.everybody()
     both.store["paused"] = True
     assert both.held() == {(name, "StorePaused") for name in ("ada", "bob", "gil")}
@@ -173,7 +173,7 @@ def test_a_paused_store_says_what_waits_and_writes_nothing(both: Village) -> Non
 # --- drift ---------------------------------------------------------------------------------------------------------
 
 
-def test_drift_tells_edits_from_intent_by_its_exit_code(six: Village) -> None:
+def test_drift_tells_edits_from_intent_by_its_exit_code(six: StoryHarness) -> None:
     assert six("drift").code == 0
     six.user("bob", first_name="Robert")
     assert six("drift").code == 2
@@ -193,7 +193,7 @@ def test_drift_tells_edits_from_intent_by_its_exit_code(six: Village) -> None:
     six.settles()
 
 
-def test_holds_are_neither_drift_nor_intent(six: Village) -> None:
+def test_holds_are_neither_drift_nor_intent(six: StoryHarness) -> None:
     six.user("gil", email=None)
     six.user("hal", email=mail("ada"))
     assert six("drift").code == 0
@@ -201,7 +201,7 @@ def test_holds_are_neither_drift_nor_intent(six: Village) -> None:
     six.settles(held={("gil", "NoEmail"), ("hal", "EmailTaken")})
 
 
-def test_a_deleted_customer_is_drift_and_a_newcomer_is_intent(six: Village) -> None:
+def test_a_deleted_customer_is_drift_and_a_newcomer_is_intent(six: StoryHarness) -> None:
     six.staff("delete", id=six.theirs("ada").id)
     found = six("drift", "--output", "json")
     assert found.code == 3
@@ -213,7 +213,7 @@ def test_a_deleted_customer_is_drift_and_a_newcomer_is_intent(six: Village) -> N
     six.settles()
 
 
-def test_a_store_that_can_t_be_read_is_told_in_its_place(six: Village) -> None:
+def test_a_store_that_can_t_be_read_is_told_in_its_place(six: StoryHarness) -> None:
     six.second_shop()
     six.shop(EU).status = 402
     found = six("drift", "--output", "json")
@@ -224,7 +224,7 @@ def test_a_store_that_can_t_be_read_is_told_in_its_place(six: Village) -> None:
     six.settles()
 
 
-def test_each_change_says_why(six: Village) -> None:
+def test_each_change_says_why(six: StoryHarness) -> None:
     six.store["fields"] = {"note": "enforce"}
     six.user("ada", note="hello", last_name="King")
     six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
@@ -236,7 +236,7 @@ def test_each_change_says_why(six: Village) -> None:
     six.settles()
 
 
-def test_a_tag_that_staff_took_off_stays_drift_whatever_else_is_written(six: Village) -> None:
+def test_a_tag_that_staff_took_off_stays_drift_whatever_else_is_written(six: StoryHarness) -> None:
     six.store["heal_drift"] = "hold"
     six.staff("untag", id=six.theirs("ada").id, tags=["app-user"])
     six.settles(held={("ada", "DriftHeld")})
@@ -256,11 +256,11 @@ def test_a_tag_that_staff_took_off_stays_drift_whatever_else_is_written(six: Vil
 # --- accepted drift ------------------------------------------------------------------------------------------------
 
 
-def accepted(village: Village, until: str, *fields: str) -> None:
-    village.store["accept"] = [{"user": "user_ada", "fields": list(fields), "until": until, "why": "her wish"}]
+def accepted(story: StoryHarness, until: str, *fields: str) -> None:
+    story.store["accept"] = [{"user": "user_ada", "fields": list(fields), "until": until, "why": "her wish"}]
 
 
-def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: Village) -> None:
+def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: StoryHarness) -> None:
     six.staff("edit", id=six.theirs("ada").id, first_name="Adele", last_name="K.")
     six.staff("edit", id=six.theirs("bob").id, first_name="Bert")
     accepted(six, "2999-12-31", "first_name")
@@ -278,7 +278,7 @@ def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: Village) 
     six.settles()
 
 
-def test_what_is_new_in_the_profile_goes_though_drift_of_that_field_is_accepted(six: Village) -> None:
+def test_what_is_new_in_the_profile_goes_though_drift_of_that_field_is_accepted(six: StoryHarness) -> None:
     accepted(six, "2999-12-31T12:00:00Z", "first_name", "tags")
     six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
     six.staff("untag", id=six.theirs("ada").id, tags=["app-user"])

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import Village, mail
+from tests.stories.harness import StoryHarness, mail
 
 NAMES = ("ada", "bob", "cyd", "dee")
 OUTPUTS = ("text", "markdown", "html")
 
 
 @pytest.fixture
-def four(village: Village) -> Village:
+def four(story: StoryHarness) -> StoryHarness:
     for name in NAMES:
-        village.user(name, last_name="King")
-    village.apply()
-    return village
+        story.user(name, last_name="King")
+    story.apply()
+    return story
 
 
 def withheld(plan: Any) -> dict[str, list[dict[str, Any]]]:
@@ -43,7 +43,7 @@ def hold_roll_out(store: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("withhold", [guard, pause, hold_roll_out], ids=lambda f: f.__name__)
-def test_a_tag_that_one_line_of_config_adds_is_shown_whatever_withholds_it(four: Village, withhold: Any) -> None:
+def test_a_tag_that_one_line_of_config_adds_is_shown_whatever_withholds_it(four: StoryHarness, withhold: Any) -> None:
     withhold(four.store)
     four.store["tags"] = ["app-user", "club"]
     plan = four.plan()
@@ -58,7 +58,7 @@ def test_a_tag_that_one_line_of_config_adds_is_shown_whatever_withholds_it(four:
     four.settles(held={(hold["clerk_user_id"].removeprefix("user_"), hold["reason"]) for hold in plan["holds"]})
 
 
-def test_drift_that_is_held_shows_what_staff_wrote_and_what_it_would_become(four: Village) -> None:
+def test_drift_that_is_held_shows_what_staff_wrote_and_what_it_would_become(four: StoryHarness) -> None:
     four.store["heal_drift"] = "hold"
     four.staff("edit", id=four.theirs("ada").id, first_name="Edited")
     plan = four.plan()
@@ -70,7 +70,7 @@ def test_drift_that_is_held_shows_what_staff_wrote_and_what_it_would_become(four
         assert "Edited" in four("plan", "--output", output).out
 
 
-def test_a_release_and_a_create_that_are_withheld_are_shown_whole(four: Village) -> None:
+def test_a_release_and_a_create_that_are_withheld_are_shown_whole(four: StoryHarness) -> None:
     four.store["paused"] = True
     four.gone("ada")
     four.user("eve", last_name="Poole")

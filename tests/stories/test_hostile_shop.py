@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 
 from reconciler.simulator.hostile import Hostile, HostileKind
-from tests.cli.town import EU, US
-from tests.stories.village import Village, mail
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness, mail
 
 LOUD: tuple[HostileKind, ...] = ("bomb", "endless", "headers", "packed", "nan", "deep")
 """Kinds of which no reply can be read."""
 
 
 @pytest.fixture
-def two(village: Village) -> Iterator[Village]:
-    village.second_shop()
+def two(story: StoryHarness) -> Iterator[StoryHarness]:
+    story.second_shop()
     for name in ("ada", "bob", "cleo"):
-        village.user(name)
-    village.apply()
-    village.user("ada", last_name="King")
-    village.user("dora")
-    yield village
-    village.shop(US).hostile = None
+        story.user(name)
+    story.apply()
+    story.user("ada", last_name="King")
+    story.user("dora")
+    yield story
+    story.shop(US).hostile = None
 
 
 def parts(said: Any) -> tuple[Any, Any]:
@@ -33,7 +33,9 @@ def parts(said: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("kind", LOUD)
-def test_a_shop_whose_replies_are_none_is_reported_and_the_other_is_served(two: Village, kind: HostileKind) -> None:
+def test_a_shop_whose_replies_are_none_is_reported_and_the_other_is_served(
+    two: StoryHarness, kind: HostileKind
+) -> None:
     two.shop(US).hostile = Hostile(kind, megabytes=32)
     plan = two("plan", "--output", "json")
     assert plan.code == 1
@@ -56,7 +58,7 @@ def test_a_shop_whose_replies_are_none_is_reported_and_the_other_is_served(two: 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", ["shape", "text", "numbers", "twice"])
-def test_a_shop_with_odd_replies_never_hurts_another(two: Village, kind: HostileKind, seed: int) -> None:
+def test_a_shop_with_odd_replies_never_hurts_another(two: StoryHarness, kind: HostileKind, seed: int) -> None:
     two.shop(US).hostile = Hostile(kind, seed)
     for words in (["plan", "--output", "json"], ["drift", "--output", "json"]):
         said = two(*words)
@@ -74,7 +76,7 @@ def test_a_shop_with_odd_replies_never_hurts_another(two: Village, kind: Hostile
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", ["urls", "shape", "bomb"])
-def test_files_that_are_spoilt_never_hurt_another(two: Village, kind: HostileKind, seed: int) -> None:
+def test_files_that_are_spoilt_never_hurt_another(two: StoryHarness, kind: HostileKind, seed: int) -> None:
     two.shop(US).hostile = Hostile(kind, seed, megabytes=32, only=None if kind == "urls" else "bulkResult")
     for words in (["backfill", "shopify"], ["apply", "--yes", "--bulk", "always", "--output", "json"]):
         said = two(*words)

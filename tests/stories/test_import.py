@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from tests.cli.town import US
-from tests.stories.village import TRACE, Village, mail
+from tests.cli.harness import US
+from tests.stories.harness import TRACE, StoryHarness, mail
 
 
-def written(village: Village, kind: str, *pairs: tuple[str, str]) -> str:
-    path = village.folder / f"pairs.{kind}"
+def written(story: StoryHarness, kind: str, *pairs: tuple[str, str]) -> str:
+    path = story.folder / f"pairs.{kind}"
     rows = [{"clerk_user_id": f"user_{who}", "store": US, "shopify_customer_id": customer} for who, customer in pairs]
     if kind == "json":
         path.write_text(json.dumps(rows))
@@ -24,76 +24,76 @@ def written(village: Village, kind: str, *pairs: tuple[str, str]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_pairs_link_users_to_customers_with_other_addresses(village: Village, kind: str) -> None:
-    guest = village.staff("create", email="old@example.com", first_name="Old")
-    village.user("ada")
-    village.user("bob")
-    said = village("mappings", "import", written(village, kind, ("ada", guest.id)), "--yes", "--output", "json")
+def test_pairs_link_users_to_customers_with_other_addresses(story: StoryHarness, kind: str) -> None:
+    guest = story.staff("create", email="old@example.com", first_name="Old")
+    story.user("ada")
+    story.user("bob")
+    said = story("mappings", "import", written(story, kind, ("ada", guest.id)), "--yes", "--output", "json")
     assert said.code == 0, said.err
     assert said.json["stores"][0]["applied"] == {"adopt": 1}
-    assert (village.theirs("ada").id, village.theirs("ada").email) == (guest.id, mail("ada"))
-    assert village.actions() == {"bob": "create"}, "only the users of the file are looked at"
-    again = village("mappings", "import", written(village, kind, ("ada", guest.id)), "--yes")
+    assert (story.theirs("ada").id, story.theirs("ada").email) == (guest.id, mail("ada"))
+    assert story.actions() == {"bob": "create"}, "only the users of the file are looked at"
+    again = story("mappings", "import", written(story, kind, ("ada", guest.id)), "--yes")
     assert again.code == 0
-    village.apply()
-    village.settles()
+    story.apply()
+    story.settles()
 
 
-def test_a_moved_instance_whose_state_was_lost_is_mapped_by_its_table(village: Village) -> None:
+def test_a_moved_instance_whose_state_was_lost_is_mapped_by_its_table(story: StoryHarness) -> None:
     for name in ("ada", "bob"):
-        village.user(name)
-    village.apply()
-    at = {name: village.theirs(name).id for name in ("ada", "bob")}
+        story.user(name)
+    story.apply()
+    at = {name: story.theirs(name).id for name in ("ada", "bob")}
     for name in ("ada", "bob"):
-        village.gone(name)
-        village.user(f"{name}2", email=f"{name}2@example.com")
-    village.lose_the_state()
-    file = written(village, "csv", *((f"{name}2", at[name].rsplit("/", 1)[1]) for name in at))
-    assert village("mappings", "import", file, "--yes").code == 0
-    assert {name: village.theirs(f"{name}2").id for name in at} == at
-    village.settles()
+        story.gone(name)
+        story.user(f"{name}2", email=f"{name}2@example.com")
+    story.lose_the_state()
+    file = written(story, "csv", *((f"{name}2", at[name].rsplit("/", 1)[1]) for name in at))
+    assert story("mappings", "import", file, "--yes").code == 0
+    assert {name: story.theirs(f"{name}2").id for name in at} == at
+    story.settles()
 
 
-def test_what_can_t_be_assigned_is_held_and_says_why(village: Village) -> None:
+def test_what_can_t_be_assigned_is_held_and_says_why(story: StoryHarness) -> None:
     for name in ("ada", "bob"):
-        village.user(name)
-    village.apply()
-    village.user("cyd")
-    before = village.everybody()
-    pairs = [("cyd", village.theirs("bob").id), ("ada", "999"), ("gone", village.theirs("ada").id)]
-    file = written(village, "json", *pairs)
-    said = village("mappings", "import", file, "--yes", "--output", "json")
+        story.user(name)
+    story.apply()
+    story.user("cyd")
+    before = story.everybody()
+    pairs = [("cyd", story.theirs("bob").id), ("ada", "999"), ("gone", story.theirs("ada").id)]
+    file = written(story, "json", *pairs)
+    said = story("mappings", "import", file, "--yes", "--output", "json")
     assert said.code == 0, said.err
-    assert village.everybody() == before
+    assert story.everybody() == before
     assert said.json["stores"][0]["applied"] == {}
     assert said.json["stores"][0]["held"] == 3
 
 
-def test_the_operator_assigns_a_customer_that_a_re_link_left_behind(village: Village) -> None:
-    village.user("ada")
-    village.apply()
-    left = village.theirs("ada").id
-    village.staff("guest_checkout", email="guest@example.com")
-    village.user("ada", email="guest@example.com")
-    village.apply()
-    village.user("new", email=mail("ada"))
-    assert village.held() == {("new", "EmailConflict")}
-    assert village("mappings", "import", written(village, "csv", ("new", left)), "--yes").code == 0
-    assert village.theirs("new").id == left
-    assert TRACE not in village.everybody()[left].metafields, "it is no customer any more that was left behind"
-    village.settles()
+def test_the_operator_assigns_a_customer_that_a_re_link_left_behind(story: StoryHarness) -> None:
+    story.user("ada")
+    story.apply()
+    left = story.theirs("ada").id
+    story.staff("guest_checkout", email="guest@example.com")
+    story.user("ada", email="guest@example.com")
+    story.apply()
+    story.user("new", email=mail("ada"))
+    assert story.held() == {("new", "EmailConflict")}
+    assert story("mappings", "import", written(story, "csv", ("new", left)), "--yes").code == 0
+    assert story.theirs("new").id == left
+    assert TRACE not in story.everybody()[left].metafields, "it is no customer any more that was left behind"
+    story.settles()
 
 
-def test_the_guards_hold_an_import_too(village: Village) -> None:
-    guests = [village.staff("create", email=f"g{n}@example.com") for n in range(2)]
-    village.store["guards"] = {"adopt": {"max": 1}}
-    village.user("ada")
-    village.user("bob")
-    file = written(village, "csv", ("ada", guests[0].id), ("bob", guests[1].id))
-    said = village("mappings", "import", file, "--yes")
+def test_the_guards_hold_an_import_too(story: StoryHarness) -> None:
+    guests = [story.staff("create", email=f"g{n}@example.com") for n in range(2)]
+    story.store["guards"] = {"adopt": {"max": 1}}
+    story.user("ada")
+    story.user("bob")
+    file = written(story, "csv", ("ada", guests[0].id), ("bob", guests[1].id))
+    said = story("mappings", "import", file, "--yes")
     assert said.code == 0
     assert "adopt" in said.out
-    assert [c.backlink for c in village.everybody().values()] == [None, None]
+    assert [c.backlink for c in story.everybody().values()] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_the_guards_hold_an_import_too(village: Village) -> None:
         ("", "has no pairs"),
     ],
 )
-def test_a_file_that_can_t_be_understood_is_refused_by_row(village: Village, text: str, says: str) -> None:
-    path = village.folder / "pairs"
+def test_a_file_that_can_t_be_understood_is_refused_by_row(story: StoryHarness, text: str, says: str) -> None:
+    path = story.folder / "pairs"
     path.write_text(text)
-    said = village("mappings", "import", str(path), "--yes")
+    said = story("mappings", "import", str(path), "--yes")
     assert said.code == 64
     assert says in said.err
     assert "hint: " in said.err
@@ -132,11 +132,11 @@ def test_a_file_that_can_t_be_understood_is_refused_by_row(village: Village, tex
         "clerk_user_id,store,shopify_customer_id,note\n\n,,,\nuser_ada,acme-us,{id}\n,,,\n",
     ],
 )
-def test_a_table_is_read_as_spreadsheets_write_it(village: Village, text: str) -> None:
+def test_a_table_is_read_as_spreadsheets_write_it(story: StoryHarness, text: str) -> None:
     """With semicolons or tabs, blanks around the values, other letters in the first row, and empty rows."""
-    guest = village.staff("create", email="old@elsewhere.example.com", first_name="Ada")["id"]
-    village.user("ada")
-    path = village.folder / "pairs"
+    guest = story.staff("create", email="old@elsewhere.example.com", first_name="Ada")["id"]
+    story.user("ada")
+    path = story.folder / "pairs"
     path.write_text(text.format(id=guest))
-    assert village("mappings", "import", str(path), "--yes").code == 0
-    assert village.theirs("ada").id == guest
+    assert story("mappings", "import", str(path), "--yes").code == 0
+    assert story.theirs("ada").id == guest

@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.cli.main import run
 from reconciler.simulator.faults import FaultKind
-from tests.stories.village import AVATAR, TRACE, Village, at_the_nth_write, mail
+from tests.stories.harness import AVATAR, TRACE, StoryHarness, at_the_nth_write, mail
 
 PICTURE = "https://img.example.com/1.png"
 ENOUGH_S = 60.0
@@ -39,9 +39,9 @@ def forks() -> ForkServerContext:
     return context
 
 
-def started(village: Village, forks: ForkServerContext, *words: str) -> ForkServerProcess:
-    village.write_files()
-    process = forks.Process(target=said_to_nobody, args=([*village.files, *words],))
+def started(story: StoryHarness, forks: ForkServerContext, *words: str) -> ForkServerProcess:
+    story.write_files()
+    process = forks.Process(target=said_to_nobody, args=([*story.files, *words],))
     process.start()
     return process
 
@@ -52,50 +52,50 @@ def ended(process: ForkServerProcess) -> int:
     return process.exitcode
 
 
-def killed_at(village: Village, forks: ForkServerContext, n: int, kind: FaultKind) -> bool:
+def killed_at(story: StoryHarness, forks: ForkServerContext, n: int, kind: FaultKind) -> bool:
     """One apply that is killed when the shop gets the n-th write, before the work or after it; False: it got to the end."""
     pid: SimpleQueue[int] = SimpleQueue()
 
-    at_the_nth_write(village, n, kind, lambda: os.kill(pid.get(timeout=ENOUGH_S), signal.SIGKILL))
-    process = started(village, forks, "apply", "--yes")
+    at_the_nth_write(story, n, kind, lambda: os.kill(pid.get(timeout=ENOUGH_S), signal.SIGKILL))
+    process = started(story, forks, "apply", "--yes")
     assert process.pid is not None
     pid.put(process.pid)
     code = ended(process)
-    village.shop().faults.clear()
+    story.shop().faults.clear()
     assert code in {0, -signal.SIGKILL}
     return code != 0
 
 
 @pytest.fixture
-def everything_due(village: Village) -> Village:
+def everything_due(story: StoryHarness) -> StoryHarness:
     """A create, an adoption, updates with tags and metafields, a re-link to a guest, and a release."""
-    village.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "on_leave": "tag"})
+    story.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "on_leave": "tag"})
     for name in ("bob", "cleo", "eve"):
-        village.user(name, image_url=PICTURE)
-    village.apply()
-    village.store["tags"] = ["app-user", "late"]
-    village.user("ada", image_url=PICTURE)
-    village.staff("guest_checkout", email=mail("dora"))
-    village.user("dora", image_url=PICTURE)
-    village.staff("guest_checkout", email=mail("robert"))
-    village.user("bob", email=mail("robert"))
-    village.user("cleo", first_name="Cleopatra", image_url=None)
-    village.gone("eve")
-    return village
+        story.user(name, image_url=PICTURE)
+    story.apply()
+    story.store["tags"] = ["app-user", "late"]
+    story.user("ada", image_url=PICTURE)
+    story.staff("guest_checkout", email=mail("dora"))
+    story.user("dora", image_url=PICTURE)
+    story.staff("guest_checkout", email=mail("robert"))
+    story.user("bob", email=mail("robert"))
+    story.user("cleo", first_name="Cleopatra", image_url=None)
+    story.gone("eve")
+    return story
 
 
-def all_is_as_it_should_be(village: Village, first: Mapping[str, str]) -> None:
-    assert len(village.everybody()) == 6
+def all_is_as_it_should_be(story: StoryHarness, first: Mapping[str, str]) -> None:
+    assert len(story.everybody()) == 6
     for name in ("ada", "bob", "cleo", "dora"):
-        assert village.theirs(name).tags == ("app-user", "late")
-    assert village.theirs("cleo").first_name == "Cleopatra"
-    assert village.theirs("bob").email == mail("robert")
-    assert village.theirs("bob").id != first["bob"]
-    old = village.everybody()[first["bob"]]
-    assert (old.backlink, old.tags, old.metafields[TRACE]) == (None, (), village.theirs("bob").id)
-    assert village.theirs("eve").tags == ("app-user", "clerk-left")
-    assert village.mappings()["eve"]["status"] == "released"
-    village.settles()
+        assert story.theirs(name).tags == ("app-user", "late")
+    assert story.theirs("cleo").first_name == "Cleopatra"
+    assert story.theirs("bob").email == mail("robert")
+    assert story.theirs("bob").id != first["bob"]
+    old = story.everybody()[first["bob"]]
+    assert (old.backlink, old.tags, old.metafields[TRACE]) == (None, (), story.theirs("bob").id)
+    assert story.theirs("eve").tags == ("app-user", "clerk-left")
+    assert story.mappings()["eve"]["status"] == "released"
+    story.settles()
 
 
 @pytest.mark.parametrize(
@@ -108,71 +108,73 @@ def all_is_as_it_should_be(village: Village, first: Mapping[str, str]) -> None:
     ],
 )
 def test_killed_again_and_again_everybody_ends_with_one_customer(
-    everything_due: Village, forks: ForkServerContext, kind: FaultKind, steps: tuple[int, ...]
+    everything_due: StoryHarness, forks: ForkServerContext, kind: FaultKind, steps: tuple[int, ...]
 ) -> None:
-    village = everything_due
-    first = {name: village.theirs(name).id for name in ("bob", "cleo", "eve")}
+    story = everything_due
+    first = {name: story.theirs(name).id for name in ("bob", "cleo", "eve")}
     deaths = 0
     for n in steps:
-        if not killed_at(village, forks, n, kind):
+        if not killed_at(story, forks, n, kind):
             break
         deaths += 1
     assert deaths
-    village.apply()
-    all_is_as_it_should_be(village, first)
+    story.apply()
+    all_is_as_it_should_be(story, first)
 
 
-def test_two_controllers_with_states_of_their_own_make_one_customer(village: Village, forks: ForkServerContext) -> None:
-    village.staff("guest_checkout", email=mail("guest"))
+def test_two_controllers_with_states_of_their_own_make_one_customer(
+    story: StoryHarness, forks: ForkServerContext
+) -> None:
+    story.staff("guest_checkout", email=mail("guest"))
     for name in ("ada", "bob", "guest"):
-        village.user(name)
-    village.shop().latency_s = 0.1  # both look before either writes
-    one = started(village, forks, "apply", "--yes")
-    village.settings["state"] = {"url": f"sqlite:///{village.folder / 'other.db'}"}
-    other = started(village, forks, "apply", "--yes")
+        story.user(name)
+    story.shop().latency_s = 0.1  # both look before either writes
+    one = started(story, forks, "apply", "--yes")
+    story.settings["state"] = {"url": f"sqlite:///{story.folder / 'other.db'}"}
+    other = started(story, forks, "apply", "--yes")
     assert {ended(one), ended(other)} <= {0, 1}  # whoever comes second may be refused by name: the world has moved
-    village.shop().latency_s = 0.0
-    village.apply()
-    assert {c.backlink for c in village.everybody().values()} == {"user_ada", "user_bob", "user_guest"}
-    assert len(village.everybody()) == 3
-    village.settles()
-    village.settings["state"] = {"url": f"sqlite:///{village.folder / 'state.db'}"}
-    village.apply()
-    village.settles()
+    story.shop().latency_s = 0.0
+    story.apply()
+    assert {c.backlink for c in story.everybody().values()} == {"user_ada", "user_bob", "user_guest"}
+    assert len(story.everybody()) == 3
+    story.settles()
+    story.settings["state"] = {"url": f"sqlite:///{story.folder / 'state.db'}"}
+    story.apply()
+    story.settles()
 
 
 def test_what_a_killed_process_had_written_is_ours_although_nobody_wrote_that_down(
-    village: Village, forks: ForkServerContext
+    story: StoryHarness, forks: ForkServerContext
 ) -> None:
     """Else what the profile gives up would stay in the shop for ever, and so would tags of an older configuration."""
-    village.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "tags": ["first"]})
-    village.store["fields"] = {**village.store.get("fields", {}), "phone": "enforce"}
-    village.user("ada")
-    village.apply()
+    story.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "tags": ["first"]})
+    story.store["fields"] = {**story.store.get("fields", {}), "phone": "enforce"}
+    story.user("ada")
+    story.apply()
     changes: tuple[dict[str, str], ...] = ({"phone": "+12122000001"}, {"image_url": PICTURE}, {})
     for change in changes:
-        village.user("ada", **change)
-        village.store["tags"] = ["second"] if not change else ["first"]
-        assert killed_at(village, forks, 1, "lost_after")
-    village.user("ada", phone=None, image_url=None)
-    village.store["tags"] = ["third"]
-    village.apply()
-    ada = village.theirs("ada")
+        story.user("ada", **change)
+        story.store["tags"] = ["second"] if not change else ["first"]
+        assert killed_at(story, forks, 1, "lost_after")
+    story.user("ada", phone=None, image_url=None)
+    story.store["tags"] = ["third"]
+    story.apply()
+    ada = story.theirs("ada")
     assert (ada.phone, ada.tags, AVATAR in ada.metafields) == (None, ("third",), False)
-    village.settles()
+    story.settles()
 
 
 def test_a_customer_that_a_killed_process_made_is_released_when_the_user_is_gone_by_then(
-    village: Village, forks: ForkServerContext
+    story: StoryHarness, forks: ForkServerContext
 ) -> None:
-    village.store["on_leave"] = "delete"
-    village.user("ada")
-    village.user("bob")
-    assert killed_at(village, forks, 1, "lost_after")
-    assert len(village.everybody()) >= 1
-    village.gone("ada")
-    village.gone("bob")
-    village.user("cleo")  # an empty table releases no one
-    village.apply()
-    assert {customer.backlink for customer in village.everybody().values()} == {"user_cleo"}
-    village.settles()
+    story.store["on_leave"] = "delete"
+    story.user("ada")
+    story.user("bob")
+    assert killed_at(story, forks, 1, "lost_after")
+    assert len(story.everybody()) >= 1
+    story.gone("ada")
+    story.gone("bob")
+    story.user("cleo")  # an empty table releases no one
+    story.apply()
+    assert {customer.backlink for customer in story.everybody().values()} == {"user_cleo"}
+    story.settles()

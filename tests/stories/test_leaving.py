@@ -14,23 +14,23 @@ from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWrites
 from tests.clock import WallClock
-from tests.stories.village import Village, mail, unlike
+from tests.stories.harness import StoryHarness, mail, unlike
 
 HIDDEN = {"email", "defaultEmailAddress"}
 
 
 @pytest.fixture
-def four(village: Village) -> Village:
+def four(story: StoryHarness) -> StoryHarness:
     for name in ("ada", "bob", "cyd", "dee"):
-        village.user(name)
-    village.apply()
-    return village
+        story.user(name)
+    story.apply()
+    return story
 
 
 # --- staff ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_customer_whom_staff_deleted_is_made_again(four: Village) -> None:
+def test_a_customer_whom_staff_deleted_is_made_again(four: StoryHarness) -> None:
     old = four.theirs("ada").id
     four.staff("delete", id=old)
     (action,) = four.plan()["actions"]
@@ -41,7 +41,7 @@ def test_a_customer_whom_staff_deleted_is_made_again(four: Village) -> None:
     four.settles()
 
 
-def test_a_customer_whom_staff_deleted_is_held_where_the_policy_says_so(four: Village) -> None:
+def test_a_customer_whom_staff_deleted_is_held_where_the_policy_says_so(four: StoryHarness) -> None:
     four.store["on_missing"] = "hold"
     four.staff("delete", id=four.theirs("ada").id)
     assert four.held() == {("ada", "CustomerMissing")}
@@ -54,7 +54,7 @@ def test_a_customer_whom_staff_deleted_is_held_where_the_policy_says_so(four: Vi
     four.settles()
 
 
-def test_a_deleted_customer_who_bought_again_as_a_guest_is_linked(four: Village) -> None:
+def test_a_deleted_customer_who_bought_again_as_a_guest_is_linked(four: StoryHarness) -> None:
     four.staff("delete", id=four.theirs("ada").id)
     four.staff("guest_checkout", email=mail("ada"))
     assert four.actions() == {"ada": "adopt"}
@@ -63,7 +63,7 @@ def test_a_deleted_customer_who_bought_again_as_a_guest_is_linked(four: Village)
     four.settles()
 
 
-def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is_sent(four: Village) -> None:
+def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is_sent(four: StoryHarness) -> None:
     guest = four.staff("create", first_name="Ada")
     four.staff("merge", keep=guest.id, other=four.theirs("ada").id)
     assert four.theirs("ada").id == guest.id
@@ -79,7 +79,9 @@ def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is
     four.settles()
 
 
-def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_not_as_a_merge(four: Village) -> None:
+def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_not_as_a_merge(
+    four: StoryHarness,
+) -> None:
     guest, old = four.staff("create", first_name="Ada"), four.theirs("ada").id
     four.staff("delete_metafield", id=old, namespace="clerk", key="user_id")
     four.staff("set_metafield", id=guest.id, namespace="clerk", key="user_id", value="user_ada", type="id")
@@ -90,7 +92,7 @@ def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_no
     assert old in four.everybody()
 
 
-def test_two_users_whose_customers_staff_merged_both_have_one_again(four: Village) -> None:
+def test_two_users_whose_customers_staff_merged_both_have_one_again(four: StoryHarness) -> None:
     """One of the two back-links is lost in a merge: its user is made anew, with her own address."""
     four.staff("merge", keep=four.theirs("ada").id, other=four.theirs("bob").id)
     four.apply()
@@ -99,7 +101,9 @@ def test_two_users_whose_customers_staff_merged_both_have_one_again(four: Villag
     four.settles()
 
 
-def test_a_phone_that_the_user_no_longer_has_goes_from_the_customer_that_staff_merged_it_into(four: Village) -> None:
+def test_a_phone_that_the_user_no_longer_has_goes_from_the_customer_that_staff_merged_it_into(
+    four: StoryHarness,
+) -> None:
     """Staff merge the customer into a stranger, and before the next run the profile's phone is cleared."""
     four.store["fields"] = {"phone": "enforce"}
     four.user("ada", phone="+12125550142")
@@ -117,7 +121,7 @@ def test_a_phone_that_the_user_no_longer_has_goes_from_the_customer_that_staff_m
 
 
 @pytest.mark.parametrize("how", ["row", "deleted_at", "where"])
-def test_by_default_whoever_leaves_is_only_let_go(four: Village, how: str) -> None:
+def test_by_default_whoever_leaves_is_only_let_go(four: StoryHarness, how: str) -> None:
     four.store["where"] = {"metadata.brand": "acme"}
     for name in ("ada", "bob", "cyd", "dee"):
         four.user(name, metadata='{"brand": "acme"}')
@@ -138,7 +142,7 @@ def test_by_default_whoever_leaves_is_only_let_go(four: Village, how: str) -> No
     four.settles()
 
 
-def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: Village) -> None:
+def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: StoryHarness) -> None:
     four.store.update(on_leave="tag", leave_tag="ehemalig")
     before = four.theirs("ada")
     four.gone("ada")
@@ -151,7 +155,7 @@ def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: Villag
     four.settles()
 
 
-def test_whoever_leaves_is_deleted_where_shopify_can(four: Village) -> None:
+def test_whoever_leaves_is_deleted_where_shopify_can(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.gone("ada")
     (action,) = four.plan()["actions"]
@@ -165,7 +169,7 @@ def test_whoever_leaves_is_deleted_where_shopify_can(four: Village) -> None:
     four.settles()
 
 
-def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: Village) -> None:
+def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.staff("order", id=four.theirs("ada").id)
     four.gone("ada")
@@ -179,7 +183,7 @@ def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: Village
     four.settles()
 
 
-def test_an_order_between_plan_and_apply_forbids_the_deletion(four: Village) -> None:
+def test_an_order_between_plan_and_apply_forbids_the_deletion(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.gone("ada")
     at = four.theirs("ada").id
@@ -191,7 +195,7 @@ def test_an_order_between_plan_and_apply_forbids_the_deletion(four: Village) -> 
     four.settles()
 
 
-def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(four: Village) -> None:
+def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(four: StoryHarness) -> None:
     four.store["on_leave"] = "erase"
     at = four.theirs("ada").id
     four.gone("ada")
@@ -214,7 +218,7 @@ def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(
 # --- coming back ---------------------------------------------------------------------------------------------------
 
 
-def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one_does(four: Village) -> None:
+def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one_does(four: StoryHarness) -> None:
     at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
@@ -233,7 +237,7 @@ def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one
 @pytest.mark.parametrize("policy", ["keep", "tag", "delete"])
 @pytest.mark.parametrize("how", ["row", "deleted_at", "deleted_at, then row", "where"])
 def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
-    four: Village, how: str, policy: str
+    four: StoryHarness, how: str, policy: str
 ) -> None:
     """A table that was restored, a deletion that was taken back: `updated_at` is from before the release."""
     four.store.update(on_leave=policy, where={"note": ["here", None]})
@@ -264,7 +268,7 @@ def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
 
 @pytest.mark.parametrize("how", ["deleted_at", "where"])
 def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_nobody_maintains_updated_at(
-    four: Village, how: str
+    four: StoryHarness, how: str
 ) -> None:
     """By the row's own clock it is not older; by another clock it always looks so, as in an app's local time."""
     made = "2026-01-01T00:00:00Z"
@@ -282,7 +286,7 @@ def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_nobody_ma
     four.settles()
 
 
-def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four: Village) -> None:
+def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four: StoryHarness) -> None:
     """As a replica that lags behind shows it, or an app that writes events in the wrong order."""
     four.store["where"] = {"note": ["here", None]}
     four.user("ada", note="elsewhere", updated_at="2026-01-02T00:00:00Z")
@@ -295,7 +299,7 @@ def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four
     four.settles()
 
 
-def test_users_whom_an_older_program_released_by_mistake_are_healed(four: Village) -> None:
+def test_users_whom_an_older_program_released_by_mistake_are_healed(four: StoryHarness) -> None:
     """Its tombstones lack the digest of the row that was wanted; what was agreed on tells that the row is the same."""
     row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
     four.gone("ada")
@@ -309,7 +313,7 @@ def test_users_whom_an_older_program_released_by_mistake_are_healed(four: Villag
 
 
 @pytest.mark.parametrize("policy", ["keep", "tag"])
-def test_who_left_by_the_config_comes_back_by_the_config(four: Village, policy: str) -> None:
+def test_who_left_by_the_config_comes_back_by_the_config(four: StoryHarness, policy: str) -> None:
     before = four.everybody()
     four.store.update(where={"first_name": ["Bob", "Cyd", "Dee"]}, on_leave=policy)
     assert four.actions() == {"ada": "release"}
@@ -325,7 +329,7 @@ def test_who_left_by_the_config_comes_back_by_the_config(four: Village, policy: 
 # --- sources that can't be trusted ---------------------------------------------------------------------------------
 
 
-def test_an_empty_source_releases_nobody(four: Village) -> None:
+def test_an_empty_source_releases_nobody(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     before = four.everybody()
     rows = four.read("select * from customers")
@@ -340,7 +344,7 @@ def test_an_empty_source_releases_nobody(four: Village) -> None:
     four.settles()
 
 
-def test_an_empty_source_releases_nobody_by_name_either(four: Village) -> None:
+def test_an_empty_source_releases_nobody_by_name_either(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     before = four.everybody()
     four.sql("delete from customers")
@@ -350,7 +354,7 @@ def test_an_empty_source_releases_nobody_by_name_either(four: Village) -> None:
     assert four.everybody() == before
 
 
-def test_a_customer_whose_back_link_was_overwritten_is_held_and_never_made_twice(four: Village) -> None:
+def test_a_customer_whose_back_link_was_overwritten_is_held_and_never_made_twice(four: StoryHarness) -> None:
     four.staff("set_metafield", id=four.theirs("ada").id, namespace="clerk", key="user_id", value="user_zed", type="id")
     before = four.everybody()
     assert four.held() == {("ada", "EmailTaken")}
@@ -358,7 +362,7 @@ def test_a_customer_whose_back_link_was_overwritten_is_held_and_never_made_twice
     assert four.everybody() == before
 
 
-def test_a_halved_source_is_held_whole(four: Village) -> None:
+def test_a_halved_source_is_held_whole(four: StoryHarness) -> None:
     four.store.update(on_leave="delete", guards={"release": {"max": 25, "percent": 5}})
     before = four.everybody()
     four.gone("ada")
@@ -370,7 +374,7 @@ def test_a_halved_source_is_held_whole(four: Village) -> None:
 
 
 @pytest.mark.parametrize("column", ["email", "first_name", "email_verified"])
-def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(four: Village, column: str) -> None:
+def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(four: StoryHarness, column: str) -> None:
     four.store["guards"] = {}
     before = four.everybody()
     four.sql(f"update customers set {column} = null")
@@ -383,9 +387,9 @@ def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(fo
 # --- who comes after a user whose customer would be deleted -----------------------------------------------------------
 
 
-def told(village: Village, user: str, **values: Any) -> None:
+def told(story: StoryHarness, user: str, **values: Any) -> None:
     """Clerk's webhook tells of this user, and the row is not written yet."""
-    engine = open_engine(village.settings["state"]["url"])
+    engine = open_engine(story.settings["state"]["url"])
     try:
         now = WallClock().now()
         profile = Profile(clerk_user_id=ClerkUserId(user), mapped=frozenset(values), **values)
@@ -399,7 +403,7 @@ def told(village: Village, user: str, **values: Any) -> None:
 @pytest.mark.parametrize("where", [{}, {"note": ["here", None]}], ids=["all", "by a column of the app"])
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
 def test_a_successor_whose_row_is_still_to_be_written_keeps_the_customer(
-    four: Village, on_leave: str, where: dict[str, Any]
+    four: StoryHarness, on_leave: str, where: dict[str, Any]
 ) -> None:
     four.store.update(on_leave=on_leave, where=where)
     before = four.theirs("ada")
@@ -417,7 +421,7 @@ def test_a_successor_whose_row_is_still_to_be_written_keeps_the_customer(
 
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
 def test_the_deletion_comes_after_all_where_the_successor_goes_before_the_adoption(
-    four: Village, on_leave: str
+    four: StoryHarness, on_leave: str
 ) -> None:
     four.store["on_leave"] = on_leave
     four.gone("ada")
@@ -432,7 +436,7 @@ def test_the_deletion_comes_after_all_where_the_successor_goes_before_the_adopti
     assert four.actions() == {}
 
 
-def test_a_user_who_is_back_before_the_successor_adopts_keeps_the_customer(four: Village) -> None:
+def test_a_user_who_is_back_before_the_successor_adopts_keeps_the_customer(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     before = four.theirs("ada")
     four.gone("ada")
@@ -447,7 +451,7 @@ def test_a_user_who_is_back_before_the_successor_adopts_keeps_the_customer(four:
 
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
 def test_where_the_e_mail_is_hidden_a_claimant_of_the_known_one_keeps_the_customer(
-    four: Village, on_leave: str
+    four: StoryHarness, on_leave: str
 ) -> None:
     four.store["on_leave"] = on_leave
     before = four.theirs("ada")
@@ -463,7 +467,7 @@ def test_where_the_e_mail_is_hidden_a_claimant_of_the_known_one_keeps_the_custom
 
 
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
-def test_a_customer_whose_e_mail_is_neither_shown_nor_known_is_kept(four: Village, on_leave: str) -> None:
+def test_a_customer_whose_e_mail_is_neither_shown_nor_known_is_kept(four: StoryHarness, on_leave: str) -> None:
     four.shop().shop.unapproved_fields = HIDDEN
     four.lose_the_state()
     four.apply()

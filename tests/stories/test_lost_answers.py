@@ -6,43 +6,43 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import AVATAR, Village, mail
+from tests.stories.harness import AVATAR, StoryHarness, mail
 
 ROOTS = ("customerSet", "metafieldsSet", "tagsAdd", "tagsRemove", "metafieldsDelete")
 PICTURE = "https://img.example.com/1.png"
 
 
 @pytest.fixture
-def busy(village: Village) -> Village:
+def busy(story: StoryHarness) -> StoryHarness:
     """Bob and Cleo are in sync; now every kind of write is due: Ada is new, Dora is a guest, Cleo changes, Bob loses."""
-    village.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
-    village.store["tags"] = ["app-user", "early"]
-    village.user("bob", image_url=PICTURE)
-    village.user("cleo")
-    village.apply()
-    village.store["tags"] = ["app-user", "late"]
-    village.user("ada", image_url=PICTURE)
-    village.staff("guest_checkout", email=mail("dora"), first_name="D.")
-    village.user("dora", image_url=PICTURE)
-    village.user("cleo", first_name="Cleopatra", image_url=PICTURE)
-    village.user("bob", image_url=None)
-    return village
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    story.store["tags"] = ["app-user", "early"]
+    story.user("bob", image_url=PICTURE)
+    story.user("cleo")
+    story.apply()
+    story.store["tags"] = ["app-user", "late"]
+    story.user("ada", image_url=PICTURE)
+    story.staff("guest_checkout", email=mail("dora"), first_name="D.")
+    story.user("dora", image_url=PICTURE)
+    story.user("cleo", first_name="Cleopatra", image_url=PICTURE)
+    story.user("bob", image_url=None)
+    return story
 
 
-def all_is_done(village: Village) -> None:
-    assert len(village.everybody()) == 4
+def all_is_done(story: StoryHarness) -> None:
+    assert len(story.everybody()) == 4
     for name in ("ada", "bob", "cleo", "dora"):
-        assert (village.theirs(name).email, village.theirs(name).tags) == (mail(name), ("app-user", "late"))
-        assert village.theirs(name).metafields == ({} if name == "bob" else {AVATAR: PICTURE})
-    assert [village.theirs(n).first_name for n in ("cleo", "dora")] == ["Cleopatra", "Dora"]
-    assert village.theirs("dora").orders == 1
-    village.settles()
+        assert (story.theirs(name).email, story.theirs(name).tags) == (mail(name), ("app-user", "late"))
+        assert story.theirs(name).metafields == ({} if name == "bob" else {AVATAR: PICTURE})
+    assert [story.theirs(n).first_name for n in ("cleo", "dora")] == ["Cleopatra", "Dora"]
+    assert story.theirs("dora").orders == 1
+    story.settles()
 
 
 @pytest.mark.parametrize(
     "kind", ["lost_before", "lost_after", "truncated", "internal_error", "internal_error_after", "null_payload", "html"]
 )
-def test_answers_that_get_lost_cost_another_look_and_nothing_else(busy: Village, kind: Any) -> None:
+def test_answers_that_get_lost_cost_another_look_and_nothing_else(busy: StoryHarness, kind: Any) -> None:
     faults = [busy.shop().faults.add(kind, on=root) for root in ROOTS]
     assert busy.actions() == {"ada": "create", "dora": "adopt", "bob": "update", "cleo": "update"}
     busy.apply()
@@ -51,7 +51,9 @@ def test_answers_that_get_lost_cost_another_look_and_nothing_else(busy: Village,
 
 
 @pytest.mark.parametrize("root", ["customerSet", "metafieldsSet", "tagsAdd"])
-def test_a_shop_that_never_answers_one_kind_of_write_is_given_up_and_healed_later(busy: Village, root: str) -> None:
+def test_a_shop_that_never_answers_one_kind_of_write_is_given_up_and_healed_later(
+    busy: StoryHarness, root: str
+) -> None:
     busy.shop().faults.add("lost_before", on=root, times=None)
     results = busy.apply(code=1)
     failed = results["stores"][0]["failed"]
@@ -62,7 +64,7 @@ def test_a_shop_that_never_answers_one_kind_of_write_is_given_up_and_healed_late
     all_is_done(busy)
 
 
-def test_what_was_done_though_every_answer_is_lost_counts_as_done(busy: Village) -> None:
+def test_what_was_done_though_every_answer_is_lost_counts_as_done(busy: StoryHarness) -> None:
     for root in ROOTS:
         busy.shop().faults.add("lost_after", on=root, times=None)
     busy.apply()
@@ -70,7 +72,7 @@ def test_what_was_done_though_every_answer_is_lost_counts_as_done(busy: Village)
     all_is_done(busy)
 
 
-def test_writes_refused_for_the_moment_fail_by_name_and_go_the_next_time(busy: Village) -> None:
+def test_writes_refused_for_the_moment_fail_by_name_and_go_the_next_time(busy: StoryHarness) -> None:
     busy.shop().faults.add("status", status=503, on="customerSet", times=None)
     failed = busy.apply(code=1)["stores"][0]["failed"]
     assert {f["clerk_user_id"] for f in failed} == {"user_ada", "user_cleo", "user_dora"}
@@ -80,7 +82,7 @@ def test_writes_refused_for_the_moment_fail_by_name_and_go_the_next_time(busy: V
     all_is_done(busy)
 
 
-def test_a_neighbour_on_the_same_bucket_makes_it_slower_and_nothing_worse(busy: Village) -> None:
+def test_a_neighbour_on_the_same_bucket_makes_it_slower_and_nothing_worse(busy: StoryHarness) -> None:
     for root in ROOTS:
         busy.shop().faults.add("throttled", on=root)
     busy.shop().bucket.drain()

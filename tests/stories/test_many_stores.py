@@ -26,8 +26,8 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, World
 from tests import servers
 from tests.clerk import sender
+from tests.manager.harness import until
 from tests.manager.processes import Process, begin
-from tests.manager.street import until
 
 STORES, ROWS = 60, 600
 NAMES = [f"shop-{number:02}" for number in range(STORES)]

@@ -8,36 +8,36 @@ import pytest
 
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.world import ALL_SCOPES
-from tests.cli.town import US
-from tests.stories.village import Village, mail
+from tests.cli.harness import US
+from tests.stories.harness import StoryHarness, mail
 
 GUEST = "ada.new@village.example.com"
 NEVER = None
 
 
 @pytest.fixture
-def merging(village: Village) -> Village:
+def merging(story: StoryHarness) -> StoryHarness:
     """Ada has a customer, and her new e-mail is a guest's; Bob is new."""
-    village.store["on_email_conflict"] = "merge"
-    village.user("ada")
-    village.apply()
-    village.staff("create", email=GUEST)
-    village.user("ada", email=GUEST)
-    village.user("bob")
-    return village
+    story.store["on_email_conflict"] = "merge"
+    story.user("ada")
+    story.apply()
+    story.staff("create", email=GUEST)
+    story.user("ada", email=GUEST)
+    story.user("bob")
+    return story
 
 
-def bob_alone_is_served(village: Village, *, user: str, reason: str, said: str) -> None:
-    plan = village.plan()
+def bob_alone_is_served(story: StoryHarness, *, user: str, reason: str, said: str) -> None:
+    plan = story.plan()
     assert plan["error"] is None
     assert {a["clerk_user_id"]: a["kind"] for a in plan["actions"]} == {"user_bob": "create"}
     (hold,) = plan["holds"]
     assert (hold["clerk_user_id"], hold["reason"]) == (user, reason)
     assert said in hold["message"]
-    (result,) = village.apply()["stores"]
+    (result,) = story.apply()["stores"]
     assert (result["applied"], result["error"]) == ({"create": 1}, None)
-    assert village.theirs("bob").email == mail("bob")
-    assert village.mappings()[user.removeprefix("user_")]["status"] == "held"
+    assert story.theirs("bob").email == mail("bob")
+    assert story.mappings()[user.removeprefix("user_")]["status"] == "held"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def bob_alone_is_served(village: Village, *, user: str, reason: str, said: str) 
     [("status", 400), ("status", 403), ("status", 404), ("status", 422), ("status", 402), ("missing_scope", None)],
 )
 def test_a_merge_preview_that_is_refused_holds_that_user_alone(
-    merging: Village, kind: FaultKind, status: int | None
+    merging: StoryHarness, kind: FaultKind, status: int | None
 ) -> None:
     merging.shop().faults.add(kind, on="customerMergePreview", status=status, times=NEVER)
     bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="customer_merge_preview")
@@ -55,14 +55,14 @@ def test_a_merge_preview_that_is_refused_holds_that_user_alone(
     merging.settles()
 
 
-def test_without_the_scope_for_merges_everybody_else_is_served(merging: Village) -> None:
+def test_without_the_scope_for_merges_everybody_else_is_served(merging: StoryHarness) -> None:
     merging.shop().shop.scopes = set(ALL_SCOPES) - {"read_customer_merge", "write_customer_merge"}
     bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="read_customer_merge")
 
 
 @pytest.mark.parametrize(("kind", "status"), [("status", 400), ("status", 403), ("missing_scope", None)])
 def test_a_merge_that_is_refused_is_that_users_failure_alone(
-    merging: Village, kind: FaultKind, status: int | None
+    merging: StoryHarness, kind: FaultKind, status: int | None
 ) -> None:
     merging.shop().faults.add(kind, on="customerMerge", status=status, times=NEVER)
     (result,) = merging.apply(code=1)["stores"]
@@ -72,44 +72,44 @@ def test_a_merge_that_is_refused_is_that_users_failure_alone(
 
 @pytest.mark.parametrize(("kind", "status"), [("status", 403), ("missing_scope", None)])
 def test_an_erasure_that_is_refused_is_that_users_failure_alone(
-    village: Village, kind: FaultKind, status: int | None
+    story: StoryHarness, kind: FaultKind, status: int | None
 ) -> None:
-    village.store["on_leave"] = "erase"
-    village.user("ada")
-    village.apply()
-    village.user("ada", deleted_at=village.now())
-    village.user("bob")
-    village.shop().faults.add(kind, on="customerRequestDataErasure", status=status, times=NEVER)
-    (result,) = village.apply(code=1)["stores"]
+    story.store["on_leave"] = "erase"
+    story.user("ada")
+    story.apply()
+    story.user("ada", deleted_at=story.now())
+    story.user("bob")
+    story.shop().faults.add(kind, on="customerRequestDataErasure", status=status, times=NEVER)
+    (result,) = story.apply(code=1)["stores"]
     assert (result["applied"], result["error"]) == ({"create": 1}, None)
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-def test_a_look_that_is_refused_for_one_of_many_holds_that_one(village: Village, status: int) -> None:
+def test_a_look_that_is_refused_for_one_of_many_holds_that_one(story: StoryHarness, status: int) -> None:
     for name in ("ada", "cleo", "dora", "eve"):
-        village.user(name)
-    village.apply()
-    village.user("bob")
-    odd = village.theirs("cleo").id
+        story.user(name)
+    story.apply()
+    story.user("bob")
+    odd = story.theirs("cleo").id
 
     def asks_for_cleo(variables: dict[str, Any]) -> bool:
         return odd in variables.get("ids", ()) or "user_cleo" in str(variables)
 
-    village.shop().faults.add("status", status=status, when=asks_for_cleo, times=NEVER)
-    village.user("cleo", last_name="King")
-    bob_alone_is_served(village, user="user_cleo", reason="Unreadable", said=f"HTTP {status}")
-    village.shop().faults.clear()
-    assert village.actions() == {"cleo": "update"}
-    village.apply()
-    village.settles()
+    story.shop().faults.add("status", status=status, when=asks_for_cleo, times=NEVER)
+    story.user("cleo", last_name="King")
+    bob_alone_is_served(story, user="user_cleo", reason="Unreadable", said=f"HTTP {status}")
+    story.shop().faults.clear()
+    assert story.actions() == {"cleo": "update"}
+    story.apply()
+    story.settles()
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-def test_a_shop_that_refuses_everybody_is_an_error_of_the_store(village: Village, status: int) -> None:
+def test_a_shop_that_refuses_everybody_is_an_error_of_the_store(story: StoryHarness, status: int) -> None:
     for n in range(20):
-        village.user(f"user{n}")
-    village.shop().faults.add("status", status=status, times=NEVER)
-    plan = village.plan(code=1)
+        story.user(f"user{n}")
+    story.shop().faults.add("status", status=status, times=NEVER)
+    plan = story.plan(code=1)
     assert f"HTTP {status}" in plan["error"]
     assert (plan["actions"], plan["holds"]) == ([], [])
-    assert len(village.shop(US).calls) < 40
+    assert len(story.shop(US).calls) < 40

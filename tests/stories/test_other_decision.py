@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from tests.cli.town import US
-from tests.stories.village import Village, mail
+from tests.cli.harness import US
+from tests.stories.harness import StoryHarness, mail
 
 NEW = "new@village.example.com"
 
 
 @pytest.fixture
-def ada(village: Village) -> Village:
-    village.user("ada")
-    village.apply()
-    return village
+def ada(story: StoryHarness) -> StoryHarness:
+    story.user("ada")
+    story.apply()
+    return story
 
 
-def guest_comes(village: Village) -> None:
+def guest_comes(story: StoryHarness) -> None:
     """Somebody buys as a guest with the new address, after the user was looked at for the last time."""
-    shop = village.shop()
+    shop = story.shop()
     came: list[Any] = []
 
     def when(_variables: Any) -> bool:
@@ -33,7 +33,7 @@ def guest_comes(village: Village) -> None:
 
 
 @pytest.mark.parametrize("policy", ["relink", "merge"])
-def test_an_update_does_not_become_a_re_link_or_a_merge_that_no_plan_showed(ada: Village, policy: str) -> None:
+def test_an_update_does_not_become_a_re_link_or_a_merge_that_no_plan_showed(ada: StoryHarness, policy: str) -> None:
     guards = {"update": {"max": 50}, "relink": {"max": 0}, "merge": {"max": 0}}
     ada.store.update(on_email_conflict=policy, guards=guards)
     at = ada.theirs("ada").id

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.simulator.faults import FaultKind
-from tests.stories.village import Village, locked_at, mail
+from tests.stories.harness import StoryHarness, locked_at, mail
 
 PEOPLE = ("ada", "bob", "cyd", "dan")
 PHONES = {name: f"+1613450529{n}" for n, name in enumerate(PEOPLE)}
@@ -19,26 +19,26 @@ FREE = "+16134505299"
 
 
 @pytest.fixture
-def four(village: Village) -> Village:
-    village.store["fields"] = {"phone": "enforce"}
+def four(story: StoryHarness) -> StoryHarness:
+    story.store["fields"] = {"phone": "enforce"}
     for name in PEOPLE:
-        village.user(name, phone=PHONES[name])
-    village.apply()
-    return village
+        story.user(name, phone=PHONES[name])
+    story.apply()
+    return story
 
 
-def phones(village: Village) -> dict[str, str | None]:
-    return {name: village.theirs(name).phone for name in PEOPLE}
+def phones(story: StoryHarness) -> dict[str, str | None]:
+    return {name: story.theirs(name).phone for name in PEOPLE}
 
 
-def ids(village: Village) -> dict[str, str]:
-    return {name: village.theirs(name).id for name in PEOPLE}
+def ids(story: StoryHarness) -> dict[str, str]:
+    return {name: story.theirs(name).id for name in PEOPLE}
 
 
-def wants(village: Village, **owners: str) -> dict[str, str | None]:
+def wants(story: StoryHarness, **owners: str) -> dict[str, str | None]:
     """Give each of these users the phone of another in the profiles; all phones as they should be then."""
     for name, owner in owners.items():
-        village.user(name, phone=PHONES.get(owner, FREE))
+        story.user(name, phone=PHONES.get(owner, FREE))
     return {**PHONES, **{name: PHONES.get(owner, FREE) for name, owner in owners.items()}}
 
 
@@ -54,7 +54,7 @@ def wants(village: Village, **owners: str) -> dict[str, str | None]:
     ids=["a swap", "a circle of three", "a circle of four", "a chain", "a chain the other way"],
 )
 def test_phones_change_hands_in_one_apply_and_everybody_keeps_the_customer(
-    four: Village, owners: dict[str, str]
+    four: StoryHarness, owners: dict[str, str]
 ) -> None:
     before = ids(four)
     wanted = wants(four, **owners)
@@ -65,7 +65,7 @@ def test_phones_change_hands_in_one_apply_and_everybody_keeps_the_customer(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_order_of_emails_and_phones_at_once_is_reached_in_one_apply(four: Village, seed: int) -> None:
+def test_any_order_of_emails_and_phones_at_once_is_reached_in_one_apply(four: StoryHarness, seed: int) -> None:
     chance = random.Random(seed)
     before = ids(four)
     emails, numbers = (chance.sample(PEOPLE, len(PEOPLE)) for _ in range(2))
@@ -78,7 +78,7 @@ def test_any_order_of_emails_and_phones_at_once_is_reached_in_one_apply(four: Vi
     four.settles()
 
 
-def test_a_newcomer_gets_the_phone_that_another_user_leaves_in_the_same_apply(four: Village) -> None:
+def test_a_newcomer_gets_the_phone_that_another_user_leaves_in_the_same_apply(four: StoryHarness) -> None:
     four.user("ada", phone=FREE)
     four.user("eve", phone=PHONES["ada"])
     four.apply()
@@ -86,7 +86,7 @@ def test_a_newcomer_gets_the_phone_that_another_user_leaves_in_the_same_apply(fo
     four.settles()
 
 
-def test_a_phone_that_is_cleared_or_goes_with_its_customer_is_written_in_the_same_apply(four: Village) -> None:
+def test_a_phone_that_is_cleared_or_goes_with_its_customer_is_written_in_the_same_apply(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.gone("bob")
     four.user("ada", phone=PHONES["bob"])
@@ -98,7 +98,7 @@ def test_a_phone_that_is_cleared_or_goes_with_its_customer_is_written_in_the_sam
     four.settles()
 
 
-def test_a_phone_that_its_owner_keeps_holds_nothing_but_itself(four: Village) -> None:
+def test_a_phone_that_its_owner_keeps_holds_nothing_but_itself(four: StoryHarness) -> None:
     four.user("ada", phone=PHONES["bob"], last_name="King", email=mail("new"))
     assert four.held() == {("ada", "PhoneTaken")}
     four.apply()
@@ -111,7 +111,7 @@ def test_a_phone_that_its_owner_keeps_holds_nothing_but_itself(four: Village) ->
     four.settles()
 
 
-def test_of_two_who_wait_for_one_phone_one_gets_it_and_the_other_is_held(four: Village) -> None:
+def test_of_two_who_wait_for_one_phone_one_gets_it_and_the_other_is_held(four: StoryHarness) -> None:
     four.user("ada", phone=FREE)
     four.user("bob", phone=PHONES["ada"])
     four.user("cyd", phone=PHONES["ada"])
@@ -123,7 +123,7 @@ def test_of_two_who_wait_for_one_phone_one_gets_it_and_the_other_is_held(four: V
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_a_circle_of_emails_and_phones_that_ends_in_the_middle_is_finished_by_the_next_apply(
-    four: Village, n: int, kind: FaultKind
+    four: StoryHarness, n: int, kind: FaultKind
 ) -> None:
     before = ids(four)
     ring = dict(zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True))
@@ -138,7 +138,7 @@ def test_a_circle_of_emails_and_phones_that_ends_in_the_middle_is_finished_by_th
     four.settles()
 
 
-def test_what_was_parked_is_given_back_where_the_circle_does_not_turn_after_all(four: Village) -> None:
+def test_what_was_parked_is_given_back_where_the_circle_does_not_turn_after_all(four: StoryHarness) -> None:
     before = {name: four.theirs(name) for name in PEOPLE}
     for name, other in (("ada", "bob"), ("bob", "ada")):
         four.user(name, email=mail(other), phone=PHONES[other])
@@ -152,7 +152,7 @@ def test_what_was_parked_is_given_back_where_the_circle_does_not_turn_after_all(
     four.settles()
 
 
-def test_users_without_a_name_swap_emails_first_and_phones_next(four: Village) -> None:
+def test_users_without_a_name_swap_emails_first_and_phones_next(four: StoryHarness) -> None:
     for name in PEOPLE:
         four.user(name, first_name=None)
     four.apply()
@@ -166,7 +166,7 @@ def test_users_without_a_name_swap_emails_first_and_phones_next(four: Village) -
     four.settles()
 
 
-def test_a_circle_of_emails_and_phones_is_undone_in_one_go(four: Village) -> None:
+def test_a_circle_of_emails_and_phones_is_undone_in_one_go(four: StoryHarness) -> None:
     before = {name: four.theirs(name) for name in PEOPLE}
     ring = dict(zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True))
     for name, other in ring.items():
@@ -184,7 +184,9 @@ def test_a_circle_of_emails_and_phones_is_undone_in_one_go(four: Village) -> Non
     assert {name: four.theirs(name) for name in PEOPLE} == before
 
 
-def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer_with_a_new_one(four: Village) -> None:
+def test_the_phone_of_one_who_left_is_free_when_another_user_adopts_the_customer_with_a_new_one(
+    four: StoryHarness,
+) -> None:
     four.gone("bob")
     four.user("eve", email=mail("bob"), phone=FREE)
     four.user("ada", phone=PHONES["bob"])
@@ -201,7 +203,7 @@ def parks_off(field: str) -> Callable[[dict[str, Any]], bool]:
 
 @pytest.mark.parametrize("refused", ["one", "all"])
 def test_a_value_that_shopify_does_not_take_off_is_not_asked_for_again_until_something_moves(
-    four: Village, refused: str
+    four: StoryHarness, refused: str
 ) -> None:
     def is_refused(sent: dict[str, Any]) -> bool:
         return parks_off("phone")(sent) and (refused == "all" or four.theirs("ada").id in str(sent))
@@ -231,9 +233,9 @@ def test_a_value_that_shopify_does_not_take_off_is_not_asked_for_again_until_som
     four.settles()
 
 
-def waiting(village: Village) -> set[str]:
+def waiting(story: StoryHarness) -> set[str]:
     """Who waits for a phone, by the state."""
-    with closing(sqlite3.connect(village.settings["state"]["url"].removeprefix("sqlite:///"))) as connection:
+    with closing(sqlite3.connect(story.settings["state"]["url"].removeprefix("sqlite:///"))) as connection:
         rows = connection.execute("select clerk_user_id from reconciler_mapping where waits_for_phone is not null")
         return {user for (user,) in rows}
 
@@ -243,7 +245,7 @@ def spelt(number: str) -> str:
     return f"{number[:2]} ({number[2:5]}) {number[5:8]}-{number[8:]}"
 
 
-def test_of_two_updates_to_one_free_phone_the_plan_holds_the_second_and_the_rest_of_it_goes(four: Village) -> None:
+def test_of_two_updates_to_one_free_phone_the_plan_holds_the_second_and_the_rest_of_it_goes(four: StoryHarness) -> None:
     four.user("bob", phone=FREE)
     four.user("cyd", phone=spelt(FREE), last_name="King")
     plan = four.plan()
@@ -259,7 +261,7 @@ def test_of_two_updates_to_one_free_phone_the_plan_holds_the_second_and_the_rest
     four.settles()
 
 
-def test_of_two_updates_of_nothing_but_one_free_phone_only_the_first_is_planned(four: Village) -> None:
+def test_of_two_updates_of_nothing_but_one_free_phone_only_the_first_is_planned(four: StoryHarness) -> None:
     four.user("bob", phone=FREE)
     four.user("cyd", phone=FREE)
     assert (four.actions(), four.held()) == ({"bob": "update"}, {("cyd", "PhoneTaken")})
@@ -269,7 +271,7 @@ def test_of_two_updates_of_nothing_but_one_free_phone_only_the_first_is_planned(
 
 @pytest.mark.parametrize("way", [(), ("--bulk", "always"), ("sealed",)], ids=["singly", "by bulk", "a saved plan"])
 def test_newcomers_and_a_mapped_user_with_one_free_phone_are_planned_as_they_are_applied(
-    four: Village, way: tuple[str, ...]
+    four: StoryHarness, way: tuple[str, ...]
 ) -> None:
     for name in ("dan", "eve", "fay"):
         four.user(name, phone=spelt(FREE), last_name="Same")
@@ -286,7 +288,7 @@ def test_newcomers_and_a_mapped_user_with_one_free_phone_are_planned_as_they_are
     four.settles(held=held)
 
 
-def test_who_keeps_the_old_phone_for_a_rival_frees_it_for_no_other_user(four: Village) -> None:
+def test_who_keeps_the_old_phone_for_a_rival_frees_it_for_no_other_user(four: StoryHarness) -> None:
     four.user("ada", phone=FREE)
     four.user("bob", phone=FREE)
     four.user("cyd", phone=PHONES["bob"])
@@ -297,7 +299,7 @@ def test_who_keeps_the_old_phone_for_a_rival_frees_it_for_no_other_user(four: Vi
     four.settles(held=held)
 
 
-def test_a_user_who_waits_for_an_email_shares_a_free_phone_with_no_other(four: Village) -> None:
+def test_a_user_who_waits_for_an_email_shares_a_free_phone_with_no_other(four: StoryHarness) -> None:
     four.user("ada", email=mail("new"))
     four.user("bob", email=mail("ada"), phone=FREE)
     four.user("cyd", email=mail("bob"), phone=FREE)

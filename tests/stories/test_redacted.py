@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.village import Village, mail
+from tests.stories.harness import StoryHarness, mail
 
 ERASED = {("ada", "Erased")}
 
 
 @pytest.fixture
-def two(village: Village) -> Village:
+def two(story: StoryHarness) -> StoryHarness:
     for name in ("ada", "bob"):
-        village.user(name, last_name="First", phone=f"+1415555010{len(name)}" if name == "ada" else None)
-    village.apply()
-    return village
+        story.user(name, last_name="First", phone=f"+1415555010{len(name)}" if name == "ada" else None)
+    story.apply()
+    return story
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
 @pytest.mark.parametrize("link", ["kept", "removed"])
-def test_a_redacted_customer_is_not_filled_again(two: Village, link: str, bulk: str) -> None:
+def test_a_redacted_customer_is_not_filled_again(two: StoryHarness, link: str, bulk: str) -> None:
     customer = two.theirs("ada").id
     two.staff("redact", id=customer)
     if link == "kept":
@@ -35,7 +35,7 @@ def test_a_redacted_customer_is_not_filled_again(two: Village, link: str, bulk: 
     assert (row["status"], row["reason"]) == ("held", "Erased")
 
 
-def test_no_other_customer_is_made_when_the_redacted_one_has_gone(two: Village) -> None:
+def test_no_other_customer_is_made_when_the_redacted_one_has_gone(two: StoryHarness) -> None:
     customer = two.theirs("ada").id
     two.staff("redact", id=customer)
     two.apply()
@@ -49,7 +49,7 @@ def test_no_other_customer_is_made_when_the_redacted_one_has_gone(two: Village) 
     two.settles()
 
 
-def test_a_customer_whose_names_are_only_hidden_is_not_taken_for_a_redacted_one(two: Village) -> None:
+def test_a_customer_whose_names_are_only_hidden_is_not_taken_for_a_redacted_one(two: StoryHarness) -> None:
     two.staff(
         "unapprove", fields=["firstName", "lastName", "defaultEmailAddress", "defaultPhoneNumber", "email", "phone"]
     )

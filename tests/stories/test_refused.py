@@ -6,98 +6,98 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import Village, mail
+from tests.stories.harness import StoryHarness, mail
 
 FULL = [f"foreign-{n:03}" for n in range(250)]
 
 
-def writes(village: Village) -> int:
+def writes(story: StoryHarness) -> int:
     return sum(
-        village.calls()[root] for root in ("customerSet", "tagsAdd", "tagsRemove", "metafieldsSet", "customerDelete")
+        story.calls()[root] for root in ("customerSet", "tagsAdd", "tagsRemove", "metafieldsSet", "customerDelete")
     )
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_a_tag_that_replaces_another_fits_where_both_would_not(village: Village, bulk: str) -> None:
-    village.user("ada")
-    village.apply()
-    village.staff("tag", id=village.theirs("ada").id, tags=FULL[:249])
-    village.store["tags"] = ["vip"]
-    village.apply("--bulk", bulk)
-    assert set(village.theirs("ada").tags) == {*FULL[:249], "vip"}
-    village.settles()
+def test_a_tag_that_replaces_another_fits_where_both_would_not(story: StoryHarness, bulk: str) -> None:
+    story.user("ada")
+    story.apply()
+    story.staff("tag", id=story.theirs("ada").id, tags=FULL[:249])
+    story.store["tags"] = ["vip"]
+    story.apply("--bulk", bulk)
+    assert set(story.theirs("ada").tags) == {*FULL[:249], "vip"}
+    story.settles()
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_a_tag_without_room_is_held_and_goes_when_room_is_made(village: Village, bulk: str) -> None:
-    guest = village.staff("create", email=mail("ada"))
-    village.staff("tag", id=guest.id, tags=FULL)
-    village.user("ada")
-    village.apply("--bulk", bulk, code=0)
-    assert village.theirs("ada").id == guest.id
-    assert village.mappings()["ada"]["status"] == "held"
-    village.settles(held={("ada", "Rejected")})
-    village.staff("untag", id=guest.id, tags=[FULL[7]])
-    assert village.actions() == {"ada": "update"}
-    village.apply("--bulk", bulk)
-    assert "app-user" in village.theirs("ada").tags
-    village.settles()
+def test_a_tag_without_room_is_held_and_goes_when_room_is_made(story: StoryHarness, bulk: str) -> None:
+    guest = story.staff("create", email=mail("ada"))
+    story.staff("tag", id=guest.id, tags=FULL)
+    story.user("ada")
+    story.apply("--bulk", bulk, code=0)
+    assert story.theirs("ada").id == guest.id
+    assert story.mappings()["ada"]["status"] == "held"
+    story.settles(held={("ada", "Rejected")})
+    story.staff("untag", id=guest.id, tags=[FULL[7]])
+    assert story.actions() == {"ada": "update"}
+    story.apply("--bulk", bulk)
+    assert "app-user" in story.theirs("ada").tags
+    story.settles()
 
 
-def test_of_a_replaced_tag_without_room_the_old_one_goes_and_the_new_one_waits(village: Village) -> None:
-    village.user("ada")
-    village.apply()
-    at = village.theirs("ada").id
-    village.staff("tag", id=at, tags=FULL[:249])
-    village.store["tags"] = ["vip", "gold"]
-    village.apply(code=1)
-    assert set(village.theirs("ada").tags) == set(FULL[:249])
-    village.settles(held={("ada", "Rejected")})
-    village.staff("untag", id=at, tags=[FULL[0]])
-    village.apply()
-    assert {"vip", "gold"} <= set(village.theirs("ada").tags)
-    village.settles()
+def test_of_a_replaced_tag_without_room_the_old_one_goes_and_the_new_one_waits(story: StoryHarness) -> None:
+    story.user("ada")
+    story.apply()
+    at = story.theirs("ada").id
+    story.staff("tag", id=at, tags=FULL[:249])
+    story.store["tags"] = ["vip", "gold"]
+    story.apply(code=1)
+    assert set(story.theirs("ada").tags) == set(FULL[:249])
+    story.settles(held={("ada", "Rejected")})
+    story.staff("untag", id=at, tags=[FULL[0]])
+    story.apply()
+    assert {"vip", "gold"} <= set(story.theirs("ada").tags)
+    story.settles()
 
 
-def test_a_refused_release_is_held_and_sent_once(village: Village) -> None:
-    village.store["on_leave"] = "tag"
-    village.user("ada")
-    village.user("bob")
-    village.apply()
-    at = village.theirs("ada").id
-    village.staff("tag", id=at, tags=FULL[:249])
-    village.gone("ada")
-    before = writes(village)
-    village.apply(code=1)
-    assert writes(village) == before + 1
-    assert village.mappings()["ada"] | {"status": "held", "reason": "Rejected"} == village.mappings()["ada"]
-    village.settles(held={("ada", "Rejected")})
-    village.staff("untag", id=at, tags=[FULL[0]])
-    assert village.actions() == {"ada": "release"}
-    village.apply()
-    assert village.mappings()["ada"]["status"] == "released"
-    assert "clerk-left" in village.theirs("ada").tags
-    village.settles()
+def test_a_refused_release_is_held_and_sent_once(story: StoryHarness) -> None:
+    story.store["on_leave"] = "tag"
+    story.user("ada")
+    story.user("bob")
+    story.apply()
+    at = story.theirs("ada").id
+    story.staff("tag", id=at, tags=FULL[:249])
+    story.gone("ada")
+    before = writes(story)
+    story.apply(code=1)
+    assert writes(story) == before + 1
+    assert story.mappings()["ada"] | {"status": "held", "reason": "Rejected"} == story.mappings()["ada"]
+    story.settles(held={("ada", "Rejected")})
+    story.staff("untag", id=at, tags=[FULL[0]])
+    assert story.actions() == {"ada": "release"}
+    story.apply()
+    assert story.mappings()["ada"]["status"] == "released"
+    assert "clerk-left" in story.theirs("ada").tags
+    story.settles()
 
 
 @pytest.mark.parametrize("change", ["profile", "policy"])
-def test_a_refused_release_is_tried_again_when_profile_or_policy_change(village: Village, change: str) -> None:
-    village.store["on_leave"] = "tag"
-    village.user("ada")
-    village.user("bob")
-    village.apply()
-    village.staff("tag", id=village.theirs("ada").id, tags=FULL[:249])
-    village.gone("ada")
-    village.apply(code=1)
+def test_a_refused_release_is_tried_again_when_profile_or_policy_change(story: StoryHarness, change: str) -> None:
+    story.store["on_leave"] = "tag"
+    story.user("ada")
+    story.user("bob")
+    story.apply()
+    story.staff("tag", id=story.theirs("ada").id, tags=FULL[:249])
+    story.gone("ada")
+    story.apply(code=1)
     if change == "profile":
-        village.user("ada", first_name="Adah")
-        village.apply()
-        assert village.theirs("ada").first_name == "Adah"
+        story.user("ada", first_name="Adah")
+        story.apply()
+        assert story.theirs("ada").first_name == "Adah"
     else:
-        village.store["on_leave"] = "keep"
-        village.apply()
-        assert village.mappings()["ada"]["status"] == "released"
-    village.settles()
+        story.store["on_leave"] = "keep"
+        story.apply()
+        assert story.mappings()["ada"]["status"] == "released"
+    story.settles()
 
 
 RULES: dict[str, Any] = {
@@ -109,17 +109,17 @@ RULES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_bad_metafields_are_held_by_name_and_the_others_of_the_call_are_written(village: Village, bulk: str) -> None:
-    village.store["metafields"] = RULES
-    village.user("ada", metadata='{"before": "x", "sizes": [1, "x"], "link": "no link", "after": "true"}')
-    village.apply("--bulk", bulk)
-    assert village.theirs("ada").metafields == {"app.before": "x", "app.after": "true"}
-    messages = " ".join(h["message"] for h in village.plan()["holds"])
+def test_bad_metafields_are_held_by_name_and_the_others_of_the_call_are_written(story: StoryHarness, bulk: str) -> None:
+    story.store["metafields"] = RULES
+    story.user("ada", metadata='{"before": "x", "sizes": [1, "x"], "link": "no link", "after": "true"}')
+    story.apply("--bulk", bulk)
+    assert story.theirs("ada").metafields == {"app.before": "x", "app.after": "true"}
+    messages = " ".join(h["message"] for h in story.plan()["holds"])
     assert "metafields.app.sizes" in messages
     assert "metafields.app.link" in messages
     assert "metafields.app.before" not in messages
-    village.settles(held={("ada", "Rejected")})
-    village.user("ada", metadata='{"before": "x", "sizes": [1, 2], "link": "https://x.example.com", "after": "true"}')
-    village.apply("--bulk", bulk)
-    assert set(village.theirs("ada").metafields) == set(RULES)
-    village.settles()
+    story.settles(held={("ada", "Rejected")})
+    story.user("ada", metadata='{"before": "x", "sizes": [1, 2], "link": "https://x.example.com", "after": "true"}')
+    story.apply("--bulk", bulk)
+    assert set(story.theirs("ada").metafields) == set(RULES)
+    story.settles()

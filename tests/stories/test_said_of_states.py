@@ -8,16 +8,16 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.town import US, Said
-from tests.stories.village import Village
+from tests.cli.harness import US, Said
+from tests.stories.harness import StoryHarness
 
 
 @pytest.fixture
-def two(village: Village) -> Village:
+def two(story: StoryHarness) -> StoryHarness:
     for name in ("ada", "bob"):
-        village.user(name)
-    village.apply()
-    return village
+        story.user(name)
+    story.apply()
+    return story
 
 
 def advised(said: Said, word: str = "reconciler") -> list[str]:
@@ -29,7 +29,7 @@ def advised(said: Said, word: str = "reconciler") -> list[str]:
 @pytest.mark.parametrize("output", ["text", "markdown"])
 @pytest.mark.parametrize("narrowed", [("--user", "user_ada"), ("--store", US, "--user", "user_ada"), ("--live",), ()])
 def test_a_plan_above_a_guard_advises_a_command_that_works(
-    two: Village, narrowed: tuple[str, ...], output: str
+    two: StoryHarness, narrowed: tuple[str, ...], output: str
 ) -> None:
     two.store["guards"] = {"update": {"max": 0}}
     for name in ("ada", "bob"):
@@ -40,7 +40,7 @@ def test_a_plan_above_a_guard_advises_a_command_that_works(
     assert two.theirs("bob").first_name == ("Bob" if "--user" in narrowed else "Other")
 
 
-def test_an_import_above_a_guard_advises_a_command_that_works(two: Village) -> None:
+def test_an_import_above_a_guard_advises_a_command_that_works(two: StoryHarness) -> None:
     two.store["guards"] = {"adopt": {"max": 0}}
     guest = two.staff("create", email="old@elsewhere.example.com", first_name="Cyd")["id"]
     two.user("cyd")
@@ -51,7 +51,7 @@ def test_an_import_above_a_guard_advises_a_command_that_works(two: Village) -> N
     assert two.theirs("cyd").id == guest
 
 
-def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two: Village) -> None:
+def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two: StoryHarness) -> None:
     two.staff("guest_checkout", email="guest@elsewhere.example.com")
     guest = two.at("guest@elsewhere.example.com").id
     two.staff("merge", keep=guest, other=two.theirs("ada").id)
@@ -66,7 +66,7 @@ def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two
     assert said.out.strip().endswith("1 store could not be read")
 
 
-def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_look_at(two: Village) -> None:
+def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_look_at(two: StoryHarness) -> None:
     two.shop().faults.add("status", status=402, times=None)
     said = two("explain", "user_ada", "--output", "json")
     assert said.code == 1
@@ -74,7 +74,7 @@ def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_look_at(two: V
     assert "in sync" not in two("explain", "user_ada").out
 
 
-def test_explain_calls_no_field_equal_of_a_user_whom_the_store_does_not_want(two: Village) -> None:
+def test_explain_calls_no_field_equal_of_a_user_whom_the_store_does_not_want(two: StoryHarness) -> None:
     two.store["where"] = {"locale": "xx"}
     lines = two("explain", "user_ada").out.splitlines()
     assert not [line for line in lines if line.startswith(("=", "≠"))]
@@ -85,7 +85,7 @@ def test_explain_calls_no_field_equal_of_a_user_whom_the_store_does_not_want(two
 
 
 @pytest.mark.parametrize("command", ["check", "upgrade"])
-def test_a_state_that_a_newer_program_made_is_told_as_such(two: Village, command: str) -> None:
+def test_a_state_that_a_newer_program_made_is_told_as_such(two: StoryHarness, command: str) -> None:
     with closing(sqlite3.connect(two.folder / "state.db")) as connection, connection:
         connection.execute("update reconciler_version set version_num = '9999'")
     said = two("db", command)
@@ -95,7 +95,7 @@ def test_a_state_that_a_newer_program_made_is_told_as_such(two: Village, command
 
 
 @pytest.mark.parametrize("since", ["99999999d", f"{'9' * 400}d", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"])
-def test_a_moment_that_no_calendar_has_is_wrong_usage(two: Village, since: str) -> None:
+def test_a_moment_that_no_calendar_has_is_wrong_usage(two: StoryHarness, since: str) -> None:
     said = two("undo", "--since", since, "--yes")
     assert said.code == 64
     assert since in said.err
@@ -103,7 +103,7 @@ def test_a_moment_that_no_calendar_has_is_wrong_usage(two: Village, since: str) 
     assert len(two.everybody()) == 2
 
 
-def test_a_plan_may_be_any_age_but_no_endless_one(two: Village) -> None:
+def test_a_plan_may_be_any_age_but_no_endless_one(two: StoryHarness) -> None:
     file = str(two.folder / "plan.json")
     assert two("plan", "--out", file).code == 0
     said = two("apply", file, "--yes", "--max-age", f"{'9' * 400}d")
@@ -111,7 +111,7 @@ def test_a_plan_may_be_any_age_but_no_endless_one(two: Village) -> None:
     assert two("apply", file, "--yes", "--max-age", "3650d").code == 0
 
 
-def test_doctor_fails_where_the_table_is_empty_and_users_are_mapped(two: Village) -> None:
+def test_doctor_fails_where_the_table_is_empty_and_users_are_mapped(two: StoryHarness) -> None:
     for name in ("ada", "bob"):
         two.gone(name)
     assert two("plan").code == 1
@@ -122,7 +122,9 @@ def test_doctor_fails_where_the_table_is_empty_and_users_are_mapped(two: Village
 
 
 @pytest.mark.parametrize("on_leave", ["keep", "delete"])
-def test_explain_shows_the_customer_that_a_released_user_left_where_it_is_there(two: Village, on_leave: str) -> None:
+def test_explain_shows_the_customer_that_a_released_user_left_where_it_is_there(
+    two: StoryHarness, on_leave: str
+) -> None:
     two.store["on_leave"] = on_leave
     at = two.theirs("ada").id
     two.gone("ada")
@@ -140,7 +142,7 @@ def test_explain_shows_the_customer_that_a_released_user_left_where_it_is_there(
     two.settles()
 
 
-def test_explain_calls_no_tags_equal_that_are_missing_though_nothing_is_done_about_them(two: Village) -> None:
+def test_explain_calls_no_tags_equal_that_are_missing_though_nothing_is_done_about_them(two: StoryHarness) -> None:
     def tags(user: str) -> tuple[bool, str | None]:
         (store,) = two("explain", user, "--output", "json").json["stores"]
         (field,) = [f for f in store["fields"] if f["field"] == "tags"]

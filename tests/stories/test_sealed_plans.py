@@ -9,54 +9,54 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import Village, mail
+from tests.stories.harness import StoryHarness, mail
 
 
 @pytest.fixture
-def due(village: Village) -> Village:
+def due(story: StoryHarness) -> StoryHarness:
     """Ada is to be made, Bob and Cyd changed, Dee to go, a guest to be linked."""
-    village.store["on_leave"] = "tag"
+    story.store["on_leave"] = "tag"
     for name in ("bob", "cyd", "dee"):
-        village.user(name)
-    village.apply()
-    village.user("ada")
-    village.user("bob", last_name="Builder")
-    village.user("cyd", last_name="Charisse")
-    village.gone("dee")
-    village.staff("guest_checkout", email=mail("eve"))
-    village.user("eve")
-    return village
+        story.user(name)
+    story.apply()
+    story.user("ada")
+    story.user("bob", last_name="Builder")
+    story.user("cyd", last_name="Charisse")
+    story.gone("dee")
+    story.staff("guest_checkout", email=mail("eve"))
+    story.user("eve")
+    return story
 
 
 @pytest.fixture
-def plan(due: Village) -> Path:
+def plan(due: StoryHarness) -> Path:
     """The sealed plan of all that."""
     return saved(due, "the.plan")
 
 
-def saved(village: Village, name: str, *words: str) -> Path:
-    path = village.folder / name
-    assert village("plan", "--out", str(path), *words).code == 0
+def saved(story: StoryHarness, name: str, *words: str) -> Path:
+    path = story.folder / name
+    assert story("plan", "--out", str(path), *words).code == 0
     return path
 
 
-def apply(village: Village, path: Path, *words: str, code: int = 0) -> Any:
-    said = village("apply", str(path), "--yes", "--output", "json", *words)
+def apply(story: StoryHarness, path: Path, *words: str, code: int = 0) -> Any:
+    said = story("apply", str(path), "--yes", "--output", "json", *words)
     assert said.code == code, said.out + said.err
     return said.json["stores"][0]
 
 
-def refused_whole(village: Village, path: Path, *words: str) -> str:
-    before, mutations = village.everybody(), village.mutations
-    said = village("apply", str(path), "--yes", *words)
+def refused_whole(story: StoryHarness, path: Path, *words: str) -> str:
+    before, mutations = story.everybody(), story.mutations
+    said = story("apply", str(path), "--yes", *words)
     assert said.code == 1
     assert said.out == ""
     assert "hint: " in said.err
-    assert (village.everybody(), village.mutations) == (before, mutations)
+    assert (story.everybody(), story.mutations) == (before, mutations)
     return said.err
 
 
-def test_who_is_held_by_a_saved_plan_stands_in_the_state_as_it_is_when_that_is_applied(due: Village) -> None:
+def test_who_is_held_by_a_saved_plan_stands_in_the_state_as_it_is_when_that_is_applied(due: StoryHarness) -> None:
     due.user("fay", email=None)
     due.user("gil", email=None)
     path = saved(due, "held.plan")
@@ -69,7 +69,7 @@ def test_who_is_held_by_a_saved_plan_stands_in_the_state_as_it_is_when_that_is_a
     assert status["held"] == {"NoEmail": 1}
 
 
-def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: Village, plan: Path) -> None:
+def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: StoryHarness, plan: Path) -> None:
     assert apply(due, plan)["applied"] == {"create": 1, "adopt": 1, "update": 2, "release": 1}
     assert [due.theirs(n).last_name for n in ("bob", "cyd")] == ["Builder", "Charisse"]
     assert due.theirs("eve").orders == 1
@@ -79,7 +79,7 @@ def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: Village, plan
 
 @pytest.mark.parametrize("moved", ["row", "customer", "row gone", "customer gone", "address taken", "guest taken"])
 def test_an_action_whose_world_has_moved_is_refused_by_name_and_the_others_go_on(
-    due: Village, plan: Path, moved: str
+    due: StoryHarness, plan: Path, moved: str
 ) -> None:
     who, why = "bob", ""
     match moved:
@@ -109,7 +109,7 @@ def test_an_action_whose_world_has_moved_is_refused_by_name_and_the_others_go_on
     due.settles(held={("eve", "EmailTaken")} if who == "eve" else set())
 
 
-def test_what_has_been_done_by_somebody_else_since_is_refused_as_done(due: Village, plan: Path) -> None:
+def test_what_has_been_done_by_somebody_else_since_is_refused_as_done(due: StoryHarness, plan: Path) -> None:
     due.apply()
     mutations = due.mutations
     result = apply(due, plan, code=1)
@@ -119,7 +119,7 @@ def test_what_has_been_done_by_somebody_else_since_is_refused_as_done(due: Villa
 
 
 @pytest.mark.parametrize("old", ["Builder", "user_bob", '"updat', '"sha256:'])
-def test_a_file_in_which_one_word_was_changed_is_refused_whole(due: Village, plan: Path, old: str) -> None:
+def test_a_file_in_which_one_word_was_changed_is_refused_whole(due: StoryHarness, plan: Path, old: str) -> None:
     text = plan.read_text()
     assert old in text
     plan.write_text(text.replace(old, old[:-1] + "x", 1))
@@ -128,7 +128,7 @@ def test_a_file_in_which_one_word_was_changed_is_refused_whole(due: Village, pla
     due.settles()
 
 
-def test_a_file_of_another_version_is_refused_whole(due: Village, plan: Path) -> None:
+def test_a_file_of_another_version_is_refused_whole(due: StoryHarness, plan: Path) -> None:
     from reconciler.cli.files.plan_file import seal  # noqa: PLC0415  a person with an editor could do the same
 
     body = json.loads(plan.read_text())
@@ -143,7 +143,7 @@ def test_a_file_of_another_version_is_refused_whole(due: Village, plan: Path) ->
 @pytest.mark.parametrize(
     "change", [{"tags": ["other"]}, {"on_leave": "keep"}, {"heal_drift": "hold"}, {"guards": {}}, {"paused": True}]
 )
-def test_a_changed_config_refuses_the_whole_plan(due: Village, plan: Path, change: dict[str, Any]) -> None:
+def test_a_changed_config_refuses_the_whole_plan(due: StoryHarness, plan: Path, change: dict[str, Any]) -> None:
     kept = dict(due.store)
     due.store.update(change)
     assert "the config of acme-us has changed" in refused_whole(due, plan)
@@ -152,20 +152,20 @@ def test_a_changed_config_refuses_the_whole_plan(due: Village, plan: Path, chang
     due.settles()
 
 
-def test_a_token_that_was_renewed_is_no_change_of_the_config(due: Village, plan: Path) -> None:
+def test_a_token_that_was_renewed_is_no_change_of_the_config(due: StoryHarness, plan: Path) -> None:
     due.shop().tokens.allow("token-renewed")
     due.store["auth"] = {"access_token": "token-renewed"}
     apply(due, plan)
     due.settles()
 
 
-def test_a_plan_that_is_too_old_is_refused_whole_unless_it_is_allowed(due: Village, plan: Path) -> None:
+def test_a_plan_that_is_too_old_is_refused_whole_unless_it_is_allowed(due: StoryHarness, plan: Path) -> None:
     assert "old" in refused_whole(due, plan, "--max-age", "0s")
     apply(due, plan, "--max-age", "1h")
     due.settles()
 
 
-def test_a_key_seals_plans_against_whoever_does_not_have_it(due: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_seals_plans_against_whoever_does_not_have_it(due: StoryHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     unsigned = saved(due, "unsigned.plan")
     monkeypatch.setenv("RECONCILER_PLAN_KEY", "a key of ours")
     assert "another key" in refused_whole(due, unsigned)
@@ -180,7 +180,7 @@ def test_a_key_seals_plans_against_whoever_does_not_have_it(due: Village, monkey
     due.settles()
 
 
-def test_a_saved_plan_holds_of_people_only_what_the_plan_shows(due: Village) -> None:
+def test_a_saved_plan_holds_of_people_only_what_the_plan_shows(due: StoryHarness) -> None:
     """Ada's phone is not ours there, Zoe is in sync, and Bob changes his last name alone."""
     due.user("zoe", last_name="Zzyzx")
     due.apply("--user", "user_zoe")
@@ -194,7 +194,7 @@ def test_a_saved_plan_holds_of_people_only_what_the_plan_shows(due: Village) -> 
     due.settles()
 
 
-def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(due: Village) -> None:
+def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(due: StoryHarness) -> None:
     due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
     path = saved(due, "the.plan")
     digest = json.loads(path.read_text())["plan"]["digest"]
@@ -203,7 +203,7 @@ def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(du
     due.settles()
 
 
-def test_held_actions_are_re_checked_though_they_are_approved(due: Village) -> None:
+def test_held_actions_are_re_checked_though_they_are_approved(due: StoryHarness) -> None:
     due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
     path = saved(due, "the.plan")
     digest = json.loads(path.read_text())["plan"]["digest"]
@@ -217,29 +217,29 @@ def test_held_actions_are_re_checked_though_they_are_approved(due: Village) -> N
 
 
 @pytest.mark.parametrize("who", ["ada", "bob", "cyd"])
-def test_a_circle_in_a_saved_plan_is_not_begun_where_one_of_it_has_moved(village: Village, who: str) -> None:
+def test_a_circle_in_a_saved_plan_is_not_begun_where_one_of_it_has_moved(story: StoryHarness, who: str) -> None:
     for name in ("ada", "bob", "cyd", "dee"):
-        village.user(name)
-    village.apply()
+        story.user(name)
+    story.apply()
     for name, following in (("ada", "bob"), ("bob", "cyd"), ("cyd", "ada")):
-        village.user(name, email=mail(following))
-    village.user("dee", last_name="Day")
-    path = saved(village, "the.plan")
-    before = {n: village.theirs(n) for n in ("ada", "bob", "cyd")}
-    village.user(who, last_name="Moved")
-    result = apply(village, path, code=1)
+        story.user(name, email=mail(following))
+    story.user("dee", last_name="Day")
+    path = saved(story, "the.plan")
+    before = {n: story.theirs(n) for n in ("ada", "bob", "cyd")}
+    story.user(who, last_name="Moved")
+    result = apply(story, path, code=1)
     assert result["applied"] == {"update": 1}
     assert {f["clerk_user_id"]: f["result"] for f in result["failed"]} == {
         f"user_{n}": "refused" for n in ("ada", "bob", "cyd")
     }
-    assert {n: village.theirs(n) for n in before} == before
-    again = saved(village, "again.plan")
-    assert apply(village, again)["applied"] == {"update": 3}
-    assert [village.theirs(n).email for n in ("ada", "bob", "cyd")] == [mail("bob"), mail("cyd"), mail("ada")]
-    village.settles()
+    assert {n: story.theirs(n) for n in before} == before
+    again = saved(story, "again.plan")
+    assert apply(story, again)["applied"] == {"update": 3}
+    assert [story.theirs(n).email for n in ("ada", "bob", "cyd")] == [mail("bob"), mail("cyd"), mail("ada")]
+    story.settles()
 
 
-def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applied(due: Village) -> None:
+def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applied(due: StoryHarness) -> None:
     due.second_shop()
     due.shop("acme-eu").status = 402
     path = due.folder / "the.plan"
@@ -253,7 +253,7 @@ def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applie
     due.settles()
 
 
-def test_a_plan_is_written_anew_for_its_owner_only_and_never_through_a_link(due: Village) -> None:
+def test_a_plan_is_written_anew_for_its_owner_only_and_never_through_a_link(due: StoryHarness) -> None:
     other = due.folder / "other"
     other.write_text("untouched")
     (due.folder / "the.plan.part").symlink_to(other)
@@ -271,7 +271,7 @@ def test_a_plan_is_written_anew_for_its_owner_only_and_never_through_a_link(due:
     assert other.read_text() == "untouched"
 
 
-def test_the_state_is_made_for_its_owner_only(due: Village) -> None:
+def test_the_state_is_made_for_its_owner_only(due: StoryHarness) -> None:
     due.settings["state"]["url"] = f"sqlite:///{due.folder / 'new' / 'state.db'}"
     due.apply(code=0)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (due.folder / "new").iterdir()}

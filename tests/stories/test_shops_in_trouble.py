@@ -5,39 +5,39 @@ from __future__ import annotations
 import pytest
 
 from reconciler.simulator.world import ALL_SCOPES
-from tests.cli.town import EU, US
-from tests.stories.village import Village, mail, open_shop
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness, mail, open_shop
 
 
 @pytest.fixture
-def two(village: Village) -> Village:
-    village.second_shop()
-    village.user("ada")
-    village.user("bob")
-    return village
+def two(story: StoryHarness) -> StoryHarness:
+    story.second_shop()
+    story.user("ada")
+    story.user("bob")
+    return story
 
 
-def only_the_other_one_goes_on(village: Village, said: str) -> None:
-    plan = village("plan", "--output", "json")
+def only_the_other_one_goes_on(story: StoryHarness, said: str) -> None:
+    plan = story("plan", "--output", "json")
     assert plan.code == 1
     eu, us = plan.json["stores"]
     assert said in us["error"]
     assert us["actions"] == []
     assert (eu["error"], eu["summary"]["create"]) == (None, 2)
-    assert village("drift", "--output", "json").code == 1
-    results = village.apply(code=1)["stores"]
+    assert story("drift", "--output", "json").code == 1
+    results = story.apply(code=1)["stores"]
     assert [(r["store"], r["applied"], bool(r["error"])) for r in results] == [
         (EU, {"create": 2}, False),
         (US, {}, True),
     ]
-    assert {c.email for c in village.everybody(EU).values()} == {mail("ada"), mail("bob")}
-    assert village.everybody(US) == {}
+    assert {c.email for c in story.everybody(EU).values()} == {mail("ada"), mail("bob")}
+    assert story.everybody(US) == {}
 
 
-def and_then_it_heals(village: Village) -> None:
-    village.apply()
-    assert {c.email for c in village.everybody(US).values()} == {mail("ada"), mail("bob")}
-    village.settles()
+def and_then_it_heals(story: StoryHarness) -> None:
+    story.apply()
+    assert {c.email for c in story.everybody(US).values()} == {mail("ada"), mail("bob")}
+    story.settles()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def and_then_it_heals(village: Village) -> None:
     [(401, "refuses the access token"), (402, "is frozen"), (403, "forbids"), (423, "is locked"), (503, "HTTP 503")],
 )
 def test_a_shop_that_answers_with_a_status_is_reported_and_the_other_goes_on(
-    two: Village, status: int, said: str
+    two: StoryHarness, status: int, said: str
 ) -> None:
     two.shop(US).status = status
     only_the_other_one_goes_on(two, said)
@@ -53,7 +53,7 @@ def test_a_shop_that_answers_with_a_status_is_reported_and_the_other_goes_on(
     and_then_it_heals(two)
 
 
-def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: Village) -> None:
+def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: StoryHarness) -> None:
     two.shop(US).faults.add("status", status=429, times=2, retry_after_s=0.05)
     assert two("plan").code == 0
     assert two.shop(US).faults.pending() == 0
@@ -67,7 +67,9 @@ def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: Village) -
         ("status", "--certificate"), ("bootstrap",),
     ],
 )  # fmt: skip
-def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(two: Village, words: tuple[str, ...]) -> None:
+def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(
+    two: StoryHarness, words: tuple[str, ...]
+) -> None:
     two.shop(US).status = 401
     said = two(*words)
     assert said.code == 1
@@ -79,14 +81,14 @@ def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(two: Villa
     assert "refuses the access token" in " ".join(said.out.split())
 
 
-def test_a_shop_that_is_only_busy_is_told_with_what_to_do_next(two: Village) -> None:
+def test_a_shop_that_is_only_busy_is_told_with_what_to_do_next(two: StoryHarness) -> None:
     two.shop(US).status = 503
     said = two("plan")
     assert said.code == 1
     assert said.err.splitlines()[-1] == f"hint: reconciler doctor --store {US}"
 
 
-def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_them(two: Village) -> None:
+def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_them(two: StoryHarness) -> None:
     two.shop(US).faults.add("status", status=402, on="customerSet", times=None)
     said = two("apply", "--yes")
     assert said.code == 1
@@ -97,14 +99,14 @@ def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_th
 
 
 @pytest.mark.parametrize(("kind", "said"), [("html", "text/html"), ("truncated", "no whole JSON")])
-def test_a_shop_that_answers_no_json_is_reported_and_the_other_goes_on(two: Village, kind: str, said: str) -> None:
+def test_a_shop_that_answers_no_json_is_reported_and_the_other_goes_on(two: StoryHarness, kind: str, said: str) -> None:
     two.shop(US).faults.add(kind, times=None)  # type: ignore[arg-type]
     only_the_other_one_goes_on(two, said)
     two.shop(US).faults.clear()
     and_then_it_heals(two)
 
 
-def test_a_shop_whose_access_ends_in_the_middle_stops_and_the_rest_is_told_by_name(two: Village) -> None:
+def test_a_shop_whose_access_ends_in_the_middle_stops_and_the_rest_is_told_by_name(two: StoryHarness) -> None:
     fault = two.shop(US).faults.add("status", status=402, on="customerSet", after=1, times=None)
     eu, us = two.apply(code=1)["stores"]
     assert (eu["applied"], eu["failed"]) == ({"create": 2}, [])
@@ -116,7 +118,7 @@ def test_a_shop_whose_access_ends_in_the_middle_stops_and_the_rest_is_told_by_na
     and_then_it_heals(two)
 
 
-def test_a_scope_that_is_missing_for_writes_stops_the_store_and_says_which(two: Village) -> None:
+def test_a_scope_that_is_missing_for_writes_stops_the_store_and_says_which(two: StoryHarness) -> None:
     two.shop(US).shop.scopes = {"read_customers"}
     assert two("plan").code == 0
     us = two.apply(code=1)["stores"][1]
@@ -127,14 +129,14 @@ def test_a_scope_that_is_missing_for_writes_stops_the_store_and_says_which(two: 
     and_then_it_heals(two)
 
 
-def test_a_scope_that_is_missing_for_reads_is_reported_in_its_place(two: Village) -> None:
+def test_a_scope_that_is_missing_for_reads_is_reported_in_its_place(two: StoryHarness) -> None:
     two.shop(US).shop.scopes = set()
     only_the_other_one_goes_on(two, "StoreSuspended")
     two.shop(US).shop.scopes = set(ALL_SCOPES)
     and_then_it_heals(two)
 
 
-def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_blank(two: Village) -> None:
+def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_blank(two: StoryHarness) -> None:
     two.apply()
     before = two.everybody(US)
     two.staff("unapprove", fields=["firstName", "defaultEmailAddress"])
@@ -149,7 +151,7 @@ def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_bla
     two.settles()
 
 
-def test_nobody_is_certified_as_equal_by_what_was_not_shown(two: Village) -> None:
+def test_nobody_is_certified_as_equal_by_what_was_not_shown(two: StoryHarness) -> None:
     two.apply()
     two.staff("unapprove", fields=["firstName", "defaultEmailAddress"])
     held = two("plan", "--output", "json", "--store", US).json["stores"][0]["holds"]
@@ -169,7 +171,7 @@ def test_nobody_is_certified_as_equal_by_what_was_not_shown(two: Village) -> Non
     two.settles()
 
 
-def test_a_missing_definition_says_bootstrap_and_bootstrap_helps(two: Village) -> None:
+def test_a_missing_definition_says_bootstrap_and_bootstrap_helps(two: StoryHarness) -> None:
     two.world.shops.pop(two.shop(US).domain)
     open_shop(two.world, US, ready=False)
     plan = two("plan", "--output", "json")

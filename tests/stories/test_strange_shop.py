@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import AVATAR, Village, mail
+from tests.stories.harness import AVATAR, StoryHarness, mail
 
 SEEDS = range(3)
 WRITES = ("customerSet", "metafieldsSet", "tagsAdd", "tagsRemove")
@@ -28,17 +28,17 @@ ENFORCED = dict.fromkeys(("email", "first_name", "last_name", "phone", "locale",
 
 
 @pytest.fixture(params=SEEDS)
-def strange(village: Village, request: pytest.FixtureRequest) -> Village:
+def strange(story: StoryHarness, request: pytest.FixtureRequest) -> StoryHarness:
     """Ada and Bob have a value of every type; the shop re-spells them all."""
-    village.shop().shop.change_habits(strange=request.param)
-    village.store.update(fields=ENFORCED, tags=["app user", "early-bird"])
-    village.store["metafields"] = {
+    story.shop().shop.change_habits(strange=request.param)
+    story.store.update(fields=ENFORCED, tags=["app user", "early-bird"])
+    story.store["metafields"] = {
         f"app.{type_.replace('.', '_')}": {"from": f"metadata.{type_.replace('.', '_')}", "type": type_}
         for type_ in TYPES
     } | {AVATAR: {"from": "image_url", "type": "url"}}
     for name, phone in (("ada", "+16134505293"), ("bob", "+442079460958")):
-        village.user(name, **person(name, phone))
-    return village
+        story.user(name, **person(name, phone))
+    return story
 
 
 def person(name: str, phone: str) -> dict[str, Any]:
@@ -49,16 +49,16 @@ def person(name: str, phone: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_sync(village: Village) -> None:
+def in_sync(story: StoryHarness) -> None:
     """Nothing is planned, nothing is drift, nothing is sent."""
-    village.settles()
-    assert village("drift").code == 0
-    fields = village("explain", "user_ada", "--output", "json").json["stores"][0]["fields"]
+    story.settles()
+    assert story("drift").code == 0
+    fields = story("explain", "user_ada", "--output", "json").json["stores"][0]["fields"]
     assert [f["field"] for f in fields if not f["equal"]] == []
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_a_spelling_that_nobody_foresaw_is_written_once(strange: Village, bulk: str) -> None:
+def test_a_spelling_that_nobody_foresaw_is_written_once(strange: StoryHarness, bulk: str) -> None:
     strange.apply("--bulk", bulk)
     assert all(strange.calls()[root] <= 2 for root in WRITES)
     assert strange.theirs("ada").first_name == "Ada O'Hara"
@@ -67,7 +67,7 @@ def test_a_spelling_that_nobody_foresaw_is_written_once(strange: Village, bulk: 
     assert {row["status"] for row in mapped.values()} == {"in_sync"}
 
 
-def test_by_the_mirror_nothing_is_to_be_done_either(strange: Village) -> None:
+def test_by_the_mirror_nothing_is_to_be_done_either(strange: StoryHarness) -> None:
     strange.apply()
     said = strange("backfill", "shopify")
     assert said.code == 0, said.err
@@ -75,7 +75,7 @@ def test_by_the_mirror_nothing_is_to_be_done_either(strange: Village) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
-def test_a_lost_answer_costs_one_write_more_at_most(strange: Village, kind: Any) -> None:
+def test_a_lost_answer_costs_one_write_more_at_most(strange: StoryHarness, kind: Any) -> None:
     for root in WRITES[:3]:
         strange.shop().faults.add(kind, on=root)
     strange.apply()
@@ -83,7 +83,7 @@ def test_a_lost_answer_costs_one_write_more_at_most(strange: Village, kind: Any)
     in_sync(strange)
 
 
-def test_after_a_lost_state_each_kind_of_write_is_sent_once_more_at_most(strange: Village) -> None:
+def test_after_a_lost_state_each_kind_of_write_is_sent_once_more_at_most(strange: StoryHarness) -> None:
     strange.apply()
     before = strange.calls()
     strange.lose_the_state()
@@ -111,7 +111,7 @@ EDITS: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("action", "details", "field"), EDITS)
 def test_what_staff_edit_is_drift_and_is_healed_with_one_write(
-    strange: Village, action: str, details: dict[str, Any], field: str
+    strange: StoryHarness, action: str, details: dict[str, Any], field: str
 ) -> None:
     strange.apply()
     before = strange.theirs("ada")
@@ -124,7 +124,7 @@ def test_what_staff_edit_is_drift_and_is_healed_with_one_write(
     in_sync(strange)
 
 
-def test_a_changed_config_is_a_changed_config(strange: Village) -> None:
+def test_a_changed_config_is_a_changed_config(strange: StoryHarness) -> None:
     strange.apply()
     strange.store["tags"] = ["app user", "vip"]
     strange.store["metafields"]["app.color"]["from"] = "metadata.color2"
@@ -140,7 +140,7 @@ def test_a_changed_config_is_a_changed_config(strange: Village) -> None:
     in_sync(strange)
 
 
-def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(strange: Village) -> None:
+def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(strange: StoryHarness) -> None:
     strange.apply()
     strange.staff("edit", id=strange.theirs("bob").id, last_name="Staff")
     for name in ("ada", "bob"):
@@ -152,21 +152,21 @@ def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(st
     in_sync(strange)
 
 
-def test_what_was_written_is_taken_back(strange: Village) -> None:
+def test_what_was_written_is_taken_back(strange: StoryHarness) -> None:
     strange.apply()
     assert strange("undo", "--since", "1h", "--yes").code == 0
     assert strange.everybody() == {}
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_a_metafield_in_the_apps_own_namespace_is_written_once(strange: Village, bulk: str) -> None:
+def test_a_metafield_in_the_apps_own_namespace_is_written_once(strange: StoryHarness, bulk: str) -> None:
     strange.store["metafields"]["$app:loyalty.joined"] = {"from": "metadata.date_time", "type": "date_time"}
     strange.store["metafields"]["$app.colour"] = {"from": "metadata.color", "type": "color"}
     strange.apply("--bulk", bulk)
     in_sync(strange)
 
 
-def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange: Village) -> None:
+def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange: StoryHarness) -> None:
     strange.shop().shop.unapproved_fields = {"email", "phone"}
     strange.apply()
     assert strange.theirs("ada").email == "ada@village.example.com"
@@ -179,29 +179,29 @@ def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange:
 @pytest.mark.parametrize("guests", [1, 20])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_guest_whose_address_is_shown_in_another_spelling_is_adopted(
-    village: Village, seed: int, guests: int
+    story: StoryHarness, seed: int, guests: int
 ) -> None:
-    village.shop().shop.change_habits(strange=seed)
+    story.shop().shop.change_habits(strange=seed)
     names = [f"guest{number}" for number in range(guests)]
     for name in names:
-        village.staff("guest_checkout", email=mail(name))
-        village.user(name)
-    assert set(village.actions().values()) == {"adopt"}
-    village.apply()
-    village.settles()
-    assert len(village.everybody()) == guests
-    assert {row["status"] for row in village.mappings().values()} == {"in_sync"}
+        story.staff("guest_checkout", email=mail(name))
+        story.user(name)
+    assert set(story.actions().values()) == {"adopt"}
+    story.apply()
+    story.settles()
+    assert len(story.everybody()) == guests
+    assert {row["status"] for row in story.mappings().values()} == {"in_sync"}
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_by_the_mirror_such_a_guest_is_adopted_too(village: Village, seed: int) -> None:
-    village.shop().shop.change_habits(strange=seed)
-    village.staff("guest_checkout", email=mail("ada"))
-    assert village("backfill", "shopify").code == 0
-    village.user("ada")
-    village.apply()
-    village.settles()
-    assert village.theirs("ada").orders == 1
+def test_by_the_mirror_such_a_guest_is_adopted_too(story: StoryHarness, seed: int) -> None:
+    story.shop().shop.change_habits(strange=seed)
+    story.staff("guest_checkout", email=mail("ada"))
+    assert story("backfill", "shopify").code == 0
+    story.user("ada")
+    story.apply()
+    story.settles()
+    assert story.theirs("ada").orders == 1
 
 
 EXCHANGES: dict[str, dict[str, dict[str, str]]] = {
@@ -221,29 +221,29 @@ EXCHANGES: dict[str, dict[str, dict[str, str]]] = {
 @pytest.mark.parametrize("seed", [1, 3])
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_addresses_and_phones_that_the_shop_respells_change_hands(
-    village: Village, exchange: str, seed: int, state: str
+    story: StoryHarness, exchange: str, seed: int, state: str
 ) -> None:
-    village.shop().shop.change_habits(strange=seed)
-    village.store.update(fields=ENFORCED)
+    story.shop().shop.change_habits(strange=seed)
+    story.store.update(fields=ENFORCED)
     for name, phone in (("ada", "+16134505293"), ("bob", "+442079460958"), ("cyd", "+33142685300")):
-        village.user(name, phone=phone)
-    village.apply()
-    village.settles()
-    ids = {name: village.theirs(name).id for name in ("ada", "bob", "cyd")}
+        story.user(name, phone=phone)
+    story.apply()
+    story.settles()
+    ids = {name: story.theirs(name).id for name in ("ada", "bob", "cyd")}
     if exchange == "across":
-        village.user("ada", phone=None)
-        village.apply()
+        story.user("ada", phone=None)
+        story.apply()
     for name, columns in EXCHANGES[exchange].items():
-        village.user(name, **columns)
+        story.user(name, **columns)
     if state == "lost":
-        village.lose_the_state()
+        story.lose_the_state()
     for _ in range(
         3 if state == "lost" else 0
     ):  # without the state no spelling is known, so more than one run is needed
-        village("apply", "--yes")
-    village.apply()
+        story("apply", "--yes")
+    story.apply()
     for name, columns in EXCHANGES[exchange].items():
-        now = village.theirs(name)
+        now = story.theirs(name)
         assert now.id == ids[name]
         assert {field: getattr(now, field) for field in columns} == columns
-    village.settles()
+    story.settles()

@@ -8,26 +8,26 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import TRACE, Village, mail
+from tests.stories.harness import TRACE, StoryHarness, mail
 
 
 @pytest.fixture
-def four(village: Village) -> Village:
+def four(story: StoryHarness) -> StoryHarness:
     for name in ("ada", "bob", "cyd", "dee"):
-        village.user(name, last_name="First")
-    village.apply()
-    return village
+        story.user(name, last_name="First")
+    story.apply()
+    return story
 
 
-def kinds(village: Village) -> dict[str, int]:
-    return {kind: n for kind, n in village.plan()["summary"].items() if n and kind != "in_sync"}
+def kinds(story: StoryHarness) -> dict[str, int]:
+    return {kind: n for kind, n in story.plan()["summary"].items() if n and kind != "in_sync"}
 
 
 @pytest.mark.parametrize("on_leave", ["keep", "tag"])
 @pytest.mark.parametrize("released_first", [True, False])
 @pytest.mark.parametrize("how", ["row", "deleted_at"])
 def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
-    four: Village, on_leave: str, *, released_first: bool, how: str
+    four: StoryHarness, on_leave: str, *, released_first: bool, how: str
 ) -> None:
     four.store["on_leave"] = on_leave
     before = four.theirs("ada")
@@ -53,7 +53,7 @@ def test_who_deletes_the_account_and_signs_up_again_gets_the_same_customer(
     four.settles()
 
 
-def test_who_was_deleted_in_shopify_and_signs_up_again_gets_a_new_customer(four: Village) -> None:
+def test_who_was_deleted_in_shopify_and_signs_up_again_gets_a_new_customer(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     old = four.theirs("ada").id
     four.gone("ada")
@@ -67,27 +67,29 @@ def test_who_was_deleted_in_shopify_and_signs_up_again_gets_a_new_customer(four:
 
 @pytest.mark.parametrize("bulk", ["auto", "always"])
 @pytest.mark.parametrize("on_leave", ["keep", "tag", "delete", "erase"])
-def test_a_whole_clerk_instance_moves(village: Village, on_leave: str, bulk: str) -> None:
+def test_a_whole_clerk_instance_moves(story: StoryHarness, on_leave: str, bulk: str) -> None:
     """Forty people, forty new ids, default guards: no release is planned where a customer is adopted."""
-    village.store.update(on_leave=on_leave)
-    del village.store["guards"]
+    story.store.update(on_leave=on_leave)
+    del story.store["guards"]
     for n in range(40):
-        village.user(f"{n:02}", last_name=f"Nr {n}")
-    village.apply()
-    before = {c.email: c.id for c in village.everybody().values()}
+        story.user(f"{n:02}", last_name=f"Nr {n}")
+    story.apply()
+    before = {c.email: c.id for c in story.everybody().values()}
     for n in range(40):
-        village.gone(f"{n:02}")
-        village.user(f"new_{n:02}", email=mail(f"{n:02}"), first_name=f"{n:02}", last_name=f"Nr {n}")
-    assert kinds(village) == {"adopt": 40}
-    village.apply("--bulk", bulk)
-    assert {c.email: c.id for c in village.everybody().values()} == before
-    assert {village.theirs(f"new_{n:02}").email for n in range(40)} == set(before)
-    rows = village.mappings()
+        story.gone(f"{n:02}")
+        story.user(f"new_{n:02}", email=mail(f"{n:02}"), first_name=f"{n:02}", last_name=f"Nr {n}")
+    assert kinds(story) == {"adopt": 40}
+    story.apply("--bulk", bulk)
+    assert {c.email: c.id for c in story.everybody().values()} == before
+    assert {story.theirs(f"new_{n:02}").email for n in range(40)} == set(before)
+    rows = story.mappings()
     assert {rows[f"{n:02}"]["status"] for n in range(40)} == {"released"}
-    village.settles()
+    story.settles()
 
 
-def test_a_move_that_is_above_the_guard_of_adoptions_waits_for_a_person_and_no_user_is_released(four: Village) -> None:
+def test_a_move_that_is_above_the_guard_of_adoptions_waits_for_a_person_and_no_user_is_released(
+    four: StoryHarness,
+) -> None:
     four.store.update(on_leave="delete", guards={"adopt": {"max": 2}})
     before = four.everybody()
     for name in ("ada", "bob", "cyd"):
@@ -104,7 +106,7 @@ def test_a_move_that_is_above_the_guard_of_adoptions_waits_for_a_person_and_no_u
     four.settles()
 
 
-def test_the_old_id_that_comes_back_later_takes_nothing_back(four: Village) -> None:
+def test_the_old_id_that_comes_back_later_takes_nothing_back(four: StoryHarness) -> None:
     four.gone("ada")
     four.user("again", email=mail("ada"))
     four.apply()
@@ -120,7 +122,7 @@ def test_the_old_id_that_comes_back_later_takes_nothing_back(four: Village) -> N
     four.settles()
 
 
-def test_a_sealed_plan_of_adoptions_applies_as_it_was_shown(four: Village) -> None:
+def test_a_sealed_plan_of_adoptions_applies_as_it_was_shown(four: StoryHarness) -> None:
     file = str(four.folder / "plan.json")
     four.gone("ada")
     four.user("again", email=mail("ada"))
@@ -131,7 +133,7 @@ def test_a_sealed_plan_of_adoptions_applies_as_it_was_shown(four: Village) -> No
     four.settles()
 
 
-def test_an_unverified_e_mail_inherits_nothing(four: Village) -> None:
+def test_an_unverified_e_mail_inherits_nothing(four: StoryHarness) -> None:
     four.gone("ada")
     four.apply()
     four.user("thief", email=mail("ada"), email_verified=0)
@@ -141,7 +143,7 @@ def test_an_unverified_e_mail_inherits_nothing(four: Village) -> None:
     assert len(four.everybody()) == 4
 
 
-def test_two_claimants_of_one_customer_are_both_held(four: Village) -> None:
+def test_two_claimants_of_one_customer_are_both_held(four: StoryHarness) -> None:
     four.gone("ada")
     for name in ("one", "two"):
         four.user(name, email=mail("ada"))
@@ -150,7 +152,7 @@ def test_two_claimants_of_one_customer_are_both_held(four: Village) -> None:
     assert four.mappings()["ada"]["status"] == "released"
 
 
-def test_the_customer_of_an_erased_user_is_not_taken(four: Village) -> None:
+def test_the_customer_of_an_erased_user_is_not_taken(four: StoryHarness) -> None:
     four.store["on_leave"] = "erase"
     at = four.theirs("ada").id
     four.gone("ada")
@@ -162,7 +164,7 @@ def test_the_customer_of_an_erased_user_is_not_taken(four: Village) -> None:
     assert four.everybody()[at].backlink == "user_ada"
 
 
-def test_the_customer_of_a_user_whom_our_state_does_not_know_is_not_taken(four: Village) -> None:
+def test_the_customer_of_a_user_whom_our_state_does_not_know_is_not_taken(four: StoryHarness) -> None:
     """Another installation may share the shop."""
     four.gone("ada")
     with closing(sqlite3.connect(four.folder / "state.db")) as state, state:
@@ -171,7 +173,7 @@ def test_the_customer_of_a_user_whom_our_state_does_not_know_is_not_taken(four: 
     assert four.held() == {("again", "EmailTaken")}
 
 
-def test_a_user_with_a_customer_moves_to_that_of_a_user_who_left_by_the_policy(four: Village) -> None:
+def test_a_user_with_a_customer_moves_to_that_of_a_user_who_left_by_the_policy(four: StoryHarness) -> None:
     at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
@@ -183,7 +185,7 @@ def test_a_user_with_a_customer_moves_to_that_of_a_user_who_left_by_the_policy(f
     four.settles()
 
 
-def test_an_adoption_that_is_undone_leaves_the_customer_as_it_was_and_unlinked(four: Village) -> None:
+def test_an_adoption_that_is_undone_leaves_the_customer_as_it_was_and_unlinked(four: StoryHarness) -> None:
     before = four.theirs("ada")
     four.gone("ada")
     four.user("again", email=mail("ada"), first_name="Again")
@@ -197,7 +199,7 @@ def test_an_adoption_that_is_undone_leaves_the_customer_as_it_was_and_unlinked(f
 
 
 @pytest.mark.parametrize("nth", range(4))
-def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: Village, nth: int) -> None:
+def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: StoryHarness, nth: int) -> None:
     four.store["on_leave"] = "tag"
     at = four.theirs("ada").id
     four.gone("ada")
@@ -221,7 +223,7 @@ def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: Village
 
 
 @pytest.fixture
-def left(four: Village) -> str:
+def left(four: StoryHarness) -> str:
     """Ada was re-linked to a guest's customer; gives the one that she left, with its orders."""
     old = four.theirs("ada").id
     four.staff("order", id=old)
@@ -236,7 +238,7 @@ def left(four: Village) -> str:
 @pytest.mark.parametrize("policy", ["relink", "merge", "hold"])
 @pytest.mark.parametrize("who", ["bob", "new"])
 def test_a_customer_that_a_re_link_left_behind_is_taken_by_no_user(
-    four: Village, left: str, who: str, policy: str
+    four: StoryHarness, left: str, who: str, policy: str
 ) -> None:
     four.store["on_email_conflict"] = policy
     before = four.everybody()[left]
@@ -256,7 +258,7 @@ def test_a_customer_that_a_re_link_left_behind_is_taken_by_no_user(
     four.settles()
 
 
-def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: Village, left: str) -> None:
+def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: StoryHarness, left: str) -> None:
     four.user("ada", email=mail("ada"))
     four.apply()
     assert four.theirs("ada").id == left
@@ -266,7 +268,7 @@ def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: Village, left
 @pytest.mark.parametrize("way", ["fresh", "sealed"])
 @pytest.mark.parametrize("on_leave", ["keep", "tag"])
 def test_a_user_with_a_customer_takes_the_address_of_a_user_who_leaves_in_the_same_plan(
-    four: Village, on_leave: str, way: str
+    four: StoryHarness, on_leave: str, way: str
 ) -> None:
     four.store["on_leave"] = on_leave
     theirs, old = four.theirs("bob").id, four.theirs("ada").id
@@ -288,7 +290,7 @@ def test_a_user_with_a_customer_takes_the_address_of_a_user_who_leaves_in_the_sa
 
 
 def test_who_has_orders_and_is_tagged_instead_of_deleted_leaves_the_customer_to_the_next_in_one_apply(
-    four: Village,
+    four: StoryHarness,
 ) -> None:
     four.store["on_leave"] = "delete"
     theirs = four.theirs("bob").id
@@ -302,7 +304,7 @@ def test_who_has_orders_and_is_tagged_instead_of_deleted_leaves_the_customer_to_
 
 @pytest.mark.parametrize("policy", ["hold", "merge"])
 def test_where_the_policy_moves_no_user_the_address_of_who_leaves_is_held_and_the_release_goes(
-    four: Village, policy: str
+    four: StoryHarness, policy: str
 ) -> None:
     four.store["on_email_conflict"] = policy
     four.gone("bob")
@@ -312,14 +314,14 @@ def test_where_the_policy_moves_no_user_the_address_of_who_leaves_is_held_and_th
     four.settles(held={("ada", "EmailConflict")})
 
 
-def test_where_a_guard_withholds_the_release_the_address_is_not_taken(four: Village) -> None:
+def test_where_a_guard_withholds_the_release_the_address_is_not_taken(four: StoryHarness) -> None:
     four.store["guards"] = {"release": {"max": 0}, "relink": {"max": 9}}
     four.gone("bob")
     four.user("ada", email=mail("bob"))
     assert four.held() == {("ada", "EmailTaken"), ("bob", "GuardExceeded")}
 
 
-def test_where_the_release_fails_the_customer_is_not_taken_and_the_next_apply_ends_both(four: Village) -> None:
+def test_where_the_release_fails_the_customer_is_not_taken_and_the_next_apply_ends_both(four: StoryHarness) -> None:
     four.store["on_leave"] = "tag"
     theirs, before = four.theirs("bob"), four.theirs("ada")
     four.gone("bob")

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.town import EU, US
-from tests.stories.village import Village, mail
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness, mail
 
 
 @pytest.fixture
-def two(village: Village) -> Village:
-    village.second_shop()
-    village.store["fields"] = {"phone": "fill", "note": "create_only"}
-    village.user("ada", last_name="King")
-    village.user("bob")
-    village.user("cyd", email=None)
-    village.apply()
-    return village
+def two(story: StoryHarness) -> StoryHarness:
+    story.second_shop()
+    story.store["fields"] = {"phone": "fill", "note": "create_only"}
+    story.user("ada", last_name="King")
+    story.user("bob")
+    story.user("cyd", email=None)
+    story.apply()
+    return story
 
 
-def test_explain_says_per_shop_what_is_wanted_what_is_there_and_what_comes_next(two: Village) -> None:
+def test_explain_says_per_shop_what_is_wanted_what_is_there_and_what_comes_next(two: StoryHarness) -> None:
     two.staff("edit", id=two.theirs("ada").id, first_name="Adele")
     two.user("ada", last_name="Lovelace")
     found = two("explain", "user_ada", "--output", "json").json
@@ -46,7 +46,7 @@ def test_explain_says_per_shop_what_is_wanted_what_is_there_and_what_comes_next(
     two.settles(held={("cyd", "NoEmail")})
 
 
-def test_explain_says_why_somebody_waits_and_who_must_act(two: Village) -> None:
+def test_explain_says_why_somebody_waits_and_who_must_act(two: StoryHarness) -> None:
     (_, us) = two("explain", "user_cyd", "--output", "json").json["stores"]
     assert (us["status"], us["reason"], us["next"]["who_acts"], us["observed"]) == ("held", "NoEmail", "profile", None)
     assert two("explain", "user_cyd").code == 0
@@ -54,7 +54,7 @@ def test_explain_says_why_somebody_waits_and_who_must_act(two: Village) -> None:
     two.settles(held={("cyd", "NoEmail")})
 
 
-def test_explain_tells_what_it_knows_of_a_shop_that_does_not_answer(two: Village) -> None:
+def test_explain_tells_what_it_knows_of_a_shop_that_does_not_answer(two: StoryHarness) -> None:
     two.shop(EU).status = 402
     said = two("explain", "user_ada", "--output", "json")
     assert said.code == 1
@@ -65,7 +65,7 @@ def test_explain_tells_what_it_knows_of_a_shop_that_does_not_answer(two: Village
     two.settles(held={("cyd", "NoEmail")})
 
 
-def test_status_counts_what_the_state_knows_and_asks_no_shop(two: Village) -> None:
+def test_status_counts_what_the_state_knows_and_asks_no_shop(two: StoryHarness) -> None:
     calls = len(two.shop().calls)
     for store in two("status", "--output", "json").json["stores"]:
         assert (store["profiles"], store["mapped"], store["in_sync"], store["held"]) == (3, 2, 2, {"NoEmail": 1})
@@ -74,7 +74,7 @@ def test_status_counts_what_the_state_knows_and_asks_no_shop(two: Village) -> No
     two.settles(held={("cyd", "NoEmail")})
 
 
-def test_the_certificate_says_in_one_sentence_how_many_are_equal_and_seals_it(two: Village) -> None:
+def test_the_certificate_says_in_one_sentence_how_many_are_equal_and_seals_it(two: StoryHarness) -> None:
     one = two("status", "--certificate", "--output", "json").json
     assert one["sentence"].startswith("4 of 6 users equal in 0 of 2 shops at 20")
     assert one["exceptions"] == {"NoEmail": 2}
@@ -90,7 +90,7 @@ def test_the_certificate_says_in_one_sentence_how_many_are_equal_and_seals_it(tw
     two.settles()
 
 
-def test_the_certificate_of_a_shop_that_can_t_be_read_says_so(two: Village) -> None:
+def test_the_certificate_of_a_shop_that_can_t_be_read_says_so(two: StoryHarness) -> None:
     two.shop(EU).status = 423
     said = two("status", "--certificate", "--output", "json")
     assert said.code == 1
@@ -99,17 +99,17 @@ def test_the_certificate_of_a_shop_that_can_t_be_read_says_so(two: Village) -> N
     two.settles(held={("cyd", "NoEmail")})
 
 
-def test_the_forecast_is_what_the_writes_then_cost(village: Village) -> None:
+def test_the_forecast_is_what_the_writes_then_cost(story: StoryHarness) -> None:
     for name in ("ada", "bob"):
-        village.user(name)
-    village.apply()
-    village.user("ada", last_name="King")
-    village.store["tags"] = ["late"]
-    village.user("cyd")
-    forecast = village.plan()["forecast"]
-    assert forecast["points"] == sum(a["cost_points"] for a in village.plan()["actions"])
+        story.user(name)
+    story.apply()
+    story.user("ada", last_name="King")
+    story.store["tags"] = ["late"]
+    story.user("cyd")
+    forecast = story.plan()["forecast"]
+    assert forecast["points"] == sum(a["cost_points"] for a in story.plan()["actions"])
     assert forecast["seconds"] >= 0
-    before = village.mutations
-    village.apply()
-    assert forecast["points"] == 10 * (village.mutations - before)
-    village.settles()
+    before = story.mutations
+    story.apply()
+    assert forecast["points"] == 10 * (story.mutations - before)
+    story.settles()

@@ -6,35 +6,35 @@ from typing import Any
 
 import pytest
 
-from tests.stories.village import AMPLE, AVATAR, Village, mail
+from tests.stories.harness import AMPLE, AVATAR, StoryHarness, mail
 
 PICTURE = "https://img.example.com/1.png"
 
 
-def undone(village: Village, *words: str, code: int = 0) -> Any:
-    said = village("undo", "--yes", "--output", "json", *words)
+def undone(story: StoryHarness, *words: str, code: int = 0) -> Any:
+    said = story("undo", "--yes", "--output", "json", *words)
     assert said.code == code, said.out + said.err
     return said.json["stores"][0]
 
 
 @pytest.fixture
-def busy(village: Village) -> Village:
+def busy(story: StoryHarness) -> StoryHarness:
     """Ada, Bob, Cyd are in sync; then their rows, the config and a guest give every kind of write."""
-    village.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
     for name in ("ada", "bob", "cyd"):
-        village.user(name)
-    village.apply()
-    village.staff("tag", id=village.theirs("ada").id, tags=["vip"])
-    village.staff("guest_checkout", email=mail("gil"), first_name="G.")
-    village.staff("guest_checkout", email=mail("new"))
-    village.user("ada", first_name="Adah", last_name="King", email=mail("adah"), image_url=PICTURE)
-    village.user("cyd", email=mail("new"))
-    village.user("gil")
-    village.user("dan")
-    return village
+        story.user(name)
+    story.apply()
+    story.staff("tag", id=story.theirs("ada").id, tags=["vip"])
+    story.staff("guest_checkout", email=mail("gil"), first_name="G.")
+    story.staff("guest_checkout", email=mail("new"))
+    story.user("ada", first_name="Adah", last_name="King", email=mail("adah"), image_url=PICTURE)
+    story.user("cyd", email=mail("new"))
+    story.user("gil")
+    story.user("dan")
+    return story
 
 
-def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(busy: Village) -> None:
+def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(busy: StoryHarness) -> None:
     before = busy.everybody()
     digest = busy("plan", "--output", "json").json["digest"]
     assert busy.actions() == {"ada": "update", "cyd": "relink", "gil": "adopt", "dan": "create"}
@@ -53,7 +53,7 @@ def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(
 
 
 @pytest.mark.parametrize("since", ["1h", "2026-01-01T00:00Z"])
-def test_everything_since_a_moment_is_taken_back(busy: Village, since: str) -> None:
+def test_everything_since_a_moment_is_taken_back(busy: StoryHarness, since: str) -> None:
     busy.apply()
     undone(busy, "--since", since)
     # Ada was made in that time too, but staff have tagged her since: she stays.
@@ -62,7 +62,7 @@ def test_everything_since_a_moment_is_taken_back(busy: Village, since: str) -> N
     busy.settles(held={(n, "Undone") for n in ("bob", "cyd", "dan", "gil")})
 
 
-def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
+def test_what_somebody_changed_since_stays_and_is_named(busy: StoryHarness) -> None:
     first = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")
@@ -81,7 +81,7 @@ def test_what_somebody_changed_since_stays_and_is_named(busy: Village) -> None:
     busy.settles(held={("ada", "Undone"), ("ada", "DriftHeld")})
 
 
-def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
+def test_a_created_customer_who_has_bought_since_stays(busy: StoryHarness) -> None:
     digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
     busy.apply("--user", "user_dan")
     busy.staff("order", id=busy.theirs("dan").id)
@@ -94,7 +94,7 @@ def test_a_created_customer_who_has_bought_since_stays(busy: Village) -> None:
     busy.settles()
 
 
-def test_a_created_customer_whom_staff_have_edited_since_stays(busy: Village) -> None:
+def test_a_created_customer_whom_staff_have_edited_since_stays(busy: StoryHarness) -> None:
     digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
     busy.apply("--user", "user_dan")
     busy.staff("edit", id=busy.theirs("dan").id, note="call back!")
@@ -107,26 +107,26 @@ def test_a_created_customer_whom_staff_have_edited_since_stays(busy: Village) ->
     busy.settles()
 
 
-def test_tags_are_taken_back_without_touching_anybody_elses(village: Village) -> None:
-    village.user("ada")
-    village.user("bob")
-    village.apply()
-    village.staff("tag", id=village.theirs("ada").id, tags=["vip"])
-    village.store["tags"] = ["member"]
-    digest = village("plan", "--output", "json").json["digest"]
-    village.apply()
-    village.staff("tag", id=village.theirs("ada").id, tags=["newsletter"])
-    undone(village, "--plan", digest)
-    assert village.theirs("ada").tags == ("app-user", "newsletter", "vip")
-    assert village.theirs("bob").tags == ("app-user",)
-    village.settles(held={("ada", "Undone"), ("bob", "Undone")})
-    village.store["tags"] = ["club"]
-    village.apply()
-    assert (village.theirs("bob").tags) == ("club",)
-    village.settles()
+def test_tags_are_taken_back_without_touching_anybody_elses(story: StoryHarness) -> None:
+    story.user("ada")
+    story.user("bob")
+    story.apply()
+    story.staff("tag", id=story.theirs("ada").id, tags=["vip"])
+    story.store["tags"] = ["member"]
+    digest = story("plan", "--output", "json").json["digest"]
+    story.apply()
+    story.staff("tag", id=story.theirs("ada").id, tags=["newsletter"])
+    undone(story, "--plan", digest)
+    assert story.theirs("ada").tags == ("app-user", "newsletter", "vip")
+    assert story.theirs("bob").tags == ("app-user",)
+    story.settles(held={("ada", "Undone"), ("bob", "Undone")})
+    story.store["tags"] = ["club"]
+    story.apply()
+    assert (story.theirs("bob").tags) == ("club",)
+    story.settles()
 
 
-def test_a_re_link_is_taken_back_to_the_first_customer(busy: Village) -> None:
+def test_a_re_link_is_taken_back_to_the_first_customer(busy: StoryHarness) -> None:
     before = busy.everybody()
     digest = busy("plan", "--user", "user_cyd", "--output", "json").json["digest"]
     busy.apply("--user", "user_cyd")
@@ -142,7 +142,7 @@ def test_a_re_link_is_taken_back_to_the_first_customer(busy: Village) -> None:
     busy.settles()
 
 
-def test_undo_goes_through_the_guards_and_by_approval(busy: Village) -> None:
+def test_undo_goes_through_the_guards_and_by_approval(busy: StoryHarness) -> None:
     digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
     busy.apply("--user", "user_dan")
     busy.store["guards"] = {**AMPLE, "release": {"max": 0}}
@@ -156,7 +156,7 @@ def test_undo_goes_through_the_guards_and_by_approval(busy: Village) -> None:
     busy.settles(held={("dan", "Undone")})
 
 
-def test_undo_twice_does_nothing_the_second_time(busy: Village) -> None:
+def test_undo_twice_does_nothing_the_second_time(busy: StoryHarness) -> None:
     digest = busy("plan", "--output", "json").json["digest"]
     busy.apply()
     undone(busy, "--plan", digest)
@@ -167,7 +167,7 @@ def test_undo_twice_does_nothing_the_second_time(busy: Village) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
-def test_an_answer_lost_on_the_way_back_is_looked_for(busy: Village, kind: Any) -> None:
+def test_an_answer_lost_on_the_way_back_is_looked_for(busy: StoryHarness, kind: Any) -> None:
     before = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")
@@ -179,7 +179,7 @@ def test_an_answer_lost_on_the_way_back_is_looked_for(busy: Village, kind: Any) 
     busy.settles(held={("ada", "Undone")})
 
 
-def test_nothing_is_undone_without_a_yes(busy: Village) -> None:
+def test_nothing_is_undone_without_a_yes(busy: StoryHarness) -> None:
     busy.apply()
     mutations = busy.mutations
     said = busy("undo", "--since", "1h")
@@ -190,7 +190,7 @@ def test_nothing_is_undone_without_a_yes(busy: Village) -> None:
     busy.settles()
 
 
-def test_a_way_back_that_shopify_refuses_is_not_sent_again_until_something_moves(busy: Village) -> None:
+def test_a_way_back_that_shopify_refuses_is_not_sent_again_until_something_moves(busy: StoryHarness) -> None:
     before = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")

@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from tests.cli.town import US
-from tests.stories.village import Village, mail
+from tests.cli.harness import US
+from tests.stories.harness import StoryHarness, mail
 
 
 @pytest.fixture
-def two(village: Village) -> Village:
+def two(story: StoryHarness) -> StoryHarness:
     for name in ("ada", "bob"):
-        village.user(name)
-    village.apply()
-    return village
+        story.user(name)
+    story.apply()
+    return story
 
 
 # --- drift ---------------------------------------------------------------------------------------------------------
 
 
-def test_drift_does_not_say_no_drift_of_a_field_that_the_shop_does_not_show(two: Village) -> None:
+def test_drift_does_not_say_no_drift_of_a_field_that_the_shop_does_not_show(two: StoryHarness) -> None:
     two.staff("unapprove", fields=["firstName"])
     said = two("drift")
     assert said.code == 1
@@ -37,7 +37,7 @@ def test_drift_does_not_say_no_drift_of_a_field_that_the_shop_does_not_show(two:
     assert {each["clerk_user_id"] for each in store["not_read"]} == {"user_ada", "user_bob"}
 
 
-def test_drift_does_not_say_no_drift_of_a_column_that_cannot_be_read(two: Village) -> None:
+def test_drift_does_not_say_no_drift_of_a_column_that_cannot_be_read(two: StoryHarness) -> None:
     two.user("ada", first_name=b"\x00\xff")
     said = two("drift")
     assert said.code == 1
@@ -47,7 +47,7 @@ def test_drift_does_not_say_no_drift_of_a_column_that_cannot_be_read(two: Villag
 # --- after a failure ---------------------------------------------------------------------------------------------------
 
 
-def test_a_user_whose_write_failed_is_pending_and_the_next_apply_ends_that(two: Village) -> None:
+def test_a_user_whose_write_failed_is_pending_and_the_next_apply_ends_that(two: StoryHarness) -> None:
     two.user("ada", last_name="King")
     two.user("eve")
     two.shop().faults.add("status", status=500, on="customerSet", times=None)
@@ -66,26 +66,26 @@ def test_a_user_whose_write_failed_is_pending_and_the_next_apply_ends_that(two: 
     two.settles()
 
 
-def test_nothing_is_called_in_sync_while_the_shop_refuses_us_or_a_change_waits(two: Village) -> None:
+def test_nothing_is_called_in_sync_while_the_shop_refuses_us_or_a_change_waits(two: StoryHarness) -> None:
     two("nudge", "user_bob")
     assert {name: row["status"] for name, row in two.mappings().items()} == {"ada": "in_sync", "bob": "pending"}
 
 
-def test_parity_of_nothing_is_not_a_hundred_percent(village: Village) -> None:
-    village.user("ada", locale="de-DE")
-    village.store["where"] = {"locale": "en-US"}
-    village.apply()
-    (store,) = village("status", "--output", "json").json["stores"]
+def test_parity_of_nothing_is_not_a_hundred_percent(story: StoryHarness) -> None:
+    story.user("ada", locale="de-DE")
+    story.store["where"] = {"locale": "en-US"}
+    story.apply()
+    (store,) = story("status", "--output", "json").json["stores"]
     assert (store["profiles"], store["parity"]) == (0, 0.0)
     assert "no profile" in store["parity_note"]
-    said = village("status")
+    said = story("status")
     assert "100 %" not in said.out
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------
 
 
-def test_explain_says_what_the_guard_holds(two: Village) -> None:
+def test_explain_says_what_the_guard_holds(two: StoryHarness) -> None:
     two.store["guards"] = {"update": {"max": 1}}
     for name in ("ada", "bob"):
         two.user(name, last_name="King")
@@ -101,7 +101,7 @@ def test_explain_says_what_the_guard_holds(two: Village) -> None:
 
 
 @pytest.mark.parametrize("command", ["nudge", "explain", "plan --user", "apply --yes --user"])
-def test_an_unknown_user_is_an_error_and_nothing_is_done(two: Village, command: str) -> None:
+def test_an_unknown_user_is_an_error_and_nothing_is_done(two: StoryHarness, command: str) -> None:
     said = two(*command.split(), "user_typo")
     assert said.code == 1
     assert "unknown: user_typo" in said.err
@@ -109,7 +109,7 @@ def test_an_unknown_user_is_an_error_and_nothing_is_done(two: Village, command: 
     assert {row["status"] for row in two.mappings().values()} == {"in_sync"}
 
 
-def test_a_user_is_named_by_id_email_or_customer(two: Village) -> None:
+def test_a_user_is_named_by_id_email_or_customer(two: StoryHarness) -> None:
     gid = two.theirs("ada").id
     number = gid.rpartition("/")[2]
     for word in (
@@ -124,7 +124,7 @@ def test_a_user_is_named_by_id_email_or_customer(two: Village) -> None:
         assert said.json["clerk_user_id"] == "user_ada", word
 
 
-def test_an_email_of_two_users_is_ambiguous(two: Village) -> None:
+def test_an_email_of_two_users_is_ambiguous(two: StoryHarness) -> None:
     two.user("eve", email=mail("ada"))
     said = two("explain", mail("ada"))
     assert said.code == 1
@@ -134,7 +134,7 @@ def test_an_email_of_two_users_is_ambiguous(two: Village) -> None:
 # --- apply and undo --------------------------------------------------------------------------------------------------
 
 
-def test_apply_of_a_file_says_the_digest_of_the_plan(two: Village) -> None:
+def test_apply_of_a_file_says_the_digest_of_the_plan(two: StoryHarness) -> None:
     two.user("ada", last_name="King")
     path = two.folder / "the.plan"
     digest = two("plan", "--output", "json", "--out", str(path)).json["digest"]
@@ -144,13 +144,13 @@ def test_apply_of_a_file_says_the_digest_of_the_plan(two: Village) -> None:
 
 
 @pytest.mark.parametrize("length", ["5x", "1h"])
-def test_max_age_without_a_file_is_not_ignored(two: Village, length: str) -> None:
+def test_max_age_without_a_file_is_not_ignored(two: StoryHarness, length: str) -> None:
     said = two("apply", "--yes", "--max-age", length)
     assert said.code == 64
     assert "--max-age" in said.err
 
 
-def test_undo_since_a_moment_in_the_future_is_refused_and_the_zone_is_said(two: Village) -> None:
+def test_undo_since_a_moment_in_the_future_is_refused_and_the_zone_is_said(two: StoryHarness) -> None:
     said = two("undo", "--since", "2999-01-01T00:00", "--yes")
     assert said.code == 64
     assert "future" in said.err
@@ -159,7 +159,7 @@ def test_undo_since_a_moment_in_the_future_is_refused_and_the_zone_is_said(two: 
     assert "2020-01-01 00:00:00 UTC" in said.err
 
 
-def test_undo_above_a_guard_advises_a_command_that_works(two: Village) -> None:
+def test_undo_above_a_guard_advises_a_command_that_works(two: StoryHarness) -> None:
     for name in ("ada", "bob"):
         two.user(name, last_name="King")
     digest = two.apply()["digest"]
@@ -171,7 +171,7 @@ def test_undo_above_a_guard_advises_a_command_that_works(two: Village) -> None:
     assert two.theirs("ada").last_name is None
 
 
-def test_apply_says_what_it_did_though_its_reader_has_gone(two: Village) -> None:
+def test_apply_says_what_it_did_though_its_reader_has_gone(two: StoryHarness) -> None:
     two.user("ada", last_name="King")
     two.write_files()
     command = [sys.executable, "-m", "reconciler.cli", *two.files, "apply", "--yes"]
@@ -186,7 +186,9 @@ def test_apply_says_what_it_did_though_its_reader_has_gone(two: Village) -> None
 
 
 @pytest.mark.parametrize("width", [40, 60, 69])
-def test_a_narrow_status_keeps_the_name_of_the_store(two: Village, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_status_keeps_the_name_of_the_store(
+    two: StoryHarness, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     said = two("status")
     assert US in said.out

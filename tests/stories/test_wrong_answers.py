@@ -13,8 +13,8 @@ from starlette.responses import FileResponse, Response
 from reconciler.simulator.hostile import Hostile
 from reconciler.simulator.world import SimShop
 from tests import servers
-from tests.cli.town import EU, US
-from tests.stories.village import AVATAR, Village, mail
+from tests.cli.harness import EU, US
+from tests.stories.harness import AVATAR, StoryHarness, mail
 
 Spoil = Callable[[dict[str, Any]], None]
 
@@ -38,13 +38,13 @@ class Answering(Hostile):
 
 
 @pytest.fixture
-def two(village: Village) -> Iterator[Village]:
+def two(story: StoryHarness) -> Iterator[StoryHarness]:
     """Two shops, two users; the first shop is honest again in the end."""
-    village.second_shop()
+    story.second_shop()
     for name in ("ada", "bob"):
-        village.user(name)
-    yield village
-    village.shop(US).hostile = None
+        story.user(name)
+    yield story
+    story.shop(US).hostile = None
 
 
 def part(said: Any, store: str) -> Any:
@@ -58,7 +58,9 @@ def part(said: Any, store: str) -> Any:
 @pytest.mark.parametrize(
     "place", ["https://xn--a/", "https://xn--999999999/x", "http://[::1", "//", "https://a\u00ff/"]
 )
-def test_a_redirect_to_a_place_that_is_none_is_the_error_of_one_store(two: Village, place: str, status: int) -> None:
+def test_a_redirect_to_a_place_that_is_none_is_the_error_of_one_store(
+    two: StoryHarness, place: str, status: int
+) -> None:
     redirect = Response(b"", status)
     redirect.raw_headers.append((b"location", place.encode()))
     two.shop(US).hostile = Answering(None, redirect)
@@ -101,7 +103,7 @@ def showing(sim: SimShop, customer_id: str, email: str | None) -> Spoil:
     ],
 )
 def test_a_customer_with_another_address_than_was_asked_for_is_nobodys_to_take(
-    two: Village, asked: str, shown: str | None
+    two: StoryHarness, asked: str, shown: str | None
 ) -> None:
     two.user("ada", email=asked)
     stranger = two.staff("guest_checkout", email="someone-else@example.com")
@@ -125,13 +127,13 @@ def test_a_customer_with_another_address_than_was_asked_for_is_nobodys_to_take(
     ],
 )
 def test_a_guest_whose_address_is_shown_in_another_spelling_of_it_is_adopted(
-    village: Village, asked: str, shown: str
+    story: StoryHarness, asked: str, shown: str
 ) -> None:
-    guest = village.staff("guest_checkout", email="guest@example.com")
-    village.user("ada", email=asked)
-    village.shop().hostile = Answering("customerByIdentifier", showing(village.shop(), guest.id, shown))
-    (action,) = village.plan()["actions"]
-    village.shop().hostile = None
+    guest = story.staff("guest_checkout", email="guest@example.com")
+    story.user("ada", email=asked)
+    story.shop().hostile = Answering("customerByIdentifier", showing(story.shop(), guest.id, shown))
+    (action,) = story.plan()["actions"]
+    story.shop().hostile = None
     assert (action["kind"], action["customer_id"]) == ("adopt", guest.id)
 
 
@@ -148,7 +150,7 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("root", EMPTY)
-def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, root: str) -> None:
+def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: StoryHarness, root: str) -> None:
     two.store.update(tags=["app-user", "old"], metafields={AVATAR: {"from": "image_url", "type": "url"}})
     two.store["on_leave"] = "erase" if root == "customerRequestDataErasure" else "delete"
     two.apply()
@@ -168,64 +170,64 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: Village, 
     assert two.theirs("ada").first_name == "Adah"
 
 
-def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(village: Village) -> None:
-    guest = village.staff("guest_checkout", email=mail("ada"))
-    village.user("ada")
-    village.shop().faults.add("status", status=500, on="metafieldsSet", times=None)  # nothing is done
+def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(story: StoryHarness) -> None:
+    guest = story.staff("guest_checkout", email=mail("ada"))
+    story.user("ada")
+    story.shop().faults.add("status", status=500, on="metafieldsSet", times=None)  # nothing is done
     nothing = Response(json.dumps({"data": {"metafieldsSet": {"userErrors": [], "metafields": []}}}))
-    village.shop().hostile = Answering("metafieldsSet", nothing)
-    village.apply(code=1)
-    assert village.everybody()[guest.id].first_name != "Ada"
-    village.shop().hostile = None
-    village.shop().faults.clear()
-    village.apply()
-    village.settles()
-    assert village.theirs("ada").id == guest.id
+    story.shop().hostile = Answering("metafieldsSet", nothing)
+    story.apply(code=1)
+    assert story.everybody()[guest.id].first_name != "Ada"
+    story.shop().hostile = None
+    story.shop().faults.clear()
+    story.apply()
+    story.settles()
+    assert story.theirs("ada").id == guest.id
 
 
 @pytest.mark.parametrize("status", [203, 204, 520, 524])
 @pytest.mark.parametrize("root", ["customerSet", "tagsAdd", "customerDelete"])
 def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found_done(
-    village: Village, root: str, status: int
+    story: StoryHarness, root: str, status: int
 ) -> None:
-    village.store["on_leave"] = "delete"
-    village.user("bob")
-    village.apply()
-    village.store["tags"] = ["app-user", "vip"]
-    village.user("ada")
+    story.store["on_leave"] = "delete"
+    story.user("bob")
+    story.apply()
+    story.store["tags"] = ["app-user", "vip"]
+    story.user("ada")
     if root == "customerDelete":
-        village.gone("bob")
-    village.shop().hostile = Answering(root, Response(b"", status), times=1)
-    village.apply()
-    village.shop().hostile = None
-    village.settles()
-    assert village.theirs("ada").email == mail("ada")
+        story.gone("bob")
+    story.shop().hostile = Answering(root, Response(b"", status), times=1)
+    story.apply()
+    story.shop().hostile = None
+    story.settles()
+    assert story.theirs("ada").email == mail("ada")
 
 
 def test_an_address_that_is_taken_by_a_customer_nobody_sees_is_tried_again_when_the_profile_changes(
-    village: Village,
+    story: StoryHarness,
 ) -> None:
     """Once each: else the user waited for ever, as no look tells when the address becomes free."""
-    village.user("ada")
-    village.apply()
-    village.user("ada", email="new@village.example.com")
-    village.user("bob")
+    story.user("ada")
+    story.apply()
+    story.user("ada", email="new@village.example.com")
+    story.user("bob")
     error = {"field": ["input", "email"], "code": "TAKEN", "message": "Email has already been taken"}
-    sim = village.shop()
+    sim = story.shop()
     sim.faults.add("status", status=500, on="customerSet", times=None)  # nothing is done
     refusal = Response(json.dumps({"data": {"customerSet": {"customer": None, "userErrors": [error]}}}))
     sim.hostile = Answering("customerSet", refusal)
-    village.apply(code=1)
-    village.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
+    story.apply(code=1)
+    story.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
     sim.hostile = None
     sim.faults.clear()
-    village.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
-    village.user("ada", last_name="King")
-    village.user("bob", last_name="Builder")
-    village.apply()
-    village.settles()
-    assert village.theirs("ada").email == "new@village.example.com"
-    assert village.theirs("bob").email == mail("bob")
+    story.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
+    story.user("ada", last_name="King")
+    story.user("bob", last_name="Builder")
+    story.apply()
+    story.settles()
+    assert story.theirs("ada").email == "new@village.example.com"
+    assert story.theirs("bob").email == mail("bob")
 
 
 # --- one customer of many -------------------------------------------------------------------------------------------
@@ -258,26 +260,26 @@ def odd_at(customer_id: str) -> Spoil:
 
 @pytest.mark.parametrize("spoil", [failing_at, odd_at])
 def test_one_customer_that_the_shop_fails_to_show_holds_that_user_alone(
-    village: Village, spoil: Callable[[str], Spoil]
+    story: StoryHarness, spoil: Callable[[str], Spoil]
 ) -> None:
     for name in ("ada", "bob", "cleo", "dora", "eve"):
-        village.user(name)
-    village.apply()
+        story.user(name)
+    story.apply()
     for name in ("ada", "bob", "cleo"):
-        village.user(name, last_name="King")
-    village.shop().hostile = Answering("nodes", spoil(village.theirs("cleo").id))
-    plan = village.plan()
+        story.user(name, last_name="King")
+    story.shop().hostile = Answering("nodes", spoil(story.theirs("cleo").id))
+    plan = story.plan()
     assert {a["clerk_user_id"]: a["kind"] for a in plan["actions"]} == {"user_ada": "update", "user_bob": "update"}
     assert [(h["clerk_user_id"], h["reason"]) for h in plan["holds"]] == [("user_cleo", "Unreadable")]
-    village.apply()
-    assert (village.theirs("bob").last_name, village.theirs("cleo").last_name) == ("King", None)
-    assert village("drift").code == 1
-    village.shop().hostile = None
-    village.apply()
-    village.settles()
+    story.apply()
+    assert (story.theirs("bob").last_name, story.theirs("cleo").last_name) == ("King", None)
+    assert story("drift").code == 1
+    story.shop().hostile = None
+    story.apply()
+    story.settles()
 
 
-def test_a_shop_that_fails_to_show_anybody_is_an_error_of_the_store(two: Village) -> None:
+def test_a_shop_that_fails_to_show_anybody_is_an_error_of_the_store(two: StoryHarness) -> None:
     for n in range(20):
         two.user(f"user{n}")
     two.apply()
@@ -322,7 +324,7 @@ class Telling(Hostile):
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def kept_in(request: pytest.FixtureRequest, two: Village) -> Village:
+def kept_in(request: pytest.FixtureRequest, two: StoryHarness) -> StoryHarness:
     if request.param == "postgres":
         server: servers.Server = request.getfixturevalue("postgres")
         database: Callable[..., str] = request.getfixturevalue("postgres_database")
@@ -339,7 +341,7 @@ def too_long(line: dict[str, Any]) -> None:
     line["m0"] = {"value": NOISE, "type": "id"}
 
 
-def test_values_that_no_index_can_hold_are_one_shops_and_end_no_command(kept_in: Village) -> None:
+def test_values_that_no_index_can_hold_are_one_shops_and_end_no_command(kept_in: StoryHarness) -> None:
     kept_in.apply()
     kept_in.shop(US).hostile = Telling({"fileSize": None}, too_long)
     said = kept_in("backfill", "shopify")
@@ -352,7 +354,7 @@ def far_off(line: dict[str, Any]) -> None:
     line["__lineNumber"] = 10**12
 
 
-def test_line_numbers_that_no_file_has_are_no_answers(kept_in: Village) -> None:
+def test_line_numbers_that_no_file_has_are_no_answers(kept_in: StoryHarness) -> None:
     kept_in.shop(US).hostile = Telling({"fileSize": None}, far_off)
     kept_in.apply("--bulk", "always")
     kept_in.shop(US).hostile = None
@@ -360,7 +362,7 @@ def test_line_numbers_that_no_file_has_are_no_answers(kept_in: Village) -> None:
     assert len(kept_in.everybody()) == 2
 
 
-def test_a_result_that_is_said_to_have_lines_and_lies_nowhere_is_none(two: Village) -> None:
+def test_a_result_that_is_said_to_have_lines_and_lies_nowhere_is_none(two: StoryHarness) -> None:
     two.apply()
     two.shop(US).hostile = Telling({"url": None})
     said = two("backfill", "shopify")

@@ -15,7 +15,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.requests.queue import RequestTable
 from tests import servers
 from tests.clock import WallClock
-from tests.manager.street import US, a_street
+from tests.manager.harness import US, run_harness
 
 
 @pytest.mark.parametrize("wrong_s", [3600, -3600])
@@ -23,10 +23,10 @@ def test_a_nudge_from_a_machine_with_a_wrong_clock_is_due_now(
     tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str], wrong_s: int
 ) -> None:
     url = postgres.url(postgres_database(migrated=True))
-    with a_street(tmp_path, state_url=url) as street:
-        street.person("user_a")
-        street.write()
-        config, stores = street.paths
+    with run_harness(tmp_path, state_url=url) as harness:
+        harness.person("user_a")
+        harness.write()
+        config, stores = harness.paths
         with freeze_time(WallClock().now() + timedelta(seconds=wrong_s)):
             code = main.run(["--config", str(config), "--stores", str(stores), "nudge", "user_a", "--store", US])
     assert code == 0

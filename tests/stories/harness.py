@@ -23,7 +23,7 @@ from reconciler.simulator.customers.records import Customer
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, World
-from tests.cli.town import EU, US, Said, Town
+from tests.cli.harness import EU, US, CliHarness, Said
 from tests.inprocess import Shown, shown
 
 LOOKING = frozenset({"plan", "drift", "status", "explain", "doctor", "mappings"})
@@ -47,7 +47,7 @@ WRITES = (
 
 
 @dataclass(slots=True)
-class Village(Town):
+class StoryHarness(CliHarness):
     """Users are named by what comes after `user_`; each has a first name and a verified address (`mail`) by default."""
 
     # --- the profiles ---------------------------------------------------------------------------------------------
@@ -140,11 +140,11 @@ class Village(Town):
 
     def write_files(self) -> None:
         """Both settings files as they are now, for a process of its own."""
-        assert Town.__call__(self, "schema", "--help").code == 0
+        assert CliHarness.__call__(self, "schema", "--help").code == 0
 
     def __call__(self, *words: str) -> Said:
         before = self.mutations
-        said = Town.__call__(self, *words)
+        said = CliHarness.__call__(self, *words)
         if words[0] in LOOKING and words[:2] != ("mappings", "import"):
             assert self.mutations == before, f"{words} only looks, and sent {self.mutations - before} mutations"
         return said
@@ -234,17 +234,17 @@ def unlike(before: Shown, after: Shown) -> dict[str, tuple[Any, Any]]:
 
 
 @contextmanager
-def a_village(
+def story_harness(
     folder: Path, server: SimulatorServer, state: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Village]:
+) -> Iterator[StoryHarness]:
     """Fresh shops on a server that runs already, the back-link's definition in them, and a state at the newest schema."""
     world = server.world
     for name in (US, EU):
         world.shops.pop(f"{name}.myshopify.com", None)
         open_shop(world, name)
     (folder / "state.db").write_bytes(state.read_bytes())
-    village = Village(folder, world, server, capsys)
-    village.settings = {
+    story = StoryHarness(folder, world, server, capsys)
+    story.settings = {
         "state": {"url": f"sqlite:///{folder / 'state.db'}"},
         "profiles": {
             "url": f"sqlite:///{folder / 'profiles.db'}",
@@ -252,9 +252,9 @@ def a_village(
             "columns": {c: c for c in COLUMNS},
         },
     }
-    village.stores[US] = village.a_store(US)
-    village.sql(f"create table customers ({COLUMNS[0]} text primary key, {', '.join(COLUMNS[1:])})")
-    yield village
+    story.stores[US] = story.a_store(US)
+    story.sql(f"create table customers ({COLUMNS[0]} text primary key, {', '.join(COLUMNS[1:])})")
+    yield story
 
 
 def open_shop(world: World, name: str, *, ready: bool = True) -> None:
@@ -267,7 +267,7 @@ def open_shop(world: World, name: str, *, ready: bool = True) -> None:
         assert not sim.shop.metafield_definition_create(definition)["userErrors"]
 
 
-def at_the_nth_write(village: Village, n: int, kind: FaultKind, do: Callable[[], None]) -> None:
+def at_the_nth_write(story: StoryHarness, n: int, kind: FaultKind, do: Callable[[], None]) -> None:
     """At the n-th mutation from now on the shop acts the fault out, and `do` is done."""
     seen = count(1)
 
@@ -278,18 +278,18 @@ def at_the_nth_write(village: Village, n: int, kind: FaultKind, do: Callable[[],
         return True
 
     for root in WRITES:
-        village.shop().faults.add(kind, on=root, when=when, times=None)
+        story.shop().faults.add(kind, on=root, when=when, times=None)
 
 
 @contextmanager
-def locked_at(village: Village, n: int, kind: FaultKind) -> Iterator[None]:
+def locked_at(story: StoryHarness, n: int, kind: FaultKind) -> Iterator[None]:
     """Within, the answer to the n-th write is lost, before the work or after it, and then the shop answers nothing more.
 
     So whatever the run is in the middle of ends there, as if the process had died.
     """
     locked = Event()
-    at_the_nth_write(village, n, kind, locked.set)
-    village.shop().faults.add("status", status=423, when=lambda _variables: locked.is_set(), times=None)
+    at_the_nth_write(story, n, kind, locked.set)
+    story.shop().faults.add("status", status=423, when=lambda _variables: locked.is_set(), times=None)
     yield
     assert locked.is_set(), f"there were fewer than {n} writes"
-    village.shop().faults.clear()
+    story.shop().faults.clear()

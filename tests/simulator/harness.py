@@ -36,7 +36,7 @@ DEFINE = """mutation($d: MetafieldDefinitionInput!) {
     userErrors { field message code } } }"""
 
 
-class Desk:
+class SimulatorHarness:
     """`desk(document, **variables)` gives the one root field's value, and refuses replies with errors."""
 
     def __init__(self, **options: Any) -> None:
@@ -90,5 +90,5 @@ def by_link(user: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def sim() -> SimulatorHarness:
+    return SimulatorHarness()

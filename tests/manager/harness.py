@@ -86,18 +86,18 @@ class Running:
     manager: Manager
     components: Components
     client: httpx.Client
-    street: Street
+    harness: RunHarness
     began_at: datetime
 
     def clerk(self, kind: str = "user.updated", data: Any = None, *, message_id: str | None = None) -> int:
         """A webhook of Clerk's, signed by hand; gives the status."""
         body = sender.event(kind, data)
-        signed = sender.headers(body, message_id=message_id or self.street.new_id(), at=WallClock().now())
+        signed = sender.headers(body, message_id=message_id or self.harness.new_id(), at=WallClock().now())
         return self.client.post("/webhooks/clerk", content=body, headers=signed).status_code
 
     def accepted(self, kind: str = "user.updated", data: Any = None, *, message_id: str | None = None) -> None:
         """The same as Clerk sends it: again, until it is accepted."""
-        once = message_id or self.street.new_id()
+        once = message_id or self.harness.new_id()
         until(lambda: self.clerk(kind, data, message_id=once) == 202, f"{kind} is accepted")
 
     def shopify(self, topic: str, payload: Any, *, store: str = US, named: str = "") -> httpx.Response:
@@ -143,11 +143,11 @@ class Running:
 
     def looked_at_all(self) -> None:
         """The full look at the start is over for every store, and what it found is done."""
-        shops = [ShopDomain(f"{name}.myshopify.com") for name in self.street.stores]
+        shops = [ShopDomain(f"{name}.myshopify.com") for name in self.harness.stores]
 
         def done() -> bool:
             schedule = self.manager._schedule  # another replica's look may have ended while ours is still owed
-            if any(schedule.has_full_resync(StoreName(name)) or name in schedule._owed for name in self.street.stores):
+            if any(schedule.has_full_resync(StoreName(name)) or name in schedule._owed for name in self.harness.stores):
                 return False
             marks = [self.components.state.mark(shop, "full") for shop in shops]
             return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)
@@ -166,7 +166,7 @@ class Running:
 
 
 @dataclass(slots=True)
-class Street:
+class RunHarness:
     """Shops, people and files. Change `stores`, then `write` for a running replica to see it."""
 
     folder: Path
@@ -275,7 +275,7 @@ class Street:
 
 
 @contextmanager
-def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Iterator[Street]:
+def run_harness(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Iterator[RunHarness]:
     if not state_url:
         (folder / "state.db").write_bytes(_template())
     world = World()
@@ -283,9 +283,9 @@ def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Ite
         options: dict[str, Any] = {"restore_rate": 10_000, "bucket_size": 200_000, "scopes": set(ALL_SCOPES)}
         world.add_shop(f"{name}.myshopify.com", access_token=f"token-{name}", **{**options, **shop})
     with SimulatorServer(world) as server:
-        street = Street(folder, world, server, state_url or f"sqlite:///{folder / 'state.db'}")
-        street.settings = {
-            "state": {"url": street.state_url},
+        harness = RunHarness(folder, world, server, state_url or f"sqlite:///{folder / 'state.db'}")
+        harness.settings = {
+            "state": {"url": harness.state_url},
             "profiles": {
                 "url": f"sqlite:///{folder / 'profiles.db'}",
                 "table": "customers",
@@ -301,11 +301,13 @@ def a_street(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Ite
             },
         }
         for name in names or (US,):
-            street.stores[name] = store_of(street, name)
-            define(street, name)
-        street.sql("pragma journal_mode=wal")  # else a replica that is frozen while it reads keeps the app from writing
-        street.sql(TABLE)
-        yield street
+            harness.stores[name] = store_of(harness, name)
+            define(harness, name)
+        harness.sql(
+            "pragma journal_mode=wal"
+        )  # else a replica that is frozen while it reads keeps the app from writing
+        harness.sql(TABLE)
+        yield harness
 
 
 @cache
@@ -321,10 +323,10 @@ def _template() -> bytes:
         return path.read_bytes()
 
 
-def store_of(street: Street, name: str, **more: Any) -> dict[str, Any]:
+def store_of(harness: RunHarness, name: str, **more: Any) -> dict[str, Any]:
     return {
         "shop": f"{name}.myshopify.com",
-        "admin_url": street.server.url(f"{name}.myshopify.com"),
+        "admin_url": harness.server.url(f"{name}.myshopify.com"),
         "auth": {"access_token": f"token-{name}"},
         "webhook_secret": APP_SECRET,
         "tags": ["app-user"],
@@ -333,9 +335,9 @@ def store_of(street: Street, name: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def define(street: Street, name: str) -> None:
+def define(harness: RunHarness, name: str) -> None:
     """What `bootstrap` makes in a shop."""
-    sim = street.shop(name)
+    sim = harness.shop(name)
     definition = {
         "ownerType": "CUSTOMER", "namespace": "clerk", "key": "user_id", "name": "Clerk user", "type": "id",
         "pin": True,

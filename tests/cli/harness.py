@@ -39,7 +39,7 @@ class Said:
 
 
 @dataclass(slots=True)
-class Town:
+class CliHarness:
     """Change `settings` and `stores` before a command; each command reads the files anew."""
 
     folder: Path
@@ -81,13 +81,13 @@ class Town:
 
 
 @contextmanager
-def a_town(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Town]:
+def cli_harness(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[CliHarness]:
     world = World()
     for name in (US, EU):
         world.add_shop(f"{name}.myshopify.com", access_token=f"token-{name}", scopes=set(ALL_SCOPES))
     with SimulatorServer(world) as server:
-        town = Town(folder, world, server, capsys)
-        town.settings = {
+        cli = CliHarness(folder, world, server, capsys)
+        cli.settings = {
             "state": {"url": f"sqlite:///{folder / 'state.db'}"},
             "profiles": {
                 "url": f"sqlite:///{folder / 'profiles.db'}",
@@ -96,14 +96,14 @@ def a_town(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Town]:
             },
         }
         for name, locale in ((US, "en-US"), (EU, "de-DE")):
-            town.stores[name] = {
+            cli.stores[name] = {
                 "shop": f"{name}.myshopify.com",
                 "admin_url": server.url(f"{name}.myshopify.com"),
                 "auth": {"access_token": f"token-{name}"},
                 "where": {"locale": locale},
                 "tags": ["app-user"],
             }
-        town.sql("create table customers (clerk_user_id text primary key, " + ", ".join(COLUMNS[1:]) + ")")
+        cli.sql("create table customers (clerk_user_id text primary key, " + ", ".join(COLUMNS[1:]) + ")")
         for person in PEOPLE:
-            town.add(person)
-        yield town
+            cli.add(person)
+        yield cli
