@@ -88,7 +88,7 @@ class Tokens:
     def knows(self, token: str | None) -> bool:
         return token in self._valid
 
-    def used(self, token: str) -> None:
+    def record_use(self, token: str) -> None:
         """Record a call with this token: the first use of a new pair revokes the old refresh token."""
         if self._last_pair is not None and token == self._last_pair["access_token"]:
             self._previous_refresh = None

@@ -80,7 +80,7 @@ class Residence(Consents):
         elif facts.default_address not in {each.number for each in addresses}:
             facts.default_address = addresses[0].number if addresses else None
         self.people.change(customer, {"updated_at": self.now()})
-        self.updated(customer)
+        self.emit_update(customer)
 
 
 def _person(customer: Customer) -> AddressOwner:

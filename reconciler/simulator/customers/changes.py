@@ -35,10 +35,10 @@ class Changes(Ledger):
             setattr(customer.seldom(), name, value)
         for each in new_metafields:
             self.people.put_metafield(customer, each)
-        self.updated(customer, tags)
+        self.emit_update(customer, tags)
         return customer
 
-    def updated(self, customer: Customer, tags_before: tuple[str, ...] | None = None) -> None:
+    def emit_update(self, customer: Customer, tags_before: tuple[str, ...] | None = None) -> None:
         """Emit the events of a change."""
         self.tell("CUSTOMERS_UPDATE", lambda: customer_body(customer, self.currency))
         if tags_before is not None and tags_before != customer.tags:

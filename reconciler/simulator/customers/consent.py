@@ -100,7 +100,7 @@ class Consents(Merging):
         for each in customer.metafields if self.habits.erasure_wipes_metafields else ():
             self.people.take_metafield(customer, each.name)
         self.tell("CUSTOMERS_REDACT", lambda: body)
-        self.updated(customer)
+        self.emit_update(customer)
 
     def _redact_body(self, customer: Customer) -> Json:
         person = {"id": customer.number, "email": customer.email, "phone": customer.phone}

@@ -141,7 +141,7 @@ class Merging(Reading):
             if winner.metafield(each.name) is None:
                 copied = Metafield(self.next_number(), *each.name, each.type, each.value, self.now(), self.now())
                 self.people.put_metafield(winner, copied)
-        self.updated(winner, tags)
+        self.emit_update(winner, tags)
         if self.habits.merge_sends_delete:
             self.tell("CUSTOMERS_DELETE", lambda: deleted_body(loser.number))
 

@@ -63,7 +63,7 @@ class Staff(Subscriptions):
         facts = customer.seldom()
         facts.had_orders, facts.last_order_at = True, self.now()
         self.people.change(customer, {"orders": customer.orders + count, "updated_at": self.now()})
-        self.updated(customer)
+        self.emit_update(customer)
         return CustomerView(self, customer)
 
     def staff_merge(self, keep: str, other: str) -> CustomerView:
@@ -112,7 +112,7 @@ class Staff(Subscriptions):
         self.remember(customer.number, customer)
         customer.seldom().had_orders = True
         self.people.change(customer, {"orders": customer.orders - 1, "updated_at": self.now()})
-        self.updated(customer)
+        self.emit_update(customer)
         return CustomerView(self, customer)
 
     def staff_data_request(self, id: str) -> CustomerView:  # noqa: A002 - as in Shopify

@@ -42,7 +42,7 @@ class Tagging(Customers):
         if tags != before:
             self.remember(customer.number, customer)
             self.people.change(customer, {"tags": tags, "updated_at": self.now()})
-            self.updated(customer, before)
+            self.emit_update(customer, before)
 
     def _find_customer(self, identifier: str) -> Customer | None:
         if not identifier.startswith("gid://shopify/Customer/"):

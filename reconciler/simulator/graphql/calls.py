@@ -100,7 +100,7 @@ def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -
     status = sim.status or (None if sim.tokens.accepts(call.token) else 401)
     if status is not None:
         return Answer(status_response(status), 0, "refused")
-    sim.tokens.used(str(call.token))
+    sim.tokens.record_use(str(call.token))
     if call.document is None:
         return Answer(JSONResponse({"errors": {"query": "Required parameter missing or invalid"}}, 400), 0, "refused")
     try:

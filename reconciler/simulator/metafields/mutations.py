@@ -197,7 +197,7 @@ class Metafields(Changes):
     def _bump(self, customer: Customer) -> None:
         if self.habits.metafields_bump_updated_at:
             customer.updated_at = self.now()
-            self.updated(customer)
+            self.emit_update(customer)
 
 
 def size_faults(name: tuple[str, str]) -> list[MetafieldFault]:
