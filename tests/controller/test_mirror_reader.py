@@ -179,7 +179,7 @@ def test_the_mirror_answers_for_those_whom_it_knows_and_the_shop_for_the_rest(ri
     assert customers.by_backlinks([ClerkUserId(user_of(1))]).keys() == {user_of(1)}
 
 
-@pytest.mark.parametrize("stands", [True, False])
+@pytest.mark.parametrize("check_mirror", [True, False])
 def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by_bulk(
     rig: MirrorRig, *, check_mirror: bool
 ) -> None:
