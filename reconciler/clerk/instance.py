@@ -1,4 +1,4 @@
-"""Whether a secret key is of the Clerk instance in which our users sign in: the key of another one knows none of them."""
+"""Check that a secret key belongs to the Clerk instance of our users."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from reconciler.core.model.ids import ClerkUserId
 ASKED_MAX: Final = 5
 HINT: Final = (
     "set clerk.secret_key to the key of the instance in which these users sign in (Clerk's dashboard, API keys; "
-    "sk_test_ is of a development instance); until then a missing row is waited for as if no key were set"
+    "sk_test_ is of a development instance); until then, missing rows are handled as without a key"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class KeySight:
-    """What Clerk's API says with one key of users whose rows are there."""
+    """The result of querying Clerk with one key for users with profile rows."""
 
     asked: int = 0
     unknown: tuple[ClerkUserId, ...] = ()
 
     @property
     def is_ours(self) -> bool:
-        """Whether Clerk has most of them: who left may still have a row, and a user of a test may have one, too."""
+        """Whether Clerk has most of the users: a few, such as deleted or test users, may be missing there."""
         return 2 * len(self.unknown) < self.asked
 
     @property
     def message(self) -> str:
         return (
-            f"clerk.secret_key seems to be of another Clerk instance: it does not have {len(self.unknown)} of {self.asked} "
-            f"users whose rows are there ({', '.join(self.unknown)})"
+            f"clerk.secret_key seems to belong to another Clerk instance: it does not have {len(self.unknown)} of "
+            f"{self.asked} users with profile rows ({', '.join(self.unknown)})"
         )
 
 
 def key_sight(clerk: ClerkUsers, users: Sequence[ClerkUserId]) -> KeySight:
-    """Ask for the first few of these users. Errors as of `ClerkUsers.get`."""
+    """Query Clerk for the first ASKED_MAX of these users. Errors as of `ClerkUsers.get`."""
     some = users[:ASKED_MAX]
     return KeySight(len(some), tuple(user for user in some if not clerk.exists(user)))

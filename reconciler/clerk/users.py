@@ -1,8 +1,7 @@
-"""Clerk's Backend API, the three calls we need: one user, whether she is there, all users page by page.
+"""Clerk's Backend API: one user, whether a user exists, and all users by pages. Read-only and optional.
 
-Read-only. Used to confirm a deletion and to find users that no webhook told of; everything works without it. Clerk's own
-SDK is not used: it fails a whole page for one odd user, does not retry 429 and has no cursor (version 7.0.0, tried
-2026-11-23).
+It confirms deletions and finds users that no webhook reported. Clerk's own SDK is not used: it fails a whole page for one
+invalid user, does not retry 429 and has no cursor (version 7.0.0, tried 2026-11-23).
 """
 
 from __future__ import annotations
@@ -56,9 +55,9 @@ _NO_CURSOR: Final = frozenset({400, 404, 422})
 
 
 class ClerkUser(BaseModel):
-    """A user as Clerk has her. The e-mail and phone are the primary ones or None, never just the first in the list.
+    """A user of Clerk. E-mail and phone are the primary ones or None, never the first of the list.
 
-    `problems` are parts that could not be understood: they are None here, and unknown rather than absent.
+    `problems` are parts that could not be parsed: they are None here, and count as unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,7 +78,7 @@ class ClerkUser(BaseModel):
     problems: tuple[Problem, ...] = ()
 
     def profile(self) -> Profile:
-        """The same in the core's words, for the profile table. Clerk knows of no note and no deletion mark."""
+        """The user as a profile. Clerk has neither a note nor a deletion mark."""
         return Profile(
             clerk_user_id=self.id,
             mapped=CLERK_FIELDS,
@@ -90,7 +89,7 @@ class ClerkUser(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """Users of one page, and what could not be read of it: place in the page, or the user's id, and why."""
+    """The users of one page, and its problems: the index in the page or the user's id, and why."""
 
     users: tuple[ClerkUser, ...]
     problems: tuple[str, ...] = ()
@@ -100,9 +99,9 @@ class UserPage:
 
 
 def parse_user(raw: object) -> ClerkUser:
-    """The user in Clerk's user object, from a webhook or the API. ValueError only if it does not say who."""
+    """Parse Clerk's user object from a webhook or the API. ValueError only without a valid id."""
     if not isinstance(raw, Mapping):
-        raise ValueError("it is not an object")  # noqa: TRY004  the caller asks whether it is a user at all
+        raise ValueError("it is not an object")  # noqa: TRY004  callers expect ValueError
     user_id = raw.get("id")
     if not isinstance(user_id, str) or not user_id or not user_id.isascii() or not user_id.isprintable():
         raise ValueError("it has no id")
@@ -135,7 +134,7 @@ def parse_user(raw: object) -> ClerkUser:
 
 
 def _wrong_with(metadata: object) -> str:
-    """Why a database could not hold this as a JSON object; empty where it can."""
+    """Why a database could not store this as a JSON object; empty if it can."""
     if not isinstance(metadata, dict):
         return "is not an object"
     if _is_deeper(metadata, METADATA_DEPTH):
@@ -144,8 +143,8 @@ def _wrong_with(metadata: object) -> str:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
         text.encode()
     except ValueError:  # an infinite number, or half a surrogate pair
-        return "holds what is no JSON"
-    return "holds a zero character" if "\\u0000" in text else ""
+        return "contains values that are not JSON"
+    return "contains a zero character" if "\\u0000" in text else ""
 
 
 def _is_deeper(value: object, levels: int) -> bool:
@@ -159,7 +158,7 @@ def _is_deeper(value: object, levels: int) -> bool:
 def _primary(
     raw: Mapping[str, Any], entries: str, primary: str, value: str, problems: list[Problem], ours: str
 ) -> tuple[str | None, Mapping[str, Any]]:
-    """The primary entry's value, and the entry. No primary id means none, even if there are entries."""
+    """The primary entry and its value. Without a primary id there is none, even if there are entries."""
     wanted, listed = raw.get(primary), raw.get(entries)
     if wanted is None:
         return None, {}
@@ -176,7 +175,7 @@ def _verified(entry: Mapping[str, Any]) -> bool:
 
 
 def _text(raw: Mapping[str, Any], key: str, problems: list[Problem], *, ours: str = "") -> str | None:
-    """The text there, None where there is none. What a database could not hold is a problem."""
+    """The text at a key, or None. A text that a database could not store is a problem."""
     value = raw.get(key)
     if value is None or value == "":
         return None
@@ -190,7 +189,7 @@ def _text(raw: Mapping[str, Any], key: str, problems: list[Problem], *, ours: st
 
 
 def _is_storable(metadata: object) -> bool:
-    """Whether a database can hold this."""
+    """Whether a database can store this."""
     try:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -200,7 +199,7 @@ def _is_storable(metadata: object) -> bool:
 
 
 def _letters(value: object) -> str:
-    """All text in it, keys too."""
+    """All text in a JSON value, including keys."""
     if isinstance(value, Mapping):
         return "".join(f"{key}{_letters(each)}" for key, each in value.items())
     if isinstance(value, list):
@@ -212,7 +211,7 @@ def _letters(value: object) -> str:
 
 
 class ClerkUsers:
-    """Reads users from Clerk. Safe to share between threads. `now` serves a Retry-After that is a date."""
+    """Reads users from Clerk. Thread-safe. `now` is needed for a Retry-After that is a date."""
 
     def __init__(
         self,
@@ -225,8 +224,8 @@ class ClerkUsers:
     ) -> None:
         if not secret_key.strip().startswith("sk_") or not secret_key.isascii():
             raise ConfigError(
-                "clerk.secret_key is no secret key of Clerk's: they begin with sk_live_ or sk_test_",
-                hint="Clerk's dashboard, API keys",
+                "clerk.secret_key is not a secret key of Clerk, which begins with sk_live_ or sk_test_",
+                hint="copy it from Clerk's dashboard, API keys",
             )
         self._sleep = sleep
         self._now = now
@@ -260,15 +259,15 @@ class ClerkUsers:
         self.close()
 
     def get(self, user: ClerkUserId) -> ClerkUser | None:
-        """The user as Clerk has them now, or None if Clerk says in its own words that it has no such user.
+        """The user as Clerk has them now, or None if Clerk's own error says that there is no such user.
 
-        TemporaryError, AccessError (the key), PermanentError (an answer that makes no sense).
+        TemporaryError; AccessError for the key; PermanentError for an invalid answer.
         """
         response = self._ask(f"users/{quote(user, safe='')}")
         if response.status_code == _GONE:
             if not _says_unknown(_json(response)):
                 raise PermanentError(
-                    f"the answer for {user} is a 404 that is not Clerk's own: it proves nothing",
+                    f"the answer for {user} is a 404 that is not from Clerk, so it proves no deletion",
                     hint="check clerk.api_url",
                 )
             return None
@@ -276,7 +275,7 @@ class ClerkUsers:
             found = parse_user(_json(response))
         except ValueError as error:
             raise PermanentError(
-                f"Clerk's answer for {user} is no user: {error}", hint="check clerk.api_url"
+                f"Clerk's answer for {user} is not a user: {error}", hint="check clerk.api_url"
             ) from error
         if found.id != user:
             raise PermanentError(f"Clerk was asked for {user} and answered with {found.id}", hint="check clerk.api_url")
@@ -289,10 +288,10 @@ class ClerkUsers:
     def pages(self, *, limit: int = PAGE) -> Iterator[UserPage]:
         """All users, oldest first, in pages of `limit`; each user once. Not a snapshot: absence here proves nothing.
 
-        Only the page before is kept in mind: a cursor leads back no further.
+        Duplicates are detected against the previous page only, since a cursor never leads back further.
         """
         trail: list[str] = []
-        passed: set[str] = set()  # the last user of each page: a list that comes by one again has no end
+        passed: set[str] = set()  # the last user of each page, to detect an endless list
         for _ in range(PAGES_MAX):
             before = frozenset(trail)
             listed = self._listed(limit, trail)
@@ -327,7 +326,7 @@ class ClerkUsers:
     def _ask(
         self, path: str, parameters: Mapping[str, str | int] | None = None, *, or_else: frozenset[int] = frozenset()
     ) -> httpx.Response:
-        """The answer: 200, 404 or one of `or_else`; asks again, a bounded number of times, while time may heal it."""
+        """The response: 200, 404 or one of `or_else`; retries temporary failures TRIES times."""
         wait_s = WAIT_FIRST_S
         for tries_left in reversed(range(TRIES)):
             try:
@@ -336,7 +335,7 @@ class ClerkUsers:
                 untrusted = is_untrusted(error)
                 why = UNTRUSTED if untrusted else type(error).__name__
                 failure = TemporaryError(
-                    f"Clerk's API gives no whole answer: {why}",
+                    f"Clerk's API returned no complete answer: {why}",
                     hint=UNTRUSTED_HINT
                     if untrusted
                     else "check the network and clerk.api_url, then try again; what is done already is not done twice",
@@ -358,7 +357,7 @@ class ClerkUsers:
         raise AssertionError("unreachable: the last try raises")
 
     def _retry_after_s(self, response: httpx.Response) -> float | None:
-        """What Retry-After asks for: seconds, or a date."""
+        """The seconds of Retry-After, given as seconds or as a date."""
         text = response.headers.get("retry-after", "").strip()
         if text.isascii() and text.isdigit():
             return min(float(text), RETRY_AFTER_MAX_S)
@@ -378,7 +377,7 @@ def _later(status: int) -> str:
 
 
 def _trusted(address: str) -> ssl.SSLContext:
-    """Whose certificates count; none where nothing is encrypted: to read those of the machine takes long."""
+    """The trusted certificates; none for plain http, since loading those of the machine is slow."""
     if address.lower().startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return ssl.create_default_context()
@@ -403,7 +402,7 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _says_unknown(body: object) -> bool:
-    """Whether this is Clerk's error for a user that it does not have; a proxy or another API answers 404 as well."""
+    """Whether this is Clerk's error for an unknown user. A 404 alone may come from a proxy or another API."""
     errors = body.get("errors") if isinstance(body, Mapping) else None
     return isinstance(errors, list) and any(
         isinstance(error, Mapping) and error.get("code") == UNKNOWN_CODE for error in errors
@@ -411,7 +410,7 @@ def _says_unknown(body: object) -> bool:
 
 
 def _page(listed: list[Any], before: frozenset[str]) -> tuple[UserPage, list[str]]:
-    """The page's users that were not on the page before, its problems, and all its ids in order, to go on from."""
+    """The page's users that were not on the previous page, its problems, and all its ids in order."""
     seen: set[str] = set(before)
     users: list[ClerkUser] = []
     problems: list[str] = []

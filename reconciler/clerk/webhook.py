@@ -1,9 +1,9 @@
-"""Clerk's webhooks: signature and body in, the name of a user out. The first step of a nudge; knows no queue.
+"""Clerk's webhooks: verify the signature, and parse the event with its user.
 
 Clerk sends through Svix: `svix-id`, `svix-timestamp` (seconds, of this attempt) and `svix-signature` sign the raw body
 (Standard Webhooks; docs.svix.com, read 2026-11-23). The library that checks the signature does not know Svix's header
-names, reads text only, and lets ValueError and binascii.Error out for hostile input; here they become two errors:
-Unauthentic (401) and NotAnEvent (400). What is signed is bytes: a body that is no text may be authentic, and is no event.
+names, reads text only, and raises ValueError and binascii.Error for hostile input. Here, all errors are Unauthentic (401)
+or NotAnEvent (400). The signature covers bytes: a body that is not text may be authentic, and is not an event.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
 class ClerkEvent(BaseModel):
-    """What one authentic webhook says: whom to look at, and how new the profile should be by then.
+    """An authentic webhook: the user to reconcile, and the minimum `updated_at` of the profile.
 
-    `user_id` is None for all that does not concern us, and nothing of such a body is kept: e-mail and SMS events carry
-    one-time codes. `foreign` says that another Clerk instance sent it than the one that is configured. `user` is Clerk's
-    user object as it came, for `clerk.upsert_profiles`; it is personal and not shown in repr.
+    `user_id` is None for other events, and nothing of their body is kept: e-mail and SMS events contain one-time codes.
+    `foreign`: another Clerk instance than the configured one sent it. `user` is Clerk's user object, for
+    `clerk.upsert_profiles`; it is personal data and not in the repr.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,31 +56,31 @@ class ClerkEvent(BaseModel):
 
 
 class ClerkWebhooks:
-    """Reads Clerk's webhooks with any of several secrets (one is rotated by having both for a while).
+    """Reads Clerk's webhooks with any of several secrets (for rotation, both are configured for a while).
 
-    The time of a message may be five minutes off, either way. Secrets are checked here, at the start: ConfigError.
+    The time of a message may differ by five minutes. ConfigError for an invalid secret.
     """
 
     def __init__(self, secrets: Sequence[str], *, instance_id: str | None = None) -> None:
         self._keys = tuple(_key_of(secret, place) for place, secret in enumerate(secrets))
         if not self._keys:
             raise ConfigError(
-                "clerk.webhook_secrets is empty: no webhook of Clerk's could be trusted",
+                "clerk.webhook_secrets is empty, so no webhook of Clerk can be verified",
                 hint="copy the signing secret (whsec_…) of the endpoint from Clerk's dashboard, Webhooks",
             )
         self._instance_id = instance_id
 
     def follow(self, other: ClerkWebhooks) -> None:
-        """Trust the secrets of this one from now on."""
+        """Use the secrets of `other` from now on."""
         self._keys = other._keys
 
     def read(self, headers: Mapping[str, str], body: bytes) -> ClerkEvent:
-        """The event in this request. Unauthentic or NotAnEvent, and no other error, whatever the sender sends."""
+        """The event in this request. Raises only Unauthentic or NotAnEvent, for any input."""
         message_id = self._verified(headers, body)
         return _event(message_id, _parsed(body), self._instance_id)
 
     def _verified(self, headers: Mapping[str, str], body: bytes) -> str:
-        """The message's id, once one of the secrets is found to have signed this body."""
+        """The message's id, after checking that one of the secrets signed this body."""
         given = {name.lower(): value for name, value in headers.items()}
         message_id, timestamp, signatures = (
             given.get(f"svix-{part}") or given.get(f"webhook-{part}") or "" for part in ("id", "timestamp", "signature")
@@ -108,11 +108,11 @@ class ClerkWebhooks:
 
 
 def _verify(key: bytes, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise WebhookVerificationError unless this key has signed this body, not long ago."""
+    """Raise WebhookVerificationError unless this key signed this body recently."""
     try:
         Webhook(key).verify(body, dict(headers), json_parse=False)
     except UnicodeDecodeError:
-        # The bytes are compared here, and their time is left to the library, on an empty text that is signed for it.
+        # The bytes are compared here; the library checks the time, on an empty text that is signed for it.
         message_id, seconds = headers["webhook-id"], int(headers["webhook-timestamp"])
         signed = b"v1," + base64.b64encode(hmac.digest(key, f"{message_id}.{seconds}.".encode() + body, "sha256"))
         fits = [hmac.compare_digest(signed, given.encode()) for given in headers["webhook-signature"].split(" ")]
@@ -123,7 +123,7 @@ def _verify(key: bytes, headers: Mapping[str, str], body: bytes) -> None:
 
 
 def _key_of(secret: str, place: int) -> bytes:
-    """The key in a `whsec_…` secret. A secret the library would silently take for another key is refused."""
+    """The key in a `whsec_…` secret. ConfigError for a secret that the library would misinterpret."""
     text = secret.strip().removeprefix(SECRET_PREFIX)
     unpadded = text.rstrip("=")
     try:
@@ -132,14 +132,14 @@ def _key_of(secret: str, place: int) -> bytes:
         key = b""
     if not key:
         raise ConfigError(
-            f"clerk.webhook_secrets[{place}] is no signing secret: after whsec_ there must be base64",
+            f"clerk.webhook_secrets[{place}] is not a signing secret: whsec_ must be followed by base64",
             hint="copy the signing secret of the endpoint from Clerk's dashboard, Webhooks",
         )
     return key
 
 
 def _usable(signatures: str) -> str:
-    """The v1 signatures of the header. What is not well formed is left out: it would make the library fail."""
+    """The v1 signatures of the header, without malformed ones, on which the library would fail."""
     kept = []
     for entry in signatures.split(" ", SIGNATURES_MAX)[:SIGNATURES_MAX]:
         version, _, text = entry.partition(",")
@@ -163,7 +163,7 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 
 
 def _no_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _event(message_id: str, body: Mapping[str, Any], instance_id: str | None) -> ClerkEvent:
@@ -178,7 +178,7 @@ def _event(message_id: str, body: Mapping[str, Any], instance_id: str | None) ->
         return ClerkEvent(id=message_id, type=kind, foreign=foreign, sent_at=sent_at)
     deleted = kind == "user.deleted"
     user_id = data.get("id")
-    if user_id is None and deleted:  # Clerk's schema lets it be left out; who it was, the next sweep finds
+    if user_id is None and deleted:  # optional in Clerk's schema; the next scan finds the user
         return ClerkEvent(id=message_id, type=kind, deleted=True, sent_at=sent_at)
     if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
         raise NotAnEvent(f"a signed {kind} of Clerk's does not say which user")
@@ -194,7 +194,7 @@ def _event(message_id: str, body: Mapping[str, Any], instance_id: str | None) ->
 
 
 def moment(value: object) -> datetime | None:
-    """The time in a number of seconds or milliseconds (Clerk's papers say both), None for anything else."""
+    """The time from a number of seconds or milliseconds (Clerk documents both); None for other values."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         return None
     try:

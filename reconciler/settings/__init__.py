@@ -1,4 +1,4 @@
-"""The only reader of YAML and of the environment: two files in, checked values out, every error with its place."""
+"""Reads both settings files and the environment; returns checked values, or errors with file, line and key."""
 
 from reconciler.settings.load import Loaded, environment, load, paths
 from reconciler.settings.models import Settings, StoreSettings

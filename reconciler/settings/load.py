@@ -1,4 +1,4 @@
-"""Read, fill in, check: from both files to values, or to one ConfigError that lists everything that is wrong in them."""
+"""Load both settings files: read, fill in variables, and check. One ConfigError lists all errors."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Both files, checked."""
+    """The checked values of both files."""
 
     settings: Settings
     stores: tuple[StoreSettings, ...]
 
 
 def environment() -> dict[str, str]:
-    """The process's environment: the one place that touches it."""
+    """The process's environment; read nowhere else."""
     return dict(os.environ)  # noqa: TID251  the one reader
 
 
 def paths(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> tuple[Path, Path]:
-    """Where both files are: by option, by the environment, or in the working directory."""
+    """The paths of both files: from options, from the environment, or in the working directory."""
     return (
         config or Path(env.get("RECONCILER_CONFIG") or CONFIG),
         stores or Path(env.get("RECONCILER_STORES") or STORES),
@@ -46,7 +46,7 @@ def paths(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> t
 
 
 def load(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> Loaded:
-    """Both files; ConfigError with file, line and key path of everything that is wrong in either."""
+    """Load both files. ConfigError with file, line and key path of all errors."""
     wrong: list[str] = []
     hints: list[str] = []
     settings = file = None
@@ -86,7 +86,7 @@ def _stores(source: Source, settings: Settings | None) -> StoresFile:
 
 
 def _with_defaults(source: Source, trust_email: str) -> None:
-    """Give each store what it does not say itself: maps are merged, everything else is replaced."""
+    """Add the defaults to each store: mappings are merged, other values of the store take precedence."""
     defaults = source.data.get("defaults", {})
     if not isinstance(defaults, dict):
         return
@@ -106,7 +106,7 @@ def _misplaced(key: str) -> str:
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`auth` and `where` are replaced whole: half of somebody else's credentials or selector is nobody's wish."""
+    """Merge two mappings, except `auth` and `where`, which are replaced: parts of two credentials make no sense."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
@@ -136,14 +136,14 @@ def _no_twins(source: Source) -> None:
 
 
 def _selectors_have_columns(source: Source, columns: Mapping[str, str]) -> None:
-    """A selector on a column that nobody reads would match nobody, and the store would let everybody go."""
+    """Refuse a selector on an unmapped column: it would match no user, and the store would release all users."""
     known = set(columns) | ({"first_name", "last_name"} if "full_name" in columns else set())
     for index, store in _each_store(source):
         where = store.get("where")
         for path in where if isinstance(where, dict) else ():
             head = str(path).split(".")[0]
             if head in COLUMNS and head not in known:
-                message = f"profiles.columns maps no {head}, so this would match nobody"
+                message = f"profiles.columns maps no {head}, so this would match no user"
                 source.fail(_placed(("stores", index, "where", path), source), message)
 
 
@@ -165,7 +165,7 @@ def _checked(model: type[M], source: Source) -> M:
 
 
 def _placed(where: KeyPath, source: Source) -> KeyPath:
-    """Where the key was written: what a store inherits stands under `defaults`."""
+    """The path where the key is written: inherited keys are under `defaults`."""
     if len(where) > 2 and where[0] == "stores" and where not in source.lines:  # noqa: PLR2004  stores, index, key
         inherited = ("defaults", *where[2:])
         if inherited in source.lines:
@@ -180,17 +180,17 @@ def _words(model: type[BaseModel], detail: ErrorDetails, source: Source) -> str:
     if kind == "extra_forbidden":
         return _unknown(str(where[-1]), [key for key in keys_at(model, where[:-1]) if key != "trust_email"])
     if where == ("version",):
-        return "say `version: 1`, the one version of this file that is known"
+        return "write `version: 1`, the only known version of this file"
     if kind == "missing":
         return "it must be set"
     if kind == "too_short" and where == ("stores",):
-        return "name at least one store"
+        return "add at least one store"
     if value is None:
-        return "it is empty: give it a value, or leave the key out"
+        return "it is empty: set a value, or remove the key"
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "string_type" and isinstance(value, bool | int | float):
         spelled = str(value).lower() if isinstance(value, bool) else str(value)
-        return f'{message}; YAML reads a bare {spelled} otherwise: put it in quotes, "{spelled}"'
+        return f'{message}; YAML does not read {spelled} as text: quote it, "{spelled}"'
     return message
 
 

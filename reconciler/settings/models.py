@@ -56,7 +56,7 @@ class ProfileSettings(_Part):
     def _known(cls, columns: dict[str, str]) -> dict[str, str]:
         for name in columns:
             if name not in COLUMNS:
-                raise ValueError(f"'{name}' is no field of a profile: use {', '.join(COLUMNS)}")
+                raise ValueError(f"'{name}' is not a field of a profile: use {', '.join(COLUMNS)}")
         if "clerk_user_id" not in columns:
             raise ValueError("clerk_user_id must be mapped: it is the key")
         return columns
@@ -151,7 +151,7 @@ class Settings(_Part):
     @model_validator(mode="before")
     @classmethod
     def _table_of_sqlite(cls, data: Any) -> Any:
-        """SQLite has no schema `public`: where no table is named there, it is `customers`."""
+        """Default the table to `customers` on SQLite, which has no schema `public`."""
         if not isinstance(data, Mapping):
             return data
         profiles = data.get("profiles", {})
@@ -163,7 +163,7 @@ class Settings(_Part):
 
 
 class AuthSettings(_Part):
-    """A fixed token; or client credentials; or those and a refresh token that rotates."""
+    """A fixed token; or client credentials, with or without a rotating refresh token."""
 
     access_token: Token | None = Field(default=None, description="shpat_…: a fixed token of a custom app")
     client_id: str | None = Field(default=None, description="client credentials, for shops of your organisation")
@@ -178,12 +178,12 @@ class AuthSettings(_Part):
         client = self.client_id is not None and self.client_secret is not None
         half = (self.client_id is None) != (self.client_secret is None)
         if half or (fixed and (client or self.refresh_token is not None)) or (self.refresh_token and not client):
-            raise ValueError("say access_token, or client_id and client_secret, or those and refresh_token")
+            raise ValueError("set access_token, or client_id and client_secret, or these and refresh_token")
         return self
 
 
 class StoreSettings(Store):
-    """One store of stores.yaml: its policy, and how its shop is called."""
+    """One store of stores.yaml: its policy, and the access to its shop."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -206,7 +206,7 @@ class StoreSettings(Store):
     @field_validator("where")
     @classmethod
     def _selectors(cls, where: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A selector that can't match would let everybody go, so a typing error must not get past here."""
+        """Refuse selectors that can't match, such as a misspelt column: they would release all users."""
         for path, rule in where.items():
             head, _, rest = path.partition(".")
             if head == "metadata" and isinstance(rule, Mapping):
@@ -215,10 +215,10 @@ class StoreSettings(Store):
             if head not in COLUMNS or head == "full_name" or bool(rest) != (head == "metadata"):
                 near = difflib.get_close_matches(head, COLUMNS, n=1, cutoff=0.5)
                 meant = f"did you mean '{near[0]}'?" if near else f"use metadata.… or {', '.join(PROFILE_FIELDS)}"
-                raise ValueError(f"'{path}' is no field of a profile; {meant}")
+                raise ValueError(f"'{path}' is not a field of a profile; {meant}")
             options = rule if isinstance(rule, list | tuple) else [rule]
             if not options:
-                raise ValueError(f"'{path}' has an empty list, which matches nobody")
+                raise ValueError(f"'{path}' has an empty list, which matches no user")
             if any(isinstance(option, Mapping | list | tuple) for option in options):
                 raise ValueError(f"'{path}' takes one value, or a list of values")
         return where

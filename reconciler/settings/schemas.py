@@ -1,4 +1,4 @@
-"""JSON Schemas of both files, for editors and for finding the key that was meant."""
+"""JSON Schemas of both files, for editors and for suggestions of keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """The schemas by file name; `${…}` is allowed wherever a value may stand."""
+    """The schemas by file name; `${…}` is allowed as any value."""
     return {
         "reconciler.schema.json": {"$schema": DIALECT, **_open_to_variables(_schema(Settings))},
         "stores.schema.json": {"$schema": DIALECT, **_open_to_variables(_stores_schema())},
@@ -40,7 +40,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _stores_schema() -> dict[str, Any]:
-    """What a store must have beside its name and shop may also come from `defaults`."""
+    """The schema of stores.yaml, in which a store needs only name and shop: `defaults` may have the rest."""
     schema = TypeAdapter(StoresFile).json_schema(by_alias=True)
     store = schema["$defs"]["StoreSettings"]
     store["properties"].pop("trust_email")
@@ -56,7 +56,7 @@ def _stores_schema() -> dict[str, Any]:
 
 
 def _open_to_variables(schema: Any) -> Any:
-    """Whatever is not free text anyway may also be written as ${NAME}."""
+    """The schema in which all values but free text may also be `${NAME}`."""
     if isinstance(schema, list):
         return [_open_to_variables(part) for part in schema]
     if not isinstance(schema, dict):

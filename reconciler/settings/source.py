@@ -1,9 +1,8 @@
 """One YAML file: its values with variables filled in, and the line of each key.
 
-JSON is valid here, too: escaped emoji, tabs and all. Scalars are read as YAML 1.2 does: `NO`, `on`, `12:30`, `01234` and
-`2026-10-01` are text, because in these files they nearly always are (a country, a time, a post code, a version). Duplicate
-keys, foreign tags, bombs of aliases and files of absurd size are refused with their place; nothing here raises anything
-but ConfigError.
+JSON is also valid, including escaped emoji and tabs. Scalars follow YAML 1.2: `NO`, `on`, `12:30`, `01234` and `2026-10-01`
+are text, as they nearly always are in these files (a country, a time, a post code, a version). Duplicate keys, unknown
+tags, alias bombs and oversized files are refused with their lines. All errors are ConfigError.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from reconciler.settings.variables import UNSET, Missing, filled
 
 KeyPath = tuple[int | str, ...]
 SIZE_MAX = 4 * 1024 * 1024
-NODES_MAX = 200_000  # what aliases may unfold to: some ten thousand stores
+NODES_MAX = 200_000  # after expanding aliases: about ten thousand stores
 DEPTH_MAX = 50
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -52,7 +51,7 @@ for _name, _pattern, _first in (
 
 @dataclass
 class Source:
-    """A file's values, where each stands, and what was found wrong so far."""
+    """A file's values, the line of each, and the errors found so far."""
 
     path: Path
     data: dict[str, Any] = field(repr=False)  # secrets are in it
@@ -60,23 +59,23 @@ class Source:
     wrong: dict[tuple[KeyPath, str], int] = field(default_factory=dict)
 
     def fail(self, where: KeyPath, message: str) -> None:
-        """Note an error at this key; the nearest key that stands in the file gives the line."""
+        """Record an error at this key, with the line of the nearest key in the file."""
         known = where
         while known and known not in self.lines:
             known = known[:-1]
         self.wrong[where, message] = self.lines.get(known, 1)
 
     def failed_at(self, where: KeyPath) -> bool:
-        """Whether this key, one above it or one below it is known to be wrong: what else is said of it is an echo."""
+        """Whether this key, or one above or below it, already has an error, so that others would only repeat it."""
         return any(at == where[: len(at)] or where == at[: len(where)] for at, _ in self.wrong)
 
     def errors(self) -> list[str]:
-        """What was noted, a line each, in the order of the file."""
+        """The recorded errors, a line each, in the order of the file."""
         found = sorted((line, dotted(where), message) for (where, message), line in self.wrong.items())
         return [f"{self.path}:{line}: {where or 'the file'}: {message}" for line, where, message in found]
 
     def value_at(self, where: KeyPath) -> Any:
-        """What stands there; UNSET where nothing does."""
+        """The value at this path; UNSET without one."""
         value: Any = self.data
         for step in where:
             try:
@@ -87,7 +86,7 @@ class Source:
 
 
 def read(path: Path, env: Mapping[str, str]) -> Source:
-    """The file, with `${…}` filled in. ConfigError for what is no YAML mapping; the rest is noted in `wrong`."""
+    """Read the file and fill in `${…}`. ConfigError if it is not a YAML mapping; other errors are added to `wrong`."""
     node = _composed(path, _text(path))
     source = Source(path, {})
     if not isinstance(node, yaml.MappingNode):
@@ -122,7 +121,7 @@ def _text(path: Path) -> str:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: it is not UTF-8 text", hint="save the file as UTF-8") from error
     if len(raw) > SIZE_MAX:
-        raise ConfigError(f"{path} is larger than {SIZE_MAX // 1024 // 1024} MiB: that is no settings file")
+        raise ConfigError(f"{path} is larger than {SIZE_MAX // 1024 // 1024} MiB: it can't be a settings file")
     return text
 
 
@@ -136,7 +135,7 @@ def _composed(path: Path, text: str) -> yaml.Node | None:
         raise ConfigError(f"{path}:{line}: not valid YAML: {problem}{_advice(problem, text, line)}") from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: a control character stands here") from error
+        raise ConfigError(f"{path}:{line}: not valid YAML: it contains a control character") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML") from error
     except RecursionError as error:
@@ -144,9 +143,9 @@ def _composed(path: Path, text: str) -> yaml.Node | None:
 
 
 def _of_json(text: str) -> str:
-    """JSON as PyYAML reads it, every value on its line; any other text as it is.
+    """Convert JSON for PyYAML, with every value on its line; other text is unchanged.
 
-    YAML 1.2 takes all of JSON, but PyYAML takes no tab between tokens and no control character in a string.
+    YAML 1.2 includes JSON, but PyYAML accepts neither tabs between tokens nor control characters in strings.
     """
     if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return text
@@ -167,34 +166,34 @@ def _as_yaml(token: re.Match[str]) -> str:
 
 
 def _whole(text: str) -> str:
-    """The text with escaped surrogate pairs as the characters they mean; ValueError where half of one is missing."""
+    """The text with surrogate pairs combined into characters. ValueError for a lone surrogate."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16") if _SURROGATE.search(text) else text
 
 
 def _advice(problem: str, text: str, line: int) -> str:
-    """What people nearly always meant to write where YAML can't be read."""
+    """The likely fix of a YAML error, or empty."""
     if "'\\t'" in problem:
         return " (indent with spaces: YAML allows no tabs)"
     lines = text.splitlines()
     if line <= len(lines) and "${" in lines[line - 1]:
-        return ' (inside { } and [ ] a variable stands in quotes: "${NAME}")'
+        return ' (quote a variable inside { } and [ ]: "${NAME}")'
     return ""
 
 
 class _BombError(Exception):
-    """More values than a settings file can hold: aliases that multiply, or that hold themselves."""
+    """Aliases expand to too many values, or contain themselves."""
 
 
 @dataclass
 class _Reader:
-    """Turns nodes into values; counts them, so that aliases can't multiply without end."""
+    """Converts nodes to values, and counts them to bound the expansion of aliases."""
 
     source: Source
     env: Mapping[str, str]
     nodes: int = 0
 
     def mapping(self, root: yaml.MappingNode, where: KeyPath) -> dict[str, Any]:
-        """The whole file."""
+        """The values of the whole file."""
         try:
             values = self._mapping(root, where)
         except _BombError:
@@ -237,7 +236,7 @@ class _Reader:
             if key in seen:
                 if not merged:
                     self.source.lines[place] = key_node.start_mark.line + 1
-                    self.source.fail(place, "this key stands here twice")
+                    self.source.fail(place, "this key is repeated")
                 continue
             seen.add(key)
             self.source.lines[place] = key_node.start_mark.line + 1
@@ -249,7 +248,7 @@ class _Reader:
     def _pairs(
         self, node: yaml.MappingNode, where: KeyPath, depth: int = 0
     ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node, bool]]:
-        """The mapping's own keys, then those merged in by `<<`: the first one counts."""
+        """The mapping's own keys, then those merged by `<<`: the first of each wins."""
         self.nodes += len(node.value)
         if self.nodes > NODES_MAX or depth > DEPTH_MAX:
             raise _BombError
@@ -257,7 +256,7 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self.source.lines.setdefault(where, key.start_mark.line + 1)
-                self.source.fail(where, f"line {key.start_mark.line + 1} has a key that is no plain text")
+                self.source.fail(where, f"line {key.start_mark.line + 1} has a key that is not plain text")
             elif key.tag == _TAG + "merge":
                 merges.extend(value.value if isinstance(value, yaml.SequenceNode) else [value])
             else:
@@ -279,14 +278,14 @@ class _Reader:
         try:
             value = _plain(kind, text)
         except (ValueError, KeyError):
-            self.source.fail(where, f"it is marked as {kind}, but is none")
+            self.source.fail(where, f"it is tagged as {kind}, but is not one")
             return text
         if "where" in where and (why := _unclear_selector(kind, text, value)):
             self.source.fail(where, why)
         return value
 
     def _characters(self, text: str, where: KeyPath) -> str:
-        """The text, whole; where it can't be, that is noted."""
+        """The text with surrogate pairs combined; records an error for a lone surrogate."""
         try:
             return _whole(text)
         except ValueError:
@@ -302,7 +301,7 @@ class _Reader:
             for message in missing.messages:
                 self.source.fail(where, message)
             return ""
-        # A selector never widens because a variable is empty: there, empty is empty text.
+        # An empty variable must not widen a selector: there, it is empty text.
         return "" if value is UNSET and "where" in where else value
 
 
@@ -315,9 +314,9 @@ def _plain(kind: str, text: str) -> Any:
 
 
 def _unclear_selector(kind: str, text: str, value: Any) -> str:
-    """Why a selector may not mean what it says, so that it would match no user, and release all of them; empty: it does."""
+    """Why a selector's value is ambiguous, so that it might match no user and release all; empty if it is clear."""
     if kind == "null" and not text:
-        return "it has no value: write null for those who have none, or '' for an empty text"
+        return "it has no value: write null for users without one, or '' for an empty text"
     if kind in {"int", "float"} and str(value) != text:
         return f"{text} is read as the number {value}: write it in quotes, '{text}'"
     return ""

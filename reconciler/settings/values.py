@@ -1,4 +1,4 @@
-"""Kinds of values: what a URL, a token, a signing secret or a weekday must look like, and how it is shown."""
+"""Types of setting values: checks and display of URLs, tokens, signing secrets and weekdays."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def _database(url: str) -> str:
 
 
 def _header_safe(secret: SecretStr) -> SecretStr:
-    """Without white space at its ends, which copying leaves; refused where no HTTP header could carry it."""
+    """The trimmed secret. ValueError if an HTTP header could not carry it."""
     text = secret.get_secret_value().strip()
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("it holds characters that no token has (a blank, a line break, or not ASCII): copy it again")
+        raise ValueError("it contains a blank, a line break or a non-ASCII character: copy the token again")
     return SecretStr(text)
 
 
 def _signing_key(secret: SecretStr) -> SecretStr:
-    """`whsec_` and the base64 of the key. A made-up text would be taken for a key by the library, and never match."""
+    """A signing secret: `whsec_` and the base64 of the key. ValueError otherwise: the library would accept any text."""
     text = secret.get_secret_value().strip()
     try:
         key = base64.b64decode(text.removeprefix(WHSEC), validate=True)
@@ -43,27 +43,27 @@ def _signing_key(secret: SecretStr) -> SecretStr:
         key = b""
     if not text.startswith(WHSEC) or not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
         raise ValueError(
-            "it is no signing secret of Clerk: that is whsec_ and the base64 of 24 bytes; "
+            "it is not a signing secret of Clerk, which is whsec_ and the base64 of 24 bytes: "
             "copy it from the endpoint's page in Clerk's dashboard"
         )
     return SecretStr(text)
 
 
 def origin(url: str, *, name: str, path: bool = False) -> str:
-    """Scheme, host and port (and a path, where one may be); plain http to this machine only."""
+    """Scheme, host and port of a URL, and with `path` its path. ValueError for others, or http beyond loopback."""
     if not url.isascii() or not url.isprintable() or set(" \\") & set(url):
-        raise ValueError(f"{name} holds a character that no address has")
+        raise ValueError(f"{name} contains a character that is not valid in a URL")
     found = parsed(url)
     if found is None or found.query or found.fragment or found.has_user or (found.path not in {"", "/"} and not path):
         what = "scheme, host, port and path" if path else "scheme, host and port"
-        raise ValueError(f"{name} is {what} only, such as https://acme.example")
+        raise ValueError(f"{name} must be {what} only, such as https://acme.example")
     if found.scheme == "http" and not is_loopback(found.host):
-        raise ValueError(f"plain http is allowed to loopback only, and {found.host} is elsewhere: use https")
+        raise ValueError(f"http is allowed to loopback only, and {found.host} is not: use https")
     return f"{found.scheme}://{found.netloc}{found.path.rstrip('/')}"
 
 
 def weekdays(field: str) -> str:
-    """A cron field of weekdays with each number as a name; names and stars stay.
+    """A cron field of weekdays with numbers replaced by names.
 
     >>> weekdays("1-5,7"), weekdays("0-6/2"), weekdays("mon-fri"), weekdays("*")
     ('mon,tue,wed,thu,fri,sun', 'sun,tue,thu,sat', 'mon-fri', '*')
@@ -76,14 +76,14 @@ def weekdays(field: str) -> str:
             continue
         first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
         if last < first:
-            raise ValueError(f"the days {part} go backwards")
+            raise ValueError(f"the range of days {part} is reversed")
         parts.extend(WEEKDAYS[day] for day in range(first, last + 1, step))
     return ",".join(dict.fromkeys(parts))
 
 
 def _whole_number(value: Any) -> Any:
     if isinstance(value, bool | float):
-        raise ValueError("it is a whole number")  # noqa: TRY004  pydantic reads ValueError
+        raise ValueError("it must be a whole number")  # noqa: TRY004  pydantic reads ValueError
     return value
 
 

@@ -1,4 +1,4 @@
-"""`${NAME}`, `${NAME:-default}` and `${file:PATH}` in a value. Knows nothing of YAML; reads the files that are named."""
+"""The variables `${NAME}`, `${NAME:-default}` and `${file:PATH}` in a value. Reads the named files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class _Unset(Enum):
 
 
 UNSET: Final = _Unset.UNSET
-"""A value that consists of one variable with an empty default: as if its key were not there."""
+"""The value of a single variable with an empty default: its key counts as missing."""
 
 
 class Missing(Exception):
-    """What can't be filled in, a message each; never a value."""
+    """Variables that can't be filled in, a message each, without values."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__("; ".join(messages))
@@ -31,9 +31,9 @@ class Missing(Exception):
 
 
 def filled(text: str, env: Mapping[str, str]) -> str | _Unset:
-    """The text with each variable's value in its place, or UNSET. What a variable holds is never read again.
+    """The text with variables replaced by their values, or UNSET. Values are not scanned for variables again.
 
-    Raises Missing with everything that is wrong in this value.
+    Missing with all errors of this text.
 
     >>> filled("postgresql://${USER:-ada}@${HOST}/x", {"HOST": "db.example"})
     'postgresql://ada@db.example/x'
@@ -49,16 +49,16 @@ def filled(text: str, env: Mapping[str, str]) -> str | _Unset:
 
     result = _VARIABLE.sub(value_of, text)
     if "${" in _VARIABLE.sub("", text):
-        wrong.append("a '${' is never closed by '}'")
+        wrong.append("a '${' is not closed by '}'")
     if wrong:
         raise Missing(wrong)
     return UNSET if result == "" and _VARIABLE.fullmatch(text) else result
 
 
 def files_named(content: bytes) -> list[Path]:
-    r"""The files that a settings file of this content names by `${file:PATH}`, each once, in order.
+    r"""The paths of `${file:PATH}` in a settings file with this content, each once, in order.
 
-    Read from the raw text, also where it is no valid YAML now; in JSON, `/` may be written as `\/`.
+    Searches the raw text, which need not be valid YAML; in JSON, `/` may be written as `\/`.
 
     >>> [str(path) for path in files_named(b"a: ${file:/run/a}\nb: x${file:b}${file:/run/a}")]
     ['/run/a', 'b']
@@ -72,20 +72,20 @@ def _one(inner: str, env: Mapping[str, str]) -> str:
         return _file(inner.removeprefix("file:"))
     name, has_default, default = inner.partition(":-")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"'${{{inner}}}' is no variable: use ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}")
+        raise ValueError(f"'${{{inner}}}' is not a variable: use ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}")
     if "${" in default:
-        raise ValueError(f"the default of ${{{name}}} holds another variable: variables can't be nested")
+        raise ValueError(f"the default of ${{{name}}} contains another variable: variables can't be nested")
     if env.get(name):
         return env[name]
     if has_default:
         return default
     if name in env:
-        raise ValueError(f"the environment's {name} is empty; write ${{{name}:-}} if it may be")
-    raise ValueError(f"the environment has no {name}; set it, or write ${{{name}:-default}}")
+        raise ValueError(f"the environment variable {name} is empty; write ${{{name}:-}} if it may be")
+    raise ValueError(f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}")
 
 
 def _file(name: str) -> str:
-    """The file's text without white space at its ends; secrets' files usually end with a line break."""
+    """The file's trimmed text: files of secrets usually end with a line break."""
     if not name.strip():
         raise ValueError("${file:} names no file")
     try:
@@ -95,9 +95,9 @@ def _file(name: str) -> str:
     except OSError as error:
         raise ValueError(f"the file {name} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise ValueError(f"the file {name!r} can't be read: it is no text") from error
+        raise ValueError(f"the file {name!r} can't be read: it is not text") from error
     if len(raw) > FILE_MAX:
-        raise ValueError(f"the file {name} is larger than {FILE_MAX // 1024} KiB: that is no setting")
+        raise ValueError(f"the file {name} is larger than {FILE_MAX // 1024} KiB: it can't be a setting")
     if not text:
         raise ValueError(f"the file {name} is empty")
     return text

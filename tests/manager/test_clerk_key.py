@@ -59,7 +59,7 @@ def test_the_key_of_another_instance_proves_no_absence(patient: RunHarness, caps
         patient.person("user_ada")
         run.nudge("user_ada")
         until(lambda: run.status("user_ada") == "in_sync", "the row is back")
-        assert "seems to be of another Clerk instance" in capsys.readouterr().out
+        assert "seems to belong to another Clerk instance" in capsys.readouterr().out
     assert left(patient) == []
 
 

@@ -40,8 +40,8 @@ def test_a_section_without_content_has_its_defaults(files: Files) -> None:
 def test_a_file_says_which_version_it_is(files: Files, said: str) -> None:
     wrong = files.refused(said + "server: {port: 1}\n", said + "stores: [{name: a, shop: a.myshopify.com}]\n")
     assert wrong == [
-        "config.yaml:1: version: say `version: 1`, the one version of this file that is known",
-        "stores.yaml:1: version: say `version: 1`, the one version of this file that is known",
+        "config.yaml:1: version: write `version: 1`, the only known version of this file",
+        "stores.yaml:1: version: write `version: 1`, the only known version of this file",
     ]
 
 
@@ -269,7 +269,7 @@ def test_a_selector_on_a_column_that_nobody_reads_is_refused(files: Files) -> No
     config = "version: 1\nprofiles: {columns: {clerk_user_id: id, full_name: name}}\n"
     assert dict(files.load(config, with_store("where: {first_name: Ada}")).stores[0].where) == {"first_name": "Ada"}
     assert files.refused(config, with_store("where: {metadata.brand: acme}")) == [
-        "stores.yaml:5: stores[0].where.metadata.brand: profiles.columns maps no metadata, so this would match nobody"
+        "stores.yaml:5: stores[0].where.metadata.brand: profiles.columns maps no metadata, so this would match no user"
     ]
 
 
@@ -368,7 +368,7 @@ def test_a_file_of_stores_names_at_least_one(files: Files) -> None:
     ):
         wrong = files.refused(stores=f"version: 1\n{text}\n")
         assert all(line.startswith("stores.yaml:") for line in wrong)
-    assert files.refused(stores="version: 1\nstores: []\n") == ["stores.yaml:2: stores: name at least one store"]
+    assert files.refused(stores="version: 1\nstores: []\n") == ["stores.yaml:2: stores: add at least one store"]
     assert files.refused(stores="version: 1\nstores: [{}]\n") == [
         "stores.yaml:2: stores[0].name: it must be set",
         "stores.yaml:2: stores[0].shop: it must be set",

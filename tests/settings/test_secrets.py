@@ -103,7 +103,7 @@ def test_no_error_of_a_store_shows_a_secret(files: Files, lines: str) -> None:
 )
 def test_what_is_no_signing_secret_is_refused_at_start(files: Files, secret: str) -> None:
     [line] = files.refused(f"version: 1\nclerk:\n  webhook_secrets:\n    - {secret}\n")
-    assert line.startswith("config.yaml:4: clerk.webhook_secrets[0]: it is no signing secret of Clerk")
+    assert line.startswith("config.yaml:4: clerk.webhook_secrets[0]: it is not a signing secret of Clerk")
     assert "copy it from the endpoint's page" in line
 
 
@@ -118,4 +118,6 @@ def test_white_space_around_a_secret_does_no_harm(files: Files) -> None:
 @pytest.mark.parametrize("token", ["a b", "a\\nb", "tökén"])
 def test_a_token_that_no_header_can_carry_is_refused(files: Files, token: str) -> None:
     [line] = files.store_refused(f'auth: {{access_token: "{token}"}}')
-    assert line.startswith("stores.yaml:5: stores[0].auth.access_token: it holds characters that no token has")
+    assert line.startswith(
+        "stores.yaml:5: stores[0].auth.access_token: it contains a blank, a line break or a non-ASCII character"
+    )

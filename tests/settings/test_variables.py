@@ -28,7 +28,10 @@ def test_a_default_stands_in_for_a_variable_that_is_missing_or_empty(files: File
 
 def test_a_missing_variable_is_named_with_its_file_line_and_key(files: Files) -> None:
     [line] = files.store_refused("auth:\n  access_token: ${ACME_TOKEN}")
-    place, said = "stores.yaml:6: stores[0].auth.access_token: ", "the environment has no ACME_TOKEN; set it, or write "
+    place, said = (
+        "stores.yaml:6: stores[0].auth.access_token: ",
+        "the environment variable ACME_TOKEN is not set; set it, or write ",
+    )
     assert line == place + said + "${ACME_TOKEN:-default}"
 
 
@@ -36,7 +39,7 @@ def test_all_missing_variables_of_both_files_are_named_at_once(files: Files) -> 
     wrong = files.refused(
         "version: 1\nclerk:\n  secret_key: ${A}\nserver:\n  host: ${B}${C}\n", with_store("tags: [x, '${D}']")
     )
-    places = [(line.split(":")[0], line.split(":")[1], line.split("has no ")[1][0]) for line in wrong]
+    places = [(line.split(":")[0], line.split(":")[1], line.split("environment variable ")[1][0]) for line in wrong]
     assert places == [
         ("config.yaml", "3", "A"),
         ("config.yaml", "5", "B"),
@@ -47,7 +50,7 @@ def test_all_missing_variables_of_both_files_are_named_at_once(files: Files) -> 
 
 def test_an_empty_variable_is_told_from_a_missing_one(files: Files) -> None:
     [line] = files.store_refused("auth: {access_token: '${T}'}", T="")
-    assert line.endswith("the environment's T is empty; write ${T:-} if it may be")
+    assert line.endswith("the environment variable T is empty; write ${T:-} if it may be")
 
 
 def test_a_value_of_one_empty_variable_counts_as_not_set(files: Files) -> None:
@@ -89,7 +92,7 @@ def test_a_variable_inside_a_default_is_refused(files: Files) -> None:
 
 def test_a_variable_that_is_never_closed_is_refused(files: Files) -> None:
     [line] = files.store_refused("tags: ['${A']")
-    assert line == "stores.yaml:5: stores[0].tags[0]: a '${' is never closed by '}'"
+    assert line == "stores.yaml:5: stores[0].tags[0]: a '${' is not closed by '}'"
 
 
 def test_what_is_no_variable_is_refused_with_the_ways_to_write_one(files: Files) -> None:
@@ -112,10 +115,10 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(files: Files, tmp_p
     said = {
         "absent": "No such file or directory",
         "empty": "is empty",
-        "binary": "it is no text",
+        "binary": "it is not text",
         "large": "larger than 64 KiB",
         ".": "Is a directory",
-        "a\\0b": "it is no text",
+        "a\\0b": "it is not text",
     }
     for name, reason in said.items():
         [line] = files.store_refused(f'tags: ["${{file:{tmp_path}/{name}}}"]')

@@ -55,7 +55,7 @@ def test_a_selector_whose_number_is_not_what_was_written_is_refused(files: Files
 
 def test_a_selector_without_a_value_is_refused(files: Files) -> None:
     (wrong,) = files.store_refused("where:\n      metadata.brand:")
-    assert "it has no value: write null for those who have none" in wrong
+    assert "it has no value: write null for users without one" in wrong
 
 
 def test_text_that_yaml_takes_for_something_else_is_refused_with_the_way_to_write_it(files: Files) -> None:
@@ -64,13 +64,13 @@ def test_text_that_yaml_takes_for_something_else_is_refused_with_the_way_to_writ
         ["stores.yaml:5", "stores[0].tags[0]"],
         ["stores.yaml:5", "stores[0].tags[1]"],
     ]
-    assert wrong[0].endswith('YAML reads a bare 2026 otherwise: put it in quotes, "2026"')
-    assert wrong[1].endswith('YAML reads a bare true otherwise: put it in quotes, "true"')
+    assert wrong[0].endswith('YAML does not read 2026 as text: quote it, "2026"')
+    assert wrong[1].endswith('YAML does not read true as text: quote it, "true"')
 
 
 def test_a_key_that_stands_twice_is_refused_on_its_second_line(files: Files) -> None:
     assert files.store_refused("paused: true\ncountry: US\npaused: false") == [
-        "stores.yaml:7: stores[0].paused: this key stands here twice"
+        "stores.yaml:7: stores[0].paused: this key is repeated"
     ]
 
 
@@ -130,7 +130,7 @@ def _merge_bomb() -> str:
         ("version\n", "it must be a mapping"),
         ("version: 1\nstate:\n\turl: x\n", "indent with spaces"),
         ("version: 1\nstate: [\n", "not valid YAML"),
-        ("version: 1\nstate: {url: ${URL}}\n", 'a variable stands in quotes: "${NAME}"'),
+        ("version: 1\nstate: {url: ${URL}}\n", 'quote a variable inside { } and [ ]: "${NAME}"'),
         ("version: 1\nstate: *nobody\n", "not valid YAML"),
         ("version: 1\n---\nversion: 1\n", "not valid YAML"),
         ("version: 1\nserver: {host: 'a\x07b'}\n", "a control character"),
@@ -141,12 +141,12 @@ def _merge_bomb() -> str:
         ("version: 1\na: &a [*a]\n", "unfold to more than"),
         ("version: 1\na: &a {<<: *a}\n", "unfold to more than"),
         ("version: 1\nserver: {host: !!python/object:os.system x}\n", "the tag"),
-        ("version: 1\nserver: {port: !!int many}\n", "it is marked as int, but is none"),
+        ("version: 1\nserver: {port: !!int many}\n", "it is tagged as int, but is not one"),
         ("version: 1\nserver: !!set {host}\n", "the tag !!set has no meaning here"),
         ("version: 1\nserver: !!omap [host]\n", "the tag !!omap has no meaning here"),
-        ("version: 1\n? [a, b]\n: c\n", "a key that is no plain text"),
-        ("version: 1\n? {a: b}\n: c\n", "a key that is no plain text"),
-        ("version: " + "1" * 5000 + "\n", "it is marked as int"),
+        ("version: 1\n? [a, b]\n: c\n", "a key that is not plain text"),
+        ("version: 1\n? {a: b}\n: c\n", "a key that is not plain text"),
+        ("version: " + "1" * 5000 + "\n", "it is tagged as int"),
         ("# " + "x" * 5_000_000, "larger than 4 MiB"),
     ],
 )
