@@ -34,7 +34,7 @@ from reconciler.shopify.setup import ShopSetup
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.database.version import is_current
-from reconciler.state.profile_writes import ProfileWrites
+from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.supabase.profiles import TableProfiles
@@ -125,9 +125,9 @@ class Components:
         return upserts
 
     @cached_property
-    def profile_writes(self) -> ProfileWrites:
+    def profile_writes(self) -> ProfileWriteTable:
         """The pending writes of profile rows, their tombstones and refusals."""
-        return ProfileWrites(self.engine)
+        return ProfileWriteTable(self.engine)
 
     def with_files(self, loaded: Loaded) -> Components:
         """Components of reloaded files, with the same state and profiles, and with the clients of unchanged shops.

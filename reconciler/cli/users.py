@@ -10,7 +10,7 @@ import click
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.errors import PermanentError
-from reconciler.state.console_reader import ConsoleReader
+from reconciler.state.console_reader import ConsoleTable
 from reconciler.wiring import Components
 
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
@@ -66,9 +66,7 @@ def _matching_users(components: Components, word: str) -> list[ClerkUserId]:
         if owners:
             return owners
     if "@" in word and (key := normalise.email_key(word)):
-        rows = ConsoleReader(components.engine).find_people(
-            word, shops=shops, status=None, reason=None, limit=FOUND_MAX
-        )
+        rows = ConsoleTable(components.engine).find_people(word, shops=shops, status=None, reason=None, limit=FOUND_MAX)
         mapped = {row.clerk_user_id for row in rows if normalise.email_key(row.email) == key}
         claimed = {profile.clerk_user_id for profile in components.profiles.sharing_email({key})}
         refused = {one.user for one in components.profile_writes.refused().values() if one.email_key == key}

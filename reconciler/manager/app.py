@@ -26,7 +26,7 @@ from reconciler.manager.http.service import ManagerService
 from reconciler.manager.http.state_probe import StateProbe
 from reconciler.manager.http.status_rows import status_rows_of
 from reconciler.manager.intervals import Intervals
-from reconciler.manager.metrics import Known, Metrics
+from reconciler.manager.metrics import GaugeValues, Metrics
 from reconciler.manager.profile_writer import row_writer
 from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.schedule.failing import FailingStores
@@ -37,7 +37,7 @@ from reconciler.manager.schedule.scheduler import Scheduler
 from reconciler.manager.shutdown import run_within
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.server.app import Options, make_app
-from reconciler.server.starting import Front
+from reconciler.server.starting import StartupServer
 from reconciler.settings import Loaded
 from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.requests.queue import new_owner
@@ -47,7 +47,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class SettingsFiles:
     """The files that `run` follows, and the function that reads them."""
 
     paths: tuple[Path, ...]
@@ -62,14 +62,14 @@ class Manager:
     def __init__(
         self,
         components: Components,
-        files: Files,
+        files: SettingsFiles,
         *,
         host: str | None = None,
         port: int | None = None,
         intervals: Intervals | None = None,
-        front: Front | None = None,
+        startup_server: StartupServer | None = None,
     ) -> None:
-        """`front`: an open port to serve on; otherwise `host` and `port`, or those of the settings."""
+        """`startup_server`: an open port to serve on; otherwise `host` and `port`, or those of the settings."""
         settings = components.loaded.settings
         self._controller_lock = lock_controller(components.engine)
         self._files = files
@@ -149,14 +149,14 @@ class Manager:
         )
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
-        self._front = front or Front(host or server.host, server.port if port is None else port)
+        self._http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
         self._shops = Shops(components.stores())
         sources = sources_of(components.loaded, self._shops)
         self._clerk = sources.clerk
         options = Options(
             sources=sources,
             clock=self._clock,
-            host=self._front.host,
+            host=self._http_server.host,
             console_token=token,
         )
         self._app = make_app(self._service, options)
@@ -164,7 +164,7 @@ class Manager:
     @property
     def url(self) -> str:
         """The server's URL on this machine."""
-        return self._front.url
+        return self._http_server.url
 
     def start(self) -> None:
         """Check the preconditions, then start all parts. Raises the errors that `doctor` reports."""
@@ -176,8 +176,8 @@ class Manager:
         self._record_replica()
         if self._rows is not None:
             self._rows.start()
-        self._front.open(self._app)
-        self._front.start()
+        self._http_server.open(self._app)
+        self._http_server.start()
         self._dispatcher.start()
         self._schedule.start()
         self._suspend_unidentified()
@@ -231,7 +231,7 @@ class Manager:
         for name, step in (
             ("outbox", self._outbox.close),
             ("replica", self._forget_replica),
-            ("http", self._front.stop),
+            ("http", self._http_server.stop),
             ("state probe", self._state_probe.close),
             ("webhook state", self._webhook_state.close),
             ("shops", self._running.close),
@@ -394,7 +394,7 @@ class Manager:
             return [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"]
         return []
 
-    def _gauges(self) -> Known:
+    def _gauges(self) -> GaugeValues:
         held = self._dispatcher.in_progress()
         self._metrics.set_active(len(held))
         now = time.monotonic()
@@ -402,7 +402,7 @@ class Manager:
             self._webhook_state.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
         )
         with self._running.components() as components:
-            return Known(
+            return GaugeValues(
                 rows=status_rows_of(components, self._running.stores()),
                 depth=components.queue.depth(),
                 oldest_s=components.queue.oldest_age_s(self._clock.now(), [s.name for s in self._running.stores()]),

@@ -31,7 +31,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class GaugeValues:
     """What a scrape reads: the stores' rows, the queue's depth, and the points left at each shop."""
 
     rows: Sequence[StatusRow]
@@ -121,9 +121,9 @@ class Metrics:
             for scan, result in product(SCANS, SCAN_RESULTS):
                 self._scans.labels(store, scan, result)
 
-    def read_at_scrape(self, known: Callable[[], Known]) -> None:
+    def read_at_scrape(self, known: Callable[[], GaugeValues]) -> None:
         """Call `known` at each scrape from now on."""
-        self.registry.register(_Asked(known))
+        self.registry.register(_StateCollector(known))
 
     def note_reconcile(self, done: WorkResult, seconds: float, waited_s: float) -> None:
         """Count one finished reconcile."""
@@ -158,8 +158,8 @@ class Metrics:
         self._reloads.labels(result).inc()
 
 
-class _Asked(Collector):
-    def __init__(self, known: Callable[[], Known]) -> None:
+class _StateCollector(Collector):
+    def __init__(self, known: Callable[[], GaugeValues]) -> None:
         self._known = known
         self._lock = threading.Lock()
         self._at = float("-inf")
@@ -179,7 +179,7 @@ class _Asked(Collector):
             return self._last
 
 
-def _families(known: Known) -> Iterable[Metric]:
+def _families(known: GaugeValues) -> Iterable[Metric]:
     yield _one("workqueue_depth", "Requests in the queue.", "name", CONTROLLER, known.depth)
     yield _one(
         "workqueue_longest_running_processor_seconds", "Seconds of the longest reconcile in progress.", "name", CONTROLLER,

@@ -23,7 +23,7 @@ from reconciler.wiring import Components
 
 
 @dataclass(slots=True)
-class _Open:
+class _InUse:
     components: Components
     users: int = 0
     replaced: bool = False
@@ -36,7 +36,7 @@ class RunningConfig:
         self._workers = workers
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
-        self._open = _Open(components)
+        self._open = _InUse(components)
         self._suspended: dict[StoreName, str] = {}
         self._absence = ClerkAbsence(on_trouble)
 
@@ -58,7 +58,7 @@ class RunningConfig:
     def replace(self, components: Components) -> None:
         """Use these components from now on."""
         with self._lock:
-            before, self._open = self._open, _Open(components)
+            before, self._open = self._open, _InUse(components)
             before.replaced = True
             idle = before.users == 0
             known = {s.name for s in components.loaded.stores}

@@ -6,10 +6,10 @@ in time is answered with 503, and sent again.
 
 from __future__ import annotations
 
-from reconciler.state.console_reader import ConsoleReader
+from reconciler.state.console_reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.erasure import Erasure
-from reconciler.state.profile_writes import ProfileWrites
+from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.wiring import Components
@@ -23,8 +23,8 @@ class WebhookState:
         self._opened: list[Engine] = []
         engine = self._prompt(settings.state.url, wait_s) or components.engine
         self.queue, self.state = RequestTable(engine), StateStore(engine)
-        self.console_reader, self.erasure = ConsoleReader(engine), Erasure(engine)
-        self.profile_writes = ProfileWrites(engine)
+        self.console_reader, self.erasure = ConsoleTable(engine), Erasure(engine)
+        self.profile_writes = ProfileWriteTable(engine)
 
     def close(self) -> None:
         for engine in self._opened:

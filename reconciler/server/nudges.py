@@ -14,7 +14,16 @@ from reconciler.errors import NotAnEvent
 from reconciler.server.access import Access
 from reconciler.server.health import WebhookMetrics
 from reconciler.server.service import Intake
-from reconciler.server.webhooks import ERRORS, JSON_BODY, MAY_NOT, Accepted, RawBody, Result, Sources, WebhookReceiver
+from reconciler.server.webhooks import (
+    ERRORS,
+    JSON_BODY,
+    MAY_NOT,
+    RawBody,
+    Result,
+    Sources,
+    WebhookReceiver,
+    WebhookResult,
+)
 
 USER_ID_MAX: Final = 255
 UserId = Annotated[ClerkUserId, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
@@ -57,7 +66,7 @@ def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMe
     @router.post(
         "/webhooks/supabase",
         status_code=202,
-        response_model=Accepted,
+        response_model=WebhookResult,
         responses={**ERRORS, 403: MAY_NOT[403]},
         dependencies=[Depends(bearer)],
         openapi_extra=JSON_BODY,
@@ -69,7 +78,7 @@ def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMe
     @router.post(
         "/nudge",
         status_code=202,
-        response_model=Accepted,
+        response_model=WebhookResult,
         responses={**ERRORS, **MAY_NOT},
         dependencies=[Depends(bearer)],
     )

@@ -1,4 +1,4 @@
-"""`Front`: serves the port from the first moment: until the replica works, it answers health, and 503 to all else."""
+"""`StartupServer`: serves the port while the replica starts: it answers health, and 503 to all else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.server.run import ServerThread
 AGAIN_S: Final = 5
 
 
-class Front:
+class StartupServer:
     """Listens on host and port, and passes requests to the application once it is set. ConfigError as ServerThread."""
 
     def __init__(self, host: str, port: int) -> None:

@@ -34,7 +34,7 @@ Result = Literal["queued", "ignored", "duplicate"]
 _log = structlog.get_logger(__name__)
 
 
-class Accepted(BaseModel):
+class WebhookResult(BaseModel):
     """The result: queued, ignored (it does not concern us), or a duplicate of an accepted one."""
 
     status: Result
@@ -198,7 +198,9 @@ def routes(service: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRou
     router = APIRouter(tags=["webhooks"])
     receiver = WebhookReceiver(service, metrics)
 
-    @router.post("/webhooks/clerk", status_code=202, response_model=Accepted, responses=ERRORS, openapi_extra=JSON_BODY)
+    @router.post(
+        "/webhooks/clerk", status_code=202, response_model=WebhookResult, responses=ERRORS, openapi_extra=JSON_BODY
+    )
     async def clerk(request: Request, body: RawBody) -> JSONResponse:
         """Receives Clerk's webhooks, signed by Svix."""
         return await receiver.answer_in_time("clerk", lambda: _clerk_result(receiver, service, sources, request, body))
@@ -206,7 +208,7 @@ def routes(service: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRou
     @router.post(
         "/webhooks/shopify/{store}",
         status_code=202,
-        response_model=Accepted,
+        response_model=WebhookResult,
         responses={**ERRORS, 404: MAY_NOT[404], 422: MAY_NOT[422]},
         openapi_extra=JSON_BODY,
     )

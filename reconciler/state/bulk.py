@@ -1,4 +1,4 @@
-"""`BulkFiles`: files and lines of bulk mutations in the state. Plain rows, since whole shops pass through here."""
+"""`BulkTable`: files and lines of bulk mutations in the state. Plain rows, since whole shops pass through here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.ports import BulkFile, BulkLine, Settled
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import ASK, parts
 from reconciler.state.erasure import erased_of
-from reconciler.state.mappings import Mappings
+from reconciler.state.mappings import MappingTable
 from reconciler.state.tables.bulk import BulkFileRow, BulkLineRow
 
 _file: Table = BulkFileRow.__table__
@@ -25,7 +25,7 @@ _FILE = ("key", "rides_in", "path", "digest", "lines", "begun_at", "operation")
 _LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "number")
 
 
-class BulkFiles(Mappings):
+class BulkTable(MappingTable):
     """`ports.BulkRepository` on SQLite or Postgres."""
 
     def bulk_files(self, shop: ShopDomain) -> list[BulkFile]:

@@ -1,4 +1,4 @@
-"""`ConsoleReader`: the console's queries for people, their mappings and recent events."""
+"""`ConsoleTable`: the console's queries for people, their mappings and recent events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _mapping: Table = MappingRow.__table__
 _event: Table = EventRow.__table__
 
 
-class ConsoleReader(Database):
+class ConsoleTable(Database):
     """Queries of the console. Each is bounded and served by an index."""
 
     def find_people(

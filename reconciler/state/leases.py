@@ -21,7 +21,7 @@ _lease: Table = LeaseRow.__table__
 _budget: Table = BudgetRow.__table__
 
 
-class Leases(Database):
+class LeaseTable(Database):
     """`ports.Leases`. One statement takes a lease, so no lock is held and a transaction pooler works."""
 
     def acquire(self, name: str, owner: str, *, ttl_s: float, now: datetime) -> int | None:
@@ -85,7 +85,7 @@ class Leases(Database):
             return connection.execute(update(_lease).where(held).values(owner="", until=now)).rowcount
 
 
-class Budgets(Database):
+class BudgetTable(Database):
     """`ports.Budgets`. A new hour deletes the counts of hours older than two days.
 
     A count below 0 returns what was spent on an action that did not happen.

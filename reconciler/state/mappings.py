@@ -1,4 +1,4 @@
-"""`Mappings`: the mapping table, its events, and facts of stores."""
+"""`MappingTable`: the mapping table, its events, and facts of stores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _event: Table = EventRow.__table__
 _store: Table = StoreRow.__table__
 
 
-class Mappings(Database):
+class MappingTable(Database):
     """`ports.State` on SQLite or Postgres."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:

@@ -47,7 +47,7 @@ FORGOTTEN: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-class ProfileWrites(Database):
+class ProfileWriteTable(Database):
     """Thread-safe. Each call is durable when it returns."""
 
     def accept(self, changes: Sequence[ClerkChange], *, now: datetime) -> set[ClerkUserId]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from reconciler.state.bulk import BulkFiles
+from reconciler.state.bulk import BulkTable
 from reconciler.state.consoles import SessionTable
 from reconciler.state.controllers import ReplicaTable
-from reconciler.state.leases import Budgets, Leases
-from reconciler.state.mappings import Mappings
+from reconciler.state.leases import BudgetTable, LeaseTable
+from reconciler.state.mappings import MappingTable
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
 from reconciler.state.scans import ScanTable
 from reconciler.state.shops import ShopTable
 from reconciler.state.tidy import Tidy
-from reconciler.state.tokens import AppliedPlans, Tokens
+from reconciler.state.tokens import AppliedPlanTable, TokenTable
 
 
 class StateStore(
-    Tokens,
-    BulkFiles,
-    Mappings,
-    AppliedPlans,
-    Budgets,
-    Leases,
+    TokenTable,
+    BulkTable,
+    MappingTable,
+    AppliedPlanTable,
+    BudgetTable,
+    LeaseTable,
     ScanTable,
     MirrorTable,
     DoubtsTable,

@@ -1,4 +1,4 @@
-"""`Tokens`: rotated token pairs, encrypted. `AppliedPlans`: the sealed plans that were applied."""
+"""`TokenTable`: rotated token pairs, encrypted. `AppliedPlanTable`: the sealed plans that were applied."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _plan: Table = AppliedPlanRow.__table__
 _token: Table = TokenRow.__table__
 
 
-class Tokens(Database):
+class TokenTable(Database):
     """Token pairs by shop, encrypted with a key derived from RECONCILER_SECRET_KEY."""
 
     def __init__(self, engine: Engine, *, secret_key: str | None = None) -> None:
@@ -60,7 +60,7 @@ class Tokens(Database):
         return Fernet(base64.urlsafe_b64encode(hashlib.sha256(self._secret_key.encode()).digest()))
 
 
-class AppliedPlans(Database):
+class AppliedPlanTable(Database):
     """Sealed plans: each can be applied once."""
 
     def mark_applied(self, digest: str, at: datetime) -> bool:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.report.status import StatusRow
-from reconciler.manager.metrics import Known, Metrics
+from reconciler.manager.metrics import GaugeValues, Metrics
 from reconciler.server.health import WebhookMetrics
 from tests.standards.tree import modules
 
@@ -27,7 +27,9 @@ def registry_of_a_replica() -> CollectorRegistry:
         store=STORE, shop=ShopDomain("acme.myshopify.com"), profiles=1, mapped=1, in_sync=0, pending=0, parity=0.0,
         held={"EmailTaken": 1},
     )  # fmt: skip
-    metrics.read_at_scrape(lambda: Known([row], depth=0, oldest_s=0.0, longest_running_s=0.0, points_left={STORE: 1.0}))
+    metrics.read_at_scrape(
+        lambda: GaugeValues([row], depth=0, oldest_s=0.0, longest_running_s=0.0, points_left={STORE: 1.0})
+    )
     WebhookMetrics(metrics.registry).note("clerk", "queued", 0.0)
     return metrics.registry
 

@@ -25,7 +25,7 @@ from reconciler.controller.worker import Pauses
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping as Row
 from reconciler.core.model.request import Request
-from reconciler.manager.app import Files, Manager
+from reconciler.manager.app import Manager, SettingsFiles
 from reconciler.manager.intervals import Intervals
 from reconciler.ports import Clock
 from reconciler.settings import load
@@ -260,7 +260,7 @@ class RunHarness:
             if clock is not None:
                 components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
             manager = Manager(
-                components, Files(self.paths, lambda: load(*self.paths, {})), port=0,
+                components, SettingsFiles(self.paths, lambda: load(*self.paths, {})), port=0,
                 intervals=replace(HURRY, pauses=pauses, **intervals),
             )  # fmt: skip
             stack.callback(manager.close)

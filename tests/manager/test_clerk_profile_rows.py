@@ -26,7 +26,7 @@ from reconciler.errors import TemporaryError
 from reconciler.manager.startup import open_databases
 from reconciler.settings import load
 from reconciler.state.database.engine import open_engine
-from reconciler.state.profile_writes import ProfileWrites
+from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.supabase.upsert import ProfileUpserts
 from reconciler.supabase.writer import open_writer
 from reconciler.wiring import Components
@@ -339,7 +339,7 @@ def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> N
 
 
 def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable, engine_of: Callable[..., Any]) -> None:
-    book = ProfileWrites(engine_of(app.url, open_engine))
+    book = ProfileWriteTable(engine_of(app.url, open_engine))
     rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})
     steady = [0.0]
     frozen, other = (
@@ -364,7 +364,7 @@ def test_a_change_whose_write_was_not_recorded_is_written_back_by_the_next(
     app: AppTable, engine_of: Callable[..., Any]
 ) -> None:
     """The writer is killed between the row and the state: what the row then holds is Clerk's, not the app's."""
-    book = ProfileWrites(engine_of(app.url, open_engine))
+    book = ProfileWriteTable(engine_of(app.url, open_engine))
     rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})
     writer = RowWriter(lambda: rows, book, WallClock(), ask=None, nudge=lambda _done: None)
     user, start = ClerkUserId("user_a"), WallClock().now()

@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from reconciler.core.model.ids import StoreName
-from reconciler.manager.app import Files, Manager
+from reconciler.manager.app import Manager, SettingsFiles
 from reconciler.settings import load
 from reconciler.wiring import Components
 from tests.manager.harness import US, RunHarness, run_harness
@@ -89,9 +89,9 @@ def days(tmp_path: Path) -> Iterator[Days]:
         clock = Turned()
         components = stack.enter_context(Components(load(*harness.paths, {}), warn=lambda _message: None))
         components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
-        manager = Manager(components, Files(harness.paths, lambda: load(*harness.paths, {})), port=0)
+        manager = Manager(components, SettingsFiles(harness.paths, lambda: load(*harness.paths, {})), port=0)
         stack.callback(manager._running.close)
-        stack.callback(manager._front.stop)
+        stack.callback(manager._http_server.stop)
         manager._schedule.scan_full(StoreName(US), START, whole=False)
         found = Days(harness, manager, components, clock, random.Random(SEED))
         found.work()

@@ -19,7 +19,7 @@ from reconciler.core.model.request import Request
 from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
 from reconciler.state.database.engine import open_engine
 from reconciler.state.erasure import Erased, Erasure
-from reconciler.state.profile_writes import ProfileWrites
+from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
@@ -93,10 +93,10 @@ def everywhere(state: StateStore, engine: Engine) -> None:
     state.spend(SHOP, "update", AT, 1, 5)
     state.acquire("look:acme", "owner", ttl_s=60, now=AT)
     RequestTable(engine).add([Request(StoreName("acme"), user("ada"))], AT, reason="profile changed")
-    tell(ProfileWrites(engine), "ada")
+    tell(ProfileWriteTable(engine), "ada")
 
 
-def tell(book: ProfileWrites, name: str, *, at: datetime = AT) -> None:
+def tell(book: ProfileWriteTable, name: str, *, at: datetime = AT) -> None:
     """What Clerk says of a user: written once, told again, and refused by the table."""
     profile = Profile(clerk_user_id=user(name), **VALUES)
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engi
 def test_what_clerk_said_of_a_redacted_user_is_not_stored_by_a_write_that_was_under_way(
     state: StateStore, engine: Engine
 ) -> None:
-    book = ProfileWrites(engine)
+    book = ProfileWriteTable(engine)
     state.put(theirs())
     profile = Profile(clerk_user_id=user("ada"), **VALUES)
     book.accept([ClerkChange(user("ada"), at=AT, profile=profile)], now=AT)
@@ -136,7 +136,7 @@ def test_what_clerk_said_of_a_redacted_user_is_not_stored_by_a_write_that_was_un
 
 
 def test_what_clerk_said_of_a_user_without_a_mapping_goes_by_the_address(engine: Engine) -> None:
-    tell(ProfileWrites(engine), "eve")
+    tell(ProfileWriteTable(engine), "eve")
     assert traces(engine) == {"reconciler_profile_write": list(TRACES)}
     redact(engine, [customer(1)], EMAIL)
     assert traces(engine) == {}

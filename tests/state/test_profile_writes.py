@@ -13,15 +13,15 @@ from reconciler.core.decide.profile_row import clerk_values
 from reconciler.core.decide.profile_write import ClerkChange, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.state.profile_writes import LEASE_S, ProfileWrites
+from reconciler.state.profile_writes import LEASE_S, ProfileWriteTable
 
 USER = ClerkUserId("user_tove")
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def book(engine: Engine) -> ProfileWrites:
-    return ProfileWrites(engine)
+def book(engine: Engine) -> ProfileWriteTable:
+    return ProfileWriteTable(engine)
 
 
 def after(seconds: float) -> datetime:
@@ -37,7 +37,7 @@ def told(name: str, at_s: float | None = 0.0, *, created: bool = False) -> Clerk
 GONE = ClerkChange(USER, deleted_at=after(100))
 
 
-def claimed(book: ProfileWrites, at_s: float = 0.0) -> WriteClaim:
+def claimed(book: ProfileWriteTable, at_s: float = 0.0) -> WriteClaim:
     (claim,) = book.claim(now=after(at_s), limit=5)
     return claim
 
@@ -46,12 +46,12 @@ def name_of(claim: WriteClaim) -> str | None:
     return claim.profile.first_name if claim.profile is not None else None
 
 
-def settle(book: ProfileWrites, claim: WriteClaim) -> None:
+def settle(book: ProfileWriteTable, claim: WriteClaim) -> None:
     book.settle([(claim, clerk_values(claim.profile) if claim.profile is not None else None)], now=NOON)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_the_newest_is_written_whatever_order_they_come_in(book: ProfileWrites, order: tuple[int, ...]) -> None:
+def test_the_newest_is_written_whatever_order_they_come_in(book: ProfileWriteTable, order: tuple[int, ...]) -> None:
     for n in order:
         book.accept([told(f"n{n}", n)], now=NOON)
     claim = claimed(book)
@@ -61,14 +61,14 @@ def test_the_newest_is_written_whatever_order_they_come_in(book: ProfileWrites, 
     assert book.claim(now=NOON, limit=5) == []
 
 
-def test_the_newest_that_comes_again_is_written_again(book: ProfileWrites) -> None:
+def test_the_newest_that_comes_again_is_written_again(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     settle(book, claimed(book))
     assert book.accept([told("a")], now=NOON) == {USER}
     assert claimed(book).last == clerk_values(told("a").profile or Profile(clerk_user_id=USER))
 
 
-def test_after_a_deletion_nothing_is_written(book: ProfileWrites) -> None:
+def test_after_a_deletion_nothing_is_written(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     book.accept([GONE], now=NOON)
     claim = claimed(book)
@@ -79,7 +79,7 @@ def test_after_a_deletion_nothing_is_written(book: ProfileWrites) -> None:
     assert book.accept([GONE], now=NOON) == {USER}  # the deletion itself may come again
 
 
-def test_a_claim_is_one_writers_until_its_lease_ends(book: ProfileWrites) -> None:
+def test_a_claim_is_one_writers_until_its_lease_ends(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     first = claimed(book)
     assert book.claim(now=after(LEASE_S - 1), limit=5) == []
@@ -92,7 +92,7 @@ def test_a_claim_is_one_writers_until_its_lease_ends(book: ProfileWrites) -> Non
     assert book.claim(now=after(999), limit=5) == []
 
 
-def test_many_writers_at_once_share_what_is_due(book: ProfileWrites) -> None:
+def test_many_writers_at_once_share_what_is_due(book: ProfileWriteTable) -> None:
     names = [ClerkUserId(f"user_{n:02}") for n in range(40)]
     book.accept([ClerkChange(n, at=NOON, profile=Profile(clerk_user_id=n)) for n in names], now=NOON)
     found: list[str] = []
@@ -112,7 +112,7 @@ def test_many_writers_at_once_share_what_is_due(book: ProfileWrites) -> None:
     assert sorted(found) == names
 
 
-def test_what_comes_while_a_row_is_written_is_written_next(book: ProfileWrites) -> None:
+def test_what_comes_while_a_row_is_written_is_written_next(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     first = claimed(book)
     book.accept([told("b", 1)], now=NOON)
@@ -125,7 +125,7 @@ def test_what_comes_while_a_row_is_written_is_written_next(book: ProfileWrites) 
     assert name_of(claimed(book)) == "c"
 
 
-def test_a_user_who_has_just_signed_up_fills_and_what_comes_next_is_measured_by_that(book: ProfileWrites) -> None:
+def test_a_user_who_has_just_signed_up_fills_and_what_comes_next_is_measured_by_that(book: ProfileWriteTable) -> None:
     book.accept([told("a", created=True)], now=NOON)
     book.accept([told("a", created=True)], now=NOON)  # sent twice
     claim = claimed(book)
@@ -139,7 +139,7 @@ def test_a_user_who_has_just_signed_up_fills_and_what_comes_next_is_measured_by_
     assert book.claim(now=NOON, limit=5) == []
 
 
-def test_an_event_without_a_time_fills_and_is_never_the_newest(book: ProfileWrites) -> None:
+def test_an_event_without_a_time_fills_and_is_never_the_newest(book: ProfileWriteTable) -> None:
     book.accept([told("a", None)], now=NOON)
     claim = claimed(book)
     assert claim.fill_only
@@ -148,7 +148,7 @@ def test_an_event_without_a_time_fills_and_is_never_the_newest(book: ProfileWrit
     assert book.accept([told("c", None)], now=NOON) == set()
 
 
-def test_a_refusal_lasts_until_a_write_succeeds_and_a_hint_hurries_it(book: ProfileWrites) -> None:
+def test_a_refusal_lasts_until_a_write_succeeds_and_a_hint_hurries_it(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     book.refuse(claimed(book), "no", missing=True, last=None, now=NOON, due_at=after(60))
     assert (book.refused()[USER].message, set(book.refused_users())) == ("no", {USER})
@@ -161,7 +161,7 @@ def test_a_refusal_lasts_until_a_write_succeeds_and_a_hint_hurries_it(book: Prof
     assert (book.refused(), book.refused_users()) == ({}, frozenset())
 
 
-def test_a_user_whose_deletion_clerk_denies_is_written_again(book: ProfileWrites) -> None:
+def test_a_user_whose_deletion_clerk_denies_is_written_again(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     book.accept([GONE], now=NOON)
     assert book.restore(claimed(book), told("b", 5), now=NOON)
@@ -169,7 +169,7 @@ def test_a_user_whose_deletion_clerk_denies_is_written_again(book: ProfileWrites
     assert book.accept([told("c", 6)], now=NOON) == {USER}
 
 
-def test_the_backlog_says_for_how_long_the_oldest_has_been_due(book: ProfileWrites) -> None:
+def test_the_backlog_says_for_how_long_the_oldest_has_been_due(book: ProfileWriteTable) -> None:
     assert book.backlog(now=NOON) == (0, 0.0)
     book.accept([told("a")], now=NOON)
     assert book.backlog(now=after(7)) == (1, 7.0)

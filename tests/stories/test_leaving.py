@@ -12,7 +12,7 @@ from reconciler.core.decide.profile_write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import open_engine
-from reconciler.state.profile_writes import ProfileWrites
+from reconciler.state.profile_writes import ProfileWriteTable
 from tests.clock import WallClock
 from tests.stories.harness import StoryHarness, mail, unlike
 
@@ -393,7 +393,7 @@ def told(story: StoryHarness, user: str, **values: Any) -> None:
     try:
         now = WallClock().now()
         profile = Profile(clerk_user_id=ClerkUserId(user), mapped=frozenset(values), **values)
-        ProfileWrites(engine).accept(
+        ProfileWriteTable(engine).accept(
             [ClerkChange(profile.clerk_user_id, at=now, profile=profile, created=True)], now=now
         )
     finally:

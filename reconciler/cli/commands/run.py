@@ -15,13 +15,13 @@ import structlog
 
 from reconciler.cli.context import Context
 from reconciler.errors import ConfigError, SourceError, StateError
-from reconciler.manager.app import Files, Manager
+from reconciler.manager.app import Manager, SettingsFiles
 from reconciler.manager.config_files import digest_of, wait_until_settled, youngest_s
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.logs import configure
 from reconciler.manager.shutdown import Deadline, exit_now, left_s
 from reconciler.manager.startup import FIRST_S, is_away, open_databases
-from reconciler.server.starting import Front
+from reconciler.server.starting import StartupServer
 from reconciler.wiring import Components
 
 _log = structlog.get_logger(__name__)
@@ -56,13 +56,13 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     return 0
 
 
-def _read_files(context: Context) -> Files:
+def _read_files(context: Context) -> SettingsFiles:
     """The settings files as they are now. The digest is computed before they are read, so no later change is missed."""
     wait_until_settled(context.paths)
-    return Files(context.paths, context.read_settings, digest_of(context.paths))
+    return SettingsFiles(context.paths, context.read_settings, digest_of(context.paths))
 
 
-def _reload_files(context: Context, before: Files, refused: set[str]) -> Files:
+def _reload_files(context: Context, before: SettingsFiles, refused: set[str]) -> SettingsFiles:
     """The settings files before a restart; if they can't be read now, the previous ones.
 
     `refused` collects the errors that were logged, so that each is logged once.
@@ -84,14 +84,16 @@ def _warn(message: str) -> None:
     _log.warning("warning", message=message)
 
 
-def _serve(context: Context, files: Files, entry: _Port, signals: _Signals) -> bool:
+def _serve(context: Context, files: SettingsFiles, entry: _Port, signals: _Signals) -> bool:
     """Run until a signal ends it. False if it must start again: a database was lost, or the files have changed."""
     with context.components(warn=_warn) as components, _open_databases(components, files, entry, signals) as settled:
         if signals.is_ending:
             return True
         if not settled:
             return False
-        manager = Manager(components, files, host=entry.address[0], port=entry.address[1], front=entry.take_front())
+        manager = Manager(
+            components, files, host=entry.address[0], port=entry.address[1], startup_server=entry.take_server()
+        )
         signals.attach(manager)
         try:
             try:
@@ -115,31 +117,33 @@ class _Port:
     def __init__(self, address: tuple[str, int], ports: ExitStack) -> None:
         self.address = address
         self._ports = ports
-        self._front: Front | None = None
+        self._startup_server: StartupServer | None = None
 
     def tell(self, why: str) -> None:
         """Answer probes with 503 and this reason; starts serving on the first call."""
-        if self._front is None:
-            self._front = Front(*self.address)
-            self._ports.callback(self._front.stop)
-            self._front.start()
-            _log.info("port_opened", url=self._front.url)
-        self._front.wait_for([why])
+        if self._startup_server is None:
+            self._startup_server = StartupServer(*self.address)
+            self._ports.callback(self._startup_server.stop)
+            self._startup_server.start()
+            _log.info("port_opened", url=self._startup_server.url)
+        self._startup_server.wait_for([why])
 
-    def take_front(self) -> Front | None:
+    def take_server(self) -> StartupServer | None:
         """Hand the running server over to a manager, which stops it in the end."""
-        front, self._front = self._front, None
-        return front
+        startup_server, self._startup_server = self._startup_server, None
+        return startup_server
 
 
 @contextmanager
-def _open_databases(components: Components, files: Files, entry: _Port, signals: _Signals) -> Iterator[bool]:
+def _open_databases(components: Components, files: SettingsFiles, entry: _Port, signals: _Signals) -> Iterator[bool]:
     """Wait until the databases are open or a signal ends it. Yields whether the files are still those that were read."""
     open_databases(components, tell=entry.tell, wait=signals.wait)
     yield signals.is_ending or _wait_until_settled(components, files, entry.tell, signals)
 
 
-def _wait_until_settled(components: Components, files: Files, tell: Callable[[str], None], signals: _Signals) -> bool:
+def _wait_until_settled(
+    components: Components, files: SettingsFiles, tell: Callable[[str], None], signals: _Signals
+) -> bool:
     """Whether the files that were read may be used. Waits if they are new and other replicas run different ones.
 
     A half-written file can be valid: a store without its last line, the `where`, selects every user. A running replica

@@ -14,7 +14,7 @@ from reconciler.ports.profile_rows import ProfileWriteRepository
 from reconciler.settings import StoreSettings
 
 
-class People(Protocol):
+class PeopleReader(Protocol):
     """What a list of people needs from the state."""
 
     @property
@@ -51,7 +51,7 @@ def with_refused_users(
 def merge_refused(
     found: Sequence[Mapping],
     stores: Sequence[StoreSettings],
-    people: People,
+    people: PeopleReader,
     text: str,
     *,
     status: Status | None,

@@ -15,7 +15,7 @@ WAIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Question:
     answer: Future[Sequence[str]]
     at: float
 
@@ -26,14 +26,14 @@ class StateProbe:
     def __init__(self, ask: Callable[[], Sequence[str]], *, wait_s: float = WAIT_S) -> None:
         self._ask, self._wait_s = ask, wait_s
         self._lock = threading.Lock()
-        self._asked: _Asked | None = None
+        self._asked: _Question | None = None
         self._pool = DaemonPool(1, "state-probe")
 
     def reasons(self) -> Sequence[str]:
         """Return what is wrong with the state, one line each, after `wait_s` at most. No answer in time is one of them."""
         with self._lock:
             if self._asked is None or self._asked.answer.done():
-                self._asked = _Asked(self._pool.submit(self._answer), time.monotonic())
+                self._asked = _Question(self._pool.submit(self._answer), time.monotonic())
             asked = self._asked
         try:
             return asked.answer.result(self._wait_s)

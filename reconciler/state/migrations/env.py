@@ -1,4 +1,4 @@
-"""Alembic's entrance: the connection is handed in, there is no ini file."""
+"""Alembic's environment: the caller passes the connection; there is no ini file."""
 
 from alembic import context
 

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Claim
-from reconciler.state.mappings import Mappings
+from reconciler.state.mappings import MappingTable
 from reconciler.state.requests.queue import fence
 
 
-class FencedMappings(Mappings):
+class FencedMappings(MappingTable):
     """`ports.ClaimedWriter`. A write raises LeaseLost and changes nothing once another holder claimed the request."""
 
     def __init__(self, engine: Engine, claim: Claim) -> None:
