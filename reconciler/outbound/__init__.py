@@ -1,1 +1,1 @@
-"""HTTP to others, bounded: in the time and the size of a reply, and in the addresses that may be connected to."""
+"""Connections to others: HTTP with bounds on time, size and addresses; URLs; logins to databases."""

@@ -1,7 +1,7 @@
-"""Which network addresses a URL that somebody else gave us may lead to: public ones only.
+"""The check that URLs from others lead to public network addresses only.
 
-The ranges are those of Python's `ipaddress`, and of each address that carries another one (IPv4 in IPv6, 6to4, NAT64,
-Teredo) the one inside counts as well.
+The ranges are those of Python's `ipaddress`. For an address that embeds another one (IPv4 in IPv6, 6to4, NAT64, Teredo)
+the embedded one is also checked.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 class AddressRefusedError(OSError):
-    """A host leads to an address that may not be connected to."""
+    """A host resolves to an address that is not public."""
 
 
 def resolved(host: str, port: int) -> list[Address]:
-    """All addresses of a host, in the order of the resolver. OSError where it has none."""
+    """All addresses of a host, in the order of the resolver. OSError if it has none."""
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos))
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host's name spells, in any spelling that a resolver takes (`127.1`, `0x7f000001`), or None."""
+    """The address in a host name, in any spelling that a resolver accepts (`127.1`, `0x7f000001`); else None."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         pass
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
-    except (OSError, ValueError):  # ValueError: a NUL in it
+    except (OSError, ValueError):  # ValueError: it contains a NUL
         return None
 
 
 def is_public(address: Address) -> bool:
-    """Whether this is an address of the public internet, and so is the one that it carries, if any."""
+    """Whether this address, and the one that it embeds, if any, are of the public internet."""
     carries = _carried(address)
     if carries is not None:
         return is_public(carries)
@@ -50,7 +50,7 @@ def is_public(address: Address) -> bool:
 
 
 def _carried(address: Address) -> Address | None:
-    """The IPv4 address that an IPv6 address stands for, or leads through."""
+    """The IPv4 address that an IPv6 address embeds; None without one."""
     if not isinstance(address, ipaddress.IPv6Address):
         return None
     if address in NAT64:
@@ -60,7 +60,7 @@ def _carried(address: Address) -> Address | None:
 
 
 def public_only(host: str, port: int, resolve: Resolve = resolved) -> list[Address]:
-    """The addresses of a host. AddressRefusedError where one of them is not public, OSError where it has none."""
+    """The addresses of a host. AddressRefusedError if one of them is not public, OSError if it has none."""
     found = resolve(host, port)
     hidden = [address for address in found if not is_public(address)]
     if hidden or not found:

@@ -1,4 +1,4 @@
-"""Certificates that this machine does not trust: a proxy that opens TLS, a wrong host, or a certificate that has ended."""
+"""Certificates that this machine does not trust, by a TLS proxy, a wrong host or an expired certificate."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 
 UNTRUSTED: Final = "its TLS certificate is not trusted here"
 UNTRUSTED_HINT: Final = (
-    "the TLS certificate is not trusted: check the host in the settings, this machine's clock, and whether a proxy opens"
-    " TLS, whose CA must then be named in SSL_CERT_FILE"
+    "the TLS certificate is not trusted: check the host in the settings and this machine's clock; if a proxy intercepts"
+    " TLS, set SSL_CERT_FILE to its CA"
 )
 
 
 def is_untrusted(error: BaseException | None) -> bool:
-    """Whether a certificate was refused, in this error or in what led to it."""
+    """Whether this error, or one of its causes, is an untrusted certificate."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return True

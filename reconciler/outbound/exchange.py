@@ -1,6 +1,6 @@
-"""One exchange over HTTP, bounded: the time that it waits, the bytes of its reply as sent and unpacked, and its headers.
+"""One HTTP exchange with bounds on waiting time, on the reply's bytes as sent and decompressed, and on its headers.
 
-Only gzip and deflate are asked for, and unpacked in pieces of a bounded size: a reply may pack a gigabyte into a megabyte.
+Only gzip and deflate are requested, and decompressed in pieces of a bounded size: a megabyte may expand to a gigabyte.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from reconciler.outbound.transport import Patience, waiting_with
 
 PIECE_BYTES: Final = 65_536
 HEADERS_MAX: Final = 200
-WIRE_FIRST_BYTES: Final = 1_048_576  # that are no body
-WIRE_TIMES: Final = 8  # a body in chunks of one byte each has six bytes for each
+WIRE_FIRST_BYTES: Final = 1_048_576  # for everything but the body
+WIRE_TIMES: Final = 8  # chunks of one byte take six bytes each
 PACKED: Final = "gzip, deflate"
 _WBITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _LOCATION: Final = "customer_parity_location"  # in a response's extensions
@@ -27,19 +27,19 @@ _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer
 
 
 class TooLargeError(httpx.DecodingError):
-    """The reply is larger than anything that is expected of this peer."""
+    """The reply exceeds the bound for this peer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one exchange may take: seconds of waiting in all, and bytes of the unpacked body."""
+    """The bounds of one exchange: seconds of waiting in total, and bytes of the decompressed body."""
 
     seconds: float
     body_bytes: int
 
 
 def exchange(client: httpx.Client, request: httpx.Request, bounds: Bounds) -> httpx.Response:
-    """The whole reply, unpacked. httpx.RequestError where none came within the bounds."""
+    """The complete reply, decompressed. httpx.RequestError if it exceeds the bounds or fails."""
     body = bytearray()
     with opened(client, request, bounds) as (response, pieces):
         for piece in pieces:
@@ -52,7 +52,7 @@ def exchange(client: httpx.Client, request: httpx.Request, bounds: Bounds) -> ht
 def opened(
     client: httpx.Client, request: httpx.Request, bounds: Bounds
 ) -> Generator[tuple[httpx.Response, Iterator[bytes]], None, None]:
-    """The reply's head, and its unpacked body in pieces as they come. Errors as of `exchange`, here and at each piece."""
+    """The reply's head, and its decompressed body as a stream. Errors as of `exchange`, here and at each piece."""
     patience = Patience(bounds.seconds, WIRE_FIRST_BYTES + WIRE_TIMES * bounds.body_bytes)
     client.event_hooks = {"response": [_put_location_aside]}
     with waiting_with(patience):
@@ -65,11 +65,11 @@ def opened(
         yield response, _pieces(response, patience, bounds.body_bytes)
     finally:
         response.close()
-        client.cookies.clear()  # else each reply could add to what is kept and sent
+        client.cookies.clear()  # else each reply could add cookies
 
 
 def _put_location_aside(response: httpx.Response) -> None:
-    """Keep it from httpx, which reads it though redirects are not followed, and raises other errors at what is no place."""
+    """Hide Location from httpx, which parses it even without following redirects, and fails on invalid ones."""
     if "Location" in response.headers:
         response.extensions[_LOCATION] = response.headers.pop("Location")
 
@@ -84,7 +84,7 @@ def _pieces(response: httpx.Response, patience: Patience, bytes_max: int) -> Ite
 
 
 def _raw(response: httpx.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it was sent. Nobody else's waits draw on this patience while a piece is worked on."""
+    """The body as it was sent. The patience applies only while waiting for a chunk, not while it is processed."""
     assert isinstance(response.stream, httpx.SyncByteStream)
     chunks = iter(response.stream)
     while True:
@@ -101,11 +101,11 @@ def _unpacked(response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[byt
         yield from chunks
         return
     if packed not in _WBITS:
-        raise httpx.DecodingError("the reply is packed in a way that was not asked for", request=response.request)
+        raise httpx.DecodingError("the reply has a content encoding that was not requested", request=response.request)
     first = next((chunk for chunk in chunks if chunk), None)
     if first is None:
         return
-    bare = packed == "deflate" and (first[0] & 0x0F) != zlib.DEFLATED  # some send it without its wrapping
+    bare = packed == "deflate" and (first[0] & 0x0F) != zlib.DEFLATED  # some servers send it without the zlib header
     unpacking = zlib.decompressobj(-zlib.MAX_WBITS if bare else _WBITS[packed])
     try:
         for chunk in chain([first], chunks):
@@ -115,6 +115,6 @@ def _unpacked(response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[byt
                 left = unpacking.unconsumed_tail
         yield unpacking.flush()  # no more than a window of 32 KiB
     except zlib.error as error:
-        raise httpx.DecodingError("the reply can't be unpacked", request=response.request) from error
+        raise httpx.DecodingError("the reply can't be decompressed", request=response.request) from error
     if not unpacking.eof:
-        raise httpx.DecodingError("the packed reply broke off", request=response.request)
+        raise httpx.DecodingError("the compressed reply is incomplete", request=response.request)

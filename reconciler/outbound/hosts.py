@@ -1,4 +1,4 @@
-"""Names of hosts, as far as their form tells: what a resolver could be asked for."""
+"""The syntax of host names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBERS: Final = 4
 
 
 def is_host(name: str) -> bool:
-    """Whether this may be a host: a name as DNS has them, in ASCII, or an address, without a zone.
+    """Whether this is a valid host: a DNS name in ASCII, or an address without a zone.
 
     >>> is_host("acme.example"), is_host("a..b"), is_host("a" * 64), is_host("::1"), is_host("fe80::1%eth0")
     (True, False, False, True, False)

@@ -1,4 +1,4 @@
-"""The JSON that others send: read by JSON's own rules, and only as much of it as fits into memory many times over."""
+"""JSON from others: parsed strictly, with a bound on its number of values."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Final
 
 import msgspec
 
-PARTS_MAX: Final = 400_000  # values of one reply: each takes much more memory than it has letters
+PARTS_MAX: Final = 400_000  # values of one reply: each takes much more memory than its text
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class MalformedError(ValueError):
-    """A reply is not what its sender promises. The message says where, and holds no value of it."""
+    """A reply has an unexpected form. The message says where, without values."""
 
 
 def decoded(body: bytes | bytearray, *, with_surrogates: bool = False) -> object:
-    """The JSON of a body. MalformedError: it is none by JSON's rules (NaN, lone surrogates), or holds too many values.
+    """The JSON of a body. MalformedError if it is invalid (including NaN and lone surrogates) or has too many values.
 
-    `with_surrogates`: halves of characters that JSON can spell and text can't hold are read as U+0000, which no database
-    keeps either: so that whoever reads the values refuses one of them, and not all.
+    `with_surrogates`: escaped lone surrogates become U+0000, which no database stores either, so that the caller can
+    refuse a single value instead of the whole body.
     """
     parts = body.count(b",") + body.count(b"[") + body.count(b"{")
     if parts > PARTS_MAX:
-        raise MalformedError(f"it holds more than {PARTS_MAX:,} values")
+        raise MalformedError(f"it contains more than {PARTS_MAX:,} values")
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -42,10 +42,10 @@ def _lenient(body: bytes | bytearray) -> object:
 
 
 def words_of(text: object, *, length_max: int) -> str:
-    """What a sender says, so much of it, as a message of ours may hold it."""
+    """A sender's text for our messages, cut at `length_max` characters."""
     return str(text).replace("\0", "\ufffd")[:length_max]
 
 
 def is_storable(text: str | None) -> bool:
-    """Whether a database can hold it: Postgres has no text with U+0000."""
+    """Whether a database can store the text: Postgres accepts no U+0000."""
     return text is None or "\0" not in text

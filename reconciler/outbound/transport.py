@@ -1,7 +1,7 @@
-"""httpx's transport with two bounds that httpx lacks: the whole time of an exchange, and the addresses connected to.
+"""A transport for httpx with two more bounds: the total time of an exchange, and the addresses to connect to.
 
-httpx's timeouts are for one read each: a peer that sends a byte a second is never late. Here all waits of an exchange draw
-on one `Patience`. It is bound to the thread: everything between a request and the end of its reply happens in it.
+httpx's timeouts apply to each read: a peer that sends a byte a second never exceeds them. Here, all waits of an exchange
+share one `Patience`, which is bound to the thread of the exchange.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import httpx
 from reconciler.errors import ConfigError
 from reconciler.outbound.addresses import Address, AddressRefusedError, Resolve, public_only, resolved
 
-WRITE_BYTES: Final = 16_384  # written between two looks at the time
+WRITE_BYTES: Final = 16_384  # written between two checks of the time
 KEEPALIVE_S: Final = 25.0
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
 
 @dataclass(slots=True)
 class Patience:
-    """What one exchange may still take: seconds of waiting for the other side, and bytes from it, whatever they are for.
+    """The remaining bounds of one exchange: seconds of waiting for the peer, and bytes from it.
 
-    Time that we spend ourselves does not count; so a peer that sends for ever, and nothing that counts, ends at the bytes.
+    Our own processing time does not count; the bytes bound a peer that sends endlessly without a pause.
     """
 
     left_s: float
@@ -43,7 +43,7 @@ _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def waiting_with(patience: Patience) -> Iterator[None]:
-    """Within, all waits of this thread for the other side draw on this patience: httpx.TimeoutException when it ends."""
+    """Apply this patience to all waits of this thread for the peer. httpx.TimeoutException when it is used up."""
     token = _patience.set(patience)
     try:
         yield
@@ -53,13 +53,13 @@ def waiting_with(patience: Patience) -> Iterator[None]:
 
 @contextmanager
 def _wait(timeout_s: float | None, late: Callable[[str], Exception]) -> Iterator[float | None]:
-    """The seconds that one wait may take; what it took is taken off."""
+    """Yield the seconds that one wait may take, and subtract the time taken."""
     patience = _patience.get()
     if patience is None:
         yield timeout_s
         return
     if patience.left_s <= 0:
-        raise late("it took too long as a whole")
+        raise late("the exchange took too long in total")
     began = time.monotonic()
     try:
         yield patience.left_s if timeout_s is None else min(timeout_s, patience.left_s)
@@ -68,7 +68,7 @@ def _wait(timeout_s: float | None, late: Callable[[str], Exception]) -> Iterator
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose waits draw on the patience of the exchange."""
+    """A connection with the patience of the exchange."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ class _Stream(httpcore.NetworkStream):
         if patience is not None:
             patience.left_bytes -= len(piece)
             if patience.left_bytes < 0:
-                raise httpcore.ReadError("the reply has more bytes on the wire than any that is expected of this peer")
+                raise httpcore.ReadError("the reply has more bytes than the bound for this peer")
         return piece
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -102,7 +102,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Opens connections. With `resolve` only to hosts whose addresses are all public, and to the very addresses checked."""
+    """Opens connections. With `resolve`, only to hosts with public addresses, and to the very addresses checked."""
 
     def __init__(self, resolve: Resolve | None) -> None:
         self._resolve = resolve
@@ -126,8 +126,8 @@ class _Backend(httpcore.NetworkBackend):
                     return _Stream(self._sockets.connect_tcp(address, port, left_s, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
-            except UnicodeError as error:  # a proxy's name that no resolver takes
-                failure = httpcore.ConnectError(f"{host!r} is no host: {error}")
+            except UnicodeError as error:  # a proxy's name that no resolver accepts
+                failure = httpcore.ConnectError(f"{host!r} is not a host: {error}")
         raise failure
 
     def _public(self, host: str, port: int, resolve: Resolve) -> list[Address]:
@@ -137,17 +137,17 @@ class _Backend(httpcore.NetworkBackend):
             raise httpcore.ConnectError(str(error)) from error
 
     def connect_unix_socket(self, *_: object, **__: object) -> Never:
-        raise httpcore.UnsupportedProtocol("sockets with a path are not used")
+        raise httpcore.UnsupportedProtocol("Unix sockets are not supported")
 
     def sleep(self, seconds: float) -> None:
         self._sockets.sleep(seconds)
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """What an httpx.Client may be made of. `public_only`: addresses of the public internet alone are connected to.
+    """The transport of an httpx.Client. `public_only`: connect to addresses of the public internet only.
 
-    `proxies`: those of the environment are used; where one stands between, it is the one who connects, so a host is held
-    to public addresses only as far as it can be resolved here.
+    `proxies`: use the proxies of the environment. A proxy opens the connection, so `public_only` then checks a host only
+    if it can be resolved here.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class BoundedTransport(httpx.BaseTransport):
 
 
 class _Reply(httpx.SyncByteStream):
-    """A reply's raw bytes as they come."""
+    """The stream of a reply's raw bytes."""
 
     def __init__(self, reply: httpcore.Response, request: httpx.Request) -> None:
         self._reply, self._request = reply, request
@@ -226,7 +226,7 @@ class _Reply(httpx.SyncByteStream):
 
 @contextmanager
 def _translated(request: httpx.Request) -> Iterator[None]:
-    """Httpcore's errors as httpx's of the same names."""
+    """Translate httpcore's errors to httpx's errors of the same names."""
     try:
         yield
     except (
@@ -238,7 +238,7 @@ def _translated(request: httpx.Request) -> Iterator[None]:
 
 
 def _proxy_for(scheme: str, host: str) -> httpx.Proxy | None:
-    """The environment's proxy for this host. ConfigError, which does not repeat it, where that can't be one."""
+    """The environment's proxy for this host, or None. ConfigError, without the value, if it is invalid."""
     proxies = getproxies()
     name = scheme if proxies.get(scheme) else "all"
     found = proxies.get(name)
@@ -251,7 +251,7 @@ def _proxy_for(scheme: str, host: str) -> httpx.Proxy | None:
         proxy = None
     if proxy is None or proxy.url.scheme not in {"http", "https"}:
         raise ConfigError(
-            f"the environment variable {name.upper()}_PROXY names no proxy over HTTP",
-            hint=f"write http://HOST:PORT (SOCKS is not supported), or name {host} in NO_PROXY",
+            f"the environment variable {name.upper()}_PROXY is not the URL of an HTTP proxy",
+            hint=f"set it to http://HOST:PORT (SOCKS is not supported), or add {host} to NO_PROXY",
         )
     return proxy

@@ -1,4 +1,4 @@
-"""URLs from files and replies, read in one place: all parsers that meet a URL later agree on what it says."""
+"""Parsing of URLs from files and replies. All parsers that process such a URL later find the same host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LETTERS_MAX: Final = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """What a URL over HTTP says. `host` is in lower case, without brackets; `netloc` as it was written."""
+    """The parts of an HTTP URL. `host` is in lower case and without brackets; `netloc` is unchanged."""
 
     scheme: str
     host: str
@@ -26,7 +26,7 @@ class Url:
 
 
 def parsed(text: str) -> Url | None:
-    """The URL, or None where it is none that could be asked: not HTTP, no host, a port that is none."""
+    """The parsed URL; None if it is not an HTTP URL with a valid host and port."""
     if len(text) > LETTERS_MAX or not text.isascii() or not text.isprintable() or set(" \\") & set(text):
         return None
     try:
@@ -42,12 +42,12 @@ def parsed(text: str) -> Url | None:
 
 
 def _is_spelt_alike(text: str, host: str) -> bool:
-    """Whether httpx finds the same host: it reads authorities differently, and decodes international names."""
+    """Whether httpx finds the same host: it parses authorities differently, and decodes international names."""
     import httpx  # noqa: PLC0415  not needed by commands that call no server
 
     try:
         url = httpx.URL(text)
-        _ = url.host  # raises at an international name that is none
+        _ = url.host  # raises for an invalid international name
         return url.raw_host.decode("ascii").lower() == host
     except (httpx.InvalidURL, ValueError):  # idna's errors are ValueErrors
         return False

@@ -39,7 +39,7 @@ def test_a_database_whose_host_no_resolver_takes_is_refused_with_its_place(
     cli.settings["profiles"]["url"] = form.format(host)
     said = cli("status")
     assert said.code == 1, said.err
-    assert ("profiles.url" in said.err, "is no host" in said.err, "secret" in said.err) == (True, True, False)
+    assert ("profiles.url" in said.err, "is not a host" in said.err, "secret" in said.err) == (True, True, False)
 
 
 def test_hosts_that_may_be_asked_are_taken(cli: CliHarness) -> None:

@@ -35,6 +35,7 @@ CLEAN: tuple[str, ...] = (
     "reconciler/settings",
     "reconciler/wiring.py",
     "reconciler/manager",
+    "reconciler/outbound",
     "reconciler/server",
     "reconciler/shopify",
     "reconciler/simulator",

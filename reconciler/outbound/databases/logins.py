@@ -1,7 +1,7 @@
-"""Logins at databases that were refused: not repeated before their time, whoever asks in this process.
+"""Refused logins to databases, which are not repeated in this process until a pause has passed.
 
-A pooler that blocks an address renews the block with each attempt, and each attempt with a wrong password leads there.
-State, profiles and the writer of profiles all connect through here.
+Attempts with a wrong password make a pooler block the address, and each attempt renews the block. State, profiles and the
+writer of profiles all connect through this module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from reconciler.outbound.databases.refusals import db_refusal
 from reconciler.outbound.databases.url import is_loopback
 
-PROBE_S: Final = 30.0  # one asks again after a pause; the others wait for what it hears
+PROBE_S: Final = 30.0  # after a pause, one caller tries again, and the others wait this long for its result
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class _Refused:
 
 
 class DbLogins:
-    """What databases answered to our logins. Thread-safe."""
+    """The refusals of our logins. Thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -38,7 +38,7 @@ class DbLogins:
         self._refused: dict[str, _Refused] = {}
 
     def watch(self, engine: Engine) -> None:
-        """Let each new connection of this engine on Postgres go through `connect`."""
+        """Make each new Postgres connection of this engine go through `connect`."""
         url = engine.url.render_as_string(hide_password=False)
 
         @event.listens_for(engine, "do_connect")
@@ -46,12 +46,12 @@ class DbLogins:
             return self.connect(url, lambda: dialect.connect(*arguments, **options))
 
     def connect(self, url: str, connect: Callable[[], T]) -> T:
-        """What `connect` gives. Repeats the last refusal, without asking, until its pause has passed."""
+        """The result of `connect`; raises the last refusal again, without an attempt, until its pause has passed."""
         import psycopg  # noqa: PLC0415  commands on SQLite never need it
 
         address = make_url(url).set(drivername="postgresql")
         host = address.host or ""
-        place = f"{host}:{address.port}" if is_loopback(host) else host  # elsewhere all ports of a pooler are one
+        place = f"{host}:{address.port}" if is_loopback(host) else host  # a remote pooler blocks all its ports together
         keys = (address.render_as_string(hide_password=False), place)
         if (said := self._said_before(keys)) is not None:
             raise psycopg.OperationalError(said)
@@ -66,7 +66,7 @@ class DbLogins:
         return connection
 
     def _said_before(self, keys: tuple[str, ...]) -> str | None:
-        """The refusal whose pause has not passed. Where all have, the one who asks tries for all others."""
+        """The refusal with an unfinished pause; None lets this caller try, while others wait PROBE_S."""
         with self._lock:
             now = self._monotonic()
             known = [self._refused[key] for key in keys if key in self._refused]
@@ -83,9 +83,9 @@ class DbLogins:
             for key in keys:
                 self._refused.pop(key, None)
             if refusal is not None and refusal.pause_s:
-                # A block is of the address, whatever the credentials; all else is of these credentials.
+                # A block applies to the address, other refusals to these credentials.
                 key = keys[1] if refusal.kind == "blocked" else keys[0]
                 self._refused[key] = _Refused(self._monotonic() + refusal.pause_s, said)
 
 
-DB_LOGINS: Final = DbLogins()  # a block is of this machine's address: one for the process
+DB_LOGINS: Final = DbLogins()  # one for the process, since a block applies to this machine's address

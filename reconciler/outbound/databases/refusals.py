@@ -1,4 +1,4 @@
-"""What a Postgres server or its pooler means when it lets nobody in: by SQLSTATE or code word, never by a whole sentence.
+"""The causes of connection errors of Postgres servers and poolers, by SQLSTATE or code word.
 
 A driver reports an error at connect as text without SQLSTATE. The code words are those of Supavisor (its source,
 lib/supavisor/errors, read 2026-11-29; before 2026 it said the same without them), PgBouncer and PostgreSQL.
@@ -35,7 +35,7 @@ _SUPABASE = re.compile(r"\.supabase\.(co|com|in|net|red)$", re.IGNORECASE)
 _IPV6_ADDRESS = re.compile(r"[(\"'][0-9a-f]*:[0-9a-f:]+[)\"']", re.IGNORECASE)
 _HOST = re.compile(r"(?:server at|resolve host|translate host name|host:) [\"']([^\"']+)[\"']")
 
-_KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first whose words are found
+_KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first with matching words
     (
         r"ECIRCUITBREAKER|circuit breaker|connections are temporarily blocked",
         "blocked",
@@ -154,7 +154,7 @@ _PATTERNS: Final = tuple((re.compile(words, re.IGNORECASE), kind, hint) for word
 
 @dataclass(frozen=True, slots=True)
 class DbRefusal:
-    """Why nobody was let in, and what to do.
+    """The kind of a refused connection, and what to do.
 
     `kind`: "blocked" (this address, for a while), "login" (these credentials), "crowded" (no connection is free), "setup"
     (the URL or the server must change), "away" (the server is not reached).
@@ -165,17 +165,17 @@ class DbRefusal:
 
     @property
     def pause_s(self) -> float:
-        """How long not to ask again."""
+        """Seconds without another attempt."""
         return PAUSES_S[self.kind]
 
     @property
     def heals(self) -> bool:
-        """Whether waiting helps, where nothing is changed."""
+        """Whether the refusal may pass without any change."""
         return self.kind in {"blocked", "crowded", "away"}
 
 
 def db_refusal(said: str, *, setting: str, host: str = "") -> DbRefusal | None:
-    """What these words at connect mean; None where they are no refusal. `setting` is where the URL was taken from."""
+    """The refusal in an error text at connect; None if there is none. `setting` is the setting with the URL."""
     named = _HOST.search(said)
     host = host or (named[1] if named is not None else "")
     found = next(((kind, hint) for words, kind, hint in _PATTERNS if words.search(said)), None) or _unreached(
@@ -205,9 +205,9 @@ def _unreached(said: str, host: str) -> tuple[RefusalKind, str] | None:
 
 
 def telling_line(said: str) -> str:
-    """The line of a driver's words that says most: the server's own, of several attempts; never what follows it.
+    """The most specific line of a driver's error text: the server's own, if several addresses were tried.
 
-    Lines after the first may hold values of rows.
+    Other lines are left out, since they may contain values of rows.
     """
     lines = said.strip().splitlines()
     if not lines:
@@ -215,5 +215,5 @@ def telling_line(said: str) -> str:
     is_of_several = any(line.startswith("Multiple connection attempts failed") for line in lines)
     if "FATAL:" in lines[0] or not is_of_several:
         return lines[0]
-    told = next((line for line in lines if line.startswith("- host:") and "FATAL:" in line), None)
-    return lines[0] if told is None else re.sub(r"^- host: .*?, hostaddr: \S+: ", "", told)
+    fatal = next((line for line in lines if line.startswith("- host:") and "FATAL:" in line), None)
+    return lines[0] if fatal is None else re.sub(r"^- host: .*?, hostaddr: \S+: ", "", fatal)

@@ -1,7 +1,7 @@
-"""Connections to an SQLite file that was replaced or removed are left: they would go on with a file that no path leads to.
+"""Closes connections to an SQLite file that was replaced or removed.
 
-An export is often written beside the file and renamed over it, and a backup is moved back in the same way. Who has the
-old file open reads what it held, for ever, and writes what is lost with the last connection.
+An export is often written to a new file and renamed, and a backup is restored in the same way. A connection to the old
+file would read old data, and its writes would be lost.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Final
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
-FILE: Final = "reconciler_file"  # in a connection's info: which file it has open
+FILE: Final = "reconciler_file"  # in a connection's info: the identity of its file
 
 
 def follow_file(engine: Engine, path: Path) -> None:
-    """Let each connection of this engine be to the file that is at this path now. Its connects must not make the file."""
+    """Replace pooled connections of this engine to a former file at this path. Connects must not create the file."""
 
     @event.listens_for(engine, "connect")
     def opened(_connection: Any, record: Any) -> None:
@@ -31,7 +31,7 @@ def follow_file(engine: Engine, path: Path) -> None:
 
 
 def keep_from_making(engine: Engine, path: Path) -> None:
-    """Let connects of this engine fail where the file is not there any more: an empty one in its place is no help."""
+    """Fail connects of this engine if the file was removed, instead of creating an empty one."""
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _arguments: Any, _options: Any) -> None:

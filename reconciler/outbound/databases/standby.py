@@ -1,7 +1,6 @@
-"""Connections to a server that takes no writes any more are left: after a failover another server does.
+"""Closes connections to a server that has become a read-only standby after a failover.
 
-A primary that becomes a standby keeps its connections. A pool would go on with them for minutes, while each new connection
-leads to the new primary already.
+A former primary keeps its connections. A pool would use them for minutes, while new connections lead to the new primary.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ READ_ONLY: Final = "25006"
 
 
 def leave_standby(engine: Engine) -> None:
-    """Let a write that this engine's server refuses, as a standby does, end all connections of its pool."""
+    """Close all pooled connections of this engine after a write that the server refuses as a standby."""
 
     @event.listens_for(engine, "handle_error")
     def leave(context: ExceptionContext) -> None:

@@ -1,4 +1,4 @@
-"""Database URLs, made fit for use: the driver named, TLS asked for, and no password in what is shown."""
+"""Database URLs: driver and TLS mode added, unknown parameters refused, and passwords hidden."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _PASSWORD = re.compile(r"(?i)([?&](?:ssl)?password=)[^&]*")
 
 
 def rewritten(url: str) -> str:
-    """The URL as SQLAlchemy needs it: psycopg named, `sslmode=require` for hosts that are not this machine.
+    """The URL for SQLAlchemy: with the driver psycopg, and `sslmode=require` for hosts other than this machine.
 
     Supabase accepts connections without TLS unless told otherwise, and libpq's default verifies nothing (Supabase docs,
-    read 2026-11). A URL that names an sslmode keeps it. Raises ConfigError for what is no database URL.
+    read 2026-11). An sslmode in the URL is kept. ConfigError if it is not a database URL.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
         return url
     if scheme.split("+")[0] not in {"postgres", "postgresql"} or not rest:
         raise ConfigError(
-            f"'{shown(url)}' is no database URL", hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+            f"'{shown(url)}' is not a database URL", hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
         )
     try:
         parts = urlsplit("postgresql+psycopg://" + _one_authority(rest))
@@ -59,8 +59,8 @@ def rewritten(url: str) -> str:
             raise ValueError  # noqa: TRY301  the same words for all of them
     except ValueError:
         raise ConfigError(
-            f"'{shown(url)}' is no database URL: its host and port can't be told",
-            hint="percent-encode what is special in the password",
+            f"'{shown(url)}' is not a database URL: its host and port can't be parsed",
+            hint="percent-encode special characters of the password",
         ) from None
     query = parts.query
     names = dict(parse_qsl(query, keep_blank_values=True))
@@ -69,8 +69,8 @@ def rewritten(url: str) -> str:
     for host in hosts:
         if not _may_be_asked(host):
             raise ConfigError(
-                f"'{shown(url)}' is no database URL: {host[:80]!r} is no host",
-                hint="name the server as its provider does, or by its address",
+                f"'{shown(url)}' is not a database URL: {host[:80]!r} is not a host",
+                hint="use the provider's name of the server, or its address",
             )
     if "sslmode" not in names and not all(is_loopback(host) for host in hosts):
         query = f"{query}&sslmode=require" if query else "sslmode=require"
@@ -79,9 +79,9 @@ def rewritten(url: str) -> str:
 
 
 def _one_authority(rest: str) -> str:
-    """A list of servers, `h1:5432,h2:5432`, as libpq's parameters `host` and `port`: a URL has one host only.
+    """Move a list of servers, `h1:5432,h2:5432`, to libpq's parameters `host` and `port`.
 
-    ValueError for a port that is none.
+    ValueError for an invalid port.
     """
     end = min((rest.index(mark) for mark in "/?#" if mark in rest), default=len(rest))
     login, at, servers = rest[:end].rpartition("@")
@@ -95,11 +95,11 @@ def _one_authority(rest: str) -> str:
 
 
 def _refuse_strange(names: Iterable[str], url: str) -> None:
-    """ConfigError for a parameter that Postgres' client library would refuse at each connect."""
+    """Raise ConfigError for a parameter that libpq would refuse at each connect."""
     for name in names:
         if name not in _LIBPQ:
             hint = _PRISMA.get(
-                name, "remove it; libpq-connect.html in Postgres' documentation lists those that are known"
+                name, "remove it; libpq-connect.html in Postgres' documentation lists the known parameters"
             )
             raise ConfigError(f"'{shown(url)}' has the parameter '{name}', which Postgres does not know", hint=hint)
 
@@ -116,7 +116,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _may_be_asked(host: str) -> bool:
-    """Whether this is a socket's path, or a host; international names are the resolver's business."""
+    """Whether this is a socket's path or a valid host, possibly an international name."""
     if host == "" or host.startswith(("/", "@", "%2F", "%2f")) or ":" in host:
         return True
     try:
@@ -126,7 +126,7 @@ def _may_be_asked(host: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """The URL without its password, for messages; of what is no URL nothing that could be one is shown."""
+    """The URL without its password, for messages; `***` if it is not a URL and might contain a password."""
     scheme, sep, rest = url.partition("://")
     if not sep:
         return "***" if set(":@=") & set(url) else url
