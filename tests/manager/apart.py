@@ -1,6 +1,6 @@
 """Workers, stores and a queue in virtual time: how long others wait beside a shop that hangs, decided as `run` decides.
 
-The queue, the caps and the room of slow stores are the product's own; only the looks are a duration each. Nothing waits
+The queue, the caps and the share of slow stores are the product's own; only the looks are a duration each. Nothing waits
 and no clock is read, so the same seed gives the same figures on any machine.
 """
 
@@ -26,7 +26,7 @@ Took = Callable[[random.Random], float]
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """When each was asked for, and seconds until she was done, over all stores but the sick one."""
+    """When each was asked for, and seconds until it was done, over all stores but the sick one."""
 
     seconds: tuple[tuple[float, float], ...]
 

@@ -1,4 +1,4 @@
-"""A street of simulated shops and replicas of `run` beside them, in this process, over real HTTP, in a hurry.
+"""Simulated shops and replicas of `run` beside them, in this process, over real HTTP, in a hurry.
 
 Only the pauses are shortened; what runs is what `reconciler run` runs. Nothing sleeps: `until` waits for what should be.
 """
@@ -134,7 +134,7 @@ class Running:
         return not any(waiting.ready or waiting.in_flight for waiting in tally.values())
 
     def waiting(self) -> set[str]:
-        """The users somebody has asked for, whoever it was: a look at changes may have asked for more than the test did."""
+        """The users that were asked for, by anyone: a resync may have asked for more than the test did."""
         with self.components.engine.connect() as connection:
             return set(connection.execute(text("SELECT clerk_user_id FROM reconciler_request")).scalars())
 
@@ -208,7 +208,7 @@ class RunHarness:
             connection.execute(statement, values)
 
     def person(self, user: str, **columns: Any) -> None:
-        """Her row, made or changed."""
+        """The user's row, made or changed."""
         with closing(sqlite3.connect(self.folder / "profiles.db", timeout=60)) as connection, connection:
             connection.row_factory = sqlite3.Row
             found = connection.execute("select * from customers where clerk_user_id = ?", (user,)).fetchone()
@@ -258,7 +258,7 @@ class RunHarness:
         with ExitStack() as stack:
             components = stack.enter_context(Components(loaded, warn=warnings.append))
             if clock is not None:
-                components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
+                components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, moved by a test
             manager = Manager(
                 components, SettingsFiles(self.paths, lambda: load(*self.paths, {})), port=0,
                 intervals=replace(HURRY, pauses=pauses, **intervals),

@@ -157,7 +157,7 @@ def test_a_table_that_is_reloaded_while_webhooks_arrive_deletes_no_customer(
         assert harness.mutations() == before
         assert len(harness.customers()) == len(PEOPLE)
         run.nudge(*PEOPLE)
-        until(lambda: all_there(run), "nobody is left behind")
+        until(lambda: all_there(run), "no one is left behind")
         assert harness.mutations() == before
 
 
@@ -171,7 +171,7 @@ def test_a_view_over_a_table_that_is_reloaded_deletes_no_customer(harness: RunHa
         reloaded(table, run)
         emptied(table, run)
         run.nudge(*PEOPLE)
-        until(lambda: all_there(run), "nobody is left behind")
+        until(lambda: all_there(run), "no one is left behind")
         assert harness.mutations() == before
 
 
@@ -191,7 +191,7 @@ def test_rows_that_row_level_security_hides_are_no_missing_rows(harness: RunHarn
         with webhooks(run):
             until(lambda: run.metric("controller_runtime_reconcile_total", result="error") > errors, "it is refused")
         table("alter table customers disable row level security")
-        until(lambda: all_there(run), "nobody is left behind")
+        until(lambda: all_there(run), "no one is left behind")
         assert harness.mutations() == before
     table("drop owned by absence_reader", "drop role absence_reader")
 
@@ -216,11 +216,11 @@ def test_a_table_that_is_half_loaded_for_longer_than_the_grace_deletes_no_custom
         assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", None)
         table("insert into customers select * from kept on conflict do nothing")
         run.nudge(*PEOPLE)
-        until(lambda: all_there(run), "nobody is left behind")
+        until(lambda: all_there(run), "no one is left behind")
         assert harness.mutations() == before
 
 
-def test_a_user_who_left_is_released_after_the_grace_by_whichever_replica_and_at_once_by_a_signed_deletion(
+def test_a_user_who_left_is_released_after_the_grace_by_any_replica_and_immediately_by_a_signed_deletion(
     harness: RunHarness, table: Table
 ) -> None:
     harness.settings["controller"] |= {"absence_grace_s": 1.0, "resync_s": 0.1}
@@ -254,7 +254,7 @@ def test_a_whole_clerk_instance_moves_while_run_works(harness: RunHarness, table
 def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_of_deletions(
     shared: RunHarness, table: Table
 ) -> None:
-    """A signed deletion is proof at once; the rows of the successors are there before it."""
+    """A signed deletion is immediate proof; the rows of the successors are there before it."""
     shared.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
     with shared.replica() as run, shared.replica() as other:
         moved(shared, table, run, deleted_at=other)

@@ -1,4 +1,4 @@
-"""Addresses that change hands, and ceilings an hour, in `run` by nudges alone."""
+"""Addresses that change owners, and ceilings an hour, in `run` by nudges alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def emails_by_user(harness: RunHarness, run: Running, *users: str) -> dict[str, 
     return {user: by_id.get(str(row.customer_id), "") if row else "" for user, row in rows.items()}
 
 
-def test_a_circle_of_addresses_turns_by_nudges_alone_and_everybody_keeps_her_customer(harness: RunHarness) -> None:
+def test_a_circle_of_addresses_turns_by_nudges_alone_and_everybody_keeps_their_customer(harness: RunHarness) -> None:
     users = [f"user_{n}" for n in range(4)]
     for user in users:
         harness.person(user, first_name=user)
@@ -88,7 +88,7 @@ def test_a_shop_that_is_down_spends_no_budget(harness: RunHarness) -> None:
         run.looked_at_all()
         run.nudge("user_a")
         until(lambda: harness.shop().faults.pending() == 0 or _nudged(run), "the shop is up again")
-        until(lambda: run.status("user_a") == "in_sync", "she is there")
+        until(lambda: run.status("user_a") == "in_sync", "the customer is there")
         harness.person("user_b")
         run.nudge("user_b")
         until(lambda: run.status("user_b") == "in_sync", "and the budget is not spent by tries")

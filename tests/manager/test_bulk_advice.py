@@ -17,7 +17,7 @@ def hints_of(logs: Sequence[Any]) -> list[str]:
     return [log["hint"] for log in logs if log["event"] == "requests_waiting"]
 
 
-def test_many_requests_that_wait_are_told_of_once_with_the_command(tmp_path: Path) -> None:
+def test_many_requests_that_wait_are_reported_once_with_the_command(tmp_path: Path) -> None:
     with run_harness(tmp_path, restore_rate=RATE, bucket_size=500_000) as harness:
         harness.settings["controller"]["resync_s"] = 0.5
         harness.shop().latency_s = 0.3

@@ -37,7 +37,7 @@ def patient(harness: RunHarness) -> RunHarness:
 
 @contextmanager
 def without_ada(harness: RunHarness, backend: Backend) -> Iterator[Running]:
-    """`run` beside this API of Clerk, asked to reconcile a user whose row has gone."""
+    """`run` beside this API of Clerk, asked to reconcile a user without a row."""
     with serving(backend) as url:
         harness.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
         with harness.replica() as run:

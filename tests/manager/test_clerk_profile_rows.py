@@ -45,7 +45,7 @@ TOGETHER = 60
 
 @dataclass
 class AppTable:
-    """The app's database: its table, and hands on it that are not the product's."""
+    """The app's database: its table, and writes to it that are not the product's."""
 
     url: str
     harness: RunHarness
@@ -351,7 +351,7 @@ def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable,
     new = Profile(clerk_user_id=user, mapped=frozenset({"first_name"}), first_name="New", updated_at=now)
     book.accept([ClerkChange(user, at=now, profile=old)], now=now)
     (claim,), until_s = frozen.claim(1)
-    steady[0] += 31  # its lease ends while it stands still
+    steady[0] += 31  # its lease ends while it is frozen
     later = now + timedelta(seconds=31)
     book.accept([ClerkChange(user, at=later, profile=new)], now=later)
     (taken,) = book.claim(now=later, limit=1)
@@ -360,7 +360,7 @@ def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable,
     assert app.row("user_a")["first_name"] == "New"
 
 
-def test_a_change_whose_write_was_not_recorded_is_written_back_by_the_next(
+def test_a_change_without_a_recorded_write_is_written_back_by_the_next(
     app: AppTable, engine_of: Callable[..., Any]
 ) -> None:
     """The writer is killed between the row and the state: what the row then holds is Clerk's, not the app's."""

@@ -86,7 +86,7 @@ def test_the_very_same_delivery_is_taken_once(harness: RunHarness) -> None:
         harness.person("user_a")
         for _ in range(3):
             run.accepted("user.created", user_event("user_a"), message_id="msg_same")
-        until(lambda: run.status("user_a") == "in_sync", "she is there")
+        until(lambda: run.status("user_a") == "in_sync", "the customer is there")
         run.settled()
         assert run.metric("reconciler_webhooks_total", result="duplicate") == 2
 
@@ -96,7 +96,7 @@ def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_l
     harness: RunHarness,
     upserts: bool,  # noqa: FBT001  a parameter
 ) -> None:
-    """The lock is held until the answers are there: whoever waited for it would wait for ever."""
+    """The lock is held until the answers are there: who waited for it would wait for ever."""
     harness.settings["clerk"]["upsert_profiles"] = upserts
     harness.settings["profiles"]["url"] = harness.state_url
     with closing(sqlite3.connect(harness.folder / "state.db", isolation_level=None)) as other:
@@ -117,7 +117,7 @@ def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_l
             assert run.client.post("/webhooks/clerk", content=body, headers=signed).json() == {"status": "queued"}
             assert run.shopify("customers/update", customer).status_code == 202
             if upserts:
-                until(lambda: run.status("user_a") == "in_sync", "the row was written, and she was made")
+                until(lambda: run.status("user_a") == "in_sync", "the row was written, and the customer was made")
             run.settled()
 
 
@@ -133,7 +133,7 @@ def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(harnes
         assert run.status("user_soon") is None
         harness.person("user_soon")
         harness.person("user_old", first_name="New", updated_at=ahead.isoformat())
-        until(lambda: run.status("user_soon") == "in_sync", "she is there")
+        until(lambda: run.status("user_soon") == "in_sync", "the customer is there")
         until(lambda: harness.customers()["user_old@example.com"]["firstName"] == "New", "the change is there")
         until(lambda: run.components.queue.depth() == 0, "nothing is waited for any more")
 
@@ -200,12 +200,12 @@ def test_with_upsert_profiles_the_webhook_writes_the_row_first_and_no_late_one_t
         newest = user_event("user_ada", first_name="Ada", updated_at=at, **about)
         older = user_event("user_ada", first_name="Stale", updated_at=at - timedelta(days=2), **about)
         run.accepted("user.updated", newest)
-        until(lambda: run.status("user_ada") == "in_sync", "she is there")
+        until(lambda: run.status("user_ada") == "in_sync", "the customer is there")
         run.accepted("user.created", older)
         run.settled()
         assert harness.customers()["ada@example.com"]["firstName"] == "Ada"
         run.accepted("user.deleted", deleted_event("user_ada"))
-        until(lambda: run.status("user_ada") == "released", "she has left")
+        until(lambda: run.status("user_ada") == "released", "the user has left")
         run.accepted("user.updated", older)
         run.accepted("user.updated", newest)
         until(lambda: run.components.queue.depth() == 0, "all is done")

@@ -179,5 +179,5 @@ def test_users_of_a_shop_that_respells_values_exchange_them(harness: RunHarness,
                 kept = [shown(each, "clerk.user_id") for each in sim.shop.people]
             return [(c.email, c.phone) for c in kept if row is not None and c.id == row.customer_id] == [had["user_b"]]
 
-        until(exchanged, "the values have changed hands")
+        until(exchanged, "the values have changed owners")
         until(lambda: {run.status(user) for user in had} == {"in_sync"}, "nothing is left to do")

@@ -121,7 +121,7 @@ def test_a_look_at_changes_that_failed_is_taken_again_long_before_its_next_turn(
         until(lambda: run.status("user_a") == "in_sync", "no webhook told of it")
 
 
-def test_half_a_table_releases_nobody(harness: RunHarness) -> None:
+def test_half_a_table_releases_no_one(harness: RunHarness) -> None:
     harness.settings["controller"]["resync_s"] = 0.1
     harness.stores[US]["guards"] = {"release": {"max": 3}}
     harness.stores[US]["on_leave"] = "tag"
@@ -180,11 +180,11 @@ def test_supabase_away_means_waiting_and_not_deciding(harness: RunHarness) -> No
         assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
         harness.sql("alter table elsewhere rename to customers")
         harness.gone("user_2")
-        until(lambda: run.status("user_2") == "released", "the work goes on")
+        until(lambda: run.status("user_2") == "released", "the work continues")
         run.settled()
 
 
-def test_an_empty_table_releases_nobody(harness: RunHarness) -> None:
+def test_an_empty_table_releases_no_one(harness: RunHarness) -> None:
     harness.settings["controller"]["resync_s"] = 0.1
     for n in range(4):
         harness.person(f"user_{n}")
@@ -203,7 +203,7 @@ def test_an_empty_table_releases_nobody(harness: RunHarness) -> None:
 
 @pytest.fixture
 def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[RunHarness]:
-    """The street with its state in Postgres, which several may share."""
+    """The shops with their state in Postgres, which several replicas may share."""
     with run_harness(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
         yield found
 

@@ -17,7 +17,7 @@ NEW = "acme-group.myshopify.com"
 
 @pytest.fixture
 def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[RunHarness]:
-    """The street with its state in Postgres, which several may share."""
+    """The shops with their state in Postgres, which several replicas may share."""
     with run_harness(tmp_path, state_url=postgres.url(postgres_database(migrated=True))) as found:
         yield found
 
@@ -30,7 +30,7 @@ def with_one_erased(run: Running, harness: RunHarness) -> None:
         body = {"shop_id": 1, "shop_domain": harness.shop().domain, "customer": {"id": customer, "email": None}}
     harness.shop().staff("delete", id=f"gid://shopify/Customer/{customer}")
     assert run.shopify("customers/redact", body).status_code == 202
-    until(lambda: run.status("user_b") == "erased", "she is erased")
+    until(lambda: run.status("user_b") == "erased", "the user is erased")
     run.settled()
 
 
@@ -43,7 +43,7 @@ def works(run: Running, harness: RunHarness, name: str) -> None:
     assert (harness.emails(), run.status("user_b")) == (["user_a@example.com"], "erased")
 
 
-def test_a_shop_that_is_renamed_in_the_file_goes_on_where_it_was(harness: RunHarness) -> None:
+def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunHarness) -> None:
     harness.person("user_a")
     harness.person("user_b")
     with harness.replica() as run:
@@ -102,7 +102,7 @@ def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shar
         works(old, shared, "Last")
 
 
-def test_a_store_whose_name_another_shop_answers_to_is_left_alone_until_it_is_the_right_one(
+def test_a_store_with_the_name_of_another_shop_is_left_alone_until_it_is_the_right_one(
     two_shops: RunHarness,
 ) -> None:
     harness = two_shops
@@ -123,7 +123,7 @@ def test_a_store_whose_name_another_shop_answers_to_is_left_alone_until_it_is_th
         assert harness.emails(EU) == []
         harness.stores[US] = right
         harness.write()
-        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "it continues")
         assert harness.emails(EU) == []
 
 
@@ -135,18 +135,18 @@ def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_a
         run.looked_at_all()
         harness.stores[EU] = eu
         harness.write()
-        until(lambda: len(harness.emails(EU)) == 1, "the second store has her")
+        until(lambda: len(harness.emails(EU)) == 1, "the second store has the customer")
         harness.shop().faults.add("status", status=502, times=None)
         harness.stores[US]["shop"] = NEW
         harness.write()
         until(lambda: "not told yet" in str(suspended(run, US)), "status says what it waits for")
         harness.person("user_a", first_name="New")
         run.nudge("user_a", store=EU)
-        until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "the other store goes on")
+        until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "the other store continues")
         harness.shop().faults.clear()
         until(lambda: suspended(run, US) is None, "it is let in")
         run.nudge("user_a")
-        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "it goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "it continues")
         run.settled()
         before = harness.mutations()
         harness.stores[US] |= {"shop": "acme-third.myshopify.com", "admin_url": eu["admin_url"], "auth": eu["auth"]}

@@ -13,7 +13,7 @@ def quiet(run: Running, post: Deliverer) -> None:
     """Everything the shop had to tell was delivered and looked at."""
 
     def is_calm() -> bool:
-        """Nobody is looked at, and neither just before nor just after is anything on its way, nor has it come between."""
+        """No one is being reconciled, and nothing is on its way just before or after, nor has it come between."""
         sent = dict(post.sent)
         return post.waiting() == 0 and run.idle() and post.waiting() == 0 and dict(post.sent) == sent
 
@@ -47,7 +47,7 @@ def test_a_deleted_customer_is_made_again_and_a_merge_is_followed(harness: RunHa
         run.looked_at_all()
         quiet(run, post)
         harness.shop().staff("delete", id=harness.customers()["user_a@example.com"]["id"])
-        until(lambda: "user_a@example.com" in harness.customers(), "she is made again")
+        until(lambda: "user_a@example.com" in harness.customers(), "the customer is made again")
         quiet(run, post)
         before = run.mapping("user_b")
         assert before is not None
@@ -72,7 +72,7 @@ def test_who_was_redacted_is_erased_and_never_made_again(harness: RunHarness) ->
         row = run.mapping("user_a")
         assert row is not None
         harness.shop().staff("redact", id=row.customer_id)
-        until(lambda: run.status("user_a") == "erased", "she is erased")
+        until(lambda: run.status("user_a") == "erased", "the user is erased")
         run.components.state.put(row)  # a look that was in hand writes too late
         harness.person("user_a", first_name="Back")
         run.nudge("user_a")
@@ -88,8 +88,8 @@ def test_who_was_redacted_is_erased_and_never_made_again(harness: RunHarness) ->
         assert "user_a@example.com" not in harness.customers()
 
 
-def test_who_was_healed_before_her_redaction_came_is_erased_as_well(harness: RunHarness) -> None:
-    """Shopify tells days later: by then her deleted customer has long been made anew."""
+def test_who_was_healed_before_their_redaction_came_is_erased_as_well(harness: RunHarness) -> None:
+    """Shopify tells days later: by then the deleted customer has long been made again."""
     harness.person("user_a", first_name="Ada")
     harness.person("user_b")
     with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
@@ -97,21 +97,21 @@ def test_who_was_healed_before_her_redaction_came_is_erased_as_well(harness: Run
         quiet(run, post)
         old = harness.customers()["user_a@example.com"]
         harness.shop().staff("delete", id=old["id"])
-        until(lambda: "user_a@example.com" in harness.customers(), "she is made anew")
+        until(lambda: "user_a@example.com" in harness.customers(), "the customer is made again")
         quiet(run, post)
-        anew = harness.customers()["user_a@example.com"]["id"]
+        replaced = harness.customers()["user_a@example.com"]["id"]
         person = {"id": int(old["id"].rpartition("/")[2]), "email": None, "phone": None}
         body = {"shop_id": 1, "shop_domain": harness.shop().shop.domain, "customer": person, "orders_to_redact": []}
         harness.shop().shop.tell("CUSTOMERS_REDACT", lambda: body)
-        until(lambda: run.status("user_a") == "erased", "she is erased")
+        until(lambda: run.status("user_a") == "erased", "the user is erased")
         made = harness.mutations()
         harness.person("user_a", first_name="Eve")
         run.nudge("user_a", "user_b")
         quiet(run, post)
         row = run.mapping("user_a")
         assert row is not None
-        assert (row.status, row.email, row.customer_id, dict(row.applied)) == ("erased", None, anew, {})
-        assert harness.mutations() == made  # nobody writes on her, and nobody deletes her on a webhook's word
+        assert (row.status, row.email, row.customer_id, dict(row.applied)) == ("erased", None, replaced, {})
+        assert harness.mutations() == made  # no one writes to the customer, and no one deletes it on a webhook's word
         assert run.status("user_b") == "in_sync"
 
 
@@ -130,7 +130,7 @@ def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(harness
         until(lambda: next(iter(run.manager._service.status_rows())).suspended, "status shows it")
 
 
-def test_who_is_erased_while_she_is_looked_at_is_written_to_no_more(harness: RunHarness) -> None:
+def test_who_is_erased_while_being_reconciled_is_written_to_no_more(harness: RunHarness) -> None:
     harness.person("user_a", first_name="Ada")
     with harness.replica() as run, harness.deliverer(run, *LAW) as post:
         run.looked_at_all()
@@ -140,9 +140,9 @@ def test_who_is_erased_while_she_is_looked_at_is_written_to_no_more(harness: Run
         harness.person("user_a", first_name="Eve")
         before = harness.mutations()
         run.nudge("user_a")
-        until(lambda: held.hits, "she is being looked at")
+        until(lambda: held.hits, "the user is being reconciled")
         harness.shop().staff("redact", id=row.customer_id)
-        until(lambda: run.status("user_a") == "erased", "she is erased")
+        until(lambda: run.status("user_a") == "erased", "the user is erased")
         harness.shop().faults.clear()
         quiet(run, post)
         assert run.status("user_a") == "erased"

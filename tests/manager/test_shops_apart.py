@@ -101,7 +101,7 @@ def test_others_wait_no_longer_beside_a_sick_shop_than_beside_a_well_one(
 
 
 def test_without_the_share_of_each_shop_the_others_would_wait_for_the_sick_one(queue: RequestTable) -> None:
-    """What the figures above would be if nobody saw to it: they can tell."""
+    """What the figures above would be if nothing ensured them: they can tell."""
     looks = (WELL, SICK["it hangs until each call times out"])
     well, ill = (beside(queue, look, seed=SEEDS[0], shared_out=False) for look in looks)
     assert ill.percentile(99) > 20 * well.percentile(99)
@@ -141,7 +141,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
         harness.person("user_a", first_name="New")
         run.nudge("user_a", store=EU)
         run.nudge("user_a")
-        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other continues")
         assert run.manager._dispatcher.dead_threads() == []
         harness.shop(EU).hostile = None
         run.nudge("user_a", store=EU)
@@ -149,7 +149,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
 
 
 @pytest.mark.parametrize("by", ["look", "requests"])
-def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two_shops: RunHarness, by: str) -> None:
+def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shops: RunHarness, by: str) -> None:
     harness = two_shops
     for name in ("user_a", "user_b", "user_c"):
         harness.person(name)
@@ -178,7 +178,7 @@ def test_a_shop_whose_replies_are_malformed_is_said_to_fail_until_it_is_well(two
         until(lambda: run.metric("reconciler_store_failing", store=EU) == 0, "so does the metric")
 
 
-def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: RunHarness) -> None:
+def test_a_store_with_a_refused_token_is_suspended_probed_ever_more_seldom_and_resumes(two_shops: RunHarness) -> None:
     harness = two_shops
     harness.person("user_a")
     with harness.replica() as run:
@@ -189,7 +189,7 @@ def test_a_store_whose_token_is_refused_is_suspended_probed_ever_more_seldom_and
         run.nudge("user_a")
         run.nudge("user_a", store=EU)
         until(run.manager._running.suspended, "the store is suspended")
-        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other goes on")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other continues")
 
         def suspended() -> list[str]:
             return [row.store for row in run.manager._service.status_rows() if row.suspended]
@@ -225,5 +225,5 @@ def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: RunHarness) -
     harness.stores[EU]["auth"] = {"client_id": "app", "client_secret": "hush", "refresh_token": "r"}  # and no key
     harness.person("user_a")
     with harness.replica() as run:
-        until(lambda: run.status("user_a") == "in_sync", "the other goes on")
+        until(lambda: run.status("user_a") == "in_sync", "the other continues")
         until(lambda: EU in {str(name) for name in run.manager._running.suspended()}, "it is suspended")

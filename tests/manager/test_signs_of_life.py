@@ -66,10 +66,10 @@ def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come
         until(lambda: run.ready() == [], "it is ready again")
         harness.person("user_b")
         run.nudge("user_b")
-        until(lambda: run.status("user_b") == "in_sync", "work goes on")
+        until(lambda: run.status("user_b") == "in_sync", "work continues")
 
 
-def test_work_that_stands_still_turns_readiness_red(harness: RunHarness) -> None:
+def test_stalled_work_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica(stuck_s=0.3) as run:
         run.looked_at_all()
         harness.shop().faults.add("slow", seconds=HELD_S, times=None)
@@ -168,4 +168,4 @@ def test_parity_is_not_whole_while_anybody_waits(harness: RunHarness) -> None:
         until(lambda: parity() == (4, 4, 1.0), "everybody is right again")
         harness.gone("user_new")
         run.accepted("user.deleted", deleted_event("user_new"))
-        until(lambda: parity() == (3, 3, 1.0), "she is not waited for any more")
+        until(lambda: parity() == (3, 3, 1.0), "the user is not waited for any more")

@@ -14,7 +14,7 @@ def test_what_is_in_hand_at_the_end_is_finished(harness: RunHarness) -> None:
         held = harness.shop().faults.add("slow", on="customerSet", seconds=0.5)
         harness.person("user_a")
         run.nudge("user_a")
-        until(lambda: held.hits, "she is being written")
+        until(lambda: held.hits, "the customer is being written")
         state = run.components.state
         queue = run.components.queue
         run.manager.close()

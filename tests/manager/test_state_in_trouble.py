@@ -40,10 +40,10 @@ def test_a_state_that_another_program_has_locked(harness: RunHarness) -> None:
         until(lambda: run.ready() == [], "it is ready again")
         harness.person("user_a")
         run.accepted(data=user_event("user_a", updated_at=WallClock().now()))
-        until(lambda: run.status("user_a") == "in_sync", "work goes on")
+        until(lambda: run.status("user_a") == "in_sync", "work continues")
 
 
-def test_a_state_whose_file_is_removed_and_put_back(harness: RunHarness) -> None:
+def test_the_file_of_a_state_is_removed_and_put_back(harness: RunHarness) -> None:
     """What is written to a file that no path leads to is lost with the process: it is not taken for written."""
     with harness.replica(webhook_wait_s=0.3) as run:
         run.looked_at_all()
@@ -60,7 +60,7 @@ def test_a_state_whose_file_is_removed_and_put_back(harness: RunHarness) -> None
         until(lambda: run.ready() == [], "it is ready again")
         harness.person("user_a")
         run.accepted(data=user_event("user_a", updated_at=WallClock().now()))
-        until(lambda: run.status("user_a") == "in_sync", "work goes on")
+        until(lambda: run.status("user_a") == "in_sync", "work continues")
 
 
 def test_a_disk_that_is_full(harness: RunHarness) -> None:
@@ -78,7 +78,7 @@ def test_a_disk_that_is_full(harness: RunHarness) -> None:
         resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         until(process.ready, "it is ready again")
         process.accepted("user.updated", user_event("user_a"), harness.new_id())
-        until(lambda: harness.emails() == ["user_a@example.com"], "work goes on")
+        until(lambda: harness.emails() == ["user_a@example.com"], "work continues")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def of_postgres(
     tmp_path_factory: pytest.TempPathFactory, postgres: servers.Server, postgres_database: Callable[..., str]
 ) -> Iterator[RunHarness]:
     name = postgres_database(migrated=True)
-    with run_harness(tmp_path_factory.mktemp("street"), state_url=postgres.url(name)) as found:
+    with run_harness(tmp_path_factory.mktemp("shops"), state_url=postgres.url(name)) as found:
         yield found
 
 
@@ -120,7 +120,7 @@ def test_a_postgres_that_is_silent_lets_webhooks_be_sent_again_in_two_seconds(
             assert time.monotonic() - began < WEBHOOK_S
         of_postgres.person("user_b")
         run.accepted("user.created", user_event("user_b"))
-        until(lambda: run.status("user_b") == "in_sync", "work goes on")
+        until(lambda: run.status("user_b") == "in_sync", "work continues")
 
 
 def test_a_postgres_that_takes_no_writes(of_postgres: RunHarness, postgres: servers.Server) -> None:

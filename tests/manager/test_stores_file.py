@@ -37,7 +37,7 @@ def test_a_bad_edit_is_refused_and_the_running_config_stays(harness: RunHarness,
         until(lambda: "config_refused" in capsys.readouterr().out, "the log says so")
         harness.person("user_b")
         run.nudge("user_b")
-        until(lambda: run.status("user_b") == "in_sync", "work goes on")
+        until(lambda: run.status("user_b") == "in_sync", "work continues")
         assert harness.customers()["user_b@example.com"]["tags"] == ["app-user"]
         harness.paths[1].unlink()  # and so is a file that is gone
         until(lambda: taken(run, "refused") == 2, "that is refused too")
@@ -137,7 +137,7 @@ def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alon
         harness.person("user_0", first_name="New")
         run.nudge("user_0")
         run.nudge("user_0", store=EU)
-        until(lambda: harness.customers()["user_0@example.com"]["firstName"] == "New", "the other one goes on")
+        until(lambda: harness.customers()["user_0@example.com"]["firstName"] == "New", "the other one continues")
         until(lambda: run.components.queue.depth(StoreName(US)) == 0, "its queue is worked off")
         assert len(harness.shop(EU).calls) == calls
         assert run.status("user_0", EU) == "in_sync"  # what is known of it stays
@@ -151,7 +151,7 @@ def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(harness: RunHar
         harness.stores = {"acme-na": harness.stores[US]}
         harness.person("user_a", first_name="New")  # asked for under the old name, at the last moment
         harness.write()
-        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "she was looked at")
+        until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the user was reconciled")
         until(lambda: webhook(run, US) == 404, "the old name is nobody's")
         assert webhook(run, "acme-na") == 401
         run.settled()
@@ -170,7 +170,7 @@ def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_
     bearer = {"authorization": "Bearer a-token-for-the-console"}
 
     def shown(run: Running) -> list[set[str]]:
-        """The stores that each page offers, and whose rows the search finds."""
+        """The stores that each page offers, and those of the rows that the search finds."""
         found = []
         for path in ("/people", "/events", "/"):
             page = run.client.get(path, headers=bearer).text
@@ -186,7 +186,7 @@ def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_
         assert (shown(run), nudged(run)) == ([{US}] * 3, 404)
         harness.stores[EU] = eu
         harness.write()
-        until(lambda: run.status("user_a", EU) == "in_sync", "the new store has her")
+        until(lambda: run.status("user_a", EU) == "in_sync", "the new store has the customer")
         assert (shown(run), nudged(run)) == ([{US, EU}] * 3, 202)
         assert "user_a" in run.client.get(f"/people?store={EU}", headers=bearer).text
         run.settled()
@@ -206,17 +206,17 @@ def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_
         until(run.manager._running.suspended, "the store is suspended")
         secret.write_text(f"token-{US}")
         until(lambda: not run.manager._running.suspended(), "the file that is named was read again")
-        until(lambda: run.status("user_a") == "in_sync", "work goes on")
+        until(lambda: run.status("user_a") == "in_sync", "work continues")
 
 
-def test_a_new_token_lets_a_suspended_store_in_again_at_once(harness: RunHarness) -> None:
+def test_a_new_token_resumes_a_suspended_store_immediately(harness: RunHarness) -> None:
     harness.stores[US]["auth"] = {"access_token": "wrong"}
     harness.person("user_a")
     with harness.replica(probe_first_s=3600.0) as run:
         until(run.manager._running.suspended, "the store is suspended")
         harness.stores[US] = store_of(harness, US)
         harness.write()
-        until(lambda: run.status("user_a") == "in_sync", "she is there")
+        until(lambda: run.status("user_a") == "in_sync", "the customer is there")
         assert not next(iter(run.manager._service.status_rows())).suspended
 
 
@@ -230,7 +230,7 @@ def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_s
         harness.stores[EU]["tags"] = ["changed"]
         harness.write()
         until(lambda: harness.customers(EU)["user_a@example.com"]["tags"] == ["changed"], "the file was taken")
-        assert len(harness.shop().calls) == calls  # nobody has asked it since
+        assert len(harness.shop().calls) == calls  # no one has asked it since
         size = harness.shop().bucket.size
         assert run.manager._gauges().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
 
@@ -243,7 +243,7 @@ def sent(run: Running, secret: str) -> int:
     )  # fmt: skip
 
 
-def test_a_changed_webhook_secret_holds_at_once(harness: RunHarness) -> None:
+def test_a_changed_webhook_secret_holds_immediately(harness: RunHarness) -> None:
     with harness.replica() as run:
         assert (sent(run, APP_SECRET), sent(run, "next")) == (202, 401)
         harness.stores[US]["webhook_secret"] = "next"

@@ -24,7 +24,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunHarne
     """A shop that answers nothing but the first question, and a table that the app writes all the time."""
     with run_harness(tmp_path) as found:
         if request.param == "sqlite":
-            found.sql("pragma journal_mode=delete")  # without WAL whoever reads keeps whoever writes out
+            found.sql("pragma journal_mode=delete")  # without WAL a reader keeps a writer out
         else:
             server: servers.Server = request.getfixturevalue("postgres")
             database: Callable[..., str] = request.getfixturevalue("postgres_database")

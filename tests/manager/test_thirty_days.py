@@ -27,7 +27,7 @@ CHANGES_S = 900.0
 
 
 class Turned:
-    """A clock that only moves when it is told to."""
+    """A clock that only moves when a test moves it."""
 
     def __init__(self) -> None:
         self.at = START
@@ -38,7 +38,7 @@ class Turned:
 
 @dataclass(slots=True)
 class Days:
-    """One replica whose threads never start: turns and claims are taken here, one after the other."""
+    """One replica without threads: turns and claims are taken here, one after the other."""
 
     harness: RunHarness
     manager: Manager
@@ -88,7 +88,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
         harness.write()
         clock = Turned()
         components = stack.enter_context(Components(load(*harness.paths, {}), warn=lambda _message: None))
-        components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, in a test's hands
+        components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, moved by a test
         manager = Manager(components, SettingsFiles(harness.paths, lambda: load(*harness.paths, {})), port=0)
         stack.callback(manager._running.close)
         stack.callback(manager._http_server.stop)

@@ -16,7 +16,7 @@ OLD = "2026-01-05T09:00:00+00:00"
 
 @pytest.fixture
 def unmaintained(harness: RunHarness) -> RunHarness:
-    """Eight users whose `updated_at` is the day on which their row was made."""
+    """Eight users, each with the day on which their row was made as `updated_at`."""
     harness.settings["controller"]["resync_s"] = 0.2
     for n in range(8):
         harness.person(f"user_{n}", first_name=f"N{n}", updated_at=OLD)

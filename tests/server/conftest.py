@@ -1,4 +1,4 @@
-"""One server for all tests of a worker, its door emptied before each."""
+"""One server for all tests of a worker, its service emptied before each."""
 
 from __future__ import annotations
 

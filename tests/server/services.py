@@ -1,4 +1,4 @@
-"""A door for tests: keeps in memory what was written down through it, and shows what it is given."""
+"""A service for tests: keeps in memory what was recorded through it, and shows what it is given."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Nudged:
 
 @dataclass
 class MemoryService:
-    """server.door.Door in memory. `fails` is raised by whatever would write."""
+    """server.service.Service in memory. `fails` is raised by each method that would write."""
 
     clerk_events: list[ClerkEvent] = field(default_factory=list)
     nudges: list[Nudged] = field(default_factory=list)
@@ -186,7 +186,7 @@ def options(**changes: Any) -> Options:
 
 @contextmanager
 def serving(service: MemoryService, chosen: Options | None = None, **server: Any) -> Iterator[httpx.Client]:
-    """A client of a real server with this door."""
+    """A client of a real server with this service."""
     with (
         ServerThread(make_app(service, chosen or options()), "127.0.0.1", 0, **server) as running,
         httpx.Client(base_url=running.url, timeout=60) as client,

@@ -216,12 +216,12 @@ def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, service: 
     assert "/people?store=acme-us&amp;status=held&amp;reason=EmailTaken" in answer.text
 
 
-def test_what_is_not_ready_stands_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:
+def test_what_is_not_ready_is_shown_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:
     service.reasons = ["nothing was finished for 600 s"]
     assert "nothing was finished for 600 s" in http.get("/", headers=BEARER).text
 
 
-def test_a_person_is_found_by_the_beginning_of_her_name(http: httpx.Client, service: MemoryService) -> None:
+def test_a_person_is_found_by_the_beginning_of_their_name(http: httpx.Client, service: MemoryService) -> None:
     service.mappings = [
         row(),
         row("user_other", email="o@o.example", status="held", reason="NoEmail", message="no address"),
@@ -241,13 +241,15 @@ def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, 
 
 
 @pytest.mark.parametrize("name", ["a%00b", "%ED%A0%80", "a%0Ab"])
-def test_a_name_that_is_none_is_nobody(http: httpx.Client, service: MemoryService, name: str) -> None:
+def test_a_name_that_is_none_finds_no_one(http: httpx.Client, service: MemoryService, name: str) -> None:
     assert http.get(f"/people/{name}", headers=BEARER).status_code == 404
     assert http.post(f"/people/{name}/look", headers=BEARER).status_code == 303
     assert service.untouched
 
 
-@pytest.mark.parametrize("query", ["store=nobody", "status=x", "q=%00", "q=" + "x" * 5000, "reason=%ff", "q=%ED%A0%80"])
+@pytest.mark.parametrize(
+    "query", ["store=unknown", "status=x", "q=%00", "q=" + "x" * 5000, "reason=%ff", "q=%ED%A0%80"]
+)
 def test_an_odd_question_has_an_answer(http: httpx.Client, query: str) -> None:
     assert http.get(f"/people?{query}", headers=BEARER).status_code == 200
 
@@ -260,7 +262,7 @@ def test_a_long_list_ends_with_a_word_that_there_are_more(http: httpx.Client, se
     assert "user_100" not in answer.text
 
 
-def test_a_persons_page_says_why_she_is_held_what_is_agreed_and_what_was_done(
+def test_a_persons_page_says_why_they_are_held_what_is_agreed_and_what_was_done(
     http: httpx.Client, service: MemoryService
 ) -> None:
     service.mappings = [
@@ -288,7 +290,7 @@ def test_a_persons_page_says_why_she_is_held_what_is_agreed_and_what_was_done(
 
 
 def test_somebody_unknown_is_404_and_says_what_that_means(http: httpx.Client) -> None:
-    answer = http.get("/people/user_nobody", headers=BEARER)
+    answer = http.get("/people/user_unknown", headers=BEARER)
     assert answer.status_code == 404
     assert "The state has no user with this id" in answer.text
 
@@ -305,14 +307,14 @@ def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: 
     assert "elsewhere" not in text_of(http.get("/events?store=acme-us", headers=BEARER))
 
 
-def test_whoever_has_the_token_may_ask_for_a_look(http: httpx.Client, service: MemoryService) -> None:
+def test_anyone_who_has_the_token_may_ask_for_a_look(http: httpx.Client, service: MemoryService) -> None:
     service.mappings = [row()]
     own = {"origin": str(http.base_url).rstrip("/")}
     assert "Reconcile now" in http.get(f"/people/{TOVE}", headers=BEARER).text
     answer = http.post(f"/people/{TOVE}/look", headers=BEARER | own)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/people/{TOVE}?looked")
     assert service.nudges == [Nudged(TOVE, "nudge", None)]
-    http.post("/people/user_nobody/look", headers=BEARER | own)
+    http.post("/people/user_unknown/look", headers=BEARER | own)
     assert len(service.nudges) == 1
 
 
@@ -411,7 +413,7 @@ def test_a_value_is_put_on_one_line(value: object, shown: str) -> None:
     assert words.shown(value) == shown
 
 
-def test_a_session_ends_at_logout_for_whoever_has_copied_its_cookie(http: httpx.Client) -> None:
+def test_a_session_ends_at_logout_for_anyone_who_has_copied_its_cookie(http: httpx.Client) -> None:
     assert http.get("/", params={"token": TOKEN}).status_code == 303
     copied = {"cookie": f"{COOKIE}={http.cookies[COOKIE]}"}
     assert http.post("/logout").status_code == 303

@@ -1,4 +1,4 @@
-"""POST /nudge and POST /webhooks/supabase: for whoever holds the token, and for nobody else."""
+"""POST /nudge and POST /webhooks/supabase: for everyone who holds the token, and for no one else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_nudge_queues_the_user_in_all_stores_or_in_those_named(http: httpx.Cli
     [{}, {"authorization": "Bearer x"}, {"authorization": f"Basic {TOKEN}"}, {"authorization": f"Bearer {TOKEN}x"}],
 )
 @pytest.mark.parametrize("path", ["/nudge", "/webhooks/supabase"])
-def test_without_the_token_nobody_is_nudged(
+def test_without_the_token_no_one_is_nudged(
     http: httpx.Client, service: MemoryService, path: str, wrong: dict[str, str]
 ) -> None:
     answer = http.post(path, json={"user": "user_1"}, headers=wrong)
@@ -39,7 +39,7 @@ def test_a_token_that_is_no_text_is_401(http: httpx.Client, token: bytes) -> Non
 
 
 @pytest.mark.parametrize("path", ["/nudge", "/webhooks/supabase"])
-def test_where_no_token_is_set_nobody_can_nudge(path: str) -> None:
+def test_where_no_token_is_set_no_one_can_nudge(path: str) -> None:
     service = MemoryService()
     with serving(service, options(console_token="")) as http:
         for headers in ({}, {"x-reconciler-token": ""}, BEARER):
@@ -48,8 +48,8 @@ def test_where_no_token_is_set_nobody_can_nudge(path: str) -> None:
     assert service.untouched
 
 
-def test_a_store_that_is_none_is_404_and_nobody_is_nudged(http: httpx.Client, service: MemoryService) -> None:
-    assert http.post("/nudge", json={"user": "user_1", "stores": [US, "nobody"]}, headers=BEARER).status_code == 404
+def test_a_store_that_is_none_is_404_and_no_one_is_nudged(http: httpx.Client, service: MemoryService) -> None:
+    assert http.post("/nudge", json={"user": "user_1", "stores": [US, "unknown"]}, headers=BEARER).status_code == 404
     assert service.untouched
 
 
@@ -98,7 +98,7 @@ def test_a_deleted_row_nudges_who_was_in_it(http: httpx.Client, service: MemoryS
     assert [nudged.user for nudged in service.nudges] == ["user_9"]
 
 
-def test_a_row_that_changed_hands_nudges_both(http: httpx.Client, service: MemoryService) -> None:
+def test_a_row_that_changed_owners_nudges_both(http: httpx.Client, service: MemoryService) -> None:
     moved = change(old_record={"clerk_user_id": "user_0"})
     assert http.post("/webhooks/supabase", json=moved, headers=BEARER).status_code == 202
     assert [nudged.user for nudged in service.nudges] == ["user_1", "user_0"]

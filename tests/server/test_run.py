@@ -22,7 +22,7 @@ def test_port_0_takes_a_free_port_and_says_which() -> None:
         assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
-def test_after_stopping_nobody_listens_and_the_thread_has_ended() -> None:
+def test_after_stopping_no_one_listens_and_the_thread_has_ended() -> None:
     server = ServerThread(make_app(MemoryService(), options()), "127.0.0.1", 0)
     server.start()
     assert server.alive
@@ -105,7 +105,7 @@ def test_a_client_that_does_not_finish_its_body_is_408_and_cut_off() -> None:
     assert service.untouched
 
 
-def test_a_client_that_asks_first_is_told_before_it_sends() -> None:
+def test_a_client_that_asks_first_is_answered_before_it_sends() -> None:
     with serving(MemoryService()) as http, connected(http) as polite:
         polite.sendall(
             b"POST /webhooks/clerk HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\nexpect: 100-continue\r\n\r\n"
@@ -122,7 +122,7 @@ def test_a_head_that_is_too_large_is_refused() -> None:
 @pytest.mark.parametrize(
     "garbage", [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: abc\r\n\r\n"]
 )
-def test_what_is_no_http_is_refused_and_the_server_goes_on(http: httpx.Client, garbage: bytes) -> None:
+def test_what_is_no_http_is_refused_and_the_server_continues(http: httpx.Client, garbage: bytes) -> None:
     with connected(http) as odd:
         odd.sendall(garbage + b"\r\n\r\n")
         odd.shutdown(socket.SHUT_WR)
@@ -130,7 +130,7 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(http: httpx.Client, g
     assert http.get("/healthz").status_code == 200
 
 
-def test_a_thousand_silent_connections_take_no_room_from_a_probe() -> None:
+def test_a_thousand_silent_connections_do_not_keep_a_probe_out() -> None:
     silent = 40
     with serving(MemoryService(), waiting_max=10) as http, contextlib.ExitStack() as opened:
         for n in range(silent):

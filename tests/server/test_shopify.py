@@ -72,7 +72,7 @@ def test_a_change_of_tags_nudges_that_customer(http: httpx.Client, service: Memo
     assert service.customers == [(US, GID, topic)]
 
 
-def test_a_failed_merge_that_names_nobody_is_taken_and_nudges_nobody(
+def test_a_failed_merge_that_names_no_one_is_taken_and_nudges_no_one(
     http: httpx.Client, service: MemoryService
 ) -> None:
     payload: dict[str, Any] = {
@@ -133,7 +133,7 @@ def test_what_the_law_and_the_shop_say_is_handed_on_without_personal_data(
 def test_a_body_signed_for_another_topic_can_not_speak_for_the_shop(
     http: httpx.Client, service: MemoryService, topic: str
 ) -> None:
-    """The topic's header is not signed: whoever holds one signed body may send it under any topic."""
+    """The topic's header is not signed: one who holds one signed body may send it under any topic."""
     assert send(http, CUSTOMER, topic).status_code == 400
     assert send(http, {"shop_id": 2, "shop_domain": SHOP_EU, "customer": PERSON}, topic).status_code == 400
     assert service.untouched
@@ -183,7 +183,7 @@ def test_one_shops_webhook_is_refused_at_another_stores_address(http: httpx.Clie
 
 
 def test_a_store_that_is_none_is_404_and_one_without_a_secret_503(http: httpx.Client, service: MemoryService) -> None:
-    assert send(http, CUSTOMER, "customers/update", store="nobody").status_code == 404
+    assert send(http, CUSTOMER, "customers/update", store="unknown").status_code == 404
     assert send(http, CUSTOMER, "customers/update", store="..%2Fclerk").status_code == 404
     assert send(http, CUSTOMER, "customers/update", store=MUTE).status_code == 503
     assert service.untouched

@@ -25,7 +25,7 @@ class Skewed:
         return WallClock().now() + self.wrong
 
 
-def test_replicas_whose_clocks_differ_agree_on_the_databases_time(engine: Engine) -> None:
+def test_replicas_with_different_clocks_agree_on_the_databases_time(engine: Engine) -> None:
     fast, slow = DatabaseClock(engine, Skewed(3600)), DatabaseClock(engine, Skewed(-3600))
     apart = abs(fast.now() - slow.now())
     assert fast.now().tzinfo is UTC
@@ -64,7 +64,7 @@ def test_what_the_database_says_is_taken_over_again_and_again(
 
 
 def test_a_database_that_is_away_is_an_error_and_no_guess() -> None:
-    engine = open_engine("postgresql://nobody@127.0.0.1:1/none")
+    engine = open_engine("postgresql://no_one@127.0.0.1:1/none")
     with pytest.raises(StateError, match="can't be used"):
         DatabaseClock(engine, WallClock()).now()
 

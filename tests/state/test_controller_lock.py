@@ -60,14 +60,14 @@ def test_another_file_is_another_state(tmp_path: Path, engine: Engine) -> None:
     other.dispose()
 
 
-def test_a_lock_that_can_not_be_made_is_told(tmp_path: Path, engine: Engine) -> None:
+def test_a_lock_that_can_not_be_made_is_reported(tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "state.db.run").mkdir()
     with pytest.raises(StateError, match=r"state\.db\.run.*can't be opened") as refused:
         lock_controller(engine)
     assert refused.value.hint
 
 
-def test_on_postgres_nobody_need_be_alone(postgres: servers.Server) -> None:
+def test_on_postgres_no_one_need_be_alone(postgres: servers.Server) -> None:
     engine = open_engine(postgres.url("template1"))
     assert (lock_controller(engine), lock_controller(engine)) == (None, None)
     engine.dispose()

@@ -33,7 +33,7 @@ def test_requests_and_what_a_look_has_found_so_far_are_doubts(engine: Engine) ->
     assert state.doubts(STORE, OTHER, counted_at=None) == Doubts()
 
 
-def test_who_was_counted_and_has_left_since_is_told(engine: Engine) -> None:
+def test_who_was_counted_and_has_left_since_is_reported(engine: Engine) -> None:
     state = StateStore(engine)
     before, after = AT - timedelta(days=1), AT + timedelta(minutes=1)
     state.put_many(

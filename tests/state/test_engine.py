@@ -37,13 +37,13 @@ def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "state.db").is_file()
 
 
-def test_a_folder_that_can_not_be_made_is_told() -> None:
+def test_a_folder_that_can_not_be_made_is_reported() -> None:
     with pytest.raises(StateError, match=r"the folder of sqlite:////proc/nowhere/state.db can't be made") as caught:
         open_engine("sqlite:////proc/nowhere/state.db")
     assert "state.url" in caught.value.hint
 
 
-def test_a_folder_in_which_nothing_may_be_written_is_told() -> None:
+def test_a_folder_in_which_nothing_may_be_written_is_reported() -> None:
     engine = open_engine("sqlite:////proc/state.db")
     with pytest.raises(StateError, match="unable to open database file") as caught:
         ensure_schema(engine)
@@ -65,7 +65,7 @@ def without_rights() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_read_only_file_is_told() -> None:
+def test_a_read_only_file_is_reported() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.db"
         engine = open_engine(f"sqlite:///{path}")
@@ -73,7 +73,7 @@ def test_a_read_only_file_is_told() -> None:
         engine.dispose()
         path.chmod(0o444)
         Path(folder).chmod(0o555)
-        again = open_engine(f"sqlite:///{path}", wait_s=3600.0)  # nobody is waited for
+        again = open_engine(f"sqlite:///{path}", wait_s=3600.0)  # no one is waited for
         with without_rights(), pytest.raises(StateError, match="readonly database") as caught:
             StateStore(again).put(mapping("user_1"))
         again.dispose()
@@ -81,7 +81,7 @@ def test_a_read_only_file_is_told() -> None:
     assert "the right to write the file and its folder" in caught.value.hint
 
 
-def test_a_file_that_is_something_else_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_something_else_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.write_text("this is no database, but it is long enough to be looked at as one\n" * 20)
     engine = open_engine(f"sqlite:///{path}")
@@ -100,7 +100,7 @@ def test_a_state_that_would_die_with_the_process_is_refused(url: str) -> None:
         open_engine(url)
 
 
-def test_a_server_that_is_away_is_told_without_the_password() -> None:
+def test_a_server_that_is_away_is_reported_without_the_password() -> None:
     engine = open_engine(f"postgresql://runner:geheim@127.0.0.1:{servers.free_port()}/postgres")
     with pytest.raises(StateError, match="can't be used") as caught:
         ensure_schema(engine)
@@ -108,7 +108,7 @@ def test_a_server_that_is_away_is_told_without_the_password() -> None:
     assert caught.value.hint == "check state.url and the server"
 
 
-def test_a_disk_that_is_full_is_told_and_nothing_of_the_write_is_there(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_reported_and_nothing_of_the_write_is_there(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/state.db")
     ensure_schema(engine)
     with engine.connect() as connection:  # the only one: it is used again
@@ -166,8 +166,8 @@ def test_a_writer_waits_for_another_and_then_writes(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_whoever_meets_another_that_is_just_making_the_file_waits(tmp_path: Path) -> None:
-    """SQLite waits for a lock, but not where it turns a new file to WAL: two commands at once on a new machine."""
+def test_a_process_waits_for_another_that_is_just_making_the_file(tmp_path: Path) -> None:
+    """SQLite waits for a lock, but not where it turns a new file to WAL: two simultaneous commands on a new machine."""
     url = f"sqlite:///{tmp_path}/state.db"
     engine = open_engine(url)
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
@@ -179,7 +179,7 @@ def test_whoever_meets_another_that_is_just_making_the_file_waits(tmp_path: Path
     engine.dispose()
 
 
-def test_who_may_not_wait_long_is_told_that_another_holds_the_file(tmp_path: Path) -> None:
+def test_who_may_not_wait_long_learns_that_another_holds_the_file(tmp_path: Path) -> None:
     patient, prompt = (open_engine(f"sqlite:///{tmp_path}/state.db", wait_s=s) for s in (30.0, 0.05))
     ensure_schema(patient)
     with writing(patient):

@@ -1,4 +1,4 @@
-"""By law: whoever is redacted leaves no trace in any table, and nothing that was under way brings one back."""
+"""By law: a redacted user leaves no trace in any table, and nothing that was under way brings one back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def redact(engine: Engine, customers: list[CustomerId], email: str | None, *, si
 
 
 def traces(engine: Engine) -> dict[str, list[str]]:
-    """The tables in which anything of her stands, and what: every column of every row, as text."""
+    """The tables that hold anything of the user, and what: every column of every row, as text."""
     found: dict[str, list[str]] = {}
     with engine.connect() as connection:
         for name, table in sorted(metadata.tables.items()):
@@ -54,7 +54,7 @@ def traces(engine: Engine) -> dict[str, list[str]]:
 
 
 def theirs(number: int | None = 1, **more: Any) -> Any:
-    """Her row with something of her in each column that can hold it."""
+    """The user's row with something of theirs in each column that can hold it."""
     values = {
         "email": EMAIL,
         "applied": {field: Applied(value=value, ours=True) for field, value in VALUES.items()},
@@ -79,7 +79,7 @@ def line(name: str) -> BulkLine:
 
 
 def everywhere(state: StateStore, engine: Engine) -> None:
-    """Her data in every table that could hold any."""
+    """The user's data in every table that could hold any."""
     state.put(theirs(), event("ada", customer_id=customer(1), changes=CHANGES, message=NAME))
     state.put(mapping("bob", 2), event("bob", customer_id=customer(1), kind="relink", changes=CHANGES))
     state.put_seen(SHOP, [seen(1), seen(9)], as_of=AT, now=AT, source="bulk")
@@ -105,7 +105,7 @@ def tell(book: ProfileWriteTable, name: str, *, at: datetime = AT) -> None:
         book.refuse(claim, f"{NAME} is refused", missing=False, last=clerk_values(profile), now=AT, due_at=AT)
 
 
-def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engine: Engine) -> None:
+def test_a_redacted_user_is_in_no_table_any_more(state: StateStore, engine: Engine) -> None:
     everywhere(state, engine)
     assert set(traces(engine)) == {
         "reconciler_mapping", "reconciler_event", "reconciler_mirror", "reconciler_bulk_line",
@@ -116,7 +116,7 @@ def test_whoever_is_redacted_stands_in_no_table_any_more(state: StateStore, engi
     stone = one(state, "ada")
     assert (stone.status, stone.reason, stone.customer_id, stone.left_at) == ("erased", "Erased", None, LATER)
     assert (one(state, "bob").status, one(state, "bob").customer_id) == ("in_sync", customer(2))
-    assert redact(engine, [customer(1)], EMAIL) == []  # sent again: there is nobody left
+    assert redact(engine, [customer(1)], EMAIL) == []  # sent again: there is no one left
 
 
 def test_what_clerk_said_of_a_redacted_user_is_not_stored_by_a_write_that_was_under_way(
@@ -167,7 +167,7 @@ def test_an_older_bulk_result_brings_nothing_back_and_a_newer_one_is_believed(
     assert state.mirror_size(SHOP) == 1
 
 
-def test_what_was_under_way_when_she_was_erased_writes_nothing_of_her(state: StateStore, engine: Engine) -> None:
+def test_what_was_under_way_at_an_erasure_writes_nothing_of_the_user(state: StateStore, engine: Engine) -> None:
     everywhere(state, engine)
     before = one(state, "ada")
     redact(engine, [customer(1)], EMAIL)
@@ -183,10 +183,10 @@ def test_what_was_under_way_when_she_was_erased_writes_nothing_of_her(state: Sta
     assert [e.clerk_user_id for e in state.events()] == [user("bob")]
 
 
-def test_whose_customer_was_made_anew_before_the_redaction_came_is_erased_and_said_to_be_in_the_shop(
+def test_a_user_healed_before_the_redaction_came_is_erased_and_said_to_be_in_the_shop(
     state: StateStore, engine: Engine
 ) -> None:
-    """Her customer went, she was healed, and only then the shop told why: no e-mail is needed to know her."""
+    """Their customer went, they were healed, and only then the shop told why: no e-mail is needed to know them."""
     state.put(theirs(1), event("ada", customer_id=customer(1), kind="create", changes=CHANGES))
     state.put(theirs(8), event("ada", customer_id=customer(8), kind="create", changes=CHANGES))
     state.put_seen(SHOP, [seen(1), seen(8)], as_of=AT, now=AT, source="bulk")
@@ -198,7 +198,7 @@ def test_whose_customer_was_made_anew_before_the_redaction_came_is_erased_and_sa
     assert one(state, "ada").customer_id is None
 
 
-def test_whose_customer_was_made_anew_is_known_by_the_mirror_and_by_her_address_where_no_event_is_left(
+def test_a_healed_user_is_known_by_the_mirror_and_by_the_address_where_no_event_is_left(
     state: StateStore, engine: Engine
 ) -> None:
     state.put(theirs(8), event("ada", customer_id=customer(8), kind="create"))
@@ -208,7 +208,7 @@ def test_whose_customer_was_made_anew_is_known_by_the_mirror_and_by_her_address_
     assert redact(engine, [customer(2)], " bob@EXAMPLE.com") == [Erased(user("bob"), customer(9))]
 
 
-def test_a_customer_whom_we_filled_again_before_the_redaction_came_is_said_to_be_in_the_shop(
+def test_a_customer_that_we_filled_again_before_the_redaction_came_is_said_to_be_in_the_shop(
     state: StateStore, engine: Engine
 ) -> None:
     state.put(theirs(1), event("ada", customer_id=customer(1), changes=CHANGES))
@@ -218,8 +218,8 @@ def test_a_customer_whom_we_filled_again_before_the_redaction_came_is_said_to_be
     assert redact(engine, [customer(1)], EMAIL) == [Erased(user("ada"))]
 
 
-def test_whoever_only_left_a_customer_behind_goes_on_with_her_own(state: StateStore, engine: Engine) -> None:
-    """She was moved to another by her new address: what is redacted now is not she."""
+def test_a_user_who_only_left_a_customer_behind_keeps_their_own(state: StateStore, engine: Engine) -> None:
+    """The user was moved to another by their new address: what is redacted now is not theirs."""
     state.put(mapping("ada", 1, email="old@example.com"), event("ada", customer_id=customer(1), kind="create"))
     state.put(mapping("ada", 8, email=EMAIL), event("ada", customer_id=customer(8), kind="relink"))
     assert redact(engine, [customer(1)], "old@example.com") == []
@@ -227,7 +227,7 @@ def test_whoever_only_left_a_customer_behind_goes_on_with_her_own(state: StateSt
     assert [e.customer_id for e in state.events()] == [customer(8)]
 
 
-def test_whose_erasure_was_asked_for_keeps_a_tombstone_and_what_was_done(state: StateStore, engine: Engine) -> None:
+def test_an_erasure_that_was_asked_for_keeps_a_tombstone_and_what_was_done(state: StateStore, engine: Engine) -> None:
     """`on_leave: erase`: with the request, ours goes; the customer's name stays until Shopify has done its part."""
     everywhere(state, engine)
     gone = {"field": "customer", "before": customer(1), "after": None, "why": "profile changed"}
@@ -246,7 +246,7 @@ def test_whose_erasure_was_asked_for_keeps_a_tombstone_and_what_was_done(state: 
 
 
 def test_what_is_erased_is_not_left_in_the_file(tmp_path: Path) -> None:
-    """SQLite only marks as free what is deleted, unless it is told to overwrite it."""
+    """SQLite only marks as free what is deleted, unless it is set to overwrite it."""
     engine = open_engine(f"sqlite:///{tmp_path / 'state.db'}")
     ensure_schema(engine)
     everywhere(StateStore(engine, secret_key="k"), engine)

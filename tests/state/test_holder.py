@@ -1,4 +1,4 @@
-"""Whether a holder's process is provably gone, and what of it may be taken at once."""
+"""Whether a holder's process is provably gone, and what of it may be taken immediately."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def test_of_another_machine_or_an_older_program_nothing_is_proven() -> None:
         assert where(unknown) == "elsewhere"
 
 
-def test_the_lease_of_a_killed_process_is_taken_at_once_and_of_a_living_one_when_it_runs_out(engine: Engine) -> None:
+def test_the_lease_of_a_killed_process_is_taken_immediately_and_of_a_living_one_when_it_runs_out(
+    engine: Engine,
+) -> None:
     state = StateStore(engine)
     mine = state.new_holder()
     with another_process() as (process, holder):

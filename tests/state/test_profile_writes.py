@@ -92,7 +92,7 @@ def test_a_claim_is_one_writers_until_its_lease_ends(book: ProfileWriteTable) ->
     assert book.claim(now=after(999), limit=5) == []
 
 
-def test_many_writers_at_once_share_what_is_due(book: ProfileWriteTable) -> None:
+def test_many_simultaneous_writers_share_what_is_due(book: ProfileWriteTable) -> None:
     names = [ClerkUserId(f"user_{n:02}") for n in range(40)]
     book.accept([ClerkChange(n, at=NOON, profile=Profile(clerk_user_id=n)) for n in names], now=NOON)
     found: list[str] = []
@@ -161,7 +161,7 @@ def test_a_refusal_lasts_until_a_write_succeeds_and_a_hint_hurries_it(book: Prof
     assert (book.refused(), book.refused_users()) == ({}, frozenset())
 
 
-def test_a_user_whose_deletion_clerk_denies_is_written_again(book: ProfileWriteTable) -> None:
+def test_a_user_with_a_deletion_that_clerk_denies_is_written_again(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     book.accept([GONE], now=NOON)
     assert book.restore(claimed(book), told("b", 5), now=NOON)

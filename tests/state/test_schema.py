@@ -1,4 +1,4 @@
-"""The state's schema: made once whoever starts, the same from migrations and tables, and closed to Supabase's API roles."""
+"""The state's schema: made once by any starter, the same from migrations and tables, and closed to Supabase's API roles."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_empty_database_becomes_a_state_and_a_second_start_changes_nothing(
     assert _shape(database) == before
 
 
-def test_two_starters_at_once_make_one_schema(database: Database, opened: Callable[[str], Engine]) -> None:
+def test_two_simultaneous_starters_make_one_schema(database: Database, opened: Callable[[str], Engine]) -> None:
     engines = [opened(database.url) for _ in range(4)]
     gate = Barrier(len(engines))
 
@@ -157,7 +157,7 @@ def _sql(connection: sqlite3.Connection, table: str) -> str:
     return str(connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [table]).fetchone()[0])
 
 
-def test_a_column_that_somebody_dropped_is_told(state_database: Database, opened: Callable[[str], Engine]) -> None:
+def test_a_column_that_somebody_dropped_is_reported(state_database: Database, opened: Callable[[str], Engine]) -> None:
     engine = opened(state_database.url)
     prefix = "" if state_database.backend == "sqlite" else "reconciler."
     with engine.begin() as connection:
@@ -239,9 +239,11 @@ def test_shops_that_the_state_knew_before_keep_their_name_as_their_key(
                 ),
                 {"shop": shop, "user": user, "store": store},
             )
-        swept = f"INSERT INTO {prefix}reconciler_store (shopify_shop, store, last_sweep_at) VALUES (:shop, :store, :at)"
+        scanned = (
+            f"INSERT INTO {prefix}reconciler_store (shopify_shop, store, last_sweep_at) VALUES (:shop, :store, :at)"
+        )
         for shop, store in (("a", "a-store"), ("c", "c-store")):
-            connection.execute(text(swept), {"shop": shop, "store": store, "at": "2026-11-01 09:00:00.000000"})
+            connection.execute(text(scanned), {"shop": shop, "store": store, "at": "2026-11-01 09:00:00.000000"})
     upgrade(engine)
     known = ShopTable(engine).known_shops()
     assert {(k.name, k.gid, k.key, k.store, k.named_at.year) for k in known} == {
@@ -249,7 +251,7 @@ def test_shops_that_the_state_knew_before_keep_their_name_as_their_key(
         ("b", "", "b", "b-store", known[0].named_at.year),
         ("c", "", "c", "c-store", 2026),
     }
-    assert known[0].name == "b"  # never swept: older than all that was
+    assert known[0].name == "b"  # never scanned: older than all that was
     assert check(engine) == []
 
 
