@@ -75,7 +75,7 @@ PHRASES = [
     "goes" + " on",
     "carries" + " out",
 ]
-PHRASES += ["carried" + " out", "lets" + " go of", "at" + " once"]
+PHRASES += ["carried" + " out", "lets" + " go of"]
 IMAGES = ["ho" + "use", "fl" + "oors?", "sta" + "irs", "ro" + "oms?", "corr" + "idors?", "do" + "ors?", "lob" + "by"]
 IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + "des?", "pi" + "les?", "str" + "eets?"]
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
@@ -111,7 +111,7 @@ def test_the_words_are_plain(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["wh" + "om it concerns", "def test_sh" + "e_is_kept", "the do" + "or", "look at" + " once"]
+    "line", ["wh" + "om it concerns", "def test_sh" + "e_is_kept", "the do" + "or"]
 )
 def test_the_words_are_found(line: str) -> None:
     assert says(line)
