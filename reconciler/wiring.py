@@ -17,19 +17,19 @@ from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
 from reconciler.controller.observe import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
-from reconciler.core.decide.absence import Absence
+from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, Request
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.settings import Loaded, StoreSettings
-from reconciler.shopify.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
-from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.bulk_writes import ShopBulkWriter
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.clients import Place, ShopClients
+from reconciler.shopify.api.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.clients import Place, ShopClients
+from reconciler.shopify.api.pace import Lane, Pace
+from reconciler.shopify.bulk.reader import ShopBulkReader
+from reconciler.shopify.bulk.writer import ShopBulkWriter
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import ShopCustomerLists
-from reconciler.shopify.pace import Lane, Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.engine import Engine, open_engine
@@ -37,11 +37,11 @@ from reconciler.state.database.version import is_current
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 
 if TYPE_CHECKING:
     from reconciler.clerk.users import ClerkUsers
-    from reconciler.supabase.upsert import ProfileUpserts
+    from reconciler.supabase.writing.upsert import ProfileUpserts
 
 
 class SystemClock:
@@ -114,8 +114,8 @@ class Components:
     @cached_property
     def upserts(self) -> ProfileUpserts:
         """The writer of profile rows, for `clerk.upsert_profiles` and `backfill clerk` only."""
-        from reconciler.supabase.upsert import ProfileUpserts  # noqa: PLC0415  as above
-        from reconciler.supabase.writer import open_writer  # noqa: PLC0415  as above
+        from reconciler.supabase.writing.engine import open_writer  # noqa: PLC0415  as above
+        from reconciler.supabase.writing.upsert import ProfileUpserts  # noqa: PLC0415  as above
 
         settings = self.loaded.settings
         engine = open_writer(settings.profiles.url or settings.state.url)

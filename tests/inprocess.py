@@ -35,10 +35,10 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.core.plan.plan import Plan, build_plan
-from reconciler.shopify.auth import FixedToken
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.api.auth import FixedToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.pace import Pace
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.pace import Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.simulator.customers.records import Customer, rare
 from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.controller.profile_rows import RowDone
-from reconciler.core.decide.profile_row import StoredRow, clerk_values, row_changes
-from reconciler.core.decide.profile_write import WriteKnown
+from reconciler.core.decide.profile_rows.merge import StoredRow, clerk_values, row_changes
+from reconciler.core.decide.profile_rows.write import WriteKnown
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile

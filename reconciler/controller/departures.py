@@ -8,9 +8,9 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.core.decide.absence import Absence, is_living
+from reconciler.core.decide.leaving.absence import Absence, is_living
+from reconciler.core.decide.leaving.succession import addresses_of, has_left, heirs_of, is_left_behind
 from reconciler.core.decide.record import new_row
-from reconciler.core.decide.succession import addresses_of, has_left, heirs_of, is_left_behind
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted
 from reconciler.core.model.customer import Customer

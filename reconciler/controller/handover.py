@@ -15,9 +15,9 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
 from reconciler.controller.observe import Readers
-from reconciler.core.decide.absence import is_living
+from reconciler.core.decide.leaving.absence import is_living
+from reconciler.core.decide.leaving.succession import is_leaving
 from reconciler.core.decide.record import succeeded
-from reconciler.core.decide.succession import is_leaving
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.mapping import Mapping

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from reconciler.controller.departures import Departures
 from reconciler.controller.step import Step
-from reconciler.core.decide.absence import PLANNED, Absence, without_absence
 from reconciler.core.decide.decide import decide, unreadable_decision
+from reconciler.core.decide.leaving.absence import PLANNED, Absence, without_absence
 from reconciler.core.decide.mirrored import is_final
 from reconciler.core.decide.written import claim_unrecorded_write
 from reconciler.core.fields import normalise

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from reconciler.core.decide.profile_row import Values, clerk_values
-from reconciler.core.decide.profile_write import ClerkChange, RowWritten, WriteClaim
+from reconciler.core.decide.profile_rows.merge import Values, clerk_values
+from reconciler.core.decide.profile_rows.write import ClerkChange, RowWritten, WriteClaim
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile

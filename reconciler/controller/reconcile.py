@@ -18,8 +18,8 @@ from reconciler.controller.handover import Overtaken
 from reconciler.controller.observe import observe_users
 from reconciler.controller.parking import park
 from reconciler.controller.step import Outcome, Step
-from reconciler.core.decide.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.actions import without_action
+from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.record import is_news
 from reconciler.core.model.action import Action, Kind
 from reconciler.core.model.ids import ClerkUserId, ShopDomain

@@ -22,8 +22,8 @@ from reconciler.controller.observe import Claims, ObserveOptions, Readers, claim
 from reconciler.controller.scan import CHUNK, check_source, odd_ones
 from reconciler.controller.stream import Part, Watch, parts_of
 from reconciler.controller.timestamps import Evidence, compare
-from reconciler.core.decide.absence import uncounted
 from reconciler.core.decide.cost import MUTATION_POINTS
+from reconciler.core.decide.leaving.absence import uncounted
 from reconciler.core.decide.record import new_row, row_after_observation
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.action import KINDS, Kind

@@ -24,7 +24,7 @@ from reconciler.controller.observe import (
 )
 from reconciler.controller.spool import Spool
 from reconciler.controller.stream import Moved, find_moved
-from reconciler.core.decide.absence import is_missing
+from reconciler.core.decide.leaving.absence import is_missing
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping

@@ -6,8 +6,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from reconciler.core.decide.profile_row import StoredRow
-from reconciler.core.decide.profile_write import ClerkChange, RefusedWrite, RowWrite, RowWritten, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_rows.merge import StoredRow
+from reconciler.core.decide.profile_rows.write import (
+    ClerkChange,
+    RefusedWrite,
+    RowWrite,
+    RowWritten,
+    WriteClaim,
+    WriteKnown,
+)
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 

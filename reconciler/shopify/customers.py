@@ -25,15 +25,15 @@ from reconciler.core.model.write import (
 )
 from reconciler.errors import AnswerLost, PermanentError, Refusal, Refused, TemporaryError
 from reconciler.ports import Answer
-from reconciler.shopify.answers import metafields_of, shown_of, tags_of
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import document
-from reconciler.shopify.failures import Path
-from reconciler.shopify.pace import Lane
+from reconciler.shopify.api.answers import metafields_of, shown_of, tags_of
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.document import document
+from reconciler.shopify.api.failures import Path
+from reconciler.shopify.api.pace import Lane
+from reconciler.shopify.api.refusals import merge_reasons, refused
+from reconciler.shopify.api.shapes import MergeJobReply, Payload, WrittenCustomer
+from reconciler.shopify.api.writes import Mutation, mutation_of
 from reconciler.shopify.reads import CustomerReads
-from reconciler.shopify.refusals import merge_reasons, refused
-from reconciler.shopify.shapes import MergeJobReply, Payload, WrittenCustomer
-from reconciler.shopify.writes import Mutation, mutation_of
 
 MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5

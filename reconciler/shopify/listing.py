@@ -26,11 +26,11 @@ from reconciler.core.model.store import Store
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.outbound.reading import MalformedError, decoded, is_storable
 from reconciler.ports import Seen, Touched
-from reconciler.shopify.client import Reply, ShopClient
-from reconciler.shopify.document import document
-from reconciler.shopify.failures import DEFECT_HINT
-from reconciler.shopify.pace import Lane
-from reconciler.shopify.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, prepare, utc
+from reconciler.shopify.api.client import Reply, ShopClient
+from reconciler.shopify.api.document import document
+from reconciler.shopify.api.failures import DEFECT_HINT
+from reconciler.shopify.api.pace import Lane
+from reconciler.shopify.api.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, prepare, utc
 
 LISTED_MAX: Final = 25_000
 PAGES_MAX: Final = 200  # full pages reach the end of a list in half of them

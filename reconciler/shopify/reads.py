@@ -20,12 +20,19 @@ from reconciler.core.model.store import Store
 from reconciler.errors import PartUnreadable, SetupError, TemporaryError
 from reconciler.outbound.reading import MalformedError, is_storable
 from reconciler.ports import MergePreview
-from reconciler.shopify.client import Reply, ShopClient
-from reconciler.shopify.document import CUSTOMER_POINTS, Document, Identifier, customers_by, customers_by_ids, document
-from reconciler.shopify.failures import Path, Sent, access_denied
-from reconciler.shopify.pace import Lane
-from reconciler.shopify.refusals import merge_reasons, too_much
-from reconciler.shopify.shapes import CustomerNode, Identified, MergePreviewReply, MetafieldNode, utc
+from reconciler.shopify.api.client import Reply, ShopClient
+from reconciler.shopify.api.document import (
+    CUSTOMER_POINTS,
+    Document,
+    Identifier,
+    customers_by,
+    customers_by_ids,
+    document,
+)
+from reconciler.shopify.api.failures import Path, Sent, access_denied
+from reconciler.shopify.api.pace import Lane
+from reconciler.shopify.api.refusals import merge_reasons, too_much
+from reconciler.shopify.api.shapes import CustomerNode, Identified, MergePreviewReply, MetafieldNode, utc
 
 NO_TEXT: Final = "a valid text in Shopify: this one has U+0000 or a lone surrogate, which no database can store"
 IDS_MAX: Final = 250  # Shopify's own limit

@@ -8,10 +8,10 @@ from typing import Any, Final
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import Refused, SetupError
 from reconciler.ports import Definition, ShopFacts, Subscription
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import document
-from reconciler.shopify.refusals import refused
-from reconciler.shopify.shapes import DefinitionReply, Payload, ShopFactsReply, SubscriptionReply
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.document import document
+from reconciler.shopify.api.refusals import refused
+from reconciler.shopify.api.shapes import DefinitionReply, Payload, ShopFactsReply, SubscriptionReply
 
 BACKLINK_TYPE: Final = "id"
 BACKLINK_NAME: Final = "Clerk user ID"

@@ -26,8 +26,8 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.core.decide.profile_row import clerk_values
-from reconciler.core.decide.profile_write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_rows.merge import clerk_values
+from reconciler.core.decide.profile_rows.write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile

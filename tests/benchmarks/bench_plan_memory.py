@@ -45,7 +45,7 @@ from reconciler.settings import environment
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import upgrade
 from reconciler.state.store import StateStore
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.benchmarks.alone import alone
 from tests.clock import WallClock
 from tests.core.people import store

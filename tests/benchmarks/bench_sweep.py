@@ -37,7 +37,7 @@ from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import upgrade
 from reconciler.state.store import StateStore
 from reconciler.state.tables.rows import number_of
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 from tests.benchmarks.alone import alone
 

@@ -24,10 +24,10 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult
-from reconciler.shopify.auth import FixedToken
-from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.bulk_writes import ShopBulkWriter
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.api.auth import FixedToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.bulk.reader import ShopBulkReader
+from reconciler.shopify.bulk.writer import ShopBulkWriter
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.setup import ShopSetup

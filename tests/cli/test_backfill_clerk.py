@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reconciler.controller.backfill import EXAMPLES, PROBLEMS_MAX, Page, Tally, kind_of, survey
-from reconciler.core.decide.profile_row import StoredRow
-from reconciler.core.decide.profile_write import WriteKnown
+from reconciler.core.decide.profile_rows.merge import StoredRow
+from reconciler.core.decide.profile_rows.write import WriteKnown
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import open_engine
 from reconciler.state.requests.queue import RequestTable
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 from tests.clerk.backend import KEY, Backend, serving
 from tests.clerk.sender import UPDATED_MS, user

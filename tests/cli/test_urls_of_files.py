@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.outbound.urls import parsed
-from reconciler.shopify.failures import _host
+from reconciler.shopify.api.failures import _host
 from tests.cli.harness import US, CliHarness
 
 LONG = "a" * 64

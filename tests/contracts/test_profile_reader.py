@@ -19,7 +19,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.ports import ProfileReader, RowReader
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.conftest import Database
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from reconciler.controller.step import Outcome
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
-from reconciler.shopify.bulk_writes import FILE_BYTES_MAX, ShopBulkWriter
+from reconciler.shopify.bulk.writer import FILE_BYTES_MAX, ShopBulkWriter
 from reconciler.simulator.app import make_app
 from tests.core.people import store
 from tests.inprocess import Died, InProcess, Rig

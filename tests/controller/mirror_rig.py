@@ -17,9 +17,9 @@ from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import build_plan
-from reconciler.shopify.bulk import ShopBulkReader
+from reconciler.shopify.bulk.reader import ShopBulkReader
 from reconciler.shopify.listing import ShopCustomerLists
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, BulkRig, populate, user_of
 
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "image_url", "updated_at",

@@ -12,13 +12,13 @@ import pytest
 from reconciler.controller import resync
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.resync import FULL, ResyncContext, full_resync, incremental_resync
-from reconciler.core.decide.absence import Absence
+from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Request
 from reconciler.core.model.store import Ceiling
 from reconciler.state.requests.queue import RequestTable
-from reconciler.supabase.chunks import Chunk
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.chunks import Chunk
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import COLUMNS, MirrorRig, customer
 

@@ -12,8 +12,8 @@ import pytest
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.supabase.chunks import Chunk
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.chunks import Chunk
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import COLUMNS, MirrorRig
 

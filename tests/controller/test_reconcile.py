@@ -13,7 +13,7 @@ import pytest
 from reconciler.controller.completeness import sample
 from reconciler.controller.context import StoreContext
 from reconciler.controller.reconcile import ReconcileResult, reconcile
-from reconciler.core.decide.absence import Absence
+from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.store import Store
 from reconciler.errors import TemporaryError

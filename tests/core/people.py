@@ -6,8 +6,8 @@ from collections.abc import Mapping as MappingOf
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.core.decide.absence import PLANNED, Absence
 from reconciler.core.decide.decide import decide
+from reconciler.core.decide.leaving.absence import PLANNED, Absence
 from reconciler.core.decide.record import agreed
 from reconciler.core.fields.desired import spec_of
 from reconciler.core.model.action import Action, Change, Kind, Why

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.core.decide.absence import Absence
+from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.view import Rival, Taken

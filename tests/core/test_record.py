@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.decide.absence import Absence, missing_hold, missing_row
+from reconciler.core.decide.leaving.absence import Absence, missing_hold, missing_row
 from reconciler.core.decide.record import (
     SEEN_EVERY,
     agreed,

@@ -10,9 +10,9 @@ from reconciler.clerk.users import ClerkUsers
 from reconciler.core.model.ids import CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.errors import ReconcilerError
-from reconciler.shopify.auth import ClientCredentials, FixedToken
-from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.api.auth import ClientCredentials, FixedToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.bulk.reader import ShopBulkReader
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import ShopCustomerLists
 

@@ -33,13 +33,13 @@ from reconciler.core.model.write import (
     Update,
 )
 from reconciler.errors import ReconcilerError
-from reconciler.shopify.auth import ClientCredentials, FixedToken
-from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.bulk_writes import ShopBulkWriter
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.api.auth import ClientCredentials, FixedToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.pace import Pace
+from reconciler.shopify.bulk.reader import ShopBulkReader
+from reconciler.shopify.bulk.writer import ShopBulkWriter
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import ShopCustomerLists
-from reconciler.shopify.pace import Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.simulator.hostile import Hostile, HostileKind
 from tests.inprocess import API_VERSION, TOKEN, InProcess, Rig, VirtualClock, _Waiting

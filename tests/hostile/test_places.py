@@ -14,11 +14,11 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.write import Update
 from reconciler.errors import PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.addresses import Address
-from reconciler.shopify.auth import FixedToken
-from reconciler.shopify.bulk import ShopBulkReader
-from reconciler.shopify.bulk_writes import ShopBulkWriter
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.places import check_address
+from reconciler.shopify.api.auth import FixedToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.result_urls import check_address
+from reconciler.shopify.bulk.reader import ShopBulkReader
+from reconciler.shopify.bulk.writer import ShopBulkWriter
 from reconciler.simulator.hostile import URLS
 from tests.outbound.peers import peer, whole
 

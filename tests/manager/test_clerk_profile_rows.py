@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from reconciler.cli import main
 from reconciler.controller.profile_rows import RowWriter
-from reconciler.core.decide.profile_write import ClerkChange, RowWrite, WriteClaim
+from reconciler.core.decide.profile_rows.write import ClerkChange, RowWrite, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import TemporaryError
@@ -27,8 +27,8 @@ from reconciler.manager.startup import open_databases
 from reconciler.settings import load
 from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWriteTable
-from reconciler.supabase.upsert import ProfileUpserts
-from reconciler.supabase.writer import open_writer
+from reconciler.supabase.writing.engine import open_writer
+from reconciler.supabase.writing.upsert import ProfileUpserts
 from reconciler.wiring import Components
 from tests import servers
 from tests.clerk import sender

@@ -18,8 +18,8 @@ from cryptography.x509.oid import NameOID
 from reconciler.clerk.users import ClerkUsers
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.errors import TemporaryError
-from reconciler.shopify.auth import FixedToken
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.api.auth import FixedToken
+from reconciler.shopify.api.client import ShopClient
 from tests.clock import WallClock
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import MetafieldRule, Store
-from reconciler.shopify.auth import FixedToken, TokenSource
-from reconciler.shopify.client import ShopClient
+from reconciler.shopify.api.auth import FixedToken, TokenSource
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.pace import Pace
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.pace import Pace
 from reconciler.shopify.setup import ShopSetup
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import SimShop, World

@@ -11,9 +11,9 @@ import pytest
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import AccessError, StateError, TemporaryError
-from reconciler.shopify.auth import ClientCredentials, FixedToken, RefreshingToken
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import Document
+from reconciler.shopify.api.auth import ClientCredentials, FixedToken, RefreshingToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.document import Document
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore

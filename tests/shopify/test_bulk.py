@@ -13,7 +13,7 @@ from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.write import SetMetafields
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.ports import BulkReader, BulkState
-from reconciler.shopify.bulk import ShopBulkReader
+from reconciler.shopify.bulk.reader import ShopBulkReader
 from reconciler.simulator.bulk.files import Depot
 from tests.shopify.conftest import STORE, TOKEN, Acme
 

@@ -19,9 +19,9 @@ from reconciler.errors import (
     TemporaryError,
 )
 from reconciler.ports import BulkAnswer, BulkWriter
-from reconciler.shopify.bulk_writes import ShopBulkWriter, _answer
-from reconciler.shopify.document import document
-from reconciler.shopify.failures import Sent
+from reconciler.shopify.api.document import document
+from reconciler.shopify.api.failures import Sent
+from reconciler.shopify.bulk.writer import ShopBulkWriter, _answer
 from reconciler.simulator.bulk.files import Depot
 from tests.shopify.conftest import DOMAIN, STORE, Acme
 

@@ -20,10 +20,10 @@ from reconciler.errors import (
     TemporaryError,
     Throttled,
 )
-from reconciler.shopify.auth import FixedToken
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import Document, document
-from reconciler.shopify.pace import Pace
+from reconciler.shopify.api.auth import FixedToken
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.document import Document, document
+from reconciler.shopify.api.pace import Pace
 from tests.shopify.conftest import ADA, DOMAIN, SSL, TOKEN, Acme
 from tests.shopify.scripted import scripted
 from tests.shopify.virtual import VirtualTime

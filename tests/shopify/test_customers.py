@@ -27,8 +27,8 @@ from reconciler.core.model.write import (
 )
 from reconciler.errors import AccessError, AnswerLost, Refused
 from reconciler.ports import CustomerReader, CustomerWriter
+from reconciler.shopify.api.failures import PROTECTED_DATA
 from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.failures import PROTECTED_DATA
 from reconciler.shopify.setup import ShopSetup
 from tests.shopify.conftest import ADA, STORE, Acme
 

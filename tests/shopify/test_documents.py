@@ -11,7 +11,7 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_ast_schema, build_schema, parse, validate
 from graphql.language import FragmentDefinitionNode
 
-from reconciler.shopify.document import Document, Identifier, customers_by, customers_by_ids, document, names
+from reconciler.shopify.api.document import Document, Identifier, customers_by, customers_by_ids, document, names
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.graphql.costs import CostModel
 

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.model.write import Update
 from reconciler.errors import Throttled
-from reconciler.shopify.pace import Lane, Pace, Status
+from reconciler.shopify.api.pace import Lane, Pace, Status
 from reconciler.simulator.graphql.costs import Bucket
 from tests.shopify.conftest import Acme
 from tests.shopify.virtual import VirtualTime

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.errors import Refusal
-from reconciler.shopify.refusals import refusal, refused
+from reconciler.shopify.api.refusals import refusal, refused
 
 CASES: list[tuple[dict[str, Any], str | None, str]] = [
     ({"code": "TAKEN", "field": ["input", "email"], "message": "Email has already been taken"}, "email", "TAKEN"),

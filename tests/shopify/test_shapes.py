@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 
-from reconciler.shopify.shapes import ReplyPart, shaped
+from reconciler.shopify.api.shapes import ReplyPart, shaped
 
 begun, go_on = threading.Event(), threading.Event()
 

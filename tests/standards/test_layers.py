@@ -11,7 +11,7 @@ import pytest
 
 from reconciler import ports
 from reconciler.controller.observe import Readers
-from reconciler.core.decide.absence import Absence
+from reconciler.core.decide.leaving.absence import Absence
 from tests.standards.tree import ROOT, imported, modules, project
 
 READING_COMMANDS = ("plan", "drift", "status", "explain", "doctor")

@@ -110,9 +110,7 @@ def test_the_words_are_plain(path: str) -> None:
     assert hits(path) == []
 
 
-@pytest.mark.parametrize(
-    "line", ["wh" + "om it concerns", "def test_sh" + "e_is_kept", "the do" + "or"]
-)
+@pytest.mark.parametrize("line", ["wh" + "om it concerns", "def test_sh" + "e_is_kept", "the do" + "or"])
 def test_the_words_are_found(line: str) -> None:
     assert says(line)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from reconciler.core.decide.profile_row import clerk_values
-from reconciler.core.decide.profile_write import ClerkChange
+from reconciler.core.decide.profile_rows.merge import clerk_values
+from reconciler.core.decide.profile_rows.write import ClerkChange
 from reconciler.core.model.ids import CustomerId, StoreName
 from reconciler.core.model.mapping import Applied, RefusedValue
 from reconciler.core.model.profile import Profile

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from reconciler.core.decide.profile_row import clerk_values
-from reconciler.core.decide.profile_write import ClerkChange, WriteClaim
+from reconciler.core.decide.profile_rows.merge import clerk_values
+from reconciler.core.decide.profile_rows.write import ClerkChange, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.profile_writes import LEASE_S, ProfileWriteTable

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.decide.profile_write import ClerkChange
+from reconciler.core.decide.profile_rows.write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import open_engine

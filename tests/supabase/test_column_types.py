@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.servers import Server
 
 KEY = {"clerk_user_id": "id"}

@@ -18,7 +18,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, SourceBusy, SourceError, TemporaryError
 from reconciler.outbound.databases.logins import DbLogins
 from reconciler.supabase.limits import SILENT
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

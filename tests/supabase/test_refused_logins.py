@@ -8,9 +8,9 @@ from reconciler.errors import ReconcilerError, SourceBusy, SourceError, StateErr
 from reconciler.outbound.databases.logins import DbLogins
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.state.database.engine import open_engine, reading
-from reconciler.supabase.profiles import TableProfiles
-from reconciler.supabase.upsert import ProfileUpserts
-from reconciler.supabase.writer import open_writer
+from reconciler.supabase.reading.profiles import TableProfiles
+from reconciler.supabase.writing.engine import open_writer
+from reconciler.supabase.writing.upsert import ProfileUpserts
 from tests.postgres_gate import Gate, postgres_gate
 
 COLUMNS = {"clerk_user_id": "clerk_user_id", "email": "email"}

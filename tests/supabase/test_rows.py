@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.profile import PROFILE_FIELDS, Profile
-from reconciler.supabase.rows import Endless, profile_of
+from reconciler.supabase.reading.rows import Endless, profile_of
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SEED = 20261125

@@ -15,7 +15,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.supabase.profiles import TableProfiles
+from reconciler.supabase.reading.profiles import TableProfiles
 from tests.servers import Account
 
 COLUMNS = {"clerk_user_id": "clerk_user_id", "email": "email", "phone": "phone", "updated_at": "updated_at"}

@@ -17,15 +17,15 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event, text
 
 from reconciler.controller.profile_rows import without_values
-from reconciler.core.decide.profile_row import Values, clerk_values
-from reconciler.core.decide.profile_write import RowWrite, RowWritten
+from reconciler.core.decide.profile_rows.merge import Values, clerk_values
+from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Problem, Profile
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
 from reconciler.state.database.engine import open_engine
-from reconciler.supabase.profiles import TableProfiles
-from reconciler.supabase.upsert import ProfileUpserts
-from reconciler.supabase.writer import open_writer
+from reconciler.supabase.reading.profiles import TableProfiles
+from reconciler.supabase.writing.engine import open_writer
+from reconciler.supabase.writing.upsert import ProfileUpserts
 from tests.conftest import Database
 
 USER = ClerkUserId("user_tove")

@@ -24,7 +24,7 @@ from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.settings import Settings, StoreSettings
 from reconciler.state.database.found import StateFound
 from reconciler.state.database.version import head
-from reconciler.supabase.rights import Rights
+from reconciler.supabase.checks.rights import Rights
 
 Level = Literal["ok", "warning", "failed"]
 SUPPORTED_MONTHS = 12  # a quarterly version at least (shopify.dev, versioning, read 2026-11-23)

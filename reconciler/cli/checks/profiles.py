@@ -10,7 +10,7 @@ from reconciler.cli.checks.profile_sample import ProfileSample
 from reconciler.cli.render.plain import counted
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.settings import Settings
-from reconciler.supabase.inspection import Inspection
+from reconciler.supabase.checks.inspection import Inspection
 from reconciler.supabase.limits import LOCK_S, STATEMENT_S
 
 AREA = "profiles"

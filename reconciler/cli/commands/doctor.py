@@ -38,8 +38,8 @@ from reconciler.state.access import openings
 from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.found import StateFound, find_state, open_read_only
 from reconciler.state.schema import check as schema_differences
-from reconciler.supabase.inspection import inspect_profiles
-from reconciler.supabase.rights import rights_on
+from reconciler.supabase.checks.inspection import inspect_profiles
+from reconciler.supabase.checks.rights import rights_on
 from reconciler.wiring import Components
 
 FAILED = 1

@@ -11,7 +11,7 @@ from reconciler.cli.render import explain as render_explain
 from reconciler.cli.users import resolve_users, user_id
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan import scan_store
-from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.report.explain import Explained, ExplainedStore, explain_store, withhold_refused

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.decide.succession import is_free_for
+from reconciler.core.decide.leaving.succession import is_free_for
 from reconciler.core.fields.desired import is_wanted
 from reconciler.core.model.action import Hold
 from reconciler.core.model.ids import ClerkUserId

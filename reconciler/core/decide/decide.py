@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.core.decide.absence import PLANNED, Absence, is_missing, missing_hold
 from reconciler.core.decide.actions import (
     action_of,
     customer_digest,
@@ -21,11 +20,12 @@ from reconciler.core.decide.actions import (
 from reconciler.core.decide.assignment import assignment_hold
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
+from reconciler.core.decide.leaving.absence import PLANNED, Absence, is_missing, missing_hold
+from reconciler.core.decide.leaving.redacted import redacted_hold
+from reconciler.core.decide.leaving.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
+from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds, rival_holds, taken_phone
-from reconciler.core.decide.redacted import redacted_hold
 from reconciler.core.decide.refused import refusal_digest, whole_refusal, without_refused
-from reconciler.core.decide.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
-from reconciler.core.decide.tombstone import is_from_before
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import digest, is_wanted, profile_digest, spec_of, undecided_by
 from reconciler.core.fields.diff import owned_tags, respelt_of

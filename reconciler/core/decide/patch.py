@@ -14,7 +14,7 @@ from reconciler.core.decide.actions import (
 )
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.contested import Contest, contested_by, message_of
-from reconciler.core.decide.succession import inherited, is_free_for, is_left_behind, left_behind_hold
+from reconciler.core.decide.leaving.succession import inherited, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.fields.backlink import is_renamed
 from reconciler.core.fields.diff import (
     agreed_on,

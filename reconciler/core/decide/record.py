@@ -7,8 +7,8 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
 from typing import Any
 
-from reconciler.core.decide.absence import missing_row
 from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
+from reconciler.core.decide.leaving.absence import missing_row
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
@@ -397,7 +397,7 @@ def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, 
 def is_news(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
     """Whether a row has changed, or was last written more than SEEN_EVERY ago.
 
-    For a missing profile row each read counts (core/decide/absence.py).
+    For a missing profile row each read counts (core/decide/leaving/absence.py).
     """
     if before is None or before.last_seen_at is None or now - before.last_seen_at >= SEEN_EVERY:
         return True

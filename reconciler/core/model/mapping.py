@@ -75,7 +75,7 @@ class Mapping(BaseModel):
     clears them, so that a scan skips a pair only while nothing has changed.
 
     `profile_digest` is that of the row when it was last present, `wanted_digest` that of the row when the store last
-    wanted it. `absent_since`: when the row was first found missing (core/decide/absence.py); None while it is present.
+    wanted it. `absent_since`: when the row was first found missing; None while it is present.
     `left_row_at`: `updated_at` of the row when the user was released; None without a row.
     """
 

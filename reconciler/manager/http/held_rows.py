@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Protocol
 
-from reconciler.core.decide.profile_write import RefusedWrite, shown_mapping
+from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.fields import normalise
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.ports import MappingReader

@@ -15,7 +15,7 @@ from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
 from reconciler.controller.profile_rows import RowDone
 from reconciler.controller.worker import DELETED
-from reconciler.core.decide.profile_write import ClerkChange, shown_mapping
+from reconciler.core.decide.profile_rows.write import ClerkChange, shown_mapping
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status

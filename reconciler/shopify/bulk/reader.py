@@ -16,12 +16,12 @@ from reconciler.core.model.store import Store
 from reconciler.errors import AnswerLost, PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.exchange import Bounds, TooLargeError, opened
 from reconciler.ports import BulkState, BulkStatus
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import bulk_customers, document
-from reconciler.shopify.failures import DEFECT_HINT
-from reconciler.shopify.pace import Lane
-from reconciler.shopify.refusals import refused
-from reconciler.shopify.shapes import BulkNode, BulkPayload, BulkReply, UserError, utc
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.document import bulk_customers, document
+from reconciler.shopify.api.failures import DEFECT_HINT
+from reconciler.shopify.api.pace import Lane
+from reconciler.shopify.api.refusals import refused
+from reconciler.shopify.api.shapes import BulkNode, BulkPayload, BulkReply, UserError, utc
 
 BUSY_RETRY_S: Final = 30.0
 STATUS: Final[Mapping[str, BulkStatus]] = {

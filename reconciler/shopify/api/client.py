@@ -29,14 +29,14 @@ from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport
-from reconciler.shopify import failures
-from reconciler.shopify.auth import GrantRefused, TokenSource
-from reconciler.shopify.connections import Connections
-from reconciler.shopify.document import IDENTITY, Document, document, with_shop_id
-from reconciler.shopify.failures import Path, Sent
-from reconciler.shopify.pace import Lane, Pace, Reservation, Status
-from reconciler.shopify.places import check_address
-from reconciler.shopify.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply, shaped
+from reconciler.shopify.api import failures
+from reconciler.shopify.api.auth import GrantRefused, TokenSource
+from reconciler.shopify.api.connections import Connections
+from reconciler.shopify.api.document import IDENTITY, Document, document, with_shop_id
+from reconciler.shopify.api.failures import Path, Sent
+from reconciler.shopify.api.pace import Lane, Pace, Reservation, Status
+from reconciler.shopify.api.result_urls import check_address
+from reconciler.shopify.api.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply, shaped
 
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more connections measured slower

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from reconciler.supabase.rows import Misfit
+from reconciler.supabase.reading.rows import Misfit
 
 _TEXT: Final = "S"
 _TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from reconciler.core.model.ids import CustomerId
 from reconciler.ports import Shown
-from reconciler.shopify.failures import Path
-from reconciler.shopify.shapes import Payload, WrittenCustomer, WrittenMetafield
+from reconciler.shopify.api.failures import Path
+from reconciler.shopify.api.shapes import Payload, WrittenCustomer, WrittenMetafield
 
 _OWN_APP: Final = "$app"
 _EXPANDED: Final = re.compile(r"app--\d+(?:--(?P<rest>.+))?")

@@ -1,6 +1,6 @@
 """Writes profile rows from Clerk's users, for `clerk.upsert_profiles: true` and `backfill clerk`.
 
-The only module that writes profiles. core/decide/profile_row.py decides which columns change, from the current row:
+The only module that writes profiles. core/decide/profile_rows/merge.py decides which columns change, from the current row:
 
 * The row is read, locked and written in one transaction of short statements, so a write of the app comes before or after
   it, never between. The transaction has the limits of limits.py, so it ends even if this process freezes.
@@ -22,14 +22,14 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from reconciler.core.decide.profile_row import StoredRow, Values, clerk_values, row_changes
-from reconciler.core.decide.profile_write import RowWrite, RowWritten
+from reconciler.core.decide.profile_rows.merge import StoredRow, Values, clerk_values, row_changes
+from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
-from reconciler.supabase.columns import WriteColumn, cast_value
-from reconciler.supabase.stored import select_columns, stored_row
-from reconciler.supabase.upsert_table import Shape, UpsertTable
+from reconciler.supabase.writing.columns import WriteColumn, cast_value
+from reconciler.supabase.writing.stored import select_columns, stored_row
+from reconciler.supabase.writing.table import Shape, UpsertTable
 
 ATTEMPTS: Final = 4  # for a row that the app inserts and deletes at the same time
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from reconciler.core.model.ids import ShopDomain
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.pace import Pace
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.pace import Pace
 
 Place = tuple[ShopDomain, str | None]
 Open = Callable[[Pace], ShopClient]

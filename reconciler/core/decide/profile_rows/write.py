@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from reconciler.core.decide.profile_row import Values
+from reconciler.core.decide.profile_rows.merge import Values
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import may_want
 from reconciler.core.model.action import Hold

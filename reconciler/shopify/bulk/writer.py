@@ -24,15 +24,15 @@ from reconciler.errors import AnswerLost, PermanentError, TemporaryError
 from reconciler.outbound.exchange import Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.ports import BulkAnswer, BulkState, Upload
-from reconciler.shopify.answers import metafields_by_owner, shown_of, tags_of
-from reconciler.shopify.bulk import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
-from reconciler.shopify.client import ShopClient
-from reconciler.shopify.document import Document, document, with_mark
-from reconciler.shopify.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
-from reconciler.shopify.pace import Lane
-from reconciler.shopify.refusals import refused
-from reconciler.shopify.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, shaped
-from reconciler.shopify.writes import BULK_DOCUMENTS, mutation_of
+from reconciler.shopify.api.answers import metafields_by_owner, shown_of, tags_of
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.document import Document, document, with_mark
+from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
+from reconciler.shopify.api.pace import Lane
+from reconciler.shopify.api.refusals import refused
+from reconciler.shopify.api.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, shaped
+from reconciler.shopify.api.writes import BULK_DOCUMENTS, mutation_of
+from reconciler.shopify.bulk.reader import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
 
 FILE_BYTES_MAX: Final = 100_000_000
 UPLOADED_BYTES_MAX: Final = 1_048_576  # bound for the storage service's response

@@ -15,8 +15,8 @@ from typing import Any
 from reconciler.core.fields.fingerprint import row_fingerprinter
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.supabase.rows import profile_of, unusable
-from reconciler.supabase.table import ProfileTable
+from reconciler.supabase.reading.rows import profile_of, unusable
+from reconciler.supabase.reading.table import ProfileTable
 
 Row = tuple[Any, ...]
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from reconciler.supabase.connection import open_source, translated
 from reconciler.supabase.limits import limit
-from reconciler.supabase.table import KEY, ProfileTable, find_table
+from reconciler.supabase.reading.table import KEY, ProfileTable, find_table
 
 SAMPLE = 20_000
 _POSTGRES = sa.text(

@@ -29,13 +29,23 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.supabase.chunks import Chunk, profiles_of
 from reconciler.supabase.connection import is_lost, open_source, translated
 from reconciler.supabase.limits import limit
-from reconciler.supabase.rows import UnreadableError, moment, profile_of
-from reconciler.supabase.sight import refuse_hidden
-from reconciler.supabase.table import ProfileTable, find_table
-from reconciler.supabase.walks import KEYS, Build, Row, Walks, by_index, by_value, keys_in_order, pages, shared_keys
+from reconciler.supabase.reading.chunks import Chunk, profiles_of
+from reconciler.supabase.reading.pages import (
+    KEYS,
+    Build,
+    Row,
+    Walks,
+    by_index,
+    by_value,
+    keys_in_order,
+    pages,
+    shared_keys,
+)
+from reconciler.supabase.reading.row_visibility import refuse_hidden
+from reconciler.supabase.reading.rows import UnreadableError, moment, profile_of
+from reconciler.supabase.reading.table import ProfileTable, find_table
 
 ASK = 500  # users in one statement
 TRIES = 3  # attempts of a read that loses its connection

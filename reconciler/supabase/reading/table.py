@@ -18,8 +18,8 @@ from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import UserDefinedType
 
 from reconciler.errors import SourceError
-from reconciler.supabase.fits import can_be_key, misfit
-from reconciler.supabase.rows import Endless, Misfit, from_seconds
+from reconciler.supabase.reading.rows import Endless, Misfit, from_seconds
+from reconciler.supabase.reading.types import can_be_key, misfit
 
 KEY = "clerk_user_id"
 TIMES = frozenset({"timestamptz", "timestamp", "date"})

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import SourceBusy
-from reconciler.supabase.table import ProfileTable, Walk
+from reconciler.supabase.reading.table import ProfileTable, Walk
 
 KEYS = 20_000  # keys in one page that has only keys
 SAME_MAX = 4096  # rows of one key that are read together

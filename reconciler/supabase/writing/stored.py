@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Table
 
-from reconciler.core.decide.profile_row import StoredRow, Unreadable
-from reconciler.supabase.columns import WriteColumn
-from reconciler.supabase.rows import UnreadableError, deletion, from_seconds, json_object, moment, truth
+from reconciler.core.decide.profile_rows.merge import StoredRow, Unreadable
+from reconciler.supabase.reading.rows import UnreadableError, deletion, from_seconds, json_object, moment, truth
+from reconciler.supabase.writing.columns import WriteColumn
 
 
 def select_columns(targets: Mapping[str, WriteColumn], table: Table, *, sqlite_: bool) -> list[ColumnElement[Any]]:

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from reconciler.core.decide.absence import Absence, is_living
-from reconciler.core.decide.tombstone import is_from_before
+from reconciler.core.decide.leaving.absence import Absence, is_living
+from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, may_want, spec_of
 from reconciler.core.fields.diff import as_sent

@@ -11,11 +11,11 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, Engine, Inspector, MetaData, Table, TextClause, inspect, text
 from sqlalchemy import types as sa
 
-from reconciler.core.decide.profile_row import TEXTS
+from reconciler.core.decide.profile_rows.merge import TEXTS
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError
-from reconciler.supabase.columns import WriteColumn, cast_value, translated, write_column
 from reconciler.supabase.limits import limit
+from reconciler.supabase.writing.columns import WriteColumn, cast_value, translated, write_column
 
 _DEFERRABLE: Final = text(
     """

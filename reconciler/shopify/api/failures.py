@@ -29,7 +29,7 @@ from reconciler.errors import (
 )
 from reconciler.outbound.certificates import UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.reading import MalformedError, words_of
-from reconciler.shopify.document import Document
+from reconciler.shopify.api.document import Document
 
 Path = tuple[str | int, ...]
 

@@ -1,0 +1,1 @@
+"""Users who left: proof of absence, release, succession and erased customers."""

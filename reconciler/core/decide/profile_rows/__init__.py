@@ -1,0 +1,1 @@
+"""Decisions about profile rows that follow Clerk."""

@@ -1,0 +1,1 @@
+"""One call to a shop: tokens, pace, documents, shapes of replies, failures and refusals."""

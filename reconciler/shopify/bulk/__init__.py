@@ -1,0 +1,1 @@
+"""Bulk operations of one shop."""

@@ -1,0 +1,1 @@
+"""What `doctor` reads about the table and the role."""

@@ -1,0 +1,1 @@
+"""Read the profiles: pages of raw rows, and rows as profiles."""

@@ -1,0 +1,1 @@
+"""Write profile rows from what Clerk says."""
