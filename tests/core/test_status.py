@@ -30,7 +30,7 @@ def test_a_store_that_wants_no_profile_has_no_parity_and_says_so() -> None:
     found = row({}, profiles=0)
     assert (found.parity, found.profiles) == (0.0, 0)
     assert found.parity_note is not None
-    assert "no profile" in found.parity_note
+    assert "no users" in found.parity_note
 
 
 @pytest.mark.parametrize(
