@@ -1,4 +1,4 @@
-"""A town for each test."""
+"""Two simulated shops and a table of people for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small town for the command line: two simulated shops over real HTTP, a table of people, and both settings files."""
+"""A harness for the command line: two simulated shops over real HTTP, a table of people, and both settings files."""
 
 import json
 import sqlite3
@@ -40,7 +40,7 @@ class Said:
 
 @dataclass(slots=True)
 class CliHarness:
-    """Change `settings` and `stores` before a command; each command reads the files anew."""
+    """Change `settings` and `stores` before a command; each command reads the files again."""
 
     folder: Path
     world: World

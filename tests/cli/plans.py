@@ -112,7 +112,7 @@ def example() -> Plan:
         store=StoreName("acme-fr"),
         shop=ShopDomain("acme-fr.myshopify.com"),
         error="StoreSuspended: acme-fr.myshopify.com refuses the token",
-        error_hint="install the app anew, or set its token",
+        error_hint="install the app again, or set its token",
     )
     return build_plan(
         [store_plan("acme-us", actions, holds, 195), store_plan("acme-eu", (), (), 88), broken], created_at=AT

@@ -1,4 +1,4 @@
-"""`apply --bulk` by the front door: real HTTP to the shop, to its storage and back."""
+"""`apply --bulk` through the command line: real HTTP to the shop, to its storage and back."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""`backfill clerk` by its front door: a Clerk and two shops over real HTTP, tables on SQLite and Postgres."""
+"""`backfill clerk` through the command line: a Clerk and two shops over real HTTP, tables on SQLite and Postgres."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = ("Tove", "Ærø", "tove@", "+4531415926")
 
 
 def someone(user_id: str, **changes: Any) -> dict[str, Any]:
-    """A user of Clerk's with an address of her own."""
+    """A user of Clerk's with an address of their own."""
     address = f"{user_id}@tove.example"
     listed = [{"id": "idn_main", "email_address": address, "verification": {"status": "verified"}}]
     phone: dict[str, Any] = {"primary_phone_number_id": None, "phone_numbers": []}
@@ -54,7 +54,7 @@ def backend() -> Backend:
 
 @pytest.fixture
 def clerk_cli(cli: CliHarness, backend: Backend) -> Iterator[CliHarness]:
-    """The town with a Clerk, and a table that knows when a row was last changed."""
+    """The shops with a Clerk, and a table that knows when a row was last changed."""
     columns = {c: c for c in (*COLUMNS, "updated_at")}
     cli.sql("drop table customers")
     cli.sql(
@@ -100,7 +100,7 @@ def test_a_second_run_finds_nothing(clerk_cli: CliHarness) -> None:
     assert (first["missing"], first["written"]) == (3, 3)
     assert (again["missing"], again["older"], again["current"], again["written"]) == (0, 0, 3, 0)
     assert rows(clerk_cli) == before
-    asked = clerk_cli("backfill", "clerk")  # nothing to write: nobody need be asked
+    asked = clerk_cli("backfill", "clerk")  # nothing to write: no question is needed
     assert (asked.code, "nothing to write" in asked.out) == (0, True)
 
 
@@ -122,7 +122,7 @@ def test_without_a_terminal_it_shows_and_refuses(clerk_cli: CliHarness) -> None:
     assert "3 have no row" in asked.err
 
 
-def test_it_names_nobody_but_by_her_clerk_id(clerk_cli: CliHarness, backend: Backend) -> None:
+def test_it_names_users_only_by_their_clerk_ids(clerk_cli: CliHarness, backend: Backend) -> None:
     backend.users += [user("user_odd", first_name=7, last_name="x\x00"), user("user_main")]
     for words in (("backfill", "clerk"), ("backfill", "clerk", "--yes", "--output", "json"), ("backfill", "clerk")):
         said = clerk_cli(*words)
@@ -182,13 +182,13 @@ def test_metadata_that_is_no_object_is_left_alone_and_the_user_is_held(clerk_cli
     assert clerk_cli("mappings", "list", "--output", "json").json == []
 
 
-def test_who_is_not_in_clerk_keeps_her_row(clerk_cli: CliHarness) -> None:
+def test_a_user_who_is_not_in_clerk_keeps_the_row(clerk_cli: CliHarness) -> None:
     clerk_cli.sql("insert into customers (clerk_user_id, email) values ('user_elsewhere', 'e@x.example')")
     assert clerk_cli("backfill", "clerk", "--yes").code == 0
     assert "user_elsewhere" in rows(clerk_cli)
 
 
-def test_one_odd_user_fails_nobody_and_is_told_of(clerk_cli: CliHarness, backend: Backend) -> None:
+def test_one_odd_user_fails_no_one_and_is_reported(clerk_cli: CliHarness, backend: Backend) -> None:
     backend.users[1] = {"object": "user"}
     backend.users.append(someone("user_half", first_name=7))
     found = clerk_cli("backfill", "clerk", "--yes", "--output", "json").json
@@ -199,7 +199,7 @@ def test_one_odd_user_fails_nobody_and_is_told_of(clerk_cli: CliHarness, backend
     assert rows(clerk_cli)["user_half"].last_name == "Ærø"
 
 
-def test_it_waits_when_clerk_says_so_and_goes_on(clerk_cli: CliHarness, backend: Backend) -> None:
+def test_it_waits_when_clerk_says_so_and_continues(clerk_cli: CliHarness, backend: Backend) -> None:
     backend.troubles = [(429, {"retry-after": "0"}), (429, {"retry-after": "0"})]
     assert clerk_cli("backfill", "clerk", "--yes", "--output", "json").json["written"] == 3
 
@@ -221,7 +221,7 @@ def test_a_row_that_the_table_refuses_hurts_no_other(clerk_cli: CliHarness, back
     assert rows(clerk_cli).keys() == {"user_00", "user_02", "user_old"}
 
 
-def test_what_was_written_before_an_error_stays_and_the_next_run_goes_on(
+def test_what_was_written_before_an_error_stays_and_the_next_run_continues(
     clerk_cli: CliHarness, backend: Backend
 ) -> None:
     users = [someone(f"user_{n:04}") for n in range(600)]
@@ -246,9 +246,7 @@ def test_without_a_key_it_says_where_to_get_one(clerk_cli: CliHarness) -> None:
     assert "hint: " in said.err
 
 
-def test_a_table_whose_key_is_not_unique_is_refused_before_clerk_is_asked(
-    clerk_cli: CliHarness, backend: Backend
-) -> None:
+def test_a_table_without_a_unique_key_is_refused_before_clerk_is_asked(clerk_cli: CliHarness, backend: Backend) -> None:
     clerk_cli.sql("drop table customers")
     clerk_cli.sql("create table customers (" + ", ".join((*COLUMNS, "updated_at")) + ")")
     said = clerk_cli("backfill", "clerk", "--yes")
@@ -273,7 +271,7 @@ def test_a_table_of_full_names_without_times_is_equal_after_one_run(clerk_cli: C
     assert (again["current"], again["written"]) == (3, 0)
 
 
-def test_a_role_that_only_reads_is_told_what_it_lacks(
+def test_a_role_that_only_reads_gets_the_list_of_what_it_lacks(
     clerk_cli: CliHarness, postgres: servers.Server, postgres_database: Any
 ) -> None:
     name = postgres_database()

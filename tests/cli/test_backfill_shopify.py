@@ -1,4 +1,4 @@
-"""`backfill shopify` by the front door."""
+"""`backfill shopify` through the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_shop_is_copied_into_its_mirror_and_a_second_time_nothing_is_new(cli: 
     assert (again.code, "0 new or changed, 0 deleted" in again.out) == (0, True)
 
 
-def test_a_shop_that_lets_nobody_in_does_not_hold_up_the_others(cli: CliHarness) -> None:
+def test_a_shop_that_refuses_every_login_does_not_delay_the_others(cli: CliHarness) -> None:
     cli.stores[US]["auth"] = {"access_token": "shpat_wrong"}
     found = cli("backfill", "shopify", "--output", "json")
     assert found.code == 1

@@ -46,7 +46,7 @@ def test_where_all_is_well_it_says_so_and_ends_with_zero(ready: CliHarness) -> N
     assert ready.mutations == before
 
 
-def test_a_shop_without_its_definition_is_told_to_bootstrap(cli: CliHarness) -> None:
+def test_a_shop_without_its_definition_is_asked_to_bootstrap(cli: CliHarness) -> None:
     said = cli("doctor", "--output", "json")
     assert said.code == 1
     assert said.json["ok"] is False
@@ -124,7 +124,7 @@ def test_webhooks_that_were_dropped_are_missed(ready: CliHarness) -> None:
     assert "s3cret-of-the-app" not in said.out
 
 
-def test_webhooks_that_nobody_could_check_are_a_failure(ready: CliHarness) -> None:
+def test_webhooks_that_could_not_be_checked_are_a_failure(ready: CliHarness) -> None:
     ready.settings["server"] = {"public_url": "https://parity.example.com"}
     ready("bootstrap", "--yes")
     check = found(ready("doctor", "--output", "json"), US, "webhook secret")
@@ -211,6 +211,6 @@ def test_a_clerk_that_can_not_be_asked_is_said_to_be_unknown(ready: CliHarness) 
     with serving(Backend(troubles=[(429, {"retry-after": "60"})])) as url:
         ready.settings["clerk"] = {"secret_key": KEY, "api_url": url}
         assert found(ready("doctor", "--output", "json"), "clerk", "instance")["level"] == "warning"
-        ready.settings["clerk"]["secret_key"] = "sk_test_of_nobody"
+        ready.settings["clerk"]["secret_key"] = "sk_test_of_no_one"
         check = found(ready("doctor", "--output", "json"), "clerk", "instance")
     assert (check["level"], "refuses the key" in check["message"]) == ("failed", True)

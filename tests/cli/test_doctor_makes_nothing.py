@@ -88,7 +88,7 @@ def test_on_postgres_no_schema_is_made_and_none_is_upgraded(
             assert tables(connection) == before
 
 
-def test_a_role_that_may_make_no_schema_is_told_the_sql(
+def test_a_role_that_may_make_no_schema_gets_the_sql(
     cli: CliHarness, postgres: Server, postgres_database: Callable[..., str]
 ) -> None:
     name = postgres_database()

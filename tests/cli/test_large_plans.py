@@ -49,7 +49,7 @@ def many() -> Plan:
 
 
 def in_a_file(plan: Plan) -> Plan:
-    """The same, its large piles in files."""
+    """The same, its large lists in files."""
     stores = []
     for store in plan.stores:
         actions, holds = Spool(Action, action_order), Spool(Hold, hold_order)
@@ -89,7 +89,7 @@ def test_json_in_parts_is_what_it_would_be_as_a_whole(plan: Plan) -> None:
     assert "".join(render.plan_json(plan)) == dumps(body)
 
 
-def test_failures_without_number_are_told_in_order(small: None) -> None:
+def test_failures_without_number_are_reported_in_order(small: None) -> None:
     failed = Spool(Failure, lambda f: f.clerk_user_id)
     for n in (5, 3, 9, 1, 7):
         message = "the profile has changed since the plan was made"
@@ -227,7 +227,7 @@ def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, bl
             at.end()
 
 
-# --- by the front door -----------------------------------------------------------------------------------------------
+# --- through the command line ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The front door: help, usage, errors, exit codes."""
+"""The command line: help, usage, errors, exit codes."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def test_wrong_usage_exits_64_with_one_line_and_a_hint(cli: CliHarness, words: l
     assert second == f"hint: {hint}"
 
 
-def test_a_wrong_setting_is_told_with_file_and_place(cli: CliHarness) -> None:
+def test_a_wrong_setting_is_reported_with_file_and_place(cli: CliHarness) -> None:
     cli.stores["acme-us"]["on_leeve"] = "keep"
     cli.settings["controller"] = {"workers": 0}
     found = cli("plan")
@@ -67,7 +67,7 @@ def test_a_wrong_setting_is_told_with_file_and_place(cli: CliHarness) -> None:
     assert "Traceback" not in found.err
 
 
-def test_missing_files_are_told_with_a_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_files_are_reported_with_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--config", str(tmp_path / "none.yaml"), "status"]) == 1
     err = capsys.readouterr().err
     assert "none.yaml can't be read" in err
@@ -98,7 +98,7 @@ def test_a_fault_of_the_program_is_one_line_too(
     assert "\x1b" not in err
 
 
-def test_an_output_without_room_is_told_in_one_line(cli: CliHarness) -> None:
+def test_an_output_without_space_is_reported_in_one_line(cli: CliHarness) -> None:
     cli("status")
     files = ["--config", cli.folder / "reconciler.yaml", "--stores", cli.folder / "stores.yaml"]
     with Path("/dev/full").open("w", encoding="utf-8") as full:
@@ -112,19 +112,19 @@ def test_an_output_without_room_is_told_in_one_line(cli: CliHarness) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("plan", "--user", "user_nobody"),
-        ("apply", "--user", "user_nobody", "--yes"),
-        ("explain", "user_nobody"),
-        ("nudge", "user_nobody"),
+        ("plan", "--user", "user_absent"),
+        ("apply", "--user", "user_absent", "--yes"),
+        ("explain", "user_absent"),
+        ("nudge", "user_absent"),
     ],
     ids=lambda words: words[0],
 )
-def test_a_user_of_whom_nothing_is_known_is_an_error_that_names_them(cli: CliHarness, words: tuple[str, ...]) -> None:
+def test_an_unknown_user_is_an_error_that_names_them(cli: CliHarness, words: tuple[str, ...]) -> None:
     assert cli("bootstrap", "--yes").code == 0
     said = cli(*words)
     assert said.code == 1
-    assert "unknown: user_nobody" in said.err
-    assert "unknown: " not in cli(*(word.replace("nobody", "ada") for word in words)).err
+    assert "unknown: user_absent" in said.err
+    assert "unknown: " not in cli(*(word.replace("absent", "ada") for word in words)).err
 
 
 def test_undo_of_a_plan_that_nothing_was_written_for_is_an_error(cli: CliHarness) -> None:

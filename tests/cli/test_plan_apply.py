@@ -1,4 +1,4 @@
-"""Plan and apply by the front door, against simulated shops; each story ends with a run that does nothing."""
+"""Plan and apply through the command line, against simulated shops; each story ends with a run that does nothing."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: CliHarness) -> N
     assert ready.mutations == before
 
 
-def test_where_there_is_nothing_to_do_nobody_is_asked(ready: CliHarness) -> None:
+def test_where_there_is_nothing_to_do_no_one_is_asked(ready: CliHarness) -> None:
     assert ready("apply", "--yes").code == 0
     assert ready("apply").code == 0
 
@@ -106,7 +106,7 @@ class TestSavedPlans:
         assert "was already applied" in again.err
         nothing_left(ready)
 
-    def test_the_same_plan_made_anew_applies_again(self, ready: CliHarness, saved: Path) -> None:
+    def test_the_same_plan_made_again_applies_again(self, ready: CliHarness, saved: Path) -> None:
         assert ready("apply", str(saved), "--yes").code == 0
         ada = ready.customers()["ada@example.com"]["id"]
         for turn in range(2):  # staff make the same slip twice: the plans say the same, and both may go
@@ -132,7 +132,7 @@ class TestSavedPlans:
         assert "the config of acme-us has changed" in said.err
         assert ready.mutations == before
 
-    def test_an_action_whose_row_has_moved_is_refused_by_name_and_the_others_go_on(
+    def test_an_action_with_a_changed_row_is_refused_by_name_and_the_others_go_on(
         self, ready: CliHarness, saved: Path
     ) -> None:
         ready.sql("update customers set first_name = 'Adah' where clerk_user_id = 'user_ada'")
@@ -189,7 +189,7 @@ def test_one_broken_shop_gives_one_and_the_others_are_planned_and_applied(ready:
     assert ready.customers(EU) == {}
 
 
-def test_profiles_that_are_all_gone_release_nobody(ready: CliHarness) -> None:
+def test_profiles_that_are_all_gone_release_no_one(ready: CliHarness) -> None:
     ready("apply", "--yes")
     ready.sql("delete from customers")
     said = ready("plan")

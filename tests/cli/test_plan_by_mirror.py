@@ -1,4 +1,4 @@
-"""`plan` and `apply` by a shop's mirror, through the front door: fast where nothing has moved, and never by heart."""
+"""`plan` and `apply` by a shop's mirror, through the command line: fast where nothing has changed, and never stale."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PASSED = "skipped as unchanged by the mirror of"
 
 @pytest.fixture
 def mirrored(ready: CliHarness) -> CliHarness:
-    """The first shop has a mirror, the second one has none; what staff does is in the index at once."""
+    """The first shop has a mirror, the second one has none; what staff does is in the index immediately."""
     for name in (US, EU):
         ready.shop(name).shop.search_lag_s = 0.0
         ready.stores[name]["guards"] = {"update": {"max": 50}}
     assert ready("apply", "--yes").code == 0
     assert ready("backfill", "shopify", "--store", US).code == 0
-    assert PASSED not in ready("plan").out  # nobody has looked at them since they were made
+    assert PASSED not in ready("plan").out  # no one has been observed since creation
     return ready
 
 
@@ -80,7 +80,7 @@ def test_one_who_was_deleted_makes_it_read_everybody_and_say_why(mirrored: CliHa
     assert f"{US}: every customer is read from the shop: the shop has 1 customers, its mirror 2" in said.err
 
 
-def test_one_who_was_deleted_is_not_hidden_by_a_guest_whom_the_index_does_not_tell_of(mirrored: CliHarness) -> None:
+def test_a_deleted_customer_is_not_hidden_by_a_guest_who_is_missing_in_the_index(mirrored: CliHarness) -> None:
     mirrored.shop().shop.search_lag_s = 1800.0
     mirrored.shop().shop.staff_delete(customer(mirrored, "bob@example.com"))
     mirrored.shop().shop.staff_guest_checkout("guest@example.com")
@@ -89,7 +89,7 @@ def test_one_who_was_deleted_is_not_hidden_by_a_guest_whom_the_index_does_not_te
     assert f"{US}: every customer is read from the shop: the shop has 2 customers, its mirror 3" in said.err
 
 
-def test_what_apply_plans_by_the_mirror_it_carries_out_and_a_second_run_does_nothing(mirrored: CliHarness) -> None:
+def test_what_apply_plans_by_the_mirror_it_executes_and_a_second_run_does_nothing(mirrored: CliHarness) -> None:
     mirrored.shop().shop.staff_edit(customer(mirrored, "ada@example.com"), first_name="Eda")
     mirrored.sql("update customers set first_name = 'Dorothea' where clerk_user_id = 'user_dora'")
     said = mirrored("apply", "--yes")
@@ -118,7 +118,7 @@ def test_a_plan_writes_no_mapping_and_nothing_to_a_shop(mirrored: CliHarness) ->
     assert (mirrored("mappings", "list", "--output", "json").json, mirrored.mutations) == (rows, mutations)
 
 
-def test_a_plan_remembers_whom_it_found_equal_and_a_live_one_writes_nothing(ready: CliHarness) -> None:
+def test_a_plan_remembers_who_was_equal_and_a_live_one_writes_nothing(ready: CliHarness) -> None:
     ready("apply", "--yes")
     ready("backfill", "shopify")
     for words in (("plan", "--live"), ("plan", "--live"), ("plan", "--user", "user_ada"), ("plan",)):

@@ -1,4 +1,4 @@
-"""What the README shows can be used as it stands."""
+"""What the README shows can be used as it is."""
 
 import re
 import textwrap

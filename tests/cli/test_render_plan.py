@@ -42,7 +42,7 @@ acme-eu  acme-eu.myshopify.com
 
 acme-fr  acme-fr.myshopify.com
   could not be planned: StoreSuspended: acme-fr.myshopify.com refuses the token
-  hint: install the app anew, or set its token
+  hint: install the app again, or set its token
 
 acme-us  acme-us.myshopify.com
   2 to create · 1 to adopt · 1 to update · 1 to release · 7 held · 195 in sync
@@ -221,7 +221,7 @@ def test_markdown_reads_well_in_a_pull_request() -> None:
 
 **acme-fr** (acme-fr.myshopify.com) could not be planned: `StoreSuspended: acme-fr.myshopify.com refuses the token`
 
-hint: `install the app anew, or set its token`
+hint: `install the app again, or set its token`
 
 <details open><summary><b>acme-us</b> (acme-us.myshopify.com): 5 actions, 7 holds</summary>
 

@@ -226,7 +226,7 @@ def test_no_mappings_are_an_empty_list() -> None:
     assert "0 mappings" in shown(lambda console: render.print_mappings([], console))
 
 
-def test_times_are_told_in_utc() -> None:
+def test_times_are_shown_in_utc() -> None:
     assert time_z(datetime(2026, 11, 23, 10, 0, tzinfo=timezone(timedelta(hours=1)))) == "2026-11-23T09:00:00Z"
 
 
@@ -234,7 +234,7 @@ def test_times_are_told_in_utc() -> None:
     ("seconds", "words"),
     [(0, "0.0 s"), (0.44, "0.4 s"), (25, "25 s"), (119.4, "119 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
-def test_durations_are_told_as_people_say_them(seconds: float, words: str) -> None:
+def test_durations_are_shown_as_people_say_them(seconds: float, words: str) -> None:
     assert seconds_text(seconds) == words
 
 

@@ -25,7 +25,7 @@ FIND = "{ customersCount { count } shop { shopAddress { countryCodeV2 } } }"
 
 @contextmanager
 def simulated(folder: Path, *words: str) -> Iterator[dict[str, dict[str, Any]]]:
-    """The stores that are served while the command runs; it must end with 0 when it is told to."""
+    """The stores that are served while the command runs; it must end with 0 when it is asked to."""
     command = [sys.executable, "-m", "reconciler.cli", *words]
     out = folder / "served.yaml"
     with (

@@ -1,4 +1,4 @@
-"""Status, mappings, db and schema by the front door."""
+"""Status, mappings, db and schema through the command line."""
 
 import json
 from collections.abc import Iterator
@@ -134,8 +134,8 @@ def test_status_tells_how_far_a_running_look_is(ready: CliHarness) -> None:
         began = WallClock().now() - timedelta(minutes=10)
         state.begin(SHOP, FULL, now=began, total=4000)
         state.note(SHOP, FULL, cursor=ClerkUserId("user_b"), looked_at=1000, wanted=900, findings={})
-    sweep = of_us(ready)["sweep"]
-    assert (sweep["looked_at"], sweep["total"], sweep["ends_at"] > sweep["started_at"]) == (1000, 4000, True)
+    scan = of_us(ready)["sweep"]
+    assert (scan["looked_at"], scan["total"], scan["ends_at"] > scan["started_at"]) == (1000, 4000, True)
     said = " ".join(ready("status", "--store", US).out.split())
     assert "full scan in progress: 1,000 of 4,000 rows, until about " in said
     assert "in progress" not in ready("status", "--store", EU).out
@@ -165,7 +165,7 @@ def test_mappings_are_listed_by_store_and_user(ready: CliHarness) -> None:
     assert "1 mapping" in ready("mappings", "list", "--store", EU).out
 
 
-def test_a_user_is_forgotten_and_found_again_by_her_back_link(ready: CliHarness) -> None:
+def test_a_user_is_forgotten_and_found_again_by_their_back_link(ready: CliHarness) -> None:
     ready("apply", "--yes")
     before = ready.mutations
     assert ready("mappings", "forget", "user_ada").code == 1
@@ -176,10 +176,10 @@ def test_a_user_is_forgotten_and_found_again_by_her_back_link(ready: CliHarness)
     assert "user_ada" in ready("mappings", "list").out
 
 
-def test_nobody_unknown_is_forgotten(ready: CliHarness) -> None:
-    said = ready("mappings", "forget", "user_nobody", "--yes")
+def test_an_unknown_user_can_t_be_forgotten(ready: CliHarness) -> None:
+    said = ready("mappings", "forget", "user_absent", "--yes")
     assert said.code == 64
-    assert "user_nobody has no mapping" in said.err
+    assert "user_absent has no mapping" in said.err
 
 
 def test_the_schema_is_made_and_checked(cli: CliHarness) -> None:

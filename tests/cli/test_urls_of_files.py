@@ -33,7 +33,7 @@ def test_a_url_in_a_file_that_leads_to_no_host_is_refused_with_its_place(cli: Cl
 
 @pytest.mark.parametrize("host", ["a..b", f"{LONG}.example", "h,a..b", "\u00e4..b"])
 @pytest.mark.parametrize("form", ["postgresql://u:secret@{}/x", "postgresql://u:secret@/x?host={}"])
-def test_a_database_whose_host_no_resolver_takes_is_refused_with_its_place(
+def test_a_database_with_a_host_that_no_resolver_takes_is_refused_with_its_place(
     cli: CliHarness, host: str, form: str
 ) -> None:
     cli.settings["profiles"]["url"] = form.format(host)
@@ -62,7 +62,7 @@ def test_a_place_that_a_reply_names_is_read_without_an_error(host: str) -> None:
     assert parsed(f"https://{host}/x") is None
 
 
-def test_a_proxy_whose_name_no_resolver_takes_is_a_failure_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_with_a_name_that_no_resolver_takes_is_a_failure_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://a..b:3128")
     transport = BoundedTransport("https://acme.example", ssl_context=httpx.create_ssl_context(), connections=1)
     with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError):

@@ -1,7 +1,7 @@
 """A replica, as a process of its own: `python -m tests.contracts.queue_worker URL drain|hold LEASE_S`.
 
 `drain` says that it is ready, and works from a line on until the queue is empty. `hold` claims some keys, says so on
-stdout, and goes on with them only when it is given a line. Each look is one row in `looks`, written inside the claim's
+stdout, and continues with them only when it is given a line. Each look is one row in `looks`, written inside the claim's
 fence.
 """
 

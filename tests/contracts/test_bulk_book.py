@@ -37,7 +37,7 @@ def names(lines: list[BulkLine]) -> list[str]:
     return [each.user.removeprefix("user_") for each in lines]
 
 
-def test_lines_wait_by_what_they_ride_in_and_come_by_user(book: BulkRepository) -> None:
+def test_lines_wait_by_their_operation_and_come_by_user(book: BulkRepository) -> None:
     assert (book.bulk_waiting(SHOP), book.bulk_files(SHOP)) == ({}, [])
     book.enqueue_lines(SHOP, [line("c"), line("a"), line("B"), line("t", rides_in="add_tags")])
     book.enqueue_lines(OTHER, [line("a")])

@@ -54,7 +54,7 @@ def several(odd: random.Random) -> list[int]:
 
 
 def step(odd: random.Random, state: StateStore, at: datetime) -> None:
-    """One write, by whichever door."""
+    """One write, by whichever method."""
     shop = odd.choice([SHOP, SHOP, OTHER])
     match odd.randrange(7):
         case 0:
@@ -90,7 +90,7 @@ def test_after_each_write_it_is_what_a_join_says(engine: Engine, seed: int) -> N
 
 
 def test_writers_that_race_never_leave_a_pair_equal_that_is_not(engine: Engine) -> None:
-    """One writes mappings, the other the mirror, at once; a pair may be left to be looked at, never the other way."""
+    """One writes mappings, the other the mirror, concurrently; a pair may be left to be checked, never the other way."""
     print(f"seed {SEED}")  # noqa: T201  shown where it fails
     failed: list[BaseException] = []
 

@@ -92,7 +92,7 @@ def test_late_news_changes_nothing(state: StateStore) -> None:
     assert put(state, seen(1, 9, at=90), at=95) == 1
 
 
-def test_whoever_a_complete_bulk_look_did_not_show_is_gone_and_by_no_other(state: StateStore) -> None:
+def test_a_customer_missing_in_a_complete_bulk_scan_is_gone_and_by_no_other_scan(state: StateStore) -> None:
     state.begin_mirror(SHOP, "op1", now=later(0), expected=2)
     put(state, seen(1), seen(2), at=0, lines=2)
     assert state.end_mirror(SHOP, complete=True, now=later(9)) == 0
@@ -124,7 +124,7 @@ def test_each_bulk_look_begins_later_than_the_last_whatever_the_clocks_say(state
     assert state.end_mirror(SHOP, complete=True, now=later(12)) == 1
 
 
-def test_whoever_was_seen_well_after_she_was_touched_need_not_be_read_again(state: StateStore) -> None:
+def test_a_customer_observed_well_after_the_last_touch_need_not_be_read_again(state: StateStore) -> None:
     put(state, *(seen(n, at=-60) for n in range(1, 5)), seen(5, at=None), at=0)
     state.touch(SHOP, [CustomerId("c3")], now=later(1), gone=False)
     state.touch(SHOP, [CustomerId("c4")], now=later(1), gone=True)
@@ -134,7 +134,7 @@ def test_whoever_was_seen_well_after_she_was_touched_need_not_be_read_again(stat
     assert state.customers_to_read(OTHER, asked[:1]) == ["c1"]
 
 
-def test_whoever_was_seen_within_seconds_of_being_touched_is_read_again(state: StateStore) -> None:
+def test_a_customer_observed_within_seconds_of_a_touch_is_read_again(state: StateStore) -> None:
     """Twice within one second is one time to the shop, and the look may have been in between."""
     asked = [(CustomerId("c1"), later(0))]
     put(state, seen(1, at=0), at=0)

@@ -239,7 +239,7 @@ def test_between_two_chunks_nothing_is_held_on_the_table(people: People, profile
     assert len(list(rows)) == 9
 
 
-def test_a_scan_that_is_left_half_way_lets_go_of_its_connection(people: People, profiles: ProfileReader) -> None:
+def test_a_scan_that_is_left_half_way_releases_its_connection(people: People, profiles: ProfileReader) -> None:
     people.add_many("clerk_id", [(f"user_{i:04}",) for i in range(50)])
     for _ in range(30):
         scan = profiles.scan(chunk=10)
@@ -248,7 +248,7 @@ def test_a_scan_that_is_left_half_way_lets_go_of_its_connection(people: People, 
     assert profiles.count() == 50
 
 
-def test_a_key_on_two_rows_holds_that_user_and_nobody_else(people: People, profiles: ProfileReader) -> None:
+def test_a_key_on_two_rows_holds_that_user_and_no_one_else(people: People, profiles: ProfileReader) -> None:
     people.add(
         {"clerk_id": "user_1", "Email": "one@example.com"},
         {"clerk_id": "user_2", "Email": "two@example.com", "updated": AT},
@@ -295,7 +295,7 @@ def test_only_rows_of_exactly_these_users_are_given(people: People, profiles: Pr
     assert profiles.vanished([ClerkUserId(u) for u in ("user_a", "User_A", "user_c")]) == {"User_A", "user_c"}
 
 
-def test_thousands_of_users_may_be_asked_for_at_once(people: People, profiles: ProfileReader) -> None:
+def test_thousands_of_users_may_be_asked_for_in_one_call(people: People, profiles: ProfileReader) -> None:
     names = [f"user_{i:04}" for i in range(1203)]
     people.add_many("clerk_id", [(name,) for name in names[::2]])
     asked = [ClerkUserId(name) for name in names]
@@ -321,7 +321,7 @@ def test_who_shares_an_email_is_found_as_shopify_would_find_them(people: People,
     )
     shared = profiles.sharing_email(None)
     assert [p.clerk_user_id for p in shared] == ["user_1", "user_2", "user_3", "user_4", "user_6", "user_7"]
-    asked = {"ada@example.com", "jos\u00e9@example.com", "gone@example.com", "nobody@example.com"}
+    asked = {"ada@example.com", "jos\u00e9@example.com", "gone@example.com", "absent@example.com"}
     some = profiles.sharing_email(asked)
     assert [p.clerk_user_id for p in some] == ["user_1", "user_2", "user_3", "user_4", "user_9"]
     assert profiles.sharing_email(set()) == []
@@ -344,7 +344,7 @@ def test_sharing_is_the_same_as_comparing_everybody_with_everybody(people: Peopl
     )
 
 
-def test_changes_are_told_from_the_watermark_less_the_overlap(people: People, profiles: ProfileReader) -> None:
+def test_changes_are_given_from_the_watermark_less_the_overlap(people: People, profiles: ProfileReader) -> None:
     people.add(
         {"clerk_id": "user_1", "updated": AT - timedelta(hours=2)},
         {"clerk_id": "user_2", "updated": AT - timedelta(seconds=60)},
@@ -405,7 +405,7 @@ def test_nothing_can_be_written_through_the_reader(people: People, opened: Open)
     assert reader.count() == 1
 
 
-def test_a_user_without_a_name_in_utf_8_order_is_found_beside_her_neighbours(
+def test_a_user_without_a_name_in_utf_8_order_is_found_beside_their_neighbours(
     people: People, profiles: ProfileReader
 ) -> None:
     people.add_many("clerk_id", [("user_Z",), ("user_a",), ("user_\u00e9",), ("user_\uffee",), ("user_\U00010000",)])

@@ -71,7 +71,7 @@ def test_what_is_done_is_gone(queue: RequestQueue) -> None:
     assert queue.depth() == 0
 
 
-def test_nobody_else_gets_a_key_that_is_being_worked_on_until_the_lease_has_run_out(queue: RequestQueue) -> None:
+def test_no_one_else_gets_a_key_that_is_being_worked_on_until_the_lease_has_run_out(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     assert len(claim(queue, 0, owner="one")) == 1
     assert claim(queue, LEASE_S - 0.001, owner="two") == []
@@ -93,7 +93,7 @@ def test_three_nudges_while_it_is_worked_on_mean_exactly_one_more_look(queue: Re
     assert queue.depth() == 0
 
 
-def test_a_failed_look_that_was_nudged_meanwhile_is_looked_at_again_at_once(queue: RequestQueue) -> None:
+def test_a_failed_request_that_was_nudged_meanwhile_is_reconciled_again_immediately(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     [first] = claim(queue)
     queue.add([user(1)], at(1), reason="webhook")
@@ -225,7 +225,7 @@ def test_one_store_never_takes_more_than_its_share_of_an_owners_workers(queue: R
     assert len(claim(queue, 3, owner="two", stores=shares)) == 4
 
 
-def test_a_store_that_is_left_out_gives_nothing_and_holds_nobody_up(queue: RequestQueue) -> None:
+def test_a_store_that_is_left_out_gives_nothing_and_delays_no_one(queue: RequestQueue) -> None:
     queue.add([user(n) for n in range(200)], at(0), reason="webhook")
     queue.add([user(1, GLOBEX)], at(1), reason="webhook")
     assert [c.store for c in claim(queue, 2, stores={GLOBEX: 10})] == [GLOBEX]
@@ -233,7 +233,7 @@ def test_a_store_that_is_left_out_gives_nothing_and_holds_nobody_up(queue: Reque
     assert queue.depth(ACME) == 200
 
 
-def test_claims_whose_answer_was_lost_take_no_room_once_their_lease_has_run_out(queue: RequestQueue) -> None:
+def test_claims_with_a_lost_answer_take_no_slot_once_their_lease_has_run_out(queue: RequestQueue) -> None:
     queue.add([user(n) for n in range(8)], at(0), reason="webhook")
     assert len(claim(queue, 0, stores={ACME: 4})) == 4  # committed; the connection went before the answer
     assert claim(queue, LEASE_S - 0.001, stores={ACME: 4}) == []
@@ -265,12 +265,12 @@ def test_a_takeover_voids_all_that_the_old_holder_still_says(queue: RequestQueue
     assert queue.done([new], at(33)) == ("done",)
 
 
-def test_a_look_whose_owner_died_counts_as_an_attempt(queue: RequestQueue) -> None:
+def test_a_claim_of_an_owner_who_died_counts_as_an_attempt(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     assert [claim(queue, n * LEASE_S, owner=f"victim {n}")[0].attempts for n in range(4)] == [0, 1, 2, 3]
 
 
-def test_whoever_is_alone_takes_back_at_once_what_a_dead_process_had_in_hand(
+def test_a_process_that_is_alone_takes_back_immediately_what_a_dead_process_had_claimed(
     engine: Engine, queue: RequestQueue
 ) -> None:
     queue.add([user(1), user(2)], at(0), reason="webhook")
@@ -316,7 +316,7 @@ def test_a_lease_that_is_renewed_is_kept(queue: RequestQueue) -> None:
     assert len(claim(queue, 50, owner="two")) == 2
 
 
-def test_what_is_handed_back_can_be_taken_at_once_and_is_no_attempt(queue: RequestQueue) -> None:
+def test_what_is_handed_back_can_be_taken_immediately_and_is_no_attempt(queue: RequestQueue) -> None:
     queue.add_all(ACME, [user(1).clerk_user_id], at(0), interval_s=900)
     taken = claim(queue, 0, owner="one")
     queue.add([user(1)], at(1), reason="webhook")

@@ -2,7 +2,7 @@
 
 The model is a workqueue in a dictionary, with no word of ranks, lanes or rows. After each step: a key is in the queue
 once, no owner is given a key that another holds, fencing numbers have only grown, an owner that lost a key learns it, and
-nothing that was asked for is forgotten. An owner whose claims have run out gets all that is due, whatever it lost.
+nothing that was asked for is forgotten. An owner with claims that have run out gets all that is due, whatever it lost.
 """
 
 from __future__ import annotations
@@ -118,22 +118,22 @@ class Machine(RuleBasedStateMachine):
         held = [
             e.holder for e in self.entries.values() if e.holder and e.holder.owner == owner and not e.is_free(self.now)
         ]
-        room = {store: max(0, cap - sum(c.store == store for c in held)) for store, cap in stores.items()}
+        free = {store: max(0, cap - sum(c.store == store for c in held)) for store, cap in stores.items()}
         due = [r for r, e in self.entries.items() if e.is_free(self.now) and e.due_at <= self.now]
         claims = self.queue.claim(owner, self.now, limit=limit, lease_s=LEASE_S, stores=stores)
         taken = [claim.request for claim in claims]
         assert len(set(taken)) == len(taken)
         assert set(taken) <= set(due), "not due, or held by another"
         for store in STORES:
-            assert sum(r.store == store for r in taken) <= room[store]
-        wanted = min(limit, sum(min(room[s], sum(r.store == s for r in due)) for s in STORES))
+            assert sum(r.store == store for r in taken) <= free[store]
+        wanted = min(limit, sum(min(free[s], sum(r.store == s for r in due)) for s in STORES))
         assert len(taken) == wanted, "what was due was not given"
         for claim in claims:
             self.taken(claim)
 
     @rule(owner=st.sampled_from(OWNERS), limit=st.integers(1, 7))
     def an_answer_is_lost(self, owner: str, limit: int) -> None:
-        """The claim was committed, and the connection went before its answer: nobody works on these keys, or says so."""
+        """The claim was committed, and the connection went before its answer: no one works on these keys, or says so."""
         before = len(self.claims)
         self.somebody_claims(owner, limit, (3, 3))
         del self.claims[before:]
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
             entry.lease_until = self.now + timedelta(seconds=LEASE_S)
 
     @invariant()
-    def each_key_is_in_it_once_and_stands_as_it_should(self) -> None:
+    def each_key_is_in_it_once_and_is_as_it_should_be(self) -> None:
         tally = self.queue.tally(self.now)
         for store in STORES:
             entries = [e for r, e in self.entries.items() if r.store == store]
@@ -232,7 +232,7 @@ class Machine(RuleBasedStateMachine):
             assert self.queue.still_mine(claim) == self.mine(claim)
 
     def teardown(self) -> None:
-        """However it ends: an owner who goes on as before sees every key, and then there is nothing left."""
+        """However it ends: an owner who continues as before sees every key, and then there is nothing left."""
         for _ in range(12):
             if not self.entries:
                 break

@@ -95,7 +95,7 @@ def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_looked_at
     looked = looks(postgres, name)
     assert sorted((store, user) for store, user, _, _ in looked) == sorted(requests)
     assert len({owner for _, _, owner, _ in looked}) == 2
-    for held in (ice, grave):  # never two at once: not before the lease had run out
+    for held in (ice, grave):  # never two together: not before the lease had run out
         assert all(at.timestamp() >= held["until"] - 0.5 for _, user, _, at in looked if user in held["held"])
 
     frozen.send_signal(signal.SIGCONT)

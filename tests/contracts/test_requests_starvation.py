@@ -1,4 +1,4 @@
-"""Nobody starves: one worker, ten thousand keys of a resync, fifty nudges a second, in virtual time."""
+"""No one starves: one worker, ten thousand keys of a resync, fifty nudges a second, in virtual time."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def one(state: StateStore, name: str, shop: ShopDomain = SHOP) -> Mapping:
     return state.get(shop, [user(name)])[user(name)]
 
 
-def at_once(number: int, work: Callable[[int], T]) -> list[T]:
+def concurrently(number: int, work: Callable[[int], T]) -> list[T]:
     """The work in so many threads that begin together."""
     gate = Barrier(number)
 
@@ -128,7 +128,7 @@ def test_shops_are_kept_apart(state: StateStore) -> None:
     assert [m.shop for chunk in state.scan(OTHER) for m in chunk] == [OTHER]
 
 
-def test_a_customer_that_changes_hands_is_taken_from_the_old_owner(state: StateStore) -> None:
+def test_a_customer_that_changes_owner_is_taken_from_the_old_owner(state: StateStore) -> None:
     tags = {"tags": Applied(value={"owned": ["a"]}, ours=True)}
     state.put(mapping("1", 7, email="a@example.com", applied=tags, generation=4, message="kept"))
     assert state.put(mapping("2", 7, email="a@example.com"), event("2")) == (user("1"),)
@@ -140,7 +140,7 @@ def test_a_customer_that_changes_hands_is_taken_from_the_old_owner(state: StateS
     assert len(state.events()) == 1
 
 
-def test_a_tombstone_stays_one_when_its_customer_changes_hands(state: StateStore) -> None:
+def test_a_tombstone_stays_one_when_its_customer_changes_owner(state: StateStore) -> None:
     state.put_many([mapping("1", 7, status="released", left_at=AT), mapping("2", 8, status="erased", left_at=AT)])
     assert state.put_many([mapping("3", 7), mapping("4", 8)]) == (user("1"), user("2"))
     assert (one(state, "1").status, one(state, "2").status) == ("released", "erased")
@@ -148,7 +148,7 @@ def test_a_tombstone_stays_one_when_its_customer_changes_hands(state: StateStore
     assert state.owners(SHOP, [customer(7), customer(8)]) == {customer(7): user("3"), customer(8): user("4")}
 
 
-def test_customers_may_change_hands_in_a_circle(state: StateStore) -> None:
+def test_customers_may_change_owners_in_a_circle(state: StateStore) -> None:
     names = ["1", "2", "3"]
     state.put_many([mapping(name, number) for number, name in enumerate(names, start=1)])
     assert state.put_many([mapping("1", 2), mapping("2", 3), mapping("3", 1)]) == ()
@@ -184,7 +184,7 @@ def test_mappings_come_in_code_point_order_in_chunks(state: StateStore) -> None:
     assert [m.clerk_user_id for chunk in state.scan(SHOP, after=found[4]) for m in chunk] == found[5:]
 
 
-def test_thousands_may_be_put_and_asked_for_at_once(state: StateStore) -> None:
+def test_thousands_may_be_put_and_asked_for_in_one_call(state: StateStore) -> None:
     rows = [
         mapping(f"{n:05}", n, email=f"p{n}@example.com", waits_for_email=f"w{n}@example.com") for n in range(1, 1205)
     ]
@@ -209,10 +209,10 @@ def test_addresses_are_found_as_shopify_compares_them(state: StateStore) -> None
     assert state.by_emails(SHOP, ["ada@example.com"]) == {"ada@example.com": (user("1"), user("2"))}
 
 
-def test_whoever_waits_for_an_address_is_found(state: StateStore) -> None:
+def test_a_user_who_waits_for_an_address_is_found(state: StateStore) -> None:
     state.put_many([mapping(name, waits_for_email="ada@example.com") for name in ("3", "1")])
     state.put(mapping("2", 2, email="ada@example.com"))
-    found = state.waiting_for(SHOP, ["ada@example.com", "nobody@example.com"])
+    found = state.waiting_for(SHOP, ["ada@example.com", "absent@example.com"])
     assert found == (user("1"), user("3"))
 
 
@@ -275,7 +275,7 @@ def test_what_is_remembered_of_a_store_comes_back(state: StateStore) -> None:
 
 
 def test_a_sealed_plan_is_applied_once_however_many_try(state: StateStore) -> None:
-    assert sorted(at_once(8, lambda _: state.mark_applied("sha256:a", AT))) == [False] * 7 + [True]
+    assert sorted(concurrently(8, lambda _: state.mark_applied("sha256:a", AT))) == [False] * 7 + [True]
     assert state.mark_applied("sha256:b", AT)
 
 
@@ -333,7 +333,7 @@ def test_a_lease_that_is_given_back_is_free_and_its_number_grows(state: StateSto
 def test_only_one_of_many_gets_a_lease(state: StateStore) -> None:
     for turn in range(1, 4):
         now = AT + timedelta(hours=turn)
-        taken = at_once(8, lambda index, now=now: state.acquire("sweep", f"o{index}", ttl_s=60, now=now))  # type: ignore[misc]
+        taken = concurrently(8, lambda index, now=now: state.acquire("sweep", f"o{index}", ttl_s=60, now=now))  # type: ignore[misc]
         assert [fence for fence in taken if fence is not None] == [turn]
 
 
@@ -351,12 +351,12 @@ def test_a_budget_is_spent_to_its_ceiling_and_no_further(state: StateStore) -> N
     assert state.spend(SHOP, "create", nepal, 9, 8) == 0
 
 
-def test_a_budget_is_never_overspent_by_many_at_once(state: StateStore) -> None:
-    granted = at_once(8, lambda _: sum(state.spend(SHOP, "create", AT, 3, 50) for _ in range(5)))
+def test_a_budget_is_never_overspent_by_many_together(state: StateStore) -> None:
+    granted = concurrently(8, lambda _: sum(state.spend(SHOP, "create", AT, 3, 50) for _ in range(5)))
     assert sum(granted) == 50
 
 
-def test_old_hours_are_swept_away(state: StateStore, engine: Engine) -> None:
+def test_old_hours_are_removed(state: StateStore, engine: Engine) -> None:
     for hours in range(100):
         state.spend(SHOP, "create", AT + timedelta(hours=hours), 1, 7)
     prefix = "" if engine.dialect.name == "sqlite" else "reconciler."
@@ -365,14 +365,14 @@ def test_old_hours_are_swept_away(state: StateStore, engine: Engine) -> None:
     assert count == 49
 
 
-def test_writers_at_once_neither_lose_a_row_nor_lock_each_other_out(state: StateStore) -> None:
+def test_concurrent_writers_neither_lose_a_row_nor_lock_each_other_out(state: StateStore) -> None:
     def work(index: int) -> None:
         for turn in range(6):
             state.put(mapping(f"{index}-{turn}", 1000 * index + turn + 1), event(f"{index}-{turn}"))
             state.put_many([mapping(f"{index}-{turn}-{k}") for k in range(5)])
             state.get(SHOP, [user(f"{index}-{turn}")])
 
-    at_once(6, work)
+    concurrently(6, work)
     assert state.count(SHOP) == 36
     assert len(state.events()) == 36
     assert sum(len(chunk) for chunk in state.scan(SHOP)) == 36 * 6
@@ -391,7 +391,7 @@ def test_property_customers_that_many_fight_over_are_always_one_users_each(state
             rows = [mapping(str(n), c) for n, c in zip(names, numbers, strict=True)]
             assert set(state.put_many(rows)).isdisjoint(m.clerk_user_id for m in rows)
 
-    at_once(6, work)
+    concurrently(6, work)
     rows = [m for chunk in state.scan(SHOP) for m in chunk]
     held = [m.customer_id for m in rows if m.customer_id is not None]
     assert len(held) == len(set(held))

@@ -51,7 +51,7 @@ from tests.inprocess import Rows
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What nobody knows for sure of Shopify."""
+    """What is not known for sure of Shopify."""
 
     trim_names: bool = True
     fold_email: bool = False

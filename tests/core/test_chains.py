@@ -95,7 +95,7 @@ def test_a_chain_goes_from_its_free_end() -> None:
     assert scan_result.plan.holds == ()
 
 
-def test_a_chain_whose_end_stays_is_held_whole() -> None:
+def test_a_chain_with_an_end_that_stays_is_held_whole() -> None:
     scan_result = gathered({ADA: address(BOB), BOB: address(CYD), CYD: address(CYD)}, FREE)
     assert scan_result.plan.actions == ()
     assert {(h.clerk_user_id, h.reason) for h in scan_result.plan.holds} == {(ADA, "EmailTaken"), (BOB, "EmailTaken")}
@@ -115,7 +115,7 @@ def test_a_circle_is_broken_by_parking_one_address(size: int) -> None:
     assert actions[ADA].cost_points == 20
     assert {a.cost_points for u, a in actions.items() if u != ADA} == {10}
     waves = chains.waves(actions)
-    assert waves[users[-1]] == 1, "whoever takes the parked address goes in the first round after the parking"
+    assert waves[users[-1]] == 1, "the user who takes the parked address goes in the first round after the parking"
     assert waves[ADA] == size
     assert scan_result.plan.holds == ()
 
@@ -136,7 +136,7 @@ def test_the_one_who_can_park_parks() -> None:
     assert [u for u, d in moves.items() if d.action and d.action.park] == [BOB]
 
 
-def test_a_circle_in_which_nobody_can_park_is_held_and_named() -> None:
+def test_a_circle_in_which_no_one_can_park_is_held_and_named() -> None:
     wants = {ADA: address(BOB), BOB: address(CYD), CYD: address(ADA)}
     scan_result = gathered(wants, FREE, first_name=None)
     assert scan_result.plan.actions == ()
@@ -163,7 +163,7 @@ def test_who_waits_for_somebody_in_a_circle_goes_after_it() -> None:
     assert of(scan_result)[dee].waits_for == (CYD,)
 
 
-def test_an_address_for_which_two_wait_goes_to_the_one_whose_circle_turns_by_it() -> None:
+def test_an_address_for_which_two_wait_goes_to_the_one_who_closes_a_circle_by_it() -> None:
     scan_result = gathered({ADA: address(BOB), BOB: address(CYD), CYD: address(BOB)}, FREE)
     assert {u: a.waits_for for u, a in of(scan_result).items()} == {BOB: (CYD,), CYD: (BOB,)}
     assert [u for u, a in of(scan_result).items() if a.park] == [BOB]
@@ -231,8 +231,8 @@ def test_what_sets_an_address_free(act: Action | None, given: str | None) -> Non
 
 
 def test_who_has_no_customer_or_no_address_gives_none_up() -> None:
-    nobody = Decision(clerk_user_id=ADA, action=action("release", ADA, 7, how="delete"))
-    assert chains.freed_keys(nobody) == frozenset()
+    no_one = Decision(clerk_user_id=ADA, action=action("release", ADA, 7, how="delete"))
+    assert chains.freed_keys(no_one) == frozenset()
     assert chains.freed_keys(_decision(action("release", ADA, 7, how="delete"), None)) == frozenset()
 
 
@@ -243,13 +243,13 @@ def test_what_takes_an_address() -> None:
     assert chains.written_keys(written) == {"a@x.example.com", "+1613"}
 
 
-def test_rounds_of_actions_that_wait_for_nobody_in_the_plan() -> None:
+def test_rounds_of_actions_that_wait_for_no_one_in_the_plan() -> None:
     alone = {ADA: action("update", ADA, 7, waits_for=(BOB,))}
     assert chains.waves(alone) == {ADA: 0}
     assert chains.waves({}) == {}
 
 
-# --- e-mails and phones at once --------------------------------------------------------------------------------------
+# --- e-mails and phones together -------------------------------------------------------------------------------------
 
 
 PHONES = FREE.model_copy(update={"fields": FREE.fields.model_copy(update={"phone": "enforce"})})
@@ -309,7 +309,7 @@ def test_any_permutation_of_emails_and_phones_is_written_without_a_collision(
     assert shop == {u: {"email": address(wants_email[u]), "phone": number(wants_phone[u])} for u in PEOPLE}
 
 
-def test_a_swap_of_emails_and_phones_at_once_between_users_without_a_name_moves_the_emails_first() -> None:
+def test_a_swap_of_emails_and_phones_together_between_users_without_a_name_moves_the_emails_first() -> None:
     one, other = PEOPLE[:2]
     swap = {one: other, other: one}
     found = both(swap, swap, named=())

@@ -37,7 +37,7 @@ theirs = customer(9, email="new@x.example.com", first_name="Guest")
 # --- the patch -----------------------------------------------------------------------------------------------------
 
 
-def test_who_is_as_she_should_be_needs_nothing() -> None:
+def test_a_user_who_is_in_sync_needs_nothing() -> None:
     found = decided(ada, settled(ada, same(ada)), mapped=same(ada), by_backlink=same(ada))
     assert (found.action, found.holds, found.status) == (None, (), "in_sync")
 
@@ -78,7 +78,7 @@ def test_what_shopify_does_not_show_is_left_alone_and_never_called_equal() -> No
     assert "needed: read_x" in by_field["tags, backlink"]
 
 
-def test_what_is_hidden_holds_nobody_where_nothing_is_owed_there() -> None:
+def test_what_is_hidden_holds_no_one_where_nothing_is_owed_there() -> None:
     access = dict.fromkeys(("note", "phone", "last_name", "locale", "tags"), "more")
     policy = store(fields={"note": "create_only"})
     noted = profile(ADA, note="from the profile", last_name=None)
@@ -89,7 +89,7 @@ def test_what_is_hidden_holds_nobody_where_nothing_is_owed_there() -> None:
     assert held(gone) == {("Unreadable", "last_name")}, "it was ours, and should be cleared"
 
 
-def test_the_rest_of_a_customer_goes_on_while_a_field_is_hidden() -> None:
+def test_the_rest_of_a_customer_is_written_while_a_field_is_hidden() -> None:
     hidden = same(ada, email=None, unknown={"email": "level 2"})
     found = decided(profile(ADA, last_name="Byron"), settled(ada, same(ada)), mapped=hidden, by_backlink=hidden)
     assert (after(found), held(found)) == ({"last_name": "Byron"}, {("Unreadable", "email")})
@@ -116,7 +116,7 @@ def test_a_name_can_be_cleared_where_an_email_remains() -> None:
     assert after(found) == {"first_name": None}
 
 
-def test_a_taken_phone_is_held_and_the_rest_goes_on() -> None:
+def test_a_taken_phone_is_held_and_the_rest_is_written() -> None:
     there = same(ada)
     later = profile(ADA, phone="+16134505293", last_name="Byron")
     found = decided(later, settled(ada, there), mapped=there, by_phone=customer(3, phone="+16134505293"))
@@ -221,7 +221,7 @@ def test_an_agreement_lasts_to_the_end_of_its_day_or_to_its_moment(
 # --- the new e-mail is another customer's --------------------------------------------------------------------------
 
 
-def test_she_moves_to_the_unowned_customer_that_has_her_new_address() -> None:
+def test_a_user_moves_to_the_unowned_customer_that_has_their_new_address() -> None:
     there = same(ada, tags=("app-user",))
     found = decided(moved, settled(ada, there), mapped=there, by_email=theirs)
     assert found.action is not None
@@ -231,7 +231,7 @@ def test_she_moves_to_the_unowned_customer_that_has_her_new_address() -> None:
     assert found.target.id == gid(9)
 
 
-def test_a_phone_she_leaves_behind_is_not_written_on_the_new_customer_yet() -> None:
+def test_a_phone_left_on_the_old_customer_is_not_written_on_the_new_customer_yet() -> None:
     with_phone = profile(ADA, email="new@x.example.com", phone="+16134505293")
     there = same(profile(ADA, phone="+16134505293"))
     found = decided(with_phone, settled(ada, there), mapped=there, by_email=theirs)
@@ -248,7 +248,7 @@ def test_conflicts_are_held_where_the_policy_says_so() -> None:
     assert gid(9) in found.holds[0].message
 
 
-def test_never_trusted_addresses_move_nobody() -> None:
+def test_never_trusted_addresses_move_no_one() -> None:
     there = same(ada)
     found = decided(moved, settled(ada, there), store(trust_email="never"), mapped=there, by_email=theirs)
     assert held(found) == {("EmailConflict", "email")}
@@ -287,7 +287,7 @@ def test_a_mapped_customer_is_another_users_even_without_a_backlink() -> None:
     assert ([t.owner for t in found.taken], kind(found)) == ([BOB], None)
 
 
-def test_an_address_that_staff_changed_moves_nobody_while_drift_is_held() -> None:
+def test_an_address_that_staff_changed_moves_no_one_while_drift_is_held() -> None:
     edited = same(ada, email="staff@x.example.com")
     taken = customer(9, email=ada.email)
     found = decided(ada, settled(ada, same(ada)), store(heal_drift="hold"), mapped=edited, by_email=taken)
@@ -295,7 +295,7 @@ def test_an_address_that_staff_changed_moves_nobody_while_drift_is_held() -> Non
     assert ("EmailConflict", "email") in held(found)
 
 
-def test_a_parked_user_gets_her_address_back_where_the_circle_does_not_turn() -> None:
+def test_a_parked_user_gets_their_address_back_where_the_circle_does_not_turn() -> None:
     parked = same(ada, email=None)
     row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
     found = decided(moved, row, mapped=parked, by_email=customer(9, email="new@x.example.com", backlink=BOB))
@@ -303,7 +303,7 @@ def test_a_parked_user_gets_her_address_back_where_the_circle_does_not_turn() ->
     assert held(found) == {("EmailTaken", "email")}
 
 
-def test_a_parked_user_whose_new_address_is_free_takes_it() -> None:
+def test_a_parked_user_takes_their_new_address_when_it_is_free() -> None:
     row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
     found = decided(moved, row, mapped=same(ada, email=None))
     assert (after(found), why(found)) == ({"email": "new@x.example.com"}, {"email": "profile changed"})
@@ -318,7 +318,7 @@ def test_a_rivals_address_is_never_asked_of_the_shop_again() -> None:
     assert held(found) == {("EmailTaken", "email")}
 
 
-def test_two_users_whose_mappings_were_lost_are_both_held_for_one_address() -> None:
+def test_two_users_with_lost_mappings_are_both_held_for_one_address() -> None:
     for policy in (store(), store(on_email_conflict="merge")):
         found = decided(
             moved,
@@ -333,7 +333,7 @@ def test_two_users_whose_mappings_were_lost_are_both_held_for_one_address() -> N
         assert held(found) == {("EmailTaken", "email")}
 
 
-def test_the_one_with_a_row_moves_on_although_her_backlink_was_taken_off() -> None:
+def test_the_one_with_a_row_moves_on_although_their_backlink_was_taken_off() -> None:
     there = same(ada, backlink=None)
     rivals = (Rival(clerk_user_id=BOB, mapped=False),)
     found = decided(moved, settled(ada, there), mapped=there, by_email=None, rivals=rivals)
@@ -364,7 +364,7 @@ def test_a_person_may_try_a_refused_value_once_more() -> None:
     assert twice.action is None
 
 
-def test_another_value_or_another_before_is_tried_at_once() -> None:
+def test_another_value_or_another_before_is_tried_immediately() -> None:
     row = settled(ada, same(ada), refused=_refused())
     assert after(decided(profile(ADA, last_name="C"), row, mapped=same(ada))) == {"last_name": "C"}
     edited = same(ada, last_name="Staff")

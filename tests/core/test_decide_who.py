@@ -39,7 +39,7 @@ def test_a_stranger_who_is_not_wanted_needs_nothing() -> None:
     assert (found.action, found.holds, found.status) == (None, (), None)
 
 
-def test_a_user_whom_the_selector_leaves_out_needs_nothing() -> None:
+def test_a_user_outside_the_selector_needs_nothing() -> None:
     found = decided(ada, policy=store(where={"locale": "de"}))
     assert (found.action, found.status) == (None, None)
 
@@ -113,7 +113,7 @@ def test_the_customer_with_the_backlink_is_released_not_the_mapped_one() -> None
     assert found.action.customer_id == gid(9)
 
 
-def test_a_row_that_can_t_tell_whether_she_is_wanted_releases_nobody() -> None:
+def test_a_row_that_can_t_tell_whether_its_user_is_wanted_releases_no_one() -> None:
     unsure = profile(ADA, problems=({"field": "locale", "message": "unreadable"},))
     found = decided(unsure, settled(ada, same(ada)), store(where={"locale": "de"}), mapped=same(ada))
     assert found.action is None
@@ -121,7 +121,7 @@ def test_a_row_that_can_t_tell_whether_she_is_wanted_releases_nobody() -> None:
     assert "locale can't be read" in found.holds[0].message
 
 
-def test_an_unreadable_deleted_at_releases_nobody() -> None:
+def test_an_unreadable_deleted_at_releases_no_one() -> None:
     unsure = profile(ADA, problems=({"field": "deleted_at", "message": "unreadable"},))
     found = decided(unsure, settled(ada, same(ada)), mapped=same(ada))
     assert held(found) == {("ProfileInvalid", None)}
@@ -142,14 +142,14 @@ def test_who_was_erased_is_never_made_again() -> None:
     assert found.status == "erased"
 
 
-def test_a_late_row_brings_nobody_back() -> None:
+def test_a_late_row_brings_no_one_back() -> None:
     late = profile(ADA, updated_at=NOW - timedelta(minutes=1))
     found = decided(late, mapping(ADA, 7, status="released", left_at=NOW), mapped=same(ada))
     assert held(found) == {("Departed", None)}
     assert found.status == "released"
 
 
-def test_a_newer_row_brings_her_back_to_the_same_customer() -> None:
+def test_a_newer_row_brings_the_user_back_to_the_same_customer() -> None:
     back = profile(ADA, first_name="Adah", updated_at=NOW + timedelta(minutes=1))
     row = settled(ada, same(ada), status="released", left_at=NOW)
     found = decided(back, row, mapped=same(ada))
@@ -223,20 +223,20 @@ def test_the_mapped_customer_without_a_backlink_gets_it_back() -> None:
     assert (kind(found), after(found), why(found)) == ("update", {"backlink": ADA}, {"backlink": "drift"})
 
 
-def test_a_mapped_customer_that_carries_another_user_is_hers_no_more() -> None:
+def test_a_mapped_customer_that_carries_another_user_is_lost_to_the_mapped_user() -> None:
     taken = same(ada, backlink=BOB, email="bob@x.example.com")
     found = decided(ada, settled(ada, same(ada)), mapped=taken)
     assert kind(found) == "create"
 
 
-def test_a_customer_with_her_verified_email_is_adopted() -> None:
+def test_a_customer_with_the_users_verified_email_is_adopted() -> None:
     guest = customer(3, email="USER_ADA@x.example.com", tags=("guest",))
     found = decided(ada, policy=store(tags=["app-user"]), by_email=guest)
     assert kind(found) == "adopt"
     assert after(found) == {"first_name": "User_Ada", "tags": ["app-user", "guest"], "backlink": ADA}
 
 
-def test_a_customer_whom_her_own_row_knows_by_email_is_adopted_again() -> None:
+def test_a_customer_known_by_email_to_the_users_own_row_is_adopted_again() -> None:
     guest = customer(3, email=ada.email)
     found = decided(ada, mapping(ADA, 7), by_email=guest, owners={gid(3): ADA})
     assert kind(found) == "adopt"
@@ -253,7 +253,7 @@ def test_a_customer_of_another_user_is_never_taken(owned: dict[str, object]) -> 
 
 
 @pytest.mark.parametrize("verified", [False, None])
-def test_an_unverified_email_finds_nobody_and_is_not_written(*, verified: bool | None) -> None:
+def test_an_unverified_email_finds_no_one_and_is_not_written(*, verified: bool | None) -> None:
     found = decided(profile(ADA, email_verified=verified), policy=store(require_email=True))
     assert found.action is None
     assert held(found) == {("EmailUnverified", "email")}
@@ -265,7 +265,7 @@ def test_an_unverified_email_is_left_out_where_none_is_needed() -> None:
     assert held(found) == {("EmailUnverified", "email")}
 
 
-def test_the_rest_of_a_mapped_customer_is_kept_up_while_her_email_is_unverified() -> None:
+def test_the_rest_of_a_mapped_customer_is_kept_up_while_the_email_is_unverified() -> None:
     there = same(ada)
     changed = profile(ADA, email="new@x.example.com", email_verified=False, first_name="Adah")
     found = decided(changed, settled(ada, there), mapped=there)
@@ -279,7 +279,7 @@ def test_always_uses_any_email_to_adopt() -> None:
     assert kind(decided(unverified, policy=store(trust_email="always"), by_email=guest)) == "adopt"
 
 
-def test_never_writes_emails_but_adopts_nobody_by_them() -> None:
+def test_never_writes_emails_but_adopts_no_one_by_them() -> None:
     never = store(trust_email="never")
     assert after(decided(ada, policy=never))["email"] == ada.email
     found = decided(ada, policy=never, by_email=customer(3, email=ada.email))
@@ -303,7 +303,7 @@ def test_of_two_users_with_one_email_the_one_with_the_mapping_keeps_it() -> None
     assert (found.action, found.holds, found.status) == (None, (), "in_sync")
 
 
-def test_a_mapped_user_who_wants_a_rivals_email_is_held_for_it_and_the_rest_goes_on() -> None:
+def test_a_mapped_user_who_wants_a_rivals_email_is_held_for_it_and_the_rest_is_written() -> None:
     there = same(ada)
     changed = profile(ADA, email="shared@x.example.com", first_name="Adah")
     found = decided(changed, settled(ada, there), mapped=there, rivals=(Rival(clerk_user_id=BOB, mapped=True),))
@@ -367,7 +367,7 @@ def test_a_taken_phone_is_left_out_of_a_new_customer() -> None:
     assert held(found) == {("PhoneTaken", "phone")}
 
 
-def test_a_phone_that_is_none_is_left_out_and_the_rest_goes_on() -> None:
+def test_a_phone_that_is_none_is_left_out_and_the_rest_is_written() -> None:
     found = decided(profile(ADA, phone="613 450 5293"))
     assert kind(found) == "create"
     assert held(found) == {("PhoneInvalid", "phone")}
@@ -397,7 +397,7 @@ def test_a_customer_deleted_in_shopify_is_found_again_by_email() -> None:
     assert kind(decided(ada, settled(ada, same(ada)), by_email=customer(3, email=ada.email))) == "adopt"
 
 
-def test_who_was_released_and_whose_customer_is_gone_is_simply_new() -> None:
+def test_a_released_user_without_a_customer_is_simply_new() -> None:
     found = decided(ada, mapping(ADA, 7, status="released"), store(on_missing="hold"))
     assert kind(found) == "create"
     assert set(why(found).values()) == {"profile changed"}

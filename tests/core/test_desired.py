@@ -41,7 +41,7 @@ def test_a_selector_reads_columns_and_metadata_and_a_list_means_any_of_these(
     assert is_wanted(profile(ADA, locale="de", metadata=metadata), store(where=where)) is wanted
 
 
-def test_nobody_wants_who_is_gone() -> None:
+def test_no_store_wants_a_user_who_is_gone() -> None:
     assert is_wanted(None, store()) is False
     assert is_wanted(profile(ADA, deleted=True), store()) is False
 

@@ -96,7 +96,7 @@ def test_every_kind_has_its_ceiling(kind: Kind) -> None:
 
 
 def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> ScanResult:
-    """Ada is new, Bob has changed, Cyd is as she should be."""
+    """Ada is new, Bob has changed, Cyd is in sync."""
     gather = PlanBuilder(policy, now=NOW, **kwargs)
     cases = []
     for number, user in enumerate(users, 1):
@@ -127,7 +127,7 @@ def test_a_plan_counts_what_acts_what_waits_and_what_is_in_sync() -> None:
     assert scan_result.decisions == {}
 
 
-def test_what_a_guard_withholds_stands_in_the_holds_and_is_remembered_in_the_row() -> None:
+def test_what_a_guard_withholds_is_in_the_holds_and_is_remembered_in_the_row() -> None:
     scan_result = look(store(guards={"update": {"max": 9, "percent": 30}}), ADA, BOB, CYD)
     assert [a.clerk_user_id for a in scan_result.plan.actions] == [ADA]
     assert [(h.clerk_user_id, h.reason) for h in scan_result.plan.holds] == [(BOB, "GuardExceeded")]
@@ -216,7 +216,7 @@ def test_a_plan_of_many_stores_is_sorted_and_totalled() -> None:
     assert plan.digest == build_plan([other, broken, one], created_at=NOW).digest
 
 
-def test_a_hold_names_her_customer_where_one_is_known_and_who_must_act() -> None:
+def test_a_hold_names_the_customer_where_one_is_known_and_who_must_act() -> None:
     assert hold(ADA, customer(7), "NoEmail", "").customer_id == gid(7)
     assert hold(ADA, mapping(ADA, 8), "NoEmail", "").customer_id == gid(8)
     assert hold(ADA, None, "NoEmail", "").customer_id is None

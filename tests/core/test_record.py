@@ -64,7 +64,7 @@ def test_the_first_look_at_a_customer_that_is_right_makes_a_row_in_which_nothing
     assert row.config_digest == config_digest(store())
 
 
-def test_nobody_gets_a_row_for_nothing() -> None:
+def test_no_one_gets_a_row_for_nothing() -> None:
     assert row_after_look(None, None, decided(None)) is None
     assert row_after_look(ada, None, Decision(clerk_user_id=ADA, status="in_sync")) is None
     assert row_after_look(None, None, Decision(clerk_user_id=ADA, status="released")) is None
@@ -100,7 +100,7 @@ def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
     assert moved.first_seen_at == NOW
 
 
-def test_another_policy_moves_the_row_at_once() -> None:
+def test_another_policy_moves_the_row_immediately() -> None:
     first = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
     assert first is not None
     again = decided(ada, first, mapped=same(ada))
@@ -116,7 +116,7 @@ def test_a_followed_backlink_moves_the_row_to_the_other_customer_and_forgets_wha
     assert not any(a.ours for name, a in moved.applied.items() if name != BACKLINK)
 
 
-def test_who_waits_for_an_address_says_so_and_keeps_her_intent() -> None:
+def test_a_user_who_waits_for_an_address_says_so_and_keeps_the_intent() -> None:
     later = profile(ADA, email="new@x.example.com")
     there = same(ada, email=None)
     row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
@@ -181,7 +181,7 @@ def test_a_tombstone_keeps_its_time_its_reason_and_the_row_it_was_made_for() -> 
     assert (found.left_at, found.profile_digest, found.reason, found.message) == (since, "then", "r", "m")
 
 
-def test_a_tombstone_falls_when_she_is_back() -> None:
+def test_a_tombstone_is_removed_when_the_user_is_back() -> None:
     row = settled(ada, same(ada), status="released", left_at=NOW - timedelta(days=3))
     found = row_after_look(ada, row, decided(ada, row, mapped=same(ada)))
     assert found is not None
@@ -189,7 +189,7 @@ def test_a_tombstone_falls_when_she_is_back() -> None:
 
 
 @pytest.mark.parametrize(("how", "status"), [("tag", "released"), ("delete", "released"), ("erase", "erased")])
-def test_a_release_that_was_carried_out_is_a_tombstone(how: str, status: str) -> None:
+def test_a_release_that_was_executed_is_a_tombstone(how: str, status: str) -> None:
     there = same(ada, can_delete=True)
     row = settled(ada, there)
     decision = decided(None, row, store(on_leave=how), mapped=there)
@@ -291,7 +291,7 @@ def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
     assert found.value == {"owned": [], "agreed": ["app-user"]}  # that it is wanted was agreed on: its loss is drift
 
 
-def test_a_relinked_row_stands_on_the_new_customer() -> None:
+def test_a_relinked_row_points_to_the_new_customer() -> None:
     row = settled(ada, same(ada))
     later = profile(ADA, email="new@x.example.com")
     target = customer(9, email="new@x.example.com", first_name="Guest")

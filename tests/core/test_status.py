@@ -1,4 +1,4 @@
-"""Parity is 1.0 only where everybody whom a store wants is known to be right."""
+"""Parity is 1.0 only where everybody who is wanted by a store is known to be right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def row(tally: Tally = ALL_RIGHT, *, profiles: int | None = 10, **more: Any) -> 
     return status_row(StoreName("acme"), ShopDomain("acme.myshopify.com"), tally, profiles=profiles, **given)
 
 
-def test_everybody_wanted_in_sync_and_nobody_waiting_is_one() -> None:
+def test_everybody_wanted_in_sync_and_no_one_waiting_is_one() -> None:
     found = row()
     assert (found.profiles, found.in_sync, found.pending, found.parity, found.parity_note) == (10, 10, 0, 1.0, None)
 
@@ -46,7 +46,7 @@ def test_a_store_that_wants_no_profile_has_no_parity_and_says_so() -> None:
         (ALL_RIGHT, 12, Doubts(left=1), 10 / 11),
     ],
 )
-def test_whoever_is_not_known_to_be_right_counts(tally: Tally, profiles: int, doubts: Doubts, parity: float) -> None:
+def test_a_user_who_is_not_known_to_be_right_counts(tally: Tally, profiles: int, doubts: Doubts, parity: float) -> None:
     found = row(tally, profiles=profiles, doubts=doubts)
     assert found.parity == pytest.approx(parity, abs=1e-6)
     assert found.in_sync + found.pending + sum(found.held.values()) == found.profiles
@@ -57,7 +57,7 @@ def test_one_in_ten_millions_is_not_rounded_away() -> None:
     assert (found.parity, found.pending) == (0.999999, 1)
 
 
-def test_where_nobody_has_looked_parity_is_nothing_and_said_to_be_unknown() -> None:
+def test_where_no_scan_was_made_parity_is_nothing_and_said_to_be_unknown() -> None:
     found = row(profiles=None)
     assert (found.parity, found.in_sync) == (0.0, 10)
     assert found.parity_note is not None
@@ -79,7 +79,7 @@ def test_where_nobody_has_looked_parity_is_nothing_and_said_to_be_unknown() -> N
         (timedelta(days=365), 1, 10**10, None),
     ],
 )
-def test_an_end_is_told_only_where_it_can_be_and_is_never_past(
+def test_an_end_is_forecast_only_where_it_can_be_and_is_never_past(
     ago: timedelta, done: int, total: int | None, left: timedelta | None
 ) -> None:
     ends_at = NOW + left if left is not None else None

@@ -33,7 +33,7 @@ Seen = tuple[str | None, str | None, str | None] | None  # e-mail, first name, b
 
 
 def rows() -> Iterator[tuple[Profile | None, Profile | None]]:
-    """Nobody, or one of two addresses or none; the second user's name is the other one."""
+    """No one, or one of two addresses or none; the second user's name is the other one."""
     for one, two in product((*EMAILS, "gone"), repeat=2):
         yield (
             None if one == "gone" else profile(ADA, email=one, first_name="Ada"),
@@ -42,7 +42,7 @@ def rows() -> Iterator[tuple[Profile | None, Profile | None]]:
 
 
 def shops() -> Iterator[tuple[Customer, ...]]:
-    """Up to two customers: any address, named as the user or otherwise, carrying either user or nobody."""
+    """Up to two customers: any address, named as the user or otherwise, carrying either user or no one."""
     each: list[Seen] = [None, *product(EMAILS, ("Ada", "Staff"), (ADA, BOB, None))]
     for one, two in product(each, repeat=2):
         if one is None and two is not None:
@@ -58,7 +58,7 @@ def shops() -> Iterator[tuple[Customer, ...]]:
 
 
 def states(people: tuple[Customer, ...]) -> Iterator[tuple[Mapping, ...]]:
-    """No mapping, or each user on what the shop says is hers, or on a customer that is gone."""
+    """No mapping, or each user on what the shop says is theirs, or on a customer that is gone."""
     yield ()
     owned = {c.backlink: c for c in people}
     on = {u: owned[u].id if u in owned else gid(90 + i) for i, u in enumerate(USERS)}
@@ -71,7 +71,7 @@ def world(
 ) -> ModelWorld:
     made = ModelWorld(policy)
     made.profiles.rows = {p.clerk_user_id: p for p in who if p is not None}
-    keeper = profile("user_zoe", email="zoe@x.example.com")  # an empty table would release nobody
+    keeper = profile("user_zoe", email="zoe@x.example.com")  # an empty table would release no one
     made.profiles.rows[keeper.clerk_user_id] = keeper
     for each in people:
         made.shop.put(each)

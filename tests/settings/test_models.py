@@ -265,7 +265,7 @@ def test_trust_is_one_setting_for_all_stores(files: Files) -> None:
     )
 
 
-def test_a_selector_on_a_column_that_nobody_reads_is_refused(files: Files) -> None:
+def test_a_selector_on_a_column_that_is_never_read_is_refused(files: Files) -> None:
     config = "version: 1\nprofiles: {columns: {clerk_user_id: id, full_name: name}}\n"
     assert dict(files.load(config, with_store("where: {first_name: Ada}")).stores[0].where) == {"first_name": "Ada"}
     assert files.refused(config, with_store("where: {metadata.brand: acme}")) == [
@@ -328,7 +328,7 @@ stores:
     assert (two.guards.update.max, two.guards.update.percent, two.guards.relink.max) == (8, 7, 25)
 
 
-def test_an_error_in_the_defaults_is_reported_once_where_it_stands(files: Files) -> None:
+def test_an_error_in_the_defaults_is_reported_once_where_it_is(files: Files) -> None:
     stores = "version: 1\ndefaults:\n  on_leave: kepp\n  fields:\n    emial: fill\n" + STORES[11:]
     wrong = files.refused(stores=stores + "  - {name: two, shop: two.myshopify.com}\n")
     assert [line.split(": ")[:2] for line in wrong] == [
@@ -343,7 +343,7 @@ def test_names_and_shops_have_no_place_in_the_defaults(files: Files) -> None:
     assert all("unknown key" in line for line in wrong)
 
 
-def test_all_that_is_wrong_in_both_files_is_said_at_once_in_the_order_of_the_files(files: Files) -> None:
+def test_all_that_is_wrong_in_both_files_is_said_together_in_the_order_of_the_files(files: Files) -> None:
     config = "version: 1\nserver:\n  port: many\ncontroller:\n  wokers: 8\nstate: {url: '${NONE}'}\n"
     stores = STORES + "    country: Denmark\n  - name: one\n    shop: nowhere\n    auth: {client_id: x}\n"
     assert [line.split(": ")[:2] for line in files.refused(config, stores)] == [

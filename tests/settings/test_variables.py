@@ -19,7 +19,7 @@ def test_several_variables_in_one_value_are_all_filled_in(files: Files) -> None:
     assert loaded.settings.state.url == "postgresql://ada:s3cret@db.example:5432/parity"
 
 
-def test_a_default_stands_in_for_a_variable_that_is_missing_or_empty(files: Files) -> None:
+def test_a_default_replaces_a_variable_that_is_missing_or_empty(files: Files) -> None:
     config = "version: 1\nserver:\n  port: ${PORT:-9090}\n"
     assert files.load(config).settings.server.port == 9090
     assert files.load(config, PORT="").settings.server.port == 9090
@@ -35,7 +35,7 @@ def test_a_missing_variable_is_named_with_its_file_line_and_key(files: Files) ->
     assert line == place + said + "${ACME_TOKEN:-default}"
 
 
-def test_all_missing_variables_of_both_files_are_named_at_once(files: Files) -> None:
+def test_all_missing_variables_of_both_files_are_named_together(files: Files) -> None:
     wrong = files.refused(
         "version: 1\nclerk:\n  secret_key: ${A}\nserver:\n  host: ${B}${C}\n", with_store("tags: [x, '${D}']")
     )
@@ -48,7 +48,7 @@ def test_all_missing_variables_of_both_files_are_named_at_once(files: Files) -> 
     ]
 
 
-def test_an_empty_variable_is_told_from_a_missing_one(files: Files) -> None:
+def test_an_empty_variable_is_distinguished_from_a_missing_one(files: Files) -> None:
     [line] = files.store_refused("auth: {access_token: '${T}'}", T="")
     assert line.endswith("the environment variable T is empty; write ${T:-} if it may be")
 
@@ -65,7 +65,7 @@ def test_an_empty_variable_in_a_list_is_dropped(files: Files) -> None:
     assert [s.get_secret_value() for s in secrets] == [SECRET]
 
 
-def test_what_stands_behind_a_dropped_entry_is_still_found_on_its_line(files: Files) -> None:
+def test_what_follows_a_dropped_entry_is_still_found_on_its_line(files: Files) -> None:
     config = "version: 1\nclerk:\n  webhook_secrets:\n    - ${OLD:-}\n    - whsec_my-secret\n"
     [line] = files.refused(config)
     assert line.startswith("config.yaml:5: clerk.webhook_secrets[0]: ")

@@ -42,7 +42,9 @@ def test_selectors_may_hold_numbers_booleans_and_null(files: Files) -> None:
     ("written", "read"),
     [("+49", "49"), ("1.10", "1.1"), ("-0", "0"), ("1e3", "1000.0"), (".5", "0.5"), ("5.", "5.0")],
 )
-def test_a_selector_whose_number_is_not_what_was_written_is_refused(files: Files, written: str, read: str) -> None:
+def test_a_selector_with_a_number_that_is_not_what_was_written_is_refused(
+    files: Files, written: str, read: str
+) -> None:
     """No row would match it, and a store that wants no user releases all of them."""
     for rule, place in ((written, ""), (f"[x, {written}]", "[1]")):
         (wrong,) = files.store_refused(f"where: {{metadata.dial: {rule}}}")
@@ -68,7 +70,7 @@ def test_text_that_yaml_takes_for_something_else_is_refused_with_the_way_to_writ
     assert wrong[1].endswith('YAML does not read true as text: quote it, "true"')
 
 
-def test_a_key_that_stands_twice_is_refused_on_its_second_line(files: Files) -> None:
+def test_a_key_that_occurs_twice_is_refused_on_its_second_line(files: Files) -> None:
     assert files.store_refused("paused: true\ncountry: US\npaused: false") == [
         "stores.yaml:7: stores[0].paused: this key is repeated"
     ]
@@ -131,7 +133,7 @@ def _merge_bomb() -> str:
         ("version: 1\nstate:\n\turl: x\n", "indent with spaces"),
         ("version: 1\nstate: [\n", "not valid YAML"),
         ("version: 1\nstate: {url: ${URL}}\n", 'quote a variable inside { } and [ ]: "${NAME}"'),
-        ("version: 1\nstate: *nobody\n", "not valid YAML"),
+        ("version: 1\nstate: *no_anchor\n", "not valid YAML"),
         ("version: 1\n---\nversion: 1\n", "not valid YAML"),
         ("version: 1\nserver: {host: 'a\x07b'}\n", "a control character"),
         ("[" * 5000, "nested too deeply"),

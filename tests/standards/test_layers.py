@@ -1,4 +1,4 @@
-"""Who may know whom, where import-linter can't say it."""
+"""Which module may know which, where import-linter can't say it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def layers() -> list[set[str]]:
     return [{part.strip(" ()") for part in layer.split("|")} for layer in contract["layers"]]
 
 
-def test_every_room_of_the_house_stands_on_a_floor() -> None:
-    rooms = {name.split("/")[1].removesuffix(".py") for name in modules()} - {"__init__"}
+def test_every_package_belongs_to_a_layer() -> None:
+    packages = {name.split("/")[1].removesuffix(".py") for name in modules()} - {"__init__"}
     named = set().union(*layers())
-    assert rooms - named == set()
+    assert packages - named == set()
 
 
 def test_the_simulator_knows_nothing_of_the_rest() -> None:
@@ -89,7 +89,7 @@ def test_the_looking_half_is_handed_readers_only() -> None:
         assert _promises(kind) & writing == set()
 
 
-def test_whoever_can_write_says_so_by_its_name() -> None:
+def test_a_port_that_can_write_says_so_by_its_name() -> None:
     """A port named Reader promises nothing that a port named Writer or Maker promises."""
     ports_by_name = _protocols()
     writing = set().union(*(_promises(k) for name, k in ports_by_name.items() if name.endswith(("Writer", "Maker"))))

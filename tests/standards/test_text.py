@@ -1,4 +1,4 @@
-"""Rules on what stands in the files. The words looked for are put together here, so that this file may hold them."""
+"""Rules on the text of the files. The words searched for are put together here, so that this file may hold them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_rules_see_what_they_look_for(pattern: re.Pattern[str], line: str) -
     assert pattern.search(line)
 
 
-def test_every_module_says_where_it_stands() -> None:
+def test_every_module_says_where_it_belongs() -> None:
     assert [name for name, tree in modules().items() if not (ast.get_docstring(tree) or "").strip()] == []
 
 
@@ -109,7 +109,7 @@ def _swallows_everything(handler: ast.ExceptHandler) -> bool:
     return wide and not (isinstance(last, ast.Raise) and last.exc is None)
 
 
-def test_only_the_workers_loop_and_the_front_door_catch_everything() -> None:
+def test_only_the_workers_loop_and_the_command_line_catch_everything() -> None:
     found = {
         name
         for name, tree in modules().items()
@@ -119,8 +119,8 @@ def test_only_the_workers_loop_and_the_front_door_catch_everything() -> None:
     assert found <= {"reconciler/manager/dispatcher.py", "reconciler/cli/main.py"}
 
 
-def test_nobody_replaces_what_the_product_calls() -> None:
-    """No mocks: a fake at the widest seam. One test breaks the program itself, to see what its user is told.
+def test_no_test_replaces_what_the_product_calls() -> None:
+    """No mocks: a fake at the widest seam. One test breaks the program itself, to see what its user reads.
 
     A bound, such as how many rows are held in memory, may be made small: nothing that is called is replaced.
     """

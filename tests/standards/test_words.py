@@ -58,14 +58,20 @@ CLEAN: tuple[str, ...] = (
     "reconciler/state/tidy.py",
     "reconciler/state/tokens.py",
     "stores.yaml",
+    "tests/README.md",
+    "tests/cli",
+    "tests/contracts",
+    "tests/core",
     "tests/docs",
     "tests/manager",
     "tests/server",
+    "tests/settings",
+    "tests/standards",
     "tests/state",
 )
 """Files and folders that hold none of the words; the aim is the whole project."""
 
-PEOPLE = ["sh" + "e", "he" + "r", "he" + "rs", "hers" + "elf", "wh" + "om", "who" + "ever", "who" + "se", "nob" + "ody"]
+PEOPLE = ["sh" + "e", "he" + "r", "he" + "rs", "he" + "rself", "wh" + "om", "who" + "ever", "who" + "se", "nob" + "ody"]
 PHRASES = [
     "an" + "ew",
     "lat" + "ely",
@@ -115,6 +121,6 @@ def test_the_words_are_found(line: str) -> None:
     assert says(line)
 
 
-@pytest.mark.parametrize("line", ["the theme", "atones", "hands" + "hake", "indoors", "Herbert"])
+@pytest.mark.parametrize("line", ["the theme", "atones", "handsh" + "ake", "indoors", "Herbert"])
 def test_other_words_are_left(line: str) -> None:
     assert not says(line)
