@@ -22,7 +22,7 @@ OF_THE_SHELL = (
     "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
 )  # fmt: skip
-for name in OF_THE_SHELL:  # how wide somebody's terminal is, and who stands before her network, is no test's business
+for name in OF_THE_SHELL:  # how wide a developer's terminal is, and which proxy they use, is no test's business
     os.environ.pop(name, None)  # noqa: TID251  before any test reads it
 
 
@@ -35,7 +35,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[servers.Server]:
-    """A Postgres of this worker's own, with a database whose copies are states at the newest schema."""
+    """A Postgres of this worker's own, with a database to copy: a state at the newest schema."""
     with servers.postgres() as server:
         server.create(name=MIGRATED)
         engine = open_engine(server.url(MIGRATED))

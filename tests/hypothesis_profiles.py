@@ -1,4 +1,4 @@
-"""How hard the random tests search: `quick` in `make test`, the same each time; `explore` in `make explore`, anew each time.
+"""How hard the random tests search: `quick` in `make test`, the same each time; `explore` in `make explore`, by a new seed.
 
 The seed of an exploration is drawn here, handed to all workers, and printed at the end with the way to repeat it.
 """

@@ -1,7 +1,7 @@
 """Whole cycles without sockets: real readers, writers and state over simulated shops in this process, on a virtual clock.
 
-`Rig` is the whole house but for wiring and settings: it looks, decides, applies and writes down as the command line
-does. Nothing waits: whoever would wait for points moves the clock instead. One thread works at a time, so that a run can
+`Rig` is the whole product but for wiring and settings: it observes, decides, executes and records as the command line
+does. Nothing waits: what would wait for points moves the clock instead. One thread works at a time, so that a run can
 be repeated.
 """
 
@@ -84,14 +84,15 @@ class _Waiting(threading.Condition):
 
 
 class Died(BaseException):
-    """Our process ends here: whoever catches it is no part of the product."""
+    """Our process ends here: what catches it is no part of the product."""
 
 
 class InProcess(httpx.BaseTransport):
     """Answers from the simulated shop that the host names. A dropped connection is a ReadError, as on a socket.
 
-    `dies_at`: at the n-th mutation from now on the process dies, `after_it` was carried out or before. `coming` is called
-    with the root fields and variables of each call before the shop sees it, `seen` with those of each mutation after it.
+    `dies_at`: at the n-th mutation from now on the process dies, after it was executed (`after_it`) or before. `coming` is
+    called with the root fields and variables of each call before the shop sees it, `seen` with those of each mutation after
+    it.
     """
 
     def __init__(self, world: World) -> None:
@@ -135,7 +136,7 @@ class InProcess(httpx.BaseTransport):
 
 
 class Rows:
-    """The profile table: ports.ProfileReader over a dict. `page` is how many rows a scan gives at once."""
+    """The profile table: ports.ProfileReader over a dict. `page` is how many rows a scan gives at a time."""
 
     def __init__(self) -> None:
         self.rows: dict[ClerkUserId, Profile] = {}
@@ -243,7 +244,7 @@ class Rig:
     # --- the outside ----------------------------------------------------------------------------------------------
 
     def add(self, store: Store, **shop_options: Any) -> SimShop:
-        """A store, its simulated shop with what `bootstrap` makes, and nobody in it."""
+        """A store, its simulated shop with what `bootstrap` makes, and no one in it."""
         sim = self.world.add_shop(store.shop, access_token=TOKEN, **shop_options)
         self.stores[store.name] = store
         client = ShopClient(
@@ -270,7 +271,7 @@ class Rig:
         return self.world.shops[self.stores[StoreName(name)].shop]
 
     def user(self, name: str, **values: Any) -> Profile:
-        """Her row, written or changed: `email` comes verified unless it is said otherwise."""
+        """The user's row, written or changed: `email` comes verified unless it is said otherwise."""
         self.clock.sleep(1)
         before = self.profiles.rows.get(ClerkUserId(name))
         old = {} if before is None else before.model_dump()
@@ -280,7 +281,7 @@ class Rig:
         return profile
 
     def leave(self, name: str) -> None:
-        """Her row goes away."""
+        """The user's row goes away."""
         self.clock.sleep(1)
         self.profiles.rows.pop(ClerkUserId(name), None)
 
@@ -363,7 +364,7 @@ class Rig:
         return cycle
 
     def requested(self, store: str, *users: str, turns: int = 40) -> list[tuple[str, ReconcileResult]]:
-        """These requests worked on one by one, as a worker of `run` does, and then whoever they nudge.
+        """These requests worked on one by one, as a worker of `run` does, and then the users that they nudge.
 
         A request that waits or failed is not looked at again by itself: only a nudge brings it back here.
         """
@@ -383,7 +384,7 @@ class Rig:
 
     @contextmanager
     def dying(self, mutation: int, *, after: bool) -> Iterator[None]:
-        """Within, the process dies at this mutation (1 is the next), before it is carried out or after."""
+        """Within, the process dies at this mutation (1 is the next), before it is executed or after."""
         self.transport.dies_at, self.transport.after_it = mutation, after
         try:
             yield
@@ -413,7 +414,7 @@ class Rig:
         return {each.id: each for each in found}
 
     def of_user(self, store: str, user: str) -> Shown | None:
-        """The customer that carries her back-link."""
+        """The customer that carries the user's back-link."""
         return next((c for c in self.people(store).values() if c.backlink == user), None)
 
 

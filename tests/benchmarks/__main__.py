@@ -1,6 +1,6 @@
 """All benchmarks: one table on stdout, and the raw figures as JSON in a file.
 
-    python -m tests.benchmarks [--full] [--out FILE] [--only sweep,queue,…]
+    python -m tests.benchmarks [--full] [--out FILE] [--only scan,queue,…]
 
 Each figure is a ratio, a share or a count measured within one run. Quick sizes by default; `--full` takes those of the
 goals, and the better part of an hour.
@@ -26,7 +26,7 @@ from tests.benchmarks import (
     bench_peers,
     bench_plan_memory,
     bench_queue,
-    bench_sweep,
+    bench_scan,
 )
 
 GOAL_ROWS = 1_000_000
@@ -46,29 +46,29 @@ class Line:
 Found = dict[str, Any]
 
 
-def _sweep(full: bool) -> Found:  # noqa: FBT001  one switch for all
+def _scan(full: bool) -> Found:  # noqa: FBT001  one switch for all
     rows = 1_000_000 if full else 50_000
-    found = {backend: bench_sweep.measure(rows, backend, 1) for backend in ("sqlite", "postgres")}
-    small = bench_sweep.measure(rows // 10, "sqlite", 1)
-    ten = bench_sweep.measure(rows // 10, "sqlite", 10)
+    found = {backend: bench_scan.measure(rows, backend, 1) for backend in ("sqlite", "postgres")}
+    small = bench_scan.measure(rows // 10, "sqlite", 1)
+    ten = bench_scan.measure(rows // 10, "sqlite", 10)
     return {**found, "tenth": small, "ten_shops": ten}
 
 
-def _sweep_lines(found: Found) -> Iterator[Line]:
+def _scan_lines(found: Found) -> Iterator[Line]:
     for backend in ("sqlite", "postgres"):
         one = found[backend]
         rows = f"{one['rows']:,} profiles, {backend}"
         yield Line(f"full look, nothing to do, {rows}: CPU", f"{one['cpu_ratio']}x fetch", "≤ 3", one["cpu_ratio"] <= 3)
-        peak = one["sweep"]["peak_mb"]
+        peak = one["scan"]["peak_mb"]
         yield Line("  peak memory", f"{peak:.0f} MB", "< 150 MB", peak < 150)
         share = one["changes_share"]
         met = share < 0.01 if one["rows"] >= GOAL_ROWS else None  # a small shop's full look is hardly longer
         yield Line("  look at 100 changes", f"{100 * share:.2f} % of a full look", f"< 1 % at {GOAL_ROWS:,}", met)
     times = found["sqlite"]["changes"]["cpu_s"] / found["tenth"]["changes"]["cpu_s"]
     yield Line("  look at 100 changes, against a tenth of the rows", f"{times:.2f}x")
-    growth = found["sqlite"]["sweep"]["peak_mb"] / found["tenth"]["sweep"]["peak_mb"]
+    growth = found["sqlite"]["scan"]["peak_mb"] / found["tenth"]["scan"]["peak_mb"]
     yield Line("  memory against a tenth of the rows", f"{growth:.2f}x", "≤ 1.2", growth <= 1.2)
-    shops = found["ten_shops"]["sweep"]["cpu_s"] / found["tenth"]["sweep"]["cpu_s"]
+    shops = found["ten_shops"]["scan"]["cpu_s"] / found["tenth"]["scan"]["cpu_s"]
     yield Line(f"  10 shops, {found['tenth']['rows']:,} profiles", f"{shops:.1f}x one shop", "< 4", shops < 4)
 
 
@@ -181,7 +181,7 @@ def _nudge_lines(found: Found) -> Iterator[Line]:
     for name in ("sqlite", "postgres"):
         row = found[name]
         yield Line(f"webhook to mutation, {name}: one by one", _percentiles(row["one_by_one_ms"]))
-        yield Line(f"  {row['burst_ms']['of']} at once", _percentiles(row["burst_ms"]))
+        yield Line(f"  {row['burst_ms']['of']} together", _percentiles(row["burst_ms"]))
     beside = found["beside_a_hanging_shop"]
     yield Line("webhook to mutation, beside a shop that answers", _percentiles(beside["well_ms"]))
     ratio = f"{beside['p50_ratio']}x; {beside['p99_ratio']}x"
@@ -189,7 +189,7 @@ def _nudge_lines(found: Found) -> Iterator[Line]:
 
 
 BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Line]]]] = {
-    "sweep": (_sweep, _sweep_lines),
+    "scan": (_scan, _scan_lines),
     "plan_memory": (_plan_memory, _plan_memory_lines),
     "first_sync": (_first_sync, _first_sync_lines),
     "peers": (_peers, _peers_lines),
@@ -218,7 +218,7 @@ def main() -> None:
         sys.stderr.write(f"{name} …\n")
         figures[name] = measure(given.full)
         lines += told(figures[name])
-    at = datetime.now(UTC).strftime("%Y-%m-%d")  # noqa: TID251  the day that stands beside the figures
+    at = datetime.now(UTC).strftime("%Y-%m-%d")  # noqa: TID251  the day that is printed beside the figures
     given.out.parent.mkdir(parents=True, exist_ok=True)
     body = {"at": at, "full": given.full, "machine": machine(), "figures": figures}
     given.out.write_text(json.dumps(body, indent=1, default=str) + "\n", encoding="utf-8")

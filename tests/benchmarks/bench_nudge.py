@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_nudge
 
-One replica of `run` with its ordinary pauses beside a simulated shop that answers at once, so that what is measured is ours:
+One replica of `run` with its ordinary pauses beside a simulated shop without delays, so that what is measured is ours:
 the webhook, the queue, the look with its reads, and the write. Bounded, over loopback.
 """
 
@@ -48,8 +48,8 @@ def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str
         with harness.replica(**ordinary) as run:
             run.looked_at_all()
             one_by_one = sorted(_one(harness, run, n) for n in range(samples))
-            at_once = sorted(_burst(harness, run, burst))
-    return {"one_by_one_ms": _percentiles(one_by_one), "burst_ms": {"of": burst, **_percentiles(at_once)}}
+            together = sorted(_burst(harness, run, burst))
+    return {"one_by_one_ms": _percentiles(one_by_one), "burst_ms": {"of": burst, **_percentiles(together)}}
 
 
 def _beside(folder: Path, samples: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 Bounded, over loopback. Ours is `reconciler plan` against a simulated shop over HTTP with points enough: once with every
 customer read from the shop, and once by the shop's mirror, filled before by `backfill shopify`, a day after anybody was
-touched. octoDNS compares one YAML zone with another and asks nobody. Each runs three times, and its best counts: others use
+touched. octoDNS compares one YAML zone with another and asks no one. Each runs three times, and its best counts: others use
 the machine as well. octoDNS is no dependency: it is installed into a folder that goes away; absent where that fails.
 """
 
@@ -46,7 +46,7 @@ def measure(rows: int = 10_000, peers: Path | None = None) -> dict[str, Any]:
             shop.sim.shop.people.change(customer, before)
         live = _planned(shop, command, "--live")
         _ours(command, "backfill", "shopify")
-        _ours(command, "plan")  # a first one, which remembers whom it finds equal
+        _ours(command, "plan")  # a first one, which remembers which customers it finds equal
         mirror = _planned(shop, command)
     with scratch.scratch("octodns", peers) as python:
         theirs: Any = "absent"

@@ -29,7 +29,7 @@ from tests.clock import WallClock
 
 ROWS_MAX = 100_000
 RATE, SIZE = 1000.0, 2000.0
-GUESTS = 20  # one person in so many has ordered before she signed up
+GUESTS = 20  # one person in so many has ordered before they signed up
 SEARCH_LAG_S = 3.0
 SLOW_ROWS = 200  # of drt as it comes: ten calls a second
 HERE = Path(__file__).parent / "peers"
@@ -81,7 +81,7 @@ def _shop(rows: int) -> Iterator[Served]:
 
 
 def _right(shop: Served) -> int:
-    """People whose customer is there once, linked, with her name and tag."""
+    """People with a customer that is there once, linked, with their name and tag."""
     found = {c.email: c for c in shop.sim.shop.people}
     return sum(
         (there := found.get(str(p.email))) is not None

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_plan_memory [--rows 100000]
 
 Each piece of work runs in a process of its own, so that its peak is its own, with our tables on SQLite (what is written
-one by one is not kept) and a shop in the process that is empty, remembers nobody and refuses nothing.
+one by one is not kept) and a shop in the process that is empty, remembers no one and refuses nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ COLUMNS: Final = ("clerk_user_id", "email", "email_verified", "first_name", "las
 
 
 class _EmptyShop:
-    """A shop in every role that we need of it: nobody is found there, and every write is done at once."""
+    """A shop in every role that we need of it: no one is found there, and every write is done immediately."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -197,7 +197,7 @@ WORK: Final[dict[str, Callable[[_Place], int]]] = {
     "apply FILE": lambda place: place.apply(place.loaded(), bulk=False, fresh=False),
     "apply --bulk always": lambda place: place.apply(place.planned().scans[NAME], bulk=True, fresh=True),
 }
-"""Each in a world where nobody is in the shop yet; `--approve`: the guards withhold all of it first."""
+"""Each in a world where no one is in the shop yet; `--approve`: the guards withhold all of it first."""
 
 
 def _ready(folder: Path, work: str) -> Callable[[], int]:

@@ -36,7 +36,7 @@ def scratch(package: str, ready: Path | None = None) -> Iterator[Path | None]:
 
 
 def run(python: Path, script: Path, *words: str) -> dict[str, Any]:
-    """What a script of ours says when it runs in that Python: its last line is JSON. Its failure is told, not raised."""
+    """What a script of ours says when it runs in that Python: its last line is JSON. Its failure is reported, not raised."""
     with tempfile.TemporaryDirectory() as home:
         try:
             done = subprocess.run(

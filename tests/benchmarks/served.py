@@ -154,5 +154,5 @@ def served(people: int, **policy: Any) -> Iterator[Served]:
 
 
 def backlinks(sim: SimShop) -> set[ClerkUserId]:
-    """Whose customers there are."""
+    """The users that have a customer."""
     return {ClerkUserId(m.value) for c in sim.shop.people for m in c.metafields if m.key == "user_id"}

@@ -5,8 +5,9 @@
     python -m tests.chaos --help    the same with every option
 
 What runs: three replicas of `reconciler run` on one Postgres (one through PgBouncer in transaction mode, one through a
-network that can be cut, one whose clock can be moved), two shops of the simulator over HTTP (`on_leave: delete` in one,
-`keep` in the other), an app that owns the profiles table, and a sender of Clerk's webhooks that loses, doubles and delays.
+network that can be cut, one with a clock that can be moved), two shops of the simulator over HTTP (`on_leave: delete` in
+one, `keep` in the other), an app that owns the profiles table, and a sender of Clerk's webhooks that loses, doubles and
+delays.
 
 | module | what it does |
 |---|---|

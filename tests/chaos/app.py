@@ -95,7 +95,7 @@ class App:
         self.write((TABLE, None), (GRANTS, None))
 
     def tell(self, hints: str) -> None:
-        """Let triggers tell whose row has changed."""
+        """Let triggers tell which row has changed."""
         self.hints = hints
         self._hint()
 
@@ -215,7 +215,7 @@ class App:
     def emptied(self, seconds: float, population: Population) -> None:
         """Truncated, committed, and loaded again some time later in three parts.
 
-        What webhooks wrote meanwhile is newer and stays. The app knows whom Clerk has deleted meanwhile.
+        What webhooks wrote meanwhile is newer and stays. The app knows which users Clerk has deleted meanwhile.
         """
         self._once(
             "SELECT to_regclass(%s) IS NULL",

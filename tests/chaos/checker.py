@@ -112,7 +112,7 @@ def _same(one: str | None, other: str | None) -> bool:
 
 
 def _phones_of_others(population: Population, shop: str, everybody: list[Customer]) -> set[str]:
-    """Phones on customers of nobody who is wanted here."""
+    """Phones on customers of no one who is wanted here."""
     return {
         c.phone
         for c in everybody
@@ -142,7 +142,7 @@ def _differences(population: Population, user: User, customer: Customer, held_ph
 
 
 def _homes(population: Population, user: User, customer: Customer, everybody: list[Customer]) -> list[Violation]:
-    """A guest whose address became the user's is the user's customer; a second one beside the guest is a double."""
+    """A guest with an address that became the user's is the user's customer; a second one beside the guest is a double."""
     found = []
     for guest in population.bystanders.values():
         if guest.shop == customer.shop and guest.taken_by == user.id and guest.id != customer.id:
@@ -198,7 +198,7 @@ def _touched(each: Bystander, customer: Customer) -> list[str]:
 def _owners(population: Population, life: Life) -> list[Violation]:
     """A customer goes from one user to another only when the first was away and the second has the same e-mail.
 
-    From nobody to a user: only by an e-mail that this user has had, or newly made.
+    From no one to a user: only by an e-mail that this user has had, or newly made.
     """
     if (life.shop, life.id) in population.staff_merged:
         return []

@@ -105,7 +105,7 @@ def restart(world: World, fault: Fault) -> None:
     replica.start()
 
 
-def no_room(world: World, fault: Fault) -> None:
+def no_space(world: World, fault: Fault) -> None:
     """A replica can't make any file longer: its log, and whatever it puts into temporary files."""
     replica = world.replica(fault, elder=True)
     with replica.limited(0):
@@ -291,7 +291,7 @@ FAULTS: Mapping[str, Callable[[World, Fault], None]] = {
     "freeze": freeze,
     "freeze in a transaction": freeze_in_a_transaction,
     "restart": restart,
-    "no room": no_room,
+    "no space": no_space,
     "crash": crash,
     "backends cut": backends_cut,
     "pooler killed": pooler_killed,

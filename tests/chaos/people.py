@@ -41,7 +41,7 @@ class User:
     inherited: bool = False
     """The address was a guest's or a former user's before: there may be a customer with it that is not theirs yet."""
     keeps_email: bool = False
-    """Has the phone of a former user, whose customer they get by the e-mail alone: with another one both would keep it."""
+    """Has the phone of a former user, and gets their customer by the e-mail alone: with another one both would keep it."""
     entangled: bool = False
     """Has exchanged addresses with other users."""
     drifted: int = 0
@@ -52,7 +52,7 @@ class User:
     """Every e-mail that this user ever had."""
 
     story: list[str] = field(default_factory=list)
-    """What happened to this user, for whoever looks into a violation."""
+    """What happened to this user, for those who look into a violation."""
 
     def __post_init__(self) -> None:
         self.emails.append(self.email)
@@ -71,7 +71,7 @@ class User:
 
 @dataclass(slots=True)
 class Bystander:
-    """A customer whom no user is: as staff left them. `email` of a guest may become a user's; then `taken_by` says whose."""
+    """A customer that is no user's: as staff left it. `email` of a guest may become a user's: that of `taken_by`."""
 
     shop: str
     id: str

@@ -18,7 +18,7 @@ from tests.chaos.people import SHOPS
 # kind: shortest and longest duration in seconds
 LANES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "replicas": {
-        "kill": (1, 8), "freeze": (3, 40), "restart": (0, 1), "freeze in a transaction": (5, 35), "no room": (3, 10),
+        "kill": (1, 8), "freeze": (3, 40), "restart": (0, 1), "freeze in a transaction": (5, 35), "no space": (3, 10),
     },
     "database": {
         "crash": (2, 12), "backends cut": (0, 0), "pooler killed": (1, 6), "network cut": (2, 15), "disk full": (3, 10),

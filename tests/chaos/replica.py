@@ -3,7 +3,7 @@
     python -m tests.chaos.replica '{"clock": FILE or null, "rhythm": {…} or null}' ARGUMENTS…
 
 The clock is the product's own seam (the one clock that wiring has): FILE holds seconds that are added to the time, and is
-read at every look. Timers that measure durations are monotonic, as in a real machine whose clock is set.
+read at every look. Timers that measure durations are monotonic, as in a real machine when its clock is set.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Shops:
     def add(
         self, shop: str, *, guest: bool, email: str, first: str, last: str, orders: int = 0, **more: Any
     ) -> Bystander:
-        """A customer whom nobody of ours has made."""
+        """A customer that nothing of ours has made."""
         sim = self.sim(shop)
         with sim.lock:
             made = sim.staff("create", email=email, first_name=first, last_name=last, **more)

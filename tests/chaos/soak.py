@@ -51,7 +51,7 @@ class Profile:
     cron: str
     intervals: Mapping[str, Any] | None = None
     restarts: bool = False
-    """One replica is restarted when the storm is over: the look at its start stands for the nightly one."""
+    """One replica is restarted when the storm is over: the resync at its start replaces the nightly one."""
     lanes: tuple[str, ...] = tuple(plan.LANES)
     """Changes that do not happen."""
 
@@ -153,7 +153,7 @@ class Soak:
         return self.seed % 3 != 0
 
     def _stories(self, violations: list[Violation]) -> dict[str, str]:
-        """What happened to each user of whom something is wrong."""
+        """What happened to each user with something wrong."""
         named = {each.who.split()[0] for each in violations} & self.population.users.keys()
         users = (self.population.users[name] for name in sorted(named))
         return {u.id: f"{u.source}, {u.email}, {sorted(u.shops)}: " + ", ".join(u.story) for u in users}

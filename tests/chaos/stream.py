@@ -8,7 +8,7 @@ Left out, by rule: an address that a re-link left behind belongs to no user; use
 wanted in the same shops, and where no customer with the address may be another's: of a guest, of a former user, or in a
 shop they left (else one is re-linked to that customer before the other is, and leaves their own behind with the address
 that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
-stays should get is then a matter of moments); a user whose address another one has taken over after leaving never
+stays should get is then a matter of moments); a user with an address that another one has taken over never
 returns; staff change the same customer of ours once only (three times would be a second writer); users of shops that
 spell e-mails in their own way exchange nothing (a known limit: an owner is seen to give up a value by the spelling that
 the shop shows).
@@ -30,7 +30,7 @@ from tests.clock import WallClock
 
 WEIGHTS = {
     "new": 6, "new guest": 4, "rename": 10, "new e-mail": 6, "swap": 4, "circle": 2, "phone": 5, "phone swap": 2,
-    "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back anew": 3, "moved": 4,
+    "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back as new": 3, "moved": 4,
     "again": 3, "to a guest": 2, "drift": 3, "staff tag": 3, "bystander": 6, "customer deleted": 1, "order": 2,
     "slow write": 2, "app's own metadata": 3, "blink": 3,
     "staff merge": 2,
@@ -153,7 +153,7 @@ class Stream:
     def _some(self, count: int, *, phone: bool | None = None) -> list[User]:
         """Users who may exchange something: wanted in the same shops, so that it becomes free wherever it is taken.
 
-        None with whose address there may be a customer that is not theirs: of a guest, of a former user, or in a shop that
+        None with an address that may have a customer that is not theirs: of a guest, of a former user, or in a shop that
         they have left.
         """
         some = [u for u in self.population.current() if u.source == "app" and not u.inherited and not u.left_behind()]
@@ -173,7 +173,7 @@ class Stream:
             if user.away[shop] and user.away[shop][-1][1] is None:
                 user.away[shop][-1] = (user.away[shop][-1][0], now())
 
-    # --- changes: False where nobody is there to whom it could happen ----------------------------------------------------
+    # --- changes: False where no one is there that it could happen to ---------------------------------------------------
 
     def new(self) -> bool:
         self._join(self._new_user(self.chance.choice(("app", "clerk"))))
@@ -459,7 +459,7 @@ CHANGES: dict[str, Callable[[Stream], bool]] = {
     "row deleted": Stream.row_deleted,
     "row marked": Stream.row_marked,
     "back as it was": lambda stream: stream.back(as_it_was=True),
-    "back anew": lambda stream: stream.back(as_it_was=False),
+    "back as new": lambda stream: stream.back(as_it_was=False),
     "moved": Stream.moved,
     "again": Stream.again,
     "to a guest": Stream.to_a_guest,

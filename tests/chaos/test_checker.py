@@ -169,7 +169,7 @@ def test_what_the_app_keeps_in_metadata_must_stay_and_a_deleted_row_must_not_ret
     assert check_rows(population, {}) == []
 
 
-def test_a_user_whom_clerk_deleted_needs_no_row_and_any_other_user_does(population: Population, user: User) -> None:
+def test_a_user_that_clerk_deleted_needs_no_row_and_any_other_user_does(population: Population, user: User) -> None:
     assert [v.what for v in check_rows(population, {})] == ["no row"]
     user.marked = True
     assert [v.what for v in check_rows(population, {})] == ["no row"]

@@ -1,6 +1,6 @@
 """Users, shops and staff at random, with a process that may die at any mutation; judged after every cycle.
 
-It ends with all faults gone: three cycles make everything equal that nobody holds, and a fourth sends nothing.
+It ends with all faults gone: three cycles make everything equal that is not held, and a fourth sends nothing.
 """
 
 from __future__ import annotations

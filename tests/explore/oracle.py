@@ -78,7 +78,7 @@ class Witness:
                 assert key(field, old) in self.wrote[was.id, field], f"{was.id}: {field} {old!r} was cleared, not ours"
 
     def _is_parked(self, rig: Rig, store: Store, was: Shown, now: Shown) -> bool:
-        """Her address is off for a moment, and the state says so; or she has it back."""
+        """Their address is removed for a moment, and the state says so; or they have it back."""
         if was.email is None:
             return True
         rows = [m for m in rig.mappings(store.name) if m.customer_id == was.id]
@@ -105,7 +105,7 @@ class Witness:
         assert known or (theirs and trusted), f"{was.id} was taken over by {now.backlink}"
 
     mapped: frozenset[tuple[str, CustomerId]] = frozenset()
-    """Who was whose by the state before the cycle."""
+    """Which customer was which user's by the state before the cycle."""
 
     def _remember(self, was: Shown, now: Shown) -> None:
         for field in SCALARS:
@@ -136,7 +136,7 @@ def guards_were_kept(store: Store, plan: StorePlan, mapped: int) -> None:
 
 
 def is_equal_but_for_holds(rig: Rig, cycle: Cycle) -> None:
-    """Every user who is wanted and not held has exactly one customer, and it says what her profile says."""
+    """Every user who is wanted and not held has exactly one customer, and it says what their profile says."""
     for part in cycle.planned.plan.stores:
         store = rig.stores[part.store]
         people = rig.people(store.name)
@@ -149,7 +149,7 @@ def is_equal_but_for_holds(rig: Rig, cycle: Cycle) -> None:
             if not theirs and any(u == user for u, _ in fields):
                 continue
             assert len(theirs) == 1, f"{user} has {len(theirs)} customers in {store.shop}"
-            _says_what_she_is(store, profile, theirs[0], {f for u, f in fields if u == user and f})
+            _says_what_the_user_is(store, profile, theirs[0], {f for u, f in fields if u == user and f})
 
 
 def _is_wanted(profile: Profile, store: Store) -> bool:
@@ -157,7 +157,7 @@ def _is_wanted(profile: Profile, store: Store) -> bool:
     return all(getattr(profile, field) in values for field, values in store.where.items())
 
 
-def _says_what_she_is(store: Store, profile: Profile, customer: Shown, held: set[str]) -> None:
+def _says_what_the_user_is(store: Store, profile: Profile, customer: Shown, held: set[str]) -> None:
     for field in SCALARS:
         wanted, there = key(field, getattr(profile, field)), key(field, getattr(customer, field))
         policy = getattr(store.fields, field)

@@ -12,7 +12,7 @@ from reconciler.controller import spool
 from tests.explore.machine import STORES, store
 from tests.inprocess import Rig, Shown
 
-SEEDS = range(2)  # the seed stands in the name of each test
+SEEDS = range(2)  # the seed is in the name of each test
 USERS = tuple(f"user_{letter}" for letter in "ABCDEF")
 
 

@@ -30,7 +30,7 @@ def main(what: str, url: str) -> None:
 
 
 def _peak_mib() -> int:
-    """Of this program alone: what getrusage says begins with the memory of whoever started it."""
+    """Of this program alone: what getrusage says begins with the memory of the process that started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 

@@ -59,7 +59,7 @@ OTHER = STORE.model_copy(update={"name": StoreName("other"), "shop": ShopDomain(
 
 
 class Spoiling(httpx.BaseTransport):
-    """A transport whose replies are spoilt, once it is told how."""
+    """A transport that spoils replies, once it is set how."""
 
     def __init__(self, honest: InProcess) -> None:
         self._honest = honest

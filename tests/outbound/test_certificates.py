@@ -1,4 +1,4 @@
-"""A peer whose TLS certificate is not trusted here: said in words, with what to do."""
+"""A peer with a TLS certificate that is not trusted here: said in words, with what to do."""
 
 from __future__ import annotations
 

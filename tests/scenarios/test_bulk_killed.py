@@ -95,13 +95,13 @@ def first_name(harness: RunHarness, user: str) -> str | None:
 
 def renamed_by_run(harness: RunHarness, run: Running) -> None:
     run.looked_at_all()
-    assert len(harness.emails()) == PEOPLE, "run makes one by one the users whose bulk write is under way"
+    assert len(harness.emails()) == PEOPLE, "run makes one by one the users of a bulk write under way"
     harness.person("user_3", first_name="New")
     run.nudge("user_3")
     until(lambda: first_name(harness, "user_3") == "New", "the nudge is served")
 
 
-def test_run_serves_the_users_of_a_killed_apply_and_the_next_apply_goes_on_with_its_operations(tmp_path: Path) -> None:
+def test_run_serves_the_users_of_a_killed_apply_and_the_next_apply_continues_its_operations(tmp_path: Path) -> None:
     with run_harness(tmp_path) as harness:
         killed_while_an_operation_runs(harness)
         with capture_logs() as logs, harness.replica() as run:

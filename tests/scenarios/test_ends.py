@@ -88,7 +88,7 @@ def test_a_profiles_table_that_is_locked(
 
 
 def test_a_reader_of_the_log_that_hangs(tmp_path: Path, stack: ExitStack) -> None:
-    """The pipe of stderr is full: whoever logs waits for ever."""
+    """The pipe of stderr is full: what logs waits for ever."""
     near, far = os.pipe()
     stack.callback(os.close, near)
     with run_harness(tmp_path) as harness:

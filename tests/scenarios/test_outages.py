@@ -82,7 +82,7 @@ def test_a_replica_frozen_inside_a_transaction_holds_the_others_up_for_seconds_a
         return in_sync(postgres, database) == 6
 
     until(all_in_sync, "everybody is in sync")
-    assert time.monotonic() - began < LEASE_S + 30.0  # not until the frozen one goes on, and not until TCP gives up
+    assert time.monotonic() - began < LEASE_S + 30.0  # not until the frozen one continues, and not until TCP gives up
     assert not unready
     assert is_frozen(frozen)
     frozen.signal(signal.SIGCONT)
@@ -102,7 +102,7 @@ class Cluster:
     users: int = 0
 
     def outage(self) -> None:
-        with self.server.away(at_once=self.chance.random() < 0.5):
+        with self.server.away(crashed=self.chance.random() < 0.5):
             self.wait(self.chance.uniform(0.0, 4.0))
 
     def freeze(self) -> None:
@@ -144,7 +144,7 @@ WAITING = "SELECT count(*) FROM reconciler.reconciler_request"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_after_any_sequence_of_outages_everything_due_is_served_by_replicas_that_nobody_restarts(
+def test_after_any_sequence_of_outages_everything_due_is_served_without_a_restart_of_replicas(
     harness: RunHarness, start: Any, postgres: servers.Server, database: str, seed: int
 ) -> None:
     cluster = Cluster(harness, postgres, start, random.Random(seed), [start(), start()])
@@ -248,9 +248,9 @@ def test_a_replica_that_starts_beside_others_while_a_file_is_half_written_works_
     assert harness.emails() == ["user_a@example.com", "user_c@example.com"]
 
 
-def test_whoever_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
+def test_a_process_that_waits_for_a_database_ends_by_sigterm(tmp_path: Path) -> None:
     with run_harness(tmp_path) as harness, replicas(harness) as start:
-        url = f"postgresql://nobody@127.0.0.1:{servers.free_port()}/profiles"
+        url = f"postgresql://no_one@127.0.0.1:{servers.free_port()}/profiles"
         harness.settings["profiles"] = {**harness.settings["profiles"], "url": url}
         process = start()
         waits(process)
@@ -266,7 +266,7 @@ def test_what_no_waiting_mends_is_said_and_ends_it(harness: RunHarness, start: A
     assert 'database "no_such_database" does not exist' in "".join(process.lines)
 
 
-def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_works_once_there_is_room(
+def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_works_once_there_is_space(
     harness: RunHarness, start: Any, postgres: servers.Server, database: str
 ) -> None:
     full = (

@@ -1,4 +1,4 @@
-"""Three replicas on one Postgres, one of them through a transaction pooler: nobody twice, nobody lost, whatever dies."""
+"""Three replicas on one Postgres, one of them through a transaction pooler: no one twice, no one lost, whatever dies."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def owner_of(process: Process) -> str:
     return next(str(entry["owner"]) for entry in process.log() if entry["event"] == "started")
 
 
-def nobody_twice_nobody_lost(harness: RunHarness, people: int) -> None:
+def no_one_twice_no_one_lost(harness: RunHarness, people: int) -> None:
     customers = all_customers(harness.shop(US))
     emails = Counter(c["email"] for c in customers)
     assert len(emails) == people
@@ -119,7 +119,7 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
     frozen.signal(signal.SIGCONT)
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
     until(frozen.ready, "the frozen one works again")
-    nobody_twice_nobody_lost(harness, PEOPLE)
+    no_one_twice_no_one_lost(harness, PEOPLE)
     creates = sum("customerSet" in call.roots for call in harness.shop().calls)
     # A create in hand of a replica that was killed or frozen may be sent once more, by its key; so may that of one that
     # got no CPU for as long as a lease lasts.
@@ -144,19 +144,19 @@ def test_a_late_write_of_a_frozen_replica_is_dropped(
     harness.person("user_a", first_name="One")
     frozen = start()
     frozen.started()
-    until(lambda: statuses(postgres, database) == {"in_sync": 1}, "she is there")
+    until(lambda: statuses(postgres, database) == {"in_sync": 1}, "the customer is there")
     until(lambda: frozen.said("scan_finished"), "the look at the start is over")
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
     held = harness.shop().faults.add("slow", seconds=HELD_S)
     harness.person("user_a", first_name="Two")
     at = WallClock().now() - timedelta(seconds=5)
     frozen.accepted("user.updated", user_event("user_a", updated_at=at), "msg_1")
-    until(lambda: held.hits and owner_of(frozen) in holders(postgres, database), "her customer is being read")
+    until(lambda: held.hits and owner_of(frozen) in holders(postgres, database), "the customer is being read")
     frozen.signal(signal.SIGSTOP)
     seen = len(frozen.log())
     harness.person("user_a", first_name="Three")
     start()
-    until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Three", "she was taken over")
+    until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Three", "the request was taken over")
     until(lambda: requests(postgres, database) == 0, "nothing is owed")
     harness.shop().faults.clear()
     frozen.signal(signal.SIGCONT)
@@ -191,7 +191,7 @@ def test_a_cut_network_between_a_replica_and_the_database_heals(
     with Cable(postgres.port) as cable:
         process = start(postgres.url(database, port=cable.port))
         process.started()
-        until(lambda: statuses(postgres, database) == {"in_sync": 1}, "she is there")
+        until(lambda: statuses(postgres, database) == {"in_sync": 1}, "the customer is there")
         until(process.ready, "it is ready")
         cable.cut()
         until(lambda: not process.ready(), "it is not ready")
@@ -201,6 +201,6 @@ def test_a_cut_network_between_a_replica_and_the_database_heals(
         cable.mend()
         until(process.ready, "it is ready again")
         process.accepted("user.created", user_event("user_b"), "msg_1")
-        until(lambda: statuses(postgres, database) == {"in_sync": 2}, "work goes on")
+        until(lambda: statuses(postgres, database) == {"in_sync": 2}, "work continues")
         process.signal(signal.SIGTERM)
         assert process.ended() == 0

@@ -109,7 +109,7 @@ logging.getLogger("other").warning("%d", "no number")
     assert events[-1] == "log_record_lost"
 
 
-def test_a_terminal_is_told_in_plain_words_where_it_runs(harness: RunHarness) -> None:
+def test_a_terminal_shows_in_plain_words_where_it_runs(harness: RunHarness) -> None:
     harness.write()
     here, there = os.openpty()
     command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
@@ -129,24 +129,24 @@ def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
     harness.person("user_a")
     process = start(grace_s=0.5)
     process.started()
-    until(harness.emails, "she is there")
+    until(harness.emails, "the customer is there")
     harness.shop().faults.add("slow", seconds=HELD_S, times=None)
     process.accepted("user.updated", user_event("user_a"), "msg_1")
-    until(lambda: owned(harness), "she is being looked at")
+    until(lambda: owned(harness), "the user is being reconciled")
     for _ in range(3):
         process.signal(signal.SIGINT)
     assert process.ended() == 0
     assert process.said("requests_returned")
     assert owned(harness) == []
-    assert waiting(harness) == 1  # the next one to start takes it at once
+    assert waiting(harness) == 1  # the next one to start takes it immediately
     harness.shop().faults.clear()
 
 
-def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(harness: RunHarness, start: Any) -> None:
+def test_a_second_run_on_one_file_is_refused_and_the_first_continues(harness: RunHarness, start: Any) -> None:
     harness.person("user_a")
     first = start()
     first.started()
-    until(harness.emails, "she is there")
+    until(harness.emails, "the customer is there")
     second = start()
     assert second.ended() == 1
     said = "".join(second.lines)
@@ -154,7 +154,7 @@ def test_a_second_run_on_one_file_is_refused_and_the_first_goes_on(harness: RunH
     assert "hint: stop it first; for several, use Postgres" in said
     harness.person("user_b")
     first.accepted("user.created", user_event("user_b"), "msg_1")
-    until(lambda: len(harness.emails()) == 2, "the first goes on")
+    until(lambda: len(harness.emails()) == 2, "the first continues")
     first.signal(signal.SIGKILL)
     first.ended()
     third = start()  # the kernel has freed the lock
@@ -186,7 +186,7 @@ def test_what_a_killed_process_had_in_hand_waits_for_no_lease(harness: RunHarnes
     first.ended()
     assert owned(harness)
     harness.shop().faults.clear()
-    harness.person("user_new", first_name="Changed")  # the look at the start finds her
+    harness.person("user_new", first_name="Changed")  # the resync at the start finds the user
     second = start(**long)
     second.started()
     until(lambda: [c["firstName"] for c in harness.customers().values()] == ["Changed"] * 5, "all is done")

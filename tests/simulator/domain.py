@@ -67,7 +67,7 @@ class TinyShop:
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that only moves when a test moves it."""
 
     def __init__(self, now: float = 1_795_000_000.0) -> None:
         self.now = now

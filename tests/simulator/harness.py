@@ -37,11 +37,11 @@ DEFINE = """mutation($d: MetafieldDefinitionInput!) {
 
 
 class SimulatorHarness:
-    """`desk(document, **variables)` gives the one root field's value, and refuses replies with errors."""
+    """`sim(document, **variables)` gives the one root field's value, and refuses replies with errors."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
-        self.shop = Shop("desk.myshopify.com", clock=self.clock, **options)
+        self.shop = Shop("harness.myshopify.com", clock=self.clock, **options)
         self.shop.scopes = set(ALL_SCOPES)
 
     def reply(self, text: str, **variables: Any) -> dict[str, Any]:

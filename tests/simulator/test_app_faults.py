@@ -118,13 +118,13 @@ def test_a_slow_answer_comes_with_the_other_faults(http: httpx.Client, sim: SimS
     assert time.monotonic() - start >= 0.2
 
 
-def test_a_call_that_is_held_goes_on_once_the_faults_are_cleared(http: httpx.Client, sim: SimShop) -> None:
+def test_a_call_that_is_held_continues_once_the_faults_are_cleared(http: httpx.Client, sim: SimShop) -> None:
     held = sim.faults.add("slow", on="customerSet", seconds=3600.0)
     answers: list[int] = []
     slow = threading.Thread(target=lambda: answers.append(post(http).status_code))
     slow.start()
     while not held.hits:
-        assert post(http, "{ __typename }").status_code == 200  # nobody else waits
+        assert post(http, "{ __typename }").status_code == 200  # no one else waits
     assert people(sim) == 0
     sim.faults.clear()
     slow.join(60)
@@ -152,20 +152,20 @@ def test_another_process_steers_the_shop_by_the_control_api(http: httpx.Client, 
     assert post(http).status_code == 402
     assert http.post(f"{there}/neighbour", json={"points_per_s": 0}).json() == {"points_per_s": 0}
     assert http.post(f"{there}/dance").status_code == 404
-    assert http.post(f"{there}/edit", json={"nobody": 1}).status_code == 400
-    for path in ("/_sim/nobody.myshopify.com/customers", "/_sim/nobody.myshopify.com/calls"):
+    assert http.post(f"{there}/edit", json={"unknown": 1}).status_code == 400
+    for path in ("/_sim/unknown.myshopify.com/customers", "/_sim/unknown.myshopify.com/calls"):
         assert http.get(path).status_code == 404
-    assert http.post("/_sim/nobody.myshopify.com/edit").status_code == 404
+    assert http.post("/_sim/unknown.myshopify.com/edit").status_code == 404
 
 
-def test_the_server_stops_at_once_and_gives_its_ports_back() -> None:
+def test_the_server_stops_immediately_and_gives_its_ports_back() -> None:
     world = World()
     world.add_shop(DOMAIN, access_token="tok", shop=cast("Shop", TinyShop(DOMAIN)))
     with SimulatorServer(world) as server:
         url = server.url(DOMAIN)
         assert httpx.get(f"{url}/_sim/stats").status_code == 200
         start = time.monotonic()
-    assert time.monotonic() - start < 15  # it does not wait until the client lets go of the connection
+    assert time.monotonic() - start < 15  # it does not wait until the client closes the connection
     assert world.ports == {}
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{url}/_sim/stats")

@@ -103,7 +103,7 @@ def test_what_staff_do_is_seen_at_the_next_look(server: SimulatorServer, world: 
     assert httpx.get(f"{server.url(US)}/_sim/{US}/customers").json() == []
 
 
-def test_a_shop_is_told_over_http_how_to_behave(server: SimulatorServer, world: World) -> None:
+def test_the_habits_of_a_shop_are_set_over_http(server: SimulatorServer, world: World) -> None:
     there = f"{server.url(US)}/_sim/{US}"
     assert httpx.post(f"{there}/populate", json={"count": 30, "tags": ["x"]}).json() == {"added": 30}
     post(server, US, SET, i={"email": "ada+news@example.com", "firstName": "Ada"})

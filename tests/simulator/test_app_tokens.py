@@ -77,7 +77,7 @@ def test_a_refresh_rotates_both_tokens_and_may_be_repeated_until_the_new_pair_is
     assert second.json()["access_token"] != first["access_token"]
 
 
-def test_revoked_tokens_end_at_once(http: httpx.Client, world: World) -> None:
+def test_revoked_tokens_end_immediately(http: httpx.Client, world: World) -> None:
     world.shops[DOMAIN].tokens.allow("fixed")
     assert status(http, "fixed") == 200
     world.shops[DOMAIN].tokens.revoke_all()

@@ -33,7 +33,7 @@ SET = """mutation($identifier: CustomerSetIdentifiers, $input: CustomerSetInput!
 
 
 class Bulk(SimulatorHarness):
-    """A desk with bulk operations that are run to their end."""
+    """A harness with bulk operations that are run to their end."""
 
     def run(self, query: str = EVERYBODY, *, grouped: bool = False) -> Any:
         done = self(RUN_QUERY, q=query, g=grouped)
@@ -127,7 +127,7 @@ def test_the_same_world_gives_the_same_file(bulk: Bulk) -> None:
     assert one.rows(one.run()) == two.rows(two.run())
 
 
-def test_nobody_is_no_file(bulk: Bulk) -> None:
+def test_no_one_is_no_file(bulk: Bulk) -> None:
     empty = Bulk()
     operation = empty.run()
     assert (operation["status"], operation["url"], operation["objectCount"]) == ("COMPLETED", None, "0")
@@ -193,7 +193,7 @@ def test_five_at_a_time_of_each_kind(bulk: Bulk) -> None:
     assert bulk.refusal("tmp/none")[0] == "NO_SUCH_FILE"
 
 
-def test_work_goes_on_with_the_clock(bulk: Bulk) -> None:
+def test_work_continues_with_the_clock(bulk: Bulk) -> None:
     bulk.shop.bulk_rows_per_s = 10
     made = bulk(RUN_QUERY, q=EVERYBODY, g=False)["bulkOperation"]["id"]
     bulk.clock.now += 2
@@ -217,7 +217,7 @@ def test_customers_who_come_and_go_meanwhile(bulk: Bulk) -> None:
     assert len(rows) == 40 - 5 + 1
 
 
-def test_nobody_is_told_twice_where_found_ones_vanish_meanwhile(bulk: Bulk) -> None:
+def test_no_one_is_listed_twice_where_found_ones_vanish_meanwhile(bulk: Bulk) -> None:
     bulk.shop.search_lag_s = 0
     bulk.shop.bulk_rows_per_s = 10
     query = '{ customers(query: "tag:app-user") { edges { node { id } } } }'
@@ -352,7 +352,7 @@ def test_mutations_that_may_not_run(bulk: Bulk) -> None:
     assert bulk.refusal(bulk.upload()) == ("INVALID_STAGED_UPLOAD_FILE", "The input file is empty.")
 
 
-def test_the_end_is_told_in_lower_case(bulk: Bulk) -> None:
+def test_the_end_is_reported_in_lower_case(bulk: Bulk) -> None:
     bulk.shop.webhook_secret = "hush"
     ended = bulk.run()
     told = next(each for each in bulk.shop.outbox if each.topic == "BULK_OPERATIONS_FINISH").payload
@@ -426,7 +426,7 @@ def test_from_the_upload_to_the_result_over_http(server: SimulatorServer, world:
     assert world.shops[SHOP].bucket.spent < 50 * 10
 
 
-def test_an_operation_goes_on_though_nobody_looks(server: SimulatorServer, world: World) -> None:
+def test_an_operation_continues_though_no_one_looks(server: SimulatorServer, world: World) -> None:
     sim = world.shops[SHOP]
     with sim.lock:
         sim.shop.populate(300)

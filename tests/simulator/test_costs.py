@@ -44,7 +44,7 @@ def test_edges_and_nodes_together_cost_double() -> None:
     assert requested("{ customers(first: 250) { nodes { id } edges { node { id } } } }") == 2 + 2 * 11
 
 
-def test_a_write_of_scalars_costs_the_floor_of_ten() -> None:
+def test_a_write_of_scalars_costs_the_minimum_of_ten() -> None:
     text = "mutation($i: CustomerSetInput!) { customerSet(input: $i) { customer { id email } userErrors { code } } }"
     assert requested(text) == 10
     nested = 'mutation($i: CustomerSetInput!) { customerSet(input: $i) { customer { id metafield(key: "k") { id } } } }'

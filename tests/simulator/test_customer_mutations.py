@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulator.harness import CREATE, DELETE, METAFIELDS, UPDATE, SimulatorHarness
 
-NOBODY = "gid://shopify/Customer/404"
+UNKNOWN = "gid://shopify/Customer/404"
 ADD = "mutation($id: ID!, $t: [String!]!) { tagsAdd(id: $id, tags: $t) { node { id ... on Customer { tags } } userErrors { field message } } }"  # noqa: E501
 REMOVE = ADD.replace("tagsAdd", "tagsRemove")
 EMAIL_CONSENT = """mutation($i: CustomerEmailMarketingConsentUpdateInput!) {
@@ -56,7 +56,7 @@ def test_create_names_fields_without_input_and_gives_no_codes(sim: SimulatorHarn
 
 
 def test_create_takes_no_id(sim: SimulatorHarness) -> None:
-    assert said(sim(CREATE, i={"id": NOBODY})) == [(["id"], "Cannot specify ID on creation")]
+    assert said(sim(CREATE, i={"id": UNKNOWN})) == [(["id"], "Cannot specify ID on creation")]
 
 
 def test_create_takes_consent_and_metafields_inline(sim: SimulatorHarness) -> None:
@@ -98,8 +98,8 @@ def test_update_of_a_metafield_that_is_there_needs_its_id(sim: SimulatorHarness)
     assert sim.linked("user_2")["id"] == made["id"]
 
 
-@pytest.mark.parametrize("identifier", [NOBODY, None])
-def test_update_of_nobody(sim: SimulatorHarness, identifier: str | None) -> None:
+@pytest.mark.parametrize("identifier", [UNKNOWN, None])
+def test_update_of_an_unknown_customer(sim: SimulatorHarness, identifier: str | None) -> None:
     done = sim(UPDATE, i={"id": identifier, "firstName": "Ada"})
     assert (done["customer"], said(done)) == (None, [(["id"], "Customer does not exist")])
 
@@ -143,9 +143,9 @@ def test_tags_are_added_and_removed_one_by_one_ignoring_case(sim: SimulatorHarne
     assert sim(REMOVE, id=made["id"], t=["ours", "TWO", "unknown"])["node"]["tags"] == ["theirs", "three"]
 
 
-def test_tags_of_nobody(sim: SimulatorHarness) -> None:
+def test_tags_of_an_unknown_customer(sim: SimulatorHarness) -> None:
     for document in (ADD, REMOVE):
-        done = sim(document, id=NOBODY, t=["x"])
+        done = sim(document, id=UNKNOWN, t=["x"])
         assert (done["node"], said(done)) == (None, [(["id"], "Customer does not exist")])
         assert sim.error(document, id="gid://shopify/Segment/1", t=["x"]) == ("RESOURCE_NOT_FOUND", "invalid id")
 
@@ -188,11 +188,11 @@ def test_consent_without_an_address_is_nothing_or_an_error(sim: SimulatorHarness
     sim.set({"id": made["id"]}, phone="+16134505293")
     sms = sim(SMS_CONSENT, i={"customerId": made["id"], "smsMarketingConsent": consent})
     assert sms["customer"]["smsMarketingConsent"] == {"marketingState": "SUBSCRIBED"}
-    unknown = sim(EMAIL_CONSENT, i={"customerId": NOBODY, "emailMarketingConsent": consent})
+    unknown = sim(EMAIL_CONSENT, i={"customerId": UNKNOWN, "emailMarketingConsent": consent})
     assert said(unknown) == [(["input", "customerId"], "Customer not found")]
 
 
-def test_erasure_is_asked_for_and_changes_nothing_at_once(sim: SimulatorHarness) -> None:
+def test_erasure_is_asked_for_and_changes_nothing_immediately(sim: SimulatorHarness) -> None:
     ask = "mutation($id: ID!) { customerRequestDataErasure(customerId: $id) { customerId userErrors { field message code } } }"  # noqa: E501
     cancel = ask.replace("customerRequestDataErasure", "customerCancelDataErasure")
     made = sim.set(email="ada@example.com", firstName="Ada")
@@ -201,8 +201,8 @@ def test_erasure_is_asked_for_and_changes_nothing_at_once(sim: SimulatorHarness)
     assert sim.find(id=made["id"]) == before
     assert sim(cancel, id=made["id"])["userErrors"] == []
     assert sim(cancel, id=made["id"])["userErrors"][0]["code"] == "NOT_BEING_ERASED"
-    assert sim(ask, id=NOBODY)["userErrors"][0]["code"] == "DOES_NOT_EXIST"
-    assert sim(cancel, id=NOBODY)["userErrors"][0]["code"] == "DOES_NOT_EXIST"
+    assert sim(ask, id=UNKNOWN)["userErrors"][0]["code"] == "DOES_NOT_EXIST"
+    assert sim(cancel, id=UNKNOWN)["userErrors"][0]["code"] == "DOES_NOT_EXIST"
 
 
 @pytest.mark.parametrize("wiped", [True, False])
@@ -235,7 +235,7 @@ def test_addresses_have_mutations_of_their_own(sim: SimulatorHarness) -> None:
     rome = sim(add, c=made, a={"city": "Rome", "countryCode": "IT"})["address"]
     oslo = sim(add, c=made, a={"city": "Oslo", "countryCode": "NO"})["address"]
     assert said(sim(add, c=made, a={"city": "Oslo", "countryCode": "NO"}))[0][1] == "Address already exists"
-    assert said(sim(add, c=NOBODY, a={})) == [(["customerId"], "Customer does not exist")]
+    assert said(sim(add, c=UNKNOWN, a={})) == [(["customerId"], "Customer does not exist")]
     default = "mutation($c: ID!, $a: ID!) { customerUpdateDefaultAddress(customerId: $c, addressId: $a) { customer { defaultAddress { city countryCodeV2 } } userErrors { message } } }"  # noqa: E501
     assert sim(default, c=made, a=oslo["id"])["customer"]["defaultAddress"]["city"] == "Oslo"
     change = "mutation($c: ID!, $a: ID!, $n: MailingAddressInput!) { customerAddressUpdate(customerId: $c, addressId: $a, address: $n) { address { city countryCodeV2 } userErrors { field message } } }"  # noqa: E501
@@ -260,9 +260,9 @@ def test_what_staff_may_not_do_is_said(sim: SimulatorHarness) -> None:
     with pytest.raises(ValueError, match="Email has already been taken"):
         sim.shop.staff_create(email="ada@example.com")
     with pytest.raises(ValueError, match="there is no customer gid://shopify/Customer/404"):
-        sim.shop.staff_edit(NOBODY, first_name="Ada")
+        sim.shop.staff_edit(UNKNOWN, first_name="Ada")
     with pytest.raises(ValueError, match="Customer can't be found"):
-        sim.shop.staff_delete(NOBODY)
+        sim.shop.staff_delete(UNKNOWN)
 
 
 def test_staff_edit_as_people_do(sim: SimulatorHarness) -> None:

@@ -1,4 +1,4 @@
-"""customerSet: whom it means, what it writes, and in which words it refuses."""
+"""customerSet: which customer it means, what it writes, and in which words it refuses."""
 
 from typing import Any
 
@@ -145,7 +145,7 @@ def test_the_last_identity_can_not_be_cleared(sim: SimulatorHarness) -> None:
     made = sim.set(email="ada@example.com")
     message = "A name, phone number, or email address must be present"
     assert sim.refused({"id": made["id"]}, email=None) == [(["input"], message, "INVALID")]
-    assert sim.refused(note="nobody") == [(["input"], message, "INVALID")]
+    assert sim.refused(note="no one") == [(["input"], message, "INVALID")]
     assert sim.set({"id": made["id"]}, email=None, lastName="Lovelace")["email"] is None
 
 
@@ -282,6 +282,6 @@ def test_the_same_address_twice_is_kept_once(sim: SimulatorHarness) -> None:
     assert shown == {"addressesV2": {"nodes": [{"city": "Rome"}]}}
 
 
-def test_who_is_unknown_or_of_another_kind_is_told_apart(sim: SimulatorHarness) -> None:
+def test_an_unknown_customer_and_an_id_of_another_kind_are_distinguished(sim: SimulatorHarness) -> None:
     assert sim.refused({"id": "gid://shopify/Customer/1"})[0][2] == "NOT_FOUND"
     assert sim.error(SET, n={"id": "gid://shopify/Order/1"}, i={})[0] == "RESOURCE_NOT_FOUND"

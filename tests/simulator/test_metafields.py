@@ -74,8 +74,8 @@ def test_all_are_written_or_none(sim: SimulatorHarness) -> None:
 def test_what_can_not_be_written_is_said(sim: SimulatorHarness) -> None:
     made = sim.set(firstName="Ada")["id"]
     base = {"ownerId": made, "namespace": "custom", "key": "size", "type": "url", "value": "https://a.b"}
-    nobody = refusal(sim, base | {"ownerId": "gid://shopify/Customer/404"})
-    assert nobody == [(["metafields", "0", "ownerId"], "INVALID_VALUE", None)]
+    unknown = refusal(sim, base | {"ownerId": "gid://shopify/Customer/404"})
+    assert unknown == [(["metafields", "0", "ownerId"], "INVALID_VALUE", None)]
     done = sim(METAFIELDS, m=[base | {"ownerId": "gid://shopify/Customer/404"}])
     assert done["userErrors"][0]["message"] == "Owner does not exist."
     foreign = sim(METAFIELDS, m=[base | {"namespace": "app--99--theirs"}])["userErrors"][0]

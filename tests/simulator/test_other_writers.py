@@ -64,7 +64,7 @@ def test_the_rhythm_ends_and_makes_up_for_a_leap_of_the_clock(sim: SimulatorHarn
         sim.shop.staff_claims(-1)
 
 
-def test_nobody_to_import_is_no_error(sim: SimulatorHarness) -> None:
+def test_no_one_to_import_is_no_error(sim: SimulatorHarness) -> None:
     sim.shop.staff_claims(1)
     sim.clock.now += 5
     assert sim.find(emailAddress="ada@example.com") is None
@@ -109,4 +109,4 @@ def test_a_name_belongs_to_one_shop(sim: tuple[World, SimShop, httpx.Client]) ->
     with pytest.raises(ValueError, match="there already"):
         world.add_shop(OLD)
     with pytest.raises(ValueError, match="there is no shop"):
-        world.rename_shop("nobody.myshopify.com", "new.myshopify.com")
+        world.rename_shop("unknown.myshopify.com", "new.myshopify.com")

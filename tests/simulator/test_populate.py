@@ -38,7 +38,7 @@ def test_what_was_filled_in_is_what_the_api_would_have_made(sim: SimulatorHarnes
     assert filled == made
 
 
-def test_it_goes_on_where_it_stopped_and_may_leave_some_without_a_link(sim: SimulatorHarness) -> None:
+def test_it_continues_where_it_stopped_and_may_leave_some_without_a_link(sim: SimulatorHarness) -> None:
     sim.shop.populate(50)
     sim.shop.populate(50, first=50, unlinked=0.5)
     emails = {each.email for each in sim.shop.people}

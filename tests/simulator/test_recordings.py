@@ -32,7 +32,7 @@ def outcomes() -> dict[tuple[str, str], list[Outcome]]:
 
 @pytest.fixture(scope="module")
 def places(outcomes: dict[tuple[str, str], list[Outcome]]) -> dict[Place, str]:
-    """Every place that differs, with what stands there in both."""
+    """Every place that differs, with what is there in both."""
     return {
         (name, outcome.index, each.path): f"recorded {each.recorded!r}, simulated {each.simulated!r}"
         for (name, _), found in outcomes.items()

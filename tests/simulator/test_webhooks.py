@@ -132,7 +132,7 @@ def test_errors_name_callback_url_whatever_was_sent(sim: SimulatorHarness) -> No
     assert refused(sim, "CUSTOMERS_UPDATE", "https://a.b", filter="email OR x")[0][0] == ["webhookSubscription"]
 
 
-def test_nothing_is_kept_while_nobody_listens(sim: SimulatorHarness) -> None:
+def test_nothing_is_kept_while_no_one_listens(sim: SimulatorHarness) -> None:
     sim.set(email="ada@example.com")
     assert not sim.shop.outbox
 
@@ -145,7 +145,7 @@ def test_a_delivery_is_signed_and_named_as_shopifys(sim: SimulatorHarness, mailb
     expected = base64.b64encode(hmac.new(b"hush", body, hashlib.sha256).digest()).decode()
     assert headers["x-shopify-hmac-sha256"] == expected
     assert headers["x-shopify-topic"] == "customers/create"
-    assert headers["x-shopify-shop-domain"] == "desk.myshopify.com"
+    assert headers["x-shopify-shop-domain"] == "harness.myshopify.com"
     assert headers["x-shopify-api-version"] == "2026-10"
     assert headers["x-shopify-webhook-id"] != headers["x-shopify-event-id"]
     assert headers["x-shopify-triggered-at"].endswith("Z")
@@ -167,7 +167,7 @@ TOPICS = (
 )  # fmt: skip
 
 
-def test_every_kind_of_change_is_told(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+def test_every_kind_of_change_is_sent(sim: SimulatorHarness, mailbox: Mailbox) -> None:
     for topic in TOPICS:
         subscribe(sim, topic, mailbox.url)
     deliverer = Deliverer(sim.shop, secret="hush")
@@ -209,7 +209,7 @@ def test_every_kind_of_change_is_told(sim: SimulatorHarness, mailbox: Mailbox) -
     assert told() == ["customers/create", "customers/delete"]
 
 
-def test_a_failed_merge_is_told_too(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+def test_a_failed_merge_is_sent_too(sim: SimulatorHarness, mailbox: Mailbox) -> None:
     subscribe(sim, "CUSTOMERS_MERGE", mailbox.url)
     one, two = (sim.set(firstName=name)["id"] for name in ("Ada", "Bob"))
     sim.shop.failing_merges = 1
@@ -238,10 +238,10 @@ def test_a_redaction_goes_to_the_apps_own_address(sim: SimulatorHarness, mailbox
     drain(deliverer)
     told = mailbox.body("customers/redact")
     assert told["customer"] == {"id": int(one.rpartition("/")[2]), "email": "ada@example.com", "phone": None}
-    assert told["shop_domain"] == "desk.myshopify.com"
+    assert told["shop_domain"] == "harness.myshopify.com"
 
 
-def test_what_becomes_of_the_app_is_told(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+def test_what_becomes_of_the_app_is_sent(sim: SimulatorHarness, mailbox: Mailbox) -> None:
     for topic in ("APP_SCOPES_UPDATE", "APP_UNINSTALLED", "CUSTOMERS_CREATE"):
         subscribe(sim, topic, mailbox.url)
     one = sim.set(firstName="Ada")["id"]
@@ -316,7 +316,7 @@ def test_eight_failures_in_a_row_end_a_subscription(sim: SimulatorHarness, mailb
     assert sim(LISTED)["nodes"] == []
 
 
-def test_a_success_in_between_starts_the_count_anew(sim: SimulatorHarness, mailbox: Mailbox) -> None:
+def test_a_success_in_between_restarts_the_count(sim: SimulatorHarness, mailbox: Mailbox) -> None:
     subscribe(sim, "CUSTOMERS_CREATE", mailbox.url)
     deliverer = Deliverer(sim.shop, secret="hush")
     for status in (500, 200, 500):

@@ -62,11 +62,26 @@ CLEAN: tuple[str, ...] = (
     "tests/cli",
     "tests/contracts",
     "tests/core",
+    "tests/__init__.py",
+    "tests/activity.py",
+    "tests/benchmarks",
+    "tests/chaos",
+    "tests/clock.py",
+    "tests/conftest.py",
     "tests/docs",
+    "tests/explore",
+    "tests/hostile",
+    "tests/hypothesis_profiles.py",
+    "tests/inprocess.py",
     "tests/manager",
+    "tests/outbound",
+    "tests/postgres_gate.py",
+    "tests/scenarios",
     "tests/server",
     "tests/settings",
     "tests/standards",
+    "tests/servers.py",
+    "tests/simulator",
     "tests/state",
 )
 """Files and folders that hold none of the words; the aim is the whole project."""
@@ -87,9 +102,10 @@ IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + 
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
 WORDS = re.compile(r"(?<![A-Za-z'])(" + "|".join(PEOPLE + PHRASES + IMAGES) + r")(?![A-Za-z'])", re.IGNORECASE)
 SCANS, LINES, ROUND = "swe" + "ep", "ri" + "des_in", r"math\.flo" + "or"
+ACCOUNT, ADDRESS = "nob" + "ody", "Downing Str" + "eet"
 KEPT = re.compile(
     rf"last_{SCANS}_at|reconciler_{SCANS}\w*|[`\"]{SCANS}[`\"]|row\.{SCANS}\b|\b{SCANS}(?==|: Scan)(={SCANS})?|{LINES}"
-    rf"|{ROUND}"
+    rf"|{ROUND}|`{ACCOUNT}`|names\[\"{ACCOUNT}\"\]|{ADDRESS}"
 )
 """Names that users and databases rely on."""
 SUFFIXES = {".py", ".md", ".html", ".sql", ".yaml", ".toml"}

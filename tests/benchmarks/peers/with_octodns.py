@@ -23,7 +23,7 @@ config.write_text(
 
 
 def peak_mb() -> int | None:
-    """This program's own; what getrusage says is that of whoever started it, where that was more. None elsewhere."""
+    """This program's own; what getrusage says is that of its parent process, where that was more. None elsewhere."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), None)

@@ -27,7 +27,7 @@ class BulkStage:
         self.shop = shop
         self.ids = ids
         self.texts: dict[str, str] = {}
-        """Queries and mutations that customers can't have, and what stands for them."""
+        """Queries and mutations that customers can't have, and what replaces them."""
         shop.settling = True  # operations move as the recording says, not by themselves
 
     def prepared(self, call: Call) -> Call:

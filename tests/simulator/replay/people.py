@@ -87,7 +87,7 @@ def definitions_before(recording: Recording) -> list[tuple[str, Json]]:
 
 
 def _definitions(value: Any, key: str) -> Iterator[tuple[str, Json]]:
-    """Every definition in a reply, with the key that it stands under."""
+    """Every definition in a reply, with the key that it has there."""
     if isinstance(value, list):
         for each in value:
             yield from _definitions(each, key)

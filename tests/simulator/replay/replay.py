@@ -74,7 +74,7 @@ class Replay:
         self.bulk = BulkStage(self.sim.shop, self.ids) if recording.area == "bulk-operations" else None
         self.facts = facts_of(recording)
         self.named: dict[str, str] = {}
-        """Which recorded id a placeholder stands for."""
+        """The recorded id that a placeholder replaces."""
         self.places: list[str] = []
 
     def run(self) -> Iterator[Outcome]:
@@ -172,7 +172,7 @@ class Replay:
         self.ids.bind(recorded, f"gid://shopify/MetafieldDefinition/{made.number}")
 
     def person(self, placeholder: str, known: list[str]) -> str:
-        """The customer that a placeholder stands for: the one of the reply, or the next that has no placeholder yet."""
+        """The customer that a placeholder means: the one of the reply, or the next that has no placeholder yet."""
         if placeholder not in self.named:
             free = [each for each in known if each not in self.named.values()]
             self.named[placeholder] = (free or known)[0]

@@ -1,10 +1,10 @@
 """What a look at a whole shop costs where nothing has moved, and a look at 100 changes: CPU, memory, and how both grow.
 
-    python -m tests.benchmarks.bench_sweep [--rows N] [--backend sqlite|postgres] [--stores N]
+    python -m tests.benchmarks.bench_scan [--rows N] [--backend sqlite|postgres] [--stores N]
 
 The world (profiles, mappings, mirror) is made by SQL and is no part of what is measured. Each measurement runs in a process
 of its own, so that its peak memory is its own; CPU is that of this process alone, and is compared with merely fetching the
-same rows from the same tables with the driver. The shop is never asked: whoever asks it ends the benchmark.
+same rows from the same tables with the driver. The shop is never asked: asking it ends the benchmark.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ def _state(place: Place) -> tuple[Any, StateStore]:
 
 WORK: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
     "fetch": lambda place: partial(fetched, place),
-    "sweep": lambda place: partial(scan_result, place),
+    "scan": lambda place: partial(scan_result, place),
     "changes": changed,
 }  # what readies each is not measured
 
@@ -343,17 +343,17 @@ def measure(rows: int = 100_000, backend: str = "sqlite", stores: int = 1) -> di
     with _place(rows, backend, stores) as place:
         build(place)
         fetch = timed("fetch", place)
-        sweep = timed("sweep", place)
+        scan = timed("scan", place)
         changes = timed("changes", place)
     return {
         "backend": backend,
         "rows": rows,
         "stores": stores,
         "fetch": fetch,
-        "sweep": sweep,
+        "scan": scan,
         "changes": changes,
-        "cpu_ratio": round(sweep["cpu_s"] / fetch["cpu_s"], 2),
-        "changes_share": round(changes["cpu_s"] / sweep["cpu_s"], 4),
+        "cpu_ratio": round(scan["cpu_s"] / fetch["cpu_s"], 2),
+        "changes_share": round(changes["cpu_s"] / scan["cpu_s"], 4),
         "goals": {"cpu_ratio": CPU_MAX, "peak_mb": PEAK_MB_MAX, "changes_share": 0.01},
     }
 
@@ -361,7 +361,7 @@ def measure(rows: int = 100_000, backend: str = "sqlite", stores: int = 1) -> di
 @contextmanager
 def _place(rows: int, backend: str, stores: int) -> Iterator[Place]:
     if backend == "sqlite":
-        with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bench-scan-") as folder:
             yield Place(backend, f"sqlite:///{Path(folder) / 'world.db'}", rows, stores)
     else:
         with servers.postgres() as server:
@@ -370,14 +370,14 @@ def _place(rows: int, backend: str, stores: int) -> Iterator[Place]:
 
 def main() -> int:
     """Measure and print; 1 where a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_sweep", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_scan", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--backend", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--stores", type=int, default=1)
     wanted = parser.parse_args()
     found = measure(wanted.rows, wanted.backend, wanted.stores)
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    return int(found["cpu_ratio"] > CPU_MAX or found["sweep"]["peak_mb"] > PEAK_MB_MAX)
+    return int(found["cpu_ratio"] > CPU_MAX or found["scan"]["peak_mb"] > PEAK_MB_MAX)
 
 
 if __name__ == "__main__":
