@@ -34,7 +34,7 @@ def clerk(backend: Backend, waited: list[float]) -> Iterator[ClerkUsers]:
         yield users
 
 
-def test_a_user_is_read_with_her_primary_addresses_only(clerk: ClerkUsers, backend: Backend) -> None:
+def test_a_user_is_read_with_their_primary_addresses_only(clerk: ClerkUsers, backend: Backend) -> None:
     found = clerk.get(ClerkUserId("user_03"))
     assert found is not None
     assert (found.email, found.email_verified, found.phone) == ("tove@tove.example", True, "+4531415926")
@@ -46,8 +46,8 @@ def test_a_user_is_read_with_her_primary_addresses_only(clerk: ClerkUsers, backe
 
 
 def test_who_is_gone_is_none(clerk: ClerkUsers) -> None:
-    assert clerk.get(ClerkUserId("user_nobody")) is None
-    assert not clerk.exists(ClerkUserId("user_nobody"))
+    assert clerk.get(ClerkUserId("user_absent")) is None
+    assert not clerk.exists(ClerkUserId("user_absent"))
     assert clerk.exists(ClerkUserId("user_00"))
 
 
@@ -82,7 +82,7 @@ def test_a_cursor_who_was_deleted_meanwhile_ends_nothing(clerk: ClerkUsers, back
 
 
 @pytest.mark.parametrize("odd", [None, 7, [], {}, {"id": None}, {"id": "user_\n"}, {"id": ""}])
-def test_one_odd_user_never_fails_a_page_and_is_told_of(clerk: ClerkUsers, backend: Backend, odd: Any) -> None:
+def test_one_odd_user_never_fails_a_page_and_is_reported(clerk: ClerkUsers, backend: Backend, odd: Any) -> None:
     backend.users[4] = odd
     (page,) = clerk.pages()
     assert len(page.users) == 24
@@ -100,7 +100,7 @@ def test_an_odd_part_is_unknown_and_the_rest_is_read(clerk: ClerkUsers, backend:
     assert not found.profile().knows("email")
 
 
-def test_429_waits_as_long_as_it_is_told(clerk: ClerkUsers, backend: Backend, waited: list[float]) -> None:
+def test_429_waits_as_long_as_clerk_says(clerk: ClerkUsers, backend: Backend, waited: list[float]) -> None:
     later = format_datetime(NOW + timedelta(seconds=9), usegmt=True)
     backend.troubles = [(429, {"retry-after": "3"}), (429, {"retry-after": later})]
     assert clerk.exists(ClerkUserId("user_00"))
@@ -134,7 +134,7 @@ def test_a_server_that_fails_is_asked_again_with_longer_and_longer_waits(
     assert waited == [0.5, 1, 2]
 
 
-def test_a_server_that_goes_on_failing_is_a_temporary_error(
+def test_a_server_that_keeps_failing_is_a_temporary_error(
     clerk: ClerkUsers, backend: Backend, waited: list[float]
 ) -> None:
     backend.troubles = [(500, {})] * 20
@@ -146,8 +146,8 @@ def test_a_server_that_goes_on_failing_is_a_temporary_error(
 
 
 def test_a_server_that_is_not_there_is_a_temporary_error(waited: list[float]) -> None:
-    with ClerkUsers(KEY, api_url="http://127.0.0.1:9/v1", sleep=waited.append) as nobody, pytest.raises(TemporaryError):
-        nobody.get(ClerkUserId(USER))
+    with ClerkUsers(KEY, api_url="http://127.0.0.1:9/v1", sleep=waited.append) as down, pytest.raises(TemporaryError):
+        down.get(ClerkUserId(USER))
 
 
 def test_a_wrong_key_is_an_access_error(backend: Backend) -> None:
@@ -214,7 +214,7 @@ def test_a_key_that_is_none_is_refused_at_the_start(key: str) -> None:
         ),
     ],
 )
-def test_only_the_primary_address_counts_and_only_her_own_proof(
+def test_only_the_primary_address_counts_and_only_its_own_proof(
     changes: dict[str, Any], email: str | None, *, verified: bool
 ) -> None:
     found = parse_user(user(**changes))

@@ -45,7 +45,7 @@ def read(body: bytes, **changes: str) -> ClerkEvent:
     return reader().read(headers(body) | changes, body)
 
 
-def test_an_update_names_the_user_and_how_new_she_is() -> None:
+def test_an_update_names_the_user_and_how_new_it_is() -> None:
     found = read(event())
     assert (found.id, found.type, found.user_id, found.deleted) == ("msg_1", "user.updated", USER, False)
     assert found.updated_at == datetime.fromtimestamp(UPDATED_MS / 1000, UTC)
@@ -87,7 +87,7 @@ def test_an_odd_time_in_the_envelope_is_no_time_and_no_failure(timestamp: object
     assert read(event(timestamp=timestamp)).sent_at is None
 
 
-def test_another_instance_is_told_apart_and_its_users_are_not_named() -> None:
+def test_another_instance_is_distinguished_and_its_users_are_not_named() -> None:
     body = event(instance_id="ins_dev")
     found = reader(instance_id=INSTANCE).read(headers(body), body)
     assert found.foreign

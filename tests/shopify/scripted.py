@@ -1,4 +1,4 @@
-"""A server that answers what it is told and remembers what it was sent: for answers that no simulated shop gives."""
+"""A server that answers by a script and remembers what it was sent: for answers that no simulated shop gives."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_token_is_renewed_at_four_fifths_of_its_life_by_one_while_the_others_g
     assert acme.sim.tokens.issued == 2
 
 
-def test_an_early_renewal_that_fails_is_tried_again_later_and_hurts_nobody(acme: Acme) -> None:
+def test_an_early_renewal_that_fails_is_tried_again_later_and_hurts_no_one(acme: Acme) -> None:
     time = Time()
     client = acme.client(credentials(time))
     client.run(READ)
@@ -206,7 +206,7 @@ def test_a_rotated_pair_is_kept_before_it_is_used(acme: Acme) -> None:
     assert kept.stored == 1
 
 
-def test_a_crash_between_the_answer_and_keeping_it_locks_nobody_out(acme: Acme) -> None:
+def test_a_crash_between_the_answer_and_keeping_it_locks_no_one_out(acme: Acme) -> None:
     kept, time = Kept(), Time()
     acme.client(rotating(kept, time)).run(READ)
     first = kept.text
@@ -231,7 +231,7 @@ def test_an_answer_that_was_lost_is_asked_for_again_with_the_old_token(acme: Acm
     assert acme.sim.tokens.issued == 1
 
 
-def test_a_new_process_goes_on_with_the_kept_pair(acme: Acme) -> None:
+def test_a_new_process_continues_with_the_kept_pair(acme: Acme) -> None:
     kept, time = Kept(), Time()
     acme.client(rotating(kept, time)).run(READ)
     time.seconds = 600

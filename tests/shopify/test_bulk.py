@@ -164,7 +164,7 @@ def done(acme: Acme) -> tuple[BulkReader, str]:
     return bulk, operation
 
 
-def test_an_address_that_has_run_out_is_asked_for_anew_once(full: Acme) -> None:
+def test_an_address_that_has_run_out_is_asked_for_again_once(full: Acme) -> None:
     bulk, operation = done(full)
     fault = full.sim.faults.add("status", on="bulkResult", status=403)
     assert len(read(bulk, operation)) == 120

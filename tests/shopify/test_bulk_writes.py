@@ -67,7 +67,7 @@ def sent(acme: Acme) -> list[dict[str, Any]]:
 # --- what goes out -----------------------------------------------------------------------------------------------------
 
 
-def test_creates_and_updates_ride_together_and_answers_name_the_customer(shop: Acme) -> None:
+def test_creates_and_updates_share_an_operation_and_answers_name_the_customer(shop: Acme) -> None:
     there = shop.made(email="old@x.example.com", first_name="Old")
     bulk = writer(shop)
     found = run(
@@ -87,7 +87,7 @@ def test_creates_and_updates_ride_together_and_answers_name_the_customer(shop: A
     assert "phone" not in sent(shop)[0]["input"]
 
 
-def test_tags_and_metafields_ride_by_id(shop: Acme) -> None:
+def test_tags_and_metafields_are_sent_by_id(shop: Acme) -> None:
     one, two = shop.made(email="one@x.example.com", tags=["old"]), shop.made(email="two@x.example.com")
     bulk = writer(shop)
     assert run(bulk, "add_tags", AddTags(one, ("new",)))[0].error is None

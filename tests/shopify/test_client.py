@@ -183,7 +183,7 @@ def test_a_read_without_a_whole_answer_is_only_temporary(ready: Acme, fault: Any
     assert type(read(ready.client())) is TemporaryError
 
 
-def test_where_nobody_listens_nothing_was_sent() -> None:
+def test_where_no_server_listens_nothing_was_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -201,7 +201,7 @@ def test_a_throttled_call_waits_and_is_sent_again(ready: Acme) -> None:
     assert people(ready) == 1
 
 
-def test_who_is_told_to_come_back_later_waits_as_long_and_is_sent_again(ready: Acme) -> None:
+def test_a_call_that_is_asked_to_retry_later_waits_as_long_and_is_sent_again(ready: Acme) -> None:
     time = VirtualTime()
     client = ready.client(pace=Pace(clock=time, signal=time.condition()))
 
@@ -218,7 +218,7 @@ def test_who_is_told_to_come_back_later_waits_as_long_and_is_sent_again(ready: A
 
 
 @pytest.mark.parametrize("asked_s", [0.0, -5.0, 0.001])
-def test_who_is_told_to_come_back_without_a_pause_waits_longer_and_longer(ready: Acme, asked_s: float) -> None:
+def test_a_call_that_is_asked_to_retry_without_a_pause_waits_longer_and_longer(ready: Acme, asked_s: float) -> None:
     time = VirtualTime()
     client = ready.client(pace=Pace(clock=time, signal=time.condition()))
     began: list[float] = []
@@ -241,7 +241,7 @@ def test_who_is_told_to_come_back_without_a_pause_waits_longer_and_longer(ready:
     assert people(ready) == 0
 
 
-def test_who_is_told_to_come_back_much_later_says_so_at_once(ready: Acme) -> None:
+def test_a_call_that_is_asked_to_retry_much_later_says_so_immediately(ready: Acme) -> None:
     time = VirtualTime()
     client = ready.client(pace=Pace(clock=time, signal=time.condition()))
 
@@ -323,7 +323,7 @@ def test_retry_after_may_be_a_date() -> None:
         assert error.retry_after_s == 30
 
 
-def test_another_api_version_than_asked_is_told_once(acme: Acme) -> None:
+def test_another_api_version_than_asked_is_reported_once(acme: Acme) -> None:
     client = acme.client(api_version="2025-01")
     for _ in range(3):
         assert client.run(READ).api_version == "2026-01"
@@ -347,7 +347,7 @@ def test_connections_are_few() -> None:
 
 
 def test_twenty_threads_get_each_their_own_answer(ready: Acme) -> None:
-    """Connections change hands all the time here, and none is closed or read by two."""
+    """Connections pass from thread to thread all the time here, and none is closed or read by two."""
     port = ready.customers()
     made = {f"p{n}@example.com": ready.made(email=f"p{n}@example.com") for n in range(20)}
     wrong: list[object] = []

@@ -108,10 +108,10 @@ def test_many_are_found_as_well_as_few(ready: Acme, shop: ShopCustomers, count: 
     made = {u: ready.made(email=f"{u}@example.com", phone=f"+1613450{n:04}") for n, u in enumerate(users)}
     for user, customer in made.items():
         ready.sim.staff("set_metafield", id=customer, namespace="clerk", key="user_id", value=user, type="id")
-    absent = ClerkUserId("user_nobody")
+    absent = ClerkUserId("user_absent")
     assert {u: c.id for u, c in shop.by_backlinks([*users, absent]).items()} == made
     emails = {f"{u}@example.com": c for u, c in made.items()}
-    assert {e: c.id for e, c in shop.by_emails([*emails, "nobody@example.com"]).items()} == emails
+    assert {e: c.id for e, c in shop.by_emails([*emails, "absent@example.com"]).items()} == emails
     phones = {f"+1613450{n:04}": made[u] for n, u in enumerate(users)}
     assert {p: c.id for p, c in shop.by_phones(phones).items()} == phones
     assert {i: c.backlink for i, c in shop.by_ids(made.values()).items()} == {c: u for u, c in made.items()}
@@ -208,7 +208,7 @@ def test_creating_writes_customer_and_back_link_in_one_step_of_ten_points(ready:
 
 
 @pytest.mark.parametrize("fault", ["lost_after", "truncated", "internal_error_after"])
-def test_a_create_whose_answer_was_lost_may_be_sent_again(ready: Acme, shop: ShopCustomers, fault: Any) -> None:
+def test_a_create_with_a_lost_answer_may_be_sent_again(ready: Acme, shop: ShopCustomers, fault: Any) -> None:
     ready.sim.faults.add(fault, on="customerSet")
     with pytest.raises(AnswerLost):
         shop.send(Create(ADA, {"email": "ada@example.com"}))
@@ -294,7 +294,9 @@ def test_refusals_name_our_fields(ready: Acme, shop: ShopCustomers) -> None:
     assert nothing_left.value.refusals[0].field is None
 
 
-def test_who_is_gone_is_not_found_by_any_write_and_deleting_her_is_done(ready: Acme, shop: ShopCustomers) -> None:
+def test_a_deleted_customer_is_not_found_by_any_write_and_may_be_deleted_again(
+    ready: Acme, shop: ShopCustomers
+) -> None:
     made = ready.made(first_name="A")
     shop.send(Delete(made))
     assert ready.customer(made) is None

@@ -81,7 +81,7 @@ def test_whether_somebody_came_costs_eight_points() -> None:
     assert cost(document("customers_newest"), {"first": NEWEST_FIRST}) == 8
 
 
-def test_a_mutation_costs_the_floor_of_ten_points() -> None:
+def test_a_mutation_costs_at_least_ten_points() -> None:
     mutations = [each for each in WHOLE if each.kind == "mutation"]
     assert len(mutations) >= 11
     dear = {each.name: cost(each, {}) for each in mutations if cost(each, {}) != 10}
@@ -100,7 +100,7 @@ def test_no_document_sends_what_is_not_ours_to_send() -> None:
 
 
 def test_no_look_at_a_user_is_a_list_or_a_search() -> None:
-    """Lists only tell the mirror whom to read: who was touched, who came, and how many there are."""
+    """Lists only name the customers that the mirror must read: who was touched, who came, and how many there are."""
     for each in WHOLE:
         if each.kind == "query" and not each.name.startswith("bulk") and each.name not in LISTS:
             assert "customers(" not in each.text

@@ -19,7 +19,7 @@ def pair(ready: Acme) -> tuple[CustomerId, CustomerId]:
 
 
 @pytest.mark.parametrize(("kept", "email"), [(0, "one@example.com"), (1, "other@example.com")])
-def test_the_winner_is_whom_shopify_names_and_has_the_email_that_was_to_be_kept(
+def test_the_winner_is_named_by_shopify_and_has_the_email_that_was_to_be_kept(
     ready: Acme, pair: tuple[CustomerId, CustomerId], kept: int, email: str
 ) -> None:
     winner = ready.customers().send(Merge(*pair, keep_email_of=pair[kept])).customer

@@ -1,4 +1,4 @@
-"""The bucket: its rate is used up, nobody is told THROTTLED, and nobody is kept out."""
+"""The bucket: its rate is used up, no call gets THROTTLED, and no call is kept out."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_eight_threads_alone_use_the_whole_rate_and_are_never_throttled(
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-def test_with_a_neighbour_on_the_bucket_the_work_goes_on_with_few_refusals(seed: int) -> None:
+def test_with_a_neighbour_on_the_bucket_the_work_continues_with_few_refusals(seed: int) -> None:
     line = Line(seed)
     line.bucket.drain()
     line.bucket.neighbour(70)
@@ -116,7 +116,7 @@ def test_a_lowered_rate_is_followed() -> None:
     assert line.bucket.spent >= 0.95 * (2000 + 20 * 100 + 40 * 20)
 
 
-def test_a_nudge_goes_before_many_sweep_calls() -> None:
+def test_a_nudge_goes_before_many_calls_of_a_scan() -> None:
     line = Line(empty=True)
     took: list[float] = []
 
@@ -131,7 +131,7 @@ def test_a_nudge_goes_before_many_sweep_calls() -> None:
     assert line.done["scan"] >= 500
 
 
-def test_endless_nudges_do_not_starve_a_sweep() -> None:
+def test_endless_nudges_do_not_starve_a_scan() -> None:
     line = Line(empty=True)
     nudges = [lambda n=n: line.worker(n, mutations, "nudge") for n in range(8)]
     line.time.run(lambda: line.worker(99, mutations, "scan"), *nudges)
@@ -180,7 +180,7 @@ def test_waiting_has_an_end() -> None:
     assert line.time.now == pytest.approx(120)
 
 
-def test_a_call_whose_end_is_unknown_counts_as_spent_until_a_reply_says_more() -> None:
+def test_a_call_with_an_unknown_end_counts_as_spent_until_a_reply_says_more() -> None:
     line = Line(size=1000)
     first = line.pace.reserve(10, "scan")
     line.pace.settle(first, spent=10, status=Status(1000, 500, 100))

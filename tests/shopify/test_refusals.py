@@ -90,7 +90,7 @@ MERGES = [
 
 @pytest.mark.parametrize("code", ["CUSTOMER_HAS_GIFT_CARDS", "INVALID_CUSTOMER"])
 @pytest.mark.parametrize(("message", "cause"), MERGES)
-def test_a_merge_that_is_refused_has_one_sentence_of_its_cause_and_names_nobody(
+def test_a_merge_that_is_refused_has_one_sentence_of_its_cause_and_names_no_one(
     code: str, message: str, cause: str
 ) -> None:
     errors = [{"code": code, "field": [name], "message": message} for name in ("customerOneId", "customerTwoId")]

@@ -30,7 +30,7 @@ def test_the_facts_of_a_shop(acme: Acme, setup: ShopSetup) -> None:
     assert acme.sim.mutations == 0
 
 
-def test_the_version_that_really_answered_is_told(acme: Acme) -> None:
+def test_the_version_that_really_answered_is_reported(acme: Acme) -> None:
     assert ShopSetup(acme.client(api_version="2024-10")).facts().api_version == "2026-01"
 
 

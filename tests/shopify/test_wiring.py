@@ -78,7 +78,7 @@ def changed(one: StoreSettings, **values: Any) -> StoreSettings:
     return one.model_copy(update=values)
 
 
-def test_a_shop_whose_connection_is_the_same_keeps_its_client_when_the_files_are_read_anew(
+def test_a_shop_with_the_same_connection_keeps_its_client_when_the_files_are_read_again(
     acme: Acme, tmp_path: Path
 ) -> None:
     one = store(acme, access_token=TOKEN)
@@ -87,11 +87,11 @@ def test_a_shop_whose_connection_is_the_same_keeps_its_client_when_the_files_are
         assert ShopSetup(client).facts().domain == DOMAIN
         left = client.pace.available()
         other = changed(one, tags=("other",), paused=True)
-        anew = home.with_files(files(other))
-        assert anew.client(other) is client
-        assert anew.points_left() == {one.name: pytest.approx(left, abs=500)}
-        home.close_shops()  # nobody works with the old files any more
-        assert ShopSetup(anew.client(other)).facts().domain == DOMAIN
+        reread = home.with_files(files(other))
+        assert reread.client(other) is client
+        assert reread.points_left() == {one.name: pytest.approx(left, abs=500)}
+        home.close_shops()  # no one works with the old files any more
+        assert ShopSetup(reread.client(other)).facts().domain == DOMAIN
 
 
 @pytest.mark.parametrize(
@@ -113,18 +113,18 @@ def test_another_shop_has_a_bucket_of_its_own(acme: Acme, tmp_path: Path) -> Non
     one = store(acme, access_token=TOKEN)
     with components(tmp_path, acme) as home:
         two = changed(one, name="two", shop="two.myshopify.com")
-        anew = home.with_files(files(one, two))
-        assert anew.client(two).pace is not home.client(one).pace
+        reread = home.with_files(files(one, two))
+        assert reread.client(two).pace is not home.client(one).pace
 
 
-def test_a_client_is_closed_when_nobody_holds_it_any_more(acme: Acme, tmp_path: Path) -> None:
+def test_a_client_is_closed_when_it_has_no_holder_any_more(acme: Acme, tmp_path: Path) -> None:
     one = store(acme, access_token=TOKEN)
     with components(tmp_path, acme) as home:
         client = home.client(one)
         second = home.with_files(files(one))
         third = second.with_files(files())  # the store is gone
         second.close_shops()
-        assert ShopSetup(home.client(one)).facts().domain == DOMAIN  # who works with the first goes on
+        assert ShopSetup(home.client(one)).facts().domain == DOMAIN  # who works with the first continues
         home.close_shops()
         assert third.points_left() == {}
         back = third.with_files(files(one))

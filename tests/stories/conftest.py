@@ -1,4 +1,4 @@
-"""A village for each story, on one server for all of them."""
+"""A fresh harness for each story, on one server for all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.stories.harness import StoryHarness, open_shop, story_harness
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[SimulatorServer]:
-    """A server with a port for each of two shops, whose insides are new for every story."""
+    """A server with a port for each of two shops, which are reset for every story."""
     world = World()
     for name in (US, EU):
         open_shop(world, name)
@@ -44,7 +44,7 @@ def story(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[StoryHarness]:
-    """One shop, its back-link's definition, nobody in it, an empty table of profiles."""
+    """One shop, its back-link's definition, no customers, an empty table of profiles."""
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull)  # all is on loopback: reading the machine's certificates takes long
     with story_harness(tmp_path, stage, empty_state, capsys) as found:
         yield found

@@ -1,4 +1,4 @@
-"""A village for stories: a few people, one simulated shop (a second one where a story asks for it), the command line.
+"""A harness for stories: a few people, one simulated shop (a second one where a story asks for it), the command line.
 
 No command that only looks may send a mutation: that is asserted at the simulator after every one of them, in all stories.
 """
@@ -53,7 +53,7 @@ class StoryHarness(CliHarness):
     # --- the profiles ---------------------------------------------------------------------------------------------
 
     def user(self, name: str, **columns: Any) -> str:
-        """Write her row: what is not named stays as it was, or is as usual. Gives her user id."""
+        """Write the user's row: what is not named stays as it was, or is as usual. Gives the user id."""
         user = f"user_{name}"
         given = {"email": mail(name), "email_verified": 1, "first_name": name.title()} | columns
         given.setdefault("updated_at", self.now())
@@ -117,7 +117,7 @@ class StoryHarness(CliHarness):
             return {each.id: each for each in (shown(c, LINK) for c in found)}
 
     def theirs(self, name: str, shop: str = US) -> Shown:
-        """The one customer who carries her back-link."""
+        """The one customer who carries the user's back-link."""
         found = [c for c in self.everybody(shop).values() if c.backlink == f"user_{name}"]
         assert len(found) == 1, f"{name} has {len(found)} customers"
         return found[0]
@@ -129,7 +129,7 @@ class StoryHarness(CliHarness):
         return found[0]
 
     def calls(self, shop: str = US) -> Counter[str]:
-        """How often each root field was carried out."""
+        """How often each root field was executed."""
         return Counter(self.shop(shop).counts)
 
     # --- commands -------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class StoryHarness(CliHarness):
         return {row["clerk_user_id"].removeprefix("user_"): row for row in said.json}
 
     def mapped(self, shop: str) -> dict[str, str]:
-        """Whose each customer is by the state, read from its tables: a command takes longer."""
+        """The user of each customer by the state, read from its tables: a command takes longer."""
         url, domain = self.settings["state"]["url"], f"{shop}.myshopify.com"
         query = "select shopify_customer_id, clerk_user_id from {} where shopify_shop = '{}'"
         if url.startswith("postgresql"):
@@ -201,7 +201,7 @@ class StoryHarness(CliHarness):
             self.is_sound(shop)
 
     def is_sound(self, shop: str) -> None:
-        """Nobody has two customers, and the mappings say the same as the back-links."""
+        """No user has two customers, and the mappings say the same as the back-links."""
         everybody = self.everybody(shop)
         links = Counter(c.backlink for c in everybody.values() if c.backlink)
         assert not [user for user, n in links.items() if n > 1]

@@ -21,7 +21,7 @@ def ada(story: StoryHarness) -> StoryHarness:
 
 @pytest.fixture
 def wants_guests(ada: StoryHarness) -> StoryHarness:
-    """Her new address is that of a guest with an order and a tag of her own."""
+    """Ada's new address is that of a guest with an order and a tag of their own."""
     ada.staff("tag", id=ada.theirs("ada").id, tags=["vip"])
     guest = ada.staff("guest_checkout", email=NEW, first_name="A.")
     ada.staff("tag", id=guest.id, tags=["newsletter"])
@@ -76,7 +76,7 @@ def test_addresses_of_other_alphabets_are_kept_as_they_are_written(story: StoryH
 # --- relink --------------------------------------------------------------------------------------------------------
 
 
-def test_re_linking_leaves_the_old_customer_clean_and_makes_the_new_one_hers(wants_guests: StoryHarness) -> None:
+def test_re_linking_leaves_the_old_customer_clean_and_makes_the_new_one_the_users(wants_guests: StoryHarness) -> None:
     story = wants_guests
     old, new = story.theirs("ada"), story.at(NEW)
     (action,) = story.plan()["actions"]
@@ -99,7 +99,7 @@ def test_re_linking_leaves_the_old_customer_clean_and_makes_the_new_one_hers(wan
     story.settles()
 
 
-def test_whoever_goes_back_to_her_first_address_gets_her_first_customer_and_its_trace_is_gone(
+def test_a_user_who_returns_to_their_first_address_gets_their_first_customer_and_its_trace_is_gone(
     wants_guests: StoryHarness,
 ) -> None:
     story = wants_guests
@@ -138,7 +138,7 @@ def test_re_linking_that_ends_between_any_two_calls_is_finished_by_the_next_appl
     story.settles()
 
 
-def test_an_unverified_new_address_re_links_nobody(wants_guests: StoryHarness) -> None:
+def test_an_unverified_new_address_re_links_no_one(wants_guests: StoryHarness) -> None:
     story = wants_guests
     before = story.everybody()
     story.user("ada", email_verified=0)
@@ -174,7 +174,7 @@ def test_a_merge_unites_both_and_link_and_mapping_follow_the_winner_of_the_answe
     merges.settles()
 
 
-def test_what_shopify_says_against_a_merge_is_told_and_nothing_is_touched(merges: StoryHarness) -> None:
+def test_what_shopify_says_against_a_merge_is_reported_and_nothing_is_touched(merges: StoryHarness) -> None:
     merges.staff("block_merge", id=merges.at(NEW).id, fields=["GIFT_CARDS"])
     before = merges.everybody()
     (hold,) = merges.plan()["holds"]
@@ -206,7 +206,7 @@ def test_a_merge_that_ends_in_the_middle_is_finished_by_the_next_apply(
 # --- hold ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_hold_policy_says_whose_it_is_and_keeps_the_rest_up_to_date(wants_guests: StoryHarness) -> None:
+def test_the_hold_policy_names_the_owner_and_keeps_the_rest_up_to_date(wants_guests: StoryHarness) -> None:
     story = wants_guests
     story.store["on_email_conflict"] = "hold"
     story.user("ada", last_name="Lovelace")

@@ -1,4 +1,4 @@
-"""Guests: an existing customer is linked, never doubled, and only by an address that is known to be hers."""
+"""Guests: an existing customer is linked, never doubled, and only by an address that is known to be theirs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.stories.harness import StoryHarness, mail, unlike
 
 @pytest.fixture
 def guest(story: StoryHarness) -> StoryHarness:
-    """Ada has bought as a guest, in capitals, and staff wrote a note on her."""
+    """Ada has bought as a guest, in capitals, and staff wrote a note on the customer."""
     found = story.staff("guest_checkout", email="ADA@village.example.com", first_name="A.", phone="+16134505293")
     story.staff("edit", id=found.id, note="prefers the phone", addresses=[{"city": "Ottawa", "countryCode": "CA"}])
     story.staff("tag", id=found.id, tags=["vip"])

@@ -86,7 +86,7 @@ def test_a_circle_that_ends_in_the_middle_is_finished_by_the_next_apply(
     round_and_done(three, before)
 
 
-def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_back(three: StoryHarness) -> None:
+def test_a_user_who_gave_up_an_address_for_a_circle_that_does_not_turn_gets_it_back(three: StoryHarness) -> None:
     before = {n: three.theirs(n) for n in PEOPLE}
     circle(three)
     with locked_at(three, 1, "lost_after"):
@@ -99,7 +99,7 @@ def test_whoever_gave_her_address_up_for_a_circle_that_does_not_turn_gets_it_bac
     three.settles()
 
 
-def test_a_circle_in_which_nobody_can_park_is_held_and_named_whole(story: StoryHarness) -> None:
+def test_a_circle_in_which_no_one_can_park_is_held_and_named_whole(story: StoryHarness) -> None:
     for name in PEOPLE:
         story.user(name, first_name=None)
     story.user("zoe")
@@ -137,7 +137,7 @@ def test_a_newcomer_gets_the_address_that_another_user_leaves_in_the_same_apply(
     three.settles()
 
 
-def test_the_address_of_whoever_is_deleted_goes_to_the_one_who_waits(three: StoryHarness) -> None:
+def test_the_address_of_a_deleted_user_goes_to_the_one_who_waits(three: StoryHarness) -> None:
     three.store["on_leave"] = "delete"
     three.gone("cyd")
     three.user("ada", email=mail("cyd"))

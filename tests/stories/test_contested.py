@@ -37,7 +37,7 @@ def contested(story: StoryHarness) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_the_third_change_back_within_a_day_is_held_and_the_rest_goes_on(one: StoryHarness, bulk: str) -> None:
+def test_the_third_change_back_within_a_day_is_held_and_the_rest_is_written(one: StoryHarness, bulk: str) -> None:
     one.store["metafields"] = {"clerk.locale": {"from": "locale", "type": "single_line_text_field"}}
     one.user("ada", locale="en")
     fought(one, 1, bulk=bulk, first_name="Imported")  # two writes in bulk, and one change back
@@ -141,7 +141,7 @@ def test_a_back_link_that_another_app_removes_each_time_is_contested_too(one: St
     assert held["action"]["changes"][0]["after"] == "user_ada"
     one.user("ada", last_name="Byron")
     one.apply()
-    assert one.everybody()[at].last_name == "Byron", "the rest goes on"
+    assert one.everybody()[at].last_name == "Byron", "the rest is written"
     one.settles(held={("ada", "Contested")})
     one.apply("--user", "user_ada")
     assert one.theirs("ada").id == at

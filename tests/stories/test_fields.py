@@ -37,7 +37,7 @@ def rich(story: StoryHarness) -> StoryHarness:
 
 POLICIES = ("enforce", "fill", "create_only", "ignore")
 NEW: dict[str, Any] = {
-    "email": mail("new"), "first_name": "Adah", "last_name": "Lovelace", "phone": OTHER, "locale": "fr", "note": "anew",
+    "email": mail("new"), "first_name": "Adah", "last_name": "Lovelace", "phone": OTHER, "locale": "fr", "note": "new",
 }  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_values_that_shopify_writes_in_another_way_are_equal_afterwards(story: S
 # --- tags ----------------------------------------------------------------------------------------------------------
 
 
-def test_tags_that_the_config_no_longer_names_leave_and_nobody_elses_do(rich: StoryHarness) -> None:
+def test_tags_that_the_config_no_longer_names_leave_and_those_of_others_stay(rich: StoryHarness) -> None:
     rich.store["tags"] = ["member"]
     (change,) = next(a for a in rich.plan()["actions"] if a["clerk_user_id"] == "user_ada")["changes"]
     assert (change["field"], change["why"]) == ("tags", "config changed")
@@ -200,7 +200,7 @@ def test_a_phone_that_somebody_has_never_blocks_the_rest_and_comes_when_it_is_fr
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
-def test_a_create_without_its_phone_whose_answer_is_lost_counts_as_done(story: StoryHarness, kind: FaultKind) -> None:
+def test_a_create_without_its_phone_and_with_a_lost_answer_counts_as_done(story: StoryHarness, kind: FaultKind) -> None:
     story.staff("create", first_name="Home", phone=ONE)
     story.user("ada", phone=ONE)
     story.shop().faults.add(kind, on="customerSet")
@@ -252,7 +252,7 @@ def test_a_phone_without_a_country_code_is_held_where_the_store_names_no_country
 # --- refused values ------------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_shopify_refuses_is_left_out_and_the_rest_goes_on(story: StoryHarness) -> None:
+def test_a_name_that_shopify_refuses_is_left_out_and_the_rest_is_written(story: StoryHarness) -> None:
     story.user("ada", last_name="King")
     story.apply()
     story.user("ada", first_name="www.example.com", last_name="Lovelace")
@@ -266,7 +266,9 @@ def test_a_name_that_shopify_refuses_is_left_out_and_the_rest_goes_on(story: Sto
     story.settles()
 
 
-def test_what_shopify_refuses_of_a_new_customer_is_told_at_once_and_held_from_there_on(story: StoryHarness) -> None:
+def test_what_shopify_refuses_of_a_new_customer_is_reported_immediately_and_held_from_there_on(
+    story: StoryHarness,
+) -> None:
     story.user("ada", first_name="www.example.com", last_name="King")
     result = story.apply()["stores"][0]
     assert (result["applied"], result["failed"], result["held"]) == ({"create": 1}, [], 1)

@@ -92,7 +92,7 @@ def test_guards_hold_the_first_plan_of_a_shop_by_count_alone(story: StoryHarness
     story.settles()
 
 
-def test_whoever_waits_for_one_that_is_held_is_held_too(six: StoryHarness) -> None:
+def test_a_user_who_waits_for_one_that_is_held_is_held_too(six: StoryHarness) -> None:
     six.store.update(on_leave="delete", guards={"release": {"max": 0}})
     six.gone("ada")
     six.user("bob", email=mail("ada"))
@@ -213,7 +213,7 @@ def test_a_deleted_customer_is_drift_and_a_newcomer_is_intent(six: StoryHarness)
     six.settles()
 
 
-def test_a_store_that_can_t_be_read_is_told_in_its_place(six: StoryHarness) -> None:
+def test_a_store_that_can_t_be_read_is_reported_in_its_place(six: StoryHarness) -> None:
     six.second_shop()
     six.shop(EU).status = 402
     found = six("drift", "--output", "json")
@@ -257,7 +257,7 @@ def test_a_tag_that_staff_took_off_stays_drift_whatever_else_is_written(six: Sto
 
 
 def accepted(story: StoryHarness, until: str, *fields: str) -> None:
-    story.store["accept"] = [{"user": "user_ada", "fields": list(fields), "until": until, "why": "her wish"}]
+    story.store["accept"] = [{"user": "user_ada", "fields": list(fields), "until": until, "why": "their wish"}]
 
 
 def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: StoryHarness) -> None:

@@ -1,4 +1,4 @@
-"""A shop that turns hostile, through the front door: its error in its place, the other shop served, JSON on stdout."""
+"""A shop that turns hostile, through the command line: its error in its place, the other shop served, JSON on stdout."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def parts(said: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("kind", LOUD)
-def test_a_shop_whose_replies_are_none_is_reported_and_the_other_is_served(
-    two: StoryHarness, kind: HostileKind
-) -> None:
+def test_a_shop_without_valid_replies_is_reported_and_the_other_is_served(two: StoryHarness, kind: HostileKind) -> None:
     two.shop(US).hostile = Hostile(kind, megabytes=32)
     plan = two("plan", "--output", "json")
     assert plan.code == 1

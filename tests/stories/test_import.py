@@ -39,7 +39,7 @@ def test_pairs_link_users_to_customers_with_other_addresses(story: StoryHarness,
     story.settles()
 
 
-def test_a_moved_instance_whose_state_was_lost_is_mapped_by_its_table(story: StoryHarness) -> None:
+def test_a_moved_instance_with_a_lost_state_is_mapped_by_its_table(story: StoryHarness) -> None:
     for name in ("ada", "bob"):
         story.user(name)
     story.apply()

@@ -1,4 +1,4 @@
-"""`apply` is killed at the n-th write, as the shop counts them, again and again: nobody twice, nobody lost.
+"""`apply` is killed at the n-th write, as the shop counts them, again and again: no one twice, no one lost.
 
 Real processes, ended by SIGKILL: each is a fork of a clean one that has read the program before.
 """
@@ -24,7 +24,7 @@ PICTURE = "https://img.example.com/1.png"
 ENOUGH_S = 60.0
 
 
-def said_to_nobody(words: list[str]) -> None:
+def run_silently(words: list[str]) -> None:
     """One command line in a process of its own."""
     sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
     sys.exit(run(words))
@@ -41,7 +41,7 @@ def forks() -> ForkServerContext:
 
 def started(story: StoryHarness, forks: ForkServerContext, *words: str) -> ForkServerProcess:
     story.write_files()
-    process = forks.Process(target=said_to_nobody, args=([*story.files, *words],))
+    process = forks.Process(target=run_silently, args=([*story.files, *words],))
     process.start()
     return process
 
@@ -132,7 +132,7 @@ def test_two_controllers_with_states_of_their_own_make_one_customer(
     one = started(story, forks, "apply", "--yes")
     story.settings["state"] = {"url": f"sqlite:///{story.folder / 'other.db'}"}
     other = started(story, forks, "apply", "--yes")
-    assert {ended(one), ended(other)} <= {0, 1}  # whoever comes second may be refused by name: the world has moved
+    assert {ended(one), ended(other)} <= {0, 1}  # the second one may be refused by name: the shop has changed
     story.shop().latency_s = 0.0
     story.apply()
     assert {c.backlink for c in story.everybody().values()} == {"user_ada", "user_bob", "user_guest"}
@@ -143,7 +143,7 @@ def test_two_controllers_with_states_of_their_own_make_one_customer(
     story.settles()
 
 
-def test_what_a_killed_process_had_written_is_ours_although_nobody_wrote_that_down(
+def test_what_a_killed_process_had_written_is_ours_although_it_was_not_recorded(
     story: StoryHarness, forks: ForkServerContext
 ) -> None:
     """Else what the profile gives up would stay in the shop for ever, and so would tags of an older configuration."""

@@ -1,4 +1,4 @@
-"""Going away and coming back: by every policy, by staff's hands, by stale rows, and by sources that can't be trusted."""
+"""Going away and coming back: by every policy, by edits of staff, by stale rows, and by sources that can't be trusted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def four(story: StoryHarness) -> StoryHarness:
 # --- staff ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_customer_whom_staff_deleted_is_made_again(four: StoryHarness) -> None:
+def test_a_customer_that_staff_deleted_is_made_again(four: StoryHarness) -> None:
     old = four.theirs("ada").id
     four.staff("delete", id=old)
     (action,) = four.plan()["actions"]
@@ -41,7 +41,7 @@ def test_a_customer_whom_staff_deleted_is_made_again(four: StoryHarness) -> None
     four.settles()
 
 
-def test_a_customer_whom_staff_deleted_is_held_where_the_policy_says_so(four: StoryHarness) -> None:
+def test_a_customer_that_staff_deleted_is_held_where_the_policy_says_so(four: StoryHarness) -> None:
     four.store["on_missing"] = "hold"
     four.staff("delete", id=four.theirs("ada").id)
     assert four.held() == {("ada", "CustomerMissing")}
@@ -79,7 +79,7 @@ def test_after_a_merge_by_staff_the_mapping_follows_its_back_link_and_nothing_is
     four.settles()
 
 
-def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_not_as_a_merge(
+def test_a_back_link_that_staff_moved_to_another_customer_is_reported_as_such_and_not_as_a_merge(
     four: StoryHarness,
 ) -> None:
     guest, old = four.staff("create", first_name="Ada"), four.theirs("ada").id
@@ -92,8 +92,8 @@ def test_a_back_link_that_staff_moved_to_another_customer_is_told_as_such_and_no
     assert old in four.everybody()
 
 
-def test_two_users_whose_customers_staff_merged_both_have_one_again(four: StoryHarness) -> None:
-    """One of the two back-links is lost in a merge: its user is made anew, with her own address."""
+def test_two_users_with_customers_that_staff_merged_both_have_one_again(four: StoryHarness) -> None:
+    """One of the two back-links is lost in a merge: its user is made again, with their own address."""
     four.staff("merge", keep=four.theirs("ada").id, other=four.theirs("bob").id)
     four.apply()
     assert (four.theirs("ada").email, four.theirs("bob").email) == (mail("ada"), mail("bob"))
@@ -121,7 +121,7 @@ def test_a_phone_that_the_user_no_longer_has_goes_from_the_customer_that_staff_m
 
 
 @pytest.mark.parametrize("how", ["row", "deleted_at", "where"])
-def test_by_default_whoever_leaves_is_only_let_go(four: StoryHarness, how: str) -> None:
+def test_by_default_a_user_who_leaves_is_only_released(four: StoryHarness, how: str) -> None:
     four.store["where"] = {"metadata.brand": "acme"}
     for name in ("ada", "bob", "cyd", "dee"):
         four.user(name, metadata='{"brand": "acme"}')
@@ -142,7 +142,7 @@ def test_by_default_whoever_leaves_is_only_let_go(four: StoryHarness, how: str) 
     four.settles()
 
 
-def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: StoryHarness) -> None:
+def test_a_user_who_leaves_is_tagged_and_the_tag_goes_when_they_are_back(four: StoryHarness) -> None:
     four.store.update(on_leave="tag", leave_tag="ehemalig")
     before = four.theirs("ada")
     four.gone("ada")
@@ -155,7 +155,7 @@ def test_whoever_leaves_is_tagged_and_the_tag_goes_when_she_is_back(four: StoryH
     four.settles()
 
 
-def test_whoever_leaves_is_deleted_where_shopify_can(four: StoryHarness) -> None:
+def test_a_user_who_leaves_is_deleted_where_shopify_can(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.gone("ada")
     (action,) = four.plan()["actions"]
@@ -169,7 +169,7 @@ def test_whoever_leaves_is_deleted_where_shopify_can(four: StoryHarness) -> None
     four.settles()
 
 
-def test_whoever_has_orders_is_tagged_instead_and_somebody_is_told(four: StoryHarness) -> None:
+def test_a_user_with_orders_is_tagged_instead_and_that_is_reported(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.staff("order", id=four.theirs("ada").id)
     four.gone("ada")
@@ -218,7 +218,7 @@ def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(
 # --- coming back ---------------------------------------------------------------------------------------------------
 
 
-def test_a_row_that_is_older_than_the_leaving_brings_nobody_back_and_a_newer_one_does(four: StoryHarness) -> None:
+def test_a_row_that_is_older_than_the_leaving_brings_no_one_back_and_a_newer_one_does(four: StoryHarness) -> None:
     at = four.theirs("ada").id
     four.gone("ada")
     four.apply()
@@ -267,7 +267,7 @@ def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
 
 
 @pytest.mark.parametrize("how", ["deleted_at", "where"])
-def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_nobody_maintains_updated_at(
+def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_updated_at_is_not_maintained(
     four: StoryHarness, how: str
 ) -> None:
     """By the row's own clock it is not older; by another clock it always looks so, as in an app's local time."""
@@ -286,7 +286,7 @@ def test_a_row_that_was_there_all_the_time_brings_its_user_back_though_nobody_ma
     four.settles()
 
 
-def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four: StoryHarness) -> None:
+def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_no_one_back(four: StoryHarness) -> None:
     """As a replica that lags behind shows it, or an app that writes events in the wrong order."""
     four.store["where"] = {"note": ["here", None]}
     four.user("ada", note="elsewhere", updated_at="2026-01-02T00:00:00Z")
@@ -299,7 +299,7 @@ def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_nobody_back(four
     four.settles()
 
 
-def test_users_whom_an_older_program_released_by_mistake_are_healed(four: StoryHarness) -> None:
+def test_users_that_an_older_program_released_by_mistake_are_healed(four: StoryHarness) -> None:
     """Its tombstones lack the digest of the row that was wanted; what was agreed on tells that the row is the same."""
     row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
     four.gone("ada")
@@ -329,7 +329,7 @@ def test_who_left_by_the_config_comes_back_by_the_config(four: StoryHarness, pol
 # --- sources that can't be trusted ---------------------------------------------------------------------------------
 
 
-def test_an_empty_source_releases_nobody(four: StoryHarness) -> None:
+def test_an_empty_source_releases_no_one(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     before = four.everybody()
     rows = four.read("select * from customers")
@@ -344,7 +344,7 @@ def test_an_empty_source_releases_nobody(four: StoryHarness) -> None:
     four.settles()
 
 
-def test_an_empty_source_releases_nobody_by_name_either(four: StoryHarness) -> None:
+def test_an_empty_source_releases_no_one_by_name_either(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     before = four.everybody()
     four.sql("delete from customers")
@@ -354,7 +354,7 @@ def test_an_empty_source_releases_nobody_by_name_either(four: StoryHarness) -> N
     assert four.everybody() == before
 
 
-def test_a_customer_whose_back_link_was_overwritten_is_held_and_never_made_twice(four: StoryHarness) -> None:
+def test_a_customer_with_an_overwritten_back_link_is_held_and_never_made_twice(four: StoryHarness) -> None:
     four.staff("set_metafield", id=four.theirs("ada").id, namespace="clerk", key="user_id", value="user_zed", type="id")
     before = four.everybody()
     assert four.held() == {("ada", "EmailTaken")}
@@ -374,7 +374,9 @@ def test_a_halved_source_is_held_whole(four: StoryHarness) -> None:
 
 
 @pytest.mark.parametrize("column", ["email", "first_name", "email_verified"])
-def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(four: StoryHarness, column: str) -> None:
+def test_a_source_with_columns_that_are_all_null_clears_nothing_above_the_ceiling(
+    four: StoryHarness, column: str
+) -> None:
     four.store["guards"] = {}
     before = four.everybody()
     four.sql(f"update customers set {column} = null")
@@ -384,7 +386,7 @@ def test_a_source_whose_columns_are_all_null_clears_nothing_above_the_ceiling(fo
     four.settles(held={(name, held) for name in ("ada", "bob", "cyd", "dee")})
 
 
-# --- who comes after a user whose customer would be deleted -----------------------------------------------------------
+# --- who comes after a user with a customer that would be deleted -----------------------------------------------------
 
 
 def told(story: StoryHarness, user: str, **values: Any) -> None:
@@ -402,7 +404,7 @@ def told(story: StoryHarness, user: str, **values: Any) -> None:
 
 @pytest.mark.parametrize("where", [{}, {"note": ["here", None]}], ids=["all", "by a column of the app"])
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
-def test_a_successor_whose_row_is_still_to_be_written_keeps_the_customer(
+def test_a_successor_with_a_row_still_to_be_written_keeps_the_customer(
     four: StoryHarness, on_leave: str, where: dict[str, Any]
 ) -> None:
     four.store.update(on_leave=on_leave, where=where)
@@ -467,7 +469,7 @@ def test_where_the_e_mail_is_hidden_a_claimant_of_the_known_one_keeps_the_custom
 
 
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
-def test_a_customer_whose_e_mail_is_neither_shown_nor_known_is_kept(four: StoryHarness, on_leave: str) -> None:
+def test_a_customer_with_an_e_mail_that_is_neither_shown_nor_known_is_kept(four: StoryHarness, on_leave: str) -> None:
     four.shop().shop.unapproved_fields = HIDDEN
     four.lose_the_state()
     four.apply()

@@ -1,4 +1,4 @@
-"""Answers that get lost, before the work and after it, on every kind of write: nobody twice, nobody lost."""
+"""Answers that get lost, before the work and after it, on every kind of write: no one twice, no one lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state is lost: everything is found again by the back-links, and nobody is made twice."""
+"""The state is lost: everything is found again by the back-links, and no one is made twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_mapping_list_is_back_without_one_write(story: StoryHarness) -> None
     story.settles()
 
 
-def test_whoever_changed_her_address_meanwhile_is_found_and_followed(story: StoryHarness) -> None:
+def test_a_user_who_changed_their_address_meanwhile_is_found_and_followed(story: StoryHarness) -> None:
     story.user("ada")
     story.user("bob")
     story.apply()
@@ -83,8 +83,8 @@ def test_two_who_want_one_address_don_t_end_on_one_customer(story: StoryHarness)
     story.settles(held={("ada", "EmailTaken"), ("bob", "EmailTaken")})
 
 
-def test_a_re_link_whose_state_is_lost_half_way_ends_with_one_customer(story: StoryHarness) -> None:
-    """The old back-link is off and the new one not yet on: the new address alone finds her."""
+def test_a_re_link_that_loses_its_state_half_way_ends_with_one_customer(story: StoryHarness) -> None:
+    """The old back-link is off and the new one not yet on: the new address alone finds the user."""
     story.user("ada")
     story.user("bob")
     story.apply()

@@ -1,7 +1,7 @@
 """Sixty stores on one table of 600 rows: each command ends, as a process of its own, on both databases.
 
-More stores than there are threads, connections or slots of any kind, so that whoever holds one of a kind and waits for a
-second one of it waits for ever.
+More stores than there are threads, connections or slots of any kind, so that a thread that holds one of a kind and waits
+for a second one of it waits for ever.
 """
 
 from __future__ import annotations

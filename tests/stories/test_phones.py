@@ -48,12 +48,12 @@ def wants(story: StoryHarness, **owners: str) -> dict[str, str | None]:
         {"ada": "bob", "bob": "ada"},
         {"ada": "bob", "bob": "cyd", "cyd": "ada"},
         {"ada": "dan", "dan": "cyd", "cyd": "bob", "bob": "ada"},
-        {"ada": "bob", "bob": "cyd", "cyd": "nobody"},
-        {"cyd": "bob", "bob": "ada", "ada": "nobody"},
+        {"ada": "bob", "bob": "cyd", "cyd": "no one"},
+        {"cyd": "bob", "bob": "ada", "ada": "no one"},
     ],
     ids=["a swap", "a circle of three", "a circle of four", "a chain", "a chain the other way"],
 )
-def test_phones_change_hands_in_one_apply_and_everybody_keeps_the_customer(
+def test_phones_change_owners_in_one_apply_and_everybody_keeps_the_customer(
     four: StoryHarness, owners: dict[str, str]
 ) -> None:
     before = ids(four)

@@ -49,7 +49,7 @@ def test_no_other_customer_is_made_when_the_redacted_one_has_gone(two: StoryHarn
     two.settles()
 
 
-def test_a_customer_whose_names_are_only_hidden_is_not_taken_for_a_redacted_one(two: StoryHarness) -> None:
+def test_a_customer_with_names_that_are_only_hidden_is_not_taken_for_a_redacted_one(two: StoryHarness) -> None:
     two.staff(
         "unapprove", fields=["firstName", "lastName", "defaultEmailAddress", "defaultPhoneNumber", "email", "phone"]
     )

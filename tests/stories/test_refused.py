@@ -1,4 +1,4 @@
-"""What Shopify refuses is held, and tried again when there is a reason to: room made, a new value, a person who asks."""
+"""What Shopify refuses is held, and tried again when there is a reason to: space made, a new value, a person who asks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_tag_that_replaces_another_fits_where_both_would_not(story: StoryHarne
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_a_tag_without_room_is_held_and_goes_when_room_is_made(story: StoryHarness, bulk: str) -> None:
+def test_a_tag_without_space_is_held_and_goes_when_space_is_made(story: StoryHarness, bulk: str) -> None:
     guest = story.staff("create", email=mail("ada"))
     story.staff("tag", id=guest.id, tags=FULL)
     story.user("ada")
@@ -44,7 +44,7 @@ def test_a_tag_without_room_is_held_and_goes_when_room_is_made(story: StoryHarne
     story.settles()
 
 
-def test_of_a_replaced_tag_without_room_the_old_one_goes_and_the_new_one_waits(story: StoryHarness) -> None:
+def test_of_a_replaced_tag_without_space_the_old_one_goes_and_the_new_one_waits(story: StoryHarness) -> None:
     story.user("ada")
     story.apply()
     at = story.theirs("ada").id

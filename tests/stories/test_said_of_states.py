@@ -74,7 +74,7 @@ def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_look_at(two: S
     assert "in sync" not in two("explain", "user_ada").out
 
 
-def test_explain_calls_no_field_equal_of_a_user_whom_the_store_does_not_want(two: StoryHarness) -> None:
+def test_explain_calls_no_field_equal_of_a_user_that_the_store_does_not_want(two: StoryHarness) -> None:
     two.store["where"] = {"locale": "xx"}
     lines = two("explain", "user_ada").out.splitlines()
     assert not [line for line in lines if line.startswith(("=", "≠"))]
@@ -85,7 +85,7 @@ def test_explain_calls_no_field_equal_of_a_user_whom_the_store_does_not_want(two
 
 
 @pytest.mark.parametrize("command", ["check", "upgrade"])
-def test_a_state_that_a_newer_program_made_is_told_as_such(two: StoryHarness, command: str) -> None:
+def test_a_state_that_a_newer_program_made_is_reported_as_such(two: StoryHarness, command: str) -> None:
     with closing(sqlite3.connect(two.folder / "state.db")) as connection, connection:
         connection.execute("update reconciler_version set version_num = '9999'")
     said = two("db", command)

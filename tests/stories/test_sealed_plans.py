@@ -1,4 +1,4 @@
-"""Saved plans: only what was reviewed is applied, once; what has moved since is refused by name, and the rest goes on."""
+"""Saved plans: only what was reviewed is applied, once; what has changed since is refused by name, and the rest is done."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def refused_whole(story: StoryHarness, path: Path, *words: str) -> str:
     return said.err
 
 
-def test_who_is_held_by_a_saved_plan_stands_in_the_state_as_it_is_when_that_is_applied(due: StoryHarness) -> None:
+def test_a_hold_of_a_saved_plan_is_recorded_only_if_it_is_still_true_when_applied(due: StoryHarness) -> None:
     due.user("fay", email=None)
     due.user("gil", email=None)
     path = saved(due, "held.plan")
-    due.user("gil", email=mail("gil"))  # needs a plan of his own by now
+    due.user("gil", email=mail("gil"))  # needs another plan by now
     apply(due, path)
     rows = due.mappings()
     assert (rows["fay"]["status"], rows["fay"]["reason"]) == ("held", "NoEmail")
@@ -78,7 +78,7 @@ def test_a_saved_plan_does_what_was_shown_and_is_applied_once(due: StoryHarness,
 
 
 @pytest.mark.parametrize("moved", ["row", "customer", "row gone", "customer gone", "address taken", "guest taken"])
-def test_an_action_whose_world_has_moved_is_refused_by_name_and_the_others_go_on(
+def test_an_action_with_changed_facts_is_refused_by_name_and_the_others_go_on(
     due: StoryHarness, plan: Path, moved: str
 ) -> None:
     who, why = "bob", ""
@@ -165,7 +165,9 @@ def test_a_plan_that_is_too_old_is_refused_whole_unless_it_is_allowed(due: Story
     due.settles()
 
 
-def test_a_key_seals_plans_against_whoever_does_not_have_it(due: StoryHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_seals_plans_against_everybody_who_does_not_have_it(
+    due: StoryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unsigned = saved(due, "unsigned.plan")
     monkeypatch.setenv("RECONCILER_PLAN_KEY", "a key of ours")
     assert "another key" in refused_whole(due, unsigned)
@@ -239,7 +241,7 @@ def test_a_circle_in_a_saved_plan_is_not_begun_where_one_of_it_has_moved(story: 
     story.settles()
 
 
-def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applied(due: StoryHarness) -> None:
+def test_a_store_that_could_not_be_planned_is_reported_when_its_saved_plan_is_applied(due: StoryHarness) -> None:
     due.second_shop()
     due.shop("acme-eu").status = 402
     path = due.folder / "the.plan"
@@ -253,7 +255,7 @@ def test_a_store_that_could_not_be_planned_is_told_when_its_saved_plan_is_applie
     due.settles()
 
 
-def test_a_plan_is_written_anew_for_its_owner_only_and_never_through_a_link(due: StoryHarness) -> None:
+def test_a_plan_is_overwritten_for_its_owner_only_and_never_through_a_link(due: StoryHarness) -> None:
     other = due.folder / "other"
     other.write_text("untouched")
     (due.folder / "the.plan.part").symlink_to(other)

@@ -17,7 +17,7 @@ def two(story: StoryHarness) -> StoryHarness:
     return story
 
 
-def only_the_other_one_goes_on(story: StoryHarness, said: str) -> None:
+def assert_only_the_other_is_served(story: StoryHarness, said: str) -> None:
     plan = story("plan", "--output", "json")
     assert plan.code == 1
     eu, us = plan.json["stores"]
@@ -44,11 +44,11 @@ def and_then_it_heals(story: StoryHarness) -> None:
     ("status", "said"),
     [(401, "refuses the access token"), (402, "is frozen"), (403, "forbids"), (423, "is locked"), (503, "HTTP 503")],
 )
-def test_a_shop_that_answers_with_a_status_is_reported_and_the_other_goes_on(
+def test_a_shop_that_answers_with_a_status_is_reported_and_the_other_is_served(
     two: StoryHarness, status: int, said: str
 ) -> None:
     two.shop(US).status = status
-    only_the_other_one_goes_on(two, said)
+    assert_only_the_other_is_served(two, said)
     two.shop(US).status = None
     and_then_it_heals(two)
 
@@ -67,7 +67,7 @@ def test_a_shop_that_asks_to_come_back_in_a_moment_is_waited_for(two: StoryHarne
         ("status", "--certificate"), ("bootstrap",),
     ],
 )  # fmt: skip
-def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(
+def test_a_shop_that_fails_is_reported_on_stderr_too_with_what_to_do_next(
     two: StoryHarness, words: tuple[str, ...]
 ) -> None:
     two.shop(US).status = 401
@@ -81,14 +81,14 @@ def test_a_shop_that_fails_is_told_on_stderr_too_with_what_to_do_next(
     assert "refuses the access token" in " ".join(said.out.split())
 
 
-def test_a_shop_that_is_only_busy_is_told_with_what_to_do_next(two: StoryHarness) -> None:
+def test_a_shop_that_is_only_busy_is_reported_with_what_to_do_next(two: StoryHarness) -> None:
     two.shop(US).status = 503
     said = two("plan")
     assert said.code == 1
     assert said.err.splitlines()[-1] == f"hint: reconciler doctor --store {US}"
 
 
-def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_them(two: StoryHarness) -> None:
+def test_actions_that_were_not_executed_are_reported_on_stderr_by_the_first_of_them(two: StoryHarness) -> None:
     two.shop(US).faults.add("status", status=402, on="customerSet", times=None)
     said = two("apply", "--yes")
     assert said.code == 1
@@ -99,14 +99,16 @@ def test_actions_that_were_not_carried_out_are_told_on_stderr_by_the_first_of_th
 
 
 @pytest.mark.parametrize(("kind", "said"), [("html", "text/html"), ("truncated", "no whole JSON")])
-def test_a_shop_that_answers_no_json_is_reported_and_the_other_goes_on(two: StoryHarness, kind: str, said: str) -> None:
+def test_a_shop_that_answers_no_json_is_reported_and_the_other_is_served(
+    two: StoryHarness, kind: str, said: str
+) -> None:
     two.shop(US).faults.add(kind, times=None)  # type: ignore[arg-type]
-    only_the_other_one_goes_on(two, said)
+    assert_only_the_other_is_served(two, said)
     two.shop(US).faults.clear()
     and_then_it_heals(two)
 
 
-def test_a_shop_whose_access_ends_in_the_middle_stops_and_the_rest_is_told_by_name(two: StoryHarness) -> None:
+def test_a_shop_with_access_that_ends_in_the_middle_stops_and_the_rest_is_reported_by_name(two: StoryHarness) -> None:
     fault = two.shop(US).faults.add("status", status=402, on="customerSet", after=1, times=None)
     eu, us = two.apply(code=1)["stores"]
     assert (eu["applied"], eu["failed"]) == ({"create": 2}, [])
@@ -131,7 +133,7 @@ def test_a_scope_that_is_missing_for_writes_stops_the_store_and_says_which(two: 
 
 def test_a_scope_that_is_missing_for_reads_is_reported_in_its_place(two: StoryHarness) -> None:
     two.shop(US).shop.scopes = set()
-    only_the_other_one_goes_on(two, "StoreSuspended")
+    assert_only_the_other_is_served(two, "StoreSuspended")
     two.shop(US).shop.scopes = set(ALL_SCOPES)
     and_then_it_heals(two)
 
@@ -151,7 +153,7 @@ def test_customer_data_that_the_app_is_not_approved_for_is_unknown_and_never_bla
     two.settles()
 
 
-def test_nobody_is_certified_as_equal_by_what_was_not_shown(two: StoryHarness) -> None:
+def test_no_one_is_certified_as_equal_by_what_was_not_shown(two: StoryHarness) -> None:
     two.apply()
     two.staff("unapprove", fields=["firstName", "defaultEmailAddress"])
     held = two("plan", "--output", "json", "--store", US).json["stores"][0]["holds"]

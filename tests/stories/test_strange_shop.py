@@ -58,7 +58,7 @@ def in_sync(story: StoryHarness) -> None:
 
 
 @pytest.mark.parametrize("bulk", ["never", "always"])
-def test_a_spelling_that_nobody_foresaw_is_written_once(strange: StoryHarness, bulk: str) -> None:
+def test_an_unforeseen_spelling_is_written_once(strange: StoryHarness, bulk: str) -> None:
     strange.apply("--bulk", bulk)
     assert all(strange.calls()[root] <= 2 for root in WRITES)
     assert strange.theirs("ada").first_name == "Ada O'Hara"
@@ -178,7 +178,7 @@ def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange:
 
 @pytest.mark.parametrize("guests", [1, 20])
 @pytest.mark.parametrize("seed", range(6))
-def test_a_guest_whose_address_is_shown_in_another_spelling_is_adopted(
+def test_a_guest_with_an_address_shown_in_another_spelling_is_adopted(
     story: StoryHarness, seed: int, guests: int
 ) -> None:
     story.shop().shop.change_habits(strange=seed)
@@ -220,7 +220,7 @@ EXCHANGES: dict[str, dict[str, dict[str, str]]] = {
 @pytest.mark.parametrize("state", ["kept", "lost"])
 @pytest.mark.parametrize("seed", [1, 3])
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_addresses_and_phones_that_the_shop_respells_change_hands(
+def test_addresses_and_phones_that_the_shop_respells_change_owners(
     story: StoryHarness, exchange: str, seed: int, state: str
 ) -> None:
     story.shop().shop.change_habits(strange=seed)

@@ -164,7 +164,7 @@ def test_the_customer_of_an_erased_user_is_not_taken(four: StoryHarness) -> None
     assert four.everybody()[at].backlink == "user_ada"
 
 
-def test_the_customer_of_a_user_whom_our_state_does_not_know_is_not_taken(four: StoryHarness) -> None:
+def test_the_customer_of_a_user_that_our_state_does_not_know_is_not_taken(four: StoryHarness) -> None:
     """Another installation may share the shop."""
     four.gone("ada")
     with closing(sqlite3.connect(four.folder / "state.db")) as state, state:
@@ -224,7 +224,7 @@ def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: StoryHa
 
 @pytest.fixture
 def left(four: StoryHarness) -> str:
-    """Ada was re-linked to a guest's customer; gives the one that she left, with its orders."""
+    """Ada was re-linked to a guest's customer; gives the one that was left, with its orders."""
     old = four.theirs("ada").id
     four.staff("order", id=old)
     four.staff("guest_checkout", email="guest@example.com")

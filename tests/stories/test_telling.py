@@ -1,4 +1,4 @@
-"""What is told of people and stores: explain, status, the certificate and the forecast."""
+"""What is reported of people and stores: explain, status, the certificate and the forecast."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_explain_says_why_somebody_waits_and_who_must_act(two: StoryHarness) -> 
     (_, us) = two("explain", "user_cyd", "--output", "json").json["stores"]
     assert (us["status"], us["reason"], us["next"]["who_acts"], us["observed"]) == ("held", "NoEmail", "profile", None)
     assert two("explain", "user_cyd").code == 0
-    assert two("explain", "user_nobody").code == 1
+    assert two("explain", "user_absent").code == 1
     two.settles(held={("cyd", "NoEmail")})
 
 

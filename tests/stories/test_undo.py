@@ -56,7 +56,7 @@ def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(
 def test_everything_since_a_moment_is_taken_back(busy: StoryHarness, since: str) -> None:
     busy.apply()
     undone(busy, "--since", since)
-    # Ada was made in that time too, but staff have tagged her since: she stays.
+    # Ada was made in that time too, but staff have tagged the customer since: it stays.
     assert [c.id for c in busy.everybody().values() if c.backlink] == [busy.theirs("ada").id]
     assert {c.email for c in busy.everybody().values()} == {mail("gil"), mail("new"), mail("adah")}
     busy.settles(held={(n, "Undone") for n in ("bob", "cyd", "dan", "gil")})
@@ -94,7 +94,7 @@ def test_a_created_customer_who_has_bought_since_stays(busy: StoryHarness) -> No
     busy.settles()
 
 
-def test_a_created_customer_whom_staff_have_edited_since_stays(busy: StoryHarness) -> None:
+def test_a_created_customer_that_staff_have_edited_since_stays(busy: StoryHarness) -> None:
     digest = busy("plan", "--user", "user_dan", "--output", "json").json["digest"]
     busy.apply("--user", "user_dan")
     busy.staff("edit", id=busy.theirs("dan").id, note="call back!")

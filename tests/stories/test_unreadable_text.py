@@ -30,7 +30,7 @@ def story_kept_in(request: pytest.FixtureRequest, story: StoryHarness) -> StoryH
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("field", ["note", "last_name", "tags", f"metafields.{MOTTO}"])
-def test_only_the_user_whose_customer_holds_it_is_held(story_kept_in: StoryHarness, field: str, odd: str) -> None:
+def test_only_the_user_of_the_customer_that_holds_it_is_held(story_kept_in: StoryHarness, field: str, odd: str) -> None:
     story = story_kept_in
     ada = story.theirs("ada")
     mend: tuple[str, dict[str, Any]] = ("edit", {field: "ours" if field == "note" else "Old"})

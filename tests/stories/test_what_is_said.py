@@ -47,7 +47,7 @@ def test_drift_does_not_say_no_drift_of_a_column_that_cannot_be_read(two: StoryH
 # --- after a failure ---------------------------------------------------------------------------------------------------
 
 
-def test_a_user_whose_write_failed_is_pending_and_the_next_apply_ends_that(two: StoryHarness) -> None:
+def test_a_user_with_a_failed_write_is_pending_and_the_next_apply_ends_that(two: StoryHarness) -> None:
     two.user("ada", last_name="King")
     two.user("eve")
     two.shop().faults.add("status", status=500, on="customerSet", times=None)

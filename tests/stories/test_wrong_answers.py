@@ -126,7 +126,7 @@ def test_a_customer_with_another_address_than_was_asked_for_is_nobodys_to_take(
         ("ada@example.com", "ada@\uff45xample.com"),
     ],
 )
-def test_a_guest_whose_address_is_shown_in_another_spelling_of_it_is_adopted(
+def test_a_guest_with_an_address_shown_in_another_spelling_of_it_is_adopted(
     story: StoryHarness, asked: str, shown: str
 ) -> None:
     guest = story.staff("guest_checkout", email="guest@example.com")
@@ -150,7 +150,7 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("root", EMPTY)
-def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: StoryHarness, root: str) -> None:
+def test_a_write_with_an_answer_that_names_nothing_is_not_taken_for_done(two: StoryHarness, root: str) -> None:
     two.store.update(tags=["app-user", "old"], metafields={AVATAR: {"from": "image_url", "type": "url"}})
     two.store["on_leave"] = "erase" if root == "customerRequestDataErasure" else "delete"
     two.apply()
@@ -170,7 +170,7 @@ def test_a_write_whose_answer_names_nothing_is_not_taken_for_done(two: StoryHarn
     assert two.theirs("ada").first_name == "Adah"
 
 
-def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(story: StoryHarness) -> None:
+def test_a_back_link_with_an_answer_that_names_nothing_is_not_taken_for_written(story: StoryHarness) -> None:
     guest = story.staff("guest_checkout", email=mail("ada"))
     story.user("ada")
     story.shop().faults.add("status", status=500, on="metafieldsSet", times=None)  # nothing is done
@@ -187,7 +187,7 @@ def test_a_back_link_whose_answer_names_nothing_is_not_taken_for_written(story: 
 
 @pytest.mark.parametrize("status", [203, 204, 520, 524])
 @pytest.mark.parametrize("root", ["customerSet", "tagsAdd", "customerDelete"])
-def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found_done(
+def test_a_write_that_was_executed_behind_a_status_that_says_nothing_is_found_done(
     story: StoryHarness, root: str, status: int
 ) -> None:
     story.store["on_leave"] = "delete"
@@ -204,7 +204,7 @@ def test_a_write_that_was_carried_out_behind_a_status_that_says_nothing_is_found
     assert story.theirs("ada").email == mail("ada")
 
 
-def test_an_address_that_is_taken_by_a_customer_nobody_sees_is_tried_again_when_the_profile_changes(
+def test_an_address_that_is_taken_by_a_hidden_customer_is_tried_again_when_the_profile_changes(
     story: StoryHarness,
 ) -> None:
     """Once each: else the user waited for ever, as no look tells when the address becomes free."""
@@ -234,7 +234,7 @@ def test_an_address_that_is_taken_by_a_customer_nobody_sees_is_tried_again_when_
 
 
 def failing_at(customer_id: str) -> Spoil:
-    """An error of the shop's own at this one customer, whose place is null."""
+    """An error of the shop's own at this one customer; its place is null."""
 
     def spoil(tree: dict[str, Any]) -> None:
         nodes = (tree.get("data") or {}).get("nodes") or []

@@ -101,7 +101,7 @@ def test_a_write_that_changes_nothing_is_not_told(world: World) -> None:
     assert world.told() == ["user_1"]
 
 
-def test_a_column_of_json_can_be_compared_and_its_changes_are_told(world: World) -> None:
+def test_a_column_of_json_can_be_compared_and_its_changes_are_notified(world: World) -> None:
     world.app("insert into customers (clerk_user_id, extra) values ('user_1', '{}')")
     world.app("update customers set extra = '{\"a\": 1}'")
     assert world.told() == ["user_1", "user_1"]
@@ -288,7 +288,7 @@ def test_it_is_drained_through_a_transaction_pooler(world: World, pooler: int) -
         assert outbox.drain() == names("user_1")
 
 
-def test_without_an_outbox_nobody_is_told_and_nothing_fails(world: World) -> None:
+def test_without_an_outbox_no_one_is_notified_and_nothing_fails(world: World) -> None:
     world.run(outbox_sql(TABLE, "clerk_user_id", "outbox_reader", remove=True))
     with world.outbox() as outbox, pytest.raises(NoOutbox):
         outbox.drain()
@@ -296,7 +296,7 @@ def test_without_an_outbox_nobody_is_told_and_nothing_fails(world: World) -> Non
         assert NudgeFeed(outbox).poll() == ()
 
 
-def test_a_role_without_the_grants_is_told_where_they_are(world: World) -> None:
+def test_a_role_without_the_grants_is_shown_where_they_are(world: World) -> None:
     with world.outbox("anon") as outbox, pytest.raises(SourceError) as caught:
         outbox.drain()
     assert "reconciler db outbox" in caught.value.hint
@@ -306,7 +306,7 @@ def test_a_role_without_the_grants_is_told_where_they_are(world: World) -> None:
 
 
 class Time:
-    """A clock that stands still until it is moved."""
+    """A clock that stays at one time until it is moved."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -334,7 +334,7 @@ def test_who_hears_asks_the_table_only_when_called(world: World) -> None:
         assert feed.poll() == ()
         world.run("alter table customers disable trigger all")
         world.run("insert into reconciler_outbox.outbox (clerk_user_id) values ('user_silent')")
-        assert feed.poll() == ()  # nobody called
+        assert feed.poll() == ()  # no notification came
         world.run("alter table customers enable trigger all")
         world.app("insert into customers values ('user_1')")
         polled_until(feed, "user_1")
@@ -351,7 +351,7 @@ def test_who_hears_nothing_for_long_looks_all_the_same(world: World) -> None:
         assert feed.poll() == tuple(names("user_silent"))
 
 
-def test_behind_a_transaction_pooler_nobody_hears_and_every_poll_looks(world: World, pooler: int) -> None:
+def test_behind_a_transaction_pooler_no_feed_hears_and_every_poll_looks(world: World, pooler: int) -> None:
     """LISTEN is accepted there without an error: only the proof tells that it is deaf."""
     url = world.url("postgres", pooler)
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
@@ -364,7 +364,7 @@ def test_behind_a_transaction_pooler_nobody_hears_and_every_poll_looks(world: Wo
         assert feed.poll() == ()
 
 
-def test_who_loses_her_ears_goes_on_by_looking_and_listens_again_later(world: World) -> None:
+def test_a_feed_that_loses_its_listener_continues_by_looking_and_listens_again_later(world: World) -> None:
     time = Time()
     with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         feed.poll()

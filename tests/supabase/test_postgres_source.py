@@ -90,7 +90,7 @@ def test_rls_without_a_policy_is_refused_with_the_policy_that_helps(source: Sour
     assert source.reader(EMAIL, user="reader").count() == 2
 
 
-def test_rls_that_is_switched_on_while_running_releases_nobody(source: Source) -> None:
+def test_rls_that_is_switched_on_while_running_releases_no_one(source: Source) -> None:
     source.run(SIMPLE)
     reader = source.reader(EMAIL, user="reader")
     assert reader.check() == ()
@@ -134,7 +134,7 @@ def test_a_policy_helps_only_where_it_shows_all_rows_to_this_role(source: Source
         assert "hides rows" in refused(reader).message
 
 
-def test_an_owner_sees_her_table_unless_rls_is_forced_on_her(source: Source) -> None:
+def test_the_owner_sees_the_table_unless_rls_is_forced_on_the_owner(source: Source) -> None:
     source.run(SIMPLE + "ALTER TABLE customers OWNER TO owner; ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
     assert source.reader(EMAIL, user="owner").count() == 2
     source.run("ALTER TABLE customers FORCE ROW LEVEL SECURITY")
@@ -160,7 +160,7 @@ def test_rls_hides_rows_through_views_as_well(source: Source) -> None:
     assert "hides rows from the role owner" in error.message
 
 
-def test_a_role_without_the_right_to_read_is_told_which(source: Source) -> None:
+def test_a_role_without_the_right_to_read_is_shown_which(source: Source) -> None:
     source.run(SIMPLE + "CREATE SCHEMA app; CREATE TABLE app.people AS SELECT * FROM customers")
     error = refused(source.reader(EMAIL, "app.people", user="reader"))
     assert error.message == "the role reader may not read clerk_user_id, email of app.people"
@@ -221,7 +221,7 @@ def _needs(source: Source, extension: str) -> None:
         servers.absent(f"the extension {extension}", "postgresql (its contrib modules)")
 
 
-def test_a_citext_key_is_told_apart_by_case(source: Source) -> None:
+def test_a_citext_key_is_distinguished_by_case(source: Source) -> None:
     _needs(source, "citext")
     source.run("CREATE TABLE customers (clerk_user_id citext, email citext)")
     source.run("INSERT INTO customers VALUES ('user_a', 'Ada@Example.com'), ('user_b', 'ada@example.com')")
@@ -332,7 +332,7 @@ def test_an_error_in_the_middle_of_a_scan_is_never_a_shorter_scan(source: Source
         list(scan)
 
 
-def test_what_a_view_fails_to_compute_is_told_without_the_value(source: Source) -> None:
+def test_what_a_view_fails_to_compute_is_reported_without_the_value(source: Source) -> None:
     """One row of which a view makes no time: no row can be read, and nothing of that row may be shown."""
     source.run("CREATE TABLE people (clerk_user_id text PRIMARY KEY, email text)")
     source.run("INSERT INTO people VALUES ('user_1', 'ada \"A\" lovelace@example.com'), ('user_2', NULL)")
@@ -377,7 +377,7 @@ def busy(reading: Callable[[], object]) -> SourceBusy:
     return caught.value
 
 
-def test_a_locked_table_is_told_within_seconds_and_read_when_it_is_free(
+def test_a_locked_table_is_reported_within_seconds_and_read_when_it_is_free(
     source: Source, lockers: psycopg.Connection
 ) -> None:
     source.run(SIMPLE + f"ALTER DATABASE {source.name} SET lock_timeout = '300ms'")
@@ -397,7 +397,7 @@ def test_a_locked_table_is_told_within_seconds_and_read_when_it_is_free(
     assert len(list(reader.scan())) == 1
 
 
-def test_a_view_that_never_ends_is_told_within_seconds(source: Source) -> None:
+def test_a_view_that_never_ends_is_reported_within_seconds(source: Source) -> None:
     source.run(SIMPLE + "CREATE VIEW endless AS SELECT clerk_user_id, email, pg_sleep(60)::text AS zzz FROM customers")
     source.run(f"ALTER DATABASE {source.name} SET statement_timeout = '400ms'")
     reader = source.reader({**EMAIL, "note": "zzz"}, "public.endless", port=source.server.port)
@@ -636,7 +636,7 @@ def test_a_url_that_is_no_database_is_a_config_error() -> None:
         TableProfiles("mysql://localhost/x", "customers", EMAIL)
 
 
-def test_a_read_whose_connection_breaks_off_is_made_again(source: Source, lockers: psycopg.Connection) -> None:
+def test_a_read_with_a_connection_that_breaks_off_is_made_again(source: Source, lockers: psycopg.Connection) -> None:
     source.run(SIMPLE)
     reader = source.reader(EMAIL, port=source.server.port)
     assert reader.check() == ()

@@ -92,7 +92,7 @@ class Steady:
 
 
 def told_by_all_three(gate: Gate, logins: DbLogins) -> list[ReconcilerError]:
-    """What the reader of profiles, their writer and the state say of a server that lets nobody in."""
+    """What the reader of profiles, their writer and the state say of a server that refuses every login."""
     reader = TableProfiles(gate.url(), "public.customers", COLUMNS, logins=logins)
     writer, state = open_writer(gate.url(), logins=logins), open_engine(gate.url(), logins=logins)
     told: list[ReconcilerError] = []
@@ -142,7 +142,7 @@ def test_a_block_is_of_the_address_and_keeps_other_logins_away_too(gate: Gate) -
     assert [login["user"] for login in gate.logins] == ["one.ref"]
 
 
-def test_a_wrong_password_keeps_nobody_away_who_has_another(gate: Gate) -> None:
+def test_a_wrong_password_keeps_no_one_away_who_has_another(gate: Gate) -> None:
     logins = DbLogins(Steady())
     gate.says = ("28P01", 'password authentication failed for user "reader"')
     for password in ("old", "old", "new"):
@@ -183,7 +183,7 @@ def test_what_never_reaches_a_server_has_its_way_out_too(says: str, hint: str) -
     assert refusal.pause_s == 0
 
 
-def test_of_several_addresses_the_one_where_a_server_answered_is_told() -> None:
+def test_of_several_addresses_the_one_where_a_server_answered_is_reported() -> None:
     said = (
         'connection to server at "::1", port 5432 failed: Connection refused\n\tIs the server running?\n'
         "Multiple connection attempts failed. All failures were:\n"

@@ -72,7 +72,7 @@ def everybody(reader: TableProfiles) -> dict[str, Profile]:
     return {str(p.clerk_user_id): p for chunk in reader.scan(chunk=2) for p in chunk}
 
 
-def test_a_missing_file_is_told_and_not_made(tmp_path: Path, opened: Open) -> None:
+def test_a_missing_file_is_reported_and_not_made(tmp_path: Path, opened: Open) -> None:
     path = tmp_path / "profiles.db"
     with pytest.raises(SourceError, match=r"there is no file .*profiles\.db") as caught:
         opened(path).check()
@@ -107,7 +107,7 @@ def test_a_path_with_odd_characters_is_the_path_it_says(tmp_path: Path, opened: 
     assert list(everybody(opened(path))) == ["user_1"]
 
 
-def test_a_file_that_is_something_else_is_told(tmp_path: Path, opened: Open) -> None:
+def test_a_file_that_is_something_else_is_reported(tmp_path: Path, opened: Open) -> None:
     path = tmp_path / "profiles.db"
     path.write_text("clerk_user_id;email\nuser_1;ada@example.com\n" * 100)
     with pytest.raises(SourceError, match="not a database"):
@@ -166,7 +166,7 @@ def test_profiles_and_state_may_share_a_file(tmp_path: Path, opened: Open) -> No
     assert list(everybody(opened(path))) == ["user_1"]
 
 
-def test_a_schema_that_sqlite_does_not_have_is_told(tmp_path: Path) -> None:
+def test_a_schema_that_sqlite_does_not_have_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "profiles.db"
     run(path, TABLE)
     reader = TableProfiles(f"sqlite:///{path}", "crm.customers", COLUMNS)

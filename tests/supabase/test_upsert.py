@@ -147,7 +147,7 @@ def at(value: Any) -> datetime:
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
-def test_a_new_user_gets_a_row_that_reads_back_as_she_was_written(world: World) -> None:
+def test_a_new_user_gets_a_row_that_reads_back_as_written(world: World) -> None:
     upserts = world.upserts()
     upserts.check()
     assert upserts.put(person()) == "written"
@@ -238,7 +238,7 @@ def test_after_a_failover_the_connections_to_the_standby_are_left(world: World) 
     engine.dispose()
 
 
-def test_a_row_whose_time_is_not_known_is_brought_up_to_date(world: World) -> None:
+def test_a_row_with_an_unknown_time_is_brought_up_to_date(world: World) -> None:
     world.run("INSERT INTO customers (clerk_user_id, first_name) VALUES ('user_tove', 'Old')")
     assert world.upserts().put(person()) == "written"
     assert world.row()["first_name"] == "Tove"
@@ -350,7 +350,7 @@ def test_keys_of_the_app_within_an_object_of_clerks_stay(world: World) -> None:
     assert world.stored_json() == {"deep": {"app": 2, "a": 3}, "list": [1]}
 
 
-def test_a_deleted_user_is_marked_and_a_late_update_does_not_bring_her_back(world: World) -> None:
+def test_a_deleted_user_is_marked_and_a_late_update_does_not_bring_them_back(world: World) -> None:
     world.upserts().put(person())
     assert world.upserts().delete(USER, at=NOON + timedelta(hours=1)) == RowWritten("written")
     assert at(world.row()["deleted_at"]) == NOON + timedelta(hours=1)
@@ -556,7 +556,7 @@ def test_a_user_without_what_the_table_needs_is_a_permanent_error(world: World) 
 
 
 def test_a_database_that_is_away_is_a_temporary_error() -> None:
-    engine = open_engine("postgresql://nobody@127.0.0.1:9/none")
+    engine = open_engine("postgresql://no_one@127.0.0.1:9/none")
     refused(
         lambda: ProfileUpserts(engine, "public.customers", COLUMNS).write_together([RowWrite(person())])[0],
         TemporaryError,
@@ -622,7 +622,7 @@ class TestRightsAndTypes(OnPostgres):
         assert world.upserts().put(person()) == "written"
         assert world.row()["display_name"] == "Tove Ærø"
 
-    def test_a_role_that_may_not_write_is_told_what_to_grant(self, world: World, postgres: Any) -> None:
+    def test_a_role_that_may_not_write_is_shown_what_to_grant(self, world: World, postgres: Any) -> None:
         role = "reconciler_reader_only"
         world.run(f"CREATE ROLE {role} LOGIN")
         try:
