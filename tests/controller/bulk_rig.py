@@ -1,4 +1,4 @@
-"""The house of tests/inprocess.py with bulk operations, whose process may die at any moment and be started anew."""
+"""The rig of tests/inprocess.py with bulk operations, in a process that may die at any moment and be started again."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class WithFiles(InProcess):
 
 
 class BulkRig(Rig):
-    """One store whose plans go by bulk, however small; `by_bulk` False: one by one, as everything does without it."""
+    """One store with plans that go by bulk, however small; `by_bulk` False: one by one, as everything does without it."""
 
     def __init__(
         self, folder: Path, *, by_bulk: bool = True, lines_min: int = 10, rate: float = 100, **policy: Any
@@ -194,7 +194,7 @@ def rows(rig: Rig) -> dict[str, Any]:
 
 
 def told(rig: Rig) -> list[Any]:
-    """What was written, in no order. Not as what: whom a joint call can't be made for gets hers as an update."""
+    """What was written, in no order. Not as what: a user that a joint call can't serve gets them as an update."""
     events: list[Event] = rig.state.events(limit=100_000)
     return sorted((e.clerk_user_id, json.dumps(c, sort_keys=True)) for e in events for c in e.changes)
 

@@ -1,4 +1,4 @@
-"""The house with bulk files, whose profiles also lie in a real SQLite table: for sweeps by fingerprints and mirrors."""
+"""The rig with bulk files, and with its profiles also in a real SQLite table: for scans by fingerprints and mirrors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MirrorRig(BulkRig):
         super().close()
 
     def pour(self, *also: tuple[Any, ...]) -> None:
-        """Write all rows anew, and these beside them."""
+        """Write all rows again, and these beside them."""
         rows = [tuple(_as_sql(getattr(row, column)) for column in COLUMNS) for row in self.profiles.rows.values()]
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute("delete from customers")
@@ -93,7 +93,7 @@ class MirrorRig(BulkRig):
 
 
 def customer(rig: MirrorRig, number: int) -> CustomerId:
-    """Whom this user's mapping names."""
+    """The customer that this user's mapping names."""
     found = rig.mapping(NAME, user_of(number))
     assert found is not None
     assert found.customer_id is not None

@@ -1,4 +1,4 @@
-"""Plans carried out: rechecked, written down step by step, and never twice. Whole cycles in process."""
+"""Plans executed: rechecked, recorded step by step, and never twice. Whole cycles in process."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_new_user_gets_one_customer_in_one_mutation(components: Rig) -> None:
     at_rest(components)
 
 
-def test_a_guest_is_adopted_with_everything_staff_gave_her(components: Rig) -> None:
+def test_a_guest_is_adopted_with_everything_staff_gave_them(components: Rig) -> None:
     components.sim("acme").staff(
         "create", email="ADA@x.example.com", tags=["vip"], note="by staff", addresses=[{"city": "Ottawa"}]
     )
@@ -99,7 +99,7 @@ def test_who_leaves_stays_as_the_policy_says_and_comes_back_to_the_same_customer
     at_rest(components)
 
 
-def test_who_leaves_is_deleted_where_that_is_the_policy_and_she_never_bought(components: Rig) -> None:
+def test_who_leaves_is_deleted_where_that_is_the_policy_and_they_never_bought(components: Rig) -> None:
     three(components)
     components.rotate("acme", on_leave="delete")
     components.sim("acme").staff("order", id=theirs(components, BOB).id)
@@ -125,7 +125,7 @@ def test_who_was_erased_is_never_made_again(components: Rig) -> None:
 # --- addresses -----------------------------------------------------------------------------------------------------
 
 
-def test_a_user_moves_to_the_guest_with_her_new_address_and_leaves_a_trace(components: Rig) -> None:
+def test_a_user_moves_to_the_guest_with_their_new_address_and_leaves_a_trace(components: Rig) -> None:
     three(components)
     old = theirs(components, ADA)
     components.sim("acme").staff("guest_checkout", email="new@x.example.com")
@@ -157,7 +157,7 @@ def test_two_customers_become_one_where_the_policy_merges(components: Rig) -> No
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_addresses_go_round_in_one_cycle_and_everybody_keeps_her_customer(components: Rig, size: int) -> None:
+def test_addresses_go_round_in_one_cycle_and_everybody_keeps_their_customer(components: Rig, size: int) -> None:
     three(components)
     users = (ADA, BOB, CYD)[:size]
     before = {u: theirs(components, u).id for u in users}
@@ -235,7 +235,7 @@ def changed(components: Rig) -> Any:
     return components.plan()
 
 
-def test_a_saved_action_whose_customer_was_edited_is_refused_by_name(components: Rig) -> None:
+def test_a_saved_action_for_an_edited_customer_is_refused_by_name(components: Rig) -> None:
     planned = changed(components)
     components.sim("acme").staff("edit", id=theirs(components, ADA).id, note="staff")
     outcome = components.apply(planned, fresh=False)[0]
@@ -246,7 +246,7 @@ def test_a_saved_action_whose_customer_was_edited_is_refused_by_name(components:
     assert theirs(components, ADA).last_name is None
 
 
-def test_a_saved_action_whose_profile_moved_is_refused_by_name(components: Rig) -> None:
+def test_a_saved_action_for_a_changed_profile_is_refused_by_name(components: Rig) -> None:
     planned = changed(components)
     components.user(ADA, last_name="Newer")
     outcome = components.apply(planned, fresh=False)[0]
@@ -275,7 +275,7 @@ def test_a_saved_action_that_is_another_now_is_refused(components: Rig) -> None:
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_planned_create_whose_user_left_or_changed_is_refused(components: Rig, *, fresh: bool) -> None:
+def test_a_planned_create_for_a_user_who_left_or_changed_is_refused(components: Rig, *, fresh: bool) -> None:
     three(components)
     components.user("user_dee", email="dee@x.example.com")
     components.user("user_eve", email="eve@x.example.com", locale="de")
@@ -289,7 +289,7 @@ def test_a_planned_create_whose_user_left_or_changed_is_refused(components: Rig,
     assert len(components.people("acme")) == 3
 
 
-def test_a_create_whose_address_a_guest_has_taken_becomes_an_adoption(components: Rig) -> None:
+def test_a_create_with_an_address_that_a_guest_has_taken_becomes_an_adoption(components: Rig) -> None:
     components.user(ADA, email="ada@x.example.com")
     planned = components.plan()
     components.sim("acme").staff("guest_checkout", email="ada@x.example.com")
@@ -300,7 +300,7 @@ def test_a_create_whose_address_a_guest_has_taken_becomes_an_adoption(components
     at_rest(components)
 
 
-def test_a_create_whose_phone_is_taken_goes_on_without_it(components: Rig) -> None:
+def test_a_create_with_a_taken_phone_proceeds_without_it(components: Rig) -> None:
     components.user(ADA, email="ada@x.example.com", phone="+16134505293")
     planned = components.plan()
     components.sim("acme").staff("create", phone="+16134505293")
@@ -357,7 +357,7 @@ def test_an_answer_that_is_lost_for_good_is_given_up_and_told(components: Rig) -
     at_rest(components)
 
 
-def test_a_look_that_fails_before_a_batch_fails_its_actions_and_harms_nobody(components: Rig) -> None:
+def test_a_read_that_fails_before_a_batch_fails_its_actions_and_harms_no_one(components: Rig) -> None:
     planned = changed(components)
     components.sim("acme").faults.add("internal_error", on="nodes")
     outcomes = components.apply(planned, fresh=False)
@@ -366,7 +366,7 @@ def test_a_look_that_fails_before_a_batch_fails_its_actions_and_harms_nobody(com
     at_rest(components)
 
 
-def test_a_store_whose_access_is_refused_stops_and_the_rest_is_not_tried(components: Rig) -> None:
+def test_a_store_that_refuses_access_stops_and_the_rest_is_not_tried(components: Rig) -> None:
     three(components)
     for user in (ADA, BOB, CYD):
         components.user(user, last_name="New")
@@ -379,7 +379,7 @@ def test_a_store_whose_access_is_refused_stops_and_the_rest_is_not_tried(compone
 
 
 @pytest.mark.parametrize("status", [402, 401])
-def test_a_frozen_store_is_told_in_the_plan_and_nothing_is_tried_there(components: Rig, status: int) -> None:
+def test_a_frozen_store_is_named_in_the_plan_and_nothing_is_tried_there(components: Rig, status: int) -> None:
     planned = changed(components)
     components.sim("acme").status = status
     part = components.plan().plan.stores[0]
@@ -388,7 +388,7 @@ def test_a_frozen_store_is_told_in_the_plan_and_nothing_is_tried_there(component
     assert [o.result for o in components.apply(planned, fresh=False)] == ["not tried"]
 
 
-def test_a_parking_that_fails_is_warned_of_and_harms_nobody(components: Rig) -> None:
+def test_a_parking_that_fails_is_warned_of_and_harms_no_one(components: Rig) -> None:
     three(components)
     components.user(ADA, email=f"{BOB}@x.example.com")
     components.user(BOB, email=f"{ADA}@x.example.com")
@@ -416,7 +416,7 @@ def test_access_that_ends_while_parking_stops_the_store(components: Rig) -> None
 # --- the source ----------------------------------------------------------------------------------------------------
 
 
-def test_an_empty_source_releases_nobody_and_says_so(components: Rig) -> None:
+def test_an_empty_source_releases_no_one_and_says_so(components: Rig) -> None:
     three(components)
     components.profiles.rows.clear()
     with pytest.raises(SourceError, match="no user is released"):

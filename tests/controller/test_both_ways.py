@@ -19,7 +19,7 @@ from reconciler.errors import LeaseLost, StateError
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, outcomes, populate, user_of
 
 PEOPLE = 24
-GUESTS = 6  # whose customers are there already: adoptions never go by bulk
+GUESTS = 6  # with customers that are there already: adoptions never go by bulk
 WAIT_S = 60.0
 NEVER = 1e-12  # rows a second
 
@@ -140,7 +140,7 @@ def test_an_error_that_ends_the_bulk_half_ends_the_other_and_is_raised(rig: Bulk
 
 
 def test_an_error_that_ends_the_single_half_ends_the_other_and_is_raised(rig: BulkRig) -> None:
-    """Our own database is away for whoever writes down a single call; the operation would never end."""
+    """Our own database is away when a single call is recorded; the operation would never end."""
     rig.acme.shop.bulk_rows_per_s = NEVER
     away = threading.Event()
 
@@ -156,7 +156,7 @@ def test_an_error_that_ends_the_single_half_ends_the_other_and_is_raised(rig: Bu
     ended(rig)
 
 
-def test_whoever_takes_no_more_outcomes_leaves_nothing_running(rig: BulkRig) -> None:
+def test_a_caller_who_takes_no_more_outcomes_leaves_nothing_running(rig: BulkRig) -> None:
     rig.acme.shop.bulk_rows_per_s = NEVER
     taken = apply_actions(rig)
     first = next(taken)
@@ -166,8 +166,8 @@ def test_whoever_takes_no_more_outcomes_leaves_nothing_running(rig: BulkRig) -> 
     ended(rig)
 
 
-def test_whoever_takes_no_more_of_many_stores_leaves_nothing_running_in_any(rig: BulkRig) -> None:
-    """While nobody has an outcome to tell: the operation would never end, and the single calls are over."""
+def test_a_caller_who_takes_no_more_of_many_stores_leaves_nothing_running_in_any(rig: BulkRig) -> None:
+    """While no store has an outcome to yield: the operation would never end, and the single calls are over."""
     rig.acme.shop.bulk_rows_per_s = NEVER
     planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
     taken = apply_stores(planned.scans, {NAME: context}, partial(apply_plan, fresh=True))
@@ -180,7 +180,7 @@ def test_whoever_takes_no_more_of_many_stores_leaves_nothing_running_in_any(rig:
 
 
 def assert_free(rig: BulkRig) -> None:
-    """No thread goes on, and whoever comes next finds the lease free."""
+    """No thread continues, and the next to ask finds the lease free."""
     assert not [t.name for t in threading.enumerate() if t.name.startswith(("apply", "halves", "bulk"))]
     before = rig.mutations()
     free = rig.state.acquire(f"bulk {rig.stores[NAME].shop}", "another", ttl_s=1, now=rig.clock.now())

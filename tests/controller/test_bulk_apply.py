@@ -84,7 +84,7 @@ def test_files_are_the_same_however_few_lines_are_in_memory(
     same(at_once, in_pieces)
 
 
-def test_what_a_file_has_no_room_for_goes_with_the_next(both: tuple[BulkRig, BulkRig]) -> None:
+def test_what_a_file_has_no_space_for_goes_with_the_next(both: tuple[BulkRig, BulkRig]) -> None:
     bulk, paced = both
     bulk.file_bytes_max, bulk.lines_min = 5000, PEOPLE
     for each in both:
@@ -118,7 +118,7 @@ def test_a_large_plan_goes_by_bulk_where_the_forecast_says_so(tmp_path: Path) ->
 
 
 def first_sync(_: BulkRig) -> None:
-    """Nobody is there yet."""
+    """No one is there yet."""
 
 
 def changes(rig: BulkRig) -> None:
@@ -166,7 +166,7 @@ def refusals(rig: BulkRig) -> None:
 
 
 def new_rule(rig: BulkRig) -> None:
-    """Nobody has changed, but everybody gets another tag and loses one."""
+    """No one has changed, but everybody gets another tag and loses one."""
     rig.cycle()
     rig.rotate(NAME, tags=["member"])
 
@@ -204,7 +204,7 @@ def test_what_was_taken_since_the_plan_was_made_is_decided_as_one_by_one(both: t
         assert shown[user_of(2)].note == "a guest"
 
 
-def test_phones_change_hands_in_a_plan_that_goes_by_bulk(tmp_path: Path) -> None:
+def test_phones_change_owners_in_a_plan_that_goes_by_bulk(tmp_path: Path) -> None:
     with BulkRig(tmp_path, fields={"phone": "enforce"}) as rig:
         populate(rig, PEOPLE)
         rig.cycle()
@@ -242,7 +242,7 @@ def prepared(rig: BulkRig, story: Story) -> None:
 
 
 @pytest.mark.parametrize("story", [first_sync, changes], ids=["first_sync", "changes"])
-def test_whoever_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
+def test_a_run_that_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
     """Some of the moments, other ones for each story; all of them are tried by `make explore`."""
     died_at(tmp_path, story, step=29, first=3 if story is first_sync else 8)
 
@@ -250,7 +250,7 @@ def test_whoever_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) 
 @pytest.mark.explore
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
-def test_whoever_dies_at_each_single_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
+def test_a_run_that_dies_at_each_single_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
     died_at(tmp_path, story, step=1, first=0)
 
 
@@ -273,6 +273,6 @@ def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
             assert customers(rig) == wanted, said
             if (
                 story in ALL_BY_BULK
-            ):  # who dies between a single call and its row does not know that the values were hers
+            ):  # who dies between a single call and its row does not know that the values were theirs
                 assert rows(rig) == rows_wanted, said
             at_rest(rig)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with bulk operations, the shop ends as it would have without them, and people are told."""
+"""Whatever goes wrong with bulk operations, the shop ends as it would have without them, and people are informed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def operations(rig: BulkRig) -> int:
 @pytest.mark.parametrize(
     ("status", "code"), [("FAILED", "INTERNAL_SERVER_ERROR"), ("FAILED", "TIMEOUT"), ("CANCELED", None)]
 )
-def test_an_operation_that_ends_early_is_told_and_made_good(
+def test_an_operation_that_ends_early_is_reported_and_made_good(
     rig: BulkRig, wanted: Wanted, status: str, code: str | None, after_rows: int
 ) -> None:
     rig.acme.staff("bulk_fault", status=status, error_code=code, after_rows=after_rows)
@@ -111,7 +111,7 @@ def test_an_answer_that_is_lost_costs_no_more_than_time(rig: BulkRig, wanted: Wa
     assert len(rig.acme.shop.operations) <= 6
 
 
-def test_an_operation_whose_start_was_not_answered_is_not_started_twice(rig: BulkRig, wanted: Wanted) -> None:
+def test_an_operation_with_an_unanswered_start_is_not_started_twice(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("lost_after", on="bulkOperationRunMutation", times=2)
     well(rig, wanted)
     assert len(rig.acme.shop.operations) == operations(rig) == 6  # three files of customers, and of their metafields
@@ -139,7 +139,7 @@ def test_a_result_that_is_cut_off_is_not_believed(rig: BulkRig, wanted: Wanted) 
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
-def test_without_the_storage_everybody_is_sent_by_herself(rig: BulkRig, wanted: Wanted) -> None:
+def test_without_the_storage_everybody_is_sent_one_by_one(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("status", on="stagedUpload", times=None, status=503)
     well(rig, wanted)
     assert any("bulk operations can't be used now" in said for said in rig.warnings)
@@ -224,7 +224,7 @@ def test_a_shop_without_the_definition_says_so_for_everybody(rig: BulkRig) -> No
     assert rig.people(NAME) == {}
 
 
-def test_an_uploaded_file_that_is_gone_is_made_anew(rig: BulkRig, wanted: Wanted) -> None:
+def test_an_uploaded_file_that_is_gone_is_made_again(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("internal_error", on="bulkOperationRunMutation")
 
     def lost() -> None:
@@ -247,7 +247,7 @@ def test_another_process_at_the_same_store_is_waited_for_and_then_told_of(rig: B
     assert rig.people(NAME) == {}
 
 
-def test_whoever_was_frozen_and_taken_over_stops(rig: BulkRig, wanted: Wanted) -> None:
+def test_a_process_that_was_frozen_and_taken_over_stops(rig: BulkRig, wanted: Wanted) -> None:
     shop = rig.stores[NAME].shop
 
     def frozen() -> None:
@@ -265,7 +265,7 @@ def test_whoever_was_frozen_and_taken_over_stops(rig: BulkRig, wanted: Wanted) -
     ended(rig, wanted)
 
 
-def test_nudges_go_on_beside_it_and_nobody_is_made_twice(rig: BulkRig, wanted: Wanted) -> None:
+def test_nudges_continue_beside_it_and_no_one_is_made_twice(rig: BulkRig, wanted: Wanted) -> None:
     nudged: list[str] = []
 
     def nudge() -> None:
@@ -306,7 +306,7 @@ def test_a_user_who_loses_a_customer_to_an_answer_is_nudged(rig: BulkRig) -> Non
 
 
 def test_while_a_killed_run_can_not_be_gone_on_with_nothing_new_is_begun(rig: BulkRig, wanted: Wanted) -> None:
-    with rig.killed_after(16):  # a file lies ready, and nobody knows whether it runs
+    with rig.killed_after(16):  # a file lies ready, and no one knows whether it runs
         rig.cycle()
     shop = rig.stores[NAME].shop
     assert [file.operation for file in rig.state.bulk_files(shop)] == [None]
@@ -331,7 +331,7 @@ def test_a_store_that_is_paused_is_left_alone(rig: BulkRig, wanted: Wanted) -> N
     ended(rig, wanted)
 
 
-def test_what_a_killed_run_left_harms_nobody_who_goes_without(rig: BulkRig, wanted: Wanted) -> None:
+def test_what_a_killed_run_left_harms_no_one_who_goes_without(rig: BulkRig, wanted: Wanted) -> None:
     with rig.killed_after(60):
         rig.cycle()
     rig.by_bulk = False
@@ -344,6 +344,6 @@ def test_what_a_killed_run_left_harms_nobody_who_goes_without(rig: BulkRig, want
 
 
 def _tag(rig: BulkRig) -> Write:
-    made = rig.acme.staff("create", email="nobody@x.example.com")
+    made = rig.acme.staff("create", email="noone@x.example.com")
     rig.acme.staff("delete", id=made["id"])
     return AddTags(made["id"], ("x",))

@@ -1,4 +1,4 @@
-"""A row that moves while its line is under way: whoever wrote what in which order, the shop ends at what the row says."""
+"""A row that moves while its line is under way: in whatever order the writers wrote, the shop ends at what the row says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORKED = {"applied", "in_sync", "nothing"}
 Worker = Callable[[BulkRig, str], None]
 
 
-def nobody(_: BulkRig, __: str) -> None:
+def no_worker(_: BulkRig, __: str) -> None:
     """No worker of a `run` is there."""
 
 
@@ -33,7 +33,7 @@ def a_worker(rig: BulkRig, user: str) -> None:
     assert {found.result for _, found in rig.requested(NAME, user)} <= WORKED
 
 
-WORKERS = pytest.mark.parametrize("worker", [nobody, a_worker], ids=["alone", "beside a worker"])
+WORKERS = pytest.mark.parametrize("worker", [no_worker, a_worker], ids=["alone", "beside a worker"])
 
 
 @pytest.fixture(params=["auto", "hold"], ids=["drift is corrected", "drift is held"])
@@ -57,7 +57,7 @@ def under_way(rig: BulkRig, moves: Callable[[], None]) -> None:
 
 
 def says(rig: BulkRig, user: str) -> dict[str, Any]:
-    """What the shop shows of her, and what the state says was agreed on: the same, or we lie to ourselves."""
+    """What the shop shows of the user, and what the state says was agreed on: the same, or we lie to ourselves."""
     shown, mapping = rig.of_user(NAME, user), rig.mapping(NAME, user)
     assert shown is not None
     assert mapping is not None
@@ -113,7 +113,7 @@ def test_who_is_changed_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig,
 
 @WORKERS
 @pytest.mark.parametrize("on_leave", ["keep", "tag", "delete"])
-def test_whose_row_goes_while_she_is_made_is_released(rig: BulkRig, worker: Worker, on_leave: str) -> None:
+def test_a_user_with_a_row_that_goes_during_the_create_is_released(rig: BulkRig, worker: Worker, on_leave: str) -> None:
     """Also where a worker has made and released the user by then, and the line makes the customer once more.
 
     The line itself never turns into a release, which no person has seen: the next plan has it.
@@ -138,7 +138,7 @@ def test_whose_row_goes_while_she_is_made_is_released(rig: BulkRig, worker: Work
     at_rest(rig)
 
 
-def test_whose_row_moves_after_her_line_has_run_and_is_written_by_a_worker_keeps_what_he_wrote(rig: BulkRig) -> None:
+def test_a_row_that_moves_after_its_line_and_is_written_by_a_worker_keeps_what_was_written(rig: BulkRig) -> None:
     def runs_and_moves() -> None:
         rig.acme.shop.bulk_rows_per_s = None
         for file in rig.state.bulk_files(rig.stores[NAME].shop):
@@ -187,7 +187,7 @@ def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: 
 
 @WORKERS
 @pytest.mark.parametrize("moment", [20, 40, 60])
-def test_rows_that_moved_before_a_killed_run_is_gone_on_with_are_carried_out(
+def test_rows_that_moved_before_a_killed_run_is_continued_are_executed(
     rig: BulkRig, worker: Worker, moment: int
 ) -> None:
     with rig.killed_after(moment):
@@ -198,7 +198,7 @@ def test_rows_that_moved_before_a_killed_run_is_gone_on_with_are_carried_out(
     changed(rig)
 
 
-def test_whoever_dies_while_a_moved_row_is_put_right_leaves_it_to_the_next(tmp_path: Path) -> None:
+def test_a_run_that_dies_while_a_moved_row_is_put_right_leaves_it_to_the_next(tmp_path: Path) -> None:
     """Killed at many moments of the same run, in which rows moved and a worker wrote them."""
 
     def begun(folder: Path) -> BulkRig:
@@ -218,7 +218,7 @@ def test_whoever_dies_while_a_moved_row_is_put_right_leaves_it_to_the_next(tmp_p
                 rig.cycle()
             rig.while_waiting = lambda: None
             rig.acme.shop.bulk_rows_per_s = None
-            change(rig, nobody)
+            change(rig, no_worker)
             found = [rig.cycle(), rig.cycle()]
             assert [o for cycle in found for o in cycle.failures] == [], moment
             changed(rig)

@@ -55,7 +55,7 @@ def test_a_store_that_ignores_emails_gives_a_guest_to_neither_of_two(tmp_path: P
         assert [c.backlink for c in components.people("acme").values()] == [None]
 
 
-def test_a_store_that_ignores_emails_makes_both_of_two_where_nobody_has_the_address(tmp_path: Path) -> None:
+def test_a_store_that_ignores_emails_makes_both_of_two_where_no_one_has_the_address(tmp_path: Path) -> None:
     with rig(tmp_path, fields={"email": "ignore"}) as components:
         for user in ("user_ada", "user_bob"):
             components.user(user, email=SHARED)

@@ -160,7 +160,7 @@ def test_a_successor_who_arrives_and_adopts_between_decision_and_release_keeps_t
 
 
 @each_policy
-def test_a_successor_whose_row_comes_between_decision_and_release_gets_the_customer(world: World) -> None:
+def test_a_successor_with_a_row_that_comes_between_decision_and_release_gets_the_customer(world: World) -> None:
     customer = world.at(ADA)
     world.leave(ADA)
     world.profiles.on["count"] = lambda: arrives(world, email="ADA@X.example.com")
@@ -320,7 +320,7 @@ def test_a_customer_that_several_successors_claim_is_kept_until_one_is_left_to_a
 
 @pytest.mark.parametrize("known", [None, "gid://shopify/Customer/1"], ids=["first", "after one that is gone"])
 @each_policy
-def test_a_customer_whose_making_was_never_recorded_is_released_with_its_user(world: World, known: str | None) -> None:
+def test_a_customer_with_an_unrecorded_create_is_released_with_its_user(world: World, known: str | None) -> None:
     customer = world.at(ADA)
     row = world.mapping("acme", ADA)
     assert row is not None

@@ -1,4 +1,4 @@
-"""Metafields of several new customers ride in one call, and nobody is the worse for it."""
+"""Metafields of several new customers share one call, and no one is the worse for it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_new_customers_with_metafields_cost_little_more_than_ten_points_each(com
     at_rest(components)
 
 
-def test_what_each_customer_got_is_told_once(components: Rig) -> None:
+def test_what_each_customer_got_is_reported_once(components: Rig) -> None:
     components.cycle()
     told = [(e.clerk_user_id, c["field"]) for e in events(components) for c in e.changes]
     assert len(told) == len(set(told)) == PEOPLE * 6  # address, name, back-link, tags and two metafields
@@ -107,7 +107,7 @@ def test_a_value_that_is_refused_harms_only_its_owner(components: Rig) -> None:
     at_rest(components)
 
 
-def test_a_customer_that_goes_away_in_between_harms_nobody_else(components: Rig) -> None:
+def test_a_customer_that_goes_away_in_between_harms_no_one_else(components: Rig) -> None:
     gone: list[str] = []
 
     def staff(roots: tuple[str, ...], _variables: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ def test_a_customer_that_goes_away_in_between_harms_nobody_else(components: Rig)
     at_rest(components)
 
 
-def test_a_store_that_closes_in_between_is_told_of_every_user(components: Rig) -> None:
+def test_a_store_that_closes_in_between_is_reported_for_every_user(components: Rig) -> None:
     components.sim("acme").faults.add("missing_scope", on="metafieldsSet", times=None)
     cycle = components.cycle()
     assert len(cycle.outcomes) == PEOPLE
@@ -137,7 +137,7 @@ def test_a_store_that_closes_in_between_is_told_of_every_user(components: Rig) -
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("mutation", [1, 2, 14, 30, 31, 32, 33])
-def test_whoever_dies_in_between_is_healed_by_the_next_look(tmp_path: Path, mutation: int, when: str) -> None:
+def test_a_run_that_dies_in_between_is_healed_by_the_next_cycle(tmp_path: Path, mutation: int, when: str) -> None:
     with Rig(tmp_path, acme()) as components:
         populate(components)
         with components.dying(mutation, after=when == "after"):

@@ -62,7 +62,7 @@ def nodes_read(rig: MirrorRig) -> int:
     return sum("nodes" in call.roots for call in rig.acme.calls)
 
 
-def test_a_full_look_reads_nobody_who_has_not_moved(rig: MirrorRig) -> None:
+def test_a_full_resync_reads_no_one_who_has_not_moved(rig: MirrorRig) -> None:
     before = nodes_read(rig)
     found = full_resync(context(rig))
     assert (found.whole, found.looked_at, found.wanted, found.queued) == (True, PEOPLE, PEOPLE, 0)
@@ -137,10 +137,10 @@ def test_looks_at_changes_find_who_went_slice_by_slice(rig: MirrorRig, monkeypat
         rig.leave(user)
     rig.pour()
     assert [incremental_resync(context(rig)).queued for _ in range(4)] == [1, 1, 1, 0]
-    assert incremental_resync(context(rig)).queued == 0  # they wait already; the slices begin anew
+    assert incremental_resync(context(rig)).queued == 0  # they wait already; the slices begin again
 
 
-def test_half_a_table_in_one_slice_makes_a_look_compare_all_keys_and_release_nobody(
+def test_half_a_table_in_one_slice_makes_a_resync_compare_all_keys_and_release_no_one(
     rig: MirrorRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resync, "SLICE", 10)
@@ -175,7 +175,7 @@ def test_a_full_look_that_was_stopped_reads_only_the_rows_behind_it(rig: MirrorR
     assert profiles.scans == [user_of(9)]
 
 
-def test_a_full_look_that_must_stop_while_the_mirror_is_filled_looks_at_nobody(rig: MirrorRig) -> None:
+def test_a_full_resync_that_must_stop_while_the_mirror_is_filled_reads_no_one(rig: MirrorRig) -> None:
     looking = context(rig)
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(10)

@@ -34,7 +34,7 @@ def mark(rig: MirrorRig) -> MirrorMark:
 
 
 def told(rig: MirrorRig) -> list[Any]:
-    """Whose customer the mirror has learned to have moved."""
+    """The users with a customer that has moved, as the mirror has learned."""
     since = rig.clock.now() - timedelta(days=400)
     return [user for users in rig.state.moved_since(rig.stores[NAME].shop, since) for user in users]
 
@@ -59,14 +59,14 @@ def test_it_shows_how_far_it_is(rig: MirrorRig) -> None:
     assert mirrored(rig) == SHOP_PEOPLE
 
 
-def test_a_second_one_writes_nothing_anew_and_whoever_is_not_shown_is_gone(rig: MirrorRig) -> None:
+def test_a_second_one_writes_nothing_again_and_a_customer_it_does_not_show_is_gone(rig: MirrorRig) -> None:
     fill(rig.mirror())
     rig.acme.shop.staff_delete(customer(rig, 3))
     found = fill(rig.mirror())
     assert (found.moved, found.gone, mirrored(rig)) == (0, 1, SHOP_PEOPLE - 1)
 
 
-def test_one_that_was_stopped_goes_on_with_the_same_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_was_stopped_continues_with_the_same_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.controller.mirror.refresh.BATCH", 15)
     stops = 0
     seen = set()
@@ -82,7 +82,7 @@ def test_one_that_was_stopped_goes_on_with_the_same_query(rig: MirrorRig, monkey
     assert mirrored(rig) == SHOP_PEOPLE
 
 
-def test_one_that_fails_keeps_what_it_found_and_nobody_is_gone_by_it(rig: MirrorRig) -> None:
+def test_one_that_fails_keeps_what_it_found_and_no_one_is_gone_by_it(rig: MirrorRig) -> None:
     fill(rig.mirror())
     rig.acme.shop.staff_edit(customer(rig, 0), last_name="Edited")
     rig.acme.shop.staff_bulk_fault(status="FAILED", error_code="INTERNAL_SERVER_ERROR", after_rows=10)
@@ -93,7 +93,7 @@ def test_one_that_fails_keeps_what_it_found_and_nobody_is_gone_by_it(rig: Mirror
     assert fill(rig.mirror()).whole
 
 
-def test_one_that_was_cancelled_in_shopify_is_begun_anew(rig: MirrorRig) -> None:
+def test_one_that_was_cancelled_in_shopify_is_begun_again(rig: MirrorRig) -> None:
     rig.acme.shop.staff_bulk_fault(status="CANCELED", error_code=None, after_rows=5)
     with pytest.raises(TemporaryError, match="canceled"):
         fill(rig.mirror())
@@ -107,7 +107,7 @@ def test_one_that_runs_for_more_than_a_day_is_cancelled(rig: MirrorRig) -> None:
     assert mark(rig).operation is None
 
 
-def test_a_result_that_is_no_more_is_asked_for_anew(rig: MirrorRig) -> None:
+def test_a_result_that_is_no_more_is_asked_for_again(rig: MirrorRig) -> None:
     rig.stop_after = 0
     assert not fill(rig.mirror()).whole
     rig.stop_after = None
@@ -120,7 +120,7 @@ def test_a_result_that_is_no_more_is_asked_for_anew(rig: MirrorRig) -> None:
 
 
 @pytest.mark.parametrize("rows_per_s", [0.001, None])
-def test_one_that_was_begun_for_other_metafields_is_begun_anew(rig: MirrorRig, rows_per_s: float | None) -> None:
+def test_one_that_was_begun_for_other_metafields_is_begun_again(rig: MirrorRig, rows_per_s: float | None) -> None:
     """Its lines name metafields by their number."""
     rig.acme.shop.bulk_rows_per_s = rows_per_s  # it runs still, or has ended and is not read
     rig.stop_after = 0
@@ -141,7 +141,7 @@ def test_one_that_was_begun_for_other_metafields_is_begun_anew(rig: MirrorRig, r
     assert {i: seen.fp for i, seen in live.items()} == {i: row.fp for i, row in known.items()}
 
 
-def test_whoever_was_touched_since_is_read_and_whoever_is_gone_then_is_gone(rig: MirrorRig) -> None:
+def test_a_customer_touched_since_is_read_and_one_that_is_gone_then_is_gone(rig: MirrorRig) -> None:
     fill(rig.mirror())
     settle(rig)
     rig.clock.sleep(3600)
@@ -169,7 +169,7 @@ def test_a_webhook_makes_the_mirror_doubt_until_it_has_looked(rig: MirrorRig) ->
     assert told(rig) == []
 
 
-def test_what_is_older_brings_nobody_back_and_changes_nothing(rig: MirrorRig) -> None:
+def test_what_is_older_brings_no_one_back_and_changes_nothing(rig: MirrorRig) -> None:
     fill(rig.mirror())
     settle(rig)
     shop, as_of = rig.stores[NAME].shop, rig.clock.now()

@@ -68,7 +68,7 @@ class _Meanwhile:
 
 
 def planned(rig: MirrorRig) -> tuple[MirrorCheck, ScanResult]:
-    """As the command line plans: by the mirror where it stands, else live."""
+    """As the command line plans: by the mirror where it is valid, else live."""
     mirror_check = check_mirror(rig.mirror())
     return mirror_check, rig.scan(fast=mirror_check.as_of is not None)
 
@@ -87,7 +87,7 @@ def acts_on(scan_result: ScanResult) -> list[str]:
     return [action.clerk_user_id for action in scan_result.plan.actions]
 
 
-def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: MirrorRig) -> None:
+def test_where_nothing_has_moved_no_one_is_read_and_the_plan_is_the_same(rig: MirrorRig) -> None:
     live = rig.scan(fast=False)
     before = rig.calls()
     mirror_check, scan_result = planned(rig)
@@ -97,7 +97,7 @@ def test_where_nothing_has_moved_nobody_is_read_and_the_plan_is_the_same(rig: Mi
     assert digest(rig, scan_result) == digest(rig, live)
 
 
-def test_whoever_was_touched_lately_is_read_once_though_the_lists_overlap(rig: MirrorRig) -> None:
+def test_a_customer_touched_recently_is_read_once_though_the_lists_overlap(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), note="nothing of ours")
     rig.clock.sleep(60)
     asked = []
@@ -128,7 +128,7 @@ def test_who_was_edited_by_staff_is_seen(rig: MirrorRig) -> None:
     assert (mirror_check.as_of is not None, acts_on(scan_result)) == (True, [user_of(4)])
 
 
-def test_who_was_deleted_is_seen_by_counting_though_no_list_names_her(rig: MirrorRig) -> None:
+def test_who_was_deleted_is_seen_by_counting_though_no_list_names_them(rig: MirrorRig) -> None:
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(5)
     mirror_check, scan_result = planned(rig)
@@ -190,7 +190,7 @@ def test_a_mirror_that_was_filled_for_other_metafields_does_not_stand(rig: Mirro
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
-def test_guests_who_came_are_taken_in_and_the_mirror_stands(rig: MirrorRig) -> None:
+def test_guests_who_came_are_taken_in_and_the_mirror_stays_valid(rig: MirrorRig) -> None:
     rig.acme.shop.staff_create(email="guest@x.example.com")
     rig.clock.sleep(5)
     mirror_check, scan_result = planned(rig)
@@ -202,14 +202,14 @@ def test_one_who_came_and_is_not_in_the_index_yet_is_taken_in(rig: MirrorRig) ->
     come(rig, 1)
     mirror_check, scan_result = planned(rig)
     assert (mirror_check.as_of is not None, acts_on(scan_result)) == (True, [])
-    rig.clock.sleep(60)  # a shop's times are whole seconds: whom it made in this one is read twice
+    rig.clock.sleep(60)  # a shop's times are whole seconds: one it made in this second is read twice
     for read in (["nodes"], []):
         before = rig.calls()
         assert check_mirror(rig.mirror()).as_of is not None
         assert roots(rig, before) == ["customers", "customersCount", "customers", *read]
 
 
-def test_who_was_deleted_is_seen_though_one_came_whom_the_index_does_not_tell_of(rig: MirrorRig) -> None:
+def test_who_was_deleted_is_seen_though_one_came_that_the_index_does_not_list(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     rig.acme.shop.staff_delete(customer(rig, 5))
     come(rig, 1)
@@ -234,7 +234,7 @@ def test_newcomers_are_read_page_by_page_until_they_are_all_known(rig: MirrorRig
     assert acts_on(scan_result) == [user_of(5)]
 
 
-def test_a_newcomer_is_found_behind_newer_ones_whom_the_mirror_knows(rig: MirrorRig) -> None:
+def test_a_newcomer_is_found_behind_newer_ones_that_the_mirror_knows(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     rig.acme.shop.staff_delete(customer(rig, 5))
     come(rig, 1)
@@ -265,7 +265,7 @@ def test_those_who_come_while_it_counts_are_no_doubt(rig: MirrorRig) -> None:
     assert check_mirror(replace(context, lists=lists)).as_of is not None
 
 
-def test_those_who_come_while_it_counts_hide_nobody_who_was_deleted(rig: MirrorRig) -> None:
+def test_those_who_come_while_it_counts_hide_no_one_who_was_deleted(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     rig.acme.shop.staff_delete(customer(rig, 5))
     context = rig.mirror()
@@ -373,7 +373,7 @@ def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.M
     assert "were updated since" in check_mirror(rig.mirror()).doubt
 
 
-def test_a_shop_that_lets_nobody_in_says_so_once_in_the_look(rig: MirrorRig) -> None:
+def test_a_shop_that_admits_no_one_says_so_once_in_the_resync(rig: MirrorRig) -> None:
     rig.acme.tokens.revoke_all()
     mirror_check, scan_result = planned(rig)
     assert mirror_check == MirrorCheck()

@@ -1,4 +1,4 @@
-"""Whoever has moved is looked at in the mirror first: what that may settle, and what it must leave to the shop."""
+"""A user who has moved is looked up in the mirror first: what that may settle, and what it must leave to the shop."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def acts(rig: MirrorRig) -> dict[str, str]:
     return {action.clerk_user_id: action.kind for action in rig.scan(fast=True).plan.actions}
 
 
-def test_a_first_plan_of_people_whom_the_shop_does_not_know_asks_it_nothing(rig: MirrorRig) -> None:
+def test_a_first_plan_of_people_unknown_to_the_shop_asks_it_nothing(rig: MirrorRig) -> None:
     populate(rig, PEOPLE)
     rig.pour()
     fill(rig.mirror())
@@ -70,7 +70,7 @@ def test_the_first_plan_after_the_mirror_was_filled_asks_the_shop_nothing_and_is
     assert {row.clerk_user_id for row in fast.rows if row.observed_fp is not None} == {*map(user_of, range(PEOPLE))}
 
 
-def test_a_guest_with_her_address_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
+def test_a_guest_with_the_users_address_is_observed_in_the_shop(rig: MirrorRig) -> None:
     populate(rig, PEOPLE)
     rig.user("user_new", email="New@x.example.com")
     rig.pour()
@@ -78,11 +78,11 @@ def test_a_guest_with_her_address_is_looked_at_in_the_shop(rig: MirrorRig) -> No
     fill(rig.mirror())
     before = rig.calls()
     assert acts(rig)["user_new"] == "adopt"
-    assert asked(rig, before) == ["customerByIdentifier"] * 3  # in the mirror her address, then all of her in the shop
+    assert asked(rig, before) == ["customerByIdentifier"] * 3  # the address in the mirror, then everything in the shop
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
-def test_whoever_has_something_to_do_by_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
+def test_a_user_with_something_to_do_by_the_mirror_is_observed_in_the_shop(rig: MirrorRig) -> None:
     made(rig)
     rig.user(user_of(3), first_name="Adah")
     rig.leave(user_of(4))
@@ -94,7 +94,7 @@ def test_whoever_has_something_to_do_by_the_mirror_is_looked_at_in_the_shop(rig:
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
-def test_what_was_written_since_the_mirror_saw_her_is_not_forgotten(rig: MirrorRig) -> None:
+def test_what_was_written_since_the_mirror_was_read_is_not_forgotten(rig: MirrorRig) -> None:
     made(rig)
     before = rig.profiles.rows[ClerkUserId(user_of(3))].first_name
     for name in ("Adah", before):  # there and back, and the mirror has seen neither
@@ -106,7 +106,7 @@ def test_what_was_written_since_the_mirror_saw_her_is_not_forgotten(rig: MirrorR
         list(apply_plan(fast, rig.store_context(rig.stores[NAME]), fresh=True))
 
 
-def test_whoever_is_gone_from_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig) -> None:
+def test_a_customer_that_is_gone_from_the_mirror_is_observed_in_the_shop(rig: MirrorRig) -> None:
     made(rig)
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(5)
@@ -118,14 +118,14 @@ def test_whoever_is_gone_from_the_mirror_is_looked_at_in_the_shop(rig: MirrorRig
     assert digest(rig, fast) == digest(rig, rig.scan(fast=False))
 
 
-def test_nobody_is_nowhere_in_a_mirror_that_does_not_know_of_everybody(rig: MirrorRig) -> None:
+def test_no_one_is_absent_from_a_mirror_that_does_not_know_of_everybody(rig: MirrorRig) -> None:
     made(rig)
     rig.user("user_new", email="new@x.example.com")
     rig.pour()
     rig.state.touch(rig.stores[NAME].shop, [customer(rig, 2)], now=rig.clock.now(), gone=False)
     rig.acme.shop.staff_edit(customer(rig, 2), email="new@x.example.com")
     before = rig.calls()
-    assert acts(rig) == {user_of(2): "update", "user_new": "create"}  # as soon as she has given the address back
+    assert acts(rig) == {user_of(2): "update", "user_new": "create"}  # as soon as the other has given the address back
     assert len(asked(rig, before)) >= 2
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
@@ -162,7 +162,7 @@ def test_values_that_do_not_give_the_fingerprint_of_all_that_was_shown_are_not_b
     assert shown(customer.id, replace(known, fp=seen.fp + 1), with_rule) is None
 
 
-def test_the_mirror_answers_for_those_whom_it_knows_and_the_shop_for_the_rest(rig: MirrorRig) -> None:
+def test_the_mirror_answers_for_those_that_it_knows_and_the_shop_for_the_rest(rig: MirrorRig) -> None:
     made(rig)
     one = rig.stores[NAME]
     customers = MirrorReader(one, rig.state, rig.customers(one))
@@ -189,7 +189,7 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     fill(rig.mirror())
     scan_result = rig.scan(fast=False, guards=False)
     adopted = [a.clerk_user_id for a in scan_result.plan.actions if a.kind == "adopt"]
-    if check_mirror:  # one whom neither plan nor mirror know of: Shopify refuses, and she is looked at
+    if check_mirror:  # one that neither plan nor mirror know of: Shopify refuses, and it is observed
         rig.acme.shop.staff_create(email=str(rig.profiles.rows[ClerkUserId(user_of(6))].email))
     rig.by_bulk = True
     one = rig.stores[NAME]
@@ -201,5 +201,7 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     outcomes = list(apply_plan(scan_result, replace(context, bulk=bulk), fresh=False))
     assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
     assert adopted == [user_of(5)]
-    assert asked(rig, before).count("customerByIdentifier") == 6  # three of hers, and three of one, or of all at once
+    assert (
+        asked(rig, before).count("customerByIdentifier") == 6
+    )  # three of the guest, and three of one, or of all at once
     assert rig.scan(fast=False).plan.summary.actions == 0

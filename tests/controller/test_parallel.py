@@ -1,4 +1,4 @@
-"""Pieces of work side by side: whatever ends one of them, nothing goes on unseen, and nothing that was told is lost."""
+"""Pieces of work side by side: whatever ends one of them, nothing continues unseen, and nothing that was yielded is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def numbers(first: int, count: int) -> Iterator[int]:
 
 
 def until_ended(cancellation: Cancellation, ends: list[str]) -> Iterator[int]:
-    """Goes on for as long as it may."""
+    """Continues for as long as it may."""
     try:
         yield 0
         while True:
@@ -43,7 +43,7 @@ def test_everything_that_all_of_them_yield_comes_once_with_the_name_of_its_work(
 
 def test_an_error_ends_the_others_where_they_may_end_and_is_raised() -> None:
     cancellation, ends, found = Cancellation(), list[str](), list[tuple[str, int]]()
-    works = {"goes on": lambda: until_ended(cancellation, ends), "fails": lambda: fails(3)}
+    works = {"continues": lambda: until_ended(cancellation, ends), "fails": lambda: fails(3)}
     with pytest.raises(StateError):
         found.extend(run_parallel(works, cancellation, at_once=2, name="test", one_ends_all=True))
     assert len(ends) <= 1  # it may not have begun
@@ -58,14 +58,14 @@ def test_where_they_are_nothing_to_each_other_the_others_go_on_to_their_ends() -
     assert found == [("other", n) for n in range(200)]
 
 
-def test_whoever_takes_no_more_ends_all_of_them_first() -> None:
+def test_a_caller_who_takes_no_more_ends_all_of_them_first() -> None:
     cancellation, ends = Cancellation(), list[str]()
     works = {name: lambda: until_ended(cancellation, ends) for name in "abcdef"}
-    taken = run_parallel(works, cancellation, at_once=3, name="nobody-wants-it", one_ends_all=True)
+    taken = run_parallel(works, cancellation, at_once=3, name="unwanted", one_ends_all=True)
     next(taken)
     taken.close()
     assert 1 <= len(ends) <= 3  # those who had begun
-    assert not [t for t in threading.enumerate() if t.name.startswith("nobody-wants-it")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("unwanted")]
 
 
 def test_what_ends_from_outside_ends_within_and_says_so() -> None:

@@ -56,10 +56,10 @@ def test_a_request_does_what_the_plan_showed_and_then_nothing(components: Rig) -
 
 
 def test_a_request_for_somebody_unknown_is_nothing(components: Rig) -> None:
-    assert told(components, "user_nobody") == [("user_nobody", "nothing")]
+    assert told(components, "user_unknown") == [("user_unknown", "nothing")]
 
 
-def test_a_held_user_is_told_with_her_reasons(components: Rig) -> None:
+def test_a_held_user_is_reported_with_their_reasons(components: Rig) -> None:
     components.user("user_dee", email=None)
     [(_, found)] = components.requested("acme", "user_dee")
     assert (found.result, found.reasons) == ("held", ("NoEmail",))
@@ -81,7 +81,7 @@ def test_who_waits_for_an_address_is_nudged_when_it_becomes_free(components: Rig
     assert components.plan().plan.summary.actions == 0
 
 
-def test_of_two_newcomers_with_one_address_the_one_who_keeps_it_is_looked_at_when_the_other_changes_hers(
+def test_of_two_newcomers_with_one_address_the_one_who_keeps_it_is_reconciled_when_the_other_changes_theirs(
     components: Rig,
 ) -> None:
     for user in ("user_dee", "user_eve"):
@@ -109,7 +109,7 @@ def test_a_circle_turns_by_nudges_alone(components: Rig, size: int, first: int, 
     assert components.plan().plan.summary.actions == 0
 
 
-def test_a_circle_that_nobody_can_break_is_told_to_each(tmp_path: Path) -> None:
+def test_a_circle_that_no_one_can_break_is_reported_for_each(tmp_path: Path) -> None:
     with Rig(tmp_path, acme()) as bare:
         for user in (ADA, BOB):
             bare.user(user, email=f"{user}@x.example.com")
@@ -136,7 +136,7 @@ def test_the_hours_budget_ends_and_comes_back(components: Rig) -> None:
     assert told(components, BOB) == [(BOB, "applied")]
 
 
-def test_a_percentage_of_few_mappings_is_named_where_it_lets_nobody_go(components: Rig) -> None:
+def test_a_percentage_of_few_mappings_is_named_where_it_releases_no_one(components: Rig) -> None:
     components.rotate("acme", guards={"update": {"max": 500, "percent": 1}})
     components.clock.sleep(3600)
     components.user(ADA, last_name="New")
@@ -146,7 +146,7 @@ def test_a_percentage_of_few_mappings_is_named_where_it_lets_nobody_go(component
     assert row.message == "this hour's budget for update is spent: none at most (1 % of its mappings; max is 500)"
 
 
-def test_a_user_whose_row_is_not_there_yet_is_looked_at_later_and_released_by_nobody(components: Rig) -> None:
+def test_a_user_without_a_row_yet_is_reconciled_later_and_never_released(components: Rig) -> None:
     context = components.store_context(next(iter(components.stores.values())))
     wanted = components.clock.now() + timedelta(seconds=5)
     components.leave(ADA)
@@ -208,7 +208,7 @@ def test_a_row_that_was_seen_in_between_counts_as_seen_where_the_shop_did_not_an
     assert (found.reasons, found.again_s) == (("RowMissing",), 10.0)
 
 
-def test_a_user_whose_last_write_was_never_recorded_is_released_as_well(components: Rig) -> None:
+def test_a_user_with_an_unrecorded_last_write_is_released_as_well(components: Rig) -> None:
     components.user(ADA, last_name="New")
     components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
     [(_, found)] = components.requested("acme", ADA)
@@ -305,7 +305,7 @@ def until_proven(
 
 
 def running(components: Rig, **policy: Any) -> StoreContext:
-    """The hands of `run`, for which a missing row is no proof by itself."""
+    """The context of `run`, for which a missing row is no proof by itself."""
     context = components.store_context(acme(**policy))
     return replace(context, readers=replace(context.readers, absence=Absence(grace_s=300)))
 

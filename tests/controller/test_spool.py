@@ -1,4 +1,4 @@
-"""Piles that lie in a file: what comes out of them is what would come out of memory."""
+"""Series that lie in a file: what comes out of them is what would come out of memory."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def plan_of(some: Any, others: Any) -> StorePlan:
 
 
 @given(actions, holds)
-def test_a_pile_gives_its_values_sorted_and_the_same_each_time(some: list[Action], others: list[Hold]) -> None:
+def test_a_series_gives_its_values_sorted_and_the_same_each_time(some: list[Action], others: list[Hold]) -> None:
     in_file, held = spooled(some, Action, action_order), spooled(others, Hold, hold_order)
     for _ in range(2):
         assert tuple(in_file) == sorted_actions(some)
@@ -130,7 +130,7 @@ def test_what_was_withheld_is_let_go_alike_wherever_it_lies(some: list[Action], 
 
 
 @given(actions)
-def test_piles_can_be_read_one_after_the_other_merged_and_in_part(some: list[Action]) -> None:
+def test_several_series_can_be_read_one_after_the_other_merged_and_in_part(some: list[Action]) -> None:
     ordered = sorted_actions(some)
     parts = [spooled([a for a in some if a.kind == kind], Action, action_order) for kind in KINDS]
     both = [spooled(some[::2], Action, action_order), spooled(some[1::2], Action, action_order)]
@@ -148,7 +148,7 @@ def test_few_values_are_a_tuple_and_many_are_a_file() -> None:
     assert isinstance(spooled([one] * 9, Hold, None), Spool)
 
 
-def test_a_disk_that_takes_no_more_is_told_with_a_way_out() -> None:
+def test_a_disk_that_takes_no_more_is_reported_with_a_way_out() -> None:
     one = Hold(
         clerk_user_id=ClerkUserId("a"), customer_id=None, reason="NoEmail", message="x" * 999, who_acts="profile"
     )

@@ -28,7 +28,7 @@ def rig(tmp_path: Path) -> Iterator[MirrorRig]:
 
 
 def settle(rig: MirrorRig, *, people: int = PEOPLE) -> None:
-    """Everybody made, looked at once more, and the shop in the mirror."""
+    """Everybody made, reconciled once more, and the shop in the mirror."""
     populate(rig, people)
     rig.pour()
     for _ in range(2):
@@ -56,7 +56,7 @@ def test_a_row_that_was_only_touched_has_not_moved(rig: MirrorRig) -> None:
     assert moved(rig) == []
 
 
-def test_whoever_moved_on_either_side_is_looked_at(rig: MirrorRig) -> None:
+def test_a_user_who_moved_on_either_side_is_found(rig: MirrorRig) -> None:
     settle(rig)
     rig.user(user_of(1), first_name="Adah")
     rig.leave(user_of(2))
@@ -68,13 +68,13 @@ def test_whoever_moved_on_either_side_is_looked_at(rig: MirrorRig) -> None:
     assert moved(rig) == [user_of(1), user_of(2), user_of(4), user_of(5), "user_new"]
 
 
-def test_another_policy_passes_over_nobody(rig: MirrorRig) -> None:
+def test_another_policy_passes_over_no_one(rig: MirrorRig) -> None:
     settle(rig)
     rig.rotate(NAME, tags=["app-user", "vip"])
     assert len(moved(rig)) == PEOPLE
 
 
-def test_whoever_is_agreed_to_for_a_time_is_always_looked_at(rig: MirrorRig) -> None:
+def test_a_user_agreed_to_for_a_time_is_always_found(rig: MirrorRig) -> None:
     settle(rig)
     accept = [{"user": user_of(7), "fields": ["note"], "until": "2099-01-01", "why": "asked for"}]
     rig.rotate(NAME, accept=accept)
@@ -111,9 +111,9 @@ def test_half_a_table_gone_is_seen_whole_a_part_at_a_time(rig: MirrorRig, monkey
 def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
     settle(rig)
     one = rig.stores[NAME]
-    nobody = one.model_copy(update={"shop": "other.myshopify.com", "where": {"metadata.tier": "iron"}})
+    no_one = one.model_copy(update={"shop": "other.myshopify.com", "where": {"metadata.tier": "iron"}})
     everybody = one.model_copy(update={"shop": "third.myshopify.com"})
-    found = find_moved([(one, rig.state), (nobody, rig.state), (everybody, rig.state)], rig.table)
+    found = find_moved([(one, rig.state), (no_one, rig.state), (everybody, rig.state)], rig.table)
     assert [(each.equal, len(users_of(each))) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
 
 
@@ -188,7 +188,7 @@ def _said(row: Mapping | None) -> Any:
 
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_scan_that_goes_on_behind_a_user_finds_what_a_whole_one_finds_there(
+def test_a_scan_that_continues_behind_a_user_finds_what_a_whole_one_finds_there(
     rig: MirrorRig, monkeypatch: pytest.MonkeyPatch, seed: int, *, live: bool
 ) -> None:
     print(f"seed {seed}")  # noqa: T201  shown where it fails
@@ -209,7 +209,7 @@ def test_a_scan_that_goes_on_behind_a_user_finds_what_a_whole_one_finds_there(
         assert sum(part.rows for part in found) == sum(user > after for user in rig.profiles.rows)
 
 
-def test_a_scan_that_goes_on_meets_each_odd_row_once(rig: MirrorRig) -> None:
+def test_a_scan_that_continues_meets_each_odd_row_once(rig: MirrorRig) -> None:
     settle(rig)
     rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
     for after in (None, ClerkUserId(user_of(7))):

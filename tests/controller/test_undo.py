@@ -68,7 +68,7 @@ def test_what_is_not_shown_to_us_is_neither_taken_back_nor_deleted(components: R
     assert components.of_user("acme", "user_new") is not None
 
 
-def test_a_created_customer_goes_again_unless_she_has_bought(components: Rig) -> None:
+def test_a_created_customer_goes_again_unless_they_have_bought(components: Rig) -> None:
     for user in ("user_new", "user_buyer"):
         components.user(user, email=f"{user}@x.example.com")
     components.cycle()
@@ -78,7 +78,7 @@ def test_a_created_customer_goes_again_unless_she_has_bought(components: Rig) ->
     assert components.of_user("acme", "user_buyer") is not None
 
 
-def test_drift_and_intent_are_told_apart(components: Rig) -> None:
+def test_drift_and_intent_are_distinguished(components: Rig) -> None:
     components.sim("acme").staff("edit", id=theirs(components, ADA).id, first_name="Staff")
     components.user(BOB, first_name="Later")
     components.user("user_new", email="new@x.example.com")

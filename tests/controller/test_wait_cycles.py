@@ -1,4 +1,4 @@
-"""E-mails and phones that change hands in `run`: by looks at one user at a time, and by who is nudged after each."""
+"""E-mails and phones that change owners in `run`: one user reconciled at a time, and by who is nudged after each."""
 
 from __future__ import annotations
 

@@ -68,6 +68,7 @@ CLEAN: tuple[str, ...] = (
     "tests/clock.py",
     "tests/conftest.py",
     "tests/contracts",
+    "tests/controller",
     "tests/core",
     "tests/docs",
     "tests/explore",
