@@ -10,6 +10,11 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from reconciler.errors import StateError
+from reconciler.manager.app import Manager, SettingsFiles
+from reconciler.manager.startup import is_away, open_databases
+from reconciler.settings import load
+from reconciler.wiring import Components
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.harness import RunHarness, run_harness, until, user_event
@@ -121,6 +126,20 @@ def test_a_postgres_that_is_silent_lets_webhooks_be_sent_again_in_two_seconds(
         of_postgres.person("user_b")
         run.accepted("user.created", user_event("user_b"))
         until(lambda: run.status("user_b") == "in_sync", "work continues")
+
+
+def test_a_postgres_that_goes_while_run_starts_is_waited_for(of_postgres: RunHarness, postgres: servers.Server) -> None:
+    """What the parts of `run` read from the state is read while the start still waits for its databases."""
+    of_postgres.write()
+    loaded = load(*of_postgres.paths, {})
+    with Components(loaded, warn=lambda _message: None) as components:
+        assert open_databases(components, tell=lambda _reason: None, wait=lambda _seconds: True)
+        with postgres.away():
+            manager = Manager(components, SettingsFiles(of_postgres.paths, lambda: loaded), port=0)
+            with pytest.raises(StateError) as lost:
+                manager.start()
+            assert is_away(lost.value)
+            manager.close()
 
 
 def test_a_postgres_that_takes_no_writes(of_postgres: RunHarness, postgres: servers.Server) -> None:

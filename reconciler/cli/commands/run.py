@@ -49,6 +49,7 @@ def command(context: Context, host: str | None, port: int | None) -> int:
         with _Signals() as signals, ExitStack() as ports:
             entry = _Port(address, ports)
             while not signals.is_ending and not _serve(context, files, entry, signals):
+                entry.tell("the controller starts again: a database was lost, or the settings files have changed")
                 signals.wait(FIRST_S)
                 files = _reload_files(context, files, refused)
         if left := deadline.hanging():
