@@ -53,7 +53,7 @@ def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: CliHarne
     assert ready("apply", "--yes", "--bulk", "never", "--store", EU).code == 0
 
 
-def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_world_first(ready: CliHarness) -> None:
+def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_shop_first(ready: CliHarness) -> None:
     saved = ready.folder / "plan.json"
     assert ready("plan", "--out", str(saved)).code == 0
     ready.shop().staff("create", email="bob@example.com")

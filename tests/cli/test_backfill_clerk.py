@@ -82,7 +82,7 @@ def waiting(cli: CliHarness) -> int:
         engine.dispose()
 
 
-def test_users_that_no_webhook_told_of_get_their_row_and_then_their_customer(clerk_cli: CliHarness) -> None:
+def test_users_without_a_webhook_get_their_row_and_then_their_customer(clerk_cli: CliHarness) -> None:
     assert clerk_cli("bootstrap", "--yes").code == 0
     clerk_cli.stores[EU]["where"] = {"locale": "da-DK"}
     said = clerk_cli("backfill", "clerk", "--yes")
@@ -104,7 +104,7 @@ def test_a_second_run_finds_nothing(clerk_cli: CliHarness) -> None:
     assert (asked.code, "nothing to write" in asked.out) == (0, True)
 
 
-def test_what_is_brought_in_late_is_looked_at_though_its_last_change_lies_far_back(clerk_cli: CliHarness) -> None:
+def test_what_is_backfilled_late_is_reconciled_although_its_last_change_is_old(clerk_cli: CliHarness) -> None:
     assert clerk_cli("backfill", "clerk", "--yes").code == 0
     assert waiting(clerk_cli) == 3 * len(clerk_cli.stores)
 

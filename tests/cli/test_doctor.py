@@ -56,7 +56,7 @@ def test_a_shop_without_its_definition_is_asked_to_bootstrap(cli: CliHarness) ->
     assert cli.mutations == 0
 
 
-def test_one_broken_shop_does_not_keep_the_others_from_being_looked_at(ready: CliHarness) -> None:
+def test_one_broken_shop_does_not_keep_the_others_from_being_checked(ready: CliHarness) -> None:
     ready.stores[US]["auth"] = {"access_token": "wrong"}
     said = ready("doctor", "--output", "json")
     assert said.code == 1
@@ -64,7 +64,7 @@ def test_one_broken_shop_does_not_keep_the_others_from_being_looked_at(ready: Cl
     assert found(said, EU, "token")["level"] == "ok"
 
 
-def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_looked_at(ready: CliHarness) -> None:
+def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_checked(ready: CliHarness) -> None:
     ready.settings["profiles"]["table"] = "nowhere"
     said = ready("doctor", "--output", "json")
     assert said.code == 1
@@ -72,7 +72,7 @@ def test_profiles_that_can_not_be_read_do_not_keep_the_shops_from_being_looked_a
     assert found(said, US, "token")["level"] == "ok"
 
 
-def test_a_state_that_can_not_be_used_does_not_keep_the_shops_from_being_looked_at(ready: CliHarness) -> None:
+def test_a_state_that_can_not_be_used_does_not_keep_the_shops_from_being_checked(ready: CliHarness) -> None:
     (ready.folder / "broken.db").write_text("this is no database, but a note about one")
     ready.settings["state"] = {"url": f"sqlite:///{ready.folder / 'broken.db'}"}
     said = ready("doctor", "--output", "json")

@@ -1,4 +1,4 @@
-"""Doctor on a real Postgres, as Supabase sets one up: roles, row level security, and who else may look."""
+"""Doctor on a real Postgres, as Supabase sets one up: roles, row level security, and who else may read."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,7 +68,7 @@ def test_profiles_that_the_public_key_shows_are_a_warning(ready: CliHarness, sup
         assert "RLS" not in {c["what"] for c in checks}
 
 
-def test_a_state_that_others_may_look_at_is_a_failure(ready: CliHarness, supabase: psycopg.Connection) -> None:
+def test_a_state_that_others_may_read_is_a_failure(ready: CliHarness, supabase: psycopg.Connection) -> None:
     assert ready("db", "upgrade").code == 0
     with role(supabase, "service_role"):
         supabase.execute("grant usage on schema reconciler to service_role")

@@ -105,7 +105,7 @@ def test_a_large_table_without_indexes_is_named(app: AppDatabase) -> None:
 
 
 def test_a_large_table_in_which_no_index_finds_an_address_is_named(app: AppDatabase) -> None:
-    """Each look at a user asks who else has the address: without an index that is a pass over the app's table."""
+    """Each reconcile of a user asks who else has the address: without an index that is a pass over the app's table."""
     rows = "insert into customers select 'user_' || n, 'u' || n || '@example.com' from generate_series(1, 50000) n"
     app.make('clerk_user_id text primary key, "E-mail" text', rows)
     app.columns(clerk_user_id="clerk_user_id", email="E-mail")
@@ -343,7 +343,7 @@ def test_a_table_of_our_own_is_neither_taken_nor_suggested(ready: CliHarness) ->
     assert "our own state" in check["message"]
 
 
-def test_sqlite_tables_are_looked_at_alike(ready: CliHarness) -> None:
+def test_sqlite_tables_are_checked_alike(ready: CliHarness) -> None:
     ready.sql("alter table customers rename to old")
     ready.sql("create table customers as select * from old")
     ready.sql("update customers set deleted_at = 'active'")

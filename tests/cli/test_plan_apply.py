@@ -36,7 +36,7 @@ def test_from_nothing_to_an_empty_plan(ready: CliHarness) -> None:
     nothing_left(ready)
 
 
-def test_the_same_world_gives_the_same_digest(ready: CliHarness) -> None:
+def test_the_same_input_gives_the_same_digest(ready: CliHarness) -> None:
     one, two = ready("plan", "--output", "json").json, ready("plan", "--output", "json").json
     assert one["digest"] == two["digest"]
     ready.sql("update customers set first_name = 'Adah' where clerk_user_id = 'user_ada'")

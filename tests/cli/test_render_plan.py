@@ -137,7 +137,7 @@ def test_nothing_to_do_is_one_plain_line() -> None:
     assert "✓ nothing to do: 200 in sync" in text_of(plan)
 
 
-def test_what_a_guard_holds_can_be_let_go_with_the_digest() -> None:
+def test_what_a_guard_holds_can_be_allowed_with_the_digest() -> None:
     held = hold("user_1", "GuardExceeded", "600 update actions are above the ceiling of 500")
     plan = build_plan([store_plan("acme-us", (), (held,))], created_at=AT)
     assert f"reconciler apply --approve {plan.digest}" in text_of(plan)

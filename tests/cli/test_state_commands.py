@@ -31,7 +31,7 @@ def test_status_tells_parity_and_who_is_held(ready: CliHarness) -> None:
     assert "! NoEmail 1  docs/errors.md#noemail" in text.out
 
 
-def test_status_before_anything_was_looked_at(cli: CliHarness) -> None:
+def test_status_before_anything_was_reconciled(cli: CliHarness) -> None:
     said = cli("status")
     assert said.code == 0
     assert "never fully scanned" in said.out
@@ -40,7 +40,7 @@ def test_status_before_anything_was_looked_at(cli: CliHarness) -> None:
     assert "no full scan yet" in row["parity_note"]
 
 
-def test_who_is_asked_for_is_pending_until_somebody_looks(ready: CliHarness) -> None:
+def test_a_requested_user_is_pending_until_the_reconcile(ready: CliHarness) -> None:
     ready("apply", "--yes", "--store", EU)
     assert ready("status", "--store", EU, "--output", "json").json["stores"][0]["parity"] == 1.0
     ready.add({"clerk_user_id": "user_new", "email": "new@example.com", "first_name": "Neo", "locale": "de-DE"})
@@ -128,7 +128,7 @@ def test_status_tells_how_far_a_mirror_is_filled(ready: CliHarness) -> None:
     assert (of_us(ready)["mirror"]["operation"], of_us(ready)["mirror"]["lines"]) == (None, 0)
 
 
-def test_status_tells_how_far_a_running_look_is(ready: CliHarness) -> None:
+def test_status_shows_how_far_a_running_scan_is(ready: CliHarness) -> None:
     assert ready("status").code == 0
     with state_of(ready) as state:
         began = WallClock().now() - timedelta(minutes=10)

@@ -114,7 +114,7 @@ def test_a_customer_missing_in_a_complete_bulk_scan_is_gone_and_by_no_other_scan
     assert state.mirror_mark(OTHER).complete_at is None
 
 
-def test_each_bulk_look_begins_later_than_the_last_whatever_the_clocks_say(state: StateStore) -> None:
+def test_each_bulk_scan_begins_later_than_the_last_whatever_the_clocks_say(state: StateStore) -> None:
     state.begin_mirror(SHOP, "op1", now=later(10), expected=None)
     put(state, seen(1), at=10)
     state.end_mirror(SHOP, complete=True, now=later(11))
@@ -135,7 +135,7 @@ def test_a_customer_observed_well_after_the_last_touch_need_not_be_read_again(st
 
 
 def test_a_customer_observed_within_seconds_of_a_touch_is_read_again(state: StateStore) -> None:
-    """Twice within one second is one time to the shop, and the look may have been in between."""
+    """Twice within one second is one time to the shop, and the scan may have been in between."""
     asked = [(CustomerId("c1"), later(0))]
     put(state, seen(1, at=0), at=0)
     assert state.customers_to_read(SHOP, asked) == ["c1"]

@@ -269,7 +269,7 @@ def test_a_key_on_two_rows_holds_that_user_and_no_one_else(people: People, profi
     assert [p.clerk_user_id for p in claimants] == ["user_2", "user_3"]
 
 
-def test_rows_that_name_no_user_are_left_out_and_told(people: People, profiles: ProfileReader) -> None:
+def test_rows_that_name_no_user_are_left_out_and_reported(people: People, profiles: ProfileReader) -> None:
     people.add(
         {"clerk_id": None, "Email": "guest@example.com"},
         {"clerk_id": " \t", "Email": "guest@example.com"},

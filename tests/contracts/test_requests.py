@@ -79,7 +79,7 @@ def test_no_one_else_gets_a_key_that_is_being_worked_on_until_the_lease_has_run_
     assert len(claim(queue, LEASE_S, owner="two")) == 1
 
 
-def test_three_nudges_while_it_is_worked_on_mean_exactly_one_more_look(queue: RequestQueue) -> None:
+def test_three_nudges_while_it_is_worked_on_mean_exactly_one_more_reconcile(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     first = claim(queue)
     for second in (1, 2, 3):
@@ -103,7 +103,7 @@ def test_a_failed_request_that_was_nudged_meanwhile_is_reconciled_again_immediat
     assert queue.done([again], at(3)) == ("done",)
 
 
-def test_a_failed_look_waits_for_its_backoff_and_counts(queue: RequestQueue) -> None:
+def test_a_failed_reconcile_waits_for_its_backoff_and_counts(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     for attempt in range(3):
         [taken] = claim(queue, attempt * 10)
@@ -132,7 +132,7 @@ def test_success_forgets_the_failures(queue: RequestQueue) -> None:
     assert claim(queue, 3)[0].attempts == 0
 
 
-def test_a_look_to_be_repeated_later_is_no_failure(queue: RequestQueue) -> None:
+def test_a_reconcile_to_be_repeated_later_is_no_failure(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook", wants_updated_at=at(-1))
     [first] = claim(queue)
     assert queue.postpone(first, at(2), reason="the profile is older than the event")
@@ -141,7 +141,7 @@ def test_a_look_to_be_repeated_later_is_no_failure(queue: RequestQueue) -> None:
     assert (again.attempts, again.wants_updated_at) == (0, at(-1))
 
 
-def test_after_a_look_that_did_not_fail_a_resync_brings_the_request_forward(queue: RequestQueue) -> None:
+def test_after_a_reconcile_that_did_not_fail_a_resync_brings_the_request_forward(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     queue.retry(claim(queue)[0], at(0), delay_s=1, reason="Throttled")
     assert queue.postpone(claim(queue, 1)[0], at(300), reason="waits for a value")
@@ -157,7 +157,9 @@ def test_a_delayed_add_waits_and_the_earlier_of_two_holds(queue: RequestQueue) -
 
 
 @pytest.mark.parametrize("taken", [True, False], ids=["worked on", "waiting"])
-def test_a_delayed_add_of_a_key_that_is_due_before_gets_a_look_of_its_own(queue: RequestQueue, *, taken: bool) -> None:
+def test_a_delayed_add_of_a_key_that_is_due_before_gets_a_reconcile_of_its_own(
+    queue: RequestQueue, *, taken: bool
+) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     first = claim(queue) if taken else []
     queue.add([user(1)], at(1), reason="look once more", due_at=at(10))
@@ -167,7 +169,7 @@ def test_a_delayed_add_of_a_key_that_is_due_before_gets_a_look_of_its_own(queue:
     assert queue.done(claim(queue, 10), at(11)) == ("done",)
 
 
-def test_a_delayed_add_is_covered_by_a_look_that_begins_after_it_is_due(queue: RequestQueue) -> None:
+def test_a_delayed_add_is_covered_by_a_reconcile_that_begins_after_it_is_due(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     queue.add([user(1)], at(1), reason="look once more", due_at=at(10))
     assert queue.done(claim(queue, 10), at(11)) == ("done",)
@@ -185,7 +187,7 @@ def test_the_newest_wish_for_the_profile_is_kept_and_a_person_is_heard_once(queu
     assert (second.wants_updated_at, second.explicit, second.generation) == (at(1), False, 3)
 
 
-def test_a_person_who_asked_is_still_heard_when_the_look_failed_or_its_worker_died(queue: RequestQueue) -> None:
+def test_a_nudge_by_a_person_is_kept_when_the_reconcile_failed_or_its_worker_died(queue: RequestQueue) -> None:
     queue.add([user(1)], at(0), reason="asked for", explicit=True)
     queue.retry(claim(queue)[0], at(0), delay_s=1, reason="Throttled")
     assert claim(queue, 1)[0].explicit

@@ -46,7 +46,7 @@ class Entry:
     asked: list[datetime] = field(default_factory=list)
 
     def owed_at(self) -> datetime | None:
-        """When another look is owed beside the present one."""
+        """When another reconcile is owed beside the present one."""
         return min((at for at in (self.again_at, self.delayed_at) if at is not None), default=None)
 
     def is_free(self, now: datetime) -> bool:
@@ -157,7 +157,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
-    def a_look_is_done(self, data: st.DataObject) -> None:
+    def a_reconcile_is_done(self, data: st.DataObject) -> None:
         claims = data.draw(st.lists(st.sampled_from(self.claims), min_size=1, max_size=4, unique_by=id))
         outcomes = self.queue.done(claims, self.now)
         for claim, outcome in zip(claims, outcomes, strict=True):
@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
             assert outcome == self.finished(claim)
 
     def finished(self, claim: Claim) -> str:
-        """The model's own answer; what was asked for after the look began must still be owed."""
+        """The model's own answer; what was asked for after the reconcile began must still be owed."""
         entry = self.entries.pop(claim.request)
         unheard = [at for at in entry.asked if at > entry.began_at or at == entry.again_at]
         owed_at = entry.owed_at()
@@ -179,7 +179,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), delay_s=delays_s, failed=st.booleans())
-    def a_look_is_put_off(self, data: st.DataObject, delay_s: float, *, failed: bool) -> None:
+    def a_reconcile_is_put_off(self, data: st.DataObject, delay_s: float, *, failed: bool) -> None:
         claim = self.pick(data)
         due_at = self.now + timedelta(seconds=delay_s)
         if failed:
@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
-    def a_look_is_handed_back(self, data: st.DataObject) -> None:
+    def a_claim_is_handed_back(self, data: st.DataObject) -> None:
         claim = self.pick(data)
         self.queue.release([claim])
         if self.mine(claim):

@@ -60,7 +60,7 @@ def told(process: subprocess.Popen[str]) -> Any:
     return json.loads(process.stdout.readline())
 
 
-def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_looked_at_exactly_once(
+def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_reconciled_exactly_once(
     postgres: servers.Server, pooler: int, postgres_database: Callable[..., str], start: Start
 ) -> None:
     name = postgres_database(migrated=True)

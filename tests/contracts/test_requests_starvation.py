@@ -29,7 +29,7 @@ def at(seconds: float) -> datetime:
 
 
 class OneWorker:
-    """Looks at one key after another; the world nudges and resyncs beside it."""
+    """Reconciles one key after another; the test nudges and resyncs beside it."""
 
     def __init__(self, queue: RequestQueue, *, share: int) -> None:
         self.queue = queue

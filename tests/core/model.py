@@ -356,7 +356,7 @@ class ModelWorld:
         return list(apply_plan(with_withheld(scan_result), context, fresh=fresh))
 
     def cycle(self) -> ScanResult:
-        """Look and apply; gives what was planned."""
+        """Plan and apply; gives what was planned."""
         scan_result = self.plan()
         self.apply(scan_result)
         return scan_result

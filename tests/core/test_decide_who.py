@@ -34,7 +34,7 @@ ada = profile(ADA)
 # --- not wanted ------------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_who_is_not_wanted_needs_nothing() -> None:
+def test_an_unmapped_user_who_is_not_wanted_needs_nothing() -> None:
     found = decided(None)
     assert (found.action, found.holds, found.status) == (None, (), None)
 

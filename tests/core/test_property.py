@@ -144,7 +144,7 @@ def test_a_few_users_come_to_rest_within_three_cycles(
 
 
 @given(policies, st.fixed_dictionaries({}, optional=dict.fromkeys(USERS, profiles)), strangers, st.randoms())
-def test_the_same_world_gives_the_same_digest_in_whatever_order_it_is_seen(
+def test_the_same_input_gives_the_same_digest_in_whatever_order_it_is_read(
     policy: dict[str, Any], rows: dict[ClerkUserId, dict[str, Any]], there: list[Any], random: Any
 ) -> None:
     one = world(policy, rows, there, Ways())

@@ -1,4 +1,4 @@
-"""What the state says of a user after a look or a write."""
+"""What the state says of a user after a reconcile or a write."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ada = profile(ADA)
 RUN = Absence(grace_s=300)
 
 
-def row_after_look(who: Any, row: Mapping | None, decision: Decision, **policy: Any) -> Mapping | None:
+def row_after_reconcile(who: Any, row: Mapping | None, decision: Decision, **policy: Any) -> Mapping | None:
     return row_after_observation(Subject(ADA, who, row), decision, store(**policy), now=NOW)
 
 
@@ -53,8 +53,8 @@ def written(decision: Decision, row: Mapping | None, who: Any, *changes: Change,
 # --- after a look --------------------------------------------------------------------------------------------------
 
 
-def test_the_first_look_at_a_customer_that_is_right_makes_a_row_in_which_nothing_is_ours() -> None:
-    row = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
+def test_the_first_reconcile_of_a_customer_that_is_right_makes_a_row_in_which_nothing_is_ours() -> None:
+    row = row_after_reconcile(ada, None, decided(ada, by_backlink=same(ada)))
     assert row is not None
     assert (row.customer_id, row.email, row.status) == (gid(7), ada.email, "in_sync")
     assert (row.first_seen_at, row.last_seen_at) == (NOW, NOW)
@@ -65,14 +65,14 @@ def test_the_first_look_at_a_customer_that_is_right_makes_a_row_in_which_nothing
 
 
 def test_no_one_gets_a_row_for_nothing() -> None:
-    assert row_after_look(None, None, decided(None)) is None
-    assert row_after_look(ada, None, Decision(clerk_user_id=ADA, status="in_sync")) is None
-    assert row_after_look(None, None, Decision(clerk_user_id=ADA, status="released")) is None
+    assert row_after_reconcile(None, None, decided(None)) is None
+    assert row_after_reconcile(ada, None, Decision(clerk_user_id=ADA, status="in_sync")) is None
+    assert row_after_reconcile(None, None, Decision(clerk_user_id=ADA, status="released")) is None
 
 
 def test_a_held_user_without_a_customer_has_a_row_that_says_why() -> None:
     who = profile(ADA, email=None)
-    row = row_after_look(who, None, decided(who))
+    row = row_after_reconcile(who, None, decided(who))
     assert row is not None
     assert (row.customer_id, row.status, row.reason) == (None, "held", "NoEmail")
     assert row.message
@@ -81,7 +81,7 @@ def test_a_held_user_without_a_customer_has_a_row_that_says_why() -> None:
 
 def test_a_hold_of_the_whole_goes_before_one_of_a_field() -> None:
     who = profile(ADA, phone="nonsense")
-    row = row_after_look(who, None, decided(who, policy=store(paused=True)))
+    row = row_after_reconcile(who, None, decided(who, policy=store(paused=True)))
     assert row is not None
     assert row.reason == "StorePaused"
     assert "phone" in (row.message or "")
@@ -89,7 +89,7 @@ def test_a_hold_of_the_whole_goes_before_one_of_a_field() -> None:
 
 def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
     decision = decided(ada, by_backlink=same(ada))
-    first = row_after_look(ada, None, decision)
+    first = row_after_reconcile(ada, None, decision)
     assert first is not None
     again = decided(ada, first, by_backlink=same(ada), mapped=same(ada))
     soon, later = NOW + SEEN_EVERY - timedelta(seconds=1), NOW + SEEN_EVERY
@@ -101,7 +101,7 @@ def test_an_unchanged_row_is_written_once_an_hour_and_not_more() -> None:
 
 
 def test_another_policy_moves_the_row_immediately() -> None:
-    first = row_after_look(ada, None, decided(ada, by_backlink=same(ada)))
+    first = row_after_reconcile(ada, None, decided(ada, by_backlink=same(ada)))
     assert first is not None
     again = decided(ada, first, mapped=same(ada))
     assert row_after_observation(Subject(ADA, ada, first), again, store(country="CA"), now=NOW) is not None
@@ -110,7 +110,7 @@ def test_another_policy_moves_the_row_immediately() -> None:
 def test_a_followed_backlink_moves_the_row_to_the_other_customer_and_forgets_what_was_agreed_on_the_first() -> None:
     row = settled(profile(ADA, last_name="B"), same(ada))
     found = decided(ada, row, by_backlink=same(ada, 9))
-    moved = row_after_look(ada, row, found)
+    moved = row_after_reconcile(ada, row, found)
     assert moved is not None
     assert moved.customer_id == gid(9)
     assert not any(a.ours for name, a in moved.applied.items() if name != BACKLINK)
@@ -122,15 +122,15 @@ def test_a_user_who_waits_for_an_address_says_so_and_keeps_the_intent() -> None:
     row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
     blocked = decided(later, row, mapped=there, by_email=customer(9, email="new@x.example.com", backlink=BOB))
     held = blocked.model_copy(update={"action": None, "status": "held"})
-    found = row_after_look(later, row, held)
+    found = row_after_reconcile(later, row, held)
     assert found is not None
     assert found.waits_for_email == "new@x.example.com"
     assert found.intent == row.intent
 
 
-def test_a_look_that_finds_all_well_ends_the_intent() -> None:
+def test_a_reconcile_that_finds_all_well_ends_the_intent() -> None:
     row = settled(ada, same(ada), intent={"kind": "relink"}, waits_for_email="x")
-    found = row_after_look(ada, row, decided(ada, row, mapped=same(ada)))
+    found = row_after_reconcile(ada, row, decided(ada, row, mapped=same(ada)))
     assert found is not None
     assert (found.intent, found.waits_for_email) == (None, None)
 
@@ -140,18 +140,18 @@ def test_a_look_that_finds_all_well_ends_the_intent() -> None:
 
 def test_who_goes_leaves_a_tombstone_with_its_time() -> None:
     row = settled(ada, same(ada))
-    released = row_after_look(None, row, decided(None, row))
+    released = row_after_reconcile(None, row, decided(None, row))
     assert released is not None
     assert (released.status, released.left_at, released.customer_id) == ("released", NOW, gid(7))
     assert (released.profile_digest, released.absent_since) == (row.profile_digest, None)
 
 
 def test_a_mapping_keeps_the_digest_of_the_row_that_was_last_wanted() -> None:
-    row = row_after_look(ada, None, decided(ada, None, mapped=same(ada)))
+    row = row_after_reconcile(ada, None, decided(ada, None, mapped=same(ada)))
     assert row is not None
     assert row.wanted_digest == profile_digest(ada)
     marked = ada.model_copy(update={"deleted": True})
-    released = row_after_look(marked, row, decided(marked, row))
+    released = row_after_reconcile(marked, row, decided(marked, row))
     assert released is not None
     assert (released.profile_digest, released.wanted_digest) == (profile_digest(marked), profile_digest(ada))
 
@@ -161,14 +161,14 @@ def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
     row = settled(ada, same(ada), intent={"kind": "park", "email": "a@x"}, waits_for_email="x", wanted_digest="w")
     held = missing_hold(ADA, row, RUN, NOW)
     decision = Decision(clerk_user_id=row.clerk_user_id, holds=(held,), status="pending", missing_since=NOW)
-    first = row_after_look(None, row, decision)
+    first = row_after_reconcile(None, row, decision)
     assert first is not None
     said = {"status": "pending", "reason": "RowMissing", "message": first.message, "absent_since": NOW}
     unsaid = {"last_seen_at": NOW, **NO_FINGERPRINTS}
     assert first == row.model_copy(update={**said, **unsaid})
     again = missing_row(first, decision.holds[0], store(), now=NOW, since=since)
     assert again.absent_since == since
-    back = row_after_look(ada, again, decided(ada, again, mapped=same(ada)))
+    back = row_after_reconcile(ada, again, decided(ada, again, mapped=same(ada)))
     assert back is not None
     assert (back.status, back.reason, back.absent_since) == ("in_sync", None, None)
 
@@ -176,14 +176,14 @@ def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
 def test_a_tombstone_keeps_its_time_its_reason_and_the_row_it_was_made_for() -> None:
     since = NOW - timedelta(days=3)
     row = settled(ada, same(ada), status="released", left_at=since, profile_digest="then", reason="r", message="m")
-    found = row_after_look(None, row, decided(None, row))
+    found = row_after_reconcile(None, row, decided(None, row))
     assert found is not None
     assert (found.left_at, found.profile_digest, found.reason, found.message) == (since, "then", "r", "m")
 
 
 def test_a_tombstone_is_removed_when_the_user_is_back() -> None:
     row = settled(ada, same(ada), status="released", left_at=NOW - timedelta(days=3))
-    found = row_after_look(ada, row, decided(ada, row, mapped=same(ada)))
+    found = row_after_reconcile(ada, row, decided(ada, row, mapped=same(ada)))
     assert found is not None
     assert (found.status, found.left_at, found.reason) == ("in_sync", None, None)
 

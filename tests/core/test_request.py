@@ -29,7 +29,7 @@ def test_a_resync_gives_way_to_nudges_at_first_and_comes_of_age_within_its_inter
     assert turns()[-1] <= INTERVAL_S
 
 
-def test_the_keys_of_a_resync_come_of_age_one_by_one_and_not_in_a_crowd() -> None:
+def test_the_keys_of_a_resync_come_of_age_one_by_one_and_not_all_together() -> None:
     width = INTERVAL_S * 0.75 / 10
     tenths = [sum(1 for turn in turns() if int((turn - INTERVAL_S / 4) / width) == tenth) for tenth in range(10)]
     assert min(tenths) > 150, tenths

@@ -129,11 +129,11 @@ def walk(part: int, parts: int) -> int:
     return seen
 
 
-def test_a_slice_of_all_tiny_worlds_comes_to_rest_equal_but_for_holds() -> None:
+def test_a_slice_of_all_tiny_worlds_converges_but_for_holds() -> None:
     assert walk(0, 37) > 300
 
 
 @pytest.mark.explore
 @pytest.mark.timeout(3600)
-def test_all_tiny_worlds_explore_to_rest_equal_but_for_holds() -> None:
+def test_all_tiny_worlds_converge_but_for_holds() -> None:
     assert walk(0, 1) > 10_000

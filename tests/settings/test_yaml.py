@@ -173,7 +173,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(files: Files) -> Non
     assert load(files.config, files.stores, {}).settings.server.port == 81
 
 
-def test_a_file_that_is_not_there_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "stores.yaml").write_text(STORES)
     with pytest.raises(ConfigError, match=r"absent\.yaml can't be read: No such file") as caught:
         load(tmp_path / "absent.yaml", tmp_path / "stores.yaml", {})

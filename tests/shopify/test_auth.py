@@ -25,7 +25,7 @@ START = datetime(2026, 11, 25, tzinfo=UTC)
 
 
 class Time:
-    """One clock for both kinds: seconds that only move when told."""
+    """One clock for both kinds: seconds that only move when set."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -255,7 +255,7 @@ def test_two_processes_share_what_is_kept_and_neither_locks_the_other_out(acme: 
     assert acme.sim.tokens.issued == 6
 
 
-def test_a_process_that_looked_too_early_takes_the_pair_of_the_faster_one(acme: Acme) -> None:
+def test_a_process_that_read_too_early_takes_the_pair_of_the_faster_one(acme: Acme) -> None:
     kept, time = Kept(), Time()
     fast = acme.client(rotating(kept, time))
     stale: list[str | None] = [None]  # what the slow one read before the fast one kept its pair

@@ -92,9 +92,7 @@ def test_who_is_not_there_is_left_out(ready: Acme, shop: ShopCustomers) -> None:
     assert shop.by_phones(["+16134505293", ""]) == {}
 
 
-def test_each_way_of_looking_finds_the_same_customer_under_the_name_that_was_asked(
-    ready: Acme, shop: ShopCustomers
-) -> None:
+def test_each_lookup_finds_the_same_customer_under_the_name_that_was_asked(ready: Acme, shop: ShopCustomers) -> None:
     made = created(shop, ADA, {"email": "ada@example.com", "phone": "+16134505293"})
     asked = ["ADA@example.com", " ada@example.com "]
     assert {key: c.id for key, c in shop.by_emails(asked).items()} == dict.fromkeys(asked, made)

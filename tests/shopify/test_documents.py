@@ -99,7 +99,7 @@ def test_no_document_sends_what_is_not_ours_to_send() -> None:
             assert word not in each.text
 
 
-def test_no_look_at_a_user_is_a_list_or_a_search() -> None:
+def test_no_reconcile_of_a_user_needs_a_list_or_a_search() -> None:
     """Lists only name the customers that the mirror must read: who was touched, who came, and how many there are."""
     for each in WHOLE:
         if each.kind == "query" and not each.name.startswith("bulk") and each.name not in LISTS:

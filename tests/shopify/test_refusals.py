@@ -101,7 +101,7 @@ def test_a_merge_that_is_refused_has_one_sentence_of_its_cause_and_names_no_one(
     assert "Ada" not in found.message
 
 
-def test_several_refusals_come_together_with_a_way_out() -> None:
+def test_several_refusals_come_together_with_a_remedy() -> None:
     error = refused(
         [
             {"field": ["id"], "message": "Customer can’t be deleted because they have associated orders"},

@@ -74,7 +74,7 @@ def _protocols() -> dict[str, type[Any]]:
     }
 
 
-def test_the_looking_half_is_handed_readers_only() -> None:
+def test_the_reading_half_gets_readers_only() -> None:
     hints = get_type_hints(Readers).values()
     parts = {part for hint in hints for part in (get_args(hint) or (hint,)) if part is not type(None)}
     kinds = {kind for kind in parts if not kind.__module__.startswith("reconciler.core.")}  # but for values of the core

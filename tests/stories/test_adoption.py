@@ -95,7 +95,7 @@ def test_a_customer_of_another_user_is_never_taken(guest: StoryHarness) -> None:
 
 
 def test_a_guest_who_buys_between_plan_and_apply_is_linked_and_not_doubled(story: StoryHarness) -> None:
-    """The shop makes the customer while our own create is on its way: TAKEN, a fresh look, an adoption."""
+    """The shop makes the customer while our own create is on its way: TAKEN, a fresh read, an adoption."""
     story.user("ada")
     story.shop().faults.add(
         "slow", on="customerSet", seconds=0.0, when=lambda _v: bool(story.staff("guest_checkout", email=mail("ada")))

@@ -42,7 +42,7 @@ def all_is_done(story: StoryHarness) -> None:
 @pytest.mark.parametrize(
     "kind", ["lost_before", "lost_after", "truncated", "internal_error", "internal_error_after", "null_payload", "html"]
 )
-def test_answers_that_get_lost_cost_another_look_and_nothing_else(busy: StoryHarness, kind: Any) -> None:
+def test_answers_that_get_lost_cost_another_reconcile_and_nothing_else(busy: StoryHarness, kind: Any) -> None:
     faults = [busy.shop().faults.add(kind, on=root) for root in ROOTS]
     assert busy.actions() == {"ada": "create", "dora": "adopt", "bob": "update", "cleo": "update"}
     busy.apply()

@@ -146,7 +146,7 @@ def test_every_command_ends_with_sixty_stores(agency: Agency) -> None:
     assert "shop-59" in agency("doctor")
 
 
-def test_run_looks_at_sixty_stores_and_ends(agency: Agency) -> None:
+def test_run_reconciles_sixty_stores_and_ends(agency: Agency) -> None:
     agency("bootstrap", "--yes")
     with ExitStack() as stack:
         process: Process = begin([*agency.command, "run", "--port", "0"], stack)

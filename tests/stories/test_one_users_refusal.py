@@ -85,7 +85,7 @@ def test_an_erasure_that_is_refused_is_that_users_failure_alone(
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-def test_a_look_that_is_refused_for_one_of_many_holds_that_one(story: StoryHarness, status: int) -> None:
+def test_a_read_that_is_refused_for_one_of_many_holds_that_one(story: StoryHarness, status: int) -> None:
     for name in ("ada", "cleo", "dora", "eve"):
         story.user(name)
     story.apply()

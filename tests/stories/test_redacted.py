@@ -1,4 +1,4 @@
-"""Personal data that was erased in Shopify is not written back, though no webhook told of the erasure."""
+"""Personal data that was erased in Shopify is not written back, though no webhook announced the erasure."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_drift_counts_users_and_says_in_its_last_line_what_could_not_be_read(two
     assert said.out.strip().endswith("1 store could not be read")
 
 
-def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_look_at(two: StoryHarness) -> None:
+def test_explain_does_not_say_in_sync_of_a_shop_that_it_could_not_read(two: StoryHarness) -> None:
     two.shop().faults.add("status", status=402, times=None)
     said = two("explain", "user_ada", "--output", "json")
     assert said.code == 1

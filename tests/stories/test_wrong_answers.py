@@ -207,7 +207,7 @@ def test_a_write_that_was_executed_behind_a_status_that_says_nothing_is_found_do
 def test_an_address_that_is_taken_by_a_hidden_customer_is_tried_again_when_the_profile_changes(
     story: StoryHarness,
 ) -> None:
-    """Once each: else the user waited for ever, as no look tells when the address becomes free."""
+    """Once each: else the user waited for ever, as no read shows when the address becomes free."""
     story.user("ada")
     story.apply()
     story.user("ada", email="new@village.example.com")

@@ -95,7 +95,7 @@ def test_of_a_changed_key_it_tells_both(world: World) -> None:
     assert sorted(world.told()) == ["user_new", "user_old", "user_old"]
 
 
-def test_a_write_that_changes_nothing_is_not_told(world: World) -> None:
+def test_a_write_that_changes_nothing_is_not_notified(world: World) -> None:
     world.app("insert into customers values ('user_1', 'a@x.example', null, '{\"a\": 1}')")
     world.app("update customers set email = email, extra = extra")
     assert world.told() == ["user_1"]
@@ -107,7 +107,7 @@ def test_a_column_of_json_can_be_compared_and_its_changes_are_notified(world: Wo
     assert world.told() == ["user_1", "user_1"]
 
 
-def test_what_is_rolled_back_was_never_told(world: World) -> None:
+def test_what_is_rolled_back_was_never_notified(world: World) -> None:
     with psycopg.connect(world.url("authenticated")) as connection:
         connection.execute("insert into customers values ('user_1')")
         connection.rollback()
@@ -326,7 +326,7 @@ def polled_until(feed: NudgeFeed, wanted: str) -> None:
         assert monotonic() < end, "never heard"
 
 
-def test_who_hears_asks_the_table_only_when_called(world: World) -> None:
+def test_a_feed_that_hears_reads_the_table_only_when_notified(world: World) -> None:
     time = Time()
     with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         assert feed.poll() == ()
@@ -340,7 +340,7 @@ def test_who_hears_asks_the_table_only_when_called(world: World) -> None:
         polled_until(feed, "user_1")
 
 
-def test_who_hears_nothing_for_long_looks_all_the_same(world: World) -> None:
+def test_a_feed_that_hears_nothing_for_long_polls_all_the_same(world: World) -> None:
     time = Time()
     with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         feed.poll()
@@ -351,7 +351,7 @@ def test_who_hears_nothing_for_long_looks_all_the_same(world: World) -> None:
         assert feed.poll() == tuple(names("user_silent"))
 
 
-def test_behind_a_transaction_pooler_no_feed_hears_and_every_poll_looks(world: World, pooler: int) -> None:
+def test_behind_a_transaction_pooler_no_feed_hears_and_every_poll_reads_the_table(world: World, pooler: int) -> None:
     """LISTEN is accepted there without an error: only the proof tells that it is deaf."""
     url = world.url("postgres", pooler)
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
@@ -364,7 +364,7 @@ def test_behind_a_transaction_pooler_no_feed_hears_and_every_poll_looks(world: W
         assert feed.poll() == ()
 
 
-def test_a_feed_that_loses_its_listener_continues_by_looking_and_listens_again_later(world: World) -> None:
+def test_a_feed_that_loses_its_listener_continues_by_polling_and_listens_again_later(world: World) -> None:
     time = Time()
     with world.outbox() as outbox, closing(NudgeFeed(outbox, Listener(world.url()), monotonic=time)) as feed:
         feed.poll()

@@ -231,7 +231,7 @@ def test_a_citext_key_is_distinguished_by_case(source: Source) -> None:
     assert {p.email for p in reader.sharing_email(None)} == {"Ada@Example.com", "ada@example.com"}
 
 
-def test_looks_at_single_users_and_addresses_use_an_index(source: Source) -> None:
+def test_reads_of_single_users_and_addresses_use_an_index(source: Source) -> None:
     source.run(
         "CREATE TABLE customers (clerk_user_id varchar(60) PRIMARY KEY, email text);"
         "INSERT INTO customers SELECT 'user_' || i, 'p' || i || '@example.com' FROM generate_series(1, 20000) i;"

@@ -91,7 +91,7 @@ class Steady:
         return self.now
 
 
-def told_by_all_three(gate: Gate, logins: DbLogins) -> list[ReconcilerError]:
+def errors_of_all_three(gate: Gate, logins: DbLogins) -> list[ReconcilerError]:
     """What the reader of profiles, their writer and the state say of a server that refuses every login."""
     reader = TableProfiles(gate.url(), "public.customers", COLUMNS, logins=logins)
     writer, state = open_writer(gate.url(), logins=logins), open_engine(gate.url(), logins=logins)
@@ -110,23 +110,23 @@ def told_by_all_three(gate: Gate, logins: DbLogins) -> list[ReconcilerError]:
 
 
 @pytest.mark.parametrize(("sqlstate", "says", "hint", "pause_s"), SAID)
-def test_each_refusal_has_its_own_way_out_and_its_own_pause(
+def test_each_refusal_has_its_own_remedy_and_its_own_pause(
     gate: Gate, sqlstate: str, says: str, hint: str, pause_s: float
 ) -> None:
     gate.says = (sqlstate, says)
     steady = Steady()
     logins = DbLogins(steady)
-    for error in told_by_all_three(gate, logins):
+    for error in errors_of_all_three(gate, logins):
         assert says in error.message
         assert hint in error.hint
         assert "s3cret" not in error.message + error.hint
     assert len(gate.logins) == (1 if pause_s else 3)
     if pause_s:
         steady.now += pause_s - 1
-        told_by_all_three(gate, logins)
+        errors_of_all_three(gate, logins)
         assert len(gate.logins) == 1
         steady.now += 1
-        told_by_all_three(gate, logins)
+        errors_of_all_three(gate, logins)
         assert len(gate.logins) == 2
 
 
@@ -176,7 +176,7 @@ def test_a_wrong_password_keeps_no_one_away_who_has_another(gate: Gate) -> None:
         ("server does not support SSL, but SSL was required", "sslmode=disable"),
     ],
 )
-def test_what_never_reaches_a_server_has_its_way_out_too(says: str, hint: str) -> None:
+def test_what_never_reaches_a_server_has_its_remedy_too(says: str, hint: str) -> None:
     refusal = db_refusal(says, setting="profiles.url")
     assert refusal is not None
     assert hint in refusal.hint

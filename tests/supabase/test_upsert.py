@@ -589,7 +589,7 @@ class OnPostgres:
 
 
 class TestCatalog(OnPostgres):
-    def test_no_transaction_is_open_between_two_looks_at_the_catalog(self, world: World) -> None:
+    def test_no_transaction_is_open_between_two_reads_of_the_catalog(self, world: World) -> None:
         left: list[TransactionStatus] = []
 
         @event.listens_for(world.engine, "after_cursor_execute")
