@@ -71,7 +71,7 @@ def test_no_one_to_import_is_no_error(sim: SimulatorHarness) -> None:
 
 
 @pytest.fixture
-def sim() -> Iterator[tuple[World, SimShop, httpx.Client]]:
+def served() -> Iterator[tuple[World, SimShop, httpx.Client]]:
     world = World(Clock())
     sim = world.add_shop(OLD, access_token="token")
     world.add_shop("other.myshopify.com", access_token="other")
@@ -80,8 +80,8 @@ def sim() -> Iterator[tuple[World, SimShop, httpx.Client]]:
         yield world, sim, client
 
 
-def test_a_shop_changes_its_name_and_keeps_its_gid(sim: tuple[World, SimShop, httpx.Client]) -> None:
-    world, shop, client = sim
+def test_a_shop_changes_its_name_and_keeps_its_gid(served: tuple[World, SimShop, httpx.Client]) -> None:
+    world, shop, client = served
 
     def ask(host: str) -> Any:
         reply = client.post(
@@ -101,8 +101,8 @@ def test_a_shop_changes_its_name_and_keeps_its_gid(sim: tuple[World, SimShop, ht
     assert [event.payload["myshopify_domain"] for event in told] == [NEW]
 
 
-def test_a_name_belongs_to_one_shop(sim: tuple[World, SimShop, httpx.Client]) -> None:
-    world, _, client = sim
+def test_a_name_belongs_to_one_shop(served: tuple[World, SimShop, httpx.Client]) -> None:
+    world, _, client = served
     taken = client.post(f"/_sim/{OLD}/rename", json={"domain": "other.myshopify.com"})
     assert (taken.status_code, taken.json()) == (400, {"error": "shop other.myshopify.com is there already"})
     world.rename_shop(OLD, NEW)
