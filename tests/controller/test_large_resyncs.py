@@ -1,4 +1,4 @@
-"""Looks at a large shop while running: by its mirror, and live only at who moved."""
+"""Resyncs of a large shop while running: by its mirror, and live only for those who moved."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_full_resync_reads_no_one_who_has_not_moved(rig: MirrorRig) -> None:
     assert nodes_read(rig) == before
 
 
-def test_a_nudge_never_waits_for_all_that_a_look_has_found(rig: MirrorRig) -> None:
+def test_a_nudge_never_waits_for_all_that_a_resync_has_found(rig: MirrorRig) -> None:
     for number in range(PEOPLE):
         rig.acme.shop.staff_edit(customer(rig, number), last_name="Edited")
     rig.clock.sleep(10)
@@ -82,7 +82,7 @@ def test_a_nudge_never_waits_for_all_that_a_look_has_found(rig: MirrorRig) -> No
     assert [c.clerk_user_id for c in taken].index(ClerkUserId("user_new")) < PEOPLE * 3 / 4
 
 
-def test_a_full_look_finds_what_was_edited_and_deleted_in_the_shop(rig: MirrorRig) -> None:
+def test_a_full_resync_finds_what_was_edited_and_deleted_in_the_shop(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.acme.shop.staff_delete(customer(rig, 5))
     rig.clock.sleep(10)
@@ -112,7 +112,7 @@ def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_ti
     assert found.result == "applied"
 
 
-def test_where_the_bulk_query_fails_everybody_is_looked_at_live(rig: MirrorRig) -> None:
+def test_where_the_bulk_query_fails_everybody_is_read_live(rig: MirrorRig) -> None:
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.acme.shop.staff_bulk_fault(status="FAILED", error_code="INTERNAL_SERVER_ERROR", after_rows=3)
     before = nodes_read(rig)
@@ -121,7 +121,7 @@ def test_where_the_bulk_query_fails_everybody_is_looked_at_live(rig: MirrorRig) 
     assert nodes_read(rig) > before
 
 
-def test_looks_at_changes_find_who_came_and_who_changed(rig: MirrorRig) -> None:
+def test_incremental_resyncs_find_who_came_and_who_changed(rig: MirrorRig) -> None:
     incremental_resync(context(rig))
     rig.clock.sleep(1000)
     rig.user(user_of(3), first_name="Adah")
@@ -130,7 +130,7 @@ def test_looks_at_changes_find_who_came_and_who_changed(rig: MirrorRig) -> None:
     assert incremental_resync(context(rig)).queued == 2
 
 
-def test_looks_at_changes_find_who_went_slice_by_slice(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incremental_resyncs_find_who_went_slice_by_slice(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resync, "SLICE", 10)
     gone = [user_of(n) for n in (4, 14, 24)]
     for user in gone:
@@ -155,7 +155,7 @@ def test_half_a_table_in_one_slice_makes_a_resync_compare_all_keys_and_release_n
     assert (found.whole, found.queued, found.held) == (True, 0, {"release": PEOPLE // 2})
 
 
-def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> None:
+def test_an_incremental_resync_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> None:
     full_resync(context(rig))
     incremental_resync(context(rig))
     rig.clock.sleep(1000)
@@ -164,7 +164,7 @@ def test_a_look_at_changes_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> N
     assert incremental_resync(context(rig)).queued == 1
 
 
-def test_a_full_look_that_was_stopped_reads_only_the_rows_behind_it(rig: MirrorRig) -> None:
+def test_a_full_resync_that_was_stopped_reads_only_the_rows_behind_it(rig: MirrorRig) -> None:
     looking = context(rig)
     shop = looking.store.shop
     looking.book.begin(shop, FULL, now=rig.clock.now())
@@ -205,7 +205,7 @@ class Scanned(TableProfiles):
 
 
 @pytest.mark.parametrize(("wanted", "live"), [({}, False), ({"metadata.tier": "iron"}, True)])
-def test_a_first_look_at_many_rows_goes_by_the_mirror_and_later_ones_only_where_many_are_wanted(
+def test_a_first_scan_of_many_rows_goes_by_the_mirror_and_later_ones_only_where_many_are_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], *, live: bool
 ) -> None:
     monkeypatch.setattr(resync, "BULK_FROM", 10)

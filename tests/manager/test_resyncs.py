@@ -1,4 +1,4 @@
-"""Looks at whole stores: what they find and repair, how they go on, and that each happens once."""
+"""Resyncs of whole stores: what they find and repair, how they continue, and that each happens once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from tests.clock import WallClock
 from tests.manager.harness import HELD_S, US, RunHarness, run_harness, until
 
 
-def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_nothing(harness: RunHarness) -> None:
+def test_the_resync_at_the_start_creates_links_and_releases_and_a_second_start_does_nothing(
+    harness: RunHarness,
+) -> None:
     for n in range(12):
         harness.person(f"user_{n:02}", first_name=f"N{n}")
     harness.shop().staff("create", email="user_03@example.com", first_name="Guest")
@@ -32,7 +34,7 @@ def test_the_look_at_the_start_makes_links_and_lets_go_and_a_second_start_does_n
     assert harness.mutations() == before
 
 
-def test_a_full_look_repairs_users_without_mapping_mappings_without_user_and_backlinks_without_mapping(
+def test_a_full_resync_repairs_users_without_mapping_mappings_without_user_and_backlinks_without_mapping(
     harness: RunHarness,
 ) -> None:
     harness.stores[US]["on_leave"] = "tag"
@@ -56,14 +58,14 @@ def test_a_full_look_repairs_users_without_mapping_mappings_without_user_and_bac
     assert "clerk-left" in harness.customers()["user_2@example.com"]["tags"]
 
 
-def test_a_full_look_that_fails_is_taken_again_without_waiting_for_tomorrow(harness: RunHarness) -> None:
+def test_a_full_resync_that_fails_is_taken_again_without_waiting_for_tomorrow(harness: RunHarness) -> None:
     harness.person("user_a")
     harness.shop().faults.add("status", status=503, times=4)
     with harness.replica() as run:
         until(lambda: run.status("user_a") == "in_sync", "the look was taken again")
 
 
-def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_another(harness: RunHarness) -> None:
+def test_a_resync_that_was_interrupted_by_a_killed_replica_is_continued_by_another(harness: RunHarness) -> None:
     harness.settings["controller"]["resync_s"] = 0.2
     for n in range(3):
         harness.person(f"user_{n}")
@@ -91,7 +93,7 @@ def test_a_look_that_was_broken_off_by_a_killed_replica_is_gone_on_with_by_anoth
         assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 2)
 
 
-def test_a_look_at_changes_finds_what_no_webhook_told_of(harness: RunHarness) -> None:
+def test_an_incremental_resync_finds_what_no_webhook_told_of(harness: RunHarness) -> None:
     harness.settings["controller"]["resync_s"] = 0.1
     harness.person("user_a")
     harness.person("user_b")
@@ -105,7 +107,7 @@ def test_a_look_at_changes_finds_what_no_webhook_told_of(harness: RunHarness) ->
         until(lambda: run.status("user_b") == "released", "the vanished row was seen")
 
 
-def test_a_look_at_changes_that_failed_is_taken_again_long_before_its_next_turn(harness: RunHarness) -> None:
+def test_an_incremental_resync_that_failed_is_taken_again_long_before_its_next_turn(harness: RunHarness) -> None:
     with harness.replica() as run:
         run.looked_at_all()
         job = run.manager._schedule._scheduler.get_job("changes:acme-us")
@@ -147,7 +149,7 @@ def test_half_a_table_releases_no_one(harness: RunHarness) -> None:
         assert {run.status(f"user_{n}") for n in range(4, 8)} == {"held"}
 
 
-def test_what_a_full_look_holds_is_not_let_go_one_by_one_by_looks_at_changes(harness: RunHarness) -> None:
+def test_what_a_full_resync_holds_is_not_released_one_by_one_by_incremental_resyncs(harness: RunHarness) -> None:
     harness.settings["controller"]["resync_s"] = 0.1
     harness.stores[US]["guards"] = {"create": {"max": 3}}
     for n in range(5):
@@ -237,7 +239,7 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
         assert min(later - sooner for sooner, later in pairwise(looks)) >= timedelta(seconds=0.4)
 
 
-def test_a_row_written_meanwhile_is_not_undone_by_a_look_that_began_before(harness: RunHarness) -> None:
+def test_a_row_written_meanwhile_is_not_undone_by_a_resync_that_began_before(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
         run.looked_at_all()
