@@ -231,7 +231,7 @@ def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, bl
 
 
 @pytest.fixture
-def crowd(ready: CliHarness) -> CliHarness:
+def many_users(ready: CliHarness) -> CliHarness:
     """Forty more people in one shop, some of them with nothing to write to."""
     for n in range(40):
         email = f"p{n}@example.com" if n % 5 else None
@@ -245,36 +245,36 @@ def seen(cli: CliHarness, *words: str) -> Any:
 
 
 def test_a_plan_in_a_file_is_shown_saved_and_applied_as_one_in_memory(
-    crowd: CliHarness, monkeypatch: pytest.MonkeyPatch
+    many_users: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, text = seen(crowd), crowd("plan", "--all").out
+    whole, text = seen(many_users), many_users("plan", "--all").out
     monkeypatch.setattr(spool, "IN_MEMORY", 500)
-    assert seen(crowd) == whole
-    assert crowd("plan", "--all").out.splitlines()[:-1] == text.splitlines()[:-1]  # all but the minute
-    path = crowd.folder / "the.plan"
-    assert crowd("plan", "--out", str(path)).code == 0
-    crowd.sql("update customers set first_name = 'Changed' where clerk_user_id = 'user_07'")
-    said = crowd("apply", str(path), "--yes", "--output", "json")
+    assert seen(many_users) == whole
+    assert many_users("plan", "--all").out.splitlines()[:-1] == text.splitlines()[:-1]  # all but the minute
+    path = many_users.folder / "the.plan"
+    assert many_users("plan", "--out", str(path)).code == 0
+    many_users.sql("update customers set first_name = 'Changed' where clerk_user_id = 'user_07'")
+    said = many_users("apply", str(path), "--yes", "--output", "json")
     assert said.code == 1
     eu, us = said.json["stores"]
     assert (eu["store"], eu["applied"], us["applied"], us["held"]) == (EU, {"create": 1}, {"create": 33}, 9)
     assert [(f["clerk_user_id"], f["result"]) for f in us["failed"]] == [("user_07", "refused")]
-    assert crowd("apply", "--yes").code == 0
-    assert len(crowd.customers()) == 34
-    nothing_left(crowd)
+    assert many_users("apply", "--yes").code == 0
+    assert len(many_users.customers()) == 34
+    nothing_left(many_users)
 
 
 def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(
-    crowd: CliHarness, monkeypatch: pytest.MonkeyPatch
+    many_users: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd.stores[US]["guards"] = {"create": {"max": 10}}
-    whole = seen(crowd, "--store", US)
+    many_users.stores[US]["guards"] = {"create": {"max": 10}}
+    whole = seen(many_users, "--store", US)
     monkeypatch.setattr(spool, "IN_MEMORY", 500)
-    assert seen(crowd, "--store", US) == whole
-    assert crowd("apply", "--store", US, "--yes").code == 0
-    assert crowd.customers() == {}
-    held = crowd("mappings", "list", "--store", US, "--output", "json").json
+    assert seen(many_users, "--store", US) == whole
+    assert many_users("apply", "--store", US, "--yes").code == 0
+    assert many_users.customers() == {}
+    held = many_users("mappings", "list", "--store", US, "--output", "json").json
     assert {m["reason"] for m in held} == {"GuardExceeded", "NoEmail"}
-    assert crowd("apply", "--store", US, "--yes", "--bulk", "always", "--approve", whole["digest"]).code == 0
-    assert len(crowd.customers()) == 34
-    assert crowd("plan", "--store", US, "--detailed-exitcode").code == 0
+    assert many_users("apply", "--store", US, "--yes", "--bulk", "always", "--approve", whole["digest"]).code == 0
+    assert len(many_users.customers()) == 34
+    assert many_users("plan", "--store", US, "--detailed-exitcode").code == 0

@@ -1,8 +1,8 @@
 """A replica, as a process of its own: `python -m tests.contracts.queue_worker URL drain|hold LEASE_S`.
 
 `drain` says that it is ready, and works from a line on until the queue is empty. `hold` claims some keys, says so on
-stdout, and continues with them only when it is given a line. Each look is one row in `looks`, written inside the claim's
-fence.
+stdout, and continues with them only when it is given a line. Each reconcile is one row in `reconciles`, written inside
+the claim's fence.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Replica:
     def claim(self) -> list[Claim]:
         return self.queue.claim(self.owner, self.clock.now(), limit=LIMIT, lease_s=self.lease_s, stores=STORES)
 
-    def look(self, claims: list[Claim]) -> dict[str, list[str]]:
-        """Write down each look; gives what was refused by the fence, and what the queue said in the end."""
+    def record(self, claims: list[Claim]) -> dict[str, list[str]]:
+        """Record each reconcile; gives what was refused by the fence, and what the queue said in the end."""
         refused = []
         for claim in claims:
             try:
                 with writing(self.engine) as connection:
                     fence(connection, claim)
                     connection.execute(
-                        text("INSERT INTO looks (store, name, owner) VALUES (:store, :name, :owner)"),
+                        text("INSERT INTO reconciles (store, name, owner) VALUES (:store, :name, :owner)"),
                         {"store": claim.store, "name": claim.clerk_user_id, "owner": self.owner},
                     )
             except LeaseLost:
@@ -59,7 +59,7 @@ class Replica:
         while self.queue.depth():
             claims = self.claim()
             if claims:
-                self.look(claims)
+                self.record(claims)
             else:
                 pause.wait(POLL_S)
 
@@ -68,7 +68,7 @@ class Replica:
         claims = self.claim()
         self.say({"held": [str(claim.clerk_user_id) for claim in claims], "until": until})
         sys.stdin.readline()
-        self.say(self.look(claims))
+        self.say(self.record(claims))
 
     def say(self, what: object) -> None:
         sys.stdout.write(json.dumps(what) + "\n")

@@ -55,7 +55,7 @@ def start() -> Iterator[Start]:
         yield begin
 
 
-def told(process: subprocess.Popen[str]) -> Any:
+def reply_of(process: subprocess.Popen[str]) -> Any:
     assert process.stdout is not None
     return json.loads(process.stdout.readline())
 
@@ -67,7 +67,7 @@ def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_reconcile
     direct, pooled = postgres.url(name), postgres.url(name, port=pooler)
     with postgres.connect(name) as connection:
         connection.execute(
-            "CREATE TABLE looks (store text, name text, owner text, at timestamptz DEFAULT clock_timestamp())"
+            "CREATE TABLE reconciles (store text, name text, owner text, at timestamptz DEFAULT clock_timestamp())"
         )
     engine = open_engine(direct)
     queue = RequestTable(engine)
@@ -76,14 +76,14 @@ def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_reconcile
     queue.add(requests, WallClock().now(), reason="webhook")
 
     frozen, killed = start(direct, "hold", HOLD_LEASE_S), start(pooled, "hold", HOLD_LEASE_S)
-    ice, grave = told(frozen), told(killed)
+    ice, grave = reply_of(frozen), reply_of(killed)
     assert len(ice["held"]) == len(grave["held"]) == 7
     frozen.send_signal(signal.SIGSTOP)
     killed.send_signal(signal.SIGKILL)
 
     workers = [start(direct, "drain", DRAIN_LEASE_S), start(pooled, "drain", DRAIN_LEASE_S)]
     for worker in workers:
-        assert told(worker) == "ready"
+        assert reply_of(worker) == "ready"
     for worker in workers:  # at one moment, so that neither has done it all before the other begins
         assert worker.stdin is not None
         worker.stdin.write("\n")
@@ -92,19 +92,19 @@ def test_a_killed_and_a_frozen_replica_are_taken_over_and_every_key_is_reconcile
         assert worker.wait(WAIT_S) == 0
     assert queue.depth() == 0
     engine.dispose()
-    looked = looks(postgres, name)
-    assert sorted((store, user) for store, user, _, _ in looked) == sorted(requests)
-    assert len({owner for _, _, owner, _ in looked}) == 2
+    reconciled = reconciles(postgres, name)
+    assert sorted((store, user) for store, user, _, _ in reconciled) == sorted(requests)
+    assert len({owner for _, _, owner, _ in reconciled}) == 2
     for held in (ice, grave):  # never two together: not before the lease had run out
-        assert all(at.timestamp() >= held["until"] - 0.5 for _, user, _, at in looked if user in held["held"])
+        assert all(at.timestamp() >= held["until"] - 0.5 for _, user, _, at in reconciled if user in held["held"])
 
     frozen.send_signal(signal.SIGCONT)
     late, _ = frozen.communicate("\n", timeout=WAIT_S)
     assert json.loads(late) == {"refused": ice["held"], "outcomes": ["lost"] * 7}
     assert frozen.returncode == 0
-    assert looks(postgres, name) == looked
+    assert reconciles(postgres, name) == reconciled
 
 
-def looks(postgres: servers.Server, name: str) -> list[tuple[str, str, str, datetime]]:
+def reconciles(postgres: servers.Server, name: str) -> list[tuple[str, str, str, datetime]]:
     with postgres.connect(name) as connection, connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-        return cursor.execute("SELECT store, name, owner, at FROM looks ORDER BY at, name").fetchall()
+        return cursor.execute("SELECT store, name, owner, at FROM reconciles ORDER BY at, name").fetchall()

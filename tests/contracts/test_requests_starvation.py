@@ -19,8 +19,8 @@ ACME = StoreName("acme")
 RESYNC_KEYS = 10_000
 NUDGES_A_SECOND = 50
 INTERVAL_S = 300.0
-SHARE = 5  # in every run of the suite a fifth of the keys in a fifth of the time: as many looks a second
-LOOK_S = 0.0115  # 87 looks a second; 83 a second are asked for
+SHARE = 5  # in every run of the suite a fifth of the keys in a fifth of the time: as many reconciles a second
+RECONCILE_S = 0.0115  # 87 reconciles a second; 83 a second are asked for
 BATCH = 32
 
 
@@ -43,8 +43,8 @@ class OneWorker:
         self.resync_due: dict[ClerkUserId, float] = {}
         self._nudges = 0
 
-    def the_world_moves(self) -> None:
-        """What has been asked for by now."""
+    def enqueue_what_came(self) -> None:
+        """Add what has been asked for by now."""
         if self.now_s >= len(self.resync_came) * self.interval_s:
             self.resync_came.append(self.now_s)
             self.queue.add_all(ACME, self.users, at(self.now_s), interval_s=self.interval_s)
@@ -62,10 +62,10 @@ class OneWorker:
                 self.nudge_waits_s.append(self.now_s - self.nudged.pop(claim.request))
             else:
                 self.resync_waits_s.append(self.now_s - self.resync_due.pop(claim.clerk_user_id))
-            self.now_s += LOOK_S
+            self.now_s += RECONCILE_S
         assert set(self.queue.done(claims, at(self.now_s))) <= {"done"}
         if not claims:
-            self.now_s += LOOK_S
+            self.now_s += RECONCILE_S
 
 
 @pytest.mark.parametrize("share", [SHARE, pytest.param(1, marks=pytest.mark.explore)])
@@ -75,7 +75,7 @@ def test_nudges_wait_under_two_seconds_and_the_oldest_resync_key_under_one_and_a
     with queue_database(request, "sqlite", tmp_path) as engine:
         worker = OneWorker(RequestTable(engine), share=share)
         while worker.now_s < 1.5 * worker.interval_s:
-            worker.the_world_moves()
+            worker.enqueue_what_came()
             worker.works()
     waits = sorted(worker.nudge_waits_s)
     assert len(waits) > 1.4 * worker.interval_s * NUDGES_A_SECOND

@@ -95,7 +95,7 @@ def test_every_kind_has_its_ceiling(kind: Kind) -> None:
 # --- gathering -----------------------------------------------------------------------------------------------------
 
 
-def look(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> ScanResult:
+def scanned(policy: Store, *users: ClerkUserId, order: tuple[int, ...] | None = None, **kwargs: Any) -> ScanResult:
     """Ada is new, Bob has changed, Cyd is in sync."""
     gather = PlanBuilder(policy, now=NOW, **kwargs)
     cases = []
@@ -119,7 +119,7 @@ AMPLE = {"guards": {"update": {"max": 9}}}
 
 
 def test_a_plan_counts_what_acts_what_waits_and_what_is_in_sync() -> None:
-    scan_result = look(store(**AMPLE), ADA, BOB, CYD)
+    scan_result = scanned(store(**AMPLE), ADA, BOB, CYD)
     summary = scan_result.plan.summary
     assert (summary.create, summary.update, summary.in_sync, summary.hold, summary.actions) == (1, 1, 1, 0, 2)
     assert scan_result.profiles == 3
@@ -128,7 +128,7 @@ def test_a_plan_counts_what_acts_what_waits_and_what_is_in_sync() -> None:
 
 
 def test_what_a_guard_withholds_is_in_the_holds_and_is_remembered_in_the_row() -> None:
-    scan_result = look(store(guards={"update": {"max": 9, "percent": 30}}), ADA, BOB, CYD)
+    scan_result = scanned(store(guards={"update": {"max": 9, "percent": 30}}), ADA, BOB, CYD)
     assert [a.clerk_user_id for a in scan_result.plan.actions] == [ADA]
     assert [(h.clerk_user_id, h.reason) for h in scan_result.plan.holds] == [(BOB, "GuardExceeded")]
     assert {r.clerk_user_id: r.reason for r in scan_result.rows}[BOB] == "GuardExceeded"
@@ -136,12 +136,12 @@ def test_what_a_guard_withholds_is_in_the_holds_and_is_remembered_in_the_row() -
 
 
 def test_approving_lets_exactly_what_was_withheld_go() -> None:
-    scan_result = look(store(guards={"update": {"max": 0}}), ADA, BOB, CYD)
+    scan_result = scanned(store(guards={"update": {"max": 0}}), ADA, BOB, CYD)
     let = with_withheld(scan_result)
     assert [a.clerk_user_id for a in let.plan.actions] == [ADA, BOB]
     assert let.plan.holds == ()
     assert let.plan.summary.update == 1
-    assert with_withheld(look(store(**AMPLE), ADA)).plan.holds == ()
+    assert with_withheld(scanned(store(**AMPLE), ADA)).plan.holds == ()
 
 
 def test_guards_can_be_left_out_and_decisions_kept() -> None:
@@ -171,8 +171,8 @@ def test_who_is_not_wanted_is_not_counted_as_a_profile() -> None:
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_the_same_decisions_give_the_same_plan_in_any_order(order: tuple[int, ...]) -> None:
     for policy in (store(**AMPLE), store(guards={"update": {"max": 0}})):
-        one = look(policy, ADA, BOB, CYD)
-        other = look(policy, ADA, BOB, CYD, order=order)
+        one = scanned(policy, ADA, BOB, CYD)
+        other = scanned(policy, ADA, BOB, CYD, order=order)
         assert one.plan == other.plan
         assert build_plan([one.plan], created_at=NOW).digest == build_plan([other.plan], created_at=NOW).digest
 
@@ -196,7 +196,7 @@ def test_actions_are_sorted_by_kind_and_user_and_holds_by_user_and_reason() -> N
 
 
 def test_the_digest_covers_what_was_decided_and_not_when_or_at_what_cost() -> None:
-    plan = look(store(**AMPLE), ADA, BOB).plan
+    plan = scanned(store(**AMPLE), ADA, BOB).plan
     cheap = plan.model_copy(update={"forecast": forecast((), 1), "error_hint": "x"})
     held = plan.model_copy(update={"holds": (hold(ADA, None, "NoEmail", ""),)})
     base = digest_of_stores([plan])
@@ -207,7 +207,7 @@ def test_the_digest_covers_what_was_decided_and_not_when_or_at_what_cost() -> No
 
 
 def test_a_plan_of_many_stores_is_sorted_and_totalled() -> None:
-    one = look(store(**AMPLE), ADA, BOB).plan
+    one = scanned(store(**AMPLE), ADA, BOB).plan
     other = one.model_copy(update={"store": "aaa"})
     broken = StorePlan.model_validate({"store": "zzz", "shop": "z.myshopify.com", "error": "no"})
     plan = build_plan([broken, one, other], created_at=NOW)

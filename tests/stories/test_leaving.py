@@ -389,7 +389,7 @@ def test_a_source_with_columns_that_are_all_null_clears_nothing_above_the_ceilin
 # --- who comes after a user with a customer that would be deleted -----------------------------------------------------
 
 
-def told(story: StoryHarness, user: str, **values: Any) -> None:
+def announce(story: StoryHarness, user: str, **values: Any) -> None:
     """Clerk's webhook tells of this user, and the row is not written yet."""
     engine = open_engine(story.settings["state"]["url"])
     try:
@@ -410,7 +410,7 @@ def test_a_successor_with_a_row_still_to_be_written_keeps_the_customer(
     four.store.update(on_leave=on_leave, where=where)
     before = four.theirs("ada")
     four.gone("ada")
-    told(four, "user_again", email=mail("ada"), email_verified=True, first_name="Ada")
+    announce(four, "user_again", email=mail("ada"), email_verified=True, first_name="Ada")
     assert four.actions() == {}
     four.apply()
     four.apply("--user", "user_ada")

@@ -47,7 +47,7 @@ class World:
     def app(self, statement: str, *values: Any) -> list[Any]:
         return self.run(statement, *values, role="authenticated")
 
-    def told(self) -> list[str]:
+    def queued_users(self) -> list[str]:
         return [row[0] for row in self.run("select clerk_user_id from reconciler_outbox.outbox order by id")]
 
     def people(self) -> list[str]:
@@ -86,39 +86,39 @@ def test_it_tells_of_new_rows_changes_and_deletions(world: World) -> None:
     world.app("insert into customers values ('user_1', 'a@x.example'), ('user_2', 'b@x.example')")
     world.app("update customers set email = 'c@x.example' where clerk_user_id = 'user_1'")
     world.app("delete from customers where clerk_user_id = 'user_2'")
-    assert world.told() == ["user_1", "user_2", "user_1", "user_2"]
+    assert world.queued_users() == ["user_1", "user_2", "user_1", "user_2"]
 
 
 def test_of_a_changed_key_it_tells_both(world: World) -> None:
     world.app("insert into customers values ('user_old')")
     world.app("update customers set clerk_user_id = 'user_new'")
-    assert sorted(world.told()) == ["user_new", "user_old", "user_old"]
+    assert sorted(world.queued_users()) == ["user_new", "user_old", "user_old"]
 
 
 def test_a_write_that_changes_nothing_is_not_notified(world: World) -> None:
     world.app("insert into customers values ('user_1', 'a@x.example', null, '{\"a\": 1}')")
     world.app("update customers set email = email, extra = extra")
-    assert world.told() == ["user_1"]
+    assert world.queued_users() == ["user_1"]
 
 
 def test_a_column_of_json_can_be_compared_and_its_changes_are_notified(world: World) -> None:
     world.app("insert into customers (clerk_user_id, extra) values ('user_1', '{}')")
     world.app("update customers set extra = '{\"a\": 1}'")
-    assert world.told() == ["user_1", "user_1"]
+    assert world.queued_users() == ["user_1", "user_1"]
 
 
 def test_what_is_rolled_back_was_never_notified(world: World) -> None:
     with psycopg.connect(world.url("authenticated")) as connection:
         connection.execute("insert into customers values ('user_1')")
         connection.rollback()
-    assert world.told() == []
+    assert world.queued_users() == []
 
 
 def test_making_it_twice_changes_nothing_and_it_can_be_taken_away(world: World) -> None:
     world.app("insert into customers values ('user_1')")
     world.run(outbox_sql(TABLE, "clerk_user_id", "outbox_reader"))
     world.app("insert into customers values ('user_2')")
-    assert world.told() == ["user_1", "user_2"]
+    assert world.queued_users() == ["user_1", "user_2"]
     world.run(outbox_sql(TABLE, "clerk_user_id", "outbox_reader", remove=True))
     world.app("insert into customers values ('user_3')")
     assert world.run("select from pg_namespace where nspname = 'reconciler_outbox'") == []
@@ -130,7 +130,7 @@ def test_names_that_need_quotes_are_quoted(world: World) -> None:
     world.run('grant insert on "Our ""People""" to authenticated')
     world.run(outbox_sql('Our "People"', "Clerk Id", "outbox_reader"))
     world.app('insert into "Our ""People""" values (\'11111111-1111-4111-8111-111111111111\')')
-    assert world.told() == ["11111111-1111-4111-8111-111111111111"]
+    assert world.queued_users() == ["11111111-1111-4111-8111-111111111111"]
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a\x00b"])
@@ -168,7 +168,7 @@ def test_a_sign_up_does_not_wait_for_a_locked_outbox(world: World) -> None:
             app.execute("set statement_timeout = '8s'")  # as Supabase has it for this role
             app.execute("insert into customers select 'user_' || n from generate_series(1, 300) n")
     assert len(world.people()) == 300
-    assert world.told() == []
+    assert world.queued_users() == []
 
 
 def test_the_writers_search_path_leads_nowhere(world: World) -> None:
@@ -178,7 +178,7 @@ def test_the_writers_search_path_leads_nowhere(world: World) -> None:
     with psycopg.connect(world.url("authenticated"), autocommit=True) as app:
         app.execute("set search_path = trap, public, pg_catalog")
         app.execute("insert into customers values ('user_1')")
-    assert world.told() == ["user_1"]
+    assert world.queued_users() == ["user_1"]
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
@@ -207,7 +207,7 @@ def test_each_user_is_handed_over_once_and_in_order(world: World) -> None:
     with world.outbox() as outbox:
         assert outbox.drain() == names("user_b", "user_a")
         assert outbox.drain() == []
-    assert world.told() == []
+    assert world.queued_users() == []
 
 
 def test_what_could_not_be_handed_over_stays(world: World) -> None:
@@ -236,7 +236,7 @@ def test_no_transaction_is_open_in_the_apps_database_while_the_queue_is_waited_f
 
     with world.outbox() as outbox:
         assert outbox.drain(hand_over=wait_for_the_queue) == names("user_1")
-        assert world.told() == names("user_1"), "what was written meanwhile is still to be handed over"
+        assert world.queued_users() == names("user_1"), "what was written meanwhile is still to be handed over"
         assert outbox.drain() == names("user_1")
         assert outbox.drain() == []
 
@@ -271,14 +271,14 @@ def test_two_replicas_lose_nothing_between_them(world: World) -> None:
             go_on.set()
             thread.join(30)
     assert len({*first, *second}) == 40
-    assert world.told() == []
+    assert world.queued_users() == []
 
 
 def test_what_can_be_no_users_name_is_thrown_away(world: World) -> None:
     world.app("insert into customers values (''), (repeat('x', 300)), (E'a\\nb'), ('user_1')")
     with world.outbox() as outbox:
         assert outbox.drain() == names("user_1")
-    assert world.told() == []
+    assert world.queued_users() == []
 
 
 def test_it_is_drained_through_a_transaction_pooler(world: World, pooler: int) -> None:
