@@ -74,7 +74,7 @@ def long(minutes: float) -> Profile:
 QUICK = {
     "lease_s": 3.0, "poll_s": 0.05, "idle_poll_s": 0.1, "away_s": 0.3, "grace_s": 5.0, "beat_s": 0.3, "files_s": 0.3,
     "removal_settles_s": 1.0,
-    "stale_beats_s": 10.0, "look_lease_s": 4.0, "again_first_s": 0.5,
+    "stale_beats_s": 10.0, "scan_lease_s": 4.0, "again_first_s": 0.5,
     "again_last_s": 2.0, "probe_every_s": 0.3, "probe_first_s": 0.3, "probe_last_s": 2.0,
     "pauses": {"early_first_s": 0.1, "early_last_s": 0.5, "waiting_first_s": 0.5, "waiting_next_s": 0.5, "away_s": 0.2,
                "permanent_first_s": 1.0},

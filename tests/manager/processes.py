@@ -24,7 +24,7 @@ from tests.manager.harness import WAIT_S, RunHarness, until
 ROOT = Path(__file__).parents[2]
 QUICK = {
     "lease_s": 2.0, "poll_s": 0.02, "idle_poll_s": 0.05, "away_s": 0.2, "grace_s": 5.0, "beat_s": 0.2, "files_s": 0.2,
-    "stale_beats_s": 3.0, "look_lease_s": 3.0, "again_first_s": 0.3, "probe_every_s": 0.2, "probe_first_s": 0.2,
+    "stale_beats_s": 3.0, "scan_lease_s": 3.0, "again_first_s": 0.3, "probe_every_s": 0.2, "probe_first_s": 0.2,
     "pauses": {"early_first_s": 0.1, "waiting_first_s": 0.5, "away_s": 0.2, "permanent_first_s": 1.0},
 }  # fmt: skip
 

@@ -165,7 +165,7 @@ def test_a_second_run_on_one_file_is_refused_and_the_first_continues(harness: Ru
 
 def test_what_a_killed_process_had_in_hand_waits_for_no_lease(harness: RunHarness, start: Any) -> None:
     """The leases are longer than this test would wait."""
-    long = {"lease_s": 600.0, "look_lease_s": 600.0}
+    long = {"lease_s": 600.0, "scan_lease_s": 600.0}
     for n in range(4):
         harness.person(f"user_{n}")
     first = start(**long)
