@@ -8,7 +8,7 @@ Left out, by rule: an address that a re-link left behind belongs to no user; use
 wanted in the same shops, and where no customer with the address may be another's: of a guest, of a former user, or in a
 shop they left (else one is re-linked to that customer before the other is, and leaves their own behind with the address
 that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
-stays should get is then a matter of moments); a user with an address that another one has taken over never
+stays should get is then a matter of moments); a user who left an address to another one never
 returns; staff change the same customer of ours once only (three times would be a second writer); users of shops that
 spell e-mails in their own way exchange nothing (a known limit: an owner is seen to give up a value by the spelling that
 the shop shows).

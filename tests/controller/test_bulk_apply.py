@@ -271,8 +271,7 @@ def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
             said = f"{story.__name__}: died at moment {moment} of {moments}"
             assert [o for cycle in found for o in cycle.failures] == [], said
             assert customers(rig) == wanted, said
-            if (
-                story in ALL_BY_BULK
-            ):  # who dies between a single call and its row does not know that the values were theirs
+            # who dies between a single call and its row does not know that the values were theirs
+            if story in ALL_BY_BULK:
                 assert rows(rig) == rows_wanted, said
             at_rest(rig)

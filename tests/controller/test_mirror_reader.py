@@ -201,7 +201,6 @@ def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by
     outcomes = list(apply_plan(scan_result, replace(context, bulk=bulk), fresh=False))
     assert [outcome.result for outcome in outcomes] == ["applied"] * PEOPLE
     assert adopted == [user_of(5)]
-    assert (
-        asked(rig, before).count("customerByIdentifier") == 6
-    )  # three of the guest, and three of one, or of all at once
+    # three of the guest, and three of one, or of all at once
+    assert asked(rig, before).count("customerByIdentifier") == 6
     assert rig.scan(fast=False).plan.summary.actions == 0
