@@ -217,7 +217,7 @@ def test_a_row_that_the_table_refuses_hurts_no_other(clerk_cli: CliHarness, back
     assert said.code == 1
     assert "wrote 2 rows" in said.out
     assert "user_01: " in said.out
-    assert "another row with the same value" in " ".join(said.out.split())
+    assert "another row has the same value" in " ".join(said.out.split())
     assert rows(clerk_cli).keys() == {"user_00", "user_02", "user_old"}
 
 

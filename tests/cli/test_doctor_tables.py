@@ -172,7 +172,7 @@ def test_a_key_of_a_type_that_names_no_user_is_refused(app: AppDatabase, key: st
     app.make(f"id {key} primary key, email text", "")
     app.columns(clerk_user_id="id", email="email")
     check = app.the_odd("table", "failed")
-    assert "names no user" in check["message"]
+    assert "can't be a user id" in check["message"]
     assert "Clerk's id" in check["hint"]
 
 

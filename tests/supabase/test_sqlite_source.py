@@ -65,7 +65,7 @@ def of_another_user() -> Iterator[Path]:
 def test_a_wal_file_in_a_folder_that_can_not_be_written_says_so(opened: Open) -> None:
     with of_another_user() as path, pytest.raises(SourceError) as caught:
         opened(path).check()
-    assert "right to write its folder" in caught.value.hint
+    assert "write access to its folder" in caught.value.hint
 
 
 def everybody(reader: TableProfiles) -> dict[str, Profile]:

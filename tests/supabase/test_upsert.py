@@ -714,6 +714,6 @@ def test_several_rows_are_written_together(world: World) -> None:
 def test_of_rows_that_are_written_together_one_refusal_leaves_none(world: World) -> None:
     world.run("CREATE UNIQUE INDEX one_address ON customers (email)")
     world.run("INSERT INTO customers (clerk_user_id, email) VALUES ('user_old', 'user_b@x.example')")
-    with pytest.raises(PermanentError, match="another row with the same value"):
+    with pytest.raises(PermanentError, match="another row has the same value"):
         world.upserts().write_together([RowWrite(one) for one in several("user_a", "user_b")])
     assert [row["clerk_user_id"] for row in world.run("SELECT * FROM customers")] == ["user_old"]
