@@ -77,7 +77,7 @@ def test_parity_of_nothing_is_not_a_hundred_percent(story: StoryHarness) -> None
     story.apply()
     (store,) = story("status", "--output", "json").json["stores"]
     assert (store["profiles"], store["parity"]) == (0, 0.0)
-    assert "no profile" in store["parity_note"]
+    assert "wants no users" in store["parity_note"]
     said = story("status")
     assert "100 %" not in said.out
 
