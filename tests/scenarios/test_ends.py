@@ -95,10 +95,13 @@ def test_a_reader_of_the_log_that_hangs(tmp_path: Path, stack: ExitStack) -> Non
         harness.write()
         command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
         command += ["--stores", str(harness.paths[1]), "run", "--port", "0"]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=far) as process:
-            stack.callback(process.kill)
+        with (
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=far) as process,
+            ExitStack() as inner,
+        ):
+            inner.callback(process.kill)
             with open(near, closefd=False) as log:
-                next(line for line in log if '"running"' in line)
+                next(line for line in log if '"started"' in line)
             fill(far)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
