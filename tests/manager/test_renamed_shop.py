@@ -139,7 +139,7 @@ def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_a
         harness.shop().faults.add("status", status=502, times=None)
         harness.stores[US]["shop"] = NEW
         harness.write()
-        until(lambda: "not told yet" in str(suspended(run, US)), "status says what it waits for")
+        until(lambda: "has not returned its gid yet" in str(suspended(run, US)), "status says what it waits for")
         harness.person("user_a", first_name="New")
         run.nudge("user_a", store=EU)
         until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "the other store continues")
