@@ -1,4 +1,4 @@
-# One door. `make` prints what it can do; `make check` is all that CI runs, in the same order.
+# `make` prints what it can do; `make check` is all that CI runs, in the same order.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
@@ -27,7 +27,7 @@ setup: $(STAMP) ## make .venv and install what is pinned
 demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 	@$(BIN)/reconciler demo
 
-# Compiled files are kept, whatever the shell says: each worker and each process that a test starts would compile anew.
+# Compiled files are kept, whatever the shell says: each worker and each process that a test starts would compile again.
 test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
@@ -68,10 +68,10 @@ soak: $(STAMP) ## whole processes under seeded faults (`make soak SEED=7 MINUTES
 stats: $(STAMP) ## figures of the code base: lines, names, words
 	$(BIN)/python -m tests.standards.stats
 
-schemas: $(STAMP) ## write config/schema/*.json anew
+schemas: $(STAMP) ## write config/schema/*.json
 	$(BIN)/reconciler schema --out config/schema
 
-requirements: ## pin anew (needs uv)
+requirements: ## pin the newest versions (needs uv)
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras pyproject.toml -o requirements.txt
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras --extra dev --extra simulator pyproject.toml -o requirements-dev.txt
 	echo 'setuptools' | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras - -o requirements-build.txt

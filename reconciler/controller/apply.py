@@ -40,7 +40,7 @@ RECORDS = 500
 
 
 def apply_plan(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Iterator[Outcome]:
-    """Apply a store's plan; outcomes come as they are known. A user whose action failed is pending from then on."""
+    """Apply a store's plan; yield outcomes as they are known. A user with a failed action is pending from then on."""
     failed: list[Outcome] = []
     outcomes = _apply(scan_result, context, fresh=fresh)
     try:
@@ -76,7 +76,7 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
 
     With `fresh` the plan was made just now, and creates are sent without observing the shop again as long as it is
     young: their key makes that harmless. Otherwise each action is checked against row and customer first. Who waits
-    for another's address goes in a later round. A store whose access is refused stops there: the rest is reported as
+    for another's address goes in a later round. A store that refuses access stops there: the rest is reported as
     not tried. What is large enough goes by bulk operations, where the context has a bulk tier, and the rest beside it.
 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
@@ -167,7 +167,7 @@ def _is_done(action: Action, before: Earlier) -> bool:
 
 
 class _SinglePart:
-    """One plan being carried out one by one in one store: what stops it, and who gave up values for a moment."""
+    """One plan in one store, executed one by one: what stops it, and which users gave up values for a moment."""
 
     def __init__(self, context: StoreContext, preconditions: Preconditions, access: StoreAccess) -> None:
         self._context = context

@@ -1,4 +1,4 @@
-"""Users that no webhook told of: whose profile row is missing or older, and the writing of it.
+"""Users that no webhook reported: find those with a missing or older profile row, and write the rows.
 
 A page of users is compared with their rows, then the next: memory does not grow with their number. Nothing is deleted, and
 who is not in the list is not thought about: a list read page by page proves nobody's absence. Knows neither where users sign
@@ -72,7 +72,7 @@ class Tally:
 def survey(
     pages: Iterable[Page], rows: ProfileRows, book: ProfileWriteRepository, tally: Tally
 ) -> Iterator[list[Profile]]:
-    """Compare page by page; each time gives the users whose row is to be written."""
+    """Compare page by page; each page yields the users with a row to write."""
     for page in pages:
         tally.odd(page.problems)
         users = [profile.clerk_user_id for profile in page.profiles]
@@ -127,7 +127,7 @@ def _write_some(
 
 
 def kind_of(told: Profile, row: StoredRow | None, known: WriteKnown | None) -> Kind:
-    """What the row is beside what is told. `known`: what was told of this user before; older news changes nothing."""
+    """How the row compares with what Clerk says. `known`: what Clerk said before; older data changes nothing."""
     if (known is not None and known.deleted) or (row is not None and row.deleted):
         return "deleted"
     if row is None:

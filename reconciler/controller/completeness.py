@@ -16,7 +16,7 @@ from reconciler.core.plan.guard import ceiling_of
 from reconciler.errors import SourceError
 from reconciler.ports import MappingReader, ProfileReader
 
-SAMPLE = 1000  # mapped users whose rows are asked for
+SAMPLE = 1000  # mapped users to read the rows of
 HALF = SAMPLE // 2
 BESIDE = 10
 
@@ -61,7 +61,7 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
 
 
 def present_beside(user: ClerkUserId, store: Store, readers: Readers) -> list[ClerkUserId]:
-    """Some mapped users next to this one whose rows are there. SourceError."""
+    """Some mapped users next to this one that have a row. SourceError."""
     before = readers.mappings.mapped_users_before(store.shop, user, limit=BESIDE)
     beside = [*before, *readers.mappings.mapped_users(store.shop, after=user, limit=BESIDE)]
     rows = readers.profiles.get(beside) if beside else {}

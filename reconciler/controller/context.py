@@ -24,7 +24,7 @@ from reconciler.ports import (
 )
 
 Earlier = MappingOf[ClerkUserId, str | None]
-"""Users whose writes an earlier run left: the digest of the row that was carried out to its end, or None."""
+"""Users with writes that an earlier run left: the digest of the row that was executed completely, or None."""
 
 Check = Callable[[Sequence[Action]], list[Step | Outcome]]
 """Each action with what it rests on now, or why it does not fit any more."""
@@ -34,7 +34,7 @@ class BulkPart(Protocol):
     """The part of one store's plan that goes by bulk operations."""
 
     def resume(self) -> Earlier:
-        """Resume what an earlier run left, to its end, and say what became of whom."""
+        """Resume what an earlier run left, to its end, and return the outcome of each user."""
 
     def selection(self, actions: Collection[Action], *, but: Container[ClerkUserId]) -> Callable[[Action], bool] | None:
         """Which of a plan's actions go by bulk; none of the users in `but`. None: none does."""

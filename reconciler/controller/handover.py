@@ -54,7 +54,7 @@ def begin_release(row: Mapping, decided_on: Mapping | None, mappings: MappingRea
 def end_former(
     user: ClerkUserId, shop: ShopDomain, state: MappingWriter, mappings: MappingReader, clock: Clock
 ) -> None:
-    """Mark a user who has left, and whose customer is about to be adopted, as released; the row keeps it until then.
+    """Mark a user who left as released, just before another user adopts the customer; the row keeps it until then.
 
     Overtaken where the release of that user is under way.
     """

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def send_joint(steps: Sequence[Step], context: StoreContext, pool: Executor) -> Iterator[Outcome]:
-    """Send together the writes that these steps put off; a user for whom that fails is executed alone."""
+    """Send together the writes that these steps put off; a user with a failed write is executed alone."""
     groups = packed(steps, lambda step: sum(map(len, _metafields_of(step).values())))
     for outcomes in pool.map(partial(_send_group, context=context), groups):
         yield from outcomes

@@ -52,7 +52,7 @@ class Readers:
     `by_mirror`, the others are observed in the mirror first, and in the shop where that is not enough.
     `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
     customers that an operator names for users. `unwritten`: rows that are still to be written, of users who may come after
-    one whose customer is to be deleted.
+    one with a customer that is to be deleted.
     """
 
     profiles: ProfileReader
@@ -253,7 +253,7 @@ def claims_on(subjects: Sequence[Subject], profiles: ProfileReader, store: Store
 
 
 def specs_of(subjects: Iterable[Subject], store: Store) -> dict[ClerkUserId, Spec]:
-    """The specs of the users whom this store wants."""
+    """The specs of the users that this store wants."""
     return {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}
 
 

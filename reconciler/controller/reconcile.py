@@ -114,7 +114,7 @@ def _act(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult
 
 
 def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
-    """What becomes of a user whose row is missing; None where the row is there, or the user is known to have left.
+    """Decide about a user without a row; None where the row is there, or the user is known to have left.
 
     A read counts only while the table appears whole otherwise: SourceError where it has no row at all.
     """
@@ -142,7 +142,7 @@ def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:
 
 
 def _is_missing(step: Step, wanted: datetime | None) -> bool:
-    """Whether an event is about a user whose row is not there yet: that releases no user."""
+    """Whether an event is about a user without a row so far: that releases no user."""
     if wanted is None or step.subject.profile is not None:
         return False
     return step.subject.mapping is None or step.subject.mapping.status not in {"released", "erased"}
@@ -220,7 +220,7 @@ def _act_on_rest(step: Step, context: StoreContext, budgets: Budgets) -> Reconci
 
 
 def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
-    """Find whose turn it is: the user who breaks the cycle, else the users who have the values.
+    """Find the users to reconcile next: the one who breaks the cycle, else those who have the values.
 
     The row says by now who waits, and only then are others observed. So of two concurrent reconciles one sees both, and a
     user who frees a value later finds this user among those who wait for it.

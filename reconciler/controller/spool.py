@@ -1,7 +1,7 @@
 """Values that are too many for memory, in a temporary file: however large a shop or a plan is, memory is not.
 
-A pile is kept as lines of canonical JSON and written out a piece at a time. A piece that begins where the one before it
-ended in order only makes that one longer; others are merged when they are read, so that most piles, which come in the
+A series is kept as lines of canonical JSON and written out a piece at a time. A piece that begins where the one before it
+ended in order only makes that one longer; others are merged when they are read, so that most series, which come in the
 order of the profiles' keys, are simply read from front to back.
 """
 
@@ -19,13 +19,13 @@ from weakref import finalize
 from reconciler.core.plan.series import Key, M, canonical
 from reconciler.errors import PermanentError
 
-IN_MEMORY = 1 << 20  # bytes of one pile
+IN_MEMORY = 1 << 20  # bytes of one series
 BLOCK = 1 << 16  # bytes that are read in one piece, of each run
-SPACE = "make room where temporary files are kept: TMPDIR names another place"
+SPACE = "free space where temporary files are kept, or name another place by TMPDIR"
 
 
 class Spool(Collection[M]):
-    """core.pile.Growing, and what has grown. May be read any number of times, also at the same time."""
+    """core.plan.series.SeriesBuilder, and the series it built. May be read any number of times, also at the same time."""
 
     def __init__(self, model: type[M], key: Key[M] | None = None) -> None:
         self._model, self._key = model, key

@@ -19,7 +19,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.ports import RowReader, SeenRow
 
-UNTOLD_MAX = 10  # users by whom it is known that `updated_at` can't be trusted
+UNTOLD_MAX = 10  # users that prove that `updated_at` can't be trusted
 ROWS_AT_ONCE = 1000
 
 
@@ -55,7 +55,7 @@ class Evidence:
         return untold
 
     def told_of(self, users_before: Sequence[ClerkUserId]) -> tuple[ClerkUserId, ...]:
-        """Users by whom the column is known to be wrong; none where rows change together with it again."""
+        """Users that prove the column wrong; none once rows change together with it again."""
         if self.untold:
             return tuple(dict.fromkeys([*self.untold, *users_before]))[:UNTOLD_MAX]
         return () if self.told else tuple(users_before)

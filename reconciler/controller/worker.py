@@ -42,7 +42,7 @@ Verdict = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Seconds until the next reconcile of a user for whom one is not enough."""
+    """Seconds until the next reconcile of a user that needs more than one."""
 
     early_first_s: float = 1.0  # the row is older than the event: the next attempt, then later and later
     early_last_s: float = 120.0
@@ -76,7 +76,7 @@ class StoreProvider(Protocol):
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
         """Whether Clerk has this user no more; None where it can't say. TemporaryError: ask again later.
 
-        `present` gives mapped users whose rows are there: Clerk has them, if its answers are about our users at all.
+        `present` gives mapped users that have rows: Clerk has them, if its answers are about our users at all.
         """
 
 

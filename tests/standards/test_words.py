@@ -8,88 +8,20 @@ import pytest
 
 from tests.standards.tree import ROOT, tracked
 
-CLEAN: tuple[str, ...] = (
+PATHS = (
+    "reconciler",
+    "tests",
+    "docs",
+    "config",
+    "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "README.md",
     "SECURITY.md",
-    "config",
-    "docs/architecture.md",
-    "docs/benchmarks.md",
-    "docs/cli.md",
-    "docs/concepts.md",
-    "docs/configuration.md",
-    "docs/deploy.md",
-    "docs/http.md",
-    "docs/index.md",
-    "docs/log-events.md",
-    "docs/metrics.md",
-    "docs/operations.md",
-    "docs/rules.md",
-    "docs/tutorial.md",
-    "reconciler/cli",
-    "reconciler/core",
-    "reconciler/clerk",
-    "reconciler/errors.py",
-    "reconciler/ports",
-    "reconciler/settings",
-    "reconciler/wiring.py",
-    "reconciler/manager",
-    "reconciler/outbound",
-    "reconciler/server",
-    "reconciler/shopify",
-    "reconciler/simulator",
-    "reconciler/supabase",
-    "reconciler/state/bulk.py",
-    "reconciler/state/console_reader.py",
-    "reconciler/state/consoles.py",
-    "reconciler/state/controllers.py",
-    "reconciler/state/database",
-    "reconciler/state/erasure.py",
-    "reconciler/state/leases.py",
-    "reconciler/state/mappings.py",
-    "reconciler/state/mirror",
-    "reconciler/state/profile_writes.py",
-    "reconciler/state/requests",
-    "reconciler/state/scans.py",
-    "reconciler/state/shops.py",
-    "reconciler/state/store.py",
-    "reconciler/state/tables",
-    "reconciler/state/tidy.py",
-    "reconciler/state/tokens.py",
+    "pyproject.toml",
     "stores.yaml",
-    "tests/README.md",
-    "tests/__init__.py",
-    "tests/activity.py",
-    "tests/benchmarks",
-    "tests/chaos",
-    "tests/clerk",
-    "tests/cli",
-    "tests/clock.py",
-    "tests/conftest.py",
-    "tests/contracts",
-    "tests/controller",
-    "tests/core",
-    "tests/docs",
-    "tests/explore",
-    "tests/hostile",
-    "tests/hypothesis_profiles.py",
-    "tests/inprocess.py",
-    "tests/manager",
-    "tests/outbound",
-    "tests/postgres_gate.py",
-    "tests/scenarios",
-    "tests/server",
-    "tests/servers.py",
-    "tests/settings",
-    "tests/shopify",
-    "tests/simulator",
-    "tests/standards",
-    "tests/state",
-    "tests/stories",
-    "tests/supabase",
 )
-"""Files and folders that hold none of the words; the aim is the whole project."""
+FROZEN = "reconciler/state/migrations/"
+"""Migrations are never edited."""
 
 PEOPLE = ["sh" + "e", "he" + "r", "he" + "rs", "he" + "rself", "wh" + "om", "who" + "ever", "who" + "se", "nob" + "ody"]
 PHRASES = [
@@ -107,10 +39,11 @@ IMAGES += ["cr" + "ews?", "ha" + "nds", "de" + "sks?", "clock" + "work", "ri" + 
 IMAGES += ["to" + "wns?", "vill" + "ages?", "swe" + "eps?", "swe" + "pt"]
 WORDS = re.compile(r"(?<![A-Za-z'])(" + "|".join(PEOPLE + PHRASES + IMAGES) + r")(?![A-Za-z'])", re.IGNORECASE)
 SCANS, LINES, ROUND = "swe" + "ep", "ri" + "des_in", r"math\.flo" + "or"
+NAMED = "change-ha" + "nds-in-order"  # the file of a decision
 ACCOUNT, ADDRESS, MAILS = "nob" + "ody", "Downing Str" + "eet", r"vill" + r"age\.example\.com"
 KEPT = re.compile(
     rf"last_{SCANS}_at|reconciler_{SCANS}\w*|[`\"]{SCANS}[`\"]|row\.{SCANS}\b|\b{SCANS}(?==|: Scan)(={SCANS})?|{LINES}"
-    rf"|{ROUND}|`{ACCOUNT}`|names\[\"{ACCOUNT}\"\]|{ADDRESS}|(?i:{MAILS})"
+    rf"|{ROUND}|{NAMED}|`{ACCOUNT}`|names\[\"{ACCOUNT}\"\]|{ADDRESS}|(?i:{MAILS})"
 )
 """Names that users and databases rely on, and the addresses of test data."""
 SUFFIXES = {".py", ".md", ".html", ".sql", ".yaml", ".toml"}
@@ -121,7 +54,12 @@ def hits(path: str) -> list[str]:
     found = []
     for file in tracked():
         name = file.relative_to(ROOT).as_posix()
-        if file.suffix in SUFFIXES and (name == path or name.startswith(path + "/")) and "requirements" not in name:
+        if (
+            file.suffix in SUFFIXES
+            and (name == path or name.startswith(path + "/"))
+            and "requirements" not in name
+            and not name.startswith(FROZEN)
+        ):
             lines = file.read_text(encoding="utf-8").splitlines()
             found += [f"{name}:{number}: {line.strip()[:100]}" for number, line in enumerate(lines, 1) if says(line)]
     return found
@@ -132,7 +70,7 @@ def says(line: str) -> bool:
     return WORDS.search(KEPT.sub("", line).replace("_", " ")) is not None
 
 
-@pytest.mark.parametrize("path", CLEAN)
+@pytest.mark.parametrize("path", PATHS)
 def test_the_words_are_plain(path: str) -> None:
     assert hits(path) == []
 

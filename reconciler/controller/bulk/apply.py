@@ -123,7 +123,7 @@ class BulkRun:
             yield from self._report_left_over(error)
 
     def _row_of(self, outcome: Outcome) -> str | None:
-        """The digest of the row that was carried out to its end, the line's or the one it moved to; None: none was."""
+        """The digest of the row that was executed completely: the line's, or the one it moved to; None: neither was."""
         action = outcome.action
         return self._moved_to.get(action.clerk_user_id, action.profile_digest) if outcome.result == "applied" else None
 
@@ -300,8 +300,8 @@ class BulkRun:
         for step in observe_users(list(by_user), self._context, explicit=False):
             bulk_step = by_user[step.subject.user]
             now = claim_written(bulk_step.step, step, self._of_plan(bulk_step.line))
-            decided_anew = now is not step and bulk_step.moved_to is not None
-            if self._bulk_lines.may_go_by_bulk(now) and not decided_anew:
+            decided_again = now is not step and bulk_step.moved_to is not None
+            if self._bulk_lines.may_go_by_bulk(now) and not decided_again:
                 if self._plan:
                     self._otherwise.setdefault(step.subject.user, bulk_step.step.action)
                 more.append(

@@ -22,7 +22,7 @@ class BulkProgress:
 
 @dataclass(frozen=True, slots=True)
 class BulkContext:
-    """What carries out large plans. `always`: also small ones, where the forecast would not.
+    """What executes large plans. `always`: also small ones, which the forecast would not choose.
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
     called now and then while operations are under way, `nudge` with users who lost a customer to another user by an answer.

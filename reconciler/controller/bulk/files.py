@@ -66,7 +66,7 @@ class BulkFiles:
             self._bulk.sleep(LEASE_PAUSE_S)
         if self._fence is None:
             raise TemporaryError(
-                f"{self._shop}: another process carries out bulk operations there",
+                f"{self._shop}: another process runs bulk operations there",
                 hint="wait until it has ended, or send one by one: --bulk never",
             )
         try:

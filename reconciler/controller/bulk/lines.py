@@ -99,7 +99,7 @@ class BulkLines:
         return _placed(BulkStep(line, step, writes_left(step, self._context)))
 
     def following(self, bulk_step: BulkStep) -> BulkLine:
-        """The line of the next write; the one before it was done on `ride.step.at`."""
+        """The line of the next write; the one before it was done on `bulk_step.step.at`."""
         line = replace(
             bulk_step.line,
             position=bulk_step.line.position + 1,
@@ -120,9 +120,9 @@ class BulkLines:
         """The lines with rows and mappings as they are now."""
         context = self._context
         subjects = {s.user: s for s in subjects_of([line.user for line in lines], context.store, context.readers)}
-        return [self._ride(line, subjects[line.user]) for line in lines]
+        return [self._bulk_step(line, subjects[line.user]) for line in lines]
 
-    def _ride(self, line: BulkLine, subject: Subject) -> BulkStep:
+    def _bulk_step(self, line: BulkLine, subject: Subject) -> BulkStep:
         bulk_step = self._bare(line)
         moved_to = profile_digest(subject.profile) if has_moved(bulk_step.step.action, subject) else None
         spec = self._spec(bulk_step.step.action, subject, moved=moved_to is not None)

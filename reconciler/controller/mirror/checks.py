@@ -10,6 +10,6 @@ from reconciler.controller.stores import side_by_side
 from reconciler.core.model.ids import StoreName
 
 
-def check_mirrors(desks: MappingOf[StoreName, MirrorContext]) -> dict[StoreName, MirrorCheck]:
+def check_mirrors(contexts: MappingOf[StoreName, MirrorContext]) -> dict[StoreName, MirrorCheck]:
     """Catch up each store's mirror, in a thread of its own, and say on which of them a plan may rest."""
-    return side_by_side({name: partial(check_mirror, context) for name, context in desks.items()})
+    return side_by_side({name: partial(check_mirror, context) for name, context in contexts.items()})

@@ -37,7 +37,7 @@ OVERLAP = timedelta(
 )  # the search index lags, by half an hour at the worst: recently touched ones are read again
 CLOCKS = timedelta(minutes=5)  # more than a shop's clock and ours may differ
 RUNS_MAX = timedelta(hours=24)  # a bulk query that takes longer is cancelled, and another one begun the next time
-COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, with room for one that failed
+COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, and one may fail
 POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
 
 
