@@ -139,14 +139,8 @@ def run(argv: list[str], *, alone: bool = False) -> int:
     except click.ClickException as error:
         _print_error(error.format_message())
         return EXIT_FAILED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python warns again at exit
-        return EXIT_FAILED
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            return _report_unexpected(argv, error)
-        _print_error("no space left on the device", "free space where the output, the state and TMPDIR are")
-        return EXIT_FAILED
+        return _report_os_error(argv, error)
     except ReconcilerError as error:
         _print_traceback(argv)
         _print_error(error.message, error.hint)
@@ -154,6 +148,26 @@ def run(argv: list[str], *, alone: bool = False) -> int:
     except Exception as error:  # noqa: BLE001  the entry point: only --debug shows tracebacks
         return _report_unexpected(argv, error)
     return result if isinstance(result, int) else 0
+
+
+def _report_os_error(argv: list[str], error: OSError) -> int:
+    if isinstance(error, BrokenPipeError) and _is_output_closed():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python warns again at exit
+        return EXIT_FAILED
+    if error.errno == errno.ENOSPC:
+        _print_error("no space left on the device", "free space where the output, the state and TMPDIR are")
+        return EXIT_FAILED
+    return _report_unexpected(argv, error)
+
+
+def _is_output_closed() -> bool:
+    """Whether the reader of stdout or stderr has left: what was not written yet still can't be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            return True
+    return False
 
 
 def _report_unexpected(argv: list[str], error: Exception) -> int:

@@ -83,17 +83,18 @@ def test_tracebacks_are_for_debug_only(cli: CliHarness) -> None:
     assert "error: " in found.err
 
 
+@pytest.mark.parametrize("fault", [ZeroDivisionError, BrokenPipeError])  # of a socket, not of the output
 def test_a_fault_of_the_program_is_one_line_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: type[Exception]
 ) -> None:
     @click.command("mappings")
     def broken() -> None:
-        raise ZeroDivisionError("told\x1b[2J")
+        raise fault("text\x1b[2J")
 
     monkeypatch.setattr(mappings_command, "command", broken)
     assert run(["mappings"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: unexpected ZeroDivisionError at test_main.py:")
+    assert err.startswith(f"error: unexpected {fault.__name__} at test_main.py:")
     assert err.splitlines()[1] == f"hint: {main.FAULT}"
     assert "\x1b" not in err
 
