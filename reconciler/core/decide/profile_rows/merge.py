@@ -14,7 +14,7 @@ Times of the row are never compared with Clerk's: they come from another clock, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -78,7 +78,7 @@ def row_changes(
     the row without being recorded. `fill_only`: only empty columns get a value.
     """
     for earlier in tried:
-        last = _with_tried(row, last, earlier)
+        last = _with_tried(row, last, earlier, _is_equal)
     values: dict[str, Any] = {}
     for name in TEXTS:
         if name in current and name in row:
@@ -117,28 +117,22 @@ def merged_object(before: Values, current: Values, last: Values | None, *, fill_
     return merged
 
 
-def _with_tried(row: Values, last: Values | None, earlier: Values) -> Values | None:
-    """The `last` values, updated where the row holds a value that an unrecorded write may have set."""
-    found = {
-        name: value for name, value in earlier.items() if value is not None and _is_equal(name, row.get(name), value)
-    }
-    there, known, value = row.get("metadata"), (last or {}).get("metadata"), earlier.get("metadata")
-    if isinstance(there, Mapping) and isinstance(value, Mapping):
-        merged = _object_with_tried(there, known if isinstance(known, Mapping) else {}, value)
-        found["metadata"] = merged
-    return {**(last or {}), **found} if found else last
-
-
-def _object_with_tried(there: Values, last: Values, earlier: Values) -> dict[str, Any]:
-    """The last values of a JSON object, updated like `_with_tried`."""
-    found = dict(last)
+def _with_tried(
+    there: Values, last: Values | None, earlier: Values, is_equal: Callable[[str, object, object], bool]
+) -> dict[str, Any]:
+    """The `last` values, with the earlier ones that an unrecorded write may have set: those that the row holds."""
+    found = dict(last or {})
     for key, value in earlier.items():
-        held, known = there.get(key), last.get(key)
+        held, known = there.get(key), found.get(key)
         if isinstance(held, Mapping) and isinstance(value, Mapping):
-            found[key] = _object_with_tried(held, known if isinstance(known, Mapping) else {}, value)
-        elif key in there and _is_same(held, value):
+            found[key] = _with_tried(held, known if isinstance(known, Mapping) else None, value, _is_same_member)
+        elif key in there and is_equal(key, held, value):
             found[key] = value
     return found
+
+
+def _is_same_member(_name: str, one: object, other: object) -> bool:
+    return _is_same(one, other)
 
 
 def _is_same(one: object, other: object) -> bool:
