@@ -175,7 +175,7 @@ class Components:
     @cached_property
     def shop_keys(self) -> ShopKeys[StoreSettings]:
         """The keys of the stores' shops in the state."""
-        return ShopKeys(self.loaded.stores, self.state, self.clock)
+        return ShopKeys(self.loaded.stores, self.state, self.state_clock)
 
     def configured_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
         """The stores with these names, or all, as in the file. UsageError for an unknown name."""
@@ -216,7 +216,7 @@ class Components:
     def client(self, store: StoreSettings) -> ShopClient:
         """The shop's one client."""
         place, way = _way_to(store)
-        check = partial(check_shop, store, book=self.state, clock=self.clock)
+        check = partial(check_shop, store, book=self.state, clock=self.state_clock)
         return self._clients.of(self._me, place, way, partial(self._opened, store, check))
 
     def _opened(
