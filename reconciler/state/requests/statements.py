@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 
 from sqlalchemy import BigInteger, Boolean, Integer, String, TextClause, bindparam, column, text
@@ -75,6 +76,7 @@ class Statements:
         return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f" if self._sqlite else "%Y-%m-%dT%H:%M:%S.%f+00:00")
 
 
+@cache
 def read_statements(file: str) -> dict[str, str]:
     """Return the statements of this file by name, without comments."""
     content = files("reconciler.state.requests").joinpath(file).read_text(encoding="utf-8")
