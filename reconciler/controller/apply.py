@@ -82,10 +82,8 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
     successors = Successors(context.store, context.readers, context.clock)
-    context, access = (
-        replace(context, cancellation=Cancellation(context.cancellation), successors=successors),
-        StoreAccess(),
-    )
+    context = replace(context, cancellation=Cancellation(context.cancellation), successors=successors)
+    access = StoreAccess()
     bulk = context.bulk.begin(context, access) if context.bulk is not None else None
     before: Earlier = bulk.resume() if bulk is not None else {}
     _record_scan(scan_result, context, but=before.keys())

@@ -46,7 +46,7 @@ Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """All that the looking half may touch in one store.
+    """All that may be read to decide about users of one store.
 
     With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a scan of all users; with
     `by_mirror`, the others are observed in the mirror first, and in the shop where that is not enough.
@@ -266,7 +266,7 @@ def views_of(
     claims: Claims,
     departures: Departures,
 ) -> dict[ClerkUserId, View]:
-    """What the shop shows of these users, one view each. `standings` says who has left, and who comes after them."""
+    """What the shop shows of these users, one view each. `departures` says who has left, and who comes after them."""
     ids = {s.mapping.customer_id for s in subjects if _is_live(s.mapping) and s.mapping and s.mapping.customer_id}
     by_id = customers.by_ids(sorted(ids)) if ids else {}
     mapped = {s.user: by_id.get(s.mapping.customer_id) for s in subjects if s.mapping and s.mapping.customer_id}

@@ -149,8 +149,7 @@ def _is_missing(step: Step, wanted: datetime | None) -> bool:
 
 
 def _nothing_to_do(step: Step) -> ReconcileResult:
-    reasons = tuple(sorted({h.reason for h in step.decision.holds}))
-    if reasons:
+    if reasons := _reasons(step):
         return ReconcileResult("held", reasons=reasons)
     if step.decision.status == "pending" and step.decision.successor is not None:
         return ReconcileResult("waiting")  # what `on_leave` deletes is due after all if the successor goes, too
