@@ -9,15 +9,15 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
 from tests.standards.test_words import hits
 from tests.standards.tree import ROOT, modules, tracked
 
-PATCHED = re.compile(r"monkeypatch\.setattr\(")
-PRIVATE = re.compile(r"(?<!self)(?<!cls)\.(_[a-z]\w*)")
+PATCHED = r"monkeypatch\.setattr\("
+PRIVATE = r"(?<!self)(?<!cls)\.(_[a-z]\w*)"
 PARTICIPLE = re.compile(r"^[a-z]+ed$|^[a-z]+ed_")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -44,27 +44,23 @@ def lines_of(names: list[str]) -> int:
     return sum(len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in names)
 
 
-def tests() -> list[Path]:
-    return [path for path in tracked() if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")]
+def tests() -> list[str]:
+    paths = (path.relative_to(ROOT).as_posix() for path in tracked() if path.suffix == ".py")
+    return [name for name in paths if name.startswith("tests/")]
 
 
-def found_in_tests(pattern: re.Pattern[str]) -> int:
-    return sum(len(pattern.findall(path.read_text(encoding="utf-8"))) for path in tests())
+def core() -> list[str]:
+    return [name for name in product() if name.startswith("reconciler/core/")]
 
 
-def found_in_product(pattern: str) -> int:
-    return sum(len(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))) for name in product())
+def found(pattern: str, names: Iterable[str]) -> int:
+    return sum(len(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))) for name in names)
 
 
 def class_names() -> Counter[str]:
     """How many classes of the product and the simulator have each public name."""
     nodes = (node for tree in modules().values() for node in ast.walk(tree))
     return Counter(node.name for node in nodes if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))
-
-
-def in_core(pattern: str) -> int:
-    names = [name for name in product() if name.startswith("reconciler/core/")]
-    return sum(len(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))) for name in names)
 
 
 def folders() -> Counter[str]:
@@ -75,7 +71,7 @@ def folders() -> Counter[str]:
 FIGURES: dict[str, Callable[[], object]] = {
     "lines of the product, without the simulator": lambda: lines_of(list(product())),
     "lines of the simulator": lambda: lines_of([n for n in modules() if n.startswith("reconciler/simulator/")]),
-    "lines of the tests": lambda: lines_of([str(path.relative_to(ROOT)) for path in tests()]),
+    "lines of the tests": lambda: lines_of(tests()),
     "modules of the product": lambda: len(product()),
     "longest module": lambda: max(lines_of([name]) for name in product()),
     "folders with more than 14 modules": lambda: {f: n for f, n in folders().items() if n > 14},
@@ -83,11 +79,11 @@ FIGURES: dict[str, Callable[[], object]] = {
     "functions of more than 60 lines": lambda: sum(length(node) > 60 for _, node in functions()),
     "functions named by a participle": lambda: sum(bool(PARTICIPLE.match(node.name)) for _, node in functions()),
     "public class names that exist twice": lambda: sum(count > 1 for count in class_names().values()),
-    "`Any` in core": lambda: in_core(r"\bAny\b"),
-    "`model_copy(update=` in core": lambda: in_core(r"model_copy\(update="),
-    "`type: ignore` in the product": lambda: found_in_product(r"# type: ignore"),
-    "patched attributes in tests": lambda: found_in_tests(PATCHED),
-    "private attributes in tests": lambda: found_in_tests(PRIVATE),
+    "`Any` in core": lambda: found(r"\bAny\b", core()),
+    "`model_copy(update=` in core": lambda: found(r"model_copy\(update=", core()),
+    "`type: ignore` in the product": lambda: found(r"# type: ignore", product()),
+    "patched attributes in tests": lambda: found(PATCHED, tests()),
+    "private attributes in tests": lambda: found(PRIVATE, tests()),
     "lines of the product with a word of the list": lambda: len(hits("reconciler")),
     "the same in docs and README": lambda: len(hits("docs")) + len(hits("README.md")),
     "the same in tests": lambda: len(hits("tests")),
