@@ -1,7 +1,7 @@
 """Users that no webhook reported: find those with a missing or older profile row, and write the rows.
 
 A page of users is compared with their rows, then the next: memory does not grow with their number. Nothing is deleted, and
-who is not in the list is not thought about: a list read page by page proves nobody's absence. Knows neither where users sign
+users outside the list are left alone: a list that is read page by page proves no absence. Knows neither where users sign
 in nor what a table looks like.
 """
 

@@ -21,7 +21,7 @@ insert into customers values ('user_ada', 'ada@example.com', true, 'Ada', null, 
 def supabase(
     ready: CliHarness, postgres: Server, postgres_database: Callable[..., str]
 ) -> Iterator[psycopg.Connection]:
-    """The town's profiles and state in one Postgres."""
+    """The profiles and the state in one Postgres."""
     url = postgres.url(postgres_database())
     ready.settings["state"] = {"url": url}
     ready.settings["profiles"] |= {"url": url, "table": "public.customers"}

@@ -1,4 +1,4 @@
-"""Several processes on one Postgres: nobody's work is done twice, and a killed or frozen one is taken over."""
+"""Several processes on one Postgres: no work is done twice, and that of a killed or frozen one is taken over."""
 
 from __future__ import annotations
 

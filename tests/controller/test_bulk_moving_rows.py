@@ -100,7 +100,7 @@ def test_who_is_made_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig, wo
 
 @WORKERS
 def test_who_is_changed_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig, worker: Worker) -> None:
-    """The line writes over what a worker has written: that is our own older value, and nobody's drift."""
+    """The line writes over what a worker has written: that is our own older value, and no drift."""
     rig.cycle()
     for n in range(PEOPLE):
         rig.user(user_of(n), first_name=f"Middle {n}", metadata={"tier": "silver"}, phone=f"+1613450{6000 + n}")

@@ -1,6 +1,6 @@
 """Properties of the core, over nasty words and every way in which Shopify may treat them.
 
-After a write the plan is empty; the order of what comes in does not matter; nobody's own values are touched.
+After a write the plan is empty; the order of what comes in does not matter; values of others are not touched.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Witness:
             self._remember(was, now)
 
     def _unowned(self, store: Store, was: Shown, now: Shown) -> None:
-        """Consent, addresses, tax, state, orders and other people's metafields are nobody's business here."""
+        """Consent, addresses, tax, state, orders and metafields of others stay as they are."""
         assert now.rest == was.rest, f"{was.id}: {was.rest} became {now.rest}"
         assert now.orders == was.orders
         trace = f"{store.backlink.namespace}.moved_to"
@@ -89,7 +89,7 @@ class Witness:
         new = {t.casefold() for t in now.tags} - {t.casefold() for t in was.tags}
         assert lost <= self.tagged[was.id], f"{was.id}: tags {lost} were taken off, and are not ours"
         ours = {t.casefold() for t in (*store.tags, store.leave_tag)}
-        assert new <= ours, f"{was.id}: tags {new} were added, and are nobody's wish"
+        assert new <= ours, f"{was.id}: tags {new} were added, and no one asked for them"
 
     def _takeover(self, rig: Rig, store: Store, was: Shown, now: Shown) -> None:
         if now.backlink == was.backlink:
@@ -116,7 +116,7 @@ class Witness:
 
 
 def mappings_are_sound(rig: Rig, name: str) -> None:
-    """A customer is one user's at most, and nobody's mapping points at another's."""
+    """A customer is one user's at most, and no mapping points at the customer of another."""
     people = rig.people(name)
     rows = [m for m in rig.mappings(name) if m.customer_id is not None]
     assert len({m.customer_id for m in rows}) == len(rows), f"{name}: two users are mapped to one customer"

@@ -235,7 +235,7 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
             return len(looks) >= 5
 
         until(looked, "looks at changes were taken")
-        # Whoever's turn comes within half a second of another's look leaves it; their clocks may differ by a little.
+        # A turn within half a second of another replica's scan is left out; their clocks may differ by a little.
         assert min(later - sooner for sooner, later in pairwise(looks)) >= timedelta(seconds=0.4)
 
 

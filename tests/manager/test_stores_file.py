@@ -131,7 +131,7 @@ def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alon
         run.looked_at_all()  # at both
         del harness.stores[EU]
         harness.write()
-        until(lambda: webhook(run, EU) == 404, "its webhooks are nobody's")
+        until(lambda: webhook(run, EU) == 404, "its webhooks belong to no store")
         until(lambda: taken(run) == 2, "the file was taken")
         calls = len(harness.shop(EU).calls)
         harness.person("user_0", first_name="New")
@@ -152,7 +152,7 @@ def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(harness: RunHar
         harness.person("user_a", first_name="New")  # asked for under the old name, at the last moment
         harness.write()
         until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the user was reconciled")
-        until(lambda: webhook(run, US) == 404, "the old name is nobody's")
+        until(lambda: webhook(run, US) == 404, "the old name belongs to no store")
         assert webhook(run, "acme-na") == 401
         run.settled()
         assert harness.mutations() == before + 1

@@ -77,7 +77,7 @@ def test_the_lease_of_a_killed_process_is_taken_immediately_and_of_a_living_one_
         assert not state.renew(NAME, holder, 1, ttl_s=60, now=AT)
         assert state.acquire(NAME, "of.another.machine.1", ttl_s=60, now=AT) is None
         assert state.acquire(NAME, "of.another.machine.1", ttl_s=60, now=AT + timedelta(seconds=60)) == 3
-    assert state.holder("nobody's", now=AT) is None
+    assert state.holder("no lease of this name", now=AT) is None
 
 
 @pytest.mark.parametrize("killed", [True, False])
